@@ -18,10 +18,10 @@ import torch
 from mera import data
 from mera._utils.files import write_atomically
 from mera.graph.summary import count_parameters
-from mera.io.archive import write_archive
-from mera.io.flows import describe_flow
+from mera.models.archive import write_archive
+from mera.models.pretrained import FOLDER, Card
+from mera.models.saving import describe_flow
 from mera.train import RunFolder, bits_per_dim
-from mera.weights import FOLDER, Card
 
 
 def main() -> None:

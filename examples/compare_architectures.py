@@ -15,8 +15,8 @@ import matplotlib.pyplot as plt
 from rich.console import Console
 
 import mera
-from mera.display.table import Table
-from mera.drawing.images import grid
+from mera._utils.table import Table
+from mera.analysis.drawing.images import grid
 
 MODELS = ["rgflow", "wavelet", "realnvp", "glow", "tree"]
 

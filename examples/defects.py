@@ -24,10 +24,10 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
 import mera
-from mera.display.means import with_error
-from mera.display.table import Table
-from mera.drawing.figures import panels
-from mera.drawing.images import save_figure
+from mera._utils.means import with_error
+from mera._utils.table import Table
+from mera.analysis.drawing.figures import panels
+from mera.analysis.drawing.images import save_figure
 
 CELL = 8
 """The edge of a cell in pixels."""

@@ -23,9 +23,9 @@ from rich.console import Console
 from torch import Tensor
 
 import mera
-from mera.display.table import Table
-from mera.drawing.figures import panels
-from mera.drawing.images import save_figure
+from mera._utils.table import Table
+from mera.analysis.drawing.figures import panels
+from mera.analysis.drawing.images import save_figure
 from mera.physics import FreeField
 
 EDGE, WIDTH = 16, 2.0

@@ -20,7 +20,7 @@ from rich.console import Console
 
 import mera
 from mera import physics
-from mera.display.table import Table
+from mera._utils.table import Table
 from mera.physics import Quantity
 
 MODELS = {

@@ -33,8 +33,8 @@ from torch import Tensor
 
 import mera
 from mera import data
-from mera.display.means import with_error
-from mera.drawing.images import paint_mask, save_figure
+from mera._utils.means import with_error
+from mera.analysis.drawing.images import paint_mask, save_figure
 from mera.train import RunFolder, Settings, fit
 
 MODELS = {"rgflow": {"layers": 2, "hidden": (64,)}, "realnvp": {"hidden": (48,), "layers": 1, "residual_blocks": 1}}

@@ -19,8 +19,8 @@ from rich.console import Console
 
 import mera
 from mera import physics
-from mera.display.table import Table
-from mera.drawing.images import save_figure
+from mera._utils.table import Table
+from mera.analysis.drawing.images import save_figure
 
 
 def draw(flow: mera.Flow, report: physics.Report) -> Figure:

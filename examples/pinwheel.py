@@ -23,8 +23,8 @@ from rich.table import Table
 from torch import Tensor
 
 import mera
-from mera.display.means import with_error
-from mera.drawing.images import save_figure
+from mera._utils.means import with_error
+from mera.analysis.drawing.images import save_figure
 
 LEGS, RADIUS, TWIST = 4, 2.0, 0.25
 COLOURS = ("tab:red", "tab:blue", "tab:green", "tab:orange")

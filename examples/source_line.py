@@ -32,10 +32,10 @@ from torch import Tensor, nn
 
 import mera
 from mera import physics
-from mera.chains.hamiltonian import HamiltonianChains
-from mera.display.table import Table
-from mera.drawing.figures import panels
-from mera.drawing.images import save_figure
+from mera._utils.table import Table
+from mera.analysis.drawing.figures import panels
+from mera.analysis.drawing.images import save_figure
+from mera.sampling.hamiltonian import HamiltonianChains
 
 CHAINS = 64
 """The number of independent chains, whose scatter gives the errors."""

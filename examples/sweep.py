@@ -19,9 +19,9 @@ import torch
 
 import mera
 from mera import physics
+from mera._utils.calls import parse_assignments
 from mera._utils.files import write_atomically
-from mera.display.table import Table
-from mera.names.calls import parse_assignments
+from mera._utils.table import Table
 
 GRID = {"mass2": (-1.4, -1.2, -1.0), "L": (8, 16)}
 SETTINGS = {"batch_size": 64, "lr": 5e-3, "weight_decay": 0.0}

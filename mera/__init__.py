@@ -11,18 +11,19 @@ from mera._utils.errors import closest
 from mera._utils.version import VERSION
 
 if TYPE_CHECKING:
-    from mera import analysis, bijectors, cones, data, drawing, graph, models, physics, train
+    from mera import analysis, bijectors, cones, data, graph, models, physics, train
     from mera._utils.allocator import tune_allocator
-    from mera.distribution import FlowDistribution
-    from mera.drawing.images import show
-    from mera.flow import Flow
+    from mera.analysis import drawing
+    from mera.analysis.drawing.images import show
+    from mera.analysis.laws import check
+    from mera.bijectors.prior import Prior
+    from mera.flow.distribution import FlowDistribution
+    from mera.flow.flow import Flow
+    from mera.flow.mixture import Symmetrized
     from mera.graph import Layout, LayoutError
-    from mera.io.flows import load, load_pretrained, save
-    from mera.io.layouts import load_layout, save_layout
-    from mera.laws import check
     from mera.models import build, load_rgflow_checkpoint
-    from mera.priors import Prior
-    from mera.symmetry.mixture import Symmetrized
+    from mera.models.layout_files import load_layout, save_layout
+    from mera.models.saving import load, load_pretrained, save
 
 __version__ = VERSION
 
@@ -57,30 +58,32 @@ __all__ = [
 
 _HOMES = {
     "Flow": "flow",
-    "FlowDistribution": "distribution",
+    "FlowDistribution": "flow",
     "Layout": "graph",
     "LayoutError": "graph",
-    "Prior": "priors",
-    "Symmetrized": "symmetry",
+    "Prior": "bijectors.prior",
+    "Symmetrized": "flow",
     "build": "models",
-    "check": "laws",
-    "load": "io.flows",
-    "load_layout": "io.layouts",
-    "load_pretrained": "io.flows",
+    "check": "analysis.laws",
+    "load": "models.saving",
+    "load_layout": "models.layout_files",
+    "load_pretrained": "models.saving",
     "load_rgflow_checkpoint": "models",
-    "save": "io.flows",
-    "save_layout": "io.layouts",
-    "show": "drawing.images",
+    "save": "models.saving",
+    "save_layout": "models.layout_files",
+    "show": "analysis.drawing.images",
     "tune_allocator": "_utils.allocator",
 }
 """The module of each name; all other names are packages."""
+_PACKAGES = {"drawing": "analysis.drawing"}
+"""The places of packages within others."""
 
 
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}{closest(name, __all__)}")
     if name not in _HOMES:
-        return import_module(f"{__name__}.{name}")
+        return import_module(f"{__name__}.{_PACKAGES.get(name, name)}")
     value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
     globals()[name] = value
     return value

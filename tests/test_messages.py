@@ -8,8 +8,8 @@ import torch
 
 import mera
 from mera import LayoutError
-from mera.drawing import draw_layout
-from mera.drawing.images import png_path
+from mera.analysis.drawing import draw_layout
+from mera.analysis.drawing.images import png_path
 from tests.tables.models import CONDITIONAL, MODELS, batch
 
 

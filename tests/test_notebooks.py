@@ -7,8 +7,8 @@ import torch
 from nbclient import NotebookClient
 
 import mera
-from mera.drawing import draw_layout
-from mera.drawing.images import progression
+from mera.analysis.drawing import draw_layout
+from mera.analysis.drawing.images import progression
 from mera.train import fit
 from tests.helpers.command import SMALL, mera_command, plain, run
 from tests.helpers.training import IMAGES, SHORT, small_flow
@@ -22,7 +22,7 @@ def test_pictures_show_themselves():
     for picture in (
         draw_layout(flow.layout),
         draw_layout(flow.layout),
-        mera.drawing.side_view(flow.inference_cone((3, 4))),
+        mera.analysis.drawing.side_view(flow.inference_cone((3, 4))),
         progression(flow.progression(flow.sample_latents(2))),
         result.history,
         result.history.plot("seconds"),
@@ -70,7 +70,7 @@ def test_modules_of_the_user(tmp_path):
 
 @pytest.fixture
 def photographs(tmp_path):
-    from mera.drawing.images import save_image
+    from mera.analysis.drawing.images import save_image
 
     folder = tmp_path / "photos"
     folder.mkdir()

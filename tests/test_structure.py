@@ -82,25 +82,7 @@ def test_no_circle_between_files():
 
 def test_no_circle_between_folders():
     merged = folders(import_graph(ROOT))
-    assert {
-        "bijectors",
-        "graph",
-        "cones",
-        "inpaint",
-        "models",
-        "io",
-        "train",
-        "data",
-        "drawing",
-        "cli",
-        "names",
-        "priors",
-        "run",
-        "chains",
-        "display",
-        "symmetry",
-        "_utils",
-    } <= set(merged)
+    assert {"bijectors", "graph", "cones", "flow", "models", "train", "analysis", "cli"} <= set(merged)
     assert circles(merged) == []
 
 
@@ -119,7 +101,8 @@ def test_tests_mirror_the_package():
     tests = {folder.name for folder in Path(__file__).parent.iterdir() if (folder / "__init__.py").is_file()}
     rooms = {folder.name for folder in ROOT.iterdir() if (folder / "__init__.py").is_file()}
     assert tests - {"helpers", "tables"} <= rooms
-    assert len(tests) > 15
+    assert len(tests) > 10
+    assert len(rooms) <= 14
 
 
 def test_nothing_imports_the_package_itself_but_the_command_line():
@@ -167,4 +150,4 @@ def lines_of_code(file: Path) -> int:
 def test_no_file_is_long():
     lengths = {str(file.relative_to(ROOT)): lines_of_code(file) for file in ROOT.rglob("*.py")}
     assert {name: length for name, length in lengths.items() if length > LONGEST} == {}
-    assert lengths["flow.py"] > 50
+    assert lengths["flow/flow.py"] > 50

@@ -9,7 +9,7 @@ import torch
 from sklearn.datasets import load_digits
 
 import mera
-from mera.drawing.images import save_grid
+from mera.analysis.drawing.images import save_grid
 
 
 def main(seconds: float = 60, out: str = "digits.png") -> None:

@@ -8,7 +8,7 @@ import sys
 import torch
 
 import mera
-from mera.drawing.images import paint_mask, save_grid
+from mera.analysis.drawing.images import paint_mask, save_grid
 
 
 def main(seconds: float = 120, out: str = "faces.png") -> None:

@@ -8,7 +8,7 @@ import sys
 import torch
 
 import mera
-from mera.drawing.images import save_grid
+from mera.analysis.drawing.images import save_grid
 
 
 def main(seconds: float = 60, out: str = "tiles.png") -> None:

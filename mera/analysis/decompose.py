@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from mera._utils.errors import InputError
-from mera.display.table import Numbers, Tabled, numbers
-from mera.flow import Flow
+from mera._utils.table import Numbers, Tabled, numbers
+from mera.flow.flow import Flow
 from mera.graph import Step
-from mera.run.executor import run_forward
+from mera.graph.executor import run_forward
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -12,7 +12,7 @@ from mera._utils.checks import as_plain, is_integer
 from mera._utils.errors import InputError
 from mera.analysis.latents import LatentIndex, check_latent
 from mera.cones import Site
-from mera.flow import Flow, Latents
+from mera.flow.flow import Flow, Latents
 
 
 @torch.no_grad()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from mera.flow import Flow
+from mera.flow.flow import Flow
 
 BATCH = 100
 

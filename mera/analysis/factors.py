@@ -12,9 +12,9 @@ from torch import Tensor
 
 from mera._utils.errors import InputError
 from mera._utils.optional import import_optional
+from mera._utils.table import Numbers, Tabled, numbers
 from mera.analysis.encode import encode_levels
-from mera.display.table import Numbers, Tabled, numbers
-from mera.flow import Flow
+from mera.flow.flow import Flow
 
 MOST_CLASSES = 20
 """An integer factor with at most this many different values is a class, with more values a number."""

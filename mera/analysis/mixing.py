@@ -12,11 +12,11 @@ from torch import Tensor
 
 from mera._utils.errors import InputError
 from mera._utils.random import fixed_seed
+from mera._utils.table import Numbers, Tabled, numbers
 from mera.analysis.edit import mix
 from mera.analysis.encode import BATCH, encode_levels
 from mera.analysis.factors import as_factors, fit_forest, mixed_order
-from mera.display.table import Numbers, Tabled, numbers
-from mera.flow import Flow
+from mera.flow.flow import Flow
 
 PIXELS = 100
 """The number of variables of the data that a forest uses: those most correlated with the factor."""

@@ -11,10 +11,10 @@ from torch import Tensor
 
 from mera._utils.checks import as_plain, check_count
 from mera._utils.errors import InputError
+from mera._utils.table import Numbers, numbers
 from mera.analysis.latents import LatentIndex, check_latent, latents_of_level
 from mera.analysis.tangents import Linearization
-from mera.display.table import Numbers, numbers
-from mera.flow import Flow
+from mera.flow.flow import Flow
 
 MOST = 2**25
 """The largest number of derivatives that are computed at once."""

@@ -12,10 +12,10 @@ from torch import Tensor
 from mera._utils.checks import check_count
 from mera._utils.errors import InputError
 from mera._utils.random import fixed_seed
+from mera._utils.table import Numbers, Tabled, numbers
 from mera.analysis.dependence import information_of_bins, rank_bins, tree_distance
 from mera.analysis.encode import encode_levels
-from mera.display.table import Numbers, Tabled, numbers
-from mera.flow import Flow
+from mera.flow.flow import Flow
 from mera.graph import Plan
 
 LEAST = 20

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from mera._utils.checks import check_count, check_flag
+from mera._utils.table import Numbers, numbers
 from mera.analysis.latents import LatentIndex
-from mera.display.table import Numbers, numbers
-from mera.flow import Flow
+from mera.flow.flow import Flow
 from mera.graph import Plan
 
 SAMPLES = 4096

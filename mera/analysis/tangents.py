@@ -16,7 +16,7 @@ from torch.autograd import forward_ad
 
 from mera.analysis.wiring import WiredStep, Wiring
 from mera.bijectors.base import Bijector, context_arguments
-from mera.run.runner import Runner
+from mera.graph.runner import Runner
 
 ROWS = 2**22
 """The largest number of floats in the events of one batch."""

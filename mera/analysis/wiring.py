@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from mera.graph.executor import run_forward
 from mera.graph.plan import Plan, Step
-from mera.run.executor import run_forward
 
 
 @dataclass(frozen=True, eq=False)

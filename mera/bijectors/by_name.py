@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from mera._utils.options import check_options, documented
+from mera._utils.registry import Registry, plain
 from mera.bijectors.base import Bijector
-from mera.names.options import check_options, documented
-from mera.names.registry import Registry, plain
 
 BijectorFactory = Callable[..., Bijector]
 """Makes a bijector from an event shape and, if it has a parameter `context_shape`, the shape of a context."""

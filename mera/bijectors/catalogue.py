@@ -10,6 +10,21 @@ import torch
 
 from mera._utils.checks import DEEPEST, check_count
 from mera._utils.errors import InputError
+from mera._utils.flow_options import (
+    Bins,
+    Bound,
+    Conditioners,
+    ContextShape,
+    HiddenWidths,
+    Layers,
+    Mask,
+    Mix,
+    OptionalNorm,
+    ResidualBlocks,
+    Shape,
+    Transform,
+)
+from mera._utils.options import Option
 from mera.bijectors.actnorm import ActNorm
 from mera.bijectors.autoregressive import Autoregressive
 from mera.bijectors.base import Bijector
@@ -26,21 +41,6 @@ from mera.bijectors.scaled import Scaled
 from mera.bijectors.spectral import Spectral
 from mera.bijectors.spline import RationalQuadratic
 from mera.bijectors.univariate import Univariate
-from mera.names.flow_options import (
-    Bins,
-    Bound,
-    Conditioners,
-    ContextShape,
-    HiddenWidths,
-    Layers,
-    Mask,
-    Mix,
-    OptionalNorm,
-    ResidualBlocks,
-    Shape,
-    Transform,
-)
-from mera.names.options import Option
 
 
 @register("coupling")

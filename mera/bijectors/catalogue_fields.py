@@ -8,18 +8,7 @@ from functools import partial
 
 from mera._utils.checks import DEEPEST, check_count, check_flag
 from mera._utils.errors import InputError
-from mera.bijectors.actnorm import ActNorm
-from mera.bijectors.base import Bijector
-from mera.bijectors.by_name import register
-from mera.bijectors.compose import Chain
-from mera.bijectors.conditional import Conditional
-from mera.bijectors.conditioners.residual import ResidualConv
-from mera.bijectors.coupling import Coupling, couplings
-from mera.bijectors.linear import LULinear
-from mera.bijectors.partition import ChannelHalves, Masked, checkerboard
-from mera.bijectors.parts import TRANSFORMS, halves
-from mera.bijectors.reshape import Conditioned
-from mera.names.flow_options import (
+from mera._utils.flow_options import (
     ContextShape,
     HiddenChannels,
     Kernel,
@@ -32,6 +21,17 @@ from mera.names.flow_options import (
     Shape,
     Transform,
 )
+from mera.bijectors.actnorm import ActNorm
+from mera.bijectors.base import Bijector
+from mera.bijectors.by_name import register
+from mera.bijectors.compose import Chain
+from mera.bijectors.conditional import Conditional
+from mera.bijectors.conditioners.residual import ResidualConv
+from mera.bijectors.coupling import Coupling, couplings
+from mera.bijectors.linear import LULinear
+from mera.bijectors.partition import ChannelHalves, Masked, checkerboard
+from mera.bijectors.parts import TRANSFORMS, halves
+from mera.bijectors.reshape import Conditioned
 
 
 @register("convolution")

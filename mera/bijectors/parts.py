@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from mera._utils.errors import InputError
+from mera._utils.registry import Registry
 from mera.bijectors.circular import CircularSpline
 from mera.bijectors.conditioners.base import ConditionerFactory
 from mera.bijectors.conditioners.published import PatchMLPs, SeparateMLPs
@@ -21,7 +22,6 @@ from mera.bijectors.partition import ChannelHalves, Gather, Masked, Partition, c
 from mera.bijectors.scaled import Scaled
 from mera.bijectors.spline import RationalQuadratic
 from mera.bijectors.univariate import Additive, Affine, Univariate
-from mera.names.registry import Registry
 
 Shape = tuple[int, ...]
 

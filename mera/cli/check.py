@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
+from mera.analysis.laws import check
 from mera.cli.lazy import OPTIONS
 from mera.cli.output import Json, show, show_json
-from mera.laws import check
 
 app = typer.Typer(**OPTIONS)
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from mera._utils.errors import InputError, closest
 from mera.data import DataSplits, Examples
 from mera.data.dataset import class_numbers
-from mera.density import Density
+from mera.flow.density import Density
 from mera.train.run import RunFolder
 
 Class = Annotated[str | None, typer.Option("--class", metavar="NAME|K", help="Class, for a conditional flow.")]

@@ -17,9 +17,9 @@ from mera._utils.allocator import tune_allocator
 from mera._utils.errors import InputError
 from mera.cli.declared_options import assignments, integers, options_for, usual_first
 from mera.cli.lazy import OPTIONS, with_options
-from mera.flow import Flow
+from mera.flow.flow import Flow
 from mera.graph import Layout
-from mera.graph.errors import within
+from mera.graph.layout_error import within
 
 tune_allocator()
 

@@ -10,13 +10,13 @@ from typing import Annotated, Any
 import typer
 
 from mera import data
+from mera.analysis.compare import compare, contestants, write_report
+from mera.analysis.compare.report import score_table
 from mera.cli.common import DataOptions, Device, Download, choose_device
 from mera.cli.declared_options import integers, signature_options
 from mera.cli.lazy import OPTIONS, with_options
 from mera.cli.output import console, show
 from mera.cli.train import settings_of, settings_options
-from mera.compare import compare, contestants, write_report
-from mera.compare.report import score_table
 from mera.data import load as load_data
 from mera.train.likelihoods import likelihood_of
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from glob import escape, glob
 from pathlib import Path
 
-from mera.weights import pretrained
+from mera.models.pretrained import pretrained
 
 
 def among(names: Callable[[], Iterable[str]]) -> Callable[[str], list[str]]:

@@ -25,8 +25,8 @@ def _cone(
     """Show which latents some pixels can change, or which pixels some latents can change."""
     if (region is None) == (latent is None):
         raise typer.BadParameter("Expected either --region START:STOP,... or --latent LEVEL:I,J")
-    from mera.drawing import level_masks, side_view
-    from mera.drawing.images import png_path, save_figure
+    from mera.analysis.drawing import level_masks, side_view
+    from mera.analysis.drawing.images import png_path, save_figure
 
     flow, out = source.make(), png_path(out)
     make_folder(out.parent)

@@ -11,9 +11,9 @@ from typing import Annotated, Any
 import typer
 from rich.markup import escape
 
-from mera.names.calls import parse_assignments
-from mera.names.flow_options import BijectorLike, Edges, Hidden, PriorLike
-from mera.names.options import options_of, types_of
+from mera._utils.calls import parse_assignments
+from mera._utils.flow_options import BijectorLike, Edges, Hidden, PriorLike
+from mera._utils.options import options_of, types_of
 from mera.train.settings import Options
 
 

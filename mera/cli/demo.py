@@ -11,18 +11,18 @@ import typer
 
 from mera import data
 from mera._utils.files import make_folder
+from mera._utils.means import plus_minus
+from mera._utils.table import Table
+from mera.analysis.drawing.curves import loss_curves
+from mera.analysis.drawing.images import progression, save_figure, save_grid
+from mera.analysis.drawing.paper import FIGURES
 from mera.cli.common import Device, choose_device
 from mera.cli.lazy import OPTIONS
 from mera.cli.output import console, show
 from mera.cli.train import train
-from mera.display.means import plus_minus
-from mera.display.table import Table
-from mera.drawing.curves import loss_curves
-from mera.drawing.images import progression, save_figure, save_grid
-from mera.drawing.paper import FIGURES
 from mera.graph.summary import count_parameters
-from mera.io.flows import load_pretrained
 from mera.models import build
+from mera.models.saving import load_pretrained
 from mera.train import RunFolder, Settings
 from mera.train.evaluate import example_losses, mean_and_error
 from mera.train.health import inverse_error

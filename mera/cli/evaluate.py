@@ -8,12 +8,12 @@ from typing import Annotated, Any
 import torch
 import typer
 
+from mera._utils.table import Table
 from mera.cli.common import Device, Lattice, Root, choose_device
 from mera.cli.completion import sources
 from mera.cli.lazy import OPTIONS
 from mera.cli.output import Json, show, show_json
 from mera.cli.sources import LEARNT_HELP, examples_of, load_flow
-from mera.display.table import Table
 from mera.graph.summary import count_parameters
 from mera.train.evaluate import example_losses, mean_and_error
 from mera.train.health import inverse_error

@@ -14,7 +14,10 @@ import typer
 from mera import analysis, data
 from mera._utils.checks import check_choice
 from mera._utils.errors import InputError
+from mera._utils.means import with_error
+from mera._utils.progress import ProgressBar
 from mera._utils.random import fixed_seed, seeded
+from mera._utils.table import Numbers, Table
 from mera.analysis.receptive import extents_by_level
 from mera.cli.classes import Class, given_class, of_class
 from mera.cli.common import Device, Lattice, Root, choose_device
@@ -22,10 +25,7 @@ from mera.cli.completion import sources
 from mera.cli.lazy import OPTIONS
 from mera.cli.output import Json, console, show, show_json
 from mera.cli.sources import LEARNT_HELP, known_examples, load_flow, samples_of
-from mera.display.means import with_error
-from mera.display.progress import ProgressBar
-from mera.display.table import Numbers, Table
-from mera.flow import Flow
+from mera.flow.flow import Flow
 
 TABLES: dict[str, tuple[str, Callable[[Flow, torch.Tensor, Any], Numbers]]] = {
     "bits": (

@@ -39,7 +39,7 @@ def _explore(
     if html is not None:
         if port is not None or fields:
             raise typer.BadParameter("Expected no --port and no --fields beside --html, which serves nothing")
-        from mera.drawing import cone_page
+        from mera.analysis.drawing import cone_page
 
         write_atomically(html, cone_page(source.make().plan, source.title, console).encode())
         console.print(f"open {html} in a browser: it is one file, and needs no server")

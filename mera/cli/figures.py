@@ -9,15 +9,15 @@ import typer
 
 from mera._utils.errors import InputError
 from mera._utils.files import make_folder
+from mera._utils.progress import ProgressBar
+from mera._utils.table import Table
 from mera.cli.classes import Class, given_class
 from mera.cli.common import Device, Root, choose_device
 from mera.cli.completion import sources
 from mera.cli.lazy import OPTIONS
 from mera.cli.output import console, show
 from mera.cli.sources import SOURCE_HELP, folder_of, images_of, load_flow
-from mera.display.progress import ProgressBar
-from mera.display.table import Table
-from mera.flow import Flow
+from mera.flow.flow import Flow
 
 IMAGES = 500
 """The number of test images for statistics of latents; most figures show only a few images."""
@@ -46,8 +46,8 @@ def _figures(
     device: Device = "auto",
 ) -> None:
     """Draw the figures of the RG-Flow paper for a run: receptive fields, traversals, mixing and samples."""
-    from mera.drawing.paper import FIGURES
-    from mera.drawing.subject import Subject
+    from mera.analysis.drawing.paper import FIGURES
+    from mera.analysis.drawing.subject import Subject
 
     if show_list:
         show(Table(["figure", "what it shows"], [(name, figure.title) for name, figure in FIGURES.items()]))

@@ -37,8 +37,8 @@ def _info(source: FlowSource, picture: Picture = None, as_json: Json = False) ->
         show(summary.title, "", summary.nodes, "", summary.levels, "", plan.table, plan.legend)
     if picture is None:
         return
-    from mera.drawing import draw_layout
-    from mera.drawing.images import png_path, save_figure
+    from mera.analysis.drawing import draw_layout
+    from mera.analysis.drawing.images import png_path, save_figure
 
     picture = png_path(picture)
     save_figure(draw_layout(flow.layout, title=source.title), picture)

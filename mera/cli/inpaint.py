@@ -15,6 +15,7 @@ from torch.nn.functional import adaptive_max_pool2d
 
 from mera._utils.errors import InputError
 from mera._utils.files import make_folder
+from mera.analysis.drawing.images import inpainted, save_figure, save_image
 from mera.cli.classes import Class, given_class
 from mera.cli.common import Device, Lattice, Root, choose_device
 from mera.cli.completion import sources
@@ -26,8 +27,7 @@ from mera.cones import parse_region, sites_of
 from mera.data import class_numbers
 from mera.data.dataset import largest_crop, resize
 from mera.data.folder import read_image
-from mera.drawing.images import inpainted, save_figure, save_image
-from mera.flow import Flow
+from mera.flow.flow import Flow
 from mera.graph.indexing import mask_from_sites
 from mera.inpaint import Inpainting, SearchOptions
 

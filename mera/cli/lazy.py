@@ -13,7 +13,7 @@ from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
 from mera._utils.errors import closest
-from mera.weights import pretrained
+from mera.models.pretrained import pretrained
 
 NARROW = 100
 """Width of a terminal, in columns, below which help is plain text, since boxes would cut off option names."""

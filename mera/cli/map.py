@@ -13,16 +13,16 @@ from torch import Tensor
 
 from mera._utils.errors import InputError
 from mera._utils.processes import is_main
+from mera._utils.table import Table
+from mera.analysis.drawing.images import save_figure
+from mera.analysis.drawing.maps import map_figure
 from mera.cli.common import Device, choose_device
 from mera.cli.completion import sources
 from mera.cli.lazy import OPTIONS
 from mera.cli.output import Json, console, show, show_json
 from mera.cli.sources import SOURCE_HELP, learnt_fields, load_flow
 from mera.data.sources import Source, open_image
-from mera.display.table import Table
-from mera.drawing.images import save_figure
-from mera.drawing.maps import map_figure
-from mera.flow import Flow
+from mera.flow.flow import Flow
 from mera.graph.resize import period
 
 REDUCED = 512

@@ -14,21 +14,21 @@ import typer
 from mera import physics
 from mera._utils.errors import InputError
 from mera._utils.files import make_folder, write_atomically
-from mera.chains.gamma import LEAST
+from mera._utils.table import Table
 from mera.cli.common import Device, Lattice, choose_device
 from mera.cli.declared_options import assignments
 from mera.cli.lazy import OPTIONS
 from mera.cli.output import Json, console, plain, show, show_json
 from mera.cli.sources import folder_of, learnt_action, load_flow
-from mera.density import Density
-from mera.display.table import Table
+from mera.flow import Symmetrized
+from mera.flow.density import Density
 from mera.physics.action import as_action
 from mera.physics.check_target import check_sampled
 from mera.physics.measurement import SAMPLERS
 from mera.physics.short_run import fields_of
 from mera.physics.storage import Storage
 from mera.physics.verdicts import is_upper_estimate
-from mera.symmetry import Symmetrized
+from mera.sampling.gamma import LEAST
 
 OF_REPORT = ("ess", "pareto_k", "missed", "forward_ess", "verdict", "free_energy")
 OF_CHAINS = ("acceptance", "tau", "tau_error", "r_hat", "seconds", "verdict")

@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 from mera._utils.processes import is_main
-from mera.display.table import Table
+from mera._utils.table import Table
 
 console = Console(highlight=False, markup=False, soft_wrap=True, quiet=not is_main())
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, in place of text for people.")]

@@ -7,10 +7,10 @@ from typing import Annotated, Any
 
 import typer
 
+from mera._utils.run_records import FACTS, RunRecords
+from mera._utils.table import Table
 from mera.cli.lazy import OPTIONS
 from mera.cli.output import Json, show, show_json
-from mera.display.run_records import FACTS, RunRecords
-from mera.display.table import Table
 
 app = typer.Typer(**OPTIONS)
 

@@ -12,6 +12,7 @@ import typer
 from mera._utils.errors import InputError
 from mera._utils.files import make_folder, replacing
 from mera._utils.processes import is_main
+from mera.analysis.drawing.images import png_path, save_grid, stretch
 from mera.cli.classes import numbers_of
 from mera.cli.common import Device, Lattice, choose_device
 from mera.cli.completion import sources
@@ -19,7 +20,6 @@ from mera.cli.declared_options import numbers
 from mera.cli.lazy import OPTIONS
 from mera.cli.output import console
 from mera.cli.sources import SOURCE_HELP, folder_of, learnt_fields, load_flow
-from mera.drawing.images import png_path, save_grid, stretch
 from mera.train.evaluate import sample as draw
 
 app = typer.Typer(**OPTIONS)

@@ -16,9 +16,9 @@ from mera._utils.errors import InputError
 from mera._utils.random import fixed_seed
 from mera.cli.classes import of_class
 from mera.data import DataMissingError, DataSplits, Examples
-from mera.flow import Flow
-from mera.io.flows import load, rebuild_empty
+from mera.flow.flow import Flow
 from mera.models import Card, pretrained
+from mera.models.saving import load, rebuild_empty
 from mera.train.run import RunFolder
 from mera.train.settings import Settings
 

@@ -31,11 +31,11 @@ from mera.cli.output import console
 from mera.cli.sources import configured, configured_flow, learnt_action
 from mera.data import DataSplits, names
 from mera.data.dataset import Edges, count_of
-from mera.density import Density
+from mera.flow import Symmetrized
+from mera.flow.density import Density
 from mera.graph.summary import count_parameters
-from mera.io.layouts import load_layout
+from mera.models.layout_files import load_layout
 from mera.physics.action import as_action
-from mera.symmetry import Symmetrized
 from mera.train import PRESETS, Result, RunFolder, Settings, fit
 
 PRIOR_HELP = "Prior of a layout's latents: gaussian, laplace, or a distribution of torch, StudentT(df=5)."

@@ -1,8 +1,11 @@
-"""A flow in part: causal cones, evaluation within a cone, windows of images of any size."""
+"""A flow in part: causal cones, evaluation within a cone, windows and streams of images of any size."""
 
 from mera.cones.cone import Cone, generation_cone, inference_cone
 from mera.cones.regions import Region, Site, Span, parse_region, sites_of
 from mera.cones.restriction import Restriction
+from mera.cones.store import Store
+from mera.cones.stored_image import StoredImage
+from mera.cones.stream import Streamed, stream
 from mera.cones.window import window
 
 __all__ = [
@@ -11,9 +14,13 @@ __all__ = [
     "Restriction",
     "Site",
     "Span",
+    "Store",
+    "StoredImage",
+    "Streamed",
     "generation_cone",
     "inference_cone",
     "parse_region",
     "sites_of",
+    "stream",
     "window",
 ]

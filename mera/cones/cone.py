@@ -14,9 +14,9 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from mera._utils.notebook import html
+from mera._utils.table import Table
 from mera.cones.regions import Region, Site, latents_at, sites_of
-from mera.display.notebook import html
-from mera.display.table import Table
 from mera.graph.indexing import check_indexable, indices_at, mask_from_sites
 from mera.graph.operations import Apply
 from mera.graph.plan import Plan
@@ -100,7 +100,7 @@ class Cone:
 
     def _repr_html_(self) -> str:
         """The table of the levels and a picture as HTML, for notebooks."""
-        from mera.drawing.cones import level_masks, side_view  # late: matplotlib takes a second
+        from mera.analysis.drawing.cones import level_masks, side_view  # late: matplotlib takes a second
 
         picture = level_masks(self) if self.plan.input.dim == 2 else side_view(self)
         return html(self.table, self.legend, picture._repr_png_())

@@ -8,10 +8,10 @@ from functools import cache
 import torch
 from torch import Tensor
 
+from mera.graph.executor import Transform, run_forward, run_inverse
 from mera.graph.lattice import Lattice
 from mera.graph.operations import Apply
 from mera.graph.plan import Plan, Step
-from mera.run.executor import Transform, run_forward, run_inverse
 
 ROWS = 128
 """The number of cones that are computed in one pass: large enough to be fast, small enough for frequent progress."""

@@ -14,15 +14,15 @@ from mera._utils.checks import check_latents, check_tensor
 from mera._utils.errors import InputError
 from mera.bijectors import Bijector
 from mera.cones.cone import Cone, cone_of_data
-from mera.cones.executor import SubplanExecutor
 from mera.cones.recording import Recorded
 from mera.cones.regions import Region, sites_of
 from mera.cones.subplan import make_subplan
+from mera.cones.subplan_executor import SubplanExecutor
 from mera.cones.surroundings import Surroundings, WholeImage
 from mera.graph import Step
+from mera.graph.contexts import ContextOfStep
 from mera.graph.indexing import indices_at
-from mera.run.contexts import ContextOfStep
-from mera.run.runner import Runner
+from mera.graph.runner import Runner
 
 
 class Restriction:

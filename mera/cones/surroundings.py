@@ -11,8 +11,8 @@ from mera._utils.checks import check_tensor
 from mera._utils.errors import InputError
 from mera.cones.subplan import PartialStep, Subplan
 from mera.graph import Step
-from mera.run.executor import run_forward
-from mera.run.runner import Runner
+from mera.graph.executor import run_forward
+from mera.graph.runner import Runner
 
 
 @runtime_checkable

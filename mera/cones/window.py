@@ -17,13 +17,13 @@ from torch import Tensor
 
 from mera._utils.checks import is_integer
 from mera._utils.errors import InputError
-from mera.cones.executor import SubplanExecutor
+from mera.bijectors.prior import Prior, temperature_per_level
 from mera.cones.regions import Span, rectangle, spans_of
 from mera.cones.subplan import make_subplan
+from mera.cones.subplan_executor import SubplanExecutor
 from mera.graph import Lattice, Plan
 from mera.graph.indexing import Tiling, check_indexable, indices_at
-from mera.priors import Prior, temperature_per_level
-from mera.run.runner import Runner
+from mera.graph.runner import Runner
 
 BLOCK = {1: 256, 2: 16, 3: 8}
 """The edge of a block of sites, by the number of dimensions."""

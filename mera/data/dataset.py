@@ -15,10 +15,10 @@ from torch.utils.data import Dataset
 
 from mera._utils.checks import check_count, is_integer
 from mera._utils.errors import InputError
+from mera._utils.notebook import html
 from mera._utils.random import seeded
+from mera._utils.registry import Registry
 from mera.data.gate import check_array, check_finite, check_labels
-from mera.display.notebook import html
-from mera.names.registry import Registry
 
 ARRAYS = (".npy", ".npz", ".h5")
 """The suffixes of files of arrays."""
@@ -124,7 +124,7 @@ class DataSplits:
         examples = first(self.train, SHOWN)
         if examples.ndim != 4 or examples.shape[1] not in (1, 3):
             return html(repr(self))
-        from mera.drawing.images import show
+        from mera.analysis.drawing.images import show
 
         return html(repr(self), show(examples)._repr_png_())
 

@@ -9,10 +9,10 @@ from torch import Tensor
 
 from mera._utils.errors import InputError
 from mera.analysis import leading, receptive_fields
+from mera.analysis.drawing.colours import coloured
 from mera.analysis.latents import LatentIndex
-from mera.density import Density
-from mera.drawing.colours import coloured
-from mera.flow import Flow
+from mera.flow.density import Density
+from mera.flow.flow import Flow
 
 LEADS = 6
 """The number of latents of a level that have sliders."""

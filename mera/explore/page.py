@@ -8,7 +8,7 @@ from io import BytesIO
 from nicegui import events, ui
 from PIL import Image
 
-from mera.drawing import draw_layout
+from mera.analysis.drawing import draw_layout
 from mera.explore.fill_tab import FillTab
 from mera.explore.learnt import Learnt
 from mera.explore.levels_tab import LevelsTab

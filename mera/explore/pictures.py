@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from nicegui import ui
 from torch import Tensor
 
-from mera.drawing.images import to_pil
+from mera.analysis.drawing.images import to_pil
 
 
 def picture_element(label: str, width: int, picture: Tensor | None = None) -> ui.interactive_image:

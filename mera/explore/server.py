@@ -21,10 +21,10 @@ import torch
 from mera._utils.checks import check_count
 from mera._utils.errors import InputError
 from mera._utils.optional import import_optional
-from mera.density import Density
-from mera.drawing import cone_page
+from mera.analysis.drawing import cone_page
 from mera.explore.learnt import Learnt
 from mera.explore.studio import LARGEST_UPLOAD
+from mera.flow.density import Density
 
 HOST = "127.0.0.1"
 LAST_PORT = 65_535

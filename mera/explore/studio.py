@@ -12,12 +12,12 @@ from torch import Tensor
 
 from mera._utils.errors import InputError
 from mera.analysis import combine, decompose, mix, subtree
+from mera.analysis.drawing.colours import coloured
 from mera.analysis.latents import LatentIndex, check_latent
 from mera.data.dataset import resize
 from mera.data.items import pixels_of
-from mera.drawing.colours import coloured
 from mera.explore.learnt import Learnt
-from mera.flow import Latents
+from mera.flow.flow import Latents
 
 LARGEST_UPLOAD = 20 * 2**20
 """The largest size of an uploaded picture, in bytes."""

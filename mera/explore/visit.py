@@ -12,7 +12,7 @@ import torch
 from nicegui import ui
 
 from mera._utils.errors import with_notes
-from mera.display.progress import listening
+from mera._utils.progress import listening
 from mera.explore.learnt import Learnt
 from mera.explore.studio import Studio
 

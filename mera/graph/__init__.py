@@ -1,9 +1,9 @@
 """Layouts, and plans: compiled layouts."""
 
 from mera.graph.compiler import compile
-from mera.graph.errors import LayoutError
 from mera.graph.lattice import Lattice
 from mera.graph.layout import Layout, Port
+from mera.graph.layout_error import LayoutError
 from mera.graph.nodes import Decimate, Input, Latent, Local, Node, Split, Squeeze
 from mera.graph.operations import Apply, Cut, Operation, Regroup
 from mera.graph.plan import Plan, Step

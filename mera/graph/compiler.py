@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from itertools import count
 
 from mera.bijectors.base import Bijector
-from mera.graph.errors import LayoutError, within
 from mera.graph.lattice import Lattice
 from mera.graph.layout import Layout
+from mera.graph.layout_error import LayoutError, within
 from mera.graph.nodes import Latent, Local, Node
 from mera.graph.operations import Apply, Operation
 from mera.graph.plan import LatentLevel, Plan, Step

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from mera._utils.checks import is_integer
-from mera.graph.errors import LayoutError
+from mera.graph.layout_error import LayoutError
 
 Number = TypeVar("Number", int, Tensor)
 

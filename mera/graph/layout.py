@@ -11,8 +11,8 @@ from typing import Any
 import networkx as nx
 
 from mera._utils.checks import is_integer
-from mera.graph.errors import LayoutError, within
 from mera.graph.lattice import Lattice, check_key
+from mera.graph.layout_error import LayoutError, within
 from mera.graph.nodes import Decimate, Input, Latent, Local, Node, Split, Squeeze
 from mera.graph.topology import find_input
 
@@ -253,7 +253,7 @@ class Layout:
 
     def _repr_png_(self) -> bytes | None:
         """The layout from the side; None if it is not complete yet."""
-        from mera.drawing.layouts import draw_layout  # late: matplotlib takes a second
+        from mera.analysis.drawing.layouts import draw_layout  # late: matplotlib takes a second
 
         try:
             return draw_layout(self)._repr_png_()

@@ -17,8 +17,8 @@ from torch import nn
 from mera._utils.checks import is_integer
 from mera.bijectors.base import Bijector
 from mera.bijectors.by_name import named
-from mera.graph.errors import LayoutError, within
 from mera.graph.lattice import Lattice, check_key, per_dimension
+from mera.graph.layout_error import LayoutError, within
 from mera.graph.operations import Apply, Cut, Operation, Regroup
 from mera.graph.validation import check_bijector, check_grid
 

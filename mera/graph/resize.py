@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 
 from mera._utils.checks import is_integer
-from mera.graph.errors import LayoutError
 from mera.graph.layout import Layout, Port
+from mera.graph.layout_error import LayoutError
 from mera.graph.plan import Plan
 from mera.graph.topology import walk
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from mera._utils.notebook import html
+from mera._utils.table import Table
 from mera.bijectors import Chain, Named
-from mera.display.notebook import html
-from mera.display.table import Table
 from mera.graph.layout import Layout
 from mera.graph.plan import Plan
 

@@ -40,13 +40,13 @@ from typing import Any
 import tomli_w
 
 from mera._utils.checks import check_choice
+from mera._utils.registry import plain
 from mera.bijectors import Named
 from mera.graph.compiler import compile
-from mera.graph.errors import LayoutError, within
 from mera.graph.layout import Layout, Port
+from mera.graph.layout_error import LayoutError, within
 from mera.graph.nodes import Decimate, Latent, Local, Split, Squeeze
 from mera.graph.topology import walk
-from mera.names.registry import plain
 
 KINDS: dict[str, type[Any]] = {
     "local": Local, "decimate": Decimate, "squeeze": Squeeze, "split": Split, "latent": Latent,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import networkx as nx
 
-from mera.graph.errors import LayoutError, within
 from mera.graph.lattice import check_key
+from mera.graph.layout_error import LayoutError, within
 from mera.graph.nodes import Input, Latent, Node
 
 

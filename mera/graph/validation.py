@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mera.bijectors.base import Bijector
-from mera.graph.errors import LayoutError
+from mera.graph.layout_error import LayoutError
 from mera.graph.operations import Apply
 
 

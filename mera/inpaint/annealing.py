@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 from torch.distributions import MultivariateNormal
 
-from mera.chains import annealing
-from mera.chains.step_size import StepSize
-from mera.display.progress import ProgressBar
+from mera._utils.progress import ProgressBar
 from mera.inpaint.hmc import whitening
+from mera.sampling import annealing
+from mera.sampling.step_size import StepSize
 
 SURVIVORS = 0.5
 """The effective sample size of the weights of a stage, as a fraction of the particles."""
@@ -28,7 +28,7 @@ def anneal(
     leapfrog: int,
     progress_bar: ProgressBar,
 ) -> Tensor:
-    """Anneal particles from a Gaussian to a density; see `mera.chains.annealing.anneal`.
+    """Anneal particles from a Gaussian to a density; see `mera.sampling.annealing.anneal`.
 
     A mode gets particles by its mass along the way, not by the height of its peak; a peak that is far narrower than
     other modes has little mass on the way, and may be lost.

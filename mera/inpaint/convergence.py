@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from mera._utils.random import seeded
-from mera.chains.diagnostics import MIXED
+from mera.sampling.diagnostics import MIXED
 
 PROJECTIONS = 4
 """The number of random projections of a filling that are judged, together with log p."""

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.distributions import MultivariateNormal
 from torch.nn import functional as F
 
-from mera.run.runner import Runner
+from mera.graph.runner import Runner
 
 SAMPLES, VARIABLES = 4096, 2**24
 """The largest number of samples of a flow, and of variables in all samples."""

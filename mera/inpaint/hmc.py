@@ -7,9 +7,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from mera.chains.hamiltonian import HamiltonianChains
-from mera.chains.step_size import StepSize
-from mera.display.progress import ProgressBar
+from mera._utils.progress import ProgressBar
+from mera.sampling.hamiltonian import HamiltonianChains
+from mera.sampling.step_size import StepSize
 
 MIN_EIGENVALUE = 1e-8
 """The lower bound of the eigenvalues of a metric, relative to the largest eigenvalue."""

@@ -12,10 +12,10 @@ from torch import Tensor
 
 from mera._utils.checks import check_choice, check_precise
 from mera._utils.errors import InputError
-from mera.chains.diagnostics import effective_size, r_hat
+from mera._utils.progress import ProgressBar, check_console
 from mera.cones import Region, Restriction
 from mera.cones.surroundings import Surroundings
-from mera.display.progress import ProgressBar, check_console
+from mera.graph.runner import Runner
 from mera.inpaint.annealing import anneal
 from mera.inpaint.convergence import Convergence, judged_quantities
 from mera.inpaint.curvature import curvature
@@ -25,7 +25,7 @@ from mera.inpaint.mode import climb
 from mera.inpaint.population import populate
 from mera.inpaint.search_options import SearchOptions
 from mera.inpaint.spaces import choose_space
-from mera.run.runner import Runner
+from mera.sampling.diagnostics import effective_size, r_hat
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -112,7 +112,7 @@ class Inpainting:
 
     def _repr_png_(self) -> bytes | None:
         """The image, the mask, the likeliest filling and samples; None if the data are not images."""
-        from mera.drawing.images import inpainted  # late: matplotlib takes a second
+        from mera.analysis.drawing.images import inpainted  # late: matplotlib takes a second
 
         if self.pictures is None or self.mask is None:
             return None

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from mera._utils.progress import ProgressBar
 from mera.cones import Restriction
-from mera.display.progress import ProgressBar
 from mera.inpaint.spaces import Space
 
 

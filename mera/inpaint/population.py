@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from mera._utils.errors import InputError
-from mera.chains.weights import largest_change
 from mera.cones import Restriction
 from mera.inpaint.spaces import Space
+from mera.sampling.weights import largest_change
 
 CHUNK = 64
 """The number of fillings that are evaluated together."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from mera._utils.checks import check_choice
-from mera.names.options import Option, check_fields, choice, count, documented, positive
+from mera._utils.options import Option, check_fields, choice, count, documented, positive
 
 
 def _which_latents(value: Any, name: str) -> str | int:

@@ -1,5 +1,6 @@
 """Models: flows by name, for `mera.build`; each is a dataclass of its options."""
 
+from mera._utils.options import Option
 from mera.models.authors import load_rgflow_checkpoint
 from mera.models.branching_mera import BranchingMERA
 from mera.models.brick_wall import TEBD
@@ -8,13 +9,12 @@ from mera.models.decimation import Decimation
 from mera.models.glow import Glow
 from mera.models.neural_rg import NeuralRG
 from mera.models.options import FieldModel, Model, PatchModel, StepModel
+from mera.models.pretrained import Card, pretrained
 from mera.models.real_nvp import RealNVP
 from mera.models.rg_flow import RGFlow
 from mera.models.trees import Ternary, Tree
 from mera.models.wavelet import WaveletFlow
 from mera.models.width import fit_width
-from mera.names.options import Option
-from mera.weights import Card, pretrained
 
 __all__ = [
     "TEBD",

@@ -14,12 +14,12 @@ from torch import Tensor
 
 from mera._utils.errors import InputError
 from mera._utils.files import as_path
+from mera._utils.flow_options import PriorLike
 from mera._utils.random import restored_states
 from mera._utils.torch_files import read_tensors
 from mera.bijectors import Gather, checkerboard
-from mera.flow import Flow
+from mera.flow.flow import Flow
 from mera.models.by_name import build
-from mera.names.flow_options import PriorLike
 
 # Names of tensors in the authors' checkpoints. They contain the index of the block (two in an RG step), of the coupling
 # layer in the block, of the residual block in the network, and of the module in the residual block. The networks of the

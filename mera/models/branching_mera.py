@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from dataclasses import dataclass
 
-from mera.flow import Flow
+from mera.flow.flow import Flow
 from mera.graph import Port
 from mera.models.by_name import register
 from mera.models.options import EvenKernel, StepModel, Widths

@@ -7,11 +7,11 @@ from typing import Any, TypeVar, cast
 
 from mera._utils.checks import check_choice
 from mera._utils.errors import InputError
-from mera.density import Recipe
-from mera.flow import Flow
+from mera._utils.options import check_options, documented
+from mera._utils.registry import Registry, plain
+from mera.flow.density import Recipe
+from mera.flow.flow import Flow
 from mera.models.options import Model
-from mera.names.options import check_options, documented
-from mera.names.registry import Registry, plain
 
 Builder = Callable[..., Any]
 """A subclass of `mera.models.Model`, or a function from options to a flow."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mera.bijectors import named
-from mera.flow import Flow
+from mera.flow.flow import Flow
 from mera.models.by_name import register
 from mera.models.fields import Fields
 from mera.models.options import (

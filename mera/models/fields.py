@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, cast
 
+from mera._utils.flow_options import PADDING
 from mera.bijectors import Bijector, named
 from mera.bijectors.by_name import Named
-from mera.flow import Flow
+from mera.flow.flow import Flow
 from mera.graph import Layout, Port
-from mera.graph.errors import within
+from mera.graph.layout_error import within
 from mera.graph.plan import context_of
 from mera.models.geometry import lattice_shape, levels, options_per_step
 from mera.models.options import FieldModel
-from mera.names.flow_options import PADDING
 
 
 class Fields:

@@ -7,7 +7,7 @@ from typing import Any
 
 from mera._utils.checks import DEEPEST, check_count, is_integer
 from mera._utils.errors import InputError
-from mera.names.flow_options import Edges, Hidden, PerStep
+from mera._utils.flow_options import Edges, Hidden, PerStep
 
 
 def lattice_shape(L: Edges, dim: int) -> tuple[int, ...]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
-from mera.flow import Flow
+from mera._utils.flow_options import PerStep
+from mera._utils.options import Option
+from mera.flow.flow import Flow
 from mera.models.by_name import register
 from mera.models.fields import Fields
 from mera.models.options import FieldModel
-from mera.names.flow_options import PerStep
-from mera.names.options import Option
 
 
 @register("glow")

@@ -6,8 +6,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Annotated
 
-from mera.flow import Flow
-from mera.names.flow_options import (
+from mera._utils.flow_options import (
     HIDDEN,
     HIDDEN_CHANNELS,
     LAYERS,
@@ -25,7 +24,8 @@ from mera.names.flow_options import (
     Transform,
     check_even,
 )
-from mera.names.options import Option, check_fields, choice, count, flag
+from mera._utils.options import Option, check_fields, choice, count, flag
+from mera.flow.flow import Flow
 
 __all__ = ["FieldModel", "Model", "Norm", "PatchModel", "StepModel", "Transform"]
 

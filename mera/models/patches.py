@@ -13,15 +13,15 @@ from torch import nn
 
 from mera._utils.checks import check_choice
 from mera._utils.errors import InputError
+from mera._utils.flow_options import PADDING
 from mera._utils.random import restored_states
 from mera.bijectors.by_name import factory, make, name_and_options, named, takes
-from mera.flow import Flow
+from mera.flow.flow import Flow
 from mera.graph import Layout, Port
 from mera.graph.plan import context_of
 from mera.models.fields import add_field
 from mera.models.geometry import integers_per_step, lattice_shape, levels, options_per_step
 from mera.models.options import PatchModel
-from mera.names.flow_options import PADDING
 
 Rows = Iterable[tuple[str, int]]
 FOR_ALL = ("conditioner", "norm", "mix_channels", "transform")

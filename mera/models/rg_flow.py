@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from mera.flow import Flow
+from mera._utils.flow_options import check_even
+from mera._utils.options import Option, choice, flag
+from mera.flow.flow import Flow
 from mera.models.by_name import register
 from mera.models.geometry import lattice_shape, levels
 from mera.models.options import BlockSpinsFlag, EvenKernel, Layers, StepModel, Widths
 from mera.models.patches import Patches
-from mera.names.flow_options import check_even
-from mera.names.options import Option, choice, flag
 
 Order = Annotated[
     str,

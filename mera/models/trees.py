@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
-from mera.flow import Flow
+from mera._utils.flow_options import Edges
+from mera._utils.options import Option, count
+from mera.flow.flow import Flow
 from mera.models.by_name import register
 from mera.models.options import StepModel
 from mera.models.patches import Patches
-from mera.names.flow_options import Edges
-from mera.names.options import Option, count
 
 
 @register("tree")

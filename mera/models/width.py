@@ -7,9 +7,9 @@ from typing import Any
 
 from mera._utils.checks import check_count
 from mera._utils.errors import InputError
+from mera._utils.options import options_of
 from mera.graph.summary import count_parameters
 from mera.models.by_name import build, builder
-from mera.names.options import options_of
 
 
 def fit_width(model: str, parameters: int, options: Mapping[str, Any]) -> dict[str, Any]:

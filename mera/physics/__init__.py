@@ -1,6 +1,5 @@
 """Lattice field theory: actions, exact results, and samplers whose averages are exact."""
 
-from mera.chains.gamma import GammaResult, gamma_method
 from mera.physics.action import Action
 from mera.physics.anneal import Annealed, anneal
 from mera.physics.by_name import make, names, register
@@ -18,6 +17,7 @@ from mera.physics.scalar import ON, DoubleWell, FreeField, Phi4
 from mera.physics.short_run import short_run
 from mera.physics.verdicts import pareto_k
 from mera.physics.xy import XY
+from mera.sampling.gamma import GammaResult, gamma_method
 
 __all__ = [
     "CRITICAL_TEMPERATURE",

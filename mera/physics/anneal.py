@@ -13,18 +13,18 @@ from torch import Tensor
 
 from mera._utils.allocator import tune_allocator
 from mera._utils.checks import check_count
-from mera.chains import annealing
-from mera.chains.step_size import StepSize
-from mera.chains.verdict import Trust, Verdict
-from mera.chains.weights import systematic
-from mera.display.progress import ProgressBar, check_console
-from mera.display.table import Table
+from mera._utils.progress import ProgressBar, check_console
+from mera._utils.table import Table
 from mera.physics.action import Action, ActionLike
 from mera.physics.check_target import check_target, event_shape_of
 from mera.physics.measured import Measured
 from mera.physics.observables import Observables, Quantity, summarize
 from mera.physics.short_run import short_run
 from mera.physics.trajectories import in_domain
+from mera.sampling import annealing
+from mera.sampling.step_size import StepSize
+from mera.sampling.verdict import Trust, Verdict
+from mera.sampling.weights import systematic
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -98,7 +98,7 @@ class Annealed(Measured):
 
     def _repr_png_(self) -> bytes:
         """ln Z of the populations, and the two-point function."""
-        from mera.drawing.physics import annealed_figure  # late: matplotlib takes a second
+        from mera.analysis.drawing.physics import annealed_figure  # late: matplotlib takes a second
 
         return annealed_figure(self)._repr_png_()
 

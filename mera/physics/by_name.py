@@ -6,9 +6,9 @@ import inspect
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from mera._utils.calls import parse_call
 from mera._utils.errors import InputError
-from mera.names.calls import parse_call
-from mera.names.registry import Registry
+from mera._utils.registry import Registry
 from mera.physics.family import ActionFamily
 
 EXAMPLE = '"phi4(mass2=-4, coupling=1.143)"'

@@ -11,7 +11,7 @@ from torch import Tensor
 from mera._utils.checks import check_tensor, is_integer
 from mera._utils.errors import InputError
 from mera._utils.random import fixed_seed
-from mera.density import Density
+from mera.flow.density import Density
 from mera.physics.action import Action, ActionLike, as_action
 from mera.physics.family import ActionFamily
 from mera.physics.short_run import is_differentiable, short_run

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from mera._utils.checks import check_count
 from mera._utils.errors import InputError
-from mera.chains.verdict import Trust, Verdict
 from mera.physics.measured import binned, jackknife_error
 from mera.physics.verdicts import pareto_k, verdict_on_weights
+from mera.sampling.verdict import Trust, Verdict
 
 BINS, FEWEST = 30, 16
 """The number of bins of the jackknife, and the fewest fields."""
@@ -72,7 +72,7 @@ class CorrelationLength:
 
     def _repr_png_(self) -> bytes:
         """The two-point function of slices with its fit, and effective masses."""
-        from mera.drawing.physics import correlation_figure  # late: matplotlib takes a second
+        from mera.analysis.drawing.physics import correlation_figure  # late: matplotlib takes a second
 
         return correlation_figure(self)._repr_png_()
 

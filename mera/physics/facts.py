@@ -10,7 +10,7 @@ import torch
 
 from mera._utils.random import fixed_seed
 from mera._utils.version import VERSION
-from mera.density import Density
+from mera.flow.density import Density
 from mera.physics.action import Action
 from mera.physics.check_target import event_shape_of
 from mera.physics.observables import Observables

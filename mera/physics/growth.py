@@ -10,8 +10,8 @@ from torch import nn
 from mera._utils.checks import check_choice
 from mera._utils.errors import InputError
 from mera.bijectors import Bijector, BlockSpins, Spectral
-from mera.density import Density
-from mera.flow import Flow
+from mera.flow.density import Density
+from mera.flow.flow import Flow
 from mera.graph.plan import Step
 
 

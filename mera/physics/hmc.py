@@ -11,8 +11,7 @@ from torch import Tensor
 
 from mera._utils.allocator import tune_allocator
 from mera._utils.checks import check_choice, check_count, check_positive
-from mera.chains.gamma import LEAST
-from mera.density import Density
+from mera.flow.density import Density
 from mera.physics.action import Action, ActionLike
 from mera.physics.check_target import check_fields, check_target, event_shape_of
 from mera.physics.facts import facts_of
@@ -21,6 +20,7 @@ from mera.physics.observables import Observables
 from mera.physics.sampler import Draw, Sampler, record
 from mera.physics.short_run import start_of_chains
 from mera.physics.trajectories import LONGEST, Trajectories
+from mera.sampling.gamma import LEAST
 
 if TYPE_CHECKING:
     from rich.console import Console

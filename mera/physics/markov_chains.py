@@ -9,13 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mera.chains.diagnostics import MIXED, r_hat
-from mera.chains.gamma import gamma_method
-from mera.chains.verdict import Trust, Verdict
-from mera.display.table import Table
+from mera._utils.table import Table
 from mera.physics.measured import Measured
 from mera.physics.observables import Quantity, averages_of, summarize
 from mera.physics.storage import Arrays, named
+from mera.sampling.diagnostics import MIXED, r_hat
+from mera.sampling.gamma import gamma_method
+from mera.sampling.verdict import Trust, Verdict
 
 LONG, FEW = 20, 50
 """The number of autocorrelation times in a chain from which its autocorrelation time can be trusted, and the number of
@@ -92,7 +92,7 @@ class MarkovChains(Measured):
 
     def _repr_png_(self) -> bytes:
         """The histories of observables, and the two-point function."""
-        from mera.drawing.physics import chain_figure  # late: matplotlib takes a second
+        from mera.analysis.drawing.physics import chain_figure  # late: matplotlib takes a second
 
         return chain_figure(self)._repr_png_()
 

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from mera._utils.errors import InputError
 from mera._utils.files import as_path, replacing
-from mera.chains.gamma import gamma_method
-from mera.chains.verdict import Verdict
 from mera.physics.observables import Average, Quantity, summarize
+from mera.sampling.gamma import gamma_method
+from mera.sampling.verdict import Verdict
 
 BINS = 500
 """The most bins of a jackknife over independent samples."""

@@ -8,13 +8,13 @@ from os import PathLike
 import torch
 
 from mera._utils.errors import InputError
-from mera.chains.gamma import LEAST
 from mera.physics.anneal import Annealed, anneal
 from mera.physics.hmc import hmc
 from mera.physics.markov_chains import MarkovChains, chains_of
 from mera.physics.metropolis import metropolis
 from mera.physics.reweighting import Report, estimate, report_of
 from mera.physics.storage import Arrays, Storage, joined
+from mera.sampling.gamma import LEAST
 
 SAMPLERS: dict[str, Callable[..., MarkovChains | Report | Annealed]] = {
     "reweighting": estimate, "metropolis": metropolis, "hmc": hmc,

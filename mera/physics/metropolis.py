@@ -12,8 +12,7 @@ from torch import Tensor
 from mera._utils.allocator import tune_allocator
 from mera._utils.checks import check_count
 from mera._utils.random import set_torch_states, torch_states
-from mera.chains.gamma import LEAST
-from mera.density import Density
+from mera.flow.density import Density
 from mera.physics.action import Action, ActionLike
 from mera.physics.check_target import check_sampled
 from mera.physics.facts import facts_of
@@ -23,6 +22,7 @@ from mera.physics.reweighting import log_weights_of, weighted_samples
 from mera.physics.sampler import Draw, Sampler, record
 from mera.physics.short_run import start_of_chains
 from mera.physics.verdicts import finite_log_weights
+from mera.sampling.gamma import LEAST
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -13,10 +13,8 @@ from torch import Tensor
 
 from mera._utils.allocator import tune_allocator
 from mera._utils.checks import check_count
-from mera.chains.verdict import Verdict
-from mera.chains.weights import effective_number
-from mera.density import Density
-from mera.display.table import Table
+from mera._utils.table import Table
+from mera.flow.density import Density
 from mera.physics.action import Action, ActionLike
 from mera.physics.check_target import check_fields, check_sampled
 from mera.physics.facts import facts_of
@@ -33,6 +31,8 @@ from mera.physics.verdicts import (
     pareto_k,
     verdict_on_weights,
 )
+from mera.sampling.verdict import Verdict
+from mera.sampling.weights import effective_number
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -98,7 +98,7 @@ class Report(Measured):
 
     def _repr_png_(self) -> bytes:
         """The weights and the two-point function."""
-        from mera.drawing.physics import report_figure  # late: matplotlib takes a second
+        from mera.analysis.drawing.physics import report_figure  # late: matplotlib takes a second
 
         return report_figure(self)._repr_png_()
 

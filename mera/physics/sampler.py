@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from mera._utils.checks import check_count
+from mera._utils.progress import ProgressBar, check_console
 from mera._utils.random import set_torch_states, torch_states
 from mera._utils.signals import StopSignal, raise_signal
-from mera.display.progress import ProgressBar, check_console
 from mera.physics.observables import Observables
 from mera.physics.storage import Arrays, Storage, joined, named
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from mera._utils.checks import check_count
 from mera._utils.errors import InputError
 from mera._utils.random import fixed_seed
-from mera.density import Density
+from mera.flow.density import Density
 from mera.physics.action import Action
 from mera.physics.trajectories import Trajectories
 

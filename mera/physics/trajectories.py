@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from mera.bijectors.circular import wrap
-from mera.chains.hamiltonian import HamiltonianChains
-from mera.chains.step_size import StepSize
 from mera.physics.action import Action
+from mera.sampling.hamiltonian import HamiltonianChains
+from mera.sampling.step_size import StepSize
 
 FIRST_STEP, LONGEST, MOST_STEPS = 0.1, 1e4, 1000
 """The initial step, the longest mean length of a trajectory, and the most leapfrog steps in one of mean length."""

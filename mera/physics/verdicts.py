@@ -7,8 +7,8 @@ import math
 import numpy as np
 from torch import Tensor
 
-from mera.chains.verdict import Trust, Verdict
-from mera.chains.weights import effective_number
+from mera.sampling.verdict import Trust, Verdict
+from mera.sampling.weights import effective_number
 
 GOOD, USABLE = 0.5, 0.7
 """Pareto k below which weights have a finite variance, and below which errors are still usable."""

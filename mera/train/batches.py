@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 from mera._utils.errors import InputError
 from mera._utils.precision import exactly
 from mera._utils.signals import SIGNALS
-from mera.density import Density
+from mera.flow.density import Density
 from mera.train.objective import Batch, Objective
 
 MAX_LISTED = 2**22

@@ -10,13 +10,13 @@ from rich.console import Console
 from torch import Tensor
 
 from mera._utils.files import make_folder
-from mera.display.progress import ProgressBar
+from mera._utils.progress import ProgressBar
 from mera.train.evaluate import sample
 from mera.train.loop import Loop, Metrics
 from mera.train.run import RunFolder
 
 if TYPE_CHECKING:
-    from mera.drawing.figures import Picture
+    from mera.analysis.drawing.figures import Picture
 
 SMOOTHING = 0.98
 """Decay of the running mean of the loss on the progress bar."""
@@ -124,7 +124,7 @@ class History(Callback):
         Returns:
             A matplotlib figure.
         """
-        from mera.drawing.curves import loss_curves
+        from mera.analysis.drawing.curves import loss_curves
 
         train = [{x: line[x], self.metric: line[self._train]} for line in self.metrics]
         return loss_curves({"test": self.metrics, "batch": train}, x, self.metric, f"loss, {self.unit}")
@@ -179,7 +179,7 @@ class RunLogger(Callback):
             self.run.log(metrics)
             pictures = loop.objective.pictures(loop.trained, samples)
             if pictures is not None:
-                from mera.drawing.images import save_grid
+                from mera.analysis.drawing.images import save_grid
 
                 save_grid(pictures, self.run.samples / f"step_{loop.step:06d}.png")
 

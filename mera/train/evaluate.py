@@ -15,7 +15,7 @@ from mera._utils.errors import InputError
 from mera._utils.processes import process_state
 from mera._utils.random import fixed_seed
 from mera.data import Examples, StreamDataset, first
-from mera.density import Density
+from mera.flow.density import Density
 from mera.train.likelihoods import ImageLikelihood, likelihood, likelihood_of
 from mera.train.objective import Objective
 

@@ -20,13 +20,13 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from mera._utils.checks import check_choice
 from mera._utils.errors import InputError
+from mera._utils.means import plus_minus
 from mera._utils.processes import world_size
 from mera._utils.random import restored_states, seed_all
 from mera._utils.signals import StopSignal, raise_signal
-from mera.density import Density
-from mera.display.means import plus_minus
+from mera.flow.density import Density
 from mera.graph.summary import count_parameters
-from mera.io.flows import describe_flow
+from mera.models.saving import describe_flow
 from mera.physics.verdicts import format_ess
 from mera.train.batches import BatchLoader
 from mera.train.callbacks import Callback, History, Progress, RunLogger

@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from mera._utils.errors import InputError
 from mera.bijectors.adapt import Adapted
 from mera.bijectors.base import Bijector
-from mera.bijectors.laws import LAWS, errors_of, round_trip_error, with_noise_on_parameters
-from mera.density import Density
+from mera.bijectors.round_trip import LAWS, errors_of, round_trip_error, with_noise_on_parameters
+from mera.flow.density import Density
 from mera.graph import Step
-from mera.run.executor import run_forward
+from mera.graph.executor import run_forward
 from mera.train.objective import Batch, Objective
 
 ROWS = 8

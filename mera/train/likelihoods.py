@@ -13,11 +13,11 @@ from torch.utils.data import default_collate
 
 from mera._utils.errors import InputError
 from mera._utils.random import seeded
+from mera._utils.run_records import UNITS
 from mera.bijectors import with_noise
 from mera.data import Examples, class_numbers, first, labels
 from mera.data.dataset import check_one_shape
-from mera.density import Density
-from mera.display.run_records import UNITS
+from mera.flow.density import Density
 from mera.train.batches import Order
 from mera.train.objective import Batch, Objective
 

@@ -17,8 +17,8 @@ from mera._utils.errors import InputError
 from mera._utils.processes import make_accelerator
 from mera._utils.random import get_states, restored_states, set_states
 from mera._utils.signals import SIGNALS
-from mera.density import Density
-from mera.io.flows import describe_flow, load
+from mera.flow.density import Density
+from mera.models.saving import describe_flow, load
 from mera.train.batches import BatchLoss, autocast, micro_batches, rows_per_step
 from mera.train.evaluate import losses, mean_and_error
 from mera.train.health import first_not_finite, inverse_error

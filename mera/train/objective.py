@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from mera.density import Density
+from mera.flow.density import Density
 
 Batch = tuple[Tensor, ...]
 """Tensors whose first axis is the row of the batch."""
@@ -104,7 +104,7 @@ class Objective(ABC):
 
 def stretched(flow: Density, samples: Tensor) -> Tensor | None:
     """Samples of fields as uint8 images, stretched over their range; None if they do not have the shape of images."""
-    from mera.drawing.images import stretch
+    from mera.analysis.drawing.images import stretch
 
     return stretch(samples) if flow.plan.input.is_picture else None
 

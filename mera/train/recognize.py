@@ -15,7 +15,7 @@ from mera.data import DataSplits, as_splits
 from mera.data.examples import hold_out
 from mera.data.gate import check_example
 from mera.data.pixels import look_like_images
-from mera.density import Density
+from mera.flow.density import Density
 from mera.physics.check_target import check_sampled
 from mera.physics.family import ActionFamily
 from mera.train.batches import Order, rows_per_step

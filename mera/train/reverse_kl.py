@@ -12,14 +12,14 @@ from torch import Tensor
 
 from mera._utils.errors import InputError
 from mera._utils.random import fixed_seed, seeded
-from mera.chains.verdict import Verdict
-from mera.chains.weights import effective_number
-from mera.density import Density
+from mera.flow.density import Density
 from mera.physics.action import Action
 from mera.physics.family import ActionFamily
 from mera.physics.reweighting import estimate
 from mera.physics.short_run import fields_of, is_differentiable, short_run
 from mera.physics.verdicts import pareto_k
+from mera.sampling.verdict import Verdict
+from mera.sampling.weights import effective_number
 from mera.train.objective import Batch, Objective, is_starting
 
 CHUNK = 16

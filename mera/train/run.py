@@ -24,11 +24,11 @@ from typing import Any
 from torch import Tensor
 
 from mera._utils.files import locked, make_folder, remove_leftovers, write_atomically
+from mera._utils.run_records import RunRecords
 from mera._utils.torch_files import read_tensors, write_tensors
-from mera.density import Density
-from mera.display.run_records import RunRecords
-from mera.io.archive import write_archive
-from mera.io.flows import WEIGHTS, save
+from mera.flow.density import Density
+from mera.models.archive import write_archive
+from mera.models.saving import WEIGHTS, save
 
 
 class RunFolder(RunRecords):

@@ -11,7 +11,7 @@ import torch
 
 from mera._utils.checks import check_choice
 from mera._utils.errors import InputError
-from mera.names.options import Check, Option, check_fields, choice, count, documented, flag, positive
+from mera._utils.options import Check, Option, check_fields, choice, count, documented, flag, positive
 from mera.train.optimizers import OPTIMIZERS, SCHEDULES, check_options
 
 Options = Mapping[str, Any]

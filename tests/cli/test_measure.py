@@ -9,7 +9,7 @@ import torch
 import mera
 from mera import physics
 from mera.bijectors import Spectral
-from mera.symmetry import Symmetrized
+from mera.flow import Symmetrized
 from mera.train import RunFolder
 from tests.helpers.command import SMALL, plain, run
 

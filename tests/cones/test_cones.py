@@ -6,9 +6,9 @@ import torch
 from matplotlib.colors import to_hex
 
 import mera
+from mera.analysis.drawing import level_masks, side_view
 from mera.cones import parse_region, sites_of
 from mera.cones.cone import cone_of_latents
-from mera.drawing import level_masks, side_view
 from tests.helpers.naive import naive_cone
 
 

@@ -3,11 +3,10 @@
 import pytest
 import torch
 
-from mera.cones.executor import SubplanExecutor
 from mera.cones.subplan import make_subplan
-from mera.graph import Apply
+from mera.cones.subplan_executor import SubplanExecutor
+from mera.graph import Apply, run_forward
 from mera.graph.indexing import indices_at
-from mera.run import run_forward
 from tests.helpers.laws import randomize
 from tests.tables.models import MODELS, ONE_EACH
 

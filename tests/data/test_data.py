@@ -10,11 +10,11 @@ import torch
 from PIL import Image
 
 from mera import data
+from mera._utils.registry import Registry
 from mera.data import dataset, wallpapers
 from mera.data.msds import msds
 from mera.data.standard import open_split
 from mera.data.wallpapers import EvenWindows
-from mera.names.registry import Registry
 
 
 @pytest.mark.parametrize("kind", [1, 2])

@@ -6,11 +6,11 @@ import math
 import pytest
 import torch
 
+from mera.graph.executor import run_forward
 from mera.graph.indexing import Tiling, check_indexable, indices_at, mask_from_sites, ravel
 from mera.graph.lattice import Lattice
 from mera.graph.operations import Apply, Cut, Regroup
 from mera.graph.plan import LatentLevel, Plan, Step
-from mera.run.executor import run_forward
 
 LATTICES = [
     Lattice(2, (12,), (True,)),

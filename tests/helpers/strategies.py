@@ -6,7 +6,7 @@ from hypothesis import HealthCheck, assume, settings
 from hypothesis import strategies as st
 
 from mera.bijectors import ActNorm, Coupling, Gather, Masked, ResidualConv, ResidualMLP, checkerboard
-from mera.flow import Flow
+from mera.flow.flow import Flow
 from mera.graph import Layout, LayoutError
 from tests.helpers.dense import DenseField
 from tests.helpers.laws import Dense, PassiveDense, randomize

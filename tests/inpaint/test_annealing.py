@@ -8,7 +8,7 @@ from rich.console import Console
 from torch.distributions import MultivariateNormal
 
 import mera
-from mera.display.progress import ProgressBar
+from mera._utils.progress import ProgressBar
 from mera.inpaint.annealing import anneal
 from mera.inpaint.gaussian import gaussian_filling
 from tests.inpaint.test_inpaint import conditional

@@ -9,13 +9,13 @@ from rich.console import Console
 from torch import nn
 
 import mera
+from mera._utils.progress import ProgressBar
 from mera.bijectors import Bijector
-from mera.chains.diagnostics import MIXED, effective_size, r_hat
-from mera.display.progress import ProgressBar
 from mera.inpaint.convergence import Convergence, judged_quantities
 from mera.inpaint.mode import climb
 from mera.inpaint.population import populate
 from mera.inpaint.spaces import LatentSpace, PixelSpace
+from mera.sampling.diagnostics import MIXED, effective_size, r_hat
 from tests.helpers.laws import randomize
 
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 import mera
+from mera.graph.contexts import context_per_step
 from mera.models import names
-from mera.run.contexts import context_per_step
 from tests.helpers.laws import check_laws, randomize
 from tests.tables.models import CONDITIONAL, MODELS, batch, contexts, rgflow
 

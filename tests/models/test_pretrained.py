@@ -8,7 +8,7 @@ import torch
 import mera
 from mera import data
 from mera.models import pretrained
-from mera.weights import FOLDER
+from mera.models.pretrained import FOLDER
 from tests.helpers.command import run
 
 NAMES = ["clothes", "digits", "msds1", "msds2"]

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from mera import physics
-from mera.chains.verdict import Trust
 from mera.physics import XY, DoubleWell, FreeField, Ising, Phi4
+from mera.sampling.verdict import Trust
 
 T_C = physics.CRITICAL_TEMPERATURE
 KNOWN = [

@@ -8,13 +8,13 @@ import torch
 
 import mera
 from mera import physics
-from mera.chains.verdict import Trust
-from mera.drawing.physics import report_figure
+from mera.analysis.drawing.physics import report_figure
 from mera.physics import FreeField, Phi4, pareto_k
 from mera.physics.markov_chains import chains_of
 from mera.physics.observables import Quantity
 from mera.physics.reweighting import log_weights_of, report_of
 from mera.physics.verdicts import LEAST, format_ess, forward_ess, verdict_on_weights
+from mera.sampling.verdict import Trust
 
 
 @pytest.mark.parametrize("k", [0.2, 0.6, 1.2])

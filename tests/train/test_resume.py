@@ -15,7 +15,7 @@ from torch import optim
 import mera
 from mera import data
 from mera.bijectors import ActNorm, Bijector
-from mera.io.archive import read_archive
+from mera.models.archive import read_archive
 from mera.train import Callback, RunFolder, fit, loop
 from mera.train.health import first_not_finite
 from mera.train.likelihoods import ImageLikelihood

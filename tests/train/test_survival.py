@@ -18,7 +18,7 @@ from filelock import FileLock
 from safetensors import SafetensorError
 
 import mera
-from mera.io import archive
+from mera.models import archive
 from mera.train import RunFolder, fit
 from tests.helpers.files import Malicious, empty, flip, truncate
 from tests.helpers.training import IMAGES, SHORT, lines, same, small_flow

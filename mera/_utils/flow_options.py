@@ -1,0 +1,108 @@
+"""Options of bijectors and models, each declared once: type, help, check, and the default of shared options.
+
+A bijector or a model names an option in its signature, `layers: Layers = 2`, or takes the options that a family shares
+as `**options: Unpack[PatchOptions]`. Help, command line, reference and presets read the declaration. Where a model may
+set a bijector's option for each RG step, the model's declaration is made from the bijector's with `Option.per_step`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Any
+
+from torch.distributions import Distribution
+
+from mera._utils.checks import is_integer
+from mera._utils.errors import InputError
+from mera._utils.options import Option, flag
+
+Shape = tuple[int, ...]
+Edges = int | Sequence[int]
+"""One integer, or one for each dimension."""
+PerStep = int | Sequence[int]
+"""One integer for all RG steps, or one for each RG step, finest first."""
+Hidden = Sequence[int] | Sequence[Sequence[int]]
+"""Widths of the hidden layers for all RG steps, or a sequence of widths for each RG step, finest first."""
+BijectorLike = str | Mapping[str, Any] | Callable[..., Any]
+"""A registered bijector, "maf", "maf(layers=5)" or {"name": "maf", "layers": 5}; or a bijector factory."""
+PriorLike = str | Mapping[str, Any] | Distribution
+"""A prior by name, "gaussian" or "StudentT(df=5)"; a dict that describes it; or a torch distribution."""
+
+PADDING = {"open": "zeros", "periodic": "circular"}
+"""From a lattice boundary to the `padding_mode` of torch's convolutions."""
+
+
+def check_even(value: Any, name: str) -> int:
+    """Return an even kernel size >= 2 as an integer; raise a `ValueError` for any other value of the option `name`.
+
+    The kernel size has to be even so that patches can be offset by half of it.
+    """
+    if not is_integer(value) or value < 2 or value % 2:
+        raise InputError(f"an even kernel size {name} >= 2", repr(value))
+    return int(value)
+
+
+# Networks of couplings
+
+LAYERS = Option("number of coupling layers; a layer updates both halves of an event once.")
+RESIDUAL_BLOCKS = Option("number of residual blocks in a conditioner network.")
+
+
+def _widths(value: Any, name: str) -> Any:
+    """Refuse widths that are no sequence; how many there must be depends on the network."""
+    if not isinstance(value, Sequence) or isinstance(value, str):
+        raise InputError(f"{name} as a tuple of widths", repr(value))
+    return value
+
+
+HIDDEN = Option("widths of the hidden layers; in a residual network, of one residual block.", _widths)
+HIDDEN_CHANNELS = Option("channels of the hidden convolutions in one residual block.", _widths)
+CONDITIONER = Option(
+    'networks of the couplings. "joint": one network for scale and translation, for each half. "paper": a network for '
+    'the scale and one for the translation, for each half (RG-Flow, App. A). "authors": a network for the scale and '
+    "one for the translation, as wide as the patch and the same for both halves, as in the RG-Flow authors' code.",
+)
+NORM = Option("an ActNorm before each coupling layer; see `Flow.initialize`.", flag)
+OPTIONAL_NORM = Option(
+    f"{NORM.help} If None, only with the joint conditioner, since neither the RG-Flow paper "
+    "nor the authors' code has ActNorms.",
+    flag,
+)
+
+MIX = Option(
+    "a learnt linear map of the channels of each site behind each coupling layer, which begins as the identity (Glow, "
+    "Kingma and Dhariwal 2018); there is none if a site has one channel. If None, only with the joint conditioner, "
+    "since neither the RG-Flow paper nor the authors' code has these maps.",
+    flag,
+)
+
+Layers = Annotated[int, LAYERS]
+ResidualBlocks = Annotated[int, RESIDUAL_BLOCKS]
+HiddenWidths = Annotated[Sequence[int], HIDDEN]
+HiddenChannels = Annotated[Sequence[int], HIDDEN_CHANNELS]
+Conditioners = Annotated[str, CONDITIONER]
+Norm = Annotated[bool, NORM]
+OptionalNorm = Annotated[bool | None, OPTIONAL_NORM]
+Mix = Annotated[bool | None, MIX]
+Mask = Annotated[
+    str | Sequence[Any],
+    Option('first half of the event: "checkerboard", "channels", or nested lists of bools.'),
+]
+ContextShape = Annotated[
+    Shape | None,
+    Option("shape of the context of a conditional bijector, which a flow passes; None for no context."),
+]
+TRANSFORM = Option(
+    'monotone map of each variable in a coupling: "affine", "additive", "spline", "circular-spline" for angles, or a '
+    'registered one, with or without options, "spline(bins=4)".'
+)
+Transform = Annotated[str, TRANSFORM]
+Bins = Annotated[int, Option("number of bins of the spline.")]
+Bound = Annotated[
+    float, Option("the spline acts within [-bound, bound] after a learnt scale and shift; beyond, the map is a line.")
+]
+Padding = Annotated[
+    str, Option('padding mode of the convolutions: "zeros" for open borders, "circular" for a periodic lattice.')
+]
+Kernel = Annotated[int, Option("kernel size of the convolutions, odd.")]
+Passive = Annotated[int, Option("number of leading channels that do not change and condition the other channels.")]

@@ -1,0 +1,151 @@
+"""Registries of functions that users call by name, and the one form of a name with options: "spline(bins=5)"."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+from torch import Tensor
+
+from mera._utils.calls import parse_call
+from mera._utils.checks import as_plain, check_choice
+from mera._utils.errors import UNKNOWN_NAME, InputError, closest
+
+EMPTY = inspect.Parameter.empty
+NAMELESS = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Registry(Generic[F]):
+    """Functions that users register, and call, by name.
+
+    Args:
+        what: the word for a registered function in messages, with an article, such as "a model".
+        prepare: called with each function that is registered, and the options of `register`; returns the function to
+            use.
+        given: the number of first parameters that are not options, such as the shape of an event.
+    """
+
+    def __init__(self, what: str, prepare: Callable[..., F] = lambda function: function, given: int = 0) -> None:
+        self.what, self._prepare, self._given = what, prepare, given
+        self._functions: dict[str, F] = {}
+
+    def register(self, name: str, **options: Any) -> Callable[[F], F]:
+        """A decorator that registers a function under a name; `options` are passed to `prepare`.
+
+        Registering the same function again, by module and qualified name, replaces it, so that notebook cells can be
+        run again.
+
+        Raises:
+            ValueError: if the name is not a string, or is taken by another function.
+        """
+        if not isinstance(name, str) or not name:
+            raise InputError(f"a name of {self.what} as text", repr(name))
+
+        def decorate(function: F) -> F:
+            if name in self._functions and _origin(self._functions[name]) != _origin(function):
+                raise InputError(f"a name of {self.what} that is not taken", repr(name))
+            self._functions[name] = self._prepare(function, **options)
+            return self._functions[name]
+
+        return decorate
+
+    def names(self) -> list[str]:
+        """All registered names, sorted."""
+        return sorted(self._functions)
+
+    def get(self, name: str) -> F:
+        """The function that is registered under a name.
+
+        Raises:
+            ValueError: if the name is unknown; the message offers the closest name.
+        """
+        names = self.names()
+        if not isinstance(name, str) or name not in names:
+            raise InputError(f"{self.what} among {names}", f"{name!r}{closest(name, names)}", kind=UNKNOWN_NAME)
+        return self._functions[name]
+
+    def parse(self, text: str | Mapping[str, Any], example: str) -> tuple[str, dict[str, Any]]:
+        """The name and the options in a text, "spline(bins=5)", or in a table, {"name": "spline", "bins": 5}.
+
+        Args:
+            text: the text or the table.
+            example: a text of the right form, for messages.
+
+        Raises:
+            ValueError: if the text has another form, or the name is unknown.
+        """
+        if isinstance(text, Mapping):
+            options: dict[str, Any] = {key: value for key, value in text.items() if key != "name"}
+            name = text.get("name")
+        elif isinstance(text, str):
+            name, values, options = parse_call(text, example)
+            if values:
+                raise InputError(f"options by name, as in {example}", repr(text))
+        else:
+            raise InputError(f"{self.what} as text, such as {example}", repr(text))
+        self.get(name)  # type: ignore[arg-type]
+        return name, options  # type: ignore[return-value]
+
+    def make(self, text: str | Mapping[str, Any], *given: Any, example: str = "") -> Any:
+        """Call the function of a name with options; see `parse`."""
+        name, options = self.parse(text, example or f"{self.names()[0]}(option=1)")
+        self.check_options(name, options)
+        return self.get(name)(*given, **options)
+
+    def defaults(self, name: str) -> dict[str, Any]:
+        """The defaults of a registered function's options, by the name of the option; required options are left out."""
+        return {p.name: p.default for p in self._parameters(name) if p.default is not EMPTY}
+
+    def check_options(self, name: str, options: Iterable[str]) -> None:
+        """Check names of options against the signature of a registered function.
+
+        Raises:
+            ValueError: if an option is unknown (the message offers the closest name), or a required option is missing.
+        """
+        parameters = self._parameters(name)
+        if not any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters):
+            choices = [p.name for p in parameters if p.name != "context_shape"]
+            for option in options:
+                check_choice(option, choices, f"an option of {name!r}")
+        for parameter in parameters:
+            if parameter.kind not in NAMELESS and parameter.default is EMPTY and parameter.name not in options:
+                raise InputError(f"the option {parameter.name!r} of {name!r}", "none")
+
+    def takes(self, name: str, option: str) -> bool:
+        """Whether a registered function has an option."""
+        return any(p.name == option or p.kind is inspect.Parameter.VAR_KEYWORD for p in self._parameters(name))
+
+    def _parameters(self, name: str) -> list[inspect.Parameter]:
+        return list(inspect.signature(self.get(name)).parameters.values())[self._given :]
+
+
+def _origin(function: Callable[..., Any]) -> Any:
+    """Module and qualified name of a function: equal for the functions that a notebook cell defines when it runs again.
+
+    A lambda has no name of its own, so its origin is the function itself.
+    """
+    while isinstance(function, partial):
+        function = function.func
+    function = inspect.unwrap(function)
+    name = getattr(function, "__qualname__", None)
+    return function if name is None or "<lambda>" in name else (function.__module__, name)
+
+
+def plain(value: Any) -> Any:
+    """Convert the value of an option to Python's own numbers and to tuples, which can be compared and written to files.
+
+    Sequences, mappings, arrays and tensors are converted recursively; any other object is returned as it is.
+
+    >>> plain({"mask": np.array([[True, False]]), "bins": np.int64(5), "name": "spline"})
+    {'mask': ((True, False),), 'bins': 5, 'name': 'spline'}
+    """
+    if isinstance(value, Mapping):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, (str, bytes)):
+        return tuple(plain(item) for item in value)
+    return plain(as_plain(value, "an option")) if isinstance(value, (np.generic, np.ndarray, Tensor)) else value

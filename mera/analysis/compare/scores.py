@@ -1,0 +1,170 @@
+"""Training and scores of the models of a comparison, each with several seeds."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import timeit
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from operator import length_hint
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+
+from mera._utils.checks import check_count
+from mera._utils.errors import InputError
+from mera._utils.files import write_atomically
+from mera.analysis.compare.contestants import Contestant
+from mera.data import DataSplits
+from mera.flow.density import Density
+from mera.graph.summary import count_parameters
+from mera.train import RunFolder, Settings, fit, sample
+from mera.train.evaluate import example_losses
+
+TIMED_SAMPLES = 64
+"""The number of samples that are timed."""
+REPEATS = 5
+
+
+@dataclass(frozen=True)
+class Score:
+    """The result of one run of a comparison.
+
+    Args:
+        model: the model with options, as text.
+        seed: the seed of weights, order of the data and noise.
+        parameters: the number of parameters.
+        steps: the number of training steps.
+        minutes: the training time.
+        losses: the loss of each test example.
+        sampling: the median time for 64 samples in five calls, in seconds.
+        run: the folder of the run.
+    """
+
+    model: str
+    seed: int
+    parameters: int
+    steps: int
+    minutes: float
+    losses: Sequence[float] = field(repr=False)
+    sampling: float
+    run: str
+
+    @property
+    def loss(self) -> float:
+        """The mean loss on the test examples, in bits per dimension for images, in nats per variable for fields."""
+        return statistics.fmean(self.losses)
+
+
+def compare(
+    contestants: Sequence[Contestant],
+    data: DataSplits,
+    settings: Settings,
+    out: str | Path,
+    seeds: int = 1,
+    images: int | None = None,
+    device: torch.device | str = "cpu",
+    console: Console | None = None,
+) -> Iterator[Score]:
+    """Train models on the same data with the same settings, and evaluate them on the test examples.
+
+    All models are trained with the first seed, then with the second one, so a comparison that stops early has fewer
+    seeds. A call with the same arguments resumes the comparison: finished runs are not trained again.
+
+    Args:
+        contestants: the models; see `contestants`.
+        data: training and test examples.
+        settings: the settings of the training; their seed is the first seed.
+        out: the folder of the comparison, with a subfolder for each run.
+        seeds: the number of runs of each model.
+        images: the number of test examples in the score; all if None.
+        device: the device of the flows.
+        console: where progress is shown; None to show nothing.
+
+    Yields:
+        A score after each run. A run that is interrupted ends the comparison.
+
+    Raises:
+        ValueError: if the folder has runs with other models, options, data or settings.
+    """
+    check_count(seeds, "seeds")
+    for contestant in contestants:
+        contestant.build()  # so that a wrong option is found before anything is trained
+    for seed in range(settings.seed, settings.seed + seeds):
+        for contestant in contestants:
+            run = RunFolder(Path(out) / contestant.folder / f"seed{seed}")
+            score = _score(contestant, data, replace(settings, seed=seed), run, images, torch.device(device), console)
+            if score is None:
+                return
+            yield score
+
+
+def _score(
+    contestant: Contestant,
+    data: DataSplits,
+    settings: Settings,
+    run: RunFolder,
+    images: int | None,
+    device: torch.device,
+    console: Console | None,
+) -> Score | None:
+    """Train and evaluate a model as far as its run is not complete; None if the training is interrupted."""
+    file = run.path / "score.json"
+    examples = len(data.test) if images is None else min(images, len(data.test))
+    description = _describe(contestant, data, settings)
+    if run.steps():
+        _check_same(run, description)
+        saved = json.loads(file.read_text()) if file.exists() else {}
+        if len(saved.get("losses", ())) == examples:
+            return Score(**saved | {"run": str(run.path)})
+    torch.manual_seed(settings.seed)
+    flow = contestant.build().to(device)
+    if console is not None:
+        console.print(f"{contestant.text}, seed {settings.seed}: {count_parameters(flow):,} parameters")
+    result = fit(
+        flow, data, settings, run, resume="auto", console=console, quiet=console is None, on_signal="return",
+        extra={"comparison": description},
+    )  # fmt: skip
+    if result.interrupted:
+        return None
+    minutes = run.metrics()[-1]["seconds"] / 60
+    score = Score(
+        contestant.text, settings.seed, count_parameters(flow), result.steps, minutes,
+        example_losses(result.flow, data.test, images).tolist(), _sampling_time(result.flow), str(run.path),
+    )  # fmt: skip
+    write_atomically(file, json.dumps(asdict(score)).encode())
+    return score
+
+
+def _describe(contestant: Contestant, data: DataSplits, settings: Settings) -> dict[str, Any]:
+    """The model, options, data and settings that a score depends on, as JSON-serializable values."""
+    source = data.source or {"name": data.name, "examples": [length_hint(data.train), length_hint(data.test)]}
+    source = {name: value for name, value in source.items() if name != "root"}  # the data may be moved
+    entries = {"model": contestant.model, "options": dict(contestant.options), "data": source}
+    return json.loads(json.dumps(entries | {"settings": asdict(settings)}, default=str))
+
+
+def _check_same(run: RunFolder, description: dict[str, Any]) -> None:
+    """Refuse to resume a run with another model, options, data or settings than the comparison."""
+    before = run.config().get("comparison", {})
+    differences = [
+        f"{part}: {before.get(part)}" if part != "settings" else _changed(before.get(part, {}), description[part])
+        for part in description
+        if before.get(part) != description[part]
+    ]
+    if differences:
+        expected = f"the options of the run in {run.path}, or another folder"
+        raise InputError(expected, f"a run with {'; '.join(differences)}")
+
+
+def _changed(before: dict[str, Any], now: dict[str, Any]) -> str:
+    """The settings that differ, with their previous values."""
+    return ", ".join(f"{name}={before.get(name)!r}" for name in now if before.get(name) != now[name])
+
+
+def _sampling_time(flow: Density) -> float:
+    """The median time of sampling, in seconds."""
+    return statistics.median(timeit.repeat(lambda: sample(flow, TIMED_SAMPLES).cpu(), number=1, repeat=REPEATS))

@@ -1,0 +1,127 @@
+"""Pictures of causal cones, drawn from the plan that the flow runs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from matplotlib.axes import Axes
+from matplotlib.colors import ListedColormap
+from matplotlib.ticker import MaxNLocator
+from torch import Tensor
+
+from mera._utils.errors import InputError
+from mera.analysis.drawing.figures import Picture, View, box_handles, check_dimension, marker_handles, panels
+from mera.analysis.drawing.rows import Boxes, Variables
+from mera.analysis.drawing.side import draw_side
+from mera.cones import Cone
+from mera.graph import Lattice
+
+WIDEST = 128
+"""The largest number of sites of an edge that a picture shows."""
+OUTSIDE, OUTSIDE_MARKER = "0.85", "0.6"
+
+
+def side_view(cone: Cone, colour: str = "tab:blue", dimension: int = -1) -> Picture:
+    """Draw the network from the side with a cone filled in (paper, Fig. 2c, d).
+
+    Dots at the bottom are data, each row of boxes is a bijector, and crosses are latents where they leave. A box or a
+    site is filled if any variable in it is in the cone, at any position along the other dimensions. Of an edge longer
+    than 128 sites, the picture shows a part around the cone, and says which part.
+
+    Args:
+        cone: an inference cone or a generation cone.
+        colour: the colour of the cone; the paper draws inference cones in blue and generation cones in red.
+        dimension: the dimension of the lattice that is drawn from left to right.
+
+    Returns:
+        A matplotlib figure.
+
+    Raises:
+        ValueError: if the lattice has no such dimension.
+    """
+    plan = cone.plan
+    d = check_dimension(dimension, plan.input)
+    coordinates = _coordinates(_sites(cone, 0, plan.input), plan.input.shape, d)
+    view = View.around(_middle(coordinates), plan.input.shape[d], WIDEST)
+
+    def colours(row: Boxes | Variables, indices: Sequence[int]) -> list[str]:
+        if isinstance(row, Boxes):
+            reached, outside = _coordinates(_boxes(cone, row), row.tiling.counts, d), OUTSIDE
+        else:
+            sites = _sites(cone, row.value, row.lattice)
+            reached, outside = _coordinates(sites, row.lattice.shape, d), OUTSIDE_MARKER
+        filled = set(reached.tolist())
+        return [colour if index in filled else outside for index in indices]
+
+    legend = box_handles((("in the cone", colour), ("outside", OUTSIDE)))
+    legend += marker_handles(OUTSIDE_MARKER, OUTSIDE_MARKER)
+    title = f"in the cone: {len(cone.reached[0]):,} of {plan.input.variables:,} data, {cone.count:,} latents"
+    return draw_side(plan, d, view, colours, None, legend, title)
+
+
+def level_masks(cone: Cone, colour: str = "tab:blue") -> Picture:
+    """Draw the data and each level of latents from above, with a cone filled in.
+
+    Of an edge longer than 128 sites, a panel shows a part around the cone; ticks say which part, and a line below the
+    panel says how many sites of the cone lie elsewhere.
+
+    Args:
+        cone: an inference cone or a generation cone, on a lattice of 2 dimensions.
+        colour: the colour of the cone.
+
+    Returns:
+        A matplotlib figure.
+
+    Raises:
+        ValueError: if the lattice has another number of dimensions.
+    """
+    plan = cone.plan
+    if plan.input.dim != 2:
+        raise InputError("a lattice of 2 dimensions to draw from above", str(plan.input.dim))
+    levels = [("data", 0, plan.input)]
+    levels += [(f"z{h}", latent.value, latent.lattice) for h, latent in enumerate(plan.latents)]
+    figure, axes = panels(len(levels), 6, 2, 2.3)
+    for panel, (name, value, lattice) in zip(axes, levels, strict=True):
+        _draw_mask(panel, _sites(cone, value, lattice), lattice, colour)
+        panel.set_title(f"{name}: {lattice}", fontsize=8)
+    return figure
+
+
+def _draw_mask(axes: Axes, sites: Tensor, lattice: Lattice, colour: str) -> None:
+    """Draw a lattice of 2 dimensions with the sites (n,) filled."""
+    y, x = sites // lattice.shape[1], sites % lattice.shape[1]
+    rows, columns = (View.around(_middle(c), n, WIDEST) for c, n in zip((y, x), lattice.shape, strict=True))
+    is_visible = (y >= rows.start) & (y < rows.stop) & (x >= columns.start) & (x < columns.stop)
+    mask = torch.zeros(rows.size, columns.size)
+    mask[y[is_visible] - rows.start, x[is_visible] - columns.start] = 1
+    extent = (columns.start, columns.stop, rows.stop, rows.start)
+    axes.imshow(mask.numpy(), cmap=ListedColormap([OUTSIDE, colour]), vmin=0, vmax=1, extent=extent)
+    axes.tick_params(labelsize=6)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(MaxNLocator(4, integer=True))
+    if elsewhere := len(sites) - int(is_visible.sum()):
+        axes.set_xlabel(f"{elsewhere:,} more {'site' if elsewhere == 1 else 'sites'} elsewhere", fontsize=7)
+
+
+def _sites(cone: Cone, value: int, lattice: Lattice) -> Tensor:
+    """The flat indices of the sites of a value that are in a cone, counted row by row."""
+    return (cone.reached[value] // lattice.channels).unique()
+
+
+def _boxes(cone: Cone, row: Boxes) -> Tensor:
+    """The flat indices of the boxes of a bijector with an input or an output in a cone, counted row by row."""
+    changed = torch.cat([cone.reached[row.step.source], cone.reached[row.step.targets[0]]])
+    boxes, _, is_in_box = row.tiling.locate(changed)
+    return boxes[is_in_box]
+
+
+def _coordinates(indices: Tensor, shape: tuple[int, ...], d: int) -> Tensor:
+    """The distinct coordinates in dimension `d` of flat indices that count row by row."""
+    return (indices // math.prod(shape[d + 1 :]) % shape[d]).unique()
+
+
+def _middle(coordinates: Tensor) -> int:
+    """The median of coordinates, which is one of them even if they wrap around a periodic border; 0 if empty."""
+    return int(coordinates.median()) if len(coordinates) else 0

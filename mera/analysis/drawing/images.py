@@ -1,0 +1,292 @@
+"""Figures of images: grids, masks, captions, and generation level by level."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from os import PathLike
+from pathlib import Path
+from textwrap import fill
+
+import torch
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from PIL.Image import Image
+from torch import Tensor
+
+from mera._utils.checks import check_count
+from mera._utils.errors import InputError
+from mera._utils.files import as_path, replacing
+from mera.analysis.drawing.figures import Picture, panels
+
+COLUMN, TEXT = 3.375, 7.0
+"""The width of a column and of the text of a page with two columns, in inches."""
+GRID_WIDTH = 1000
+"""Largest width of a grid that is enlarged, in pixels."""
+IMAGE_WIDTH = 256
+"""Largest width of an image that is enlarged, in pixels."""
+MOST_VALUES = 1_000_000
+"""Largest number of values from which quantiles are computed."""
+
+
+def grid(images: Tensor, columns: int = 8) -> Tensor:
+    """Place images side by side on grey, enlarged by an integer factor if they are small.
+
+    Args:
+        images: uint8 images (N, 1 or 3, H, W), at least one.
+        columns: the largest number of images in a line.
+
+    Returns:
+        A uint8 image (3, height, width).
+
+    Raises:
+        ValueError: if the images have another dtype or shape.
+    """
+    _check_images(images)
+    from torchvision.utils import make_grid
+
+    sheet = make_grid(images.cpu(), nrow=check_count(columns, "a number of columns"), padding=2, pad_value=96)
+    factor = max(1, min(GRID_WIDTH // sheet.shape[-1], IMAGE_WIDTH // images.shape[-1]))
+    return sheet.repeat_interleave(factor, -2).repeat_interleave(factor, -1)
+
+
+def to_pil(image: Tensor) -> Image:
+    """Convert a uint8 image (1 or 3, H, W) to a PIL image, which notebooks display."""
+    from torchvision.transforms.v2.functional import to_pil_image
+
+    return to_pil_image(image.cpu())
+
+
+def show(images: Tensor, columns: int = 8) -> Image:
+    """Place images side by side in a PIL image, which notebooks display; `.show()` opens a window.
+
+    Args:
+        images: uint8 images (N, C, H, W) or (C, H, W), or real numbers of this shape, which are stretched to grey
+            values; see `stretch`. If C is neither 1 nor 3, the mean of the channels is shown.
+        columns: the largest number of images in a line.
+
+    Raises:
+        ValueError: if the images have another shape, there are none, or a number is not finite.
+
+    >>> import torch
+    >>> from mera.analysis.drawing.images import show
+    >>> show(torch.randn(3, 1, 16, 16)).mode
+    'RGB'
+    """
+    if not isinstance(images, Tensor) or images.ndim not in (3, 4) or not images.numel():
+        raise InputError("images (N, C, H, W) or (C, H, W), at least one", str(_describe(images)))
+    return to_pil(grid(_as_images(images if images.ndim == 4 else images[None]), columns))
+
+
+def save_grid(images: Tensor, path: str | PathLike[str], columns: int = 8) -> None:
+    """Write a grid of images as a PNG.
+
+    Args:
+        images: uint8 images (N, 1 or 3, H, W), at least one.
+        path: the file; .png is added to a name without an extension.
+        columns: the largest number of images in a line.
+
+    Raises:
+        ValueError: if the images have another dtype or shape, or the path has another extension.
+    """
+    save_image(grid(images, columns), path)
+
+
+def png_path(path: str | PathLike[str]) -> Path:
+    """Add .png to a path without an extension; refuse a path with another extension."""
+    picture = as_path(path)
+    if picture.suffix.lower() not in ("", ".png"):
+        raise InputError("the path of a PNG", str(picture))
+    return picture if picture.suffix else picture.with_name(f"{picture.name}.png")
+
+
+def save_image(image: Tensor, path: str | PathLike[str]) -> None:
+    """Write one image as a PNG, pixel by pixel.
+
+    Args:
+        image: a uint8 image (1 or 3, H, W).
+        path: the file; .png is added to a name without an extension.
+
+    Raises:
+        ValueError: if the image has another dtype or shape, or the path has another extension.
+    """
+    _check_images(image, "C, H, W")
+    with replacing(png_path(path)) as temporary:
+        to_pil(image).save(temporary, "png")
+
+
+def save_figure(figure: Figure, path: str | PathLike[str]) -> None:
+    """Write a matplotlib figure as a PNG.
+
+    Args:
+        figure: the figure, at 150 dots per inch.
+        path: the file; .png is added to a name without an extension.
+
+    Raises:
+        ValueError: if the path has another extension.
+    """
+    with replacing(png_path(path)) as temporary:
+        figure.savefig(temporary, dpi=150, format="png")
+
+
+def save_for_paper(figure: Figure, path: str | PathLike[str]) -> None:
+    """Write a matplotlib figure as a PDF for a page of two columns, without its title, which belongs in the caption.
+
+    A figure up to 5 inches wide is resized to one column, a wider one to the width of the text. Font sizes do not
+    change, and text stays text in the PDF. The figure is modified.
+
+    Args:
+        figure: the figure.
+        path: the file, with the extension .pdf.
+    """
+    width, height = figure.get_size_inches()
+    new_width = COLUMN if width <= 5 else TEXT
+    figure.set_size_inches(new_width, height * new_width / width)
+    figure.suptitle("")
+    with rc_context({"pdf.fonttype": 42}), replacing(path) as temporary:
+        figure.savefig(temporary, format="pdf")
+
+
+def paint_mask(images: Tensor, mask: Tensor) -> Tensor:
+    """Paint masked pixels red, or white in images of one channel; returns new images.
+
+    Args:
+        images: uint8 images (N, 1 or 3, H, W).
+        mask: bool mask (H, W), true where a pixel is masked.
+
+    Raises:
+        ValueError: if the images or the mask have another dtype or shape.
+    """
+    _check_images(images)
+    if not isinstance(mask, Tensor) or mask.dtype != torch.bool or mask.shape != images.shape[-2:]:
+        raise InputError(f"a bool mask {tuple(images.shape[-2:])}", str(_describe(mask)))
+    red = torch.tensor([255, 0, 0][: images.shape[1]], dtype=torch.uint8, device=images.device)
+    return torch.where(mask, red.view(-1, 1, 1), images)
+
+
+def stretch(x: Tensor) -> Tensor:
+    r"""Map real numbers on any scale to uint8 grey values on the CPU, for display.
+
+    The 1% quantile of all numbers becomes black and the 99% quantile white: :math:`x` becomes
+    :math:`255 (x - q_{0.01}) / (q_{0.99} - q_{0.01})`, rounded and clipped to 0 and 255. Quantiles of more than a
+    million numbers are computed from a million evenly spaced entries.
+
+    Args:
+        x: finite real numbers of any shape.
+
+    Raises:
+        ValueError: if the tensor is empty or complex, or a number is NaN or infinite.
+    """
+    if not isinstance(x, Tensor) or x.is_complex() or x.numel() == 0:
+        raise InputError("a tensor of real numbers, at least one", str(_describe(x)))
+    x = x.detach().float().cpu()
+    if not x.isfinite().all():
+        raise InputError("finite numbers", f"{int((~x.isfinite()).sum())} NaN or infinite ones")
+    values = x.flatten()[:: -(-x.numel() // MOST_VALUES)]
+    low, high = torch.quantile(values, torch.tensor([0.01, 0.99]))
+    return ((x - low) / (high - low).clamp(min=1e-6) * 255).clamp(0, 255).round().to(torch.uint8)
+
+
+def progression(levels: Sequence[Tensor], title: str = "") -> Picture:
+    """Draw generation level by level (paper, Fig. 3a): one row per image, one column per level, coarsest at the left.
+
+    The levels are those of `flow.progression`: `progression(flow.progression(flow.sample_latents(4)))`.
+
+    Args:
+        levels: a lattice (N, C, H, W) for each level, finest first. uint8 images, such as `flow.to_images` of the
+            finest level, are shown unchanged; real numbers are stretched to grey values, separately for each level;
+            see `stretch`. If C is neither 1 nor 3, as in Glow, the mean of the channels is shown.
+        title: the title.
+
+    Raises:
+        ValueError: if there are no levels, a level has another shape or number of images, or a number is not finite.
+    """
+    if isinstance(levels, Tensor) or len(levels) == 0:
+        raise InputError("a sequence of levels, finest first, at least one", str(_describe(levels)))
+    for h, level in enumerate(levels):
+        if not isinstance(level, Tensor) or level.ndim != 4 or level.numel() == 0:
+            raise InputError(f"level {h} of shape (N, C, H, W), at least one image", str(_describe(level)))
+    counts = [len(level) for level in levels]
+    if len(set(counts)) > 1:
+        raise InputError("as many images at each level", str(counts))
+    figure = Picture(figsize=(1.6 * len(levels), 1.6 * counts[0] + 0.5), layout="constrained")
+    axes = figure.subplots(counts[0], len(levels), squeeze=False)
+    for column, h in enumerate(reversed(range(len(levels)))):
+        for row, image in enumerate(_as_images(levels[h])):
+            draw_image(axes[row, column], image)
+        edges = " x ".join(map(str, levels[h].shape[2:]))
+        axes[0, column].set_title(f"h = {h}\n{edges}", fontsize=9)
+    figure.suptitle(title, fontsize=10)
+    return figure
+
+
+def captioned(images: Tensor, names: Sequence[str], columns: int = 6) -> Picture:
+    """Draw images side by side, each below its name.
+
+    Args:
+        images: uint8 images (N, 1 or 3, H, W), at least one.
+        names: the name of each image.
+        columns: the largest number of images in a line.
+
+    Raises:
+        ValueError: if the images have another dtype or shape, or the number of names differs.
+    """
+    _check_images(images)
+    if len(names) != len(images):
+        raise InputError(f"a name for each of {len(images)} images", str(len(names)))
+    figure, axes = panels(len(images), check_count(columns, "a number of columns"), 1.6, 1.8)
+    for panel, image, name in zip(axes, images, names, strict=True):
+        draw_image(panel, image)
+        panel.set_title(name, fontsize=9)
+    return figure
+
+
+def inpainted(pictures: Mapping[str, Tensor], mask: Tensor, note: str = "") -> Picture:
+    """Draw an image, the image with its masked pixels painted, and its fillings.
+
+    Args:
+        pictures: uint8 images (1 or 3, H, W) by name, the original image first; see `mera.inpaint.Inpainting`.
+        mask: bool mask (H, W), true where a pixel is masked.
+        note: a line above the images, such as `mera.inpaint.Convergence` as text.
+    """
+    (name, before), *rest = pictures.items()
+    masked = paint_mask(before[None], mask)[0]
+    names = [name, "what is masked", *(name for name, _ in rest)]
+    figure = captioned(torch.stack([before, masked, *(image for _, image in rest)]), names)
+    if note:
+        figure.suptitle(fill(note, 110), fontsize=8)
+    return figure
+
+
+def _as_images(level: Tensor) -> Tensor:
+    """Convert lattices (N, C, H, W) to uint8 images of 1 or 3 channels."""
+    level = level.detach()
+    if level.shape[1] not in (1, 3):
+        level = level.float().mean(1, keepdim=True)
+    return level if level.dtype == torch.uint8 else stretch(level)
+
+
+def _check_images(images: Tensor, shape: str = "N, C, H, W") -> None:
+    """Refuse anything but uint8 images of 1 or 3 channels, at least one, of the shape that `shape` names."""
+    dims = shape.count(",") + 1
+    if not isinstance(images, Tensor) or images.ndim != dims or images.shape[-3] not in (1, 3) or not images.numel():
+        expected = shape.replace("C", "1 or 3")
+        raise InputError(f"images ({expected}), at least one", str(_describe(images)))
+    if images.dtype != torch.uint8:
+        raise InputError("images of dtype uint8, which `flow.to_images` or `stretch` makes", str(images.dtype))
+
+
+def _describe(value: object) -> str:
+    """The shape and dtype of a tensor, or the type and length of anything else."""
+    if isinstance(value, Tensor):
+        return f"{tuple(value.shape)}, {value.dtype}"
+    length = f" of length {len(value)}" if isinstance(value, Sequence) else ""
+    return f"{type(value).__name__}{length}"
+
+
+def draw_image(axes: Axes, image: Tensor) -> None:
+    """Draw a uint8 image (1 or 3, H, W) without a frame or ticks."""
+    pixels = image.cpu().movedim(0, -1).numpy()
+    pixels = pixels[..., 0] if pixels.shape[-1] == 1 else pixels
+    axes.imshow(pixels, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+    axes.set_axis_off()

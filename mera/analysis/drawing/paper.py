@@ -1,0 +1,256 @@
+"""The figures of the RG-Flow paper (https://arxiv.org/abs/2010.00029) for any flow of images."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import torch
+from matplotlib.axes import Axes
+from torch import Tensor
+
+from mera._utils.errors import InputError
+from mera._utils.random import fixed_seed
+from mera.analysis import mix, receptive_fields, traverse
+from mera.analysis.drawing.figures import Picture, panels
+from mera.analysis.drawing.images import draw_image, progression, save_figure, save_for_paper
+from mera.analysis.drawing.latents import dependence, histograms
+from mera.analysis.drawing.repairs import repairs
+from mera.analysis.drawing.subject import FIELD_SAMPLES, SEED, Subject
+from mera.analysis.latents import LatentIndex, latents_of_level
+from mera.analysis.statistics import LEAST
+from mera.analysis.strengths import strongest
+from mera.flow.flow import Flow
+
+COLUMNS = 8
+
+
+@dataclass(frozen=True)
+class PaperFigure:
+    """A figure of the paper.
+
+    Args:
+        title: the title in lists of figures.
+        function: makes the figure of a subject.
+        least: the smallest number of images that the figure needs.
+    """
+
+    title: str
+    function: Callable[[Subject], Picture]
+    least: int = 1
+
+    def write(self, subject: Subject, path: Path, for_paper: bool = False) -> Path:
+        """Draw the figure of a subject into a file, and return the file.
+
+        Args:
+            subject: the subject.
+            path: the file without an extension.
+            for_paper: whether to write a PDF at the width of a column.
+        """
+        drawn = self.function(subject)
+        if for_paper:
+            save_for_paper(drawn, file := path.with_name(path.name + ".pdf"))
+        else:
+            save_figure(drawn, file := path.with_name(path.name + ".png"))
+        return file
+
+    def draw(self, flow: Flow, images: Tensor) -> Picture:
+        """Draw the figure.
+
+        Args:
+            flow: a flow of images, (1 or 3, H, W).
+            images: test images (N, C, H, W) uint8.
+        """
+        return self.function(Subject(flow, images))
+
+
+def generation(subject: Subject) -> Picture:
+    """Fig. 3(a): samples level by level, from coarse to fine."""
+    with fixed_seed(SEED):
+        z = subject.flow.sample_latents(4, subject.temperatures)
+    image, *coarse = subject.flow.progression(z)
+    return progression(
+        [subject.flow.to_images(image), *coarse], f"generation from coarse to fine, T = {subject.temperatures}"
+    )
+
+
+def fields(subject: Subject) -> Picture:
+    """Fig. 3(b): the strongest receptive fields of each level, on one scale for each level."""
+    rows = [strongest(norms, level, COLUMNS, distinct=True) for level, norms in enumerate(subject.norms)]
+    title = "the strongest receptive fields of each level, with their cones; one scale for a row"
+    return _field_rows(subject, rows, title, same_scale=True)
+
+
+def random_fields(level: int, subject: Subject) -> Picture:
+    """Fig. 10 to 13: receptive fields of random latents of one level, which counts from the coarsest if negative."""
+    h = level % len(subject.flow.plan.latents)
+    with fixed_seed(SEED):
+        latents = _random_latents(subject.flow, h, 4 * COLUMNS)
+    rows = [latents[start : start + COLUMNS] for start in range(0, len(latents), COLUMNS)]
+    title = f"receptive fields at random, level {h}, with their cones; each on a scale of its own"
+    return _field_rows(subject, rows, title)
+
+
+def strength_histogram(subject: Subject) -> Picture:
+    """Fig. 3(c), 14(b): histograms of the strengths of receptive fields, level by level."""
+    norms = subject.norms
+    figure, (axes,) = panels(1, 1, 7, 4)
+    values = torch.cat([level.flatten() for level in norms])
+    low, high = values[values > 0].min().item(), values.max().item()
+    bins = torch.logspace(math.log10(low), math.log10(1.01 * high), 41).tolist()
+    for h, level in enumerate(norms):
+        values = level.flatten()
+        label = f"h = {h}: median {values.median():.2g}, {int((values > 1).sum())} of {len(values)} above 1"
+        axes.hist(values.tolist(), bins=bins, histtype="step", lw=1.8, label=label)
+    axes.set(xscale="log", yscale="log", ylabel="number of latents")
+    axes.set_xlabel("strength of the receptive field (geometric mean of Euclidean norms)")
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8)
+    return figure
+
+
+def traversals(subject: Subject) -> Picture:
+    """Fig. 4: the leading latents of each level but the finest, from small to large, with their receptive fields."""
+    flow = subject.flow
+    levels = range(len(flow.plan.latents) - 1, 0, -1) if len(flow.plan.latents) > 1 else range(1)
+    with fixed_seed(SEED):
+        z = flow.sample_latents(1, subject.temperatures)
+        latents = [latent for level in levels for latent in strongest(subject.norms[level], level, 3, distinct=True)]
+        latent_fields = receptive_fields(flow, latents, FIELD_SAMPLES)
+    figure = Picture(figsize=(1.15 * (COLUMNS + 1), 1.25 * len(latents) + 0.4), layout="constrained")
+    axes = figure.subplots(len(latents), COLUMNS + 1, squeeze=False)
+    shown = math.nan  # the largest value of the row above
+    for row, latent in enumerate(latents):
+        largest = 1.5 if latent[0] > 1 else 6.0  # as in App. B
+        values = torch.linspace(-largest, largest, COLUMNS)
+        draw_image(axes[row, 0], _field_image(latent_fields[row]))
+        _label(axes[row, 0], f"h={latent[0]} c={latent[1]}\n{latent[2:]}")
+        for column, image in enumerate(flow.to_images(traverse(flow, latent, values.to(z[0]), z)), start=1):
+            draw_image(axes[row, column], image)
+            if shown != largest:
+                axes[row, column].set_title(f"{values[column - 1]:.1f}", fontsize=7)
+        shown = largest
+    figure.suptitle("leading latents of each level, and the images along them", fontsize=10)
+    return figure
+
+
+def mixed_images(subject: Subject) -> Picture:
+    """Fig. 5: coarse levels of one image with fine levels of another, at each level, and the other way round."""
+    flow, images = subject.flow, subject.images
+    if len(images) < 4:
+        raise InputError("at least 4 images to mix", str(len(images)))
+    with fixed_seed(SEED):
+        z, _ = flow(flow.from_images(images[:4].to(flow.device)))
+    levels = len(z)
+    pairs = [(0, 1), (1, 0), (2, 3), (3, 2)]
+    figure = Picture(figsize=(1.3 * (levels + 1), 1.45 * len(pairs) + 0.4), layout="constrained")
+    axes = figure.subplots(len(pairs), levels + 1, squeeze=False)
+    for row, (a, b) in enumerate(pairs):
+        z_a, z_b = (tuple(level[i : i + 1] for level in z) for i in (a, b))
+        for level in range(levels + 1):
+            draw_image(axes[row, level], flow.to_images(flow.inverse(mix(z_a, z_b, level))[0])[0])
+            name = {0: "A", levels: "B"}.get(level, f"h >= {level} of A")
+            axes[row, level].set_title(name, fontsize=8)
+    figure.suptitle("coarse levels of A with fine levels of B", fontsize=10)
+    return figure
+
+
+def samples(subject: Subject) -> Picture:
+    """Fig. 8: samples at the mixed temperature."""
+    with fixed_seed(SEED):
+        drawn = subject.flow.to_images(subject.flow.sample(32, temperature=subject.temperatures))
+    figure, axes = panels(len(drawn), COLUMNS, 1.0, 1.0, margin=0.4)
+    for panel, image in zip(axes, drawn, strict=True):
+        draw_image(panel, image)
+    figure.suptitle(f"samples, T = {subject.temperatures}", fontsize=10)
+    return figure
+
+
+def random_fields_of_all(subject: Subject) -> Picture:
+    """Fig. 14(a): receptive fields of random latents of each level."""
+    flow = subject.flow
+    with fixed_seed(SEED):
+        rows = [_random_latents(flow, h, COLUMNS) for h in reversed(range(len(flow.plan.latents)))]
+    title = "receptive fields at random, with their cones, the coarsest level first; each on a scale of its own"
+    return _field_rows(subject, rows, title)
+
+
+def _random_latents(flow: Flow, level: int, count: int) -> list[LatentIndex]:
+    """At most `count` distinct latents of a level, in random order."""
+    latents = latents_of_level(flow.plan, level)
+    return [latents[i] for i in torch.randperm(len(latents))[:count].tolist()]
+
+
+def _field_rows(
+    subject: Subject, rows: Sequence[Sequence[LatentIndex]], title: str, same_scale: bool = False
+) -> Picture:
+    """Draw receptive fields in rows, each in the outline of its cone, below the place and the strength of its latent.
+
+    Args:
+        subject: the subject.
+        rows: the latents of each row, all of one level.
+        title: the title.
+        same_scale: whether all fields of a row have one scale, rather than each its own.
+    """
+    with fixed_seed(SEED):
+        drawn = receptive_fields(subject.flow, [latent for row in rows for latent in row], FIELD_SAMPLES)
+    columns = max(map(len, rows))
+    figure = Picture(figsize=(1.2 * columns, 1.45 * len(rows) + 0.4), layout="constrained")
+    axes = figure.subplots(len(rows), columns, squeeze=False)
+    remaining: Iterator[Tensor] = iter(drawn)
+    for row, latents in enumerate(rows):
+        in_row = [next(remaining) for _ in latents]
+        largest = max(field.abs().max() for field in in_row) if same_scale else None
+        _label(axes[row, 0], f"h = {latents[0][0]}")
+        for column in range(columns):
+            if column >= len(latents):
+                axes[row, column].set_axis_off()
+                continue
+            latent = latents[column]
+            draw_image(axes[row, column], _field_image(in_row[column], largest))
+            _outline(axes[row, column], subject.flow.generation_cone(latent[0], latent[2:]).pixels)
+            strength = subject.norms[latent[0]][tuple(latent[1:])].item()
+            axes[row, column].set_title(f"c={latent[1]} {latent[2:]}\n{strength:.2g}", fontsize=6)
+    figure.suptitle(title, fontsize=10)
+    return figure
+
+
+def _label(axes: Axes, text: str) -> None:
+    """Write a label to the left of a picture, whose axes are off."""
+    axes.text(-0.06, 0.5, text, transform=axes.transAxes, rotation=90, ha="right", va="center", fontsize=7)
+
+
+def _outline(axes: Axes, pixels: Tensor) -> None:
+    """Draw the outline of pixels (H, W), true inside, along the edges of the pixels."""
+    fine = torch.nn.functional.pad(pixels.float(), (1, 1, 1, 1)).repeat_interleave(8, 0).repeat_interleave(8, 1)
+    places = [(torch.arange(n) + 0.5) / 8 - 1.5 for n in fine.shape]
+    axes.contour(places[1].numpy(), places[0].numpy(), fine.numpy(), levels=[0.5], colors="tab:orange", linewidths=0.6)
+
+
+def _field_image(field: Tensor, largest: Tensor | None = None) -> Tensor:
+    """Convert a receptive field to a uint8 image on grey; its largest magnitude, or `largest`, is black or white."""
+    largest = field.abs().max() if largest is None else largest
+    scaled = 127.5 + 127.5 * field / largest.clamp(min=torch.finfo(field.dtype).tiny)
+    return scaled.round().to(torch.uint8)
+
+
+FIGURES = {
+    "3a": PaperFigure("samples level by level, from coarse to fine", generation),
+    "3b": PaperFigure("the strongest receptive fields of each level", fields),
+    "3c": PaperFigure("the statistics of the strengths of receptive fields (14b for Real NVP)", strength_histogram),
+    "4": PaperFigure("traversals: images along the leading latents of each level", traversals),
+    "5": PaperFigure("mixing: coarse levels of one image, fine levels of another", mixed_images, least=4),
+    "6": PaperFigure("inpainting: squares are filled in their inference cones", lambda s: repairs(s.flow, s.images)),
+    "8": PaperFigure("samples at the mixed temperature", samples),
+    "10": PaperFigure("receptive fields at random, the coarsest level", partial(random_fields, -1)),
+    "11": PaperFigure("receptive fields at random, the level below", partial(random_fields, -2)),
+    "12": PaperFigure("receptive fields at random, the third level from the top", partial(random_fields, -3)),
+    "13": PaperFigure("receptive fields at random, the finest level", partial(random_fields, 0)),
+    "14a": PaperFigure("receptive fields at random, all levels (of Real NVP in the paper)", random_fields_of_all),
+    "latents": PaperFigure("latents of the images against the prior", lambda s: histograms(s.statistics), least=LEAST),
+    "tree": PaperFigure("mutual information of latents by distance", lambda s: dependence(s.statistics), least=LEAST),
+}
+"""The figures of the paper by number, and two that its text suggests."""

@@ -1,0 +1,95 @@
+"""Figures of measurements of lattice actions."""
+
+from __future__ import annotations
+
+from matplotlib.axes import Axes
+from torch import Tensor
+
+from mera.analysis.drawing.figures import Picture, panels
+from mera.physics import Annealed, CorrelationLength, MarkovChains, Quantity, Report
+from mera.physics.verdicts import format_ess
+
+HISTORIES = ("m", "m2", "phi2", "energy")
+"""The observables whose histories are drawn."""
+MOST_CHAINS = 8
+"""The largest number of chains whose histories are drawn."""
+
+
+def report_figure(report: Report) -> Picture:
+    """Draw the distribution of the importance weights, and the two-point function, of `mera.physics.estimate`."""
+    figure, (weights, correlator) = panels(2, 2, 4.5, 3.6)
+    centred = (report.log_weights - report.log_z)[report.log_weights.isfinite()]
+    weights.hist(centred.numpy(), bins=60, color="tab:blue", alpha=0.8)
+    weights.set(xlabel="ln w - ln Z", ylabel="samples", yscale="log")
+    without = f", {report.n - len(centred):,} without a weight" if len(centred) < report.n else ""
+    weights.set_title(f"ESS {format_ess(report.ess, report.pareto_k)} of {report.n:,} samples{without}", fontsize=10)
+    _draw_correlator(correlator, report.correlator)
+    figure.suptitle(report.verdict, fontsize=9)
+    return figure
+
+
+def chain_figure(chain: MarkovChains) -> Picture:
+    """Draw the histories of observables along the first chains, and the two-point function."""
+    figure = Picture(figsize=(10, 5.6), layout="constrained")
+    left, right = figure.subfigures(1, 2, width_ratios=[1.6, 1], squeeze=False)[0]
+    histories = left.subplots(len(HISTORIES), 1, sharex=True)
+    for axes, name in zip(histories, HISTORIES, strict=True):
+        axes.plot(chain.history[name][:, :MOST_CHAINS].numpy(), lw=0.7, alpha=0.8)
+        axes.set_ylabel(name)
+        tau, error = chain.tau[name], chain.tau_error[name]
+        axes.set_title(f"autocorrelation time {tau:.3g} +- {error:.2g}, R-hat {chain.r_hat[name]:.3f}", fontsize=8)
+        axes.grid(alpha=0.3)
+    histories[-1].set_xlabel("draw")
+    _draw_correlator(right.subplots(), chain.correlator)
+    figure.suptitle(chain.verdict, fontsize=9)
+    return figure
+
+
+def annealed_figure(annealed: Annealed) -> Picture:
+    """Draw ln Z of the independent populations beside their mean, and the two-point function."""
+    figure, (populations, correlator) = panels(2, 2, 4.5, 3.6)
+    populations.plot(annealed.log_z_of_populations.numpy(), "o", ms=4)
+    low, high = annealed.log_z - annealed.log_z_error, annealed.log_z + annealed.log_z_error
+    populations.axhspan(low, high, color="tab:orange", alpha=0.3)
+    populations.axhline(annealed.log_z, color="tab:orange", lw=1)
+    populations.set(xlabel="population", ylabel="ln Z")
+    populations.set_title(f"ln Z = {Quantity(annealed.log_z, annealed.log_z_error)}", fontsize=10)
+    populations.grid(alpha=0.3)
+    _draw_correlator(correlator, annealed.correlator)
+    figure.suptitle(annealed.verdict, fontsize=9)
+    return figure
+
+
+def correlation_figure(found: CorrelationLength) -> Picture:
+    """Draw the two-point function of slices with its fit, and the effective masses beside the fitted mass."""
+    figure, (left, right) = panels(2, 2, 4.5, 3.6)
+    values, errors = (part.numpy() for part in found.correlator)
+    left.errorbar(range(len(values)), values, errors, fmt="o", ms=3, capsize=2)
+    left.plot(range(found.first, len(values)), found.fit[found.first :].numpy(), color="tab:orange", lw=1)
+    left.set(xlabel="distance t", yscale="log")
+    left.set_title("two-point function of slices, and its fit", fontsize=10)
+    masses, errors = (part.numpy() for part in found.masses)
+    right.errorbar(range(1, len(masses) + 1), masses, errors, fmt="o", ms=3, capsize=2)
+    low, high = 1 / (found.value + found.error), 1 / max(found.value - found.error, 1e-9)
+    right.axhspan(low, high, color="tab:orange", alpha=0.3)
+    right.axhline(1 / found.value, color="tab:orange", lw=1)
+    right.set(xlabel="distance t", ylim=(0, min(2.5 / found.value, 2 * high)))
+    right.set_title(f"effective masses; length {Quantity(found.value, found.error)}", fontsize=10)
+    for axes in (left, right):
+        axes.grid(alpha=0.3)
+    figure.suptitle(found.verdict, fontsize=9)
+    return figure
+
+
+def _draw_correlator(axes: Axes, correlator: tuple[Tensor, Tensor] | None) -> None:
+    """Draw the two-point function with its errors, on a logarithmic scale."""
+    axes.set(xlabel="distance r", title="two-point function along the axes")
+    axes.title.set_fontsize(10)
+    if correlator is None:
+        axes.text(0.5, 0.5, "not measured on open borders", ha="center", transform=axes.transAxes)
+        return
+    values, errors = (part.numpy() for part in correlator)
+    axes.errorbar(range(len(values)), values, errors, fmt="o-", ms=3, lw=0.8, capsize=2)
+    axes.set_yscale("log", nonpositive="clip")
+    axes.set_ylim(bottom=max(values[0] * 1e-6, abs(values).min() / 3))
+    axes.grid(alpha=0.3)

@@ -1,0 +1,57 @@
+"""The laws of data sets."""
+
+from __future__ import annotations
+
+from functools import partial
+from operator import length_hint
+
+import torch
+from torch import Tensor
+
+from mera._utils.errors import InputError
+from mera.analysis.laws.report import CheckReport
+from mera.data import DataSplits, Examples
+from mera.data.gate import check_example
+
+READ = 200
+"""The number of examples of each split that are read."""
+
+
+def check_splits(splits: DataSplits, report: CheckReport) -> None:
+    """Check training and test examples: one shape and dtype, labels of both splits, no common examples."""
+    parts = {"training": splits.train, "test": splits.test}
+    read: dict[str, list[Tensor]] = {name: [] for name in parts}
+    for name, examples in parts.items():
+        law = partial(_read, examples, read[name])
+        report.attempt(f"{name} examples can be read, are finite and of one shape", law)
+    if not report.ok:
+        return
+    kinds = [(tuple(found[0].shape), found[0].dtype) for found in read.values()]
+    report.add("both splits have one shape and dtype", kinds[0] == kinds[1], str(kinds[0]))
+    rows = [{x.detach().contiguous().view(torch.uint8).numpy().tobytes() for x in found} for found in read.values()]
+    common = len(rows[0] & rows[1])
+    report.add("no test example among the training examples read", not common, f"{common} in common")
+    for name, examples in parts.items():
+        contexts = getattr(examples, "labels", {}).get("context")
+        if contexts is not None:
+            report.add(f"contexts of the {name} examples are finite", bool(contexts.isfinite().all()))
+    classes = [getattr(examples, "labels", {}).get("class") for examples in parts.values()]
+    known = [set(values.unique().tolist()) for values in classes if values is not None]
+    if len(known) == 2:
+        unknown = known[1] - known[0]
+        report.add("every class of the test is in the training", not unknown, f"missing: {sorted(unknown)[:10]}")
+
+
+def _read(examples: Examples, read: list[Tensor]) -> str:
+    """Read examples that are spread over a split, of a stream its first ones."""
+    total = length_hint(examples, READ)
+    stride = 1 if getattr(examples, "in_order", False) else max(1, total // READ)
+    for index in range(min(READ, total)):
+        read.append(examples[index * stride].cpu())
+        check_example(read[-1], read[0].shape)
+        if read[-1].dtype != read[0].dtype:
+            raise InputError(f"examples of {read[0].dtype}, as the first one", str(read[-1].dtype))
+    if not read:
+        raise InputError("at least one example", "none")
+    low, high = min(x.min().item() for x in read), max(x.max().item() for x in read)
+    return f"{len(read)} of {total if hasattr(examples, '__len__') else 'a stream'}, values {low:g} to {high:g}"

@@ -1,0 +1,221 @@
+"""The stages of a plan: what happens to a lattice before variables of it leave, computed on any box of sites."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate, pairwise
+from typing import Any
+
+import torch
+from einops import rearrange
+from torch import Tensor
+
+from mera.graph.boxes import Box
+from mera.graph.executor import transform_events
+from mera.graph.lattice import Lattice
+from mera.graph.layout_error import LayoutError
+from mera.graph.operations import AXES, Apply
+from mera.graph.plan import Plan, Step
+from mera.graph.runner import Runner
+
+
+@dataclass(frozen=True)
+class Stage:
+    """The steps between one lattice and the next.
+
+    Args:
+        number: the number of the stage, which is that of its level, 0 for the finest.
+        lattice: the lattice at the entry.
+        steps: the steps that act on the lattice, in order: bijectors of patches, and regroupings of sites.
+        leaving: for each level of latents that leaves, the number of the level and the channels, first to last.
+        kept: the channels that go on to the next stage; None if there is no next stage.
+    """
+
+    number: int
+    lattice: Lattice
+    steps: tuple[Step, ...]
+    leaving: tuple[tuple[int, slice], ...]
+    kept: slice | None
+
+    @property
+    def cell(self) -> tuple[int, ...]:
+        """For each dimension, the number of sites of the entry for one site of the outputs."""
+        return self.cells[-1]
+
+    @cached_property
+    def cells(self) -> tuple[tuple[int, ...], ...]:
+        """The edges of one site in sites of the entry: at the entry, then behind each step."""
+        ones = (1,) * self.lattice.dim
+        return tuple(accumulate((step.operation.cell for step in self.steps), _times, initial=ones))
+
+    @property
+    def coarse(self) -> tuple[int, ...]:
+        """The shape of the lattice of the outputs."""
+        return tuple(n // c for n, c in zip(self.lattice.shape, self.cell, strict=True))
+
+    def needed(self, box: Box) -> list[Box]:
+        """The boxes from which a box of outputs is computed: at the entry, and behind each step.
+
+        Args:
+            box: a box of sites of the outputs.
+        """
+        boxes = [box]
+        for step in reversed(self.steps):
+            boxes.append(step.operation.needed(boxes[-1]))
+        return boxes[::-1]
+
+
+def stages_of(plan: Plan) -> list[Stage]:
+    """The stages of a plan, finest first.
+
+    Raises:
+        LayoutError: if a bijector acts on a whole lattice, or more than one lattice goes on behind a cut; the message
+            names the node.
+    """
+    stages: list[Stage] = []
+    levels = {latent.value: h for h, latent in enumerate(plan.latents)}
+    users = {step.source: step for step in plan.steps}
+    value, lattice = 0, plan.input
+    while True:
+        entry, steps = lattice, []
+        while value in users and len(users[value].targets) == 1:
+            step = users[value]
+            if step.module and step.apply.is_field:
+                raise LayoutError("bijectors of patches", "one that acts on the whole lattice", node=step.node)
+            steps.append(step)
+            value, lattice = step.targets[0], step.operation.outputs[0]
+        outputs = [(value, slice(0, lattice.channels), lattice)]
+        if value in users:
+            step, first = users[value], 0
+            outputs = []
+            for target, output in zip(step.targets, step.operation.outputs, strict=True):
+                outputs.append((target, slice(first, first + output.channels), output))
+                first += output.channels
+        leaving = tuple((levels[v], channels) for v, channels, _ in outputs if v in levels)
+        going_on = [(v, channels, output) for v, channels, output in outputs if v not in levels]
+        if len(going_on) > 1:
+            raise LayoutError("one lattice that goes on behind a cut", str(len(going_on)), node=users[value].node)
+        kept = going_on[0][1] if going_on else None
+        stages.append(Stage(len(stages), entry, tuple(steps), leaving, kept))
+        if not going_on:
+            return stages
+        value, _, lattice = going_on[0]
+
+
+@dataclass(frozen=True)
+class Events:
+    """The events of a bijector in a box.
+
+    Args:
+        step: the step.
+        box: the box of sites that the events cover.
+        inputs: the events before the bijector, (n, *event_shape), row by row.
+        log_det: the log-det of each event, (n,), in double precision.
+    """
+
+    step: Step
+    box: Box
+    inputs: Tensor
+    log_det: Tensor
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What a stage makes of a box.
+
+    Args:
+        box: the box of sites of the outputs.
+        values: the outputs with all channels, (C, *sites).
+        map: the part of log p of each site of the entry that belongs to the box, in double precision.
+        events: the events of each bijector in order, also of patches that reach beyond the box.
+    """
+
+    box: Box
+    values: Tensor
+    map: Tensor
+    events: tuple[Events, ...]
+
+
+def run_stage(stage: Stage, runner: Runner, block: Tensor, box: Box, context: Tensor | None) -> Outputs:
+    """Compute a box of the outputs of a stage.
+
+    Args:
+        stage: the stage.
+        runner: the flow's plan with its bijectors.
+        block: the values at the entry in the box `stage.needed(box)[0]`, (C, *sites).
+        box: the box of outputs.
+        context: the encoded context of the image, (1, K); None for a flow without context.
+    """
+    boxes, events = stage.needed(box), []
+    total = torch.zeros(box.refined(stage.cell).shape, dtype=torch.float64, device=block.device)
+    values = block[None]
+    for step, cell, (here, after) in zip(stage.steps, stage.cells[1:], pairwise(boxes), strict=True):
+        if not step.module:
+            (values,) = step.move.forward(values)
+            continue
+        covered = step.apply.covered(here)
+        if math.prod(covered.shape):
+            values, found = _apply(step, step.apply, runner, values, here, covered, context)
+            events.append(found)
+            rest = tuple(all_ // done for all_, done in zip(stage.cell, cell, strict=True))
+            total += _spread(_crop(_of_sites(step.apply, found, here), box.refined(rest), here), cell)
+        values = _crop(values, after, here)
+    for _, channels in stage.leaving:
+        density = runner.prior.log_density(values[:, channels])[0].sum(0, dtype=torch.float64)
+        total += _spread(density, stage.cell)
+    return Outputs(box, values[0], total, tuple(events))
+
+
+def _apply(
+    step: Step, operation: Apply, runner: Runner, values: Tensor, box: Box, covered: Box, context: Tensor | None
+) -> tuple[Tensor, Events]:
+    """Transform all patches in a box, and return the values behind them beside the events."""
+    where: Any = (..., *covered.within(box))
+    kernel = dict(zip((f"k{axis}" for axis in AXES[operation.lattice.dim]), operation.kernel, strict=True))
+    events = rearrange(values[where], operation.pattern, **kernel)
+    encoded = None if context is None or runner.bijector(step).context_shape is None else context
+    transform = runner.forward_transform(lambda _: None if encoded is None else encoded.expand(len(events), -1))
+    changed, log_det = transform_events(step, events, transform)
+    counts = dict(zip(AXES[operation.lattice.dim], _counts(covered, operation), strict=True))
+    patches = rearrange(changed, operation.inverse_pattern, b=1, **counts, **kernel)
+    if covered != box:
+        values = values.clone()
+        values[where] = patches
+        patches = values
+    return patches, Events(step, covered, events, log_det.to(torch.float64))
+
+
+def _of_sites(operation: Apply, found: Events, box: Box) -> Tensor:
+    """The log-dets of events, spread evenly over their sites; 0 at sites of a box that no event covers."""
+    values = _spread(found.log_det.view(_counts(found.box, operation)), operation.kernel)
+    if found.box == box:
+        return values
+    whole = values.new_zeros(box.shape)
+    whole[found.box.within(box)] = values
+    return whole
+
+
+def _crop(values: Tensor, box: Box, outer: Box) -> Tensor:
+    """The values of a box, from those of a box around it, (..., *sites)."""
+    where: Any = (..., *box.within(outer))
+    return values[where]
+
+
+def _spread(values: Tensor, cell: Sequence[int]) -> Tensor:
+    """Spread values evenly over cells of sites."""
+    values = values / math.prod(cell)
+    for axis, edge in enumerate(cell):
+        values = values.repeat_interleave(edge, axis)
+    return values
+
+
+def _counts(box: Box, operation: Apply) -> tuple[int, ...]:
+    """For each dimension, the number of patches in a box of whole patches."""
+    return tuple(n // k for n, k in zip(box.shape, operation.kernel, strict=True))
+
+
+def _times(first: Sequence[int], second: Sequence[int]) -> tuple[int, ...]:
+    return tuple(a * b for a, b in zip(first, second, strict=True))

@@ -1,0 +1,210 @@
+"""A large image with its lattices and latents on disk, in arrays of zarr: parts of it are computed and restricted."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mera._utils.errors import InputError
+from mera._utils.files import write_atomically
+from mera._utils.optional import import_optional
+from mera.cones.stages import Outputs, Stage, run_stage, stages_of
+from mera.graph.boxes import Box, pieces
+from mera.graph.runner import Runner
+
+FACTS = "facts.json"
+"""The name of the file of facts."""
+
+
+@contextmanager
+def intact(path: Path, name: str) -> Iterator[None]:
+    """A context in which an error while an array or a file of a store is read becomes a ValueError with their names."""
+    try:
+        yield
+    except InputError:
+        raise
+    except (ValueError, KeyError, TypeError, RuntimeError, OSError, EOFError, zipfile.BadZipFile) as error:
+        raise InputError("an intact store", f"{name}: {error}", where=str(path)) from error
+
+
+def check_store(path: Path) -> None:
+    """Raise a ValueError if a folder holds no store."""
+    if not (path / FACTS).is_file():
+        raise InputError("the folder of a store that stream made", "none", where=str(path))
+
+
+def read_facts(path: Path) -> dict[str, Any]:
+    """What the store in a folder was made for; a ValueError if the folder holds no store, or a damaged one."""
+    check_store(path)
+    with intact(path, FACTS):
+        facts: dict[str, Any] = json.loads((path / FACTS).read_text())
+    return facts
+
+
+class Store:
+    """The store that `Flow.stream` makes: lattices, latents and maps of a large image, with the flow that made them.
+
+    Lattices and latents are (C, *sites), in the dtype of the flow; lattice 0 holds the data in the flow's own space.
+    Maps are (*sites of the entry of a stage), in nats. `parts` has the sum of the map over each tile in double
+    precision, and NaN for a tile that is not done; first, for the data, the log-det of the preprocessing. Chunks have
+    checksums. `totals` has the sums of the parts, and NaN until all tiles are done.
+
+    Args:
+        path: the folder.
+        runner: the flow's plan with its bijectors.
+        context: the encoded context of the image, (1, K); None for a flow without context.
+        facts: what the store is made for; None to open a store that exists.
+
+    Raises:
+        ValueError: if zarr is not installed, or the folder holds no store, or one of something else.
+    """
+
+    def __init__(
+        self, path: Path, runner: Runner, context: Tensor | None = None, facts: Mapping[str, Any] | None = None
+    ) -> None:
+        self.path, self.stages, self.runner = path, stages_of(runner.plan), runner
+        self.context = None if context is None else context.to(runner.reference.dtype)
+        zarr = import_optional("zarr", "large")
+        if facts is not None and not (path / FACTS).exists():
+            self.facts = dict(facts)
+            self._create(zarr)
+        self.facts = read_facts(path)
+        with intact(path, "arrays"):
+            group = zarr.open_group(str(path / "arrays"), mode="r+")
+            self.lattices = [group[f"lattice{stage.number}"] for stage in self.stages]
+            self.latents = {level: group[f"latents{level}"] for stage in self.stages for level, _ in stage.leaving}
+            self.maps = [group[f"map{stage.number}"] for stage in self.stages]
+            self.parts = [group["parts_of_data"], *(group[f"parts{stage.number}"] for stage in self.stages)]
+            self.totals = group["totals"]
+        self.folder = group.store  # lives as long as any of its arrays
+
+    def tile(self, stage: Stage) -> tuple[int, ...]:
+        """The edges of a tile of the outputs of a stage."""
+        return tuple(max(1, self.facts["tile"] // c) for c in stage.cell)
+
+    def read(self, array: Any, box: Box) -> Tensor:
+        """The values of an array in a box of sites, (C, *sites) or (*sites).
+
+        Raises:
+            ValueError: if values are missing or damaged.
+        """
+        channels = array.shape[: array.ndim - len(box.start)]
+        values = np.empty((*channels, *box.shape), dtype=array.dtype)
+        every = (slice(None),) * len(channels)
+        with intact(self.path, array.name):
+            for here, there in pieces(box, array.shape[len(channels) :]):
+                values[(*every, *there)] = array[(*every, *here)]
+        if np.isnan(values.sum(dtype=np.float64)):
+            raise InputError(
+                "an intact store", f"values of {array.name} that are missing or not finite", where=str(self.path)
+            )
+        return torch.from_numpy(values)
+
+    def values(self, array: Any) -> np.ndarray:
+        """All values of a small array; a ValueError if it is damaged."""
+        with intact(self.path, array.name):
+            return np.asarray(array[:])
+
+    def part(self, row: int, index: int) -> float:
+        """The part of a tile, NaN if it is not done; row 0 is that of the data."""
+        with intact(self.path, self.parts[row].name):
+            return float(self.parts[row][index])
+
+    def write(self, array: Any, box: Box, values: Tensor) -> None:
+        """Write values into a box of sites."""
+        every = (slice(None),) * (array.ndim - len(box.start))
+        data = values.detach().cpu().numpy()
+        for here, there in pieces(box, array.shape[len(every) :]):
+            array[(*every, *here)] = data[(*every, *there)]
+
+    def add_up(self) -> None:
+        """Make the totals of the parts, once all tiles are done."""
+        self.totals[:] = [math.fsum(self.values(part)) for part in self.parts]
+
+    def _create(self, zarr: Any) -> None:
+        """Make all arrays, then the file of facts, which makes them a store."""
+        tile, dtype = self.facts["tile"], self.facts["dtype"]
+        group = zarr.open_group(str(self.path / "arrays"), mode="w")
+
+        def make(name: str, shape: tuple[int, ...], chunks: tuple[int, ...], dtype: str) -> None:
+            group.create_array(
+                name, shape=shape, chunks=tuple(min(c, n) for c, n in zip(chunks, shape, strict=True)), dtype=dtype,
+                fill_value=np.nan, compressors=[zarr.codecs.Crc32cCodec()], filters=None,
+            )  # fmt: skip
+
+        entry: tuple[int, ...] = (tile,) * len(self.stages[0].lattice.shape)  # the tiles that write the lattice
+        for stage in self.stages:
+            sites, edge = stage.lattice.shape, self.tile(stage)
+            make(f"lattice{stage.number}", stage.lattice.event_shape, (stage.lattice.channels, *entry), dtype)
+            make(f"map{stage.number}", sites, tuple(e * c for e, c in zip(edge, stage.cell, strict=True)), dtype)
+            counts = math.prod(-(-n // e) for n, e in zip(stage.coarse, edge, strict=True))
+            make(f"parts{stage.number}", (counts,), (1,), "float64")
+            for level, channels in stage.leaving:
+                number = channels.stop - channels.start
+                make(f"latents{level}", (number, *stage.coarse), (number, *edge), dtype)
+            entry = edge
+        counts = math.prod(-(-n // tile) for n in self.stages[0].lattice.shape)
+        make("parts_of_data", (counts,), (1,), "float64")
+        make("totals", (1 + len(self.stages),), (1 + len(self.stages),), "float64")
+        write_atomically(self.path / FACTS, json.dumps(self.facts).encode())
+
+    def sums(self) -> list[float]:
+        """The log-det of the preprocessing, and the part of log p of each stage, in nats; NaN until all are done."""
+        return self.values(self.totals).tolist()
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all tiles are done."""
+        return not np.isnan(self.values(self.totals)).any()
+
+    @torch.no_grad()
+    def compute(self, stage: Stage, box: Box, block: Tensor | None = None) -> Outputs:
+        """Compute a box of the outputs of a stage from the lattice at its entry.
+
+        Args:
+            stage: the stage.
+            box: the box of outputs.
+            block: the values at the entry in the box `stage.needed(box)[0]`; None for those of the store.
+        """
+        if block is None:
+            block = self.read(self.lattices[stage.number], stage.needed(box)[0]).to(self.runner.reference)
+        return run_stage(stage, self.runner, block, box, self.context)
+
+    def write_outputs(self, stage: Stage, found: Outputs) -> None:
+        """Write the outputs of a stage, and their map."""
+        for level, channels in stage.leaving:
+            self.write(self.latents[level], found.box, found.values[channels])
+        if stage.kept is not None:
+            self.write(self.lattices[stage.number + 1], found.box, found.values[stage.kept])
+        self.write(self.maps[stage.number], found.box.refined(stage.cell), found.map.to(found.values))
+
+    def check_flow(self, runner: Runner) -> None:
+        """Raise a ValueError unless a flow has the plan and the parameters with which the store was made."""
+        if fingerprint(runner) != self.facts["flow"]:
+            raise InputError("the flow that made the store", "another one, or other parameters", where=str(self.path))
+
+    def check_complete(self) -> None:
+        """Raise a ValueError if the folder is gone, whose arrays zarr would read as NaN, or a tile is not done yet."""
+        check_store(self.path)
+        if not self.is_complete:
+            raise InputError("a store whose tiles are all done; stream it with resume=True", "tiles that are missing")
+
+
+def fingerprint(runner: Runner) -> str:
+    """A short text that changes with the plan and with any parameter of a flow."""
+    digest = hashlib.sha256(repr((runner.plan, runner.prior, runner.reference.dtype)).encode())
+    for name, module in [*sorted(runner.bijectors.items()), ("contexts", runner.context_encoder)]:
+        for key, value in sorted(module.state_dict().items()):
+            digest.update(f"{name}.{key}".encode())
+            digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:32]

@@ -1,0 +1,282 @@
+"""log p of an image that need not fit into memory: the forward pass level by level, in tiles."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import math
+import shutil
+import tempfile
+import weakref
+from collections.abc import Iterator
+from os import PathLike
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mera._utils.checks import check_count, check_precise
+from mera._utils.errors import InputError
+from mera._utils.files import as_path, make_folder
+from mera._utils.memmap import kind_of, read_tensor
+from mera._utils.optional import import_optional
+from mera._utils.precision import exactly
+from mera._utils.processes import is_main, rank, wait_for_all, world_size
+from mera._utils.progress import ProgressBar, check_console
+from mera._utils.threads import in_threads
+from mera._utils.version import VERSION
+from mera.bijectors import ImagePreprocess, with_noise
+from mera.cones.noise import noise_of_sites
+from mera.cones.stages import Stage, stages_of
+from mera.cones.store import FACTS, Store, fingerprint, read_facts
+from mera.graph.boxes import Box, tiles
+from mera.graph.lattice import Lattice
+from mera.graph.runner import Runner
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+PROBES = 64
+"""The number of pixels by which a source is recognised."""
+NAMES = {"flow": "flow and parameters", "source": "pixels", "levels_of_source": "type of pixels"}
+"""The facts of a store in words, where the name is not enough."""
+
+
+class Streamed:
+    """The forward pass of a large image.
+
+    Raises a `ValueError` where the folder of the store is gone, or tiles are not done.
+
+    Attributes:
+        store: the lattices, latents and maps on disk, see `Store`; if `stream` got no folder, in a temporary one, which
+            goes when the store and its arrays go.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+
+    @property
+    def log_prob(self) -> float:
+        """log p of the data in the flow's own space, in nats."""
+        return math.fsum(self.levels)
+
+    @property
+    def bits_per_dim(self) -> float:
+        """Minus log p of the integers of the image, per variable, in bits; NaN if the source had floats."""
+        if not self.store.facts["levels_of_source"]:
+            return math.nan
+        self.store.check_complete()
+        variables = math.prod(self.store.facts["shape"])
+        return -math.fsum(self.store.sums()) / (variables * math.log(2))
+
+    @property
+    def levels(self) -> list[float]:
+        """The part of log p of each level, finest first, in nats; the sum is log p."""
+        self.store.check_complete()
+        return self.store.sums()[1:]
+
+    def map(self, level: int) -> Any:
+        """The part of log p of a level as an array of zarr, (*sites of the level), in nats; `np.asarray` reads it.
+
+        The log-det of a bijector is spread evenly over the sites of its patch, the log-density of latents over the
+        sites of their cell. The sum over the sites is the level's part of log p, as in `analysis.decompose`, whose maps
+        spread the values over pixels.
+
+        Args:
+            level: the level, 0 for the finest.
+
+        Raises:
+            ValueError: if there is no such level, or the folder of the store is gone.
+        """
+        if not 0 <= check_count(level, "a level", 0) < len(self.store.maps):
+            raise InputError(f"a level from 0 to {len(self.store.maps) - 1}", str(level))
+        self.store.check_complete()
+        return self.store.maps[level]
+
+    def bits(self, edge: int = 256) -> Tensor:
+        """The bits per dimension of each level in the cells of a coarse grid, for a picture.
+
+        Args:
+            edge: the most cells along the longest edge of the image.
+
+        Returns:
+            For each level, finest first, minus its part of log p in each cell, per variable of the cell, in bits:
+            (levels, *cells). The mean over the cells, summed over levels, is minus log p per variable.
+        """
+        channels, *shape = self.store.facts["shape"]
+        longest = min(check_count(edge, "cells of an edge"), max(shape))
+        cells = [max(1, round(longest * n / max(shape))) for n in shape]
+        levels = [_pooled(self.store, number, cells) for number in range(len(self.store.maps))]
+        variables = channels * math.prod(shape) / math.prod(cells)
+        return -torch.stack(levels) / (variables * math.log(2))
+
+    def __repr__(self) -> str:
+        shape = " x ".join(map(str, self.store.facts["shape"]))
+        bits = f", {self.bits_per_dim:.4f} bits/dim" if self.store.facts["levels_of_source"] else ""
+        return f"image {shape}: log p {self.log_prob:.6g} nats{bits}\nstore: {self.store.path}"
+
+
+def _pooled(store: Store, number: int, cells: list[int]) -> Tensor:
+    """A map of log p on a grid of cells: each site is shared by the cells that it covers, which are read in turn."""
+    array, lattice = store.maps[number], store.stages[number].lattice
+    total = torch.zeros(cells, dtype=torch.float64)
+    for box in tiles(lattice, [max(store.facts["tile"], 512)] * lattice.dim):
+        values = store.read(array, box).double()
+        for axis, (start, stop, n, count) in enumerate(zip(box.start, box.stop, lattice.shape, cells, strict=True)):
+            ends = torch.arange(start, stop + 1, dtype=torch.float64) * count / n
+            edges = torch.arange(count + 1, dtype=torch.float64)
+            low, high = torch.maximum(ends[:-1, None], edges[:-1]), torch.minimum(ends[1:, None], edges[1:])
+            shares = (high - low).clamp(min=0)
+            values = torch.tensordot(values, shares * n / count, dims=([axis], [0])).movedim(-1, axis)
+        total += values
+    return total
+
+
+@torch.no_grad()
+def stream(
+    runner: Runner,
+    preprocess: Any,
+    source: Any,
+    out: str | PathLike[str] | None = None,
+    *,
+    tile: int = 512,
+    context: Tensor | None = None,
+    seed: int = 0,
+    resume: bool = False,
+    console: Console | None = None,
+) -> Streamed:
+    """Evaluate a large image; see `Flow.stream`."""
+    import_optional("zarr", "large")
+    plan = runner.plan
+    check_precise(runner.reference.dtype, "the flow of a stream")
+    stages = stages_of(plan)
+    if not hasattr(source, "shape") or tuple(source.shape) != plan.input.event_shape:
+        got = str(tuple(source.shape)) if hasattr(source, "shape") else type(source).__name__
+        raise InputError(f"an array {plan.input.event_shape}; flow.resized(shape) is the flow of another lattice", got)
+    cell = math.lcm(*(c for stage in stages for c in stage.cell))
+    tile = max(check_count(tile, "the edge of a tile") // cell, 1) * cell
+    kind = kind_of(source)
+    if kind not in ("uint8", "float"):
+        raise InputError("8-bit integers, or floats in the flow's own space", f"an array of {kind}")
+    is_image = kind == "uint8"
+    if is_image and type(preprocess) is not ImagePreprocess:
+        raise InputError("data in the flow's own space, or the usual preprocessing", f"uint8, and {preprocess}")
+    encoded = runner.context_encoder(context, 1, runner.reference.device)
+    if encoded is not None and encoded.ndim > 2:
+        raise InputError("one context for all sites", f"a context {tuple(encoded.shape[1:])}")
+    if out is None and world_size() > 1:
+        raise InputError(f"a folder `out` that {world_size()} processes share", "None")
+    facts = {
+        "format": 1, "shape": list(plan.input.event_shape), "tile": tile, "seed": check_count(seed, "a seed", 0),
+        "dtype": str(runner.reference.dtype).removeprefix("torch."), "levels_of_source": 256 if is_image else 0,
+        "flow": fingerprint(runner), "source": _probe(source), "version": VERSION,
+        "context": None if encoded is None else encoded.flatten().tolist(),
+    }  # fmt: skip
+    path, device = Path(tempfile.mkdtemp(prefix="mera-")) if out is None else as_path(out), runner.reference.device
+    try:
+        if is_main():
+            _prepare(path, facts, resume, runner)
+        wait_for_all(device)
+        store = Store(path, runner, encoded)
+    except BaseException:
+        if out is None:
+            shutil.rmtree(path, ignore_errors=True)
+        raise
+    if out is None:
+        weakref.finalize(store.folder, shutil.rmtree, path, ignore_errors=True)
+    with ProgressBar("stream", check_console(console if is_main() else None), "tile") as bar:
+        work = list(_tiles(store, stages))
+        total = sum(math.prod(box.shape) * weight for _, _, box, weight in work)
+        done, lock = 0, Lock()
+
+        def make(item: tuple[int, int, Box, int]) -> None:
+            """Make a tile, unless it is done, or another process makes it."""
+            number, i, box, _ = item
+            if i % world_size() != rank() or not np.isnan(store.part(number + 1, i)):
+                return
+            with exactly(device):
+                if number < 0:
+                    _take(store, preprocess, source, lock, i, box)
+                else:
+                    _compute(store, stages[number], i, box)
+
+        for number, group in itertools.groupby(work, key=lambda item: item[0]):
+            for _, i, box, weight in in_threads(make, group, device):
+                done += math.prod(box.shape) * weight
+                bar.update(i + 1, done / total, f"level {number}" if number >= 0 else "data")
+            wait_for_all(device)
+    if is_main() and not store.is_complete:
+        store.add_up()
+    wait_for_all(device)
+    return Streamed(store)
+
+
+def _tiles(store: Store, stages: list[Stage]) -> Iterator[tuple[int, int, Box, int]]:
+    """All tiles in order: the number of the stage, -1 for the data; its own number; its box; sites of one output."""
+    shape = stages[0].lattice
+    for i, box in enumerate(tiles(shape, [store.facts["tile"]] * shape.dim)):
+        yield -1, i, box, 0
+    for stage in stages:
+        lattice = Lattice(1, stage.coarse, stage.lattice.periodic)
+        for i, box in enumerate(tiles(lattice, store.tile(stage))):
+            yield stage.number, i, box, math.prod(stage.cell)
+
+
+@torch.no_grad()
+def _take(store: Store, preprocess: Any, source: Any, lock: Lock, number: int, box: Box) -> None:
+    """Write a tile of the data, in the flow's own space; the source may not bear two readers at once."""
+    where = tuple(slice(a, b) for a, b in zip(box.start, box.stop, strict=True))
+    with lock:
+        values = read_tensor(source, (slice(None), *where))
+    log_det = 0.0
+    reference = store.runner.reference
+    if store.facts["levels_of_source"]:
+        noise = noise_of_sites(store.facts["seed"], len(values), box)
+        values, change = preprocess(with_noise(values, noise)[None].to(reference.device))
+        values, log_det = values[0], change.double().item()
+    values = values.to(reference.device, reference.dtype)
+    if not values.isfinite().all():
+        raise InputError("finite values", f"infinite values or NaN in the box {box.start} to {box.stop}")
+    store.write(store.lattices[0], box, values)
+    store.parts[0][number] = log_det
+
+
+def _compute(store: Store, stage: Stage, number: int, box: Box) -> None:
+    """Compute a tile of the outputs of a stage, and write it."""
+    found = store.compute(stage, box)
+    store.write_outputs(stage, found)
+    store.parts[stage.number + 1][number] = found.map.to(found.values).double().sum().item()  # of what was written
+
+
+def _prepare(path: Path, facts: dict[str, Any], resume: bool, runner: Runner) -> None:
+    """Make the store in a folder, or check that the one that is there was made for the same.
+
+    Raises:
+        FileExistsError: if there is a store, and `resume` is false.
+        ValueError: if it was made for something else.
+    """
+    make_folder(path)
+    if (path / FACTS).exists():
+        if not resume:
+            raise FileExistsError(f"Expected a folder without a store, or resume=True; got {path}")
+        before = read_facts(path)
+        for name, value in facts.items():
+            if name != "version" and before.get(name) != value:
+                raise InputError(f"the {NAMES.get(name, name)} of the store", "another one", where=str(path))
+    Store(path, runner, facts=facts)
+
+
+def _probe(source: Any) -> str:
+    """A short text that tells images of one shape apart, from some of the pixels."""
+    generator = np.random.default_rng(0)
+    values = []
+    for _ in range(PROBES):
+        site = tuple(slice(i, i + 1) for i in generator.integers(source.shape[1:]).tolist())
+        part = source[(slice(None), *site)]
+        if isinstance(part, Tensor):  # numpy has no bfloat16
+            part = part.detach().cpu().to(torch.float if part.dtype == torch.bfloat16 else part.dtype)
+        values.append(np.asarray(part).tobytes())
+    return hashlib.sha256(b"".join(values)).hexdigest()[:32]

@@ -1,1 +1,0 @@
-"""Tables, progress bars and notebook representations; `mera.drawing` makes pictures."""

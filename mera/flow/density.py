@@ -1,0 +1,392 @@
+"""The base class of flows and of mixtures of flows: log-density, samples, and maps from and to images."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mera._utils.checks import check_flag, check_images, check_window
+from mera._utils.errors import InputError
+from mera.bijectors import Bijector, with_noise
+from mera.bijectors.prior import Prior
+from mera.cones import Cone, Region, Site, generation_cone, inference_cone
+from mera.flow.distribution import FlowDistribution
+from mera.graph import Layout, Plan
+from mera.graph.contexts import ContextEncoder
+from mera.graph.summary import Summary, count_parameters
+
+Temperature = float | Sequence[float]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The model and the options of `mera.build`, so that a flow can be built again.
+
+    Args:
+        model: a name that `mera.build` accepts.
+        options: the values of all options of the model by name, including defaults.
+        build: `mera.build`.
+    """
+
+    model: str
+    options: dict[str, Any]
+    build: Callable[..., Any] = field(repr=False, compare=False)
+
+    def rebuild(self, **changes: Any) -> Any:
+        """A new flow of the same model, with some other options.
+
+        Args:
+            changes: the options that differ, by name.
+        """
+        return self.build(self.model, **{**self.options, **changes})
+
+
+class Density(nn.Module, ABC):
+    """A density on a lattice, with samples: a `mera.Flow`, or a `mera.Symmetrized` flow.
+
+    `mera.train.fit` trains both kinds, and `mera.save` saves them. A sample is a function of noise,
+    `generate(draw_noise(n))`, so that processes can share samples, and gradients flow through them.
+
+    A context is a tensor (B, *plan.context), or (1, *plan.context) for all samples. If the flow is conditional on a
+    class, a context is a tensor of class numbers instead: integers of shape (B,), or (1,) for all samples. A flow
+    without context takes None.
+
+    Methods refuse arguments as those of `mera.Flow` do. Layout, plan, prior and the other attributes are those of the
+    flow.
+
+    Attributes:
+        flow: the `mera.Flow` that has the parameters; the flow itself for a `mera.Flow`.
+    """
+
+    flow: Any
+    layout: Layout
+    plan: Plan
+    prior: Prior
+    recipe: Recipe | None
+    context_encoder: ContextEncoder
+    preprocess: Bijector
+
+    # Probability
+
+    @abstractmethod
+    def log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        r"""The log-density of data, :math:`\log p(x)` or :math:`\log p(x | \text{context})`, in the flow's own space.
+
+        Args:
+            x: data (B, C, *shape) in the flow's own space.
+            context: the contexts of the data; None for a flow without context.
+
+        Returns:
+            The log-densities (B,), in nats.
+        """
+
+    @abstractmethod
+    def draw_noise(
+        self, n: int | Sequence[int], temperature: Temperature = 1.0, device: torch.device | str | None = None
+    ) -> tuple[Tensor, ...]:
+        """Draw the noise from which `generate` makes samples, without gradients.
+
+        Args:
+            n: the number of samples, or a shape (n,).
+            temperature: T of :math:`p(z)^{1/T}`, one number for all levels or one for each level, finest first.
+            device: the device of the noise; None for the device of the flow.
+
+        Returns:
+            Tensors (n, ...), which include the latents of each level.
+        """
+
+    @abstractmethod
+    def generate(self, noise: Sequence[Tensor], context: Tensor | None = None) -> Tensor:
+        """Make samples from noise, differentiable in the flow's parameters and the context.
+
+        Args:
+            noise: a result of `draw_noise`.
+            context: the contexts of the samples; None for a flow without context.
+
+        Returns:
+            The samples (n, C, *shape) in the flow's own space.
+        """
+
+    @abstractmethod
+    def generate_with_log_prob(self, noise: Sequence[Tensor], context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Make samples from noise, and compute their log-densities without the additional pass of `log_prob`.
+
+        Args:
+            noise: a result of `draw_noise`.
+            context: the contexts of the samples; None for a flow without context.
+
+        Returns:
+            The samples (n, C, *shape), and the log-density of each sample, (n,), in nats; both differentiable.
+        """
+
+    @abstractmethod
+    def regenerate(self, x: Tensor, uniform: Tensor) -> Tensor:
+        """Data as a differentiable function of the flow's parameters: the noise that generates the data is held fixed.
+
+        Args:
+            x: data (B, C, *shape).
+            uniform: numbers in [0, 1), (B,), which select one of several possible noises; a `mera.Flow` has only one.
+        """
+
+    def orbit(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        """Apply every element of the symmetry group to data; the group of a `mera.Flow` has one element.
+
+        Args:
+            x: data (B, C, *shape).
+            context: the contexts of the data; None for a flow without context.
+
+        Returns:
+            The transformed data (n_elements * B, C, *shape), ordered by element, and their contexts.
+        """
+        return x, context
+
+    def given(self, context: Tensor) -> Density:
+        """The density for one context, as a density without context, with the same parameters.
+
+        Args:
+            context: the context of all samples, (1, *plan.context), or a class number, (1,).
+
+        Raises:
+            ValueError: if the context is not that of one sample of the flow.
+        """
+        return self.with_flow(self.flow.given(context))
+
+    def resized(self, shape: Sequence[int], levels: int | None = None) -> Density:
+        """The density on a lattice of another shape, with the same parameters; see `Flow.resized`.
+
+        Args:
+            shape: the edge lengths.
+            levels: the number of levels; None for as many as before.
+        """
+        return self.with_flow(self.flow.resized(shape, levels))
+
+    def with_flow(self, flow: Any) -> Density:
+        """A density of this kind with another flow: a mixture over the same group, or the other flow itself.
+
+        Args:
+            flow: the flow.
+        """
+        return flow
+
+    @abstractmethod
+    def initialize(self, x: Tensor, context: Tensor | None = None) -> None:
+        """Initialise layers that depend on data, such as ActNorm, from a first batch of data.
+
+        Layers that are already initialised stay as they are. A layer that levels share is set at its finest level.
+
+        Args:
+            x: data (B, C, *shape) in the flow's own space.
+            context: the contexts of the data; None for a flow without context.
+
+        Raises:
+            ValueError: if the data is empty or not finite, or if a layer cannot be initialised from so few samples. The
+                flow is then unchanged.
+        """
+
+    @torch.no_grad()
+    def sample(
+        self, n: int | Sequence[int], context: Tensor | None = None, *, temperature: Temperature = 1.0
+    ) -> Tensor:
+        """Draw samples in the flow's own space, without gradients; `to_images` maps samples to uint8 images.
+
+        Args:
+            n: the number of samples, or a shape (n,).
+            context: the contexts of the samples; None for a flow without context.
+            temperature: T of :math:`p(z)^{1/T}`, one number for all levels, or a number for each level, finest first
+                (RG-Flow, Eq. 12 and 14, https://arxiv.org/abs/2010.00029).
+
+        Returns:
+            The samples (n, C, *shape).
+        """
+        return self.generate(self.draw_noise(n, temperature), context)
+
+    def rsample(self, n: int | Sequence[int], context: Tensor | None = None) -> Tensor:
+        """Draw samples, differentiable in the flow's parameters and the context.
+
+        Args:
+            n: the number of samples, or a shape (n,).
+            context: the contexts of the samples; None for a flow without context.
+
+        Returns:
+            The samples (n, C, *shape).
+        """
+        return self.generate(self.draw_noise(n), context)
+
+    def rsample_and_log_prob(self, n: int | Sequence[int], context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Draw samples and compute their log-densities, differentiable in the flow's parameters and the context.
+
+        Args:
+            n: the number of samples, or a shape (n,).
+            context: the contexts of the samples; None for a flow without context.
+
+        Returns:
+            The samples (n, C, *shape) in the flow's own space; and the log-density of each sample, (n,), in nats.
+        """
+        return self.generate_with_log_prob(self.draw_noise(n), context)
+
+    def distribution(self, context: Tensor | None = None) -> FlowDistribution:
+        """The flow as a `torch.distributions.Distribution` of events (C, *shape); see `FlowDistribution`.
+
+        Args:
+            context: the contexts, for a distribution with batch shape (B,); None for a flow without context.
+        """
+        return FlowDistribution(self, context)
+
+    # Images
+
+    def bits_per_dim(self, images: Tensor, context: Tensor | None = None, *, noise: Tensor | None = None) -> Tensor:
+        r"""The negative log-likelihood of uint8 images in bits per dimension, :math:`-\log_2 p(\text{image}) / n`.
+
+        Here :math:`n` is the number of variables of an image, and the log-det of the preprocessing is included. The
+        values depend on the noise of dequantisation, and their expectation is an upper bound.
+
+        Args:
+            images: uint8 images (B, C, *shape).
+            context: the contexts of the images; None for a flow without context.
+            noise: dequantisation noise, floats in [0, 1) of the images' shape; None to draw noise.
+
+        Returns:
+            The bits per dimension of each image, (B,).
+
+        Raises:
+            ValueError: if the images are not uint8 or not of the flow's shape and device; or if the noise is not of the
+                images' shape or not in [0, 1), which is checked on the CPU only.
+        """
+        self._check_images(images)
+        x, log_det = self.preprocess(images if noise is None else with_noise(images, noise))
+        nats = self.log_prob(x.to(self.dtype), context) + log_det
+        return -nats / (self.plan.input.variables * math.log(2))
+
+    @torch.no_grad()
+    def to_images(self, x: Tensor) -> Tensor:
+        """Map data in the flow's own space to uint8 images.
+
+        Args:
+            x: data (B, C, *shape), or a window of data, (B, C, *window).
+
+        Returns:
+            The images, uint8, of the shape of the data.
+
+        Raises:
+            ValueError: if the data has another number of channels or dimensions, is not floating-point, or has NaN.
+        """
+        check_window(x, self.plan.input.channels, self.plan.input.dim)
+        return self.preprocess.inverse(x)[0]
+
+    @torch.no_grad()
+    def from_images(self, images: Tensor) -> Tensor:
+        """Map uint8 images to data in the flow's own space; dequantisation draws noise.
+
+        Args:
+            images: uint8 images (B, C, *shape).
+
+        Returns:
+            The data (B, C, *shape), of the flow's dtype.
+
+        Raises:
+            ValueError: if the images are not uint8, or not of the flow's shape and device.
+        """
+        self._check_images(images)
+        return self.preprocess(images)[0].to(self.dtype)
+
+    def _check_images(self, images: Tensor) -> None:
+        """Refuse images that are not uint8, or not of the flow's shape and device."""
+        check_images(images, self.plan.input.event_shape, self.device)
+        if self.flow.of_angles:
+            raise InputError("a flow of real numbers for images", "a flow of angles")
+
+    # Cones
+
+    def inference_cone(self, region: Region) -> Cone:
+        """The latents that can change when pixels change (RG-Flow, Fig. 2d, https://arxiv.org/abs/2010.00029).
+
+        Args:
+            region: the pixels: a bool mask (H, W); or for each dimension a slice, a pair (start, stop) or a single
+                site, for lattices of any size.
+
+        Returns:
+            The cone, with the variables that can change at each level.
+
+        Raises:
+            ValueError: if the region is empty, reaches outside, or is a mask of another lattice.
+
+        >>> import mera, numpy as np
+        >>> cone = mera.build("rgflow", L=32, m=4).inference_cone(np.s_[8:16, 8:16])
+        >>> cone.count, [level.sum().item() for level in cone.levels]
+        (1092, [64, 36, 16, 16])
+        """
+        return inference_cone(self.plan, region)
+
+    def generation_cone(self, level: int, site: Site) -> Cone:
+        """The pixels that can change when the latents at a site change.
+
+        See RG-Flow, Fig. 2c, https://arxiv.org/abs/2010.00029. The cone of latents of several levels is the union of
+        the cones of the levels.
+
+        Args:
+            level: the level of the latents, 0 for the finest.
+            site: the coordinates of the site in the lattice of the level; or a bool mask (H_h, W_h) of several sites.
+
+        Returns:
+            The cone, with the pixels and all intermediate values that can change.
+
+        Raises:
+            ValueError: if there is no such level or site.
+
+        >>> import mera
+        >>> cone = mera.build("rgflow", L=32, m=4).generation_cone(level=1, site=(1, 3))
+        >>> cone.pixels.shape, int(cone.pixels.sum())
+        (torch.Size([32, 32]), 400)
+        """
+        return generation_cone(self.plan, level, site)
+
+    # Description
+
+    @property
+    def n_parameters(self) -> int:
+        """The number of learnable parameters, each a single number."""
+        return count_parameters(self)
+
+    @property
+    def checkpoint(self) -> bool:
+        """Whether a forward pass keeps only the inputs of layers, which the backward pass then runs again.
+
+        Values and gradients are the same; weights that change before the backward pass are refused. Memory is a
+        fraction of that of all activations, and a training step takes about twice the time
+        (https://arxiv.org/abs/1604.06174).
+        """
+        return self.flow._checkpoint
+
+    @checkpoint.setter
+    def checkpoint(self, value: bool) -> None:
+        """Set whether a forward pass keeps only the inputs of layers."""
+        self.flow._checkpoint = check_flag(value, "checkpoint")
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The dtype of data and latents, which `to` changes."""
+        return self.flow._reference.dtype
+
+    @property
+    def device(self) -> torch.device:
+        """The device of the flow, which `to` changes."""
+        return self.flow._reference.device
+
+    @property
+    @abstractmethod
+    def summary(self) -> Summary:
+        """Tables of the nodes and the levels, and the number of parameters."""
+
+    def __repr__(self) -> str:
+        """The summary as text."""
+        return repr(self.summary)
+
+    def _repr_html_(self) -> str:
+        """The summary as HTML for notebooks."""
+        return self.summary._repr_html_()

@@ -1,0 +1,495 @@
+"""Flows: a compiled layout with bijectors, a prior of the latents, and a bijector from images to data."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import replace
+from os import PathLike
+from typing import Any
+
+import networkx as nx
+import torch
+from torch import Tensor, nn
+
+from mera._utils.checks import check_count, check_latents, check_tensor, is_integer
+from mera._utils.errors import InputError
+from mera._utils.random import fixed_seed
+from mera.bijectors import Bijector, ImagePreprocess
+from mera.bijectors.circular import check_angles
+from mera.bijectors.prior import Prior, PriorLike, temperature_per_level
+from mera.cones import Region, Restriction, Span, Store, StoredImage, Streamed, stream, window
+from mera.flow.density import Density, Recipe, Temperature
+from mera.graph import Layout, LayoutError, Step, compile
+from mera.graph.contexts import ContextEncoder
+from mera.graph.executor import run_forward, run_inverse
+from mera.graph.modules import make_bijectors, structure_of
+from mera.graph.resize import edges_of, period, resize
+from mera.graph.runner import Runner
+from mera.graph.shared_bijectors import share_bijectors
+from mera.graph.summary import Summary, summarize
+from mera.inpaint import Inpainting, inpaint
+from mera.inpaint.pictures import as_images
+
+Latents = tuple[Tensor, ...]
+"""One tensor per level, finest first: z[h] is (B, channels_h, *sites_h)."""
+
+
+class Flow(Density):
+    r"""A hierarchical normalizing flow (RG-Flow, Eq. 1 and 7, https://arxiv.org/abs/2010.00029).
+
+    .. math:: \log p(x) = \log p(z) + \log |\det \partial z / \partial x|
+
+    `forward` maps data to latents, the direction of renormalisation; `inverse` generates data from latents.
+    Methods that evaluate the flow raise a `ValueError` if the number of levels, or the shape, dtype or device of data
+    or latents is not the flow's, or if a context is missing or not of the flow's context shape. Methods that draw
+    samples raise it if the number of samples is not an integer >= 0, a temperature is not positive, or the prior has no
+    sampler at this temperature.
+
+    Args:
+        layout: the declaration of the flow; the flow keeps a copy.
+        prior: the density of the latents: a `mera.bijectors.Prior`, or its argument, such as "gaussian".
+        preprocess: a bijector from uint8 images to the flow's own space; None for `mera.bijectors.ImagePreprocess`.
+        classes: the number of classes of a class-conditional flow, which learns a context for each class; None for a
+            flow that takes contexts as floats, or no contexts.
+
+    Attributes:
+        recipe: the model and the options with which `mera.build` made the flow; None for a flow made by hand.
+        layout: a copy of the layout.
+        plan: the compiled layout.
+        bijectors: the bijectors, by the key in `Step.module` of the plan's steps.
+        prior: the density of the latents.
+        context_encoder: the module that checks contexts, and replaces class numbers by learnt vectors.
+        preprocess: the bijector from uint8 images to the flow's own space.
+        of_angles: whether the flow acts on angles in [-pi, pi), and its density is periodic.
+
+    Raises:
+        LayoutError: if the layout is not a bijection.
+        ValueError: if the prior is not a univariate density, the preprocessing is not a bijector, or the number of
+            classes is not positive; or if bijectors of angles stand beside bijectors of real numbers, or have a prior
+            of real numbers.
+    """
+
+    _reference: Tensor
+
+    def __init__(
+        self,
+        layout: Layout,
+        prior: PriorLike | Prior = "gaussian",
+        preprocess: Bijector | None = None,
+        classes: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.recipe: Recipe | None = None
+        self._first_recipe: Recipe | None = None  # of the flow that was resized to this one
+        self._checkpoint = False
+        self.plan = compile(layout)
+        self.layout = Layout.from_graph(layout.graph)  # a copy: later changes of the layout are not in the plan
+        nx.freeze(self.layout.graph)
+        self.bijectors = make_bijectors(self.plan, self.layout)
+        self.context_encoder = ContextEncoder(self.plan, classes)
+        self.prior = prior if isinstance(prior, Prior) else Prior(prior)
+        by_node: dict[str, Any] = {step.node: self.bijectors[step.module] for step in self.plan.bijections}
+        self.of_angles = check_angles(by_node, self.prior.support)
+        if preprocess is not None and not isinstance(preprocess, Bijector):
+            raise InputError("a bijector to preprocess images", type(preprocess).__name__)
+        like = next(self.bijectors.parameters(), torch.empty(0)).detach()
+        self.preprocess = ImagePreprocess().to(like.device, like.dtype) if preprocess is None else preprocess
+        self.register_buffer("_reference", like.new_empty(0), persistent=False)  # the flow's dtype and device
+        self._built = self._structures()
+
+    @property
+    def replaced(self) -> list[str]:
+        """The keys of bijectors that were replaced or removed since the flow was built."""
+        now = self._structures()
+        return sorted(name for name in self._built.keys() | now.keys() if now.get(name) != self._built.get(name))
+
+    def _structures(self) -> dict[str, Any]:
+        """The structure of each bijector by its key."""
+        return {name: structure_of(module) for name, module in self.bijectors.items()}
+
+    def level(self, number: int) -> nn.ModuleList:
+        """The bijectors of a level, in the order from data to latents; levels may share bijectors.
+
+        Args:
+            number: the level, 0 for the finest.
+
+        Raises:
+            ValueError: if there is no such level.
+
+        >>> import mera
+        >>> flow = mera.build("rgflow", L=8, m=4, hidden=(8,))
+        >>> _ = flow.level(1).requires_grad_(False)  # train only the finest level
+        """
+        levels = 1 + max((step.level for step in self.plan.steps), default=0)
+        if not is_integer(number) or not 0 <= number < levels:
+            raise InputError(f"a level from 0 to {levels - 1}", repr(number))
+        return nn.ModuleList(self.bijectors[s.module] for s in self.plan.bijections if s.level == number)
+
+    # Data and latents
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Latents, Tensor]:
+        r"""Map data to latents.
+
+        Args:
+            x: data (B, C, *shape) in the flow's own space.
+            context: the contexts of the data; None for a flow without context.
+
+        Returns:
+            The latents, one tensor (B, C_h, *shape_h) for each level, finest first; and
+            :math:`\log |\det \partial z / \partial x|`, (B,).
+        """
+        self.check_data("data", x)
+        return self.runner.forward(x, context)
+
+    def inverse(self, z: Sequence[Tensor], context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        r"""Map latents to data.
+
+        Args:
+            z: the latents, one tensor (B, C_h, *shape_h) for each level, finest first.
+            context: the contexts of the data; None for a flow without context.
+
+        Returns:
+            The data (B, C, *shape) in the flow's own space; and :math:`\log |\det \partial x / \partial z|`, (B,).
+        """
+        self._check_latents(z)
+        return self.runner.inverse(z, context)
+
+    def to_lattice(self, z: Sequence[Tensor]) -> Tensor:
+        """Lay out all latents on the pixel lattice, as RG-Flow arranges them (https://arxiv.org/abs/2010.00029).
+
+        Args:
+            z: the latents, one tensor (B, C_h, *shape_h) for each level, finest first.
+
+        Returns:
+            The latents as one tensor (B, C, *shape), each latent at its own site.
+        """
+        self._check_latents(z)
+        return run_inverse(self.plan, z, _identity)[0]
+
+    def from_lattice(self, t: Tensor) -> Latents:
+        """Collect the latents that `to_lattice` laid out on the pixel lattice.
+
+        Args:
+            t: the latents on the pixel lattice, (B, C, *shape).
+
+        Returns:
+            The latents, one tensor (B, C_h, *shape_h) for each level, finest first.
+        """
+        self.check_data("latents on the lattice", t)
+        return run_forward(self.plan, t, _identity)[0]
+
+    def progression(self, z: Sequence[Tensor], context: Tensor | None = None) -> tuple[Tensor, ...]:
+        """Generate data from latents, and return the lattice at each level on the way.
+
+        The lattices are :math:`x^{(h)}` of RG-Flow (Eq. 2 to 4 and Fig. 3a, https://arxiv.org/abs/2010.00029).
+
+        Args:
+            z: the latents, one tensor (B, C_h, *shape_h) for each level, finest first.
+            context: the contexts of the data; None for a flow without context.
+
+        Returns:
+            One tensor for each level, finest first. The first tensor is the data, (B, C, *shape); the other tensors are
+            the coarser lattices from which the data was generated.
+        """
+        self._check_latents(z)
+        values = {latent.value: level for latent, level in zip(self.plan.latents, z, strict=True)}
+        runner = self.runner
+        transform = runner.inverse_transform(runner.contexts(context, z[0]))
+        run_inverse(self.plan, z, transform, watch=values.__setitem__)
+        return tuple(values[value] for value in self.plan.entries)
+
+    # Probability
+
+    def log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """The log-density of data (B,) in nats; see `Density.log_prob`."""
+        z, log_det = self(x) if context is None else self(x, context)
+        return self.prior.log_prob(z) + log_det
+
+    @torch.no_grad()
+    def sample_latents(
+        self, n: int | Sequence[int], temperature: Temperature = 1.0, device: torch.device | str | None = None
+    ) -> Latents:
+        """Draw latents from the prior, without gradients.
+
+        Args:
+            n: the number of samples, or a shape (n,).
+            temperature: T of :math:`p(z)^{1/T}`, one number for all levels or one for each level, finest first.
+            device: the device of the latents; None for the device of the flow.
+
+        Returns:
+            The latents, one tensor (n, C_h, *shape_h) for each level, finest first.
+        """
+        number = check_count(n[0] if isinstance(n, Sequence) and len(n) == 1 else n, "a number of samples", 0)
+        shapes = [(number, *latent.lattice.event_shape) for latent in self.plan.latents]
+        like = self._reference if device is None else self._reference.to(device)
+        return self.prior.sample(shapes, temperature_per_level(temperature, len(shapes)), like)
+
+    draw_noise = sample_latents
+
+    def generate(self, noise: Sequence[Tensor], context: Tensor | None = None) -> Tensor:
+        """Generate data from latents, which are the noise of a flow; see `Density.generate`."""
+        return self.inverse(noise, context)[0]
+
+    def generate_with_log_prob(self, noise: Sequence[Tensor], context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Generate data and their log-densities from latents; see `Density.generate_with_log_prob`."""
+        x, log_det = self.inverse(noise, context)
+        return x, self.prior.log_prob(noise) - log_det
+
+    def regenerate(self, x: Tensor, uniform: Tensor) -> Tensor:
+        """Regenerate data from their latents, which are held fixed; see `Density.regenerate`."""
+        with torch.no_grad():
+            z, _ = self.forward(x)
+        return self.inverse(z)[0]
+
+    @property
+    def needs_context(self) -> bool:
+        """Whether a context must be passed: the flow is conditional, and `given` has not fixed its context."""
+        return self.context_encoder.needs_context
+
+    def given(self, context: Tensor) -> Flow:
+        """The flow with a fixed context, which has the same parameters; see `Density.given`."""
+        other = copy.copy(self)
+        other._modules = {**self._modules, "context_encoder": self.context_encoder.given(context)}
+        return other
+
+    def resized(self, shape: Sequence[int], levels: int | None = None) -> Flow:
+        """The same flow on a lattice of another shape: the same bijectors at all patches, with the same parameters.
+
+        Parameters are shared, not copied: training one flow trains the other, and `to` moves the parameters of both
+        (call this method again after `to`). Shapes are those that the layout allows: for RG-Flow with `levels` levels,
+        all edges that m 2^(levels - 1) divides.
+
+        Args:
+            shape: the edge lengths.
+            levels: the number of levels; None for as many as before. There may be more, or fewer, if all levels share
+                their bijectors.
+
+        Raises:
+            LayoutError: if a node does not fit the lattice, or has parameters for each of its sites; the message names
+                the node.
+            ValueError: if the number of levels cannot change.
+
+        >>> import mera
+        >>> flow = mera.build("rgflow", L=32, hidden=(8,))
+        >>> large = flow.resized((64, 96))
+        >>> large.plan.input.shape, large.n_parameters == flow.n_parameters
+        ((64, 96), True)
+        """
+        number, recipe = 1 + max((step.level for step in self.plan.steps), default=0), self.recipe or self._first_recipe
+        with fixed_seed(0):  # new parameters are drawn, and replaced
+            if levels is None or check_count(levels, "levels") == number:
+                self._check_edges(edges_of(shape, self.plan.input.dim))
+                layout = resize(self.layout, shape)
+                other = Flow(layout, self.prior, self.preprocess, self.context_encoder.classes)
+            elif recipe is None or "levels" not in recipe.options:
+                raise InputError("a flow of mera.build whose model has the option levels", "another one")
+            else:
+                changes: dict[str, Any] = {"L": list(edges_of(shape, self.plan.input.dim)), "levels": levels}
+                if self.plan.context is not None and len(self.plan.context) > 1:
+                    changes["context"] = [self.plan.context[0], *changes["L"]]
+                other = recipe.rebuild(**changes)
+                if set(other.bijectors) != set(self.bijectors):
+                    got = "another one"
+                    raise InputError("a flow whose levels share their bijectors, to change the number of levels", got)
+        other.to(self.device, self.dtype)
+        share_bijectors(other.bijectors, other.plan, self.bijectors, self.plan)
+        other.prior, other.preprocess, other._first_recipe = self.prior, self.preprocess, recipe
+        other.checkpoint = self.checkpoint
+        if other.plan.context == self.plan.context:
+            other.context_encoder = self.context_encoder
+        return other.train(self.training)
+
+    @property
+    def flow(self) -> Flow:
+        """The flow itself."""
+        return self
+
+    @torch.no_grad()
+    def initialize(self, x: Tensor, context: Tensor | None = None) -> None:
+        """Initialise layers such as ActNorm from a first batch of data; see `Density.initialize`."""
+        self.check_data("data", x)
+        if len(x) == 0:
+            raise InputError("at least one example to start from", "none")
+        if not x.isfinite().all():
+            raise InputError("finite data to start from", f"{int((~x.isfinite()).sum())} infinite or NaN variables")
+        state = {name: tensor.clone() for name, tensor in self.bijectors.state_dict().items()}
+        try:
+            self.runner.initialize(x, context)
+        except ValueError:
+            self.bijectors.load_state_dict(state)  # a refused batch changes nothing
+            raise
+
+    # Parts of a flow
+
+    def restrict(self, x: Tensor | Store, mask: Region, context: Tensor | None = None) -> Restriction:
+        r"""Restrict the flow to masked pixels of one image, so that only the inference cone of the mask is evaluated.
+
+        This call makes one pass through the whole flow. Then `log_prob`, `encode` and `decode` of the restriction
+        evaluate only the patches in the inference cone of the mask, :math:`O(\log L)` patches for a small mask, with
+        the same values as the whole flow. With the store of `stream` in place of an image there is no such pass: only
+        the cone is read, and the store is not changed; log p is in double precision.
+
+        Args:
+            x: one image, (1, C, *shape), in the flow's own space; or the store of an image of this flow.
+            mask: the pixels that change: a bool mask (H, W); or for each dimension a slice, a pair (start, stop) or a
+                single site.
+            context: the context of the image, which does not change; None for a flow without context.
+
+        Returns:
+            The restriction, whose methods take and return values of the masked pixels only.
+
+        Raises:
+            ValueError: if the mask is empty, of another shape, or masks every pixel; or if x is not one image, or has
+                NaN or infinite pixels, under the mask or not.
+        """
+        if isinstance(x, Store):
+            self._check_store(x, context)
+            return Restriction(x.runner, StoredImage(x), mask)
+        return Restriction(self.runner, x, mask, context)
+
+    def inpaint(self, x: Tensor | Store, mask: Region, context: Tensor | None = None, **options: Any) -> Inpainting:
+        """Fill masked pixels of one image (RG-Flow, Section 4 and App. D, https://arxiv.org/abs/2010.00029).
+
+        `torch.manual_seed` makes the result repeatable.
+
+        Args:
+            x: one image, (1, C, *shape), in the flow's own space; masked pixels may have any finite values. Or the
+                store of an image of this flow; images of the result are then windows around the pixels.
+            mask: the pixels to fill: a bool mask (H, W); or for each dimension a slice, a pair (start, stop) or a
+                single site.
+            context: the context of the image; None for a flow without context.
+            options: `console`, a `rich.console.Console` on which progress is shown; and the fields of
+                `mera.inpaint.SearchOptions`: space, latents, draws, sweeps, starts, steps, lr, samples, particles,
+                moves, warmup, iterations, leapfrog.
+
+        Returns:
+            The filled image, and the course of the search.
+
+        Raises:
+            ValueError: if the mask is empty, of another shape, or masks every pixel; if x is not one finite image; or
+                if an option is unknown or has an invalid value.
+        """
+        if isinstance(x, Store):
+            self._check_store(x, context)
+            if x.context is not None:
+                raise InputError("a store of a flow without context, to inpaint", "one with a context")
+            result = inpaint(x.runner, StoredImage(x), mask, around=lambda n: self.resized(n).runner, **options)
+        else:
+            result = inpaint(self.runner, x, mask, context, **options)
+        if not self.plan.input.is_picture or result.original is None:
+            return result
+        return replace(result, pictures=as_images(result, result.original, self.to_images))
+
+    def window(self, seed: int, *region: Span, temperature: float | Sequence[float] = 1.0) -> Tensor:
+        """Generate a window of the image that belongs to a seed, without the rest of the image.
+
+        The noise of each latent is a function of seed, level and site, and only latents in the window's cone are drawn.
+        The lattice may therefore have an edge of 2^30; overlapping windows agree to the last bit (on one device, with
+        the same number of threads); and windows have the same distribution as samples of `sample`.
+
+        Args:
+            seed: an integer from 0 to 2^64 - 1.
+            region: for each dimension of the lattice a slice, a range, a pair (start, stop) or a single site.
+            temperature: T of :math:`p(z)^{1/T}`, one number for all levels or one for each level, finest first.
+
+        Returns:
+            The window (1, C, *window) of data in the flow's own space.
+
+        Raises:
+            ValueError: if a span is empty or reaches outside, the seed is out of its range, the lattice is too large
+                for a field bijector, a temperature is not positive, the prior has no quantile function at this
+                temperature, or the flow is conditional.
+
+        >>> import mera
+        >>> flow = mera.build("rgflow", L=2**30, hidden=(8,), share_levels=True)
+        >>> flow.window(7, (2**29, 2**29 + 64), (12_345, 12_345 + 48)).shape
+        torch.Size([1, 3, 64, 48])
+        """
+        return window(self.runner, seed, region, temperature)
+
+    def stream(self, source: Any, out: str | PathLike[str] | None = None, **options: Any) -> Streamed:
+        """Evaluate log p of an image that need not fit into memory, exactly, level by level in tiles.
+
+        Tiles are read with as many sites around them as the bijectors of a level need, so that log p, latents and
+        lattices are those of `forward`, up to rounding, for any tile. Memory is that of a few tiles. Lattices, latents
+        and maps of log p go to a store of zarr (extra "large") on disk, for RG-Flow about three times as large as the
+        image in single precision.
+        After a kill, `resume=True` goes on. The processes that torchrun has started share the tiles.
+
+        Args:
+            source: the image, any array-like (C, *shape) with a shape, a dtype and slices: a numpy array or memmap, an
+                array of zarr or h5py. Integers of 8 bits are dequantised with noise that is a function of seed and
+                site; floats are data in the flow's own space.
+            out: the folder of the store; None for a temporary one, which goes when the store and its arrays go.
+            options: `tile`, the edge of a tile in pixels, 512; `context`, of a conditional flow, the same for all
+                sites; `seed` of the noise, 0; `resume`, whether to go on with the store in the folder or to open it;
+                `console`, a `rich.console.Console` on which progress is shown.
+
+        Returns:
+            The result with `log_prob`, `bits_per_dim`, `levels`, `map(level)` and `store`.
+
+        Raises:
+            LayoutError: if a bijector acts on a whole lattice; the message names the node.
+            ValueError: if the source has another shape than the flow, see `resized`; if values are not finite; if the
+                store to resume is damaged, or was made for another flow or source; if
+                there are several processes and no `out`; or if zarr is not installed.
+            FileExistsError: if the folder holds a store, and `resume` is false.
+
+        >>> import mera, torch
+        >>> flow = mera.build("rgflow", L=32, channels=1, hidden=(8,)).resized((64, 96))
+        >>> x = torch.randn(1, 1, 64, 96)
+        >>> result = flow.stream(x[0].numpy(), tile=32)
+        >>> abs(result.log_prob - flow.log_prob(x).item()) < 0.1, result.map(1).shape
+        (True, (32, 48))
+        """
+        return stream(self.runner, self.preprocess, source, out, **options)
+
+    # Description
+
+    @property
+    def runner(self) -> Runner:
+        """The plan with the current bijectors, prior and context encoder of the flow."""
+        modules = dict(self.bijectors.items())
+        return Runner(self.plan, modules, self.prior, self.context_encoder, self.checkpoint, self._reference)
+
+    @property
+    def summary(self) -> Summary:
+        """Tables of the nodes and the levels, and the number of parameters."""
+        modules = dict(self.bijectors.items())
+        return summarize(self.plan, self.layout, modules, self.prior.extra_repr(), self.n_parameters)
+
+    def check_data(self, what: str, x: Tensor) -> None:
+        """Refuse data that is not (B, C, *shape), or not of the flow's dtype and device.
+
+        Args:
+            what: the name of the data in the message.
+            x: the data.
+        """
+        if isinstance(x, Tensor) and x.dtype == torch.uint8:
+            raise InputError(
+                f"{what} as {self.dtype} in the flow's own space",
+                "torch.uint8: `bits_per_dim` takes images as they are, `from_images` maps them to this space",
+            )
+        check_tensor(what, x, self.plan.input.event_shape, self._reference)
+
+    def _check_edges(self, edges: tuple[int, ...]) -> None:
+        """Refuse edges of a lattice that patches of this flow do not tile."""
+        units = period(self.plan)
+        if any(edge % unit for edge, unit in zip(edges, units, strict=True)):
+            raise LayoutError(f"multiples of {units} as edges, which the patches tile", f"{edges}", field="shape")
+
+    def _check_store(self, store: Store, context: Tensor | None) -> None:
+        """Refuse a store that another flow made, and a context beside a store."""
+        if context is not None:
+            raise InputError("no context beside a store, which has the context of its image", "one")
+        store.check_flow(self.runner)
+
+    def _check_latents(self, z: Sequence[Tensor]) -> None:
+        """Refuse latents that are not of the flow's levels, shapes, dtype and device."""
+        check_latents("latents", z, [latent.lattice.event_shape for latent in self.plan.latents], self._reference)
+
+
+def _identity(step: Step, events: Tensor) -> tuple[Tensor, Tensor]:
+    """The identity transform, for passes that only move variables."""
+    return events, events.new_zeros(events.shape[0])

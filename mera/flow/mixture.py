@@ -1,0 +1,199 @@
+"""Mixtures of a flow over a group of symmetries."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from operator import attrgetter
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mera._utils.errors import InputError
+from mera.flow.density import Density, Temperature
+from mera.flow.flow import Flow
+from mera.flow.groups import Symmetry, symmetries
+from mera.graph.summary import Summary
+
+
+def _of_flow(name: str, doc: str) -> Any:
+    """A property that returns an attribute of the flow."""
+    return property(attrgetter(f"flow.{name}"), doc=doc)
+
+
+class Symmetrized(Density):
+    r"""A density that is symmetric under a finite group G, such as the global spin flip of NeuralRG.
+
+    .. math:: p(x) = \frac{1}{|G|} \sum_{g \in G} q(g x)
+
+    for the density :math:`q` of a flow (for the flip: https://arxiv.org/abs/1802.02840). This mixture is exactly
+    symmetric for all weights; log p takes one pass of the flow for each element. The mixture can be evaluated and
+    sampled, which is all that `mera.train.fit` needs for examples and for actions, but has no latents. `mera.save`
+    saves it.
+
+    A mixture over only a part of a large group is still a density, in general the closer to a symmetric density the
+    more elements it has. For measurements with a trained flow, many elements are worth their passes: where the errors
+    of the terms are independent, the error of their mean is smaller.
+
+    Args:
+        flow: the flow with density :math:`q`; the mixture shares its parameters.
+        group: the symmetries: "flip" of the global sign, "signs" of each channel, "reflections" of each dimension,
+            "rotations" by quarter turns, "translations"; or several names, for all products of their elements.
+        elements: number of group elements: the identity and a fixed random selection, equal for each flow; None for
+            all elements of a group of at most 256.
+
+    Raises:
+        ValueError: if `flow` is not a flow, its lattice lacks a symmetry, or the group has fewer than `elements`
+            elements.
+
+    >>> import mera, torch
+    >>> p = mera.Symmetrized(mera.build("neuralrg", L=4, hidden=(8,)))
+    >>> x = p.rsample(3)
+    >>> torch.allclose(p.log_prob(x), p.log_prob(-x))
+    True
+    """
+
+    def __init__(self, flow: Flow, group: str | Sequence[str] = "flip", elements: int | None = None) -> None:
+        super().__init__()
+        if not isinstance(flow, Flow):
+            raise InputError("a Flow", type(flow).__name__)
+        self.flow, self.group = flow, group if isinstance(group, str) else tuple(group)
+        names = {group} if isinstance(group, str) else set(group)
+        if len(flow.plan.context or ()) > 1 and not names <= {"flip", "signs"}:
+            raise InputError(
+                "one context for all sites beside symmetries that move sites", f"one for each {flow.plan.context}"
+            )
+        self.elements = symmetries(group, flow.plan.input, elements)
+        self._inverses = [element.inverse() for element in self.elements]
+        self.options: dict[str, Any] = {"group": self.group, "elements": elements}
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """Call `log_prob`, so that the module can be wrapped for training in several processes."""
+        return self.log_prob(x, context)
+
+    def log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """The log-density of data (B,) in nats; see `Density.log_prob`."""
+        return self._densities(x, context).logsumexp(0) - math.log(len(self.elements))
+
+    def draw_noise(
+        self, n: int | Sequence[int], temperature: Temperature = 1.0, device: torch.device | str | None = None
+    ) -> tuple[Tensor, ...]:
+        """Draw the latents of the flow, and numbers in [0, 1) (B,) that select elements; see `Density.draw_noise`."""
+        z = self.flow.draw_noise(n, temperature, device)
+        return *z, torch.rand_like(z[0].flatten(1)[:, 0])
+
+    def generate(self, noise: Sequence[Tensor], context: Tensor | None = None) -> Tensor:
+        """Samples of the flow, transformed by random elements of the group; see `Density.generate`."""
+        *z, uniform = noise
+        return self.from_flow(self.flow.generate(z, context), self._choice(uniform))
+
+    def generate_with_log_prob(self, noise: Sequence[Tensor], context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Samples with their log-densities; see `Density.generate_with_log_prob`."""
+        *z, uniform = noise
+        x, log_q = self.flow.generate_with_log_prob(z, context)
+        choice = self._choice(uniform)
+        x = self.from_flow(x, choice)
+        return x, self._log_prob_given(x, log_q, context, choice)
+
+    def regenerate(self, x: Tensor, uniform: Tensor) -> Tensor:
+        """Data as a function of the parameters, for elements drawn from the posterior; see `Density.regenerate`."""
+        with torch.no_grad():
+            choice = self.posterior_choice(x, uniform)
+        return self.from_flow(self.flow.regenerate(self.to_flow(x, choice), uniform), choice)
+
+    def posterior_choice(self, x: Tensor, uniform: Tensor, context: Tensor | None = None) -> Tensor:
+        """Draw an element for each datum from the posterior: the probability that the datum was sampled with it.
+
+        Args:
+            x: data (B, C, *shape).
+            uniform: random numbers in [0, 1), (B,), that determine the draw.
+            context: the contexts of the data; None for a flow without context.
+
+        Returns:
+            Indices of elements, integers (B,).
+        """
+        densities = self._densities(x, context)
+        return (densities.softmax(0).cumsum(0)[:-1] <= uniform).sum(0)
+
+    def to_flow(self, x: Tensor, choice: Tensor) -> Tensor:
+        """Apply an element of the group to each datum: samples of the flow from samples of the mixture.
+
+        Args:
+            x: data (B, C, *shape).
+            choice: index of the element for each datum, integers (B,).
+        """
+        return self._moved(x, choice, self.elements)
+
+    def from_flow(self, x: Tensor, choice: Tensor) -> Tensor:
+        """Apply the inverse of an element to each datum: samples of the mixture from samples of the flow.
+
+        Args:
+            x: data (B, C, *shape).
+            choice: index of the element for each datum, integers (B,).
+        """
+        return self._moved(x, choice, self._inverses)
+
+    def _moved(self, x: Tensor, choice: Tensor, maps: Sequence[Symmetry]) -> Tensor:
+        """Apply to each datum the map with its index in `choice`; map 0 is the identity."""
+        moved = x
+        for index, apply in enumerate(maps[1:], start=1):
+            moved = torch.where((choice == index).view(-1, *(1 for _ in x.shape[1:])), apply(x), moved)
+        return moved
+
+    def _choice(self, uniform: Tensor) -> Tensor:
+        """Turn uniform numbers in [0, 1) into indices of elements, all with the same probability."""
+        n = len(self.elements)
+        return (uniform * n).long().clamp(max=n - 1)
+
+    def _log_prob_given(self, x: Tensor, log_q: Tensor, context: Tensor | None, choice: Tensor) -> Tensor:
+        """The log-density of data (B,) if one term of each mixture is known already, which saves one pass.
+
+        Args:
+            x: data (B, C, *shape).
+            log_q: log-density of `self.to_flow(x, choice)` under `self.flow`, (B,).
+            context: the contexts of the data; None for a flow without context.
+            choice: index of the element of the known term for each datum, integers (B,).
+        """
+        data, contexts = self.orbit(x, context)
+        n = len(self.elements)
+        remaining = (choice + torch.arange(1, n, device=x.device)[:, None]) % n  # (n - 1, B)
+        rows = (remaining * len(x) + torch.arange(len(x), device=x.device)).flatten()
+        if contexts is not None and len(contexts) == len(data):
+            contexts = contexts[rows]
+        log_densities = self.flow.log_prob(data[rows], contexts).view(n - 1, len(x))
+        return torch.cat([log_q[None], log_densities]).logsumexp(0) - math.log(n)
+
+    def orbit(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        """Apply every element of the group: (n_elements * B, C, *shape), with contexts; see `Density.orbit`."""
+        self.flow.check_data("data", x)
+        if context is not None and len(context) == len(x):
+            context = context.repeat(len(self.elements), *(1 for _ in context.shape[1:]))
+        return torch.cat([element(x) for element in self.elements]), context
+
+    def _densities(self, x: Tensor, context: Tensor | None) -> Tensor:
+        """Log-density under the flow of each datum after each element was applied, (n_elements, B)."""
+        return self.flow.log_prob(*self.orbit(x, context)).view(len(self.elements), len(x))
+
+    def with_flow(self, flow: Flow) -> Symmetrized:
+        """A mixture with the same group for another flow."""
+        return Symmetrized(flow, **self.options)
+
+    @torch.no_grad()
+    def initialize(self, x: Tensor, context: Tensor | None = None) -> None:
+        """Initialise the flow with the data, transformed by all elements; see `Density.initialize`."""
+        self.flow.initialize(*self.orbit(x, context))
+
+    layout = _of_flow("layout", "The layout of the flow.")
+    plan = _of_flow("plan", "The compiled layout of the flow.")
+    context_encoder = _of_flow("context_encoder", "The module that checks contexts.")
+    preprocess = _of_flow("preprocess", "The bijector from uint8 images to the flow's own space.")
+    prior = _of_flow("prior", "The density of the flow's latents.")
+    recipe = _of_flow("recipe", "The model and the options of the flow; None for a flow that was made by hand.")
+
+    @property
+    def summary(self) -> Summary:
+        """The summary of the flow, titled "Symmetrized ..."."""
+        summary = self.flow.summary
+        return replace(summary, title=f"Symmetrized {summary.title}")

@@ -1,6 +1,0 @@
-"""Which laws does it keep? `mera.check`: laws of bijectors, layouts, flows, priors, actions, data sets and runs."""
-
-from mera.laws.check import check
-from mera.laws.report import CheckReport, Law, LawError
-
-__all__ = ["CheckReport", "Law", "LawError", "check"]

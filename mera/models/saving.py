@@ -1,0 +1,191 @@
+"""Saving and loading flows: architecture and weights in one safetensors file, without pickled code."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from os import PathLike
+from typing import Any
+
+import torch
+
+from mera._utils.errors import UNKNOWN_NAME, InputError, closest, with_notes
+from mera._utils.files import as_path
+from mera._utils.random import restored_states
+from mera.bijectors.preprocess import ImagePreprocess
+from mera.flow.density import Density
+from mera.flow.flow import Flow
+from mera.flow.mixture import Symmetrized
+from mera.graph import LayoutError
+from mera.graph.modules import structure_of
+from mera.graph.toml import dumps, loads
+from mera.models.archive import read_archive, write_archive
+from mera.models.by_name import build
+from mera.models.pretrained import card, pretrained
+
+WEIGHTS = "flow.safetensors"
+"""The name of a flow's file in the folder of a run."""
+FORMAT = 3
+"""The version of the description in files."""
+DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32, "float64": torch.float64}
+
+
+def save(flow: Density, path: str | PathLike[str]) -> None:
+    """Write a flow to a file: its model and options, or else its layout, and its weights in their dtype.
+
+    The file appears whole or not at all.
+
+    Args:
+        flow: the flow.
+        path: the file; if it is a symbolic link, its target is replaced.
+
+    Raises:
+        ValueError: if the flow could not be loaded again, because of a bijector that is not registered under a name or
+            was replaced, custom preprocessing, or a prior that numbers do not describe; save `flow.state_dict()`
+            instead.
+        OSError: if the file cannot be written.
+    """
+    description = describe_flow(flow)
+    if flow.plan.context is not None and not flow.flow.needs_context:
+        raise InputError("a flow without a fixed context, which a file cannot hold: save the flow itself", "flow.given")
+    description |= {"dtype": str(flow.dtype).removeprefix("torch.")}
+    write_archive(as_path(path), description, flow.state_dict())
+
+
+def describe_flow(flow: Density) -> dict[str, Any]:
+    """Describe a flow in values of JSON: its model and all options, or its layout as TOML.
+
+    Args:
+        flow: the flow.
+
+    Returns:
+        A dict with "format", "options", and "model" or "layout"; for a `mera.Symmetrized` flow also "symmetrized", its
+        group, and "elements" if it uses only a part of the group. `rebuild_empty` builds the flow again.
+
+    Raises:
+        ValueError: if the flow has a bijector that is not registered under a name or was replaced, custom
+            preprocessing, or a prior that numbers do not describe.
+    """
+    if isinstance(flow, Symmetrized):
+        elements = {} if flow.options["elements"] is None else {"elements": flow.options["elements"]}
+        return describe_flow(flow.flow) | {"symmetrized": flow.group} | elements
+    if not isinstance(flow, Flow):
+        raise InputError("a Flow", str(type(flow).__name__))
+    if structure_of(flow.preprocess) != structure_of(ImagePreprocess()):
+        raise InputError("a flow with the usual preprocessing", f"{flow.preprocess}: save its state_dict() instead")
+    if replaced := ", ".join(flow.replaced):
+        got = f"others in {replaced}: build it from a layout of them, or save its state_dict() instead"
+        raise InputError("a flow of the bijectors with which it was built, which a file names", got)
+    prior = flow.prior.describe()
+    recipe = flow.recipe
+    if recipe is not None and not _has_function(recipe.options.get("bijector")):
+        options = recipe.options | ({"prior": prior} if "prior" in recipe.options else {})
+        return {"format": FORMAT, "model": recipe.model, "options": options}
+    try:
+        options = {"prior": prior, "classes": flow.context_encoder.classes}
+        return {"format": FORMAT, "layout": dumps(flow.layout), "options": options}
+    except LayoutError as error:
+        got = f"one made by hand: {with_notes(error)}; save its state_dict() instead"
+        raise InputError("a flow from mera.build, or a layout of bijectors by name", got) from error
+
+
+def _has_function(value: Any) -> bool:
+    """Whether a value is a function or a class, or an option of a bijector by name is one."""
+    return any(map(_has_function, value.values())) if isinstance(value, Mapping) else callable(value)
+
+
+def load(path: str | PathLike[str]) -> Any:
+    """Load a flow in its dtype, on the CPU: one that `save` wrote, of a run, or a trained one of the package.
+
+    Args:
+        path: the file, the folder of a run, or the name of a trained flow; see `load_pretrained`.
+
+    Raises:
+        FileNotFoundError: if the file does not exist.
+        ValueError: if the file is damaged or was not written by `save`, or its weights are infinite, NaN or of another
+            dtype than the file says.
+    """
+    path = as_path(path)
+    file, name = path / WEIGHTS if path.is_dir() else path, str(path)
+    if not file.is_file() and name in pretrained():  # commands write pictures into folders of such names
+        return load_pretrained(name)
+    if not file.is_file():
+        known = f"the folder of a run, or a trained flow ({', '.join(pretrained())})"
+        raise FileNotFoundError(
+            f"Expected a file that mera.save wrote, {known}; got {path}{closest(name, pretrained())}"
+        )
+    path = file
+    description, tensors = read_archive(path)
+    _check_format(description, str(path))
+    try:
+        return rebuild(description, tensors)
+    except (KeyError, TypeError, RuntimeError, ValueError) as error:
+        if isinstance(error, InputError) and error.kind == UNKNOWN_NAME:
+            got = f"{error.got}, so import the module that registers it first"
+            raise InputError(f"{error.expected} in {path}", got, kind=UNKNOWN_NAME) from error
+        raise InputError("a flow that mera.save wrote", with_notes(error), where=str(path)) from error
+
+
+def load_pretrained(name: str) -> Flow:
+    """Load a trained flow that comes with the package, on the CPU.
+
+    Args:
+        name: one of the names in `mera.models.pretrained()`, whose cards describe the training data.
+
+    Raises:
+        ValueError: if the name is unknown.
+
+    >>> import mera
+    >>> flow = mera.load_pretrained("msds1")
+    >>> flow.to_images(flow.sample(2, temperature=0.6)).shape
+    torch.Size([2, 3, 32, 32])
+    """
+    description, tensors = read_archive(card(name).weights)  # large matrices in half precision
+    return rebuild(description, {key: x.float() if x.is_floating_point() else x for key, x in tensors.items()})
+
+
+def rebuild(description: dict[str, Any], tensors: dict[str, torch.Tensor]) -> Any:
+    """Build a flow from a description and a state dict.
+
+    Args:
+        description: the result of `describe_flow`, with "dtype".
+        tensors: the state dict of the flow.
+
+    Raises:
+        ValueError: if an option is invalid, or the weights are infinite, NaN or of another dtype.
+    """
+    with restored_states():  # new weights are drawn, and replaced
+        flow = rebuild_empty(description).to(DTYPES[description["dtype"]])
+    for name, expected in flow.state_dict().items():
+        value = tensors.get(name, expected)
+        if value.dtype != expected.dtype:
+            raise InputError(f"{name} of {expected.dtype}, as the file says", str(value.dtype))
+        if value.is_floating_point() and not value.isfinite().all():
+            raise InputError("finite weights", f"infinite values or NaN in {name}")
+    flow.load_state_dict(tensors)
+    return flow
+
+
+def rebuild_empty(description: dict[str, Any]) -> Any:
+    """Build a flow from a description, with new weights.
+
+    Args:
+        description: the result of `describe_flow`.
+
+    Raises:
+        ValueError: if the description has another format, or an option is invalid.
+    """
+    _check_format(description)
+    options = description["options"]
+    if "layout" in description:
+        flow = Flow(loads(description["layout"]), **options)
+    else:
+        flow = build(description["model"], **options)
+    group = description.get("symmetrized")
+    return Symmetrized(flow, group, description.get("elements")) if group else flow
+
+
+def _check_format(description: dict[str, Any], where: str = "") -> None:
+    """Refuse the description of an earlier or later version."""
+    if (got := description.get("format", FORMAT)) != FORMAT:
+        mend = "load it with the version that wrote it, or train the flow again"
+        raise InputError(f"a flow of format {FORMAT}", f"format {got}: {mend}", where=where)

@@ -1,1 +1,0 @@
-"""Names that users call: options declared once, registries of functions, and calls written as text."""

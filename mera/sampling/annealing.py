@@ -1,0 +1,124 @@
+r"""Annealed sequential Monte Carlo, from a density that is easy to draw from to another one.
+
+Del Moral, Doucet and Jasra 2006, https://doi.org/10.1111/j.1467-9868.2006.00553.x
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from mera._utils.errors import InputError
+from mera.sampling.hamiltonian import HamiltonianChains
+from mera.sampling.step_size import StepSize
+from mera.sampling.weights import largest_change, systematic
+
+MAX_STAGES = 1000
+
+LogProb = Callable[[Tensor], Tensor]
+"""A log-density up to a constant, from (K, d) to (K,), differentiable."""
+
+
+class Stage(NamedTuple):
+    r"""A stage :math:`g^{1 - \beta} p^\beta` with the step of its Hamiltonian trajectories."""
+
+    beta: float
+    step: float
+
+
+def anneal(
+    start: LogProb,
+    target: LogProb,
+    x: Tensor,
+    step: StepSize,
+    *,
+    survivors: float,
+    moves: int,
+    leapfrog: int,
+    show: Callable[[int, float], object],
+    scale: Callable[[Tensor, float], Tensor] | None = None,
+) -> tuple[Tensor, list[Stage]]:
+    r"""Take particles from a density g to a density p, in stages that they choose themselves.
+
+    In each stage :math:`\beta` grows as far as the weights of the particles keep their effective number. The particles
+    are then resampled, and moved by Hamiltonian Monte Carlo, whose step is tuned.
+
+    Args:
+        start: ln g.
+        target: ln p.
+        x: particles drawn from g, (K, d).
+        step: the step of the first stage, which is tuned.
+        survivors: the effective number of the weights of a stage, as a fraction of the particles.
+        moves: the number of trajectories of each particle in a stage.
+        leapfrog: the largest number of leapfrog steps in a trajectory.
+        show: called after each stage with the number of stages and beta.
+        scale: a matrix S from the particles and beta, for the mass matrix :math:`(S S^T)^{-1}`; None for unit masses.
+
+    Returns:
+        The particles, (K, d), and the stages.
+
+    Raises:
+        ValueError: if no particle has a finite density, or `MAX_STAGES` stages do not reach p.
+    """
+    stages: list[Stage] = []
+    beta = 0.0
+    while beta < 1:
+        if len(stages) == MAX_STAGES:
+            raise InputError("a density that stages reach from the start", f"beta = {beta:.3g} after {MAX_STAGES}")
+        with torch.no_grad():
+            ratio = target(x) - start(x)
+        ratio = torch.where(ratio.isfinite(), ratio, -torch.inf)
+        if ratio.max() == -torch.inf:
+            raise InputError("a particle of finite density", f"none among {len(x)}")
+        change = largest_change(ratio, 1 - beta, survivors * int(ratio.isfinite().sum())).item()
+        beta = min(1.0, beta + change)
+        x = x[systematic((change * ratio).softmax(0)[None])[0]]
+        matrix = None if scale is None else scale(x, beta)
+        step.restart()
+        x, _ = move(start, target, beta, x, step, moves, leapfrog, tune=True, scale=matrix)
+        stages.append(Stage(beta, float(step.value)))
+        show(len(stages), beta)
+    return x, stages
+
+
+def move(
+    start: LogProb,
+    target: LogProb,
+    beta: float,
+    x: Tensor,
+    step: StepSize,
+    moves: int,
+    leapfrog: int,
+    tune: bool = False,
+    scale: Tensor | None = None,
+) -> tuple[Tensor, float]:
+    """Move particles by trajectories that leave a stage invariant; return them and the mean acceptance rate.
+
+    Args:
+        start: ln g.
+        target: ln p.
+        beta: the exponent of p.
+        x: the particles, (K, d).
+        step: the step of the trajectories.
+        moves: the number of trajectories.
+        leapfrog: the largest number of leapfrog steps in a trajectory.
+        tune: whether to tune the step.
+        scale: the matrix S of `anneal`; None for unit masses.
+    """
+    chains, total = HamiltonianChains(partial(_log_stage, start, target, beta), x), 0.0
+    chains.scale = scale
+    for _ in range(moves):
+        rate = chains.trajectory(step.value, 1 + int(torch.randint(leapfrog, ()))).mean().item()
+        total += rate / moves
+        if tune:
+            step.tune(rate)
+    return chains.x, total
+
+
+def _log_stage(start: LogProb, target: LogProb, beta: float, x: Tensor) -> Tensor:
+    """The log-density of a stage up to a constant, (K,)."""
+    return beta * target(x) + (1 - beta) * start(x)

@@ -1,0 +1,210 @@
+"""Bijectors by name: of this package, of the user, of other packages."""
+
+from __future__ import annotations
+
+import functools
+import math
+from typing import TYPE_CHECKING, Annotated, Any
+
+import pytest
+import torch
+
+import mera
+from mera._utils.calls import parse_assignments, parse_call
+from mera._utils.registry import Registry
+from mera.bijectors import by_name as module
+from mera.bijectors import named, names, register
+from mera.cli.declared_options import options_for
+from mera.graph.toml import dumps, loads
+from mera.models import by_name as models_registry
+from tests.helpers.laws import Bent
+
+
+def third_party(event_shape, slope=0.3):
+    """A factory of another package."""
+    return Bent(event_shape, slope)
+
+
+def third_party_model(L: int = 8, slope: float = 0.3):
+    """A model of another package."""
+    layout = mera.Layout((L, L), 3)
+    layout.latent(layout.local(layout.input, {"name": "third-party", "slope": slope}, kernel=2))
+    return mera.Flow(layout)
+
+
+def test_a_refused_registration_changes_nothing(own_models):
+    mera.models.register("mine", presets={"wide": lambda options: {}})(third_party_model)
+    with pytest.raises(ValueError, match="that is not taken; got 'mine'"):
+        mera.models.register("mine")(third_party)
+    assert mera.models.presets("mine") == ["wide"]
+    again = functools.partial(third_party_model, slope=0.1)
+    mera.models.register("mine")(functools.partial(third_party_model, slope=0.2))
+    mera.models.register("mine")(again)
+
+
+def test_a_name_is_taken_once():
+    register("test-once")(third_party)
+    register("test-once")(third_party)  # a cell of a notebook that runs twice
+    with pytest.raises(ValueError, match="Expected a name of a bijector that is not taken; got 'test-once'"):
+        register("test-once")(for_type_checkers)
+    assert named("test-once", {"slope": 0.1})((2, 2)).slope == 0.1
+
+
+@pytest.mark.parametrize("text", ["maf(layers=5)", "maf(layers = 5, )", " maf( layers=5 ) "])
+def test_options_in_a_text(text):
+    assert named(text) == named({"name": "maf", "layers": 5}) == named("maf", {"layers": 5})
+    layout = mera.Layout((4, 4), 1)
+    layout.latent(layout.local(layout.input, text, kernel=2))
+    written = dumps(layout)
+    assert dumps(loads(written.replace('{name = "maf", layers = 5}', f'"{text}"'))) == written
+    flow = mera.build("rgflow", L=4, m=2, hidden=(4,), bijector=text)
+    assert flow.layout.nodes["decimator0"].bijector.options["layers"] == 5
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("maf(5)", "Expected options by name, as in coupling.layers=3.; got 'maf.5.'"),
+        (
+            "maf(layers=5hidden=[4])",
+            "Expected a name, or a name with options such as coupling.layers=3.; got ",
+        ),
+        ("maf(layers=)", "Expected a name, or a name with options such as coupling.layers=3."),
+        ("maf(layers=5", "Expected a name, or a name with options such as coupling"),
+        ("maf(layer=5)", "did you mean 'layers'"),
+        ("couplings(bins=5)", "did you mean 'coupling'"),
+    ],
+)
+def test_texts_that_are_no_bijector(text, message):
+    with pytest.raises(ValueError, match=f"(?s){message}"):
+        named(text)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("couplings", {}, "Expected a bijector among .*did you mean 'coupling'"),
+        ("maf", {"layer": 3}, "Expected an option of 'maf' among .*did you mean 'layers'"),
+        ("maf", {"context_shape": (3,)}, "Expected an option of 'maf'"),
+        ("maf", {"event_shape": (3,)}, "Expected an option of 'maf'"),
+        (None, {}, "Expected a bijector as text"),
+    ],
+)
+def test_unknown_names_and_options(name, options, message):
+    with pytest.raises(ValueError, match=f"(?s){message}"):
+        named(name, options)
+
+
+def test_nodes_can_be_hashed():
+    assert len({mera.graph.Local("maf", 2), mera.graph.Local("maf", 2), mera.graph.Local("iaf", 2)}) == 2
+
+
+def test_equal_options_are_equal_however_they_are_written():
+    assert named("maf", {"hidden": [3, 4]}) == named("maf", {"hidden": (3, 4)})
+    assert named("maf", {"hidden": [3, 4]}) != named("maf", {"hidden": (4, 3)})
+
+
+def test_every_name_has_a_docstring():
+    for name in names():
+        made_by = module.factory(name)
+        assert made_by.__doc__ or not made_by.__module__.startswith("mera.")  # what tests register has none
+
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class Scaled:
+    """A callable object, as good a factory as a function."""
+
+    def __call__(self, event_shape, slope=0.3):
+        return Bent(event_shape, slope)
+
+
+def for_type_checkers(event_shape: Sequence[int], slope: float = 0.3):
+    return Bent(event_shape, slope)
+
+
+@pytest.mark.parametrize("factory", [for_type_checkers, Scaled(), functools.partial(Bent, slope=0.3)])
+def test_any_callable_can_be_registered(monkeypatch, factory):
+    monkeypatch.setattr(module, "_factories", Registry("a bijector", given=1))
+    register("mine")(factory)
+    assert named("mine")((2, 4, 4)).slope == 0.3
+
+
+@pytest.fixture
+def own_models(monkeypatch):
+    monkeypatch.setattr(models_registry, "_models", Registry("a model", models_registry._models._prepare))
+    monkeypatch.setattr(models_registry, "_presets", {})
+
+
+def test_models_with_options_of_any_kind(own_models, tmp_path):
+    @mera.models.register("required")
+    def required(width, L=4, **others: Any):
+        return small(L, width + others.get("more", 0))
+
+    with pytest.raises(ValueError, match="Expected the option 'width' of 'required'; got none"):
+        mera.build("required")
+    flow = mera.build("required", width=3, more=2)
+    mera.save(flow, tmp_path / "flow")  # without an option `prior`
+    assert mera.load(tmp_path / "flow").n_parameters == flow.n_parameters
+    assert [option.name for option in options_for(mera.models.builder("required"))] == ["width", "L"]
+
+    @mera.models.register("nothing")
+    def nothing():
+        pass
+
+    with pytest.raises(ValueError, match="Expected a Flow from the function of the model 'nothing'; got NoneType"):
+        mera.build("nothing")
+
+
+def small(L, width):
+    layout = mera.Layout((L, L), 1)
+    layout.latent(layout.local(layout.input, {"name": "coupling", "hidden": (width,)}, L))
+    return mera.Flow(layout)
+
+
+def test_parts_of_couplings_are_registered():
+    bijectors = mera.bijectors
+    bijectors.register_conditioner("wide")(lambda *shapes, hidden, blocks: bijectors.ResidualMLP(*shapes, hidden=(40,)))
+    bijectors.register_mask("first")(lambda shape: torch.arange(math.prod(shape)).view(shape) == 0)
+    bijectors.register_transform("gentle")(lambda scale=0.1: bijectors.Affine(scale))
+    made = named("coupling(conditioner=wide, mask=first, transform=gentle(scale=0.5), layers=1)")((1, 2, 2))
+    (coupling,) = (part for part in made.bijectors if isinstance(part, bijectors.Coupling))
+    assert coupling.partition.shapes == ((1,), (3,))
+    assert coupling.transform.max_log_scale == 0.5
+    assert mera.build("rgflow", L=4, channels=1, conditioner="wide").n_parameters > 0
+
+
+def test_options_of_a_function_are_checked(own_models):
+    @mera.models.register("checked")
+    def checked(width: Annotated[int, mera.models.Option("a width.", lambda value, name: int(value))] = 4):
+        return small(4, width)
+
+    assert mera.build("checked", width=3.7).recipe.options["width"] == 3.7
+    assert mera.build("checked", width=3.7).n_parameters == mera.build("checked", width=3).n_parameters
+
+
+@pytest.mark.parametrize(
+    ("text", "options"),
+    [
+        ("a=1,b=2 c=x", {"a": 1, "b": 2, "c": "x"}),
+        ("betas=(0.9, 0.99) sizes=[[1, 2], [3]] on=true", {"betas": (0.9, 0.99), "sizes": [[1, 2], [3]], "on": True}),
+        ('root="/data/a=b" number="3"', {"root": "/data/a=b", "number": "3"}),
+        (r"root=C:\data\x", {"root": r"C:\data\x"}),
+    ],
+)
+def test_assignments(text, options):
+    assert parse_assignments(text) == options
+
+
+@pytest.mark.parametrize("text", ["", "a", "a=1 a=2", "a=[1,", "a=1 b", "=3"])
+def test_what_is_no_assignment(text):
+    with pytest.raises(ValueError, match="Expected options such as"):
+        parse_assignments(text)
+
+
+@pytest.mark.parametrize("text", ["maf(3)(4)", "maf(a).b(c)", "maf(layers=1, layers=2)", "maf(**x)"])
+def test_what_is_no_call(text):
+    with pytest.raises(ValueError, match="Expected a name, or a name with options"):
+        parse_call(text, "maf(layers=3)")

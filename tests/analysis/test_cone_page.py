@@ -1,0 +1,114 @@
+"""The page of cones, in a real browser: what lights up is what the cones say."""
+
+import re
+import shutil
+
+import numpy as np
+import pytest
+
+import mera
+from mera.analysis.drawing import cone_page
+from tests.helpers.command import plain, run
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine: apt-get install chromium")
+
+
+@pytest.fixture(scope="module")
+def flow():
+    return mera.build("rgflow", L=(8, 16), m=4, channels=2, hidden=(4,))
+
+
+@pytest.fixture
+def page(flow, tmp_path):
+    sync_api = pytest.importorskip("playwright.sync_api")
+    path = tmp_path / "cones.html"
+    path.write_text(cone_page(flow.plan, "</script><b>small</b>"))
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        opened = browser.new_page()
+        opened.errors = []
+        opened.on("console", lambda message: opened.errors.append(message.text))
+        opened.on("pageerror", lambda error: opened.errors.append(str(error)))
+        opened.goto(path.as_uri())
+        yield opened
+        assert opened.errors == []
+        browser.close()
+
+
+def said(page):
+    return page.locator("#said").inner_text()
+
+
+@needs_browser
+def test_pointing_at_a_pixel_and_at_a_latent(page, flow):
+    data, *levels = page.locator("canvas").all()
+    assert len(levels) == len(flow.plan.latents)
+    box = data.bounding_box()
+    page.mouse.move(box["x"] + (5 + 0.5) * box["width"] / 16, box["y"] + (2 + 0.5) * box["height"] / 8)
+    cone = flow.inference_cone(np.s_[2:3, 5:6])
+    assert said(page) == (
+        f"The pixel at (2, 5) can change {cone.count} of 256 latent variables, {100 * cone.fraction:.1f} %."
+    )
+    for h, caption in enumerate(page.locator("figcaption").all_inner_texts()[1:]):
+        assert f"{int(cone.levels[h].sum())} of {flow.plan.latents[h].lattice.sites} sites" in caption
+    box = levels[0].bounding_box()
+    page.mouse.move(box["x"] + (3 + 0.5) * box["width"] / 8, box["y"] + 0.5 * box["height"] / 4)
+    pixels = int(flow.generation_cone(0, (0, 3)).pixels.sum())
+    assert said(page).startswith(f"A latent of z0 at (0, 3) can change {pixels} of 128 pixels")
+
+
+@needs_browser
+def test_keys_and_clicks_hold_a_choice(page):
+    page.locator("canvas").first.focus()
+    for key in ("ArrowDown", "ArrowDown", "ArrowDown", "ArrowLeft"):  # the first one only chooses the first site
+        page.keyboard.press(key)
+    held = said(page)
+    assert held.startswith("The pixel at (2, 15)")
+    page.mouse.move(3, 3)
+    assert said(page) == held
+    page.keyboard.press("Escape")
+    assert said(page) == ""
+
+
+@needs_browser
+@pytest.mark.parametrize("mode", ["", "#small"])
+@pytest.mark.parametrize("width", [350, 390, 1280])
+def test_nothing_moves_under_the_pointer(page, width, mode, tmp_path):
+    """Also inside another page, where captions take three lines."""
+    path = tmp_path / "large.html"
+    path.write_text(cone_page(mera.build("rgflow", L=32, m=4, hidden=(4,)).plan, "a"))
+    page.set_viewport_size({"width": width, "height": 800})
+    page.emulate_media(reduced_motion="reduce")
+    page.goto(path.as_uri() + mode)
+    boxes = "Array.from(document.querySelectorAll('canvas'), c => [c.offsetLeft, c.offsetTop, c.offsetWidth])"
+    before = page.evaluate(boxes)
+    for canvas in page.locator("canvas").all():
+        canvas.hover(position={"x": 3, "y": 3})
+        assert said(page)
+        assert page.evaluate(boxes) == before
+
+
+@needs_browser
+@pytest.mark.parametrize("width", [390, 1280])
+def test_it_fits_a_narrow_window_and_escapes_its_title(page, width):
+    page.set_viewport_size({"width": width, "height": 800})
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.locator("h1").inner_text() == "</script><b>small</b>"
+
+
+def test_the_command(tmp_path):
+    target = tmp_path / "cones.html"
+    result = run("explore", "tree", "--L", 4, "--m", 2, "--html", target)
+    assert result.exit_code == 0, result.output
+    assert "one file" in plain(result)
+    assert re.search(r"const cones = \{.*\"title\": \"tree\"", target.read_text())
+    assert run("explore").exit_code == 2
+
+
+def test_lattices_that_do_not_fit_a_page():
+    for shape in ((4, 4, 4), (128, 64)):
+        layout = mera.Layout(shape, 1)
+        layout.latent(layout.input)
+        with pytest.raises(ValueError, match="at most 4,096 pixels"):
+            cone_page(layout)

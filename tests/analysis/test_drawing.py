@@ -1,0 +1,177 @@
+"""Pictures and texts of layouts: as many blocks, dots and crosses as there are, where they are."""
+
+import itertools
+import re
+
+import pytest
+import torch
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+
+import mera
+from mera.analysis.drawing import draw_layout, level_masks, side_view
+from mera.analysis.drawing.layouts import DATA, DECIMATOR, DISENTANGLER, FIELD, LATENT, roles
+from tests.helpers.command import run
+from tests.tables.models import MODELS
+
+
+def layout_of(name, **options):
+    return mera.build(name, hidden=(2,), **options).layout
+
+
+def points(axes, colour):
+    """The positions of the dots or crosses of a colour."""
+    lines = [line for line in axes.lines if line.get_color() == colour]
+    return [(float(x), float(y)) for line in lines for x, y in zip(line.get_xdata(), line.get_ydata(), strict=True)]
+
+
+def test_side_view_is_figure_2a():
+    axes = draw_layout(layout_of("rgflow", L=16, dim=1)).axes[0]
+    colours = [to_hex(patch.get_facecolor()) for patch in axes.patches]
+    # 16, 8 and 4 sites in blocks of 4; at an offset, the one that wraps around is drawn on both sides
+    assert colours.count(DECIMATOR) == 4 + 2 + 1
+    assert colours.count(DISENTANGLER) == 5 + 3 + 2
+    data = points(axes, DATA)
+    assert [x for x, _ in data] == list(range(16))
+    crosses = points(axes, LATENT)
+    levels = sorted({y for _, y in crosses})
+    assert [[x for x, y in crosses if y == level] for level in levels] == [
+        [1, 3, 5, 7, 9, 11, 13, 15], [2, 6, 10, 14], [0, 4, 8, 12],
+    ]  # fmt: skip
+    labels = [label.get_text() for label in axes.get_yticklabels()]
+    assert labels[:4] == ["data", "block_spins0", "disentangler0", "decimator0"]
+
+
+def test_latents_that_leave_together_are_both_named():
+    layout = mera.Layout((8,), 1)
+    for value in layout.decimate(layout.local(layout.input, "coupling", kernel=4)):
+        layout.latent(value)
+    cone = mera.Flow(layout).inference_cone(torch.arange(8) == 1)
+    for figure in (draw_layout(layout), side_view(cone)):
+        assert "z0, z1" in [label.get_text() for label in figure.axes[0].get_yticklabels()]
+
+
+def test_the_cost_depends_on_what_is_shown():
+    """The latents of all of a lattice of edge 2^20 would not fit into memory."""
+    huge, large = (layout_of("rgflow", L=L, m=4, share_levels=True) for L in (2**20, 128))
+    for axes, expected in zip(draw_layout(huge).axes, draw_layout(large).axes, strict=True):
+        assert points(axes, DATA) == points(expected, DATA)
+
+
+def test_pictures_of_cones_say_what_is_shown():
+    cone = mera.build("rgflow", L=512, dim=1, hidden=(2,)).inference_cone([(300, 302)])
+    assert side_view(cone).axes[0].get_xlabel() == "site in dimension 0, 236 to 364 of 512"
+    for dimension in (1, -2, "x", None, True):
+        with pytest.raises(ValueError, match="Expected a dimension from -1 to 0"):
+            side_view(cone, dimension=dimension)
+
+
+def test_cones_and_layouts_are_one_picture():
+    flow = mera.build("branching", L=16, m=4, hidden=(2,))
+    layout, cone = draw_layout(flow.layout).axes[0], side_view(flow.inference_cone([(0, 16), (3, 4)])).axes[0]
+    assert [p.get_bbox().bounds for p in layout.patches] == [p.get_bbox().bounds for p in cone.patches]
+    assert [t.get_text() for t in layout.get_yticklabels()] == [t.get_text() for t in cone.get_yticklabels()]
+    assert layout.get_xlabel() == cone.get_xlabel()
+    assert (layout.get_xlim(), layout.get_ylim()) == (cone.get_xlim(), cone.get_ylim())
+    together = {point for colour in ("tab:blue", "0.6") for point in points(cone, colour)}
+    assert together == {*points(layout, DATA), *points(layout, LATENT)}
+
+
+@pytest.mark.parametrize("name", [*MODELS, "branching-wide"])
+def test_labels_do_not_collide(name):
+    layout = layout_of("branching", L=16, m=4) if name == "branching-wide" else MODELS[name]().layout
+    figure = draw_layout(layout)
+    figure.draw_without_rendering()
+    labels = sorted((t.get_window_extent() for t in figure.axes[0].get_yticklabels()), key=lambda box: box.y0)
+    assert all(lower.y1 <= upper.y0 for lower, upper in itertools.pairwise(labels))
+    heights = sorted(figure.axes[0].get_yticks())
+    assert all(upper - lower > 0.59 for lower, upper in itertools.pairwise(heights))
+
+
+def test_the_boxes_of_a_branch_stand_over_its_sites():
+    axes = draw_layout(layout_of("branching", L=16, m=4, dim=1)).axes[0]
+    rows = {round(patch.get_y(), 3) for patch in axes.patches}
+    widths = [sum(p.get_width() for p in axes.patches if round(p.get_y(), 3) == row) for row in sorted(rows)]
+    assert len(widths) == 2 * (1 + 2 + 4)
+    top = [patch for patch in axes.patches if round(patch.get_y(), 3) == max(rows)]
+    assert len(top) == 1  # the last decimator's one block, of all sites of the branch, is not cut by the border
+    assert top[0].get_width() == pytest.approx(15.7)
+
+
+def test_what_is_split_twice_is_drawn_within_the_lattice():
+    layout = mera.Layout((4,), 3)
+    kept, rest = layout.split(layout.input, 1)
+    middle, last = layout.split(rest, 1)
+    for port in (kept, middle, last):
+        layout.latent(port)
+    crosses = points(draw_layout(layout).axes[0], LATENT)
+    assert sorted({x % 1 for x, _ in crosses}) == [0, 0.5, 0.75]
+    assert len(crosses) == 3 * 4
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "expected"),
+    [
+        ("rgflow", {"L": 16, "block_spins": False}, {"disentangler": {"disentangler"}, "decimator": {"decimator"}}),
+        (
+            "rgflow",
+            {"L": 16, "dim": 1, "levels": 2},
+            {"block": {"block spins"}, "disentangler": {"disentangler"}, "decimator": {"decimator"}},
+        ),
+        ("wavelet", {"L": 16}, {"haar": {"decimator"}, "details": {"field"}, "top": {"field"}}),
+        (
+            "decimation",
+            {"L": 16},
+            {"details": {"field"}, "disentangler": {"disentangler"}, "decimator": {"decimator"}},
+        ),
+        ("tree", {"L": 16}, {"decimator": {"decimator"}}),
+        ("branching", {"L": 16}, {"disentangler": {"disentangler"}, "decimator": {"decimator"}}),
+        ("neuralrg", {"L": 8}, {"even": {"disentangler"}, "odd": {"decimator"}}),
+        ("tebd", {"L": 16}, {"even": {"disentangler"}, "odd": {"disentangler"}}),  # nothing is decimated
+        ("glow", {"L": 16}, {"steps": {"field"}}),
+        ("realnvp", {"L": 16}, {"checkerboard": {"field"}, "channels": {"field"}}),
+    ],
+)
+def test_roles(name, options, expected):
+    found = {}
+    for step, role in roles(mera.build(name, hidden=(2,), **options).plan).items():
+        found.setdefault(re.match("[a-z]+", step.node)[0], set()).add(role)
+    assert found == expected
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_layout_is_drawn(name):
+    layout = MODELS[name]().layout
+    for dimension in range(layout.input.lattice.dim):
+        axes = draw_layout(layout, dimension=dimension, title="a title").axes[0]
+        assert points(axes, DATA)
+        assert points(axes, LATENT)
+        fields = any(to_hex(patch.get_facecolor()) == FIELD for patch in axes.patches)
+        assert fields == any(s.module and s.operation.is_field for s in mera.graph.compile(layout).steps)
+
+
+def test_a_long_edge_shows_its_start():
+    axes = draw_layout(layout_of("rgflow", L=256, m=4)).axes[0]
+    assert len(points(axes, DATA)) == 32
+    assert "the first 32 of 256" in axes.get_xlabel()
+
+
+def test_a_layout_without_bijectors():
+    layout = mera.Layout((4,), 1)
+    layout.latent(layout.input)
+    assert isinstance(draw_layout(layout), Figure)
+
+
+def test_the_command_line_draws(tmp_path):
+    result = run("info", "wavelet", "--L", 8, "--hidden", 2, "--picture", tmp_path / "w.png")
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "w.png").stat().st_size > 1000
+
+
+def test_masks_of_levels_count_what_lies_elsewhere():
+    flow = mera.build("rgflow", L=512, hidden=(2,))
+    region = torch.zeros(512, 512, dtype=torch.bool)
+    region[10, 10] = region[500, 500] = region[12, 10] = True
+    axes = level_masks(flow.inference_cone(region)).axes[0]
+    assert axes.images[0].get_array().sum() == 2
+    assert axes.get_xlabel() == "1 more site elsewhere"

@@ -1,0 +1,99 @@
+"""Pictures of images and curves: what is shown is what was passed, and what cannot be shown is refused."""
+
+import pytest
+import torch
+
+from mera.analysis.drawing.colours import coloured
+from mera.analysis.drawing.curves import loss_curves
+from mera.analysis.drawing.images import captioned, grid, paint_mask, progression, save_image, stretch
+from tests.tables.models import MODELS
+
+
+@pytest.mark.parametrize("name", ["rgflow", "realnvp", "glow", "wavelet", "ternary"])
+def test_a_progression_is_drawn_as_the_flow_returns_it(name):
+    flow = MODELS[name]().float()
+    levels = flow.progression(flow.sample_latents(3))
+    assert levels[0].requires_grad
+    axes = progression(levels, "a title").axes
+    assert len(axes) == 3 * len(levels)
+    finest = [axes[row * len(levels) + len(levels) - 1].images[0].get_array() for row in range(3)]
+    channels = levels[0].shape[1]
+    expected = stretch(levels[0] if channels in (1, 3) else levels[0].mean(1, keepdim=True))
+    for picture, image in zip(finest, expected, strict=True):
+        assert torch.equal(torch.from_numpy(picture.data), image.movedim(0, -1).squeeze(-1))
+    shades = torch.cat([torch.from_numpy(panel.images[0].get_array().data).flatten() for panel in axes])
+    assert len(shades.unique()) > 10  # not clipped to black and white
+
+
+def test_images_in_a_progression_are_shown_as_they_are():
+    image = torch.randint(90, 110, (1, 3, 4, 4), dtype=torch.uint8)
+    fine = progression([image, torch.randn(1, 3, 2, 2)]).axes[1]
+    assert torch.equal(torch.from_numpy(fine.images[0].get_array().data), image[0].movedim(0, -1))
+
+
+def test_stretch_uses_quantiles_of_all_numbers():
+    assert stretch(torch.linspace(-3, 5, 101, requires_grad=True)).tolist()[1:-1:49] == [0, 128, 255]
+    rising = stretch(torch.arange(3_000_000.0))
+    assert rising[[0, 1_500_000, -1]].tolist() == [0, 128, 255]
+    assert stretch(torch.full((2, 2), 7.0)).tolist() == [[0, 0], [0, 0]]
+    assert stretch(torch.tensor([1, 2, 3])).dtype == torch.uint8
+
+
+IMAGES = torch.zeros(2, 3, 4, 4, dtype=torch.uint8)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: stretch(torch.empty(0)), r"Expected a tensor of real numbers, at least one; got \(0,\)"),
+        (lambda: stretch([1.0]), "Expected a tensor of real numbers, at least one; got list of length 1"),
+        (lambda: stretch(torch.zeros(2, dtype=torch.cfloat)), "Expected a tensor of real numbers"),
+        (lambda: stretch(torch.tensor([0, torch.nan, torch.inf])), "Expected finite numbers; got 2 NaN or infinite"),
+        (lambda: grid(IMAGES.float()), "Expected images of dtype uint8, .*; got torch.float32"),
+        (lambda: grid(IMAGES[:, :2]), r"Expected images \(N, 1 or 3, H, W\), at least one; got \(2, 2, 4, 4\)"),
+        (lambda: grid(IMAGES[:0]), r"Expected images \(N, 1 or 3, H, W\), at least one"),
+        (lambda: grid(IMAGES[0]), r"Expected images \(N, 1 or 3, H, W\), at least one; got \(3, 4, 4\)"),
+        (lambda: grid(None), "Expected images .*; got NoneType"),
+        (lambda: grid(IMAGES, 0), "Expected a number of columns as an integer >= 1; got 0"),
+        (lambda: save_image(IMAGES, "x.png"), r"Expected images \(1 or 3, H, W\)"),
+        (lambda: save_image(IMAGES[0].float(), "x.png"), "Expected images of dtype uint8"),
+        (lambda: paint_mask(IMAGES, torch.zeros(4, 4)), r"Expected a bool mask \(4, 4\); got \(4, 4\), torch.float32"),
+        (lambda: paint_mask(IMAGES, torch.zeros(3, 4, dtype=torch.bool)), r"Expected a bool mask \(4, 4\)"),
+        (lambda: paint_mask(IMAGES, None), r"Expected a bool mask \(4, 4\); got NoneType"),
+        (lambda: captioned(IMAGES, ["a"]), "Expected a name for each of 2 images; got 1"),
+        (lambda: progression([]), "Expected a sequence of levels, finest first, at least one"),
+        (lambda: progression(IMAGES), "Expected a sequence of levels"),
+        (lambda: progression([IMAGES, IMAGES[:1]]), r"Expected as many images at each level; got \[2, 1\]"),
+        (lambda: progression([IMAGES, IMAGES[0]]), r"Expected level 1 of shape \(N, C, H, W\), at least one image"),
+        (lambda: progression([IMAGES * torch.nan]), "Expected finite numbers"),
+        (lambda: loss_curves({}, "steps"), "Expected a horizontal axis among .* .did you mean 'step'"),
+    ],
+)
+def test_refused_pictures(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+def test_masked_pixels_are_painted():
+    mask = torch.eye(4, dtype=torch.bool)
+    red, white = paint_mask(IMAGES, mask), paint_mask(IMAGES[:, :1], mask)
+    assert red[1, :, 0, 0].tolist() == [255, 0, 0]
+    assert white[:, 0].tolist() == [(255 * mask).tolist()] * 2
+
+
+def test_captions_and_curves():
+    figure = captioned(IMAGES, ["one", "two"], columns=1)
+    assert [axes.get_title() for axes in figure.axes] == ["one", "two"]
+    runs = {"a": [{"step": 1, "seconds": 0.5, "test_bits": 8.0}, {"step": 2, "seconds": 0.7, "test_bits": 7.0}]}
+    (line,) = loss_curves(runs, "step").axes[0].lines
+    assert (list(line.get_xdata()), list(line.get_ydata())) == ([1, 2], [8.0, 7.0])
+
+
+def test_colours_of_numbers_and_of_zeros():
+    blue, white, red = coloured(torch.tensor([[-2.0, 0.0, 1.0]]))[:, 0].T.int()
+    assert white.min() > 240
+    assert blue[2] > blue[0]
+    assert red[0] > red[2]
+    assert (coloured(torch.zeros(2, 3)) == white[:, None, None]).all()
+    dark, _, bright = coloured(torch.tensor([[3.0, 4.0, 5.0]]), diverging=False)[:, 0].T.int()
+    assert bright.sum() > dark.sum()

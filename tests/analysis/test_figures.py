@@ -1,0 +1,61 @@
+"""The figures of the paper, for a run."""
+
+import re
+
+import pytest
+import torch
+from PIL import Image
+
+import mera
+from mera.analysis.drawing.paper import FIGURES
+from tests.helpers.command import SMALL, run
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize(("name", "channels"), [("rgflow", 3), pytest.param("realnvp", 1, marks=pytest.mark.slow)])
+def test_every_figure_of_every_flow_of_images(name, channels, monkeypatch):
+    monkeypatch.setattr("mera.analysis.drawing.repairs.SHOWN", 1)
+    monkeypatch.setattr("mera.analysis.drawing.repairs.STEPS", 3)
+    monkeypatch.setattr("mera.analysis.drawing.paper.FIELD_SAMPLES", 2)
+    monkeypatch.setattr("mera.analysis.drawing.subject.FIELD_SAMPLES", 2)
+    flow = mera.build(name, L=8, m=2, channels=channels, layers=1, hidden=(4,), residual_blocks=1)
+    images = torch.randint(0, 256, (20, channels, 8, 8), dtype=torch.uint8)
+    state = torch.get_rng_state()
+    pictures = {key: figure.draw(flow, images) for key, figure in FIGURES.items()}
+    assert torch.equal(torch.get_rng_state(), state)
+    for key in ("3b", "5"):  # the same each time
+        assert FIGURES[key].draw(flow, images)._repr_png_() == pictures[key]._repr_png_()
+
+
+@pytest.mark.usefixtures("quick")
+def test_the_command_draws_them(tmp_path):
+    done = run("train", "rgflow", *SMALL, "--data", "msds1", "--data-options", "train_size=40 test_size=20", "--out",
+               tmp_path / "run", "--steps", 2, "--eval-images", 4)  # fmt: skip
+    assert done.exit_code == 0, done.output
+    drawn = run("figures", tmp_path / "run", "--only", "3c,5")
+    assert drawn.exit_code == 0, (drawn.output, drawn.exception)
+    assert sorted(path.name for path in (tmp_path / "run" / "figures").iterdir()) == ["figure_3c.png", "figure_5.png"]
+    with Image.open(tmp_path / "run" / "figures" / "figure_5.png") as image:
+        assert image.size[0] > 300
+    printed = run("figures", tmp_path / "run", "--only", "3c,5", "--for", "paper", "--out", tmp_path / "paper")
+    assert printed.exit_code == 0, (printed.output, printed.exception)
+    for name in ("figure_3c.pdf", "figure_5.pdf"):
+        (box,) = re.findall(rb"/MediaBox \[ 0 0 (\S+) (\S+) \]", (tmp_path / "paper" / name).read_bytes())
+        assert float(box[0]) in (243.0, 504.0)  # a column, or the text
+    alone = run("figures", tmp_path / "run" / "flow.safetensors", "--only", "3a", "--out", tmp_path / "out")
+    assert alone.exit_code == 0, (alone.output, alone.exception)
+    assert (tmp_path / "out" / "figure_3a.png").exists()
+
+
+def test_the_list_and_what_is_refused(tmp_path):
+    listed = run("figures", "--list").output
+    assert all(figure.title in listed for figure in FIGURES.values())
+    mera.save(mera.build("rgflow", L=8, dim=1, channels=1, hidden=(4,)), tmp_path / "line")
+    for arguments, code, message in (
+        ([tmp_path / "line"], 1, "Expected a flow of images, with 1 or 3 channels in two dimensions; got 1 x 8"),
+        ([tmp_path / "line", "--only", "3a,99"], 2, "got 99"),
+        ([tmp_path / "nowhere"], 1, "nowhere"),
+    ):
+        done = run("figures", *arguments)
+        assert done.exit_code == code
+        assert message in f"{done.output} {done.exception}"

@@ -1,0 +1,264 @@
+"""Densities and temperatures of the latents, against closed forms and statistics."""
+
+import copy
+import json
+import math
+import pickle
+
+import pytest
+import torch
+from torch import distributions
+
+import mera
+from mera import Prior
+from mera.bijectors.prior import temperature_per_level
+
+N = 200_000
+
+
+@pytest.mark.parametrize("name", ["gaussian", "laplace"])
+def test_unit_variance(name):
+    assert Prior(name).distribution.variance.item() == pytest.approx(1, abs=1e-15)
+    (z,) = Prior(name).sample([(N, 1)], [1.0], torch.empty(0))
+    assert z.var().item() == pytest.approx(1, abs=0.02)
+    assert z.dtype == torch.float32
+
+
+@pytest.mark.parametrize("temperature", [0.25, 0.6, 2.0])
+@pytest.mark.parametrize("name", ["gaussian", "laplace"])
+def test_a_tempered_sample_has_the_density_to_the_power(name, temperature):
+    """p^(1/T) is known up to its norm; its histogram must follow it (Eq. 12)."""
+    prior = Prior(name)
+    (z,) = prior.sample([(N, 1)], [temperature], torch.empty(0, dtype=torch.float64))
+    edges = torch.linspace(-2, 2, 9, dtype=torch.float64)
+    grid = torch.linspace(-12, 12, 240_001, dtype=torch.float64)
+    density = torch.exp(prior.distribution.log_prob(grid) / temperature)
+    cumulative = torch.cumsum(density, 0) / density.sum()
+    expected = cumulative[torch.searchsorted(grid, edges)]
+    measured = torch.stack([(z <= edge).double().mean() for edge in edges])
+    torch.testing.assert_close(measured, expected, atol=5 / math.sqrt(N), rtol=0)
+
+
+def test_one_temperature_a_level():
+    a, b = Prior("laplace").sample([(N, 1), (N, 2)], [0.2, 0.6], torch.empty(0))
+    assert a.std().item() == pytest.approx(0.2, rel=0.02)
+    assert b.std().item() == pytest.approx(0.6, rel=0.02)
+
+
+def test_log_prob_sums_over_all_levels():
+    z = (torch.randn(3, 2, 4), torch.randn(3, 1, 2))
+    expected = sum(distributions.Normal(0, 1).log_prob(level).flatten(1).sum(1) for level in z)
+    torch.testing.assert_close(Prior("gaussian").log_prob(z), expected)
+
+
+MIXTURE = distributions.MixtureSameFamily(
+    distributions.Categorical(torch.tensor([0.3, 0.7])),
+    distributions.Normal(torch.tensor([-1.0, 1.0]), torch.tensor([0.5, 0.5])),
+)
+
+
+LOGISTIC = distributions.TransformedDistribution(
+    distributions.Uniform(torch.tensor(0.0), torch.tensor(1.0)),
+    [distributions.SigmoidTransform().inv, distributions.AffineTransform(0.0, 1.0)],
+)
+NUMBERS = [distributions.StudentT(5.0), distributions.Gumbel(0.0, 2.0), distributions.Cauchy(0.0, 1.0)]
+
+
+@pytest.mark.parametrize("distribution", NUMBERS)
+def test_any_univariate_distribution(distribution):
+    prior = Prior(distribution).double()
+    z = (torch.randn(3, 2, 4, dtype=torch.float64),)
+    log_prob = prior.log_prob(z)
+    assert log_prob.dtype == torch.float64
+    torch.testing.assert_close(log_prob, distribution.log_prob(z[0]).flatten(1).sum(1), atol=1e-5, rtol=1e-6)
+    assert prior.sample([(5, 2)], [1.0], z[0])[0].dtype == torch.float64
+    assert torch.equal(copy.deepcopy(prior).log_prob(z), log_prob)
+    with pytest.raises(ValueError, match=r"Expected temperature 1 for a prior of type .*; got 0\.5"):
+        prior.sample([(5, 2)], [0.5], z[0])
+
+
+@pytest.mark.parametrize("distribution", ["gaussian", "laplace", distributions.StudentT(5.0, 1.0, 2.0)])
+def test_a_prior_survives_json(distribution):
+    prior = Prior(distribution)
+    again = Prior(json.loads(json.dumps(prior.describe())))
+    z = torch.randn(7, 3, dtype=torch.float64)
+    assert torch.equal(again.log_prob([z]), prior.log_prob([z]))
+    assert torch.equal(pickle.loads(pickle.dumps(prior)).log_prob([z]), prior.log_prob([z]))
+
+
+@pytest.mark.parametrize(
+    ("distribution", "message"),
+    [
+        ("cauchy", "Expected 'gaussian', 'laplace' or a torch distribution"),
+        (3, "Expected 'gaussian', 'laplace' or a torch distribution"),
+        (distributions.Normal(torch.zeros(2), torch.ones(2)), "Expected a univariate prior"),
+        (distributions.Bernoulli(0.5), "Expected a prior with a density"),
+        (distributions.Normal(0.0, -1.0, validate_args=False), "Expected a scale that is"),
+        (distributions.Normal(math.nan, 1.0, validate_args=False), "Expected a loc that is"),
+        ({"distribution": "Normal", "loc": "a", "scale": 1}, "Expected the parameters of Normal"),
+        ({"distribution": "os.system"}, "Expected the description of a torch distribution"),
+        ({"distribution": "Distribution"}, "Expected the description of a torch distribution"),
+        ({"distribution": "Normal", "mean": 0.0}, "Expected the parameters of Normal"),
+        (MIXTURE, "Expected a prior that is made of numbers; got a MixtureSameFamily"),
+        (LOGISTIC, "Expected a prior that is made of numbers; got a TransformedDistribution"),
+        (distributions.RelaxedBernoulli(1.0, 0.5), "Expected a prior that probs describe"),
+    ],
+)
+def test_bad_priors(distribution, message):
+    with pytest.raises(ValueError, match=message):
+        Prior(distribution)
+
+
+D = distributions
+BOUNDED = [
+    D.Exponential(1.0), D.Weibull(1.0, 1.0), D.Chi2(2.0), D.Pareto(1.0, 2.0), D.Gamma(2.0, 1.0), D.LogNormal(0.0, 1.0),
+    D.Beta(2.0, 3.0), D.HalfNormal(1.0), D.Uniform(0.0, 1.0),
+]  # fmt: skip
+if hasattr(D, "GeneralizedPareto"):  # torch 2.7 and later
+    BOUNDED.append(D.GeneralizedPareto(0.0, 1.0, 0.1))
+
+
+@pytest.mark.parametrize("distribution", BOUNDED, ids=lambda d: type(d).__name__)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_nothing_is_outside_of_the_support(distribution, dtype):
+    """Some of torch's formulas give finite numbers, or NaN, where there is no density."""
+    prior = Prior(distribution)
+    inside, outside = distribution.sample((20, 1)).to(dtype), torch.full((1, 1), -5.0, dtype=dtype)
+    assert prior.log_prob([outside]).item() == -math.inf
+    torch.testing.assert_close(
+        prior.log_prob([inside]), prior.distribution.log_prob(inside.double())[:, 0].to(dtype), atol=1e-5, rtol=1e-5
+    )
+    both = torch.cat([inside, outside]).requires_grad_()
+    (gradient,) = torch.autograd.grad(prior.log_prob([both])[:20].sum() + 0 * both.sum(), both)
+    assert gradient.isfinite().all()
+    assert prior.sample([(5, 2)], [1.0], outside)[0].dtype == dtype
+
+
+@pytest.mark.parametrize("distribution", [*BOUNDED, D.Normal(torch.tensor(0), torch.tensor(1)), D.StudentT(4.0)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_described_priors_are_as_before(distribution, dtype):
+    prior = Prior(distribution)
+    again = Prior(json.loads(json.dumps(prior.describe())))
+    z = prior.sample([(7, 3)], [1.0], torch.empty(0, dtype=dtype))
+    assert torch.equal(again.log_prob(z), prior.log_prob(z))
+    assert again.log_prob(z).isfinite().all()
+
+
+def test_the_random_state_is_left_alone():
+    state = torch.get_rng_state()
+    Prior(D.Exponential(1.0)).log_prob([torch.ones(2, 3)])
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_temperatures_of_any_kind_of_number():
+    assert temperature_per_level(torch.tensor(0.5), 2) == [0.5, 0.5]
+    assert temperature_per_level(torch.tensor([0.5, 1.0]), 2) == [0.5, 1.0]
+    assert temperature_per_level((0.2, 1), 2) == [0.2, 1.0]
+
+
+def test_the_ends_of_closed_supports():
+    assert Prior(D.Kumaraswamy(2.0, 2.0)).log_prob([torch.tensor([[0.0], [1.0]])]).tolist() == [-math.inf, -math.inf]
+
+
+class HalfExponential(D.Distribution):
+    """A density of the user's own, without a sampler."""
+
+    support = D.constraints.positive
+    arg_constraints = {}  # noqa: RUF012, as torch has it
+
+    def log_prob(self, value):
+        return -value
+
+
+def test_a_bounded_density_without_a_sampler():
+    prior = Prior(HalfExponential(validate_args=False))
+    assert prior.log_prob([torch.tensor([[2.0], [-2.0]])]).tolist() == [-2.0, -math.inf]
+
+
+class Scaled(D.Distribution):
+    """A density of the user's own with a parameter that the class does not declare."""
+
+    arg_constraints = {}  # noqa: RUF012, as torch has it
+
+    def __init__(self, scale=1.0, validate_args=None):
+        self.scale = scale
+        super().__init__(validate_args=validate_args)
+
+    def log_prob(self, value):
+        return D.Normal(0.0, self.scale).log_prob(value)
+
+
+def test_an_undeclared_parameter_is_refused():
+    with pytest.raises(ValueError, match="Expected a prior whose class declares its parameters"):
+        Prior(Scaled(2.0))
+
+
+def test_a_bounded_density_leaves_the_generator_alone(monkeypatch):
+    """Other threads may draw from the generator, for which setting it back for a while is not enough."""
+    prior = Prior(D.Pareto(10.0, 2.0))  # none of the usual points is in its support
+    monkeypatch.setattr("mera.bijectors.prior.seeded", None)
+    expected = [pytest.approx(math.log(2 * 10**2 / 20**3)), -math.inf]
+    assert prior.log_prob([torch.tensor([[20.0], [-4.0]])]).tolist() == expected
+
+
+@pytest.mark.parametrize("distribution", ["laplace", "StudentT(df=3.3, scale=0.7)"])
+def test_parameters_keep_their_precision(distribution):
+    z = [torch.randn(3, 4, dtype=torch.float64)]
+    prior = Prior(distribution)
+    expected = prior.log_prob(z)
+    assert torch.equal(prior.bfloat16().double().log_prob(z), expected)
+    assert torch.equal(Prior(distribution).to_empty(device="cpu").log_prob(z), expected)
+
+
+def test_a_prior_of_angles_is_a_density_on_the_circle():
+    """torch declares all numbers as the support of VonMises, over which it has no norm."""
+    prior = Prior("VonMises(loc=0.5, concentration=2)")
+    edges = torch.linspace(-10, 10, 200_001, dtype=torch.float64)
+    density = prior.log_prob([edges[:, None]]).exp()
+    assert torch.trapezoid(density, edges).item() == pytest.approx(1, abs=1e-4)
+    assert prior.support == (-math.pi, math.pi)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Normal", distributions.Normal(0.0, 1.0)),
+        ("Normal(1, 2)", distributions.Normal(1.0, 2.0)),
+        ("StudentT(4)", distributions.StudentT(4.0)),
+        ("StudentT(df=4, scale=.5)", distributions.StudentT(4.0, scale=0.5)),
+        ("Gamma(2, rate=3)", distributions.Gamma(2.0, 3.0)),
+    ],
+)
+def test_priors_as_text(text, expected, tmp_path):
+    x = torch.tensor([0.1, 0.7])
+    torch.testing.assert_close(Prior(text).distribution.log_prob(x).float(), expected.log_prob(x))
+    flow = mera.build("rgflow", L=4, m=2, channels=1, hidden=(4,), prior=text)
+    mera.save(flow, tmp_path / "flow")
+    assert repr(mera.load(tmp_path / "flow").prior) == repr(flow.prior)
+
+
+def test_printed_priors():
+    assert "Laplace of variance 1 prior" in repr(mera.build("rgflow", L=4, m=2, hidden=(4,), prior="laplace"))
+    assert repr(Prior("Normal(0, 2)")) == "Prior(Normal(loc=0, scale=2))"
+
+
+class Unsaid(distributions.Normal):
+    """A density that does not say its support."""
+
+    @property
+    def support(self):
+        raise NotImplementedError
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_samples_stay_below_the_bound(dtype):
+    """Which rounding may reach, where the density is 0."""
+    prior = mera.Prior("Uniform(low=0, high=1)")
+    torch.manual_seed(0)
+    (samples,) = prior.sample([(200_000,)], [1.0], torch.empty(0, dtype=dtype))
+    assert samples.max() < 1
+    assert prior.log_density(samples.double()).isfinite().all()
+    assert (
+        mera.Prior(Unsaid(0.0, 1.0, validate_args=False)).sample([(3,)], [1.0], torch.empty(0, dtype=dtype))[0].dtype
+        == dtype
+    )

@@ -1,0 +1,301 @@
+"""log p of large images: tiles, stores, kills, changes, restrictions."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+import numpy as np
+import pytest
+import torch
+
+import mera
+from mera import analysis
+from mera.cones.store import Store
+from tests.helpers.laws import randomize
+
+FLOWS = {
+    "rgflow": ("rgflow", {"L": 16, "m": 4, "channels": 2}, (32, 48)),
+    "authors": ("rgflow", {"L": 8, "m": 2, "channels": 1, "order": "authors", "share_levels": True}, (8, 24)),
+    "open": ("rgflow", {"L": (24, 16), "m": 4, "levels": 2, "channels": 1, "boundary": "open"}, (32, 16)),
+    "open-wide": ("rgflow", {"L": 12, "m": 6, "levels": 2, "channels": 1, "boundary": "open"}, (36, 24)),
+    "3d": ("rgflow", {"L": 4, "m": 2, "dim": 3, "channels": 1}, (4, 8, 12)),
+    "1d": ("rgflow", {"L": 16, "m": 4, "dim": 1, "channels": 3}, (80,)),
+    "context": ("rgflow", {"L": 8, "m": 2, "channels": 1, "context": 3}, (16, 8)),
+    "tree": ("tree", {"L": 8, "m": 2, "channels": 1}, (16, 24)),
+    "ternary": ("ternary", {"L": 9, "channels": 1}, (27, 36)),
+    "neuralrg": ("neuralrg", {"L": 8, "channels": 1, "repeats": 2}, (24, 16)),
+    "tebd": ("tebd", {"L": 8, "m": 4, "channels": 1}, (16, 24)),
+    "kernel-6": ("rgflow", {"L": 12, "m": 6, "channels": 1}, (24, 36)),
+}
+
+
+def case(name, dtype=torch.float64):
+    model, options, shape = FLOWS[name]
+    flow = randomize(mera.build(model, layers=1, hidden=(5,), residual_blocks=1, **options), 0.2).resized(shape)
+    x = 0.8 * torch.randn(1, *flow.plan.input.event_shape, dtype=torch.float64)
+    context = torch.randn(1, 3, dtype=torch.float64) if name == "context" else None
+    return flow, x, context
+
+
+def given(context):
+    return () if context is None else (context,)
+
+
+@pytest.mark.parametrize("name", FLOWS)
+def test_equal_to_the_pass_in_memory(name):
+    flow, x, context = case(name)
+    log_prob, z = flow.log_prob(x, context).item(), flow(x, *given(context))[0]
+    parts = analysis.decompose(flow, x, context)
+    for tile in (5, 12, 1000):
+        result = flow.stream(x[0].numpy(), tile=tile, context=context)
+        assert abs(result.log_prob - log_prob) < 1e-9
+        for level, values in enumerate(z):
+            np.testing.assert_allclose(result.store.latents[level][:], values[0].detach(), atol=1e-11)
+        for level, expected in enumerate(parts.maps):
+            found = torch.from_numpy(np.asarray(result.map(level))).double()[None]
+            lattice = result.store.stages[level].lattice
+            torch.testing.assert_close(lattice.pixels_of(found, flow.plan.input.shape), expected, atol=1e-4, rtol=1e-5)
+            assert abs(result.levels[level] - expected.sum().item()) < 1e-9
+
+
+@pytest.mark.parametrize("name", FLOWS)
+@pytest.mark.parametrize("corner", [True, False])
+def test_restrictions(name, corner):
+    flow, x, context = case(name)
+    result = flow.stream(x[0].numpy(), tile=8, context=context)
+    region = [(0, 2) if corner else (n // 2 - 1, n // 2 + 2) for n in flow.plan.input.shape]
+    stored, whole = flow.restrict(result.store, region), flow.restrict(x, region, context)
+    fillings = torch.randn(3, *whole.pixels.shape[1:], dtype=torch.float64)
+    assert torch.equal(stored.pixels, whole.pixels)
+    torch.testing.assert_close(stored.log_prob(fillings), whole.log_prob(fillings), atol=1e-9, rtol=0)
+    for a, b in zip(stored.encode(fillings), whole.encode(fillings), strict=True):
+        torch.testing.assert_close(a, b, atol=1e-11, rtol=0)
+    torch.testing.assert_close(stored.decode(stored.encode(fillings)), fillings, atol=1e-9, rtol=0)
+    assert stored.view[0].flatten(1)[:, stored.hidden.flatten()].shape == whole.pixels.shape[1:]
+    torch.testing.assert_close(stored.fill(whole.pixels), stored.view)
+    assert stored.fill(fillings).shape[1:] == stored.view.shape[1:]
+
+
+def test_images_of_8_bits():
+    """Bits per dimension do not depend on the tile, and are those of the image with the same noise."""
+    flow = randomize(mera.build("rgflow", L=32, m=4, channels=3, layers=1, hidden=(5,)), 0.2).float()
+    images = np.random.default_rng(0).integers(0, 256, (3, 96, 64), dtype=np.uint8)
+    flow = flow.resized((96, 64))
+    results = [flow.stream(images, tile=tile, seed=3) for tile in (16, 96)]
+    assert abs(results[0].bits_per_dim - results[1].bits_per_dim) < 1e-5
+    x = torch.from_numpy(np.asarray(results[0].store.lattices[0]))[None]
+    assert (flow.to_images(x)[0].numpy() == images).all()
+    assert abs(flow.log_prob(x).item() - results[0].log_prob) < 1e-5 * abs(results[0].log_prob)
+    drawn = torch.stack([flow.bits_per_dim(torch.from_numpy(images)[None]) for _ in range(8)])
+    assert abs(results[0].bits_per_dim - drawn.mean()) < 6 * drawn.std()
+    assert results[0].bits_per_dim != flow.stream(images, seed=4).bits_per_dim
+    assert np.isnan(flow.stream(x[0].numpy()).bits_per_dim)
+
+
+def test_sources_on_disk(tmp_path):
+    zarr, h5py, tifffile = (pytest.importorskip(name) for name in ("zarr", "h5py", "tifffile"))
+    flow = randomize(mera.build("tree", L=8, m=2, channels=3, layers=1, hidden=(5,)), 0.2).float().resized((16, 24))
+    image = np.random.default_rng(0).integers(0, 256, (3, 16, 24), dtype=np.uint8)
+    expected = flow.stream(image).log_prob
+    np.save(tmp_path / "a.npy", image)
+    assert flow.stream(np.load(tmp_path / "a.npy", mmap_mode="r")).log_prob == expected
+    assert flow.stream(zarr.array(image, chunks=(3, 8, 8)), tile=8).log_prob == pytest.approx(expected, abs=1e-2)
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        assert flow.stream(file.create_dataset("image", data=image)).log_prob == expected
+    tifffile.imwrite(tmp_path / "a.tif", image, photometric="minisblack", planarconfig="separate")
+    assert flow.stream(tifffile.memmap(tmp_path / "a.tif")).log_prob == expected
+    assert flow.stream(torch.from_numpy(image)).log_prob == expected
+
+
+SCRIPT = """
+import signal, sys, time, numpy as np, torch, mera
+import mera.cones.store as store
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell in the background lets its children ignore it
+torch.set_num_threads(1)
+compute = store.Store.compute
+store.Store.compute = lambda *arguments: (time.sleep(0.3), compute(*arguments))[1]
+flow = mera.load(sys.argv[1])
+flow.stream(np.load(sys.argv[2], mmap_mode="r"), sys.argv[3], tile=8, resume=True)
+"""
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_a_killed_pass_goes_on(tmp_path, how):
+    flow, x, _ = case("rgflow")
+    mera.save(flow, tmp_path / "flow.mera")
+    np.save(tmp_path / "x.npy", x[0])
+    command = [sys.executable, "-c", SCRIPT, *map(str, (tmp_path / "flow.mera", tmp_path / "x.npy", tmp_path / "out"))]
+    for _ in range(2):
+        process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+        deadline = time.monotonic() + 60
+        count = len(list(tmp_path.glob("out/arrays/parts*/c/**/*")))
+        while len(list(tmp_path.glob("out/arrays/parts*/c/**/*"))) < count + 4 and time.monotonic() < deadline:
+            time.sleep(0.02)
+        process.send_signal(how)
+        process.wait()
+    assert process.returncode != 0
+    with pytest.raises(FileExistsError, match="resume=True"):
+        flow.stream(x[0].numpy(), tmp_path / "out", tile=8)
+    result = flow.stream(x[0].numpy(), tmp_path / "out", tile=8, resume=True)
+    whole = flow.stream(x[0].numpy(), tile=8)
+    assert result.log_prob == whole.log_prob
+    for level in range(3):
+        assert (result.store.latents[level][:] == whole.store.latents[level][:]).all()
+
+
+def test_a_temporary_folder_goes_if_no_store_can_be_made(tmp_path, monkeypatch):
+    flow, x, _ = case("rgflow")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(Store, "_create", lambda *_: (_ for _ in ()).throw(OSError("no space left on device")))
+    with pytest.raises(OSError, match="no space"):
+        flow.stream(x[0].numpy())
+    assert not list(tmp_path.iterdir())
+
+
+def test_processes_share_the_tiles(tmp_path):
+    flow, x, _ = case("rgflow")
+    mera.save(flow, tmp_path / "flow.mera")
+    np.save(tmp_path / "x.npy", x[0])
+    (tmp_path / "run.py").write_text(SCRIPT)
+    paths = map(str, (tmp_path / "run.py", tmp_path / "flow.mera", tmp_path / "x.npy", tmp_path / "out"))
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--master-port=29611", *paths]
+    subprocess.run(command, check=True, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True)
+    result = flow.stream(x[0].numpy(), tmp_path / "out", tile=8, resume=True)
+    assert result.log_prob == flow.stream(x[0].numpy(), tile=8).log_prob
+
+
+def test_what_is_refused(tmp_path, monkeypatch):
+    flow, x, _ = case("rgflow")
+    source = x[0].numpy()
+    with pytest.raises(ValueError, match=r"flow\.resized"):
+        flow.stream(source[:, :16])
+    with pytest.raises(ValueError, match="finite"):
+        flow.stream(np.where(source == source.max(), np.inf, source))
+    field = mera.build("glow", L=8, m=4, channels=1, layers=1, hidden=(4,))
+    with pytest.raises(ValueError, match=r"(?s)Expected bijectors of patches.*'steps0'"):
+        field.stream(np.zeros((1, 8, 8), np.float32))
+    with monkeypatch.context() as patch:
+        patch.setenv("WORLD_SIZE", "2")
+        with pytest.raises(ValueError, match="that 2 processes share; got None"):
+            flow.stream(source)
+    result = flow.stream(source, tmp_path / "out", tile=16)
+    with pytest.raises(ValueError, match="pixels of the store"):
+        flow.stream(source + 1, tmp_path / "out", tile=16, resume=True)
+    with pytest.raises(ValueError, match="tile of the store"):
+        flow.stream(source, tmp_path / "out", tile=8, resume=True)
+    with torch.no_grad():
+        next(flow.parameters()).add_(0.1)
+    for call in (
+        lambda: flow.stream(source, tmp_path / "out", tile=16, resume=True),
+        lambda: flow.restrict(result.store, [(0, 2), (0, 2)]),
+    ):
+        with pytest.raises(ValueError, match=r"flow.*other|flow that made"):
+            call()
+
+
+@pytest.mark.parametrize("damage", ["cut", "flip", "gone"])
+def test_damage_is_found(tmp_path, damage):
+    flow, x, _ = case("rgflow")
+    result = flow.stream(x[0].numpy(), tmp_path / "out", tile=16)
+    chunk = next(path for path in tmp_path.glob("out/arrays/lattice1/c/**/*") if path.is_file())
+    data = bytearray(chunk.read_bytes())
+    data[9] ^= 4
+    if damage == "gone":
+        chunk.unlink()
+    else:
+        chunk.write_bytes(bytes(data[:-7]) if damage == "cut" else bytes(data))
+    with pytest.raises(ValueError, match="intact store"):
+        flow.restrict(result.store, [(0, 3), (0, 3)])
+    facts = tmp_path / "out" / "facts.json"
+    facts.write_text(json.dumps(json.loads(facts.read_text()) | {"tile": 5}))
+    with pytest.raises(ValueError, match="tile"):
+        flow.stream(x[0].numpy(), tmp_path / "out", tile=16, resume=True)
+
+
+def test_a_store_whose_folder_is_gone_has_no_log_prob(tmp_path):
+    flow, x, _ = case("tree")
+    result = flow.stream(x[0].numpy(), tmp_path / "store", tile=8)
+    shutil.rmtree(tmp_path / "store")
+    for read in (lambda: result.log_prob, lambda: result.levels, lambda: result.map(0)):
+        with pytest.raises(ValueError, match="Expected the folder of a store that stream made; got none"):
+            read()
+
+
+def test_arrays_outlive_the_result():
+    flow, x, _ = case("rgflow")
+    levels = flow.stream(x[0].numpy()).map(0)
+    assert np.isfinite(np.asarray(levels)).all()
+
+
+def test_classes_that_have_learnt_since_are_noticed():
+    flow = mera.build("rgflow", L=8, m=2, channels=1, layers=1, hidden=(4,), classes=3)
+    result = flow.stream(torch.randn(1, 8, 8), context=torch.tensor([2]))
+    flow.restrict(result.store, [(0, 2), (0, 2)])
+    with torch.no_grad():
+        next(flow.context_encoder.parameters()).add_(1)
+    with pytest.raises(ValueError, match="flow that made"):
+        flow.restrict(result.store, [(0, 2), (0, 2)])
+
+
+def test_a_cone_without_latents_of_a_level():
+    layout = mera.Layout((8,), 1)
+    coarse, fine = layout.decimate(layout.local(layout.input, "actnorm", kernel=1))
+    layout.latent(fine)
+    layout.latent(coarse)
+    flow, x = mera.Flow(layout), torch.randn(1, 1, 8)
+    local, whole = flow.restrict(flow.stream(x[0]).store, [(0, 1)]), flow.restrict(x, [(0, 1)])
+    torch.testing.assert_close(local.log_prob(whole.pixels + 1).float(), whole.log_prob(whole.pixels + 1))
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint16", "int64", "bool", "complex64"])
+def test_pixels_of_other_types_are_refused(dtype):
+    flow, x, _ = case("rgflow")
+    with pytest.raises(ValueError, match="8-bit integers"):
+        flow.stream(x[0].numpy().astype(dtype))
+
+
+def test_byte_order_and_copies_on_write(tmp_path):
+    flow, x, _ = case("rgflow")
+    expected = flow.stream(x[0].numpy()).log_prob
+    assert flow.stream(x[0].numpy().astype(">f8")).log_prob == expected
+    half = x[0].bfloat16().requires_grad_()
+    assert flow.stream(half).log_prob == flow.stream(half.detach().double()).log_prob
+    np.save(tmp_path / "a.npy", np.zeros_like(x[0].numpy()))
+    changed = np.load(tmp_path / "a.npy", mmap_mode="c")
+    changed[:] = x[0].numpy()
+    assert flow.stream(changed).log_prob == expected
+
+
+def test_the_picture_adds_up():
+    flow, x, _ = case("rgflow")
+    result = flow.stream(x[0].numpy(), tile=16)
+    bits = -result.log_prob / (x[0].numel() * np.log(2))
+    for edge in (5, 16, 100):
+        cells = result.bits(edge)
+        assert max(cells.shape[1:]) == min(edge, 48)
+        assert abs(cells.sum(0).mean().item() - bits) < 1e-5
+
+
+@pytest.mark.parametrize(("region", "dtype"), [([(20, 23), (30, 34)], torch.float), ([(0, 2), (46, 48)], torch.double)])
+def test_a_hole_is_filled(region, dtype):
+    """The search improves log p of the whole image, and gives a window; its other pixels are those of the image."""
+    flow, x, _ = case("rgflow")
+    flow, x = flow.to(dtype), x.to(dtype)
+    result = flow.stream(x[0].numpy(), tile=16)
+    torch.manual_seed(0)
+    found = flow.inpaint(result.store, region, steps=20, draws=20, samples=2, warmup=2, iterations=4, particles=8)
+    sizes = [stop - start for start, stop in region]
+    assert found.image.shape == (1, 2, *found.mask.shape)
+    assert int(found.mask.sum()) == sizes[0] * sizes[1]
+    filled = x.clone()
+    filled[(0, slice(None), *(slice(*span) for span in region))] = found.image[0][:, found.mask].view(2, *sizes)
+    torch.testing.assert_close(
+        flow.log_prob(filled)[0].double(), found.log_prob.double(), atol=1e-8 if dtype == torch.double else 0.05, rtol=0
+    )
+    assert found.history[-1] > found.history[0]
+    assert torch.equal(found.image[0][:, ~found.mask], found.original[0][:, ~found.mask])

@@ -1,0 +1,167 @@
+"""Mixtures over finite groups are symmetric, normalised, and have the densities of their samples."""
+
+import math
+import tracemalloc
+from itertools import product
+
+import pytest
+import torch
+
+import mera
+from mera.flow.groups import SYMMETRIES, symmetries
+from mera.graph import Lattice
+from mera.models import describe_flow, rebuild_empty
+from mera.train import fit
+from tests.helpers.laws import randomize
+
+GROUPS = [
+    "flip",
+    "signs",
+    "reflections",
+    "rotations",
+    "translations",
+    ("flip", "reflections"),
+    ["rotations", "signs"],
+    ("reflections", "rotations"),
+]
+SIZES = [2, 4, 4, 4, 16, 8, 16, 8]
+
+
+def symmetric(group, shape=(4, 4), channels=2, elements=None):
+    torch.manual_seed(2)
+    options = {"L": shape, "m": 2, "channels": channels, "layers": 1, "hidden": (6,), "norm": False}
+    return mera.Symmetrized(randomize(mera.build("rgflow", prior="gaussian", **options), 0.3), group, elements)
+
+
+@pytest.mark.parametrize(("group", "size"), list(zip(GROUPS, SIZES, strict=True)), ids=str)
+def test_the_density_is_symmetric(group, size):
+    p = symmetric(group)
+    x = torch.randn(3, 2, 4, 4, dtype=torch.float64)
+    images, _ = p.orbit(x)
+    assert len(p.elements) == size
+    assert torch.equal(images[:3], x)
+    densities = p.log_prob(images).view(size, 3)
+    torch.testing.assert_close(densities, densities[:1].expand(size, 3))
+    assert p.flow.log_prob(images).view(size, 3).std(0).min() > 1e-3  # the flow itself is not symmetric
+    each = torch.stack([p.flow.log_prob(element(x)) for element in p.elements])
+    torch.testing.assert_close(p.log_prob(x), each.logsumexp(0) - math.log(size))
+    samples, log_prob = p.rsample_and_log_prob(5)
+    torch.testing.assert_close(p.log_prob(samples), log_prob)
+
+
+@pytest.mark.parametrize("name", SYMMETRIES.names())
+@pytest.mark.parametrize(("shape", "periodic"), [((3, 3), (True, True)), ((2, 4, 3), (True,) * 3), ((5,), (False,))])
+def test_elements_form_a_group(name, shape, periodic):
+    """They are closed under composition, and each only moves and negates variables."""
+    lattice = Lattice(2, shape, periodic)
+    try:
+        elements = symmetries(name, lattice)
+    except ValueError:
+        assert name == "rotations" or not periodic[0]
+        return
+    x = torch.randn(1, *lattice.event_shape, dtype=torch.float64)
+    images = torch.cat([element(x) for element in elements])
+    assert torch.equal(images.abs().flatten(1).sort().values, x.abs().flatten(1).sort().values.expand(len(images), -1))
+    for a, b in product(elements, repeat=2):
+        assert (images == a(b(x))).flatten(1).all(1).any()
+    for a in elements:
+        assert torch.equal(a.inverse()(a(x)), x)
+
+
+def test_samples_are_moved_by_the_inverse_of_the_chosen_element():
+    p = symmetric(("translations", "rotations"), elements=5)
+    x = torch.randn(5, 2, 4, 4, dtype=torch.float64)
+    moved = p.from_flow(x, torch.arange(5))
+    back = torch.cat([element(one[None]) for element, one in zip(p.elements, moved, strict=True)])
+    torch.testing.assert_close(back, x, atol=0, rtol=0)
+
+
+def test_some_elements_of_a_large_group():
+    """A mixture of images that do not form a group has the densities of its samples and is normalised."""
+    p = symmetric(("translations", "rotations", "reflections", "flip"), elements=6)
+    assert len(p.elements) == 6
+    samples, log_prob = p.rsample_and_log_prob(400)
+    torch.testing.assert_close(p.log_prob(samples), log_prob)
+    each = torch.stack([p.flow.log_prob(element(samples)) for element in p.elements])
+    torch.testing.assert_close(log_prob, each.logsumexp(0) - math.log(6))
+    # all of the mass of the mixture lies where its own samples are: the mean of q / p over samples of p is 1
+    ratios = (p.flow.log_prob(samples) - log_prob).exp()
+    assert abs(ratios.mean() - 1) < 4 * ratios.std() / 20
+    torch.testing.assert_close(p.elements[0](samples), samples, atol=0, rtol=0)
+
+
+def test_one_context_for_all_samples_and_no_samples():
+    torch.manual_seed(2)
+    options = {"L": 4, "m": 2, "channels": 1, "layers": 1, "hidden": (6,), "norm": False, "prior": "gaussian"}
+    for context, more in (
+        (torch.randn(1, 3, dtype=torch.float64), {"context": 3}),
+        (torch.tensor([1]), {"classes": 4}),
+    ):
+        p = mera.Symmetrized(randomize(mera.build("rgflow", **options, **more), 0.3), "rotations")
+        samples, log_prob = p.rsample_and_log_prob(5, context)
+        torch.testing.assert_close(p.log_prob(samples, context.expand(5, *context.shape[1:])), log_prob)
+    assert symmetric("rotations").log_prob(torch.randn(0, 2, 4, 4, dtype=torch.float64)).shape == (0,)
+
+
+def test_wrong_data_is_named_as_it_is():
+    with pytest.raises(ValueError, match=r"got .*\(2, 1, 5, 5\)"):
+        symmetric("rotations").log_prob(torch.randn(2, 1, 5, 5, dtype=torch.float64))
+    with pytest.raises(ValueError, match=r"Expected data"):
+        symmetric("rotations").log_prob(torch.randn(2, 16, dtype=torch.float64))
+
+
+def test_it_learns_and_comes_back(tmp_path):
+    p = symmetric(("flip", "rotations"), channels=1, elements=5).float()
+    action = mera.physics.Phi4(-1.0, 0.5)
+    fit(p, action, steps=3, batch_size=8, run=tmp_path / "run", eval_images=20)
+    again = mera.load(tmp_path / "run")
+    x = torch.randn(2, 1, 4, 4)
+    assert again.group == ("flip", "rotations")
+    assert len(again.elements) == 5
+    torch.testing.assert_close(again.log_prob(x), p.log_prob(x))
+    whole = symmetric("rotations", channels=1)
+    assert describe_flow(whole)["symmetrized"] == "rotations"
+    assert len(rebuild_empty(describe_flow(whole)).elements) == 4
+
+
+@pytest.mark.parametrize(
+    ("group", "shape", "message"),
+    [
+        ("turns", (4, 4), "a symmetry"),
+        ("rotations", (4, 8), "square lattice"),
+        ("translations", (32, 32), "a number of elements for a group of more than 256; got None for 1024"),
+        (("reflections", "rotations", "flip", "translations"), (8, 8), "more than 256; got None for reflections x"),
+        ([], (4, 4), "a symmetry; got none"),
+    ],
+)
+def test_messages(group, shape, message):
+    with pytest.raises(ValueError, match=message):
+        symmetric(group, shape)
+
+
+@pytest.mark.parametrize("L", [128, 256, 2**20])
+def test_large_groups_are_never_listed(L):
+    lattice = Lattice(1, (L, L), (True, True))
+    tracemalloc.start()
+    with pytest.raises(ValueError, match="a number of elements for a group of more than 256"):
+        symmetries("translations", lattice)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1e6
+    if L == 256:
+        assert len(symmetries("translations", lattice, 3)) == 3
+
+
+def test_random_elements_of_a_huge_group_end():
+    """A product of two groups of the same translations has few distinct elements."""
+    with pytest.raises(ValueError, match="all that are found; got 70"):
+        symmetries(
+            ("translations", "translations", "translations", "translations"), Lattice(1, (8, 8), (True,) * 2), 70
+        )
+    with pytest.raises(ValueError, match="a group of at most 2"):
+        symmetries("signs", Lattice(60, (2,), (True,)), 3)
+
+
+def test_more_elements_than_there_are():
+    with pytest.raises(ValueError, match=r"at most 4 elements of rotations on .*; got 5"):
+        symmetric("rotations", elements=5)

@@ -1,0 +1,257 @@
+"""Saved flows come back whole, or not at all."""
+
+import copy
+import math
+import os
+import pickle
+import subprocess
+import sys
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+import mera
+from mera._utils import files
+from mera.bijectors import Affine
+from mera.models import archive
+from mera.models.archive import read_archive, write_archive
+from tests.helpers.laws import Bent, randomize
+from tests.tables.models import MODELS, PICKLED, batch
+
+
+@pytest.mark.parametrize("name", PICKLED)
+def test_saved_flows_come_back(name, tmp_path):
+    flow = randomize(MODELS[name](), 0.2)
+    mera.save(flow, tmp_path / "flow")
+    again = mera.load(tmp_path / "flow")
+    x = batch(flow)
+    assert again.dtype == torch.float64
+    assert torch.equal(again.log_prob(x), flow.log_prob(x))
+    assert again.plan == flow.plan
+    mera.save(again, tmp_path / "twice")
+    assert torch.equal(mera.load(tmp_path / "twice").log_prob(x), flow.log_prob(x))
+
+
+def test_preprocessing_of_its_own_is_not_lost_without_a_word(tmp_path):
+    flow = mera.build("rgflow", L=4, channels=1, layers=1, hidden=(4,))
+    flow.preprocess = mera.bijectors.Chain([mera.bijectors.Dequantize(), mera.bijectors.Logit(0.5)])
+    with pytest.raises(ValueError, match="Expected a flow with the usual preprocessing; got Chain"):
+        mera.save(flow, tmp_path / "flow")
+    assert not list(tmp_path.iterdir())
+
+
+def test_replaced_bijectors_are_refused_for_they_would_not_be_loaded(tmp_path):
+    flow = mera.build("rgflow", L=8, channels=1, layers=1, hidden=(4,))
+    other = mera.build("rgflow", L=8, channels=1, layers=1, hidden=(4,), transform="affine(max_log_scale=1.5)")
+    for change in (
+        lambda flow: flow.bijectors.update({"decimator0": mera.bijectors.ActNorm((1, 4, 4))}),
+        lambda flow: flow.bijectors.update({"decimator0": other.bijectors["decimator0"]}),  # with the same shapes
+        lambda flow: setattr(
+            next(m for m in flow.bijectors["decimator0"].modules() if isinstance(m, Affine)), "max_log_scale", 3.0
+        ),
+    ):
+        changed = copy.deepcopy(flow)
+        assert not changed.replaced
+        change(changed)
+        with pytest.raises(ValueError, match="others in decimator0: build it from a layout of them"):
+            mera.save(changed, tmp_path / "flow")
+        with pytest.raises(ValueError, match="others in decimator0"):
+            mera.train.fit(changed, torch.randn(20, 1, 8, 8), steps=1, run=tmp_path / "run")
+        assert not list(tmp_path.iterdir())
+
+
+def test_removed_bijectors_and_counters_of_a_users_class(tmp_path):
+    flow = mera.build("rgflow", L=8, channels=1, layers=1, hidden=(4,))
+    del flow.bijectors["decimator1"]
+    with pytest.raises(ValueError, match="others in decimator1"):
+        mera.save(flow, tmp_path / "flow")
+
+    class Counting(Bent):
+        calls = 0
+
+        def forward(self, x):
+            self.calls += 1
+            return super().forward(x)
+
+    mera.bijectors.register("counting")(lambda event_shape: Counting(event_shape))
+    flow = mera.build("rgflow", L=4, m=2, channels=1, bijector="counting")
+    flow.log_prob(torch.randn(2, 1, 4, 4))
+    mera.save(flow, tmp_path / "flow")
+
+
+@pytest.mark.parametrize("load", [mera.load, lambda path: mera.load_pretrained("digits")])
+def test_loading_draws_no_random_numbers(load, tmp_path):
+    mera.save(mera.build("rgflow", L=4, channels=1, layers=1, hidden=(4,)), tmp_path / "flow")
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    load(tmp_path / "flow")
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_a_folder_of_a_run_will_do(tmp_path):
+    flow = mera.build("rgflow", L=4, channels=1, layers=1, hidden=(4,))
+    mera.save(flow, tmp_path / "flow.safetensors")
+    assert mera.load(tmp_path).plan == flow.plan
+
+
+def test_a_prior_of_torch_is_saved_by_its_numbers(tmp_path):
+    flow = mera.build(
+        "rgflow", L=4, channels=1, layers=1, hidden=(4,), prior=torch.distributions.StudentT(4.0, 0.0, 2.0)
+    )
+    mera.save(flow, tmp_path / "flow")
+    x = torch.randn(3, 1, 4, 4)
+    assert torch.equal(mera.load(tmp_path / "flow").log_prob(x), flow.log_prob(x))
+
+
+def test_initialized_normalisation_is_not_initialized_again(tmp_path):
+    flow = mera.build("rgflow", L=4, channels=1, layers=1, hidden=(4,))
+    flow.initialize(5 + torch.randn(50, 1, 4, 4))
+    mera.save(flow, tmp_path / "flow")
+    again = mera.load(tmp_path / "flow")
+    again.initialize(torch.randn(50, 1, 4, 4))
+    x = torch.randn(3, 1, 4, 4)
+    assert torch.equal(again.log_prob(x), flow.log_prob(x))
+
+
+def test_a_flow_made_by_hand_cannot_be_saved_this_way(tmp_path):
+    layout = mera.Layout((4,), 1)
+    layout.latent(layout.local(layout.input, mera.bijectors.ActNorm, 2))
+    with pytest.raises(ValueError, match=r"Expected a flow from mera\.build, .*; got one made by hand: node 'local0'"):
+        mera.save(mera.Flow(layout), tmp_path / "flow")
+    with pytest.raises(ValueError, match=r"Expected a flow from mera\.build, .*; got one made by hand: node 'disent"):
+        mera.save(MODELS["rgflow-leaky"](), tmp_path / "flow")
+    named = mera.Layout((4,), 1)
+    named.latent(named.local(named.input, "actnorm", 2))
+    with pytest.raises(ValueError, match="Expected a flow with the usual preprocessing; got Logit"):
+        mera.save(mera.Flow(named, preprocess=mera.bijectors.Logit(0.5)), tmp_path / "flow")
+    assert not list(tmp_path.iterdir())
+
+
+def test_other_files(tmp_path):
+    path = tmp_path / "flow"
+    flow = mera.build("rgflow", L=4, channels=1, layers=1, hidden=(4,))
+    mera.save(flow, path)
+    whole = path.read_bytes()
+    for content in (b"", b"text", whole[:100], whole[:-10]):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=r"flow: Expected a (flow|file) (as|that) mera"):
+            mera.load(path)
+    description = {"format": 3, "model": "rgflow", "options": {"L": 4}, "dtype": "float32"}
+    for change in ({"format": 9}, {"options": {"y": 1}}, {"dtype": "int8"}, {"options": {"L": 8}}):
+        write_archive(path, description | change, flow.state_dict())
+        with pytest.raises(ValueError, match=r"flow: Expected a flow (that mera\.save wrote|of format 3)"):
+            mera.load(path)
+    write_archive(path, description | {"model": "x"}, flow.state_dict())
+    with pytest.raises(ValueError, match=r"Expected a model among .* in .*flow; got 'x', so import the module that"):
+        mera.load(path)
+    save_file(dict(flow.state_dict()), path)
+    with pytest.raises(ValueError, match=r"flow: Expected a (flow|file) (as|that) mera"):
+        mera.load(path)
+    with pytest.raises(FileNotFoundError, match=r"Expected a file .*; got .*missing"):
+        mera.load(tmp_path / "missing")
+
+
+def test_every_flipped_byte_is_found(tmp_path):
+    path = tmp_path / "flow"
+    mera.save(mera.build("rgflow", L=4, channels=1, layers=1, hidden=(2,)), path)
+    whole = path.read_bytes()
+    for place in range(0, len(whole), 7):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 4]) + whole[place + 1 :])
+        try:
+            mera.load(path)
+        except ValueError:
+            continue
+        assert whole[place : place + 1].isspace()  # the header is padded with spaces, which mean nothing
+
+
+def test_a_flow_that_another_process_unpickles_can_be_resized(tmp_path):
+    (tmp_path / "flow").write_bytes(pickle.dumps(mera.build("rgflow", L=8, m=4, channels=1, hidden=(4,), levels=2)))
+    script = f"import pickle; print(pickle.load(open({str(tmp_path / 'flow')!r}, 'rb')).resized((16, 24)).plan.input)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert "16 x 24" in done.stdout, done.stderr
+
+
+def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "file"
+    files.write_atomically(path, b"old")
+
+    def full(_):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        files.write_atomically(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+def test_what_was_read_does_not_need_the_file(tmp_path):
+    """A file that is cut off later must not end the process."""
+    tensors = {"a": torch.arange(10_000.0)}
+    write_archive(tmp_path / "x", {}, tensors)
+    read = read_archive(tmp_path / "x")[1]["a"]
+    os.truncate(tmp_path / "x", 0)
+    assert torch.equal(read, tensors["a"])
+
+
+def forged(path, text, tensors):
+    """A file with a valid checksum, whatever its description."""
+    save_file(tensors, path, metadata={archive.KEY: text, archive.SUM: archive._checksum(text, tensors)})
+
+
+@pytest.mark.parametrize("text", ["x", "[1]", "3", "[" * 100_000, "{}", '{"format": 1}', '{"state": {}}'])
+def test_descriptions_that_say_nothing(tmp_path, text):
+    forged(tmp_path / "x", text, {"a": torch.ones(2)})
+    with pytest.raises(ValueError, match="x: Expected"):
+        mera.load(tmp_path / "x")
+
+
+def test_too_many_layers_are_refused_at_once(tmp_path):
+    description = {"format": 3, "model": "rgflow", "options": {"L": 4, "layers": 10**6}, "dtype": "float32"}
+    write_archive(tmp_path / "x", description, {})
+    with pytest.raises(ValueError, match="Expected layers up to 1,000; got 1000000"):
+        mera.load(tmp_path / "x")
+
+
+def test_links_stay_links(tmp_path):
+    flow = mera.build("rgflow", L=4, channels=1, layers=1, hidden=(2,))
+    (tmp_path / "there").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "there" / "flow")
+    mera.save(flow, tmp_path / "link")
+    assert (tmp_path / "link").is_symlink()
+    assert mera.load(tmp_path / "there" / "flow").plan == flow.plan
+
+
+@pytest.mark.parametrize("path", [None, 3, "a\0b", b"flow"])
+def test_what_is_no_path(path):
+    expected = "Expected a path without null characters; got" if path == "a\0b" else "Expected a path; got"
+    flow = mera.build("rgflow", L=4, channels=1, layers=1, hidden=(2,))
+    for call in (lambda: mera.save(flow, path), lambda: mera.load(path)):
+        with pytest.raises(ValueError, match=expected):
+            call()
+
+
+@pytest.mark.parametrize("change", ["nan", "half", "float8"])
+def test_weights_that_are_not_as_the_file_says(tmp_path, change):
+    flow = mera.build("rgflow", L=4, channels=1, layers=1, hidden=(2,))
+    mera.save(flow, tmp_path / "flow")
+    description, tensors = read_archive(tmp_path / "flow")
+    name = next(iter(dict(flow.named_parameters())))
+    dtypes = {"half": torch.float16, "float8": torch.float8_e4m3fn}
+    tensors[name] = torch.full_like(tensors[name], math.nan) if change == "nan" else tensors[name].to(dtypes[change])
+    write_archive(tmp_path / "flow", description, tensors)
+    with pytest.raises(ValueError, match="finite weights" if change == "nan" else "of torch.float32, as the file says"):
+        mera.load(tmp_path / "flow")
+
+
+def test_a_layout_of_a_name_that_is_not_registered(tmp_path):
+    layout = mera.Layout((4,), 1)
+    layout.latent(layout.local(layout.input, "actnorm", 2))
+    mera.save(mera.Flow(layout), tmp_path / "flow")
+    description, tensors = read_archive(tmp_path / "flow")
+    description["layout"] = description["layout"].replace('"actnorm"', '"unheard-of"')
+    write_archive(tmp_path / "flow", description, tensors)
+    with pytest.raises(ValueError, match=r"^Expected a bijector among .*flow; got 'unheard-of', so import"):
+        mera.load(tmp_path / "flow")
