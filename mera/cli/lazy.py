@@ -13,7 +13,7 @@ from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
 from mera._utils.errors import closest
-from mera.models.pretrained import pretrained
+from mera.cli.completion import pretrained_names
 
 NARROW = 100
 """Width of a terminal, in columns, below which help is plain text, since boxes would cut off option names."""
@@ -51,7 +51,7 @@ def lazy_group(
             name = args[0] if args else ""
             if name in commands:
                 self.commands[name] = _make(name, commands[name][1]())
-            elif name and of_path is not None and (Path(name).exists() or name in pretrained()):
+            elif name and of_path is not None and (Path(name).exists() or name in pretrained_names()):
                 app = typer.Typer(**OPTIONS)
                 app.command(help=of_path.__doc__)(of_path)
                 return name, _make(ctx.info_name, app), args
