@@ -13,7 +13,7 @@ from torch import Tensor
 from mera._utils.errors import InputError
 from mera._utils.optional import import_optional
 from mera._utils.table import Numbers, Tabled, numbers
-from mera.analysis.encode import encode_levels
+from mera.analysis.latents import encode_levels
 from mera.flow.flow import Flow
 
 MOST_CLASSES = 20

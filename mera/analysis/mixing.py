@@ -14,8 +14,8 @@ from mera._utils.errors import InputError
 from mera._utils.random import fixed_seed
 from mera._utils.table import Numbers, Tabled, numbers
 from mera.analysis.edit import mix
-from mera.analysis.encode import BATCH, encode_levels
 from mera.analysis.factors import as_factors, fit_forest, mixed_order
+from mera.analysis.latents import BATCH, encode_levels
 from mera.flow.flow import Flow
 
 PIXELS = 100

@@ -14,7 +14,7 @@ from mera._utils.errors import InputError
 from mera._utils.random import fixed_seed
 from mera._utils.table import Numbers, Tabled, numbers
 from mera.analysis.dependence import information_of_bins, rank_bins, tree_distance
-from mera.analysis.encode import encode_levels
+from mera.analysis.latents import encode_levels
 from mera.flow.flow import Flow
 from mera.graph import Plan
 

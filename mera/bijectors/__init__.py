@@ -17,12 +17,11 @@ from mera.bijectors.context import join, joined_shape
 from mera.bijectors.cosine import DCT
 from mera.bijectors.coupling import Coupling
 from mera.bijectors.elementwise import Elementwise
-from mera.bijectors.image import Dequantize, Logit, with_noise
+from mera.bijectors.image import Dequantize, ImagePreprocess, Logit, with_noise
 from mera.bijectors.linear import LULinear
 from mera.bijectors.partition import ChannelHalves, Gather, Masked, Partition, checkerboard
 from mera.bijectors.parts import register_conditioner, register_mask, register_transform
 from mera.bijectors.permutation import Permutation
-from mera.bijectors.preprocess import ImagePreprocess
 from mera.bijectors.reshape import Conditioned
 from mera.bijectors.scaled import Scaled
 from mera.bijectors.spectral import Spectral

@@ -11,6 +11,7 @@ from torch import Tensor
 from mera._utils.checks import check_count, check_noise, check_positive
 from mera._utils.errors import InputError
 from mera.bijectors.base import Bijector, log_det_dtype
+from mera.bijectors.compose import Chain
 
 MARGIN = 2**-16
 """Noise is below 1 - 2 * MARGIN, and MARGIN is added before levels are rounded down: k + u for a level k and noise u
@@ -114,3 +115,13 @@ class Logit(Bijector):
 
     def _log_det(self, p: Tensor) -> Tensor:
         return (math.log(self.constraint) - torch.log(p) - torch.log1p(-p)).flatten(1).sum(1)
+
+
+class ImagePreprocess(Chain):
+    """Dequantisation, then the squeezed logit, which maps uint8 images to the real line.
+
+    As in `Real NVP <https://arxiv.org/abs/1605.08803>`_ (Dinh et al. 2017, Section 4.1).
+    """
+
+    def __init__(self) -> None:
+        super().__init__([Dequantize(), Logit()])

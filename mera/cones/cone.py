@@ -14,8 +14,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from mera._utils.notebook import html
-from mera._utils.table import Table
+from mera._utils.table import Table, html
 from mera.cones.regions import Region, Site, latents_at, sites_of
 from mera.graph.indexing import check_indexable, indices_at, mask_from_sites
 from mera.graph.operations import Apply

@@ -15,9 +15,9 @@ from torch.utils.data import Dataset
 
 from mera._utils.checks import check_count, is_integer
 from mera._utils.errors import InputError
-from mera._utils.notebook import html
 from mera._utils.random import seeded
 from mera._utils.registry import Registry
+from mera._utils.table import html
 from mera.data.gate import check_array, check_finite, check_labels
 
 ARRAYS = (".npy", ".npz", ".h5")

@@ -12,11 +12,25 @@ from mera.analysis.drawing import draw_layout
 from mera.explore.fill_tab import FillTab
 from mera.explore.learnt import Learnt
 from mera.explore.levels_tab import LevelsTab
-from mera.explore.look import PRIMARY, STYLE
 from mera.explore.mix_tab import MixTab
 from mera.explore.pictures import address_of, picture_element, squares
 from mera.explore.studio import LARGEST_UPLOAD
 from mera.explore.visit import Visit
+
+PRIMARY = "#1f6299"
+"""The colour of buttons, which has enough contrast with white text."""
+STYLE = """
+.picture img { image-rendering: pixelated; }
+.q-uploader__list, .q-uploader__subtitle { display: none; }
+.q-notification .q-btn { color: white !important; }
+@media (max-width: 767px) {  /* the image stays in sight while what changes it is scrolled */
+  .beside { display: contents; }
+  .now { position: sticky; top: 3.5rem; z-index: 2; width: 100%; padding: 0.5rem 0; background: white; }
+  .body--dark .now { background: #121212; }
+  .now .picture { width: 9rem; }
+}
+"""
+"""CSS of the page."""
 
 
 class Page:

@@ -11,8 +11,7 @@ from torch import Tensor
 
 from mera._utils.checks import is_integer
 from mera._utils.errors import InputError
-from mera._utils.notebook import html
-from mera._utils.table import Table
+from mera._utils.table import Table, html
 from mera.graph.lattice import Lattice
 from mera.graph.operations import Apply, Move, Operation
 

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from mera._utils.notebook import html
-from mera._utils.table import Table
+from mera._utils.table import Table, html
 from mera.bijectors import Chain, Named
 from mera.graph.layout import Layout
 from mera.graph.plan import Plan

@@ -11,7 +11,7 @@ import torch
 from mera._utils.errors import UNKNOWN_NAME, InputError, closest, with_notes
 from mera._utils.files import as_path
 from mera._utils.random import restored_states
-from mera.bijectors.preprocess import ImagePreprocess
+from mera.bijectors.image import ImagePreprocess
 from mera.flow.density import Density
 from mera.flow.flow import Flow
 from mera.flow.mixture import Symmetrized

@@ -15,11 +15,10 @@ from mera._utils.errors import InputError, closest
 from mera._utils.random import fixed_seed
 from mera.analysis.laws.actions import check_action
 from mera.analysis.laws.bijectors import check_bijector
-from mera.analysis.laws.data import check_splits
+from mera.analysis.laws.data import check_run, check_splits
 from mera.analysis.laws.flows import check_flow, check_layout, check_prior
 from mera.analysis.laws.machine import machine_report
 from mera.analysis.laws.report import CheckReport
-from mera.analysis.laws.runs import check_run
 from mera.bijectors import Bijector
 from mera.bijectors.prior import Prior
 from mera.data import DataSplits, as_splits, names

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from operator import length_hint
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,6 +13,8 @@ from mera._utils.errors import InputError
 from mera.analysis.laws.report import CheckReport
 from mera.data import DataSplits, Examples
 from mera.data.gate import check_example
+from mera.models.saving import load
+from mera.train.run import RunFolder
 
 READ = 200
 """The number of examples of each split that are read."""
@@ -55,3 +58,13 @@ def _read(examples: Examples, read: list[Tensor]) -> str:
         raise InputError("at least one example", "none")
     low, high = min(x.min().item() for x in read), max(x.max().item() for x in read)
     return f"{len(read)} of {total if hasattr(examples, '__len__') else 'a stream'}, values {low:g} to {high:g}"
+
+
+def check_run(run: RunFolder, report: CheckReport) -> Any:
+    """Check that the files of a run can be read; return its flow, None if it cannot be loaded."""
+    flow: list[Any] = []
+    report.attempt("the configuration can be read", lambda: f"model {run.config().get('model', 'a layout')}")
+    report.attempt("the flow can be loaded, with finite weights", lambda: flow.append(load(run.path)))
+    report.attempt("the last checkpoint can be read", lambda: f"step {run.state()['step']}")
+    report.attempt("metrics can be read", lambda: f"{len(run.metrics())} evaluations")
+    return flow[0] if flow else None
