@@ -107,7 +107,6 @@ IMAGES = torch.zeros(2, 1, 8, 8, dtype=torch.uint8)
         (lambda f: f.bits_per_dim(IMAGES, noise=torch.full((2, 1, 8, 8), math.nan)), "Expected noise in"),
         (lambda f: f.inpaint(torch.zeros(1, 1, 8, 8), (2, 3), console="x"), "Expected a rich.*Console .*; got 'x'"),
         (lambda f: f.inpaint(torch.zeros(1, 1, 8, 8), (2, 3), step=3), "an option of inpaint .*did you mean 'steps'"),
-        (lambda f: f.inpaint(torch.zeros(1, 1, 8, 8), (2, 3), space="x"), "Expected a space among"),
         (lambda f: f.rsample_and_log_prob(-1), "Expected a number of samples as an integer >= 0; got -1"),
         (lambda f: f.to_images(torch.zeros(1, 2, 8, 8)), "Expected data of 1 channels in 2 dimensions"),
         (lambda f: f.to_images(torch.zeros(1, 8, 8)), "Expected data of 1 channels in 2 dimensions"),

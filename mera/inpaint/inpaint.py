@@ -21,10 +21,10 @@ from mera.inpaint.convergence import Convergence, judged_quantities
 from mera.inpaint.curvature import curvature
 from mera.inpaint.gaussian import gaussian_filling
 from mera.inpaint.hmc import hmc
+from mera.inpaint.latent_space import latent_space
 from mera.inpaint.mode import climb
 from mera.inpaint.population import populate
 from mera.inpaint.search_options import SearchOptions
-from mera.inpaint.spaces import choose_space
 from mera.sampling.diagnostics import effective_size, r_hat
 
 if TYPE_CHECKING:
@@ -169,7 +169,7 @@ def _search(
     local: Restriction, runner: Runner, context: Tensor | None, search: SearchOptions, console: Console
 ) -> Inpainting:
     """Search for the likeliest filling, then draw samples if they are requested; `runner` is that of the view."""
-    space = choose_space(local, search.space, search.latents)
+    space = latent_space(local, search.latents)
     groups = min(max(search.starts, search.samples), search.draws)
     start = populate(local, space, groups, search.draws // groups, search.sweeps)
     with ProgressBar("fill", console) as progress_bar:

@@ -7,17 +7,17 @@ from torch import Tensor
 
 from mera._utils.progress import ProgressBar
 from mera.cones import Restriction
-from mera.inpaint.spaces import Space
+from mera.inpaint.latent_space import LatentSpace
 
 
 def climb(
-    local: Restriction, space: Space, start: Tensor, steps: int, lr: float, progress_bar: ProgressBar
+    local: Restriction, space: LatentSpace, start: Tensor, steps: int, lr: float, progress_bar: ProgressBar
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Maximise log p of filled images with Adam, from K starting points, with a cosine schedule of the learning rate.
 
     Args:
         local: the restriction of the flow to the masked pixels.
-        space: the variables that are varied.
+        space: the latents that are varied.
         start: the coordinates of the starting points, (K, coordinates).
         steps: the number of steps.
         lr: the learning rate of the first step.

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from mera._utils.errors import InputError
 from mera.cones import Restriction
-from mera.inpaint.spaces import Space
+from mera.inpaint.latent_space import LatentSpace
 from mera.sampling.weights import largest_change
 
 CHUNK = 64
@@ -19,7 +19,7 @@ SURVIVORS = 0.25
 
 
 @torch.no_grad()
-def populate(local: Restriction, space: Space, groups: int, size: int, sweeps: int) -> Tensor:
+def populate(local: Restriction, space: LatentSpace, groups: int, size: int, sweeps: int) -> Tensor:
     r"""Draw groups of random fillings that compete, and return the likeliest of each group, (groups, coordinates).
 
     In a sweep, each level of latents in turn, the coarsest first, is drawn anew in all fillings. The old and the new
@@ -29,7 +29,7 @@ def populate(local: Restriction, space: Space, groups: int, size: int, sweeps: i
 
     Args:
         local: the restriction of the flow to the masked pixels.
-        space: the variables that are varied.
+        space: the latents that are varied.
         groups: the number of groups; results are sorted by log p, the likeliest group first.
         size: the number of fillings in a group.
         sweeps: the number of sweeps; with 0, the likeliest of all random fillings are returned.
@@ -57,7 +57,7 @@ def populate(local: Restriction, space: Space, groups: int, size: int, sweeps: i
     return top[best.values.argsort(descending=True)]
 
 
-def _log_prob(local: Restriction, space: Space, values: Tensor) -> Tensor:
+def _log_prob(local: Restriction, space: LatentSpace, values: Tensor) -> Tensor:
     """Log p of fillings, with NaN replaced by -inf."""
     log_prob = torch.cat([local.log_prob(space.decode(part)) for part in values.split(CHUNK)])
     return torch.where(log_prob.isnan(), -torch.inf, log_prob)

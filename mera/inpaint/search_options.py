@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from mera._utils.checks import check_choice
-from mera._utils.options import Option, check_fields, choice, count, documented, positive
+from mera._utils.options import Option, check_fields, count, documented, positive
 
 
 def _which_latents(value: Any, name: str) -> str | int:
@@ -23,13 +23,6 @@ class SearchOptions:
         ValueError: if a value is invalid.
     """
 
-    space: Annotated[
-        str,
-        Option(
-            'the variables that are varied: "latent" for latents, "pixel" for the masked pixels themselves.',
-            choice(["latent", "pixel"], "a space"),
-        ),
-    ] = "latent"
     latents: Annotated[
         str | int,
         Option(

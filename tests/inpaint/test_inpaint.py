@@ -12,9 +12,9 @@ import mera
 from mera._utils.progress import ProgressBar
 from mera.bijectors import Bijector
 from mera.inpaint.convergence import Convergence, judged_quantities
+from mera.inpaint.latent_space import LatentSpace
 from mera.inpaint.mode import climb
 from mera.inpaint.population import populate
-from mera.inpaint.spaces import LatentSpace, PixelSpace
 from mera.sampling.diagnostics import MIXED, effective_size, r_hat
 from tests.helpers.laws import randomize
 
@@ -70,9 +70,7 @@ def wide():
     return conditional(32, [5, 6, 7])
 
 
-@pytest.mark.parametrize(
-    "options", [{}, {"space": "pixel", "lr": 0.5}, {"latents": "all"}, {"draws": 7, "starts": 20, "latents": 64}]
-)
+@pytest.mark.parametrize("options", [{}, {"latents": "all"}, {"draws": 7, "starts": 20, "latents": 64}])
 def test_the_likeliest_filling(wide, options):
     flow, image, mask, mean, _ = wide
     result = flow.inpaint(image, mask, steps=1500, **options)
@@ -85,7 +83,7 @@ def test_the_likeliest_filling(wide, options):
     assert result.history[0] < result.history[-1]
     count = flow.inference_cone(mask).count
     assert count < 64
-    assert result.varied == (6 if "space" in options else 64 if "latents" in options else count)
+    assert result.varied == (64 if "latents" in options else count)
 
 
 def test_samples_are_those_of_the_conditional_density(gaussian):
@@ -147,24 +145,24 @@ def test_the_same_seed_gives_the_same_filling_in_any_precision():
 
 
 def test_draws_and_starts_that_are_not_a_number_lose(gaussian):
-    flow, image, mask, mean, _ = gaussian
+    flow, image, mask, *_ = gaussian
     local = flow.restrict(image, mask)
 
-    class Sometimes(PixelSpace):
+    class Sometimes(LatentSpace):
         def decode(self, values):
-            return super().decode(torch.where(values[:, :1] > self.mean[0, 0], torch.nan, values))
+            return super().decode(torch.where(values[:, :1] > 0, torch.nan, values))
 
-    class Never(PixelSpace):
+    class Never(LatentSpace):
         def decode(self, values):
             return super().decode(torch.full_like(values, torch.nan))
 
-    space = Sometimes(local)
+    space = Sometimes(local, local.pixels)
     with torch.no_grad():
         best = populate(local, space, 2, 25, 2)
     assert local.log_prob(space.decode(best)).isfinite().all()
     with pytest.raises(ValueError, match="Expected a random filling of finite density; got none in 5 draws"):
-        populate(local, Never(local), 1, 5, 0)
-    start = torch.stack([mean, torch.full_like(mean, 1e3)])
+        populate(local, Never(local, local.pixels), 1, 5, 0)
+    start = torch.stack([best[0], best[0].abs() + 1])
     pixels, log_prob, history = climb(local, space, start, 3, 0.01, ProgressBar("", Console(quiet=True)))
     assert history.isfinite().all()
     assert log_prob.isfinite().tolist() == [True, False]
@@ -209,12 +207,10 @@ def test_progress_is_shown_where_it_is_asked_for(gaussian):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"space": "pixels"}, r"Expected a space among \['latent', 'pixel'\]; got 'pixels' \(did you mean 'pixel'\?\)"),
         ({"latents": "cones"}, r"Expected latents to vary among \['cone', 'all'\]; got 'cones'"),
         ({"latents": 0}, "Expected 1 to 32 latents to vary; got 0"),
         ({"latents": 33}, "Expected 1 to 32 latents to vary; got 33"),
         ({"latents": True}, "Expected 1 to 32 latents to vary; got True"),
-        ({"space": "pixel", "latents": "cones"}, "Expected latents to vary among"),
         ({"draws": 0}, "Expected draws as an integer >= 1; got 0"),
         ({"steps": 1.5}, "Expected steps as an integer >= 0; got 1.5"),
         ({"samples": -1}, "Expected samples as an integer >= 0"),
@@ -295,7 +291,6 @@ def test_the_levels_of_coordinates_are_those_of_the_latents(gaussian):
     counts = torch.bincount(space.levels, minlength=len(local.latent_shapes)).tolist()
     channels = [shape[0] for shape in local.latent_shapes]
     assert counts == [int(level.sum()) * c for level, c in zip(local.cone.levels, channels, strict=True)]
-    assert PixelSpace(local).levels.unique().tolist() == [0]
 
 
 def test_medoid_mean_and_spread_are_those_of_the_draws(gaussian):

@@ -1,4 +1,4 @@
-"""The variables that a search varies to fill masked pixels: the masked pixels, or latents."""
+"""The latents that a search varies to fill masked pixels."""
 
 from __future__ import annotations
 
@@ -8,31 +8,6 @@ from torch import Tensor
 from mera._utils.checks import is_integer
 from mera._utils.errors import InputError
 from mera.cones import Restriction
-
-
-class PixelSpace:
-    """The masked pixels. Starting points are noise with the mean and deviation of the unmasked pixels per channel.
-
-    Attributes:
-        size: the number of varied variables.
-        levels: the level of each coordinate, 0 for the finest.
-    """
-
-    def __init__(self, local: Restriction) -> None:
-        unmasked = local.unmasked_pixels
-        self.shape = local.pixels.shape[1:]
-        self.size = self.shape.numel()
-        self.levels = torch.zeros(self.size, dtype=torch.long, device=unmasked.device)
-        self.mean, self.deviation = unmasked.mean(2, keepdim=True), unmasked.std(2, keepdim=True, correction=0)
-
-    def draw(self, n: int) -> Tensor:
-        """Draw Gaussian noise, (n, coordinates)."""
-        noise = torch.randn(n, *self.shape, dtype=self.mean.dtype, device=self.mean.device)
-        return (self.mean + self.deviation * noise).flatten(1)
-
-    def decode(self, values: Tensor) -> Tensor:
-        """Arrange coordinates (K, coordinates) as masked pixels (K, C, n)."""
-        return values.unflatten(1, self.shape)
 
 
 class LatentSpace:
@@ -73,16 +48,12 @@ class LatentSpace:
         return self.local.decode([level.unflatten(1, shape) for level, shape in zip(levels, shapes, strict=True)])
 
 
-Space = PixelSpace | LatentSpace
-"""The variables that a search varies, as the coordinates of a filling."""
-
-
-def choose_space(local: Restriction, space: str, latents: str | int) -> Space:
-    """The space of a search.
+@torch.no_grad()
+def latent_space(local: Restriction, latents: str | int) -> LatentSpace:
+    """The latents of a search; those that are not varied come from noise in place of the masked pixels.
 
     Args:
         local: the restriction of the flow to the masked pixels.
-        space: "latent" or "pixel".
         latents: the latents that are varied: "cone", "all" or a number.
 
     Raises:
@@ -92,7 +63,7 @@ def choose_space(local: Restriction, space: str, latents: str | int) -> Space:
     count = {"cone": None, "all": variables}[latents] if isinstance(latents, str) else latents
     if count is not None and not (is_integer(count) and 1 <= count <= variables):
         raise InputError(f"1 to {variables} latents to vary", repr(latents))
-    pixels = PixelSpace(local)
-    if space == "pixel":
-        return pixels
-    return LatentSpace(local, pixels.decode(pixels.draw(1)), count)
+    seen = local.unmasked_pixels
+    noise = torch.randn(1, *local.pixels.shape[1:], dtype=seen.dtype, device=seen.device)
+    filling = seen.mean(2, keepdim=True) + seen.std(2, keepdim=True, correction=0) * noise
+    return LatentSpace(local, filling, count)
