@@ -56,6 +56,7 @@ def noise(L):
 """
 
 
+@pytest.mark.slow
 def test_modules_of_the_user(tmp_path):
     (tmp_path / "my_module.py").write_text(MODULE)
     done = mera_command(tmp_path, "--import", "my_module", "train", "mine", "--width", 3, "--data", "noise", "--L", 8,
@@ -244,6 +245,7 @@ SHOWS = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_notebook_keeps_every_figure_and_no_debris(tmp_path):
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in CELLS])
     client = NotebookClient(notebook, resources={"metadata": {"path": str(tmp_path)}}, timeout=300)

@@ -51,6 +51,7 @@ def test_torch_compile_in_one_graph(name):
     torch.testing.assert_close(compiled, flow.log_prob(x))
 
 
+@pytest.mark.slow
 def test_torch_compile_of_a_conditional_flow():
     flow = randomize(CONDITIONAL["rgflow-classes"](), 0.2)
     x, context = batch(flow), contexts(flow)

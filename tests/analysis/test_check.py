@@ -144,7 +144,6 @@ def test_other_densities():
     mera.check(mera.Symmetrized(flow)).raise_if_failed()
     mera.check(flow.layout).raise_if_failed()
     mera.check(mera.Prior("laplace")).raise_if_failed()
-    mera.check(mera.load_pretrained("msds2")).raise_if_failed()
     angles = mera.build("rgflow", L=4, m=2, channels=1, hidden=(6,), norm=False, **physics.XY.flow_options)
     mera.check(angles).raise_if_failed()
 

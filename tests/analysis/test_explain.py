@@ -25,6 +25,7 @@ def test_factors_of_msds_are_what_cells_share_and_where_they_differ():
     assert torch.allclose(found["global angle"].norm(dim=1), torch.ones(50))
 
 
+@pytest.mark.slow
 def test_runs_of_different_tables():
     result = CliRunner().invoke(app, ["explain", "msds1", "msds2", "--only", "factors", "--images", "60"])
     assert "Expected runs of one lattice and one data set" in str(result.exception)

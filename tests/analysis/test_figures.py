@@ -11,8 +11,9 @@ from mera.analysis.drawing.paper import FIGURES
 from tests.helpers.command import SMALL, run
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("quick")
-@pytest.mark.parametrize(("name", "channels"), [("rgflow", 3), pytest.param("realnvp", 1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("name", "channels"), [("rgflow", 3), ("realnvp", 1)])
 def test_every_figure_of_every_flow_of_images(name, channels, monkeypatch):
     monkeypatch.setattr("mera.analysis.drawing.repairs.SHOWN", 1)
     monkeypatch.setattr("mera.analysis.drawing.repairs.STEPS", 3)

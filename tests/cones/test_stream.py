@@ -124,6 +124,7 @@ flow.stream(np.load(sys.argv[2], mmap_mode="r"), sys.argv[3], tile=8, resume=Tru
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 def test_a_killed_pass_goes_on(tmp_path, how):
     flow, x, _ = case("rgflow")
@@ -157,6 +158,7 @@ def test_a_temporary_folder_goes_if_no_store_can_be_made(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_processes_share_the_tiles(tmp_path):
     flow, x, _ = case("rgflow")
     mera.save(flow, tmp_path / "flow.mera")
@@ -288,7 +290,9 @@ def test_a_hole_is_filled(region, dtype):
     flow, x = flow.to(dtype), x.to(dtype)
     result = flow.stream(x[0].numpy(), tile=16)
     torch.manual_seed(0)
-    found = flow.inpaint(result.store, region, steps=20, draws=20, samples=2, warmup=2, iterations=4, particles=8)
+    found = flow.inpaint(
+        result.store, region, steps=10, draws=8, samples=2, warmup=2, iterations=4, particles=8, moves=1, leapfrog=2
+    )
     sizes = [stop - start for start, stop in region]
     assert found.image.shape == (1, 2, *found.mask.shape)
     assert int(found.mask.sum()) == sizes[0] * sizes[1]

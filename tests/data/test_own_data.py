@@ -73,6 +73,7 @@ def test_training_and_test_examples(pair):
     assert as_splits(splits, SHAPE) is splits
 
 
+@pytest.mark.slow  # which draws 70,000 images
 def test_a_name():
     assert as_splits("msds2", (3, 32, 32)).name == "msds2"
 

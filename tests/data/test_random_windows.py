@@ -181,6 +181,7 @@ def test_files_of_every_kind(tmp_path):
     assert mera.data.load("windows", L=16, root=grey, channels=1).channels == 1
 
 
+@pytest.mark.slow
 def test_a_large_file_is_not_read(tmp_path):
     """Windows of a sparse file of 3 GB, of which a map would be counted page by page."""
     array = np.lib.format.open_memmap(tmp_path / "a.npy", mode="w+", dtype=np.uint8, shape=(3, 32768, 32768))

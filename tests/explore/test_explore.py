@@ -115,6 +115,7 @@ def test_a_latent_is_moved_and_taken_back(browser, address):
         changes(page, lambda: page.get_by_text("Undo").click())
 
 
+@pytest.mark.slow
 def test_pixels_are_marked_and_filled(browser, address):
     with opened(browser, address) as page:
         page.get_by_role("tab", name="Fill").click()
@@ -148,6 +149,7 @@ def test_pixels_are_marked_and_filled(browser, address):
         page.wait_for_function("document.querySelector('[aria-label=\"map of the cost\"] img').src.startsWith('data:')")
 
 
+@pytest.mark.slow
 def test_a_filling_is_stopped(browser, address):
     with opened(browser, address) as page:
         page.get_by_role("tab", name="Fill").click()
@@ -255,6 +257,7 @@ def test_it_fits_a_narrow_window(browser, address, width):
         assert is_in_sight(page, image(page))  # what the slider changes
 
 
+@pytest.mark.slow
 def test_it_ends_while_work_goes_on(browser):
     with served("rgflow", "--L", 32, "--hidden", 64) as address, opened(browser, address) as page:
         page.get_by_role("tab", name="Fill").click()

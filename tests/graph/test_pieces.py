@@ -68,6 +68,7 @@ def test_a_bijector_that_returns_no_log_det_is_named(small_pieces):
         flow(torch.randn(4, 1, 16, 16))
 
 
+@pytest.mark.slow
 def test_pieces_do_not_stop_the_compiler(small_pieces):
     flow = mera.build("rgflow", L=4, m=2, channels=1, layers=1, hidden=(4,))
     x = torch.randn(40, 1, 4, 4)

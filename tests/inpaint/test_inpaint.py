@@ -73,12 +73,12 @@ def wide():
 @pytest.mark.parametrize("options", [{}, {"latents": "all"}, {"draws": 7, "starts": 20, "latents": 64}])
 def test_the_likeliest_filling(wide, options):
     flow, image, mask, mean, _ = wide
-    result = flow.inpaint(image, mask, steps=1500, **options)
+    result = flow.inpaint(image, mask, steps=600, **options)
     found = result.image[:, :, mask].flatten()
     torch.testing.assert_close(found, mean, atol=2e-3, rtol=0)
     assert torch.equal(result.image[:, :, ~mask], image[:, :, ~mask])
     torch.testing.assert_close(result.log_prob, flow.log_prob(result.image)[0])
-    assert result.history.shape == (1501,)
+    assert result.history.shape == (601,)
     assert result.log_prob == result.history.max()
     assert result.history[0] < result.history[-1]
     count = flow.inference_cone(mask).count
@@ -177,12 +177,14 @@ def test_inpainting_within_modes_without_gradients(gaussian, mode):
     assert result.log_prob.isfinite()
 
 
+@pytest.mark.usefixtures("quick")
 def test_chains_start_where_a_metric_is_almost_flat():
-    flow = randomize(mera.build("rgflow", L=8, hidden=(6,)), 0.3).float()
+    flow = randomize(mera.build("rgflow", L=8, hidden=(6,), layers=1), 0.3).float()
     mask = torch.zeros(8, 8, dtype=torch.bool)
     mask[1:5, 2:6] = True
     far = 40 * torch.randn(1, 3, 8, 8)  # nothing that the flow could know
-    result = flow.inpaint(far, mask, draws=4, steps=2, samples=2, warmup=4, iterations=4, leapfrog=2)
+    result = flow.inpaint(far, mask, draws=4, steps=2, samples=2, warmup=4, iterations=4, leapfrog=2, particles=8,
+                          moves=1)  # fmt: skip
     assert result.samples.isfinite().all()
 
 
@@ -243,7 +245,7 @@ def test_mixing_of_chains_that_are_known():
 
 def test_chains_of_many_variables_that_mixed_count_as_mixed():
     """200 runs of 4 chains of an autoregressive process with 300 variables; the largest R-hat refuses nearly all."""
-    n, runs, rho = 200, 200, math.exp(-1 / 2)
+    n, runs, rho = 200, 60, math.exp(-1 / 2)
     x, chains = torch.randn(runs, 4, 300), []
     for _ in range(n):
         x = rho * x + math.sqrt(1 - rho**2) * torch.randn_like(x)
@@ -251,7 +253,7 @@ def test_chains_of_many_variables_that_mixed_count_as_mixed():
     chains = torch.stack(chains, 1)
     r_hats = [r_hat(judged_quantities(run, -run.square().sum(2) / 2)).max() for run in chains]
     refused = (torch.stack(r_hats) >= MIXED).double().mean()
-    of_all = torch.stack([r_hat(run).max() for run in chains[:20]])
+    of_all = torch.stack([r_hat(run).max() for run in chains[:10]])
     assert refused < 0.1
     assert (of_all >= MIXED).double().mean() > 0.8
     shifted = chains[0] + 1.5 * torch.tensor([0.0, 0.0, 1.0, 1.0])[:, None]  # two modes, each with two chains

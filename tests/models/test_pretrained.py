@@ -50,6 +50,7 @@ def test_unknown_names():
         mera.load_pretrained("msds3")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("quick")
 def test_commands_take_their_names(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -47,7 +47,7 @@ def test_averages_over_the_free_field():
 def test_populations_that_disagree_say_so():
     """Four particles in one stage after the other cannot follow many variables in a steep well."""
     torch.manual_seed(0)
-    found = physics.anneal(Phi4(-8.0, 0.5), (1, 16, 16), particles=8, moves=1, populations=4)
+    found = physics.anneal(Phi4(-8.0, 0.5), (1, 8, 8), particles=8, moves=1, populations=4)
     assert found.verdict.trust == Trust.MEANINGLESS
     assert "take more particles" in found.verdict
     with pytest.warns(UserWarning, match="The errors mean nothing: ln Z of 4 independent populations spreads"):

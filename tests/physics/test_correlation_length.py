@@ -63,6 +63,7 @@ def slow_chains(draws, chains, seed, memory=0.95):
     return torch.cat(found)
 
 
+@pytest.mark.slow
 def test_errors_of_slow_chains_cover():
     """With whole chains as bins; without `chains`, the verdict says that errors are too small."""
     exact, squares, warned = 1 / math.acosh(1.125), [], 0

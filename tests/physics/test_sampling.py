@@ -113,6 +113,7 @@ def test_samplers_of_the_free_field(flow, sampler):
     assert "phi2" in repr(chain)
 
 
+@pytest.mark.slow
 def test_hmc_of_double_wells():
     """Uncoupled sites, so that <phi^2> is a quotient of two integrals."""
     action = DoubleWell(1.0)

@@ -65,10 +65,10 @@ def test_derivatives_by_the_temperature_are_those_of_spins():
     exact = (m2(temperature + h) - m2(temperature - h)) / (2 * h)
     slope = physics.slope(Ising(temperature), "temperature")
     own = {"slope": slope, "product": ("m2", slope)}
-    history = physics.hmc((1, 4, 4), Ising(temperature), chains=32, draws=1500, observables=own).history
+    history = physics.hmc((1, 4, 4), Ising(temperature), chains=32, draws=500, observables=own).history
     of_chains = (history["m2"] * (history["slope"].mean() - history["slope"])).mean(0)
     assert abs(of_chains.mean() - exact) < 5 * of_chains.std() / math.sqrt(32)
-    assert of_chains.std() / math.sqrt(32) < 0.05
+    assert of_chains.std() / math.sqrt(32) < 0.1
     torch.testing.assert_close(history["product"], history["m2"] * history["slope"])
 
 

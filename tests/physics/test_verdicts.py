@@ -144,6 +144,7 @@ def test_an_untrained_flow_says_so_everywhere():
     assert "<= 0.0" in repr(report)
 
 
+@pytest.mark.slow
 def test_errors_of_a_good_flow_cover():
     """20 repetitions against the exact value, all of which trust their errors."""
     torch.manual_seed(1)

@@ -49,13 +49,13 @@ def test_a_run_that_diverges_is_called_so():
 def test_the_best_weights_are_chosen_by_held_out_examples(tmp_path):
     torch.manual_seed(0)
     data = DataSplits("noise", 1, ArrayDataset(torch.randn(60, 1, 4, 4)), ArrayDataset(torch.randn(20, 1, 4, 4)))
-    settings = {"steps": 120, "eval_every": 20, "keep": "best"}
+    settings = {"steps": 80, "eval_every": 20, "keep": "best"}
     flow = flow_of(hidden=(64,))
     result = fit(flow, data, run=tmp_path / "run", **settings)
     metrics = RunFolder(tmp_path / "run").metrics()
     best = min(metrics, key=lambda entry: entry["validation_nats"])
     assert result.best == (best["step"], best["validation_nats"])
-    assert best["step"] < 120
+    assert best["step"] < 80
     assert result.test_loss == pytest.approx(best["test_nats"])
     saved = mera.load(tmp_path / "run").state_dict()
     assert all(torch.equal(saved[name], value) for name, value in flow.state_dict().items())
@@ -65,6 +65,7 @@ def test_the_best_weights_are_chosen_by_held_out_examples(tmp_path):
     assert last.test_loss > result.test_loss
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("action", [lambda loop: loop.stop(), interrupt])
 def test_a_run_that_stops_early_returns_the_best_weights(tmp_path, action):
     torch.manual_seed(0)
@@ -121,7 +122,11 @@ print("the next training")
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert "the next training" not in done.stdout
-    assert done.returncode == (143 if number == signal.SIGTERM else -signal.SIGINT)
+    if number == signal.SIGTERM:
+        assert done.returncode == 143
+    else:
+        assert done.returncode  # -2, or 1 where another package replaces Python's own report
+        assert "KeyboardInterrupt" in done.stderr
     assert RunFolder(tmp_path / "run").state()["step"] == 2
 
 
@@ -142,6 +147,7 @@ def test_random_states_are_as_they_were():
     assert torch.equal(torch.rand(3), expected)
 
 
+@pytest.mark.slow
 def test_the_verdict_on_an_action():
     result = fit(flow_of(norm=False), physics.FreeField(1.0), steps=100, batch_size=64, lr=5e-3)
     assert result.verdict.startswith("of 2,000 samples, errors ")

@@ -149,6 +149,7 @@ def survive_one_kill(tmp_path, module_and_arguments):
     assert lines(killed) == lines(RunFolder(tmp_path / "whole"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_to_all_processes_of_a_run(tmp_path, number):
     """The processes that read images leave it to the run to stop."""

@@ -77,6 +77,7 @@ def test_a_mixture_does_not_wait():
     assert waits.found == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("data", ["fields", "action"])
 def test_a_training_step_reads_its_metrics_at_once(data):
     """Loss and norm come to the host as one tensor, by `tolist`; so does the order of examples, which is there."""
