@@ -82,7 +82,7 @@ def write_math(writer: Any, node: Any) -> None:
 
 def setup(app: Any) -> None:
     """What Sphinx calls before it reads the pages: makes the page of cones, and registers formulas and docstrings."""
-    page = mera.analysis.drawing.cone_page(mera.build("rgflow", L=32, m=4).plan, "RG-Flow on 32 x 32 pixels")
+    page = mera.drawing.cone_page(mera.build("rgflow", L=32, m=4).plan, "RG-Flow on 32 x 32 pixels")
     (Path(app.srcdir) / "_static" / "cones.html").write_text(page, encoding="utf-8")
     app.add_html_math_renderer("mathml", (write_math, None), (write_math, None))
     app.connect("autodoc-process-docstring", escape_shapes)

@@ -11,7 +11,7 @@ from mera._utils.errors import closest
 from mera._utils.version import VERSION
 
 if TYPE_CHECKING:
-    from mera import analysis, bijectors, cones, data, graph, models, physics, train
+    from mera import analysis, bijectors, cones, data, flow, graph, models, physics, train
     from mera._utils.allocator import tune_allocator
     from mera.analysis import drawing
     from mera.analysis.drawing.images import show
@@ -41,6 +41,7 @@ __all__ = [
     "cones",
     "data",
     "drawing",
+    "flow",
     "graph",
     "inpaint",
     "load",

@@ -22,7 +22,7 @@ def test_pictures_show_themselves():
     for picture in (
         draw_layout(flow.layout),
         draw_layout(flow.layout),
-        mera.analysis.drawing.side_view(flow.inference_cone((3, 4))),
+        mera.drawing.side_view(flow.inference_cone((3, 4))),
         progression(flow.progression(flow.sample_latents(2))),
         result.history,
         result.history.plot("seconds"),
