@@ -32,13 +32,8 @@ def test_pytorch_citizenship(name):
                                single.log_prob(x.float()))  # fmt: skip
 
 
-QUICK = ("rgflow", "realnvp", "glow")
-"""Models that are traced each time; the other ones take as long as all other tests of this file."""
-
-
-@pytest.mark.parametrize(
-    "name", [*QUICK, *(pytest.param(name, marks=pytest.mark.slow) for name in ONE_EACH.values() if name not in QUICK)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ONE_EACH.values())
 def test_torch_compile_in_one_graph(name):
     """The eager backend traces as every backend does and spares the time of generating code."""
     flow = randomize(MODELS[name](), 0.2)

@@ -5,7 +5,8 @@ import torch
 
 from mera.cones.subplan import make_subplan
 from mera.cones.subplan_executor import SubplanExecutor
-from mera.graph import Apply, run_forward
+from mera.graph import Apply
+from mera.graph.executor import run_forward
 from mera.graph.indexing import indices_at
 from tests.helpers.laws import randomize
 from tests.tables.models import MODELS, ONE_EACH

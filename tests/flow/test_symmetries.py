@@ -10,7 +10,7 @@ import torch
 import mera
 from mera.flow.groups import SYMMETRIES, symmetries
 from mera.graph import Lattice
-from mera.models import describe_flow, rebuild_empty
+from mera.models.saving import describe_flow, rebuild_empty
 from mera.train import fit
 from tests.helpers.laws import randomize
 
