@@ -12,7 +12,7 @@ from torch import Tensor
 
 from mera._utils.checks import check_count
 from mera._utils.errors import InputError
-from mera.data.dataset import ArrayDataset, DataSplits, Edges, register, resize
+from mera.data.dataset import ArrayDataset, DataSplits, Edges, edges, register, resize
 
 TRAIN, TEST = 90_000, 10_000
 
@@ -62,6 +62,7 @@ def _load(
     kind: int, L: Edges, root: Path, download: bool, train_size: int = TRAIN, test_size: int = TEST
 ) -> DataSplits:
     """Draw both splits of MSDS1 or MSDS2, of these numbers of images; nothing is read or downloaded."""
+    edges(L)  # before the images are drawn
     splits = msds(kind, "train", train_size), msds(kind, "test", test_size)
     train, test = (ArrayDataset(resize(images, L), labels, _factors(labels)) for images, labels in splits)
     return DataSplits(f"msds{kind}", 3, train, test)

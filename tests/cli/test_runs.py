@@ -20,6 +20,7 @@ def myfields(L: int = 8) -> DataSplits:
 """
 
 
+@pytest.mark.slow
 def test_runs_are_compared(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "my_module.py").write_text(FIELDS)

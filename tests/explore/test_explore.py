@@ -207,6 +207,7 @@ def test_two_visitors_have_their_own_images(browser, address):
         assert image(other).get_attribute("src") == first
 
 
+@pytest.mark.slow
 def test_random_events(browser, address):
     chance = random.Random(1)
     with opened(browser, address) as page:

@@ -1,5 +1,6 @@
 """Random layouts: whatever a user might write, sensible or not."""
 
+import os
 from functools import partial
 
 from hypothesis import HealthCheck, assume, settings
@@ -11,7 +12,9 @@ from mera.graph import Layout, LayoutError
 from tests.helpers.dense import DenseField
 from tests.helpers.laws import Dense, PassiveDense, randomize
 
-few = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.filter_too_much])
+EXAMPLES = int(os.environ.get("MERA_EXAMPLES", "15"))
+"""The examples of each test by Hypothesis; 200 in the weekly run."""
+few = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.filter_too_much])
 
 NAMED = [
     {"name": "coupling", "hidden": (4,), "layers": 1, "transform": "spline(bins=3)"},

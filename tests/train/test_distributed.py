@@ -45,6 +45,7 @@ def alone(tmp_path_factory):
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("processes", [2, pytest.param(4, marks=pytest.mark.slow)])
 def test_processes_that_share_a_batch_equal_one(tmp_path, alone, processes):
     launch(processes, tmp_path / "run", 6)

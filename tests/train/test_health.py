@@ -109,6 +109,7 @@ class Endless(torch.utils.data.IterableDataset):
             yield torch.randn(1, 4, 4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_a_script_after_everything_is_saved(tmp_path, number):
     script = f"""
