@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import cast
-
 import torch
-from torch import nn
 
 from mera._utils.checks import check_choice
 from mera._utils.errors import InputError
 from mera.bijectors import Bijector, BlockSpins, Spectral
 from mera.flow.density import Density
 from mera.flow.flow import Flow
-from mera.graph.plan import Step
 
 
 @torch.no_grad()
@@ -50,36 +46,40 @@ def grow(flow: Density, copy: str = "coarse") -> Density:
     levels = trained.recipe.options.get("levels")
     changes = {"L": doubled} if levels is None else {"L": doubled, "levels": levels + 1}
     larger = trained.recipe.rebuild(**changes).to(trained.device, trained.dtype)
-    small, large = _steps_by_level(trained), _steps_by_level(larger)
-    for level, steps in enumerate(large):
+    small = _levels(trained)
+    for level, targets in enumerate(_levels(larger)):
         numbers = (level - 1, level) if copy == "coarse" else (level, level - 1)  # of the same scale, or else beside it
-        before = [small[number] for number in numbers if 0 <= number < len(small)]
-        for old_steps in before:
-            pairs = _pairs(larger, steps, trained, old_steps)
-            if pairs:
-                break
-        else:
-            raise InputError("levels with the same bijectors", ", ".join(s.node for s in (*before[0], *steps)))
+        candidates = (_pairs(targets, small[number]) for number in numbers if 0 <= number < len(small))
+        pairs = next(filter(None, candidates), None)
+        if pairs is None:
+            raise InputError("levels with the same bijectors", f"another level {level}")
         for target, source in pairs:
             target.load_state_dict(source.state_dict())
-    larger.checkpoint = trained.checkpoint
     for target, source in zip(_spectra(larger), _spectra(trained), strict=True):
         target.interpolate(source)
+    larger.checkpoint = trained.checkpoint
     larger.context_encoder.load_state_dict(trained.context_encoder.state_dict())
     return flow.with_flow(larger)
 
 
-def _pairs(larger: Flow, steps: list[Step], trained: Flow, before: list[Step]) -> list[tuple[Bijector, Bijector]]:
+def _levels(flow: Flow) -> list[list[Bijector]]:
+    """The bijectors of each level, finest first, but for Fourier modes of the whole lattice."""
+    spectra = _spectra(flow)
+    steps = [step for step in flow.plan.bijections if flow.bijectors[step.module] not in spectra]
+    number = 1 + max(step.level for step in steps)
+    return [[flow.runner.bijector(step) for step in steps if step.level == level] for level in range(number)]
+
+
+def _pairs(targets: list[Bijector], sources: list[Bijector]) -> list[tuple[Bijector, Bijector]]:
     """The bijectors of a level beside those of a trained level; empty if they have other parameters.
 
     The coarsest level of rgflow has no block spins, since it keeps no sites.
     """
-    targets, sources = ([f.runner.bijector(s) for s in group] for f, group in ((larger, steps), (trained, before)))
     if len(targets) != len(sources):
         targets, sources = ([b for b in group if not isinstance(b, BlockSpins)] for group in (targets, sources))
     pairs = list(zip(targets, sources, strict=False))
-    same = len(targets) == len(sources) and all(_shapes(target) == _shapes(source) for target, source in pairs)
-    return pairs if same else []
+    same = all(_shapes(target) == _shapes(source) for target, source in pairs)
+    return pairs if same and len(targets) == len(sources) else []
 
 
 def _shapes(bijector: Bijector) -> dict[str, torch.Size]:
@@ -89,15 +89,5 @@ def _shapes(bijector: Bijector) -> dict[str, torch.Size]:
 
 def _spectra(flow: Flow) -> list[Spectral]:
     """The bijectors on the Fourier modes of the whole lattice, which are interpolated to a larger lattice."""
-    return [cast(Spectral, module) for module in flow.bijectors.values() if _is_whole(module, flow)]
-
-
-def _is_whole(module: nn.Module, flow: Flow) -> bool:
-    """Whether a module scales the Fourier modes of the whole lattice of the flow."""
-    return isinstance(module, Spectral) and module.event_shape == flow.plan.input.event_shape
-
-
-def _steps_by_level(flow: Flow) -> list[list[Step]]:
-    """The steps of each level, finest first, that apply a bijector other than a `Spectral` of the whole lattice."""
-    steps = [s for s in flow.plan.bijections if not _is_whole(flow.bijectors[s.module], flow)]
-    return [[step for step in steps if step.level == level] for level in range(max(s.level for s in steps) + 1)]
+    shape = flow.plan.input.event_shape
+    return [b for b in flow.bijectors.values() if isinstance(b, Spectral) and b.event_shape == shape]
