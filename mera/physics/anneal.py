@@ -37,7 +37,7 @@ TUNED = 4
 """How many times the moves of a stage the pilot population makes, to tune the step."""
 PILOT, SNAPSHOTS = 256, 4
 """The most chains, and the fields of each, from which the variances of the start are taken."""
-APART, ROUGH = 1.0, 0.3
+APART, ROUGH = 1.0, 0.2
 """The spread of ln Z over populations, in nats, from which errors mean nothing, and from which they are rough."""
 
 
