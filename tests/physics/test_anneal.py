@@ -70,10 +70,10 @@ COVERED = [
 @pytest.mark.slow
 @pytest.mark.parametrize(("action", "L"), COVERED, ids=repr)
 def test_errors_cover(action, L):
-    """The root mean square of 30 pulls of ln Z, 1.18 for errors from 8 populations, Student's t of 7 degrees."""
+    """The root mean square of 30 pulls of ln Z, 1.07 +- 0.15 for errors from 16 populations, Student's t of 15."""
     torch.manual_seed(0)
     exact, pulls = action.log_z((L, L)), []
     for _ in range(30):
-        found = physics.anneal(action, (1, L, L), particles=16 * L)
+        found = physics.anneal(action, (1, L, L), particles=8 * L, populations=16)
         pulls.append((found.log_z - exact) / found.log_z_error)
-    assert 0.7 < math.sqrt(sum(pull**2 for pull in pulls) / 30) < 1.4
+    assert 0.7 < math.sqrt(sum(pull**2 for pull in pulls) / 30) < 1.5
