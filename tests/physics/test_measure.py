@@ -107,7 +107,7 @@ from mera.physics import sampler
 torch.set_num_threads(1)
 torch.manual_seed(5)
 sampler.EVERY = 0
-physics.hmc((1, 4, 6), "free", draws=150, chains=12, every=100, out=sys.argv[1], resume=True)
+physics.hmc((1, 4, 6), physics.FreeField(), draws=150, chains=12, every=100, out=sys.argv[1], resume=True)
 """
 
 
