@@ -23,7 +23,7 @@ from mera.train.batches import BatchLoss, autocast, micro_batches, rows_per_step
 from mera.train.evaluate import losses, mean_and_error
 from mera.train.health import first_not_finite, inverse_error
 from mera.train.objective import Batch, Objective
-from mera.train.optimizers import OwnOptimizer, OwnSchedule, make_optimizer, make_schedule
+from mera.train.optimizers import SCHEDULES, OwnOptimizer, OwnSchedule, make_optimizer, own_schedule
 from mera.train.run import RunFolder
 from mera.train.settings import Settings
 
@@ -77,9 +77,9 @@ class Loop:
         self.step, self.elapsed, self.test_loss, self.test_error = 0, 0.0, math.nan, math.nan
         name, options = settings.optimizer or objective.optimizer, settings.optimizer_options
         self.optimizer, name = make_optimizer(flow, name, settings.lr, settings.weight_decay, options, optimizer)
-        self.schedule, of_schedule = make_schedule(
-            settings.schedule, self.optimizer, settings.warmup, lambda: self.progress, schedule
-        )
+        self._highest = [group["lr"] for group in self.optimizer.param_groups]
+        self.schedule = None if schedule is None else own_schedule(schedule, self.optimizer)
+        of_schedule = settings.schedule if self.schedule is None else f"your own {type(self.schedule).__name__}"
         self._names = {"optimizer": name, "schedule": of_schedule}
         self.best: tuple[int, float] | None = None
         self.signal, self.stopping = 0, False
@@ -162,6 +162,7 @@ class Loop:
         """
         batch = tuple(tensor.to(self.device) for tensor in batch)
         self._forget_gradients()
+        self._set_rates()
         mean_loss = self._reduce(self._backward(batch), "mean")
         norm = nn.utils.clip_grad_norm_(self._parameters, self.settings.clip)
         lr = self.optimizer.param_groups[0]["lr"]
@@ -171,7 +172,7 @@ class Loop:
             raise FloatingPointError(self._explain_not_finite(metrics, batch))
         self.optimizer.step()
         self.step += 1
-        if not isinstance(self.schedule, ReduceLROnPlateau):
+        if self.schedule is not None and not isinstance(self.schedule, ReduceLROnPlateau):
             self.schedule.step()
         if self._average is not None:
             self._average.update_parameters(self.flow)
@@ -242,7 +243,7 @@ class Loop:
             self.run.save(flow, self.state_dict(), self.step, self.settings.checkpoints)
 
     def use_best(self, test: Objective) -> None:
-        """Load the best weights of the run into `ema`, from memory or from its folder, and evaluate them."""
+        """Load the best weights of the run into `trained`, from memory or from its folder, and evaluate them."""
         weights = self._best_weights
         if weights is None and self.run is not None and self.best is not None:  # resumed after its best step
             weights = load(self.run.path).state_dict()
@@ -252,6 +253,7 @@ class Loop:
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that is needed to resume the run, in one dict, so that all parts belong to one step."""
+        schedule = {} if self.schedule is None else self.schedule.state_dict()
         return {
             "architecture": describe_flow(self.flow),
             "compatibility": self._compatibility(),
@@ -263,7 +265,7 @@ class Loop:
             "flow": self.flow.state_dict(),
             "ema": None if self._average is None else self._average.state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            "schedule": {key: value for key, value in self.schedule.state_dict().items() if not callable(value)},
+            "schedule": {key: value for key, value in schedule.items() if not callable(value)},
             "random": get_states(),
         }
 
@@ -285,7 +287,8 @@ class Loop:
             if self._average is not None:
                 self._average.load_state_dict(state["ema"])
             self.optimizer.load_state_dict(state["optimizer"])
-            self.schedule.load_state_dict(state["schedule"])
+            if self.schedule is not None:
+                self.schedule.load_state_dict(state["schedule"])
             self.step, self.elapsed = int(state["step"]), float(state["elapsed"])
             self.test_loss, self.best = float(state["test_loss"]), state["best"]
             self.test_error = float(state["test_error"])
@@ -298,6 +301,13 @@ class Loop:
         settings = {"ema": self.settings.ema > 0, "compile": self.settings.compile}
         common = settings | {"training images": self.objective.size}
         return self._names | common | dict(self.objective.compatibility)
+
+    def _set_rates(self) -> None:
+        """Set the learning rates from the settings, the steps taken so far, and the progress of the run."""
+        if self.schedule is None:
+            factor = SCHEDULES[self.settings.schedule](self.step, self.settings.warmup, self.progress)
+            for group, highest in zip(self.optimizer.param_groups, self._highest, strict=True):
+                group["lr"] = highest * factor
 
     def _forget_gradients(self) -> None:
         """Forget the gradients of all parameters, also of those that a user's optimiser does not have."""

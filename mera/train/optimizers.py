@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import nn
 from torch.optim import AdamW, Optimizer
-from torch.optim.lr_scheduler import LambdaLR, LRScheduler
+from torch.optim.lr_scheduler import LRScheduler
 
 from mera._utils.errors import InputError
 from mera.train.muon import Muon, layer_groups
@@ -116,29 +116,23 @@ def constant(step: int, warmup: int, progress: float) -> float:
 
 
 SCHEDULES = {"cosine": cosine, "constant": constant}
+"""By name, the factor of the highest learning rate; `Loop` sets it before each step, so that a run can be prolonged."""
 
 
-def make_schedule(
-    name: str, optimizer: Optimizer, warmup: int, progress: Callable[[], float], own: OwnSchedule | None = None
-) -> tuple[LRScheduler, str]:
-    """A schedule by name, whose rates follow the progress of a run, or the user's own; and its name in checkpoints.
+def own_schedule(own: OwnSchedule, optimizer: Optimizer) -> LRScheduler:
+    """The user's schedule: the instance, or the result of the user's function of the optimiser.
 
     Args:
-        name: a name in `SCHEDULES`.
-        optimizer: the optimiser, with the highest learning rate.
-        warmup: the steps of the warm-up.
-        progress: returns the completed fraction of the run, 0 to 1.
         own: a schedule of torch, or a function from the optimiser to one, such as
             `functools.partial(torch.optim.lr_scheduler.StepLR, step_size=100)`.
+        optimizer: the optimiser.
 
     Raises:
         ValueError: if `own` neither is nor returns a schedule, or the schedule belongs to another optimiser.
     """
-    if own is None:
-        return LambdaLR(optimizer, lambda step: SCHEDULES[name](step, warmup, progress())), name
     schedule = own if isinstance(own, LRScheduler) or not callable(own) else own(optimizer)
     if not isinstance(schedule, LRScheduler):
         raise InputError("a schedule of torch, or a function from the optimiser to one", type(schedule).__name__)
     if getattr(schedule, "optimizer", optimizer) is not optimizer:
         raise InputError("a schedule of the optimiser that is used", f"a {type(schedule).__name__} of another one")
-    return schedule, f"your own {type(schedule).__name__}"
+    return schedule

@@ -261,3 +261,24 @@ def test_metrics_and_configurations_that_are_damaged(tmp_path):
     (tmp_path / "config.json").write_text("{")
     with pytest.raises(ValueError, match="Expected JSON in"):
         run.config()
+
+
+class Rates(Callback):
+    """Keep the learning rate of each step."""
+
+    def __init__(self):
+        self.rates = []
+
+    def on_step(self, loop, metrics):
+        self.rates.append(metrics["lr"])
+
+
+def test_a_prolonged_run_has_the_rates_of_its_new_settings(tmp_path):
+    """Of more steps and of another learning rate, from the next step on; a finished cosine is at 0."""
+    whole, rates = Rates(), Rates()
+    fit(small_flow(), IMAGES, SHORT, steps=8, callbacks=[whole])
+    fit(small_flow(), IMAGES, SHORT, tmp_path, steps=4)
+    fit(small_flow(), IMAGES, SHORT, tmp_path, steps=6, resume=True)
+    fit(small_flow(), IMAGES, SHORT, tmp_path, steps=8, lr=2 * SHORT.lr, resume=True, callbacks=[rates])
+    assert rates.rates == pytest.approx([2 * rate for rate in whole.rates[6:]])
+    assert min(rates.rates) > 0
