@@ -30,19 +30,21 @@ class Strengths(tuple[Tensor, ...]):
 
     Attributes:
         errors: the standard errors, in the same shapes.
+        levels: the number of each level.
     """
 
     errors: tuple[Tensor, ...]
+    levels: tuple[int, ...]
 
-    def __new__(cls, norms: Iterable[Tensor], errors: Iterable[Tensor]) -> Strengths:
+    def __new__(cls, norms: Iterable[Tensor], errors: Iterable[Tensor], levels: Iterable[int]) -> Strengths:
         """Make a tuple of the strengths that also holds the errors."""
         strengths = super().__new__(cls, tuple(norms))
-        strengths.errors = tuple(errors)
+        strengths.errors, strengths.levels = tuple(errors), tuple(levels)
         return strengths
 
-    def __reduce__(self) -> tuple[type[Strengths], tuple[tuple[Tensor, ...], tuple[Tensor, ...]]]:
+    def __reduce__(self) -> tuple[type[Strengths], tuple[tuple[Tensor, ...], tuple[Tensor, ...], tuple[int, ...]]]:
         """Copy and pickle with the errors."""
-        return Strengths, (tuple(self), self.errors)
+        return Strengths, (tuple(self), self.errors, self.levels)
 
     @property
     def table(self) -> Numbers:
@@ -53,7 +55,7 @@ class Strengths(tuple[Tensor, ...]):
             tenth = values[: max(1, round(len(values) / 10))].sum() / values.sum()
             rows.append([norms.median(), values[0], errors.flatten()[norms.argmax()], tenth])
         columns = ["median strength", "largest", "error of largest", "top tenth"]
-        return numbers([f"level {level}" for level in range(len(rows))], columns, torch.tensor(rows).tolist())
+        return numbers([f"level {level}" for level in self.levels], columns, torch.tensor(rows).tolist())
 
     def __repr__(self) -> str:
         """The table as text."""
@@ -127,7 +129,7 @@ def strengths(
         shape = plan.latents[level].lattice.event_shape
         found.append((norms[:, group].view(shape).to(flow.dtype), error[:, group].view(shape).to(flow.dtype)))
         _warn_of_outliers(*found[-1], level, samples)
-    return Strengths([norms for norms, _ in found], [errors for _, errors in found])
+    return Strengths([norms for norms, _ in found], [errors for _, errors in found], selected)
 
 
 def equivalent_sites(plan: Plan, level: int) -> Tensor:

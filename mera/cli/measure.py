@@ -21,9 +21,7 @@ from mera.cli.lazy import OPTIONS
 from mera.cli.output import Json, console, plain, show, show_json
 from mera.cli.sources import folder_of, learnt_action, load_flow
 from mera.flow import Symmetrized
-from mera.flow.density import Density
 from mera.physics.action import as_action
-from mera.physics.check_target import check_sampled
 from mera.physics.measurement import SAMPLERS
 from mera.physics.short_run import fields_of
 from mera.physics.storage import Storage
@@ -36,6 +34,16 @@ OF_ANNEALED = ("stages", "acceptance", "seconds", "verdict")
 """The fields of the results of samples of a flow, of chains and of annealing that are numbers by name in the report."""
 POPULATIONS = 8
 """The number of populations that --samples is divided into."""
+UNUSED = {
+    "anneal": ("fields", "warmup", "resume"),
+    "hmc": ("fields",),
+    "metropolis": ("fields",),
+    "reweighting": ("warmup",),
+}
+OF_RUNS = ("symmetries", "images", "name")
+"""The options that a sampler does not have, and those that a measurement without a run does not have."""
+PARTICLES = "particles.npz"
+"""The file of the particles of annealing, which are kept when all of it is done."""
 
 app = typer.Typer(**OPTIONS)
 
@@ -114,7 +122,7 @@ def _measure(
     """Measure a lattice action with the flow of a run, or without one; with errors, and a verdict on them.
 
     Fields, histories, weights and a report are kept. They are written as they are made: after Ctrl-C or a kill,
-    --resume goes on (annealing has no --resume).
+    --resume goes on. Annealing is written when it is done, and listed nowhere.
     """
     if listing:
         if run is None or not run.exists():
@@ -125,11 +133,15 @@ def _measure(
     if text is None:
         subject = "a measurement without a run" if run is None else f"{run}, which does not name an action"
         raise typer.BadParameter(f"Expected --action for {subject}")
+    values: dict[str, Any] = {"fields": fields, "warmup": warmup, "resume": resume or None}
+    values |= {"symmetries": symmetries, "images": images, "name": name}
+    unused = [*UNUSED[sampler], *(OF_RUNS if run is None else ())]
+    if given := [f"--{option}" for option in unused if values[option] is not None]:
+        without = " without a run" if run is None else ""
+        raise typer.BadParameter(f"Expected no {', '.join(given)} for the sampler {sampler}{without}")
     target = physics.make(text)
-    flow: Any
-    if run is None:
-        flow = _shape(sampler, target, L)
-    else:
+    flow: Any = None
+    if run is not None:
         flow = load_flow(run, L).to(choose_device(device))
         if symmetries is not None:
             flow = Symmetrized(flow.flow, [name.strip() for name in symmetries.split(",")], images)
@@ -140,13 +152,15 @@ def _measure(
         flow, target, text = _at(flow, target, at or {})
     elif at:
         raise typer.BadParameter(f"Expected no --at for {text}, which has no ranges")
+    shape = _shape(sampler, target, L) if run is None else flow.plan.input.event_shape
     if out is None and run is not None:
         usual = "_".join([sampler, *(f"{key}_{value:.15g}" for key, value in sorted((at or {}).items()))])
         out = folder_of(run) / "measure" / (usual if name is None else name)
-    shape = flow.plan.input.event_shape if isinstance(flow, Density) else flow
     options: dict[str, Any] = {"every": every, "out": out, "resume": resume}
     if sampler == "anneal":
-        flow, options = shape, {"particles": max(8, samples // POPULATIONS), "populations": POPULATIONS}
+        options = {"particles": samples // POPULATIONS, "populations": POPULATIONS}
+        if out is not None and (out / PARTICLES).exists():
+            raise FileExistsError(f"Expected a folder without a measurement; got {out}: choose another")
     elif sampler == "reweighting":
         is_new = out is None or not Storage(out).is_started()
         options |= {"n": samples, "fields": _fields(fields, flow, target) if is_new or fields is not None else None}
@@ -156,12 +170,13 @@ def _measure(
     torch.manual_seed(seed)
     with warnings.catch_warnings():  # the verdict is printed with the table
         warnings.simplefilter("ignore", UserWarning)
-        result = SAMPLERS[sampler](flow, target, console=console, **options)
+        start = shape if flow is None or sampler == "anneal" else flow
+        result = SAMPLERS[sampler](start, target, console=console, **options)
     report = plain({"run": run and str(run), "action": text, "sampler": sampler, **_figures(result)})
     if out is not None:
         make_folder(out)
         if sampler == "anneal":
-            result.save(out / "particles.npz")
+            result.save(out / PARTICLES)
         write_atomically(out / "report.json", json.dumps(report, indent=2).encode())
         write_atomically(out / "report.png", result._repr_png_())
     if as_json:
@@ -187,7 +202,7 @@ def _at(flow: Any, family: physics.ActionFamily, values: dict[str, float]) -> tu
         wanted = ", ".join(f"{key} from {low:g} to {high:g}" for key, (low, high) in family.ranges.items())
         raise typer.BadParameter(f"Expected --at with a value of {wanted}; got {', '.join(values) or 'none'}")
     action = family.at(**values)
-    if not isinstance(flow, Density):
+    if flow is None:
         return flow, action, repr(action)
     return flow.given(family.context(**values).to(flow.device)), action, repr(action)
 
@@ -196,16 +211,18 @@ def _list(folder: Path, as_json: bool) -> None:
     """Print the measurements of a run."""
     rows = []
     for path in sorted(path.parent for path in folder.glob("*/measurement.json")):
-        facts = Storage(path).facts()
+        facts: dict[str, Any] = {}
         try:
+            facts = Storage(path).facts()
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", UserWarning)
                 found = physics.load_chain(path)
             done, verdict = next(iter(found.history.values())).numel(), str(found.verdict)
         except InputError as error:
             done, verdict = 0, str(error)
-        asked = facts["draws"] * facts.get("chains", 1)
-        rows.append((path.name, facts["sampler"], facts["action"], f"{done:,} of {asked:,}", verdict))
+        asked = facts.get("draws", 0) * facts.get("chains", 1)
+        kind = (facts.get("sampler", ""), facts.get("action", ""))
+        rows.append((path.name, *kind, f"{done:,} of {asked:,}", verdict))
     table = Table(["measurement", "sampler", "action", "samples", "verdict"], rows)
     if as_json:
         show_json([dict(zip(table.header, row, strict=True)) for row in rows])
@@ -216,7 +233,7 @@ def _list(folder: Path, as_json: bool) -> None:
 def _fields(path: Path | None, flow: Any, action: Any) -> torch.Tensor | None:
     """Fields of a file; or of a short run of Hamiltonian Monte Carlo from noise, for a differentiable action."""
     if path is None:
-        return fields_of(check_sampled(flow, action), flow)
+        return fields_of(as_action(action), flow)
     try:
         return torch.from_numpy(np.load(path, allow_pickle=False)).to(flow.device, flow.dtype)
     except (ValueError, TypeError, EOFError) as error:

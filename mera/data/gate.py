@@ -84,7 +84,7 @@ def check_example(example: Tensor, shape: Sequence[int]) -> None:
             got += (
                 f", channels last: examples.transpose(0, {last}, {', '.join(map(str, range(1, last)))}) of an array, "
             )
-            got += "permute of a tensor; or mera.data.as_images(examples)"
+            got += f"permute of a tensor; or {AS_IMAGES}"
         raise InputError(f"examples of shape {expected}, as the flow's", got)
     if example.dtype != torch.uint8 and not example.is_floating_point():
         largest = example.to(torch.int64).max().item() if example.numel() else 0

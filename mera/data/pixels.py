@@ -51,12 +51,14 @@ def as_images(data: Any) -> Any:
     if values.ndim == 4 and values.shape[3] in (1, 3) and values.shape[1] not in (1, 3):
         values = values.movedim(3, 1)
     values = values[:, None] if values.ndim == 3 else values
+    if values.ndim != 4:
+        raise InputError("pixels (N, C, H, W), (N, H, W, C) or (N, H, W)", f"shape {tuple(values.shape)}")
     if values.dtype == torch.uint8:
         return values
     brightest = 1 if values.is_floating_point() else BRIGHTEST.get(values.dtype, 255)
     values = values.double()
     low, high = (values.min().item(), values.max().item()) if values.numel() else (0.0, 0.0)
-    if low < 0 or high > brightest:
+    if not (low >= 0 and high <= brightest):  # also NaN of an array on disk
         raise InputError(f"pixels from 0 to {brightest}", f"{low:g} to {high:g}")
     return (values * 255 / brightest).round().to(torch.uint8)
 
@@ -71,7 +73,10 @@ class Images(Dataset):
         return len(self.data)
 
     def __getitem__(self, index: int) -> Tensor:
-        return as_images(example_of(self.data[index])[None])[0]
+        try:
+            return as_images(example_of(self.data[index])[None])[0]
+        except InputError as error:
+            raise InputError(error.expected, error.got, where=f"example {index}") from None
 
     @cached_property
     def labels(self) -> Mapping[str, Tensor]:

@@ -32,15 +32,3 @@ def squares(mask: Tensor) -> str:
     places: Sequence[Sequence[int]] = mask.nonzero().tolist()
     boxes = "".join(f'<rect x="{column}" y="{row}" width="1" height="1"/>' for row, column in places)
     return f'<g fill="#e0218a" fill-opacity="0.6">{boxes}</g>'
-
-
-def polyline(values: Sequence[float]) -> str:
-    """Draw numbers as an SVG curve of 200 x 60 units; empty for fewer than two numbers."""
-    if len(values) < 2:
-        return ""
-    low, high = min(values), max(values)
-    height = (high - low) or 1.0
-    points = " ".join(
-        f"{200 * i / (len(values) - 1):.1f},{58 - 56 * (v - low) / height:.1f}" for i, v in enumerate(values)
-    )
-    return f'<polyline points="{points}" fill="none" stroke="#c0392b"/>'

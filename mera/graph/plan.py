@@ -137,12 +137,6 @@ class Plan:
         """Concatenate latents (B, C_h, *shape_h) of all levels, finest first, to rows (B, variables)."""
         return torch.cat([level.flatten(1) for level in levels], dim=1)
 
-    def levels_of(self, rows: Tensor) -> tuple[Tensor, ...]:
-        """Split rows (B, variables) of `rows_of` into latents (B, C_h, *shape_h) for each level, finest first."""
-        lattices = [latent.lattice for latent in self.latents]
-        parts = rows.split([lattice.variables for lattice in lattices], dim=1)
-        return tuple(part.unflatten(1, lattice.event_shape) for part, lattice in zip(parts, lattices, strict=True))
-
     def context_shape(self, operation: Apply) -> tuple[int, ...] | None:
         """The context shape of one event of an operation, (K,) or (K, *sites); None if the flow is not conditional."""
         return context_of(self.context, operation.event_shape)

@@ -18,7 +18,7 @@ from mera._utils.table import Table
 from mera.physics.action import Action, ActionLike
 from mera.physics.check_target import check_target, event_shape_of
 from mera.physics.measured import Measured
-from mera.physics.observables import Observables, Quantity, summarize
+from mera.physics.observables import Observables, Quantity, histories, summarize
 from mera.physics.short_run import short_run
 from mera.physics.trajectories import in_domain
 from mera.sampling import annealing
@@ -56,7 +56,7 @@ class Annealed(Measured):
         correlator: the two-point function with its errors, (r,) each; None for open borders.
         stages: the number of stages from the start to the action.
         acceptance: the mean acceptance rate of trajectories.
-        seconds: the time of the pilot population and of all populations.
+        seconds: the time of all of it: the start, the pilot population, all populations and the observables.
     """
 
     log_z: float
@@ -149,9 +149,9 @@ def anneal(
     """
     tune_allocator()
     event_shape = event_shape_of(shape)
-    check_count(particles, "particles", 8)
-    check_count(moves, "moves")
-    check_count(populations, "populations", 2)
+    particles = check_count(particles, "particles", 8)
+    moves = check_count(moves, "moves")
+    populations = check_count(populations, "populations", 2)
     action = check_target(event_shape, action)
     began = time.perf_counter()
     start = _Start(action, event_shape)
@@ -165,22 +165,20 @@ def anneal(
         for number, stage in enumerate(schedule, start=1):
             ratio = start.log_target(row) - start.log_start(row)
             weights = (stage.beta - beta) * ratio.unflatten(0, (populations, particles))
-            log_z += weights.logsumexp(1).cpu() - math.log(particles)
-            parents = systematic(weights.softmax(1)) + particles * torch.arange(populations)[:, None].to(row.device)
+            log_z += weights.logsumexp(1) - math.log(particles)
+            parents = systematic(weights.softmax(1)) + particles * torch.arange(populations)[:, None]
             beta, step.value = stage
             row, rate = annealing.move(
                 start.log_start, start.log_target, beta, row[parents.flatten()], step, moves, LEAPFROG
             )
             if action.is_even:
-                row = row * (1 - 2 * torch.randint(2, (n, 1), device=row.device))
+                row = row * (1 - 2 * torch.randint(2, (n, 1)))
             acceptance += rate / len(schedule)
             progress_bar.update(number, (1 + 2 * number / len(schedule)) / 3, f"accepted {rate:.2f}")
     fields, log_z = start.to_fields(row), log_z + start.log_z
     measured = Observables(action, observables)
-    series = {
-        name: torch.cat([measured.measure(part)[name] for part in fields.split(particles)])
-        for name in measured.measure(fields[:1])
-    }
+    parts = [measured.measure(part) for part in fields.split(particles)]
+    series = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
     share = log_z.softmax(0).repeat_interleave(particles) / particles
 
     def error(centred: Tensor) -> float:
@@ -196,7 +194,7 @@ def anneal(
         log_z_of_populations=log_z,
         fields=fields,
         log_weights=log_z.repeat_interleave(particles),
-        history={name: values for name, values in series.items() if values.ndim == 1 and not name.startswith("_")},
+        history=histories(series, 1),
         observables=quantities,
         correlator=correlator,
         stages=len(schedule),

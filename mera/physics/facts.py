@@ -48,10 +48,11 @@ def _fingerprint(flow: Density | Sequence[int], action: Action, measured: Observ
     """Values of the flow, the action and own observables at a few fields, by which a change of any of them shows."""
     with fixed_seed(0):
         if isinstance(flow, Density):
-            fields, log_q = flow.rsample_and_log_prob(PROBES)
+            noise = flow.draw_noise(PROBES, device="cpu")  # the same on any device
+            fields, log_q = flow.generate_with_log_prob([part.to(flow.device) for part in noise])
         else:
             fields, log_q = torch.randn(PROBES, *event_shape_of(flow), dtype=torch.float64), torch.zeros(PROBES)
         found = measured.measure(fields)
-        values = {"flow": log_q, "action": action(fields)}
+        values = {"flow": log_q.detach(), "action": action(fields)}
         values |= {f"observable {name}": found[name] for name in measured.own}
     return {name: value.double().tolist() for name, value in values.items()}

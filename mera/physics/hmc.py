@@ -81,14 +81,16 @@ def hmc(
     """
     tune_allocator()
     check_choice(space, ("field",), "a space")
-    check_count(chains, "a number of chains")
-    check_count(draws, "a number of draws", LEAST)
-    check_count(warmup, "a number of trajectories before the draws", 0)
+    chains = check_count(chains, "a number of chains")
+    draws = check_count(draws, "a number of draws", LEAST)
+    warmup = check_count(warmup, "a number of trajectories before the draws", 0)
     check_positive(length, "the length of a trajectory", most=LONGEST)
     action = check_target(event_shape_of(flow), action)
     sampler = FieldChains(flow, action, chains, length, start)
     measured = Observables(action, observables)
-    facts = facts_of("hmc", flow, action, measured, out is not None) | {"chains": chains, "length": length}
+    facts = facts_of("hmc", flow, action, measured, out is not None) | {
+        "chains": len(sampler.fields), "dtype": str(sampler.fields.dtype).removeprefix("torch."), "length": length,
+    }  # fmt: skip
     return chains_of(*record(
         sampler, measured, facts, warmup=warmup, draws=draws, every=every, out=out, resume=resume, console=console
     ))  # fmt: skip

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from mera._utils.table import Table
 from mera.physics.measured import Measured
-from mera.physics.observables import Quantity, averages_of, summarize
+from mera.physics.observables import Quantity, averages_of, histories, summarize
 from mera.physics.storage import Arrays, named
 from mera.sampling.diagnostics import MIXED, r_hat
 from mera.sampling.gamma import gamma_method
@@ -106,10 +106,10 @@ def chains_of(facts: Mapping[str, Any], arrays: Arrays) -> MarkovChains:
     """
     series = named(arrays, "series/")
     rates, fields = series.pop("_rates"), series.pop("_fields").flatten(0, 1)
-    log_weights = series.pop("_log_weights", None)
+    log_weights, _ = series.pop("_log_weights", None), series.pop("_field_log_weights", None)
     functions = averages_of(facts["shape"][1:], facts["periodic"], facts["inverse_temperature"])
     quantities, correlator = summarize(series, functions, torch.mean, lambda centred: gamma_method(centred).error)
-    history = {name: values for name, values in series.items() if values.ndim == 2 and not name.startswith("_")}
+    history = histories(series, 2)
     gammas = {name: gamma_method(values) for name, values in history.items()}
     moving = [name for name, gamma in gammas.items() if gamma.error]  # R-hat of a constant is 1
     r_hats = dict(zip(moving, r_hat(torch.stack([history[name] for name in moving], 2)), strict=True)) if moving else {}

@@ -60,10 +60,10 @@ class Measured(ABC):
         """
         self.verdict.warn()
         function = _checked(function)
-        if next(iter(self.history.values())).ndim == 2:
+        if self.log_weights is None or next(iter(self.history.values())).ndim == 2:
             error = lambda centred: gamma_method(centred).error  # noqa: E731
             return summarize(self.history, {"_": function}, torch.mean, error)[0]["_"]
-        weights = torch.ones(1) if self.log_weights is None else (self.log_weights - self.log_weights.max()).exp()
+        weights = (self.log_weights - self.log_weights.max()).exp()
         bins = min(self.bins, len(weights))
         sums = {name: binned((weights * values)[:, None], bins) for name, values in self.history.items()}
         total = binned(weights[:, None], bins)
@@ -76,8 +76,8 @@ class Measured(ABC):
     def save(self, path: str | PathLike[str]) -> None:
         """Write fields and histories into one file .npz for other programs.
 
-        The arrays are "fields", "log_weights" and "history/NAME". Units are those of the lattice: everything is
-        dimensionless.
+        The arrays are "fields", "history/NAME", "log_weights", and for samples of a flow "field_log_weights", the
+        log-weights of the fields that are kept. Units are those of the lattice: everything is dimensionless.
 
         Args:
             path: a name that ends in .npz.
@@ -89,8 +89,9 @@ class Measured(ABC):
         if path.suffix != ".npz":
             raise InputError("the name of a file .npz", str(path))
         arrays = {"fields": self.fields} | {f"history/{name}": values for name, values in self.history.items()}
-        if self.log_weights is not None:
-            arrays["log_weights"] = self.log_weights
+        for name in ("log_weights", "field_log_weights"):
+            if (weights := getattr(self, name, None)) is not None:
+                arrays[name] = weights
         contents: dict[str, Any] = {name: values.cpu().numpy() for name, values in arrays.items()}
         with replacing(path) as temporary, temporary.open("wb") as file:
             np.savez(file, **contents)

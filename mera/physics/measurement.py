@@ -41,15 +41,19 @@ def load_chain(path: str | PathLike[str] | Iterable[str | PathLike[str]]) -> Mar
     paths = [path] if isinstance(path, (str, PathLike)) else list(path)
     if not paths:
         raise InputError("one folder of a measurement or several", "none")
-    facts, parts = Storage(paths[0]).facts(), []
+    facts = Storage(paths[0]).facts()
+    parts: list[Arrays] = []
     for folder in map(Storage, paths):
         other = folder.facts()
         for name in ("sampler", "action", "shape", "warmup", "every"):
             if other[name] != facts[name]:
                 raise InputError(f"measurements with one {name}", f"{facts[name]!r} and {other[name]!r}")
-        arrays = joined(folder.read())
-        if len(arrays.get("series/m", ())) < (1 if facts["sampler"] == "reweighting" else LEAST):
-            raise InputError(f"a measurement with at least {LEAST} draws", f"fewer yet in {folder.path}")
+        arrays, least = joined(folder.read()), 1 if facts["sampler"] == "reweighting" else LEAST
+        if len(arrays.get("series/m", ())) < least:
+            raise InputError(f"a measurement with at least {least} draws", f"fewer yet in {folder.path}")
+        if parts and arrays.keys() != parts[0].keys():
+            different = ", ".join(sorted(name.removeprefix("series/") for name in arrays.keys() ^ parts[0].keys()))
+            raise InputError("measurements with the same observables", f"{different} in one of them alone")
         parts.append(arrays)
     found = report_of(facts, joined(parts)) if facts["sampler"] == "reweighting" else chains_of(facts, _beside(parts))
     found.verdict.warn()

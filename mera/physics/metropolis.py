@@ -21,6 +21,7 @@ from mera.physics.observables import Observables
 from mera.physics.reweighting import log_weights_of, weighted_samples
 from mera.physics.sampler import Draw, Sampler, record
 from mera.physics.short_run import start_of_chains
+from mera.physics.storage import named
 from mera.physics.verdicts import finite_log_weights
 from mera.sampling.gamma import LEAST
 
@@ -77,9 +78,9 @@ def metropolis(
     >>> chains.history["m2"].shape
     torch.Size([20, 16])
     """
-    check_count(chains, "a number of chains")
-    check_count(draws, "a number of draws", LEAST)
-    check_count(warmup, "a number of proposals before the draws", 0)
+    chains = check_count(chains, "a number of chains")
+    draws = check_count(draws, "a number of draws", LEAST)
+    warmup = check_count(warmup, "a number of proposals before the draws", 0)
     action = check_sampled(flow, action)
     tune_allocator()
     measured = Observables(action, observables)
@@ -128,8 +129,7 @@ class Proposals(Sampler):
     def state(self) -> Mapping[str, Tensor]:
         """The fields with their actions and log-weights, and the random numbers of the batch of proposals."""
         current = {"fields": self.fields, "value": self._value, "log_weight": self._log_weight}
-        used = {"used": torch.tensor(self._used), "is_filled": torch.tensor(bool(self._batch))}
-        return current | used | {f"random-{name}": state for name, state in self._random.items()}
+        return current | {"used": torch.tensor(self._used)} | {f"random/{k}": v for k, v in self._random.items()}
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
         """Go on from a state; the batch of proposals is made again."""
@@ -137,8 +137,6 @@ class Proposals(Sampler):
             state[name].to(old)
             for name, old in (("fields", self.fields), ("value", self._value), ("log_weight", self._log_weight))
         )
-        if state["is_filled"]:
-            prefix = "random-"
-            set_torch_states({name.removeprefix(prefix): v for name, v in state.items() if name.startswith(prefix)})
-            self._fill()
-            self._used = int(state["used"])
+        set_torch_states(named(state, "random/"))
+        self._fill()
+        self._used = int(state["used"])

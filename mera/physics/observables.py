@@ -221,6 +221,16 @@ def averages_of(shape: Sequence[int], periodic: bool, inverse_temperature: float
     return functions
 
 
+def histories(series: Mapping[str, Tensor], ndim: int) -> dict[str, Tensor]:
+    """The observables that are one number for each draw, without those that only averages need.
+
+    Args:
+        series: by name, the values of each observable.
+        ndim: 1 for independent samples, 2 for chains.
+    """
+    return {name: values for name, values in series.items() if values.ndim == ndim and not name.startswith("_")}
+
+
 @torch.inference_mode(False)
 @torch.enable_grad()
 def summarize(

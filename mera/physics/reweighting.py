@@ -19,7 +19,7 @@ from mera.physics.action import Action, ActionLike
 from mera.physics.check_target import check_fields, check_sampled
 from mera.physics.facts import facts_of
 from mera.physics.measured import Measured
-from mera.physics.observables import Observables, Quantity, averages_of, summarize
+from mera.physics.observables import Observables, Quantity, averages_of, histories, summarize
 from mera.physics.sampler import Draw, Sampler, record
 from mera.physics.storage import Arrays, named
 from mera.physics.verdicts import (
@@ -135,7 +135,8 @@ def estimate(
             `short_run`; they show regions that the samples miss.
         every: keep every k-th sample, which is a sample of the action only with its weight; 0 to keep none.
         out: a folder, in which samples are kept as they are made; see `hmc`.
-        resume: whether to go on with the measurement in the folder, up to `n`; see `hmc`.
+        resume: whether to go on with the measurement in the folder, up to `n`. After an interruption the samples are
+            those of a measurement without one, for the same `batch_size`; a larger `n` draws further samples.
         console: a rich console for the progress bar; None to show nothing.
 
     Returns:
@@ -160,8 +161,8 @@ def estimate(
     (True, ['abs_m', 'binder', 'correlation_length'])
     """
     tune_allocator()
-    check_count(n, "a number of samples", 2)
-    check_count(batch_size, "a batch size")
+    n = check_count(n, "a number of samples", 2)
+    batch_size = check_count(batch_size, "a batch size")
     action = check_sampled(flow, action)
     if fields is not None:
         check_fields(fields, flow.plan.input.event_shape)
@@ -231,6 +232,7 @@ def report_of(facts: Mapping[str, Any], arrays: Arrays) -> Report:
     """
     series = named(arrays, "series/")
     fields, _, log_w = series.pop("_fields"), series.pop("_rates"), finite_log_weights(series.pop("_log_weights"))
+    field_log_weights = series.pop("_field_log_weights")
     n, w = len(log_w), log_w.softmax(0)
     effective = effective_number(log_w).item()
     functions = averages_of(facts["shape"][1:], facts["periodic"], facts["inverse_temperature"])
@@ -244,7 +246,6 @@ def report_of(facts: Mapping[str, Any], arrays: Arrays) -> Report:
     if effective < FEWEST:  # one weight decides, so that no error can be estimated
         correlator = None if correlator is None else (correlator[0], torch.full_like(correlator[1], math.nan))
         quantities = {name: Quantity(quantity.value, math.nan) for name, quantity in quantities.items()}
-    every = facts["every"]
     return Report(
         n=n,
         ess=effective / n,
@@ -258,7 +259,7 @@ def report_of(facts: Mapping[str, Any], arrays: Arrays) -> Report:
         verdict=verdict_on_weights(log_w, k, forward),
         missed=None if forward is None else forward[0],
         forward_ess=None if forward is None else forward[1],
-        history={name: values for name, values in series.items() if values.ndim == 1 and not name.startswith("_")},
+        history=histories(series, 1),
         fields=fields,
-        field_log_weights=log_w[every - 1 :: every] if every else log_w[:0],
+        field_log_weights=field_log_weights,
     )

@@ -107,7 +107,7 @@ def record(
         FileExistsError: if the folder holds a measurement and `resume` is false, or another process writes to it.
         ValueError: if the measurement in the folder is another one.
     """
-    check_count(every, "the distance of fields that are kept", 0)
+    every = check_count(every, "the distance of fields that are kept", 0)
     done, total, seconds = 0, warmup + draws, 0.0
     chunks: list[Arrays] = []
     facts = dict(facts) | {"warmup": warmup, "draws": draws, "every": every}
@@ -165,6 +165,8 @@ def _measured(measured: Observables, draw: Draw, number: int, every: int, indepe
     arrays["_rates"] = torch.tensor([draw.rate], dtype=torch.float64)
     kept: Tensor | list[int] = torch.arange(number + 1, number + 1 + len(fields)) % every == 0 if every else []
     arrays["_fields"] = fields[kept]  # a copy, since a sampler may move its fields in place
+    if draw.log_weights is not None:
+        arrays["_field_log_weights"] = arrays["_log_weights"][kept]
     return {f"series/{name}": values for name, values in arrays.items()}
 
 
@@ -172,10 +174,10 @@ def _state(sampler: Sampler, done: int, seconds: float) -> Arrays:
     """What a measurement goes on from, beside its series."""
     arrays = {f"state/{name}": values.detach().cpu() for name, values in sampler.state().items()}
     arrays |= {f"random/{name}": state for name, state in torch_states().items()}
-    arrays |= {"done": torch.tensor(done), "seconds": torch.tensor(seconds)}
+    arrays |= {"done": torch.tensor(done), "seconds": torch.tensor(seconds, dtype=torch.float64)}
     if not sampler.independent:
         arrays["last"] = sampler.fields.detach().cpu().clone()
-    return arrays if sampler.step is None else arrays | {"step": torch.tensor(sampler.step)}
+    return arrays if sampler.step is None else arrays | {"step": torch.tensor(sampler.step, dtype=torch.float64)}
 
 
 def _restore(sampler: Sampler, arrays: Arrays) -> tuple[int, float]:

@@ -8,7 +8,7 @@ The arrays of a file of n draws of K chains (of n independent samples, without t
 series/NAME         an observable of each draw, (n, K)
 series/_rates       acceptance rates
 series/_log_weights -S - ln q, (n, K)
-series/_fields      the fields that are kept, (m, K, C, *shape)
+series/_fields      the fields that are kept, (m, K, C, *shape), and with log-weights those of the fields
 done, seconds       all draws so far, with the warm-up; and the time of the measured ones
 last, step          the last field of each chain, and the step size
 state/NAME          the sampler's state
@@ -35,7 +35,9 @@ from mera._utils.files import as_path, locked, make_folder, remove_leftovers, wr
 
 Arrays = dict[str, Tensor]
 FACTS = "measurement.json"
-NEEDED = {"action", "sampler", "shape", "periodic", "inverse_temperature", "warmup", "draws", "target_log_weights"}
+NEEDED = {
+    "action", "sampler", "shape", "periodic", "inverse_temperature", "warmup", "draws", "every", "target_log_weights",
+}  # fmt: skip
 """The facts without which a measurement cannot be read."""
 MAY_CHANGE = {"draws", "version", "fingerprint", "target_log_weights"}
 """The facts that may differ between a measurement and the call that goes on with it, or are compared otherwise."""
@@ -90,7 +92,7 @@ class Storage:
 
     def _compare(self, before: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
         """Refuse other facts than those of the measurement in the folder."""
-        for name in facts.keys() - MAY_CHANGE:
+        for name in sorted(facts.keys() - MAY_CHANGE):
             if before.get(name) != facts[name]:
                 expected = f"the {name} of the measurement in {self.path}, {before.get(name)!r}"
                 raise InputError(expected, repr(facts[name]))

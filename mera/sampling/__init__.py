@@ -1,1 +1,1 @@
-"""Tools for Markov chains: leapfrog trajectories, step-size tuning, diagnostics, and errors of means."""
+"""Sampling and its judgement: Hamiltonian trajectories, annealing, weights, the Gamma method, R-hat, verdicts."""

@@ -70,7 +70,7 @@ def anneal(
         if len(stages) == MAX_STAGES:
             raise InputError("a density that stages reach from the start", f"beta = {beta:.3g} after {MAX_STAGES}")
         with torch.no_grad():
-            ratio = target(x) - start(x)
+            ratio = (target(x) - start(x)).double()  # so that the last stage ends at 1
         ratio = torch.where(ratio.isfinite(), ratio, -torch.inf)
         if ratio.max() == -torch.inf:
             raise InputError("a particle of finite density", f"none among {len(x)}")

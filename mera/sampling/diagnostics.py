@@ -13,9 +13,9 @@ MIXED = 1.05
 
 
 def r_hat(chains: Tensor) -> Tensor:
-    """Rank-normalised split R-hat of chains: (d,) from (draws, K, d); NaN for constants and fewer than 8 draws.
+    """Rank-normalised split R-hat of chains: (d,) from (draws, K, d); NaN for constants and too few draws.
 
-    A single chain is compared with itself: its halves count as two chains.
+    The halves of each chain are compared; of a single chain, the quarters, since R-hat takes two chains at least.
     """
     half = chains.shape[0] // 2
     if chains.shape[1] == 1:

@@ -25,7 +25,8 @@ class HamiltonianChains:
         x: the positions, (K, d).
         value: the log-density at the positions, (K,).
         gradient: the gradient of the log-density, (K, d).
-        scale: matrices S (K, d, d) for the mass matrix :math:`(S S^T)^{-1}` of each chain; None for unit masses.
+        scale: a matrix S (d, d), or one for each chain (K, d, d), for the mass matrix :math:`(S S^T)^{-1}`; None for
+            unit masses.
     """
 
     def __init__(self, log_prob: Callable[[Tensor], Tensor], x: Tensor) -> None:

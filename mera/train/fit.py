@@ -240,12 +240,14 @@ def fit(
 
 
 def _check_trainable(flow: Any) -> None:
-    """Refuse what is no flow, weights in half precision, and a call without gradients."""
+    """Refuse any object but a flow, frozen or half-precision weights, and a call without gradients."""
     if not isinstance(flow, Density):
         raise InputError("a Flow to train", f"the class {flow.__name__}" if isinstance(flow, type) else repr(flow)[:60])
     if flow.dtype not in (torch.float32, torch.float64):
         mend = 'train flow.float(), with precision="bfloat16" for networks in half precision, and convert it afterwards'
         raise InputError("a flow of float32 or float64 to train", f"{flow.dtype}: {mend}")
+    if not any(parameter.requires_grad for parameter in flow.parameters()):
+        raise InputError("a flow with a parameter that requires a gradient", "one whose parameters are frozen")
     if not torch.is_grad_enabled():
         raise InputError("fit to run with gradients", "a call within torch.no_grad() or torch.inference_mode()")
 

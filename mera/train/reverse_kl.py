@@ -16,7 +16,7 @@ from mera.flow.density import Density
 from mera.physics.action import Action
 from mera.physics.family import ActionFamily
 from mera.physics.reweighting import estimate
-from mera.physics.short_run import fields_of, is_differentiable, short_run
+from mera.physics.short_run import LEAST_CHAINS, fields_of, is_differentiable, short_run
 from mera.physics.verdicts import pareto_k
 from mera.sampling.verdict import Verdict
 from mera.sampling.weights import effective_number
@@ -28,7 +28,6 @@ SNAPSHOTS = 8
 """The most fields of a chain of Hamiltonian Monte Carlo from which layers are initialised."""
 VALUES = 2**20
 """Approximate upper limit of the numbers in the fields from which layers are initialised."""
-LEAST_CHAINS = 16
 JUDGED = 2000
 """The number of samples whose weights are judged at the end of a run."""
 SHOWN = 64
@@ -69,8 +68,8 @@ class ReverseKL(Objective):
         if not torch.is_grad_enabled():
             phi, log_q = flow.generate_with_log_prob(noise, context)
             return (log_q + self._value(phi, context)) / flow.plan.input.variables
-        estimate = self._path if self.estimator == "path" else self._score
-        return estimate(flow, noise, context) / flow.plan.input.variables
+        of_samples = self._path if self.estimator == "path" else self._score
+        return of_samples(flow, noise, context) / flow.plan.input.variables
 
     def _split(self, batch: Batch) -> tuple[Batch, Tensor | None]:
         """The noise of samples, and their contexts."""

@@ -234,3 +234,32 @@ def test_what_a_measurement_without_a_run_needs(options, message):
     result = run("measure", *options)
     assert result.exit_code == 2
     assert message in plain(result)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_a_family_without_a_run(tmp_path):
+    family = ["--action", "on(n=2, mass2=(-1, 1))", "--at", "mass2=0.5", "--L", 4, "--sampler", "hmc", "--samples", 128]
+    result = run("measure", *family, "--out", tmp_path)
+    assert result.exit_code == 0, result.output
+    assert physics.load_chain(tmp_path).fields.shape[1:] == (2, 4, 4)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--sampler", "anneal", "--warmup", 7], "Expected no --warmup for the sampler anneal"),
+        (["--sampler", "anneal", "--resume"], "Expected no --resume for the sampler anneal"),
+        (["--sampler", "hmc", "--symmetries", "flip"], "Expected no --symmetries for the sampler hmc without a run"),
+        (["--sampler", "hmc", "--fields", "x.npy"], "Expected no --fields for the sampler hmc"),
+    ],
+)
+def test_options_that_a_sampler_does_not_have(options, message):
+    result = run("measure", "--action", "free", "--L", 4, *options)
+    assert result.exit_code == 2
+    assert message in plain(result)
+
+
+def test_annealing_replaces_nothing(tmp_path):
+    options = ["measure", "--action", "free", "--L", 2, "--sampler", "anneal", "--samples", 64, "--out", tmp_path]
+    assert run(*options).exit_code == 0
+    assert "Expected a folder without a measurement" in str(run(*options).exception)

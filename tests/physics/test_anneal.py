@@ -22,10 +22,16 @@ KNOWN = [
 @pytest.mark.parametrize(("action", "shape"), KNOWN, ids=lambda value: repr(value).replace(" ", ""))
 def test_the_partition_function(action, shape):
     torch.manual_seed(0)
-    found = physics.anneal(action, shape, particles=64)
+    seen = []
+    own = {"first": lambda phi: seen.append(len(phi)) or phi[:, 0].flatten(1)[:, 0]}
+    found = physics.anneal(action, shape, particles=64, observables=own)
+    assert sum(seen[-8:]) == 8 * 64
+    assert len(seen) < 8 + 2  # once for each population, beside the trial of the observable
     assert abs(found.log_z - action.log_z(shape[1:])) < 5 * found.log_z_error + 1e-6
     assert found.log_z_error < 0.1
     assert found.verdict.trust >= Trust.ROUGH
+    if action.is_even and not action.is_compact:  # m of vectors is a length
+        assert abs(found.observables["m"].value) < 5 * found.observables["m"].error
     assert found.fields.shape == (8 * 64, *shape)
     average = found.log_weights.softmax(0) @ found.history["m2"]
     assert found.observables["m2"].value == pytest.approx(average.item())
@@ -45,7 +51,7 @@ def test_averages_over_the_free_field():
 
 
 def test_populations_that_disagree_say_so():
-    """Four particles in one stage after the other cannot follow many variables in a steep well."""
+    """Eight particles with one move in a stage cannot follow many variables in a steep well."""
     torch.manual_seed(0)
     found = physics.anneal(Phi4(-8.0, 0.5), (1, 8, 8), particles=8, moves=1, populations=4)
     assert found.verdict.trust == Trust.MEANINGLESS

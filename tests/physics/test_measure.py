@@ -266,3 +266,39 @@ def test_too_few_draws_yet(tmp_path, monkeypatch):
     assert Storage(tmp_path).is_started()
     with pytest.raises(ValueError, match="Expected a measurement with at least 8 draws"):
         physics.load_chain(tmp_path)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_kept_samples_of_several_folders_have_their_weights(tmp_path):
+    """Also if the distance of the samples that are kept does not divide their number; so do files for others."""
+    flow, action = randomize(small_flow()), FreeField(1.0)
+    for name in ("a", "b"):
+        physics.estimate(flow, action, 15, every=10, out=tmp_path / name)
+    both = physics.load_chain([tmp_path / "a", tmp_path / "b"])
+    assert len(both.fields) == 2
+    expected = (-action(both.fields) - flow.log_prob(both.fields)).detach()
+    torch.testing.assert_close(both.field_log_weights, expected)
+    both.save(tmp_path / "both.npz")
+    with np.load(tmp_path / "both.npz") as file:
+        assert np.array_equal(file["field_log_weights"], both.field_log_weights.numpy())
+
+
+def test_counts_of_numpy_and_a_start_of_chains_are_kept_as_facts(tmp_path):
+    """The start says how many chains there are, and their dtype."""
+    start = torch.randn(3, *SHAPE)
+    options = {"out": tmp_path / "a", "warmup": np.int64(5), "every": np.int64(2)}
+    physics.hmc(SHAPE, FreeField(), draws=np.int64(10), start=start, **options)
+    facts = Storage(tmp_path / "a").facts()
+    assert (facts["chains"], facts["dtype"]) == (3, "float32")
+    with pytest.raises(ValueError, match=r"Expected the chains of the measurement in .*, 3; got 16"):
+        physics.hmc(SHAPE, FreeField(), draws=20, resume=True, **options)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_folders_with_other_observables_are_not_joined(tmp_path):
+    physics.hmc(SHAPE, FreeField(), draws=10, out=tmp_path / "a")
+    own = {"mine": lambda phi: phi[:, 0, 0, 0]}
+    physics.hmc(SHAPE, FreeField(), draws=10, out=tmp_path / "b", observables=own)
+    for folders in (("a", "b"), ("b", "a")):
+        with pytest.raises(ValueError, match="Expected measurements with the same observables; got mine in one"):
+            physics.load_chain([tmp_path / name for name in folders])

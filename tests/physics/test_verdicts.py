@@ -128,9 +128,9 @@ def recorded(series, log_weights=None, target=None):
     n, m2 = next((len(values), values) for values in series.values())
     unused = dict.fromkeys(("abs_m", "m4", "energy", "_energy2", "_structure"), m2)
     facts = {"shape": [1, 4], "periodic": True, "inverse_temperature": 1.0, "target_log_weights": target, "every": 0}
-    series = (
-        unused | series | {"_rates": torch.ones(n, 1), "_fields": torch.zeros(0, 1, 4), "_log_weights": log_weights}
-    )
+    series = unused | series | {"_rates": torch.ones(n, 1), "_fields": torch.zeros(0, 1, 4)}
+    if log_weights is not None:
+        series |= {"_log_weights": log_weights, "_field_log_weights": log_weights[:0]}
     return facts, {"last": torch.zeros(8, 1, 4)} | {f"series/{name}": v for name, v in series.items()}
 
 
