@@ -68,12 +68,15 @@ class Loop:
         if flow.device.type == "cpu":
             tune_allocator()
         flow.checkpoint = flow.checkpoint or settings.checkpoint
-        self._average = AveragedModel(flow, multi_avg_fn=get_ema_multi_avg_fn(settings.ema)) if settings.ema else None
+        self._mean = get_ema_multi_avg_fn(settings.ema)
+        self._average = AveragedModel(flow, multi_avg_fn=self._mean) if settings.ema else None
         self._loss = BatchLoss(flow, objective, settings.precision)
         self._batch_loss: nn.Module = self._loss
         if self.accelerator is not None:
             self._batch_loss = self.accelerator.prepare(self._batch_loss)
         self._parameters = list(flow.parameters())  # a walk through all modules takes a part of a step
+        self._averaged = [] if self._average is None else [p.detach() for p in self.trained.parameters()]
+        self._buffers = list(zip(self.trained.buffers(), flow.buffers(), strict=True)) if self._averaged else []
         self.step, self.elapsed, self.test_loss, self.test_error = 0, 0.0, math.nan, math.nan
         name, options = settings.optimizer or objective.optimizer, settings.optimizer_options
         self.optimizer, name = make_optimizer(flow, name, settings.lr, settings.weight_decay, options, optimizer)
@@ -175,8 +178,19 @@ class Loop:
         if self.schedule is not None and not isinstance(self.schedule, ReduceLROnPlateau):
             self.schedule.step()
         if self._average is not None:
-            self._average.update_parameters(self.flow)
+            self._update_average(self._average)
         return metrics
+
+    @torch.no_grad()
+    def _update_average(self, average: AveragedModel) -> None:
+        """`AveragedModel.update_parameters` without its walk through all modules, which took 6 % of a step."""
+        if average.n_averaged == 0:  # the first update copies
+            average.update_parameters(self.flow)
+            return
+        self._mean(self._averaged, [parameter.detach() for parameter in self._parameters], int(average.n_averaged))
+        for averaged, buffer in self._buffers:
+            averaged.copy_(buffer)
+        average.n_averaged += 1
 
     def synchronize(self, elapsed: float, signal: int) -> None:
         """Synchronize the elapsed time (that of the main process) and the requests to stop (of any process).
