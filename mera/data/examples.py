@@ -17,7 +17,7 @@ from mera._utils.errors import InputError
 from mera.data.dataset import ArrayDataset, DataSplits, Examples, load
 from mera.data.gate import check_array, check_finite, check_labels
 from mera.data.items import LABEL_KEYS, example_of, key_of, label_of
-from mera.data.pixels import Fields
+from mera.data.pixels import Fields, Images
 from mera.data.splitting import HELD_OUT
 from mera.data.streams import StreamDataset, is_stream, split_stream
 
@@ -90,9 +90,14 @@ def hold_out(examples: Any) -> tuple[Any, Any]:
 
     Random windows are divided by pictures or by area (see `Windows.hold_out`), since windows overlap.
     """
-    if isinstance(examples, ItemDataset) and hasattr(examples.data, "hold_out"):
-        training, held_out = examples.data.hold_out()
-        return ItemDataset(training, examples.shape), ItemDataset(held_out, examples.shape)
+    if isinstance(examples, ItemDataset):
+        is_converted = isinstance(examples.data, Images)
+        data = examples.data.data if is_converted else examples.data
+        if hasattr(data, "hold_out"):
+            training, held_out = (
+                ItemDataset(Images(x) if is_converted else x, examples.shape) for x in data.hold_out()
+            )
+            return training, held_out
     return Part(examples, False), Part(examples, True)
 
 

@@ -59,7 +59,7 @@ def pixels_of(image: Image.Image, channels: int | None) -> Tensor:
     """Convert a PIL image to uint8 (channels, H, W); 16 bits per value are scaled to 8.
 
     Args:
-        channels: 1 to convert the image to grey, 3 to colour; None to keep its mode.
+        channels: 1 to convert the image to grey, 3 to colour; None for grey if it has no colours.
 
     Raises:
         ValueError: if the range of its values is unknown.
@@ -67,8 +67,8 @@ def pixels_of(image: Image.Image, channels: int | None) -> Tensor:
     from torchvision.transforms.v2.functional import pil_to_tensor
 
     image = _eight_bits(ImageOps.exif_transpose(image))  # upright, by the EXIF orientation
-    mode = {1: "L", 3: "RGB"}.get(channels or 0)
-    return pil_to_tensor(image if mode is None or image.mode == mode else image.convert(mode))
+    mode = {1: "L", 3: "RGB"}.get(channels or 0, "L" if image.mode in {"1", "L", "LA"} else "RGB")
+    return pil_to_tensor(image if image.mode == mode else image.convert(mode))
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:

@@ -47,7 +47,7 @@ def as_images(data: Any) -> Any:
             return Images(data)
         raise InputError("a tensor, an array, or a data set that can be read in any order", type(data).__name__)
     values = check_array(data, "images")
-    values = values if isinstance(values, Tensor) else torch.from_numpy(np.ascontiguousarray(values))
+    values = values if isinstance(values, Tensor) else torch.from_numpy(np.array(values))
     if values.ndim == 4 and values.shape[3] in (1, 3) and values.shape[1] not in (1, 3):
         values = values.movedim(3, 1)
     values = values[:, None] if values.ndim == 3 else values

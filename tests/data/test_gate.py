@@ -3,10 +3,13 @@
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch.utils.data import TensorDataset
 
 import mera
+from mera import data
 from mera.data import ArrayDataset, as_fields, as_images
+from mera.data.examples import ItemDataset, hold_out
 from mera.train import fit
 
 X = torch.rand(40, 1, 8, 8)
@@ -105,7 +108,7 @@ def test_a_data_set_as_images_keeps_its_labels():
 
 
 def test_pixels_out_of_range():
-    with pytest.raises(ValueError, match="pixels from 0 to 1; got 0"):
+    with pytest.raises(ValueError, match=r"pixels from 0 to 1; got \S+ to [45]"):
         as_images(5 * X)
     with pytest.raises(ValueError, match="a data set that can be read in any order; got generator"):
         as_images(x for x in X)
@@ -132,3 +135,30 @@ def test_a_memory_map_is_checked_as_it_is_read(tmp_path):
     assert examples[6].isfinite().all()
     with pytest.raises(ValueError, match="NaN in the one with index 7"):
         examples[7]
+
+
+def test_pixels_that_are_converted_are_refused_with_their_place(tmp_path):
+    """NaN of an array on disk too, which is not read before."""
+    np.save(tmp_path / "a.npy", np.array([[[[0.5, np.nan]]]], np.float32))
+    with pytest.raises(ValueError, match="Expected pixels from 0 to 1; got nan to nan"):
+        data.as_images(np.load(tmp_path / "a.npy", mmap_mode="r"))
+    with pytest.raises(ValueError, match=r"Expected pixels \(N, C, H, W\), .*; got shape \(5,\)"):
+        data.as_images(torch.rand(5))
+    images = data.as_images([torch.rand(3, 4, 4), torch.full((3, 4, 4), 2.0)])
+    with pytest.raises(ValueError, match="example 1: Expected pixels from 0 to 1; got 2 to 2"):
+        images[1]
+
+
+def test_converted_windows_are_held_out_by_place():
+    """Windows overlap, so that every tenth window would show pixels that are learnt."""
+    windows = data.windows(torch.rand(3, 400, 400), L=8).train
+    parts = hold_out(ItemDataset(data.as_images(windows), (3, 8, 8)))
+    assert [part[0].dtype for part in parts] == [torch.uint8, torch.uint8]
+    assert [len(part) for part in parts] == [len(part) for part in hold_out(ItemDataset(windows, (3, 8, 8)))]
+    assert all(isinstance(part.data.data, type(windows)) for part in parts)
+
+
+def test_palettes_become_colours():
+    image = Image.new("P", (2, 2))
+    image.putpalette([200, 100, 50] * 256)
+    assert data.as_images([image])[0][:, 0, 0].tolist() == [200, 100, 50]
