@@ -1,14 +1,12 @@
-"""Actions on the command line: train, resume, measure; growth to larger lattices."""
+"""Actions on the command line: train, resume, measure."""
 
 import json
 
 import numpy as np
 import pytest
-import torch
 
 import mera
 from mera import physics
-from mera.bijectors import Spectral
 from mera.flow import Symmetrized
 from mera.train import RunFolder
 from tests.helpers.command import SMALL, plain, run
@@ -121,90 +119,6 @@ def test_an_action_of_several_components(tmp_path):
     result = run("train", "rgflow", *arguments)
     assert result.exit_code == 0, result.output
     assert mera.load(tmp_path / "run").plan.input.channels == 2
-
-
-@pytest.mark.parametrize("copy", ["coarse", "fine"])
-@pytest.mark.parametrize("name", ["rgflow", "neuralrg", "tree"])
-def test_growth(name, copy):
-    flow = mera.build(name, L=8, channels=1, hidden=(4,), prior="gaussian").double()
-    with torch.no_grad():
-        for parameter in flow.parameters():
-            parameter += 0.1 * torch.randn_like(parameter)
-    flow.checkpoint = True
-    larger = physics.grow(flow, copy)
-    assert larger.plan.input.shape == (16, 16)
-    assert (larger.dtype, larger.checkpoint) == (torch.float64, True)
-    old, new = ([step for step in f.plan.steps if step.module] for f in (flow, larger))
-    shift = len({step.level for step in new}) - len({step.level for step in old}) if copy == "coarse" else 0
-    for step in old:
-        (grown,) = (s for s in new if s.level == step.level + shift and _place(new, s) == _place(old, step))
-        before, after = (f.bijectors[s.module].state_dict() for f, s in ((flow, step), (larger, grown)))
-        assert all(torch.equal(before[key], after[key]) for key in before)
-    assert isinstance(physics.grow(Symmetrized(flow)), Symmetrized)
-
-
-def test_growth_of_a_decimation():
-    """The topmost lattice keeps its own bijectors; the new level has those of a neighbouring one."""
-    flow = mera.build("decimation", L=8, channels=1, hidden=(4,))
-    for copy, source in (("fine", [0, 1, 1]), ("coarse", [0, 0, 1])):
-        larger = physics.grow(flow, copy)
-        pairs = [(f"details{new}", f"details{old}") for new, old in enumerate(source)]
-        for new, old in [*pairs, ("disentangler3", "disentangler2"), ("decimator3", "decimator2")]:
-            after, before = larger.bijectors[new].state_dict(), flow.bijectors[old].state_dict()
-            assert after.keys() == before.keys()
-            assert all(torch.equal(after[key], before[key]) for key in after)
-
-
-def exact_scales(L):
-    """The scales of the Fourier modes of a free field with mass2 = 4."""
-    momenta = 4 * torch.sin(torch.pi * torch.arange(L // 2 + 1) / L) ** 2
-    return (4 + momenta[:, None] + momenta).log()[None] / 2
-
-
-def spectrum(flow):
-    """The one bijector of Fourier modes of a flow."""
-    return next(module for module in flow.bijectors.values() if isinstance(module, Spectral))
-
-
-def test_scales_of_fourier_modes_grow():
-    """The exact scales of a free field at L=8 are those at L=16 to the error of linear interpolation."""
-    small = mera.build("rgflow", L=8, channels=1, hidden=(4,), norm=False, prior="gaussian", spectral=True)
-    with torch.no_grad():
-        spectrum(small).log_scale.copy_(exact_scales(8))
-        spectrum(small).initialized.fill_(True)
-    larger = physics.grow(small)
-    assert bool(spectrum(larger).initialized)
-    torch.testing.assert_close(spectrum(larger).log_scale, exact_scales(16), rtol=0, atol=0.03)
-    assert physics.estimate(larger, physics.FreeField(4.0), 500).ess > 0.5
-
-
-def test_the_bijectors_of_a_level():
-    flow = mera.build("rgflow", L=8, m=4, channels=1, hidden=(4,), norm=False, prior="gaussian")
-    of_levels = [set(flow.level(number).parameters()) for number in (0, 1)]
-    assert not of_levels[0] & of_levels[1]
-    assert of_levels[0] | of_levels[1] == set(flow.bijectors.parameters())
-    frozen = [p.clone() for p in flow.level(1).requires_grad_(False).parameters()]
-    free = [p.clone() for p in flow.level(0).parameters()]
-    mera.train.fit(flow, physics.FreeField(1.0), steps=3, batch_size=8)
-    assert all(torch.equal(p, q) for p, q in zip(frozen, flow.level(1).parameters(), strict=True))
-    assert not all(torch.equal(p, q) for p, q in zip(free, flow.level(0).parameters(), strict=True))
-    with pytest.raises(ValueError, match="Expected a level from 0 to 1; got 2"):
-        flow.level(2)
-
-
-def _place(steps, step):
-    """The place of a step among those of its level, counted from the last: the coarsest level has no block spins."""
-    return [s for s in reversed(steps) if s.level == step.level].index(step)
-
-
-def test_growth_of_flows_that_cannot_grow():
-    with pytest.raises(ValueError, match="Expected levels with"):
-        physics.grow(mera.build("realnvp", L=8, channels=1, hidden=(4,)))
-    flow = mera.build("tree", L=4, channels=1, hidden=(4,))
-    with pytest.raises(ValueError, match=r"a flow that mera\.build made"):
-        physics.grow(mera.Flow(flow.layout))
-    with pytest.raises(ValueError, match="levels to keep"):
-        physics.grow(flow, "both")
 
 
 @pytest.mark.parametrize("sampler", ["anneal", "hmc"])
