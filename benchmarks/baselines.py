@@ -2,7 +2,7 @@
 
 At each scale: `layers` affine couplings of the whole lattice, one half of the channels conditioning the other, by the
 same small convolutional network; squeeze before, half of the channels out after. All three have the layout of
-`coupling_realnvp`, which is mera's, and the same number of parameters up to what a library adds of its own.
+the entry "mera", and as many parameters up to what a library adds of its own.
 """
 
 from __future__ import annotations

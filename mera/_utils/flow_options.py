@@ -1,8 +1,8 @@
 """Options of bijectors and models, each declared once: type, help, check, and the default of shared options.
 
-A bijector or a model names an option in its signature, `layers: Layers = 2`, or takes the options that a family shares
-as `**options: Unpack[PatchOptions]`. Help, command line, reference and presets read the declaration. Where a model may
-set a bijector's option for each RG step, the model's declaration is made from the bijector's with `Option.per_step`.
+A bijector names an option in the signature of its factory, a model in a field of its class: `layers: Layers = 2`. Help,
+command line, reference and presets read the declaration. Where a model may set a bijector's option for each RG step,
+the model's declaration is made from the bijector's with `Option.per_step`.
 """
 
 from __future__ import annotations

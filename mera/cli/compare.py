@@ -25,7 +25,7 @@ app = typer.Typer(**OPTIONS)
 
 def _compare(
     models: Annotated[
-        list[str], typer.Argument(help='Models, with or without options: rgflow "rgflow(prior=gaussian)" realnvp.')
+        list[str], typer.Argument(help='Models, with or without options: rgflow "rgflow(prior=laplace)" realnvp.')
     ],
     data: Annotated[str, typer.Option(help=f"Data set: {', '.join(data.names())}.", rich_help_panel="Data")],
     out: Annotated[Path, typer.Option(help="Folder of the runs and of report.md.", metavar="DIR")] = Path("comparison"),

@@ -29,7 +29,7 @@ class Cone:
 
     Args:
         plan: the plan.
-        reached: from the number of each value to the sorted flat indices (see `mera.cones.indexing`) of its variables
+        reached: from the number of each value to the sorted flat indices (see `mera.graph.indexing`) of its variables
             that can change.
     """
 

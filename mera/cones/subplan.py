@@ -77,7 +77,7 @@ def make_subplan(plan: Plan, indices: Tensor, group_width: int | None = None) ->
 
     Args:
         plan: the plan.
-        indices: the flat indices of the variables, (n,), whose order is kept; see `mera.cones.indexing`.
+        indices: the flat indices of the variables, (n,), whose order is kept; see `mera.graph.indexing`.
         group_width: the edge of a group of events in the step's grid. Whole groups are transformed, each in a call of
             its own, so that the batch of an event does not depend on the followed variables. If None, all events of a
             step are transformed in one call.

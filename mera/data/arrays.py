@@ -27,7 +27,7 @@ def array(root: Path, key: str | None = None, kind: str | None = None) -> DataSp
     An array (N, H, W) with three axes is one of fields with one channel, unless its second axis has one entry.
 
     Args:
-        root: the file, .npy, .npz or .h5, such as that of `MarkovChains.save`.
+        root: the file, .npy, .npz or .h5; `MarkovChains.save` writes a suitable .npz.
         key: the name of the array in a file of several; "fields", "images", "x" or "data" if None.
         kind: "images" for pixels that are not uint8 yet, "fields" for floats in [0, 1] that are none; see `as_images`.
 

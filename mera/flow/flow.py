@@ -48,7 +48,7 @@ class Flow(Density):
 
     Args:
         layout: the declaration of the flow; the flow keeps a copy.
-        prior: the density of the latents: a `mera.bijectors.Prior`, or its argument, such as "gaussian".
+        prior: the density of the latents: a `mera.Prior`, or its argument, such as "gaussian".
         preprocess: a bijector from uint8 images to the flow's own space; None for `mera.bijectors.ImagePreprocess`.
         classes: the number of classes of a class-conditional flow, which learns a context for each class; None for a
             flow that takes contexts as floats, or no contexts.
@@ -360,8 +360,8 @@ class Flow(Density):
                 single site.
             context: the context of the image; None for a flow without context.
             options: `console`, a `rich.console.Console` on which progress is shown; and the fields of
-                `mera.inpaint.SearchOptions`: space, latents, draws, sweeps, starts, steps, lr, samples, particles,
-                moves, warmup, iterations, leapfrog.
+                `mera.inpaint.SearchOptions`: latents, draws, sweeps, starts, steps, lr, samples, particles, moves,
+                warmup, iterations, leapfrog.
 
         Returns:
             The filled image, and the course of the search.
