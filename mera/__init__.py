@@ -22,8 +22,7 @@ if TYPE_CHECKING:
     from mera.flow.mixture import Symmetrized
     from mera.graph import Layout, LayoutError
     from mera.models import build, load_rgflow_checkpoint
-    from mera.models.layout_files import load_layout, save_layout
-    from mera.models.saving import load, load_pretrained, save
+    from mera.models.saving import load, load_layout, load_pretrained, save, save_layout
 
 __version__ = VERSION
 
@@ -67,11 +66,11 @@ _HOMES = {
     "build": "models",
     "check": "analysis.laws",
     "load": "models.saving",
-    "load_layout": "models.layout_files",
+    "load_layout": "models.saving",
     "load_pretrained": "models.saving",
     "load_rgflow_checkpoint": "models",
     "save": "models.saving",
-    "save_layout": "models.layout_files",
+    "save_layout": "models.saving",
     "show": "analysis.drawing.images",
     "tune_allocator": "_utils.allocator",
 }

@@ -15,7 +15,7 @@ from mera.cli.completion import sources
 from mera.cli.declared_options import signature_options
 from mera.cli.lazy import OPTIONS, lazy_group, refuse_before_command, with_options
 from mera.cli.sources import SOURCE_HELP, load_flow
-from mera.models.layout_files import load_layout
+from mera.models.saving import load_layout
 
 
 class FlowSource(NamedTuple):

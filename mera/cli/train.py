@@ -34,7 +34,7 @@ from mera.data.dataset import Edges, count_of
 from mera.flow import Symmetrized
 from mera.flow.density import Density
 from mera.graph.summary import count_parameters
-from mera.models.layout_files import load_layout
+from mera.models.saving import load_layout
 from mera.physics.action import as_action
 from mera.train import PRESETS, Result, RunFolder, Settings, fit
 

@@ -2,18 +2,12 @@
 
 from mera._utils.options import Option
 from mera.models.authors import load_rgflow_checkpoint
-from mera.models.branching_mera import BranchingMERA
-from mera.models.brick_wall import TEBD
 from mera.models.by_name import build, builder, names, presets, register
-from mera.models.decimation import Decimation
-from mera.models.glow import Glow
-from mera.models.neural_rg import NeuralRG
+from mera.models.field_models import Decimation, Glow, RealNVP, WaveletFlow
 from mera.models.options import FieldModel, Model, PatchModel, StepModel
 from mera.models.pretrained import Card, pretrained
-from mera.models.real_nvp import RealNVP
 from mera.models.rg_flow import RGFlow
-from mera.models.trees import Ternary, Tree
-from mera.models.wavelet import WaveletFlow
+from mera.models.tensor_networks import TEBD, BranchingMERA, NeuralRG, Ternary, Tree
 from mera.models.width import fit_width
 
 __all__ = [

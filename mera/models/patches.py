@@ -19,7 +19,7 @@ from mera.bijectors.by_name import factory, make, name_and_options, named, takes
 from mera.flow.flow import Flow
 from mera.graph import Layout, Port
 from mera.graph.plan import context_of
-from mera.models.fields import add_field
+from mera.models.field_models import add_field
 from mera.models.geometry import integers_per_step, lattice_shape, levels, options_per_step
 from mera.models.options import PatchModel
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -11,8 +10,6 @@ from typing import Any
 
 from mera._utils.errors import InputError, closest
 from mera._utils.table import Table, Tabled
-
-__all__ = ["FOLDER", "Card", "card", "pretrained"]
 
 FOLDER = Path(__file__).parent / "weights"
 """The folder of weight files and cards."""
@@ -56,26 +53,16 @@ class Card:
         return FOLDER / f"{self.name}.safetensors"
 
 
-class Cards(Tabled, Mapping[str, Card]):
+class Cards(Tabled, dict[str, Card]):
     """The cards of trained flows by name, which show themselves as a table."""
-
-    def __init__(self, cards: Mapping[str, Card]) -> None:
-        self._cards = dict(cards)
-
-    def __getitem__(self, name: str) -> Card:
-        return self._cards[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._cards)
-
-    def __len__(self) -> int:
-        return len(self._cards)
 
     @property
     def table(self) -> Table:
         """Model, data, training and score of each flow."""
-        cards = self._cards.values()
-        rows = [(c.name, c.model, c.data["name"], f"{c.minutes:g}", f"{c.bits_per_dim:.3f}", c.licence) for c in cards]
+        rows = [
+            (c.name, c.model, c.data["name"], f"{c.minutes:g}", f"{c.bits_per_dim:.3f}", c.licence)
+            for c in self.values()
+        ]
         return Table(["name", "model", "data", "minutes", "bits/dim", "licence"], rows)
 
 

@@ -1,4 +1,4 @@
-"""Saving and loading flows: architecture and weights in one safetensors file, without pickled code."""
+"""Flows in files: architecture and weights in one safetensors file, or a layout in TOML; without pickled code."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Any
 import torch
 
 from mera._utils.errors import UNKNOWN_NAME, InputError, closest, with_notes
-from mera._utils.files import as_path
+from mera._utils.files import as_path, write_atomically
 from mera._utils.random import restored_states
 from mera.bijectors.image import ImagePreprocess
 from mera.flow.density import Density
 from mera.flow.flow import Flow
 from mera.flow.mixture import Symmetrized
-from mera.graph import LayoutError
+from mera.graph import Layout, LayoutError
 from mera.graph.modules import structure_of
 from mera.graph.toml import dumps, loads
 from mera.models.archive import read_archive, write_archive
@@ -189,3 +189,39 @@ def _check_format(description: dict[str, Any], where: str = "") -> None:
     if (got := description.get("format", FORMAT)) != FORMAT:
         mend = "load it with the version that wrote it, or train the flow again"
         raise InputError(f"a flow of format {FORMAT}", f"format {got}: {mend}", where=where)
+
+
+def save_layout(layout: Layout, path: str | PathLike[str]) -> None:
+    """Write a layout to a TOML file, which appears whole or not at all.
+
+    Args:
+        layout: a layout of registered bijectors; see `mera.bijectors.register`.
+        path: the file.
+
+    Raises:
+        LayoutError: if the argument is not a `Layout`, or the bijector of a node is not registered.
+        ValueError: if `path` is not a path.
+        OSError: if the file cannot be written.
+    """
+    write_atomically(as_path(path), dumps(layout).encode())
+
+
+def load_layout(path: str | PathLike[str]) -> Layout:
+    """Read a layout from a TOML file, which cannot hold code.
+
+    Args:
+        path: a file, written by `save_layout` or by hand; `mera.graph.toml` describes its tables.
+
+    Raises:
+        FileNotFoundError: if the file does not exist.
+        LayoutError: if the file does not describe a layout; the message names the file, the node and the field.
+        ValueError: if `path` is not a path.
+    """
+    path = as_path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"Expected a file {path}; got none")
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise LayoutError("TOML", f"a file that is not UTF-8 text: {path}: {error}") from None
+    return loads(text, str(path))

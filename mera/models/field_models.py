@@ -1,0 +1,215 @@
+"""Models of bijectors on whole lattices: Real NVP, Glow, Wavelet Flow, decimation; and the builder of their layouts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated, Any, cast
+
+from mera._utils.flow_options import PADDING, PerStep
+from mera._utils.options import Option
+from mera.bijectors import Bijector, named
+from mera.bijectors.by_name import Named
+from mera.flow.flow import Flow
+from mera.graph import Layout, Port
+from mera.graph.layout_error import within
+from mera.graph.plan import context_of
+from mera.models.by_name import register
+from mera.models.geometry import lattice_shape, levels, options_per_step
+from mera.models.options import (
+    Channels,
+    FieldBoundary,
+    FieldModel,
+    Layers,
+    Norm,
+    ResidualBlocks,
+    TopWidth,
+    Transform,
+    WidthsOfChannels,
+)
+
+
+class Fields:
+    """A builder of layouts of bijectors on whole lattices, with `layout` and the number of `scales` as attributes.
+
+    Args:
+        model: the options of the model.
+        squeezed_first: whether each scale begins with a squeeze, so that there is one scale fewer.
+        common: further options of the bijectors at all scales.
+
+    Raises:
+        ValueError: if the value of an option is invalid.
+    """
+
+    def __init__(self, model: FieldModel, squeezed_first: bool = False, **common: Any) -> None:
+        self.model = model
+        shape = lattice_shape(model.L, model.dim)
+        wanted = None if model.levels is None else model.levels + squeezed_first
+        self.scales = max(1, levels(shape, model.m, wanted=wanted) - squeezed_first)
+        self._common = {"padding": PADDING[model.boundary], "transform": model.transform, **common}
+        self._per_scale = options_per_step(self.scales, model.layers, model.residual_blocks, model.hidden)
+        self.layout = Layout(shape, model.channels, model.boundary, model.context_shape)
+
+    def __iter__(self) -> Iterator[tuple[int, dict[str, Any]]]:
+        """For each scale, finest first, its index and the options of its bijectors."""
+        return ((scale, self._common | options) for scale, options in enumerate(self._per_scale))
+
+    def add(self, x: Port, bijector: str, name: str, options: dict[str, Any], passive: int = 0) -> Port:
+        """Add a node for a registered bijector, and return the output; see `add_field`."""
+        return add_field(self.layout, x, named(bijector, options), name, passive)
+
+    def split(self, x: Port, keep: int, scale: int) -> Port:
+        """Let all but the first `keep` channels leave as the latents of a scale, and return the kept channels."""
+        x, fine = self.layout.split(x, keep=keep, name=f"split{scale}")
+        self.layout.latent(fine, name=f"z{scale}")
+        return x
+
+    def flow(self, x: Port) -> Flow:
+        """Let all channels of the last output leave as the latents of the last scale, and make the flow."""
+        self.layout.latent(x, name=f"z{self.scales - 1}")
+        return Flow(self.layout, self.model.prior, classes=self.model.classes)
+
+
+def add_field(layout: Layout, x: Port, make: Named, name: str, passive: int = 0) -> Port:
+    """Add a node for a registered bijector, whose `receptive_kernel` is the node's kernel, and return the output.
+
+    Args:
+        layout: the layout.
+        x: output of an earlier node.
+        make: a bijector, by name, whose `receptive_kernel` is not None.
+        name: name of the node.
+        passive: number of leading channels that are read but not changed.
+
+    Raises:
+        LayoutError: if the bijector cannot be made for this lattice; the message names the node.
+    """
+    shape = x.lattice.event_shape
+    with within(f"node {name!r}"):  # a temporary instance, because only the bijector itself knows its kernel
+        instance: Bijector = make(shape, context_of(layout.context, shape))
+    kernel = cast(tuple, instance.receptive_kernel)
+    return layout.local(x, make, kernel=kernel, stride=1, name=name, passive=passive)
+
+
+@register("realnvp")
+@dataclass(frozen=True, kw_only=True)
+class RealNVP(FieldModel):
+    """Real NVP: a multiscale flow of couplings with convolutions, whose cones are wide.
+
+    Dinh et al. (2017), https://arxiv.org/abs/1605.08803. At each scale checkerboard couplings act, the lattice is
+    squeezed, channel couplings act, and half of the channels leave as latents. The topmost lattice, which is m wide,
+    has checkerboard couplings only, and all of its channels leave. Conditioners are residual networks of convolutions.
+    """
+
+    residual_blocks: ResidualBlocks = 2
+    norm: Norm = True
+
+    def flow(self) -> Flow:
+        """Build the flow; see `Model.flow`."""
+        fields = Fields(self, norm=self.norm)
+        x = fields.layout.input
+        for scale, blocks in fields:
+            x = fields.add(x, "convolution", f"checkerboard{scale}", {"mask": "checkerboard", **blocks})
+            if scale + 1 < fields.scales:
+                x = fields.layout.squeeze(x, name=f"squeeze{scale}")
+                x = fields.add(x, "convolution", f"channels{scale}", {"mask": "channels", **blocks})
+                x = fields.split(x, x.channels // 2, scale)
+        return fields.flow(x)
+
+
+@register("glow")
+@dataclass(frozen=True, kw_only=True)
+class Glow(FieldModel):
+    """Glow: a multiscale flow of ActNorms, 1 x 1 convolutions and channel couplings.
+
+    Kingma & Dhariwal (2018), https://arxiv.org/abs/1807.03039. At each scale the lattice is squeezed, `layers` steps of
+    an ActNorm, a 1 x 1 convolution and a channel coupling act, and half of the channels leave as latents. All channels
+    of the topmost lattice, which is m wide, leave. A lattice with L = m is not squeezed, and needs at least two
+    channels.
+    """
+
+    layers: Annotated[
+        PerStep, Option("number of steps of flow at a scale: ActNorm, 1 x 1 convolution, coupling.").per_step()
+    ] = 4
+
+    def flow(self) -> Flow:
+        """Build the flow; see `Model.flow`."""
+        fields = Fields(self, squeezed_first=True)
+        x = fields.layout.input
+        for scale, blocks in fields:
+            if min(x.shape) > self.m:
+                x = fields.layout.squeeze(x, name=f"squeeze{scale}")
+            x = fields.add(x, "glow-steps", f"steps{scale}", blocks)
+            if scale + 1 < fields.scales:
+                x = fields.split(x, x.channels // 2, scale)
+        return fields.flow(x)
+
+
+@register("wavelet")
+@dataclass(frozen=True, kw_only=True)
+class WaveletFlow(FieldModel):
+    """Wavelet Flow: a Haar pyramid in which couplings transform the details conditioned on the means.
+
+    Yu et al. (2020), https://arxiv.org/abs/2010.13821. At each level a Haar transform makes means and details, and
+    couplings conditioned on the means transform the details, which leave as latents. The means go on to the next level
+    unchanged. The topmost lattice, which is m wide, has its own couplings. A level therefore generates from the image
+    at half the resolution (times 2 in two dimensions), and each level could be trained separately.
+    """
+
+    norm: Norm = True
+
+    def flow(self) -> Flow:
+        """Build the flow; see `Model.flow`."""
+        fields = Fields(self, norm=self.norm)
+        x = fields.layout.input
+        for scale, blocks in fields:
+            if scale + 1 == fields.scales:
+                x = fields.add(x, "convolution", f"top{scale}", blocks)
+                break
+            means = x.channels
+            x = fields.layout.local(x, "dct", kernel=2, name=f"haar{scale}")
+            x = fields.layout.squeeze(x, name=f"squeeze{scale}")
+            x = fields.add(x, "details", f"details{scale}", {"passive": means, **blocks}, passive=means)
+            x = fields.split(x, means, scale)
+        return fields.flow(x)
+
+
+@register("decimation")
+@dataclass(frozen=True, kw_only=True)
+class Decimation(FieldModel):
+    r"""Decimation: the sites of a lattice given one site of each cell, level by level, for lattice field theories.
+
+    .. math:: q(\phi) = q(\phi_H) \prod_{h < H} q(\text{other sites of } \phi_h \mid \phi_{h+1})
+
+    The lattice :math:`\phi_{h+1}` is :math:`\phi_h` at the first corner of each cell, unchanged. The other white sites
+    of a checkerboard follow given the first corners, by a coupling; then the black sites given all white ones, by a
+    map of each site. If neighbours alone interact, as in phi^4, black sites are independent of each other given the
+    white ones. On coarser lattices they are not, since the sites that are left out couple them; before the two steps
+    (in the direction of generation), `layers` couplings of all new sites therefore act. RiGCS generates Ising spins
+    in this order (arXiv 2503.08918). In one dimension all new sites are black. The topmost lattice has splines of
+    patches, whatever `transform` is. Cones are those of convolutions.
+    """
+
+    m: TopWidth = 2
+    channels: Channels = 1
+    layers: Layers = 1
+    hidden: WidthsOfChannels = (32,)
+    transform: Transform = "spline(max_log_scale=1)"
+    boundary: FieldBoundary = "periodic"
+    norm: Norm = True
+
+    def flow(self) -> Flow:
+        """Build the flow; see `Model.flow`."""
+        fields = Fields(self, norm=self.norm)
+        x = fields.layout.input
+        for scale, blocks in fields:
+            if scale + 1 < fields.scales:
+                x = fields.layout.squeeze(x, name=f"squeeze{scale}")
+                x = fields.add(x, "corners", f"details{scale}", blocks, self.channels)
+                x = fields.split(x, self.channels, scale)
+        top = named("coupling", {"transform": "spline", "hidden": blocks["hidden"], "norm": self.norm})
+        for role, offset in (("disentangler", self.m // 2), ("decimator", 0)):
+            if (
+                not offset or all(x.lattice.periodic) or min(x.shape) > self.m
+            ):  # between open borders no patch has an offset
+                x = fields.layout.local(x, top, kernel=self.m, offset=offset, name=f"{role}{scale}")
+        return fields.flow(x)
