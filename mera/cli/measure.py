@@ -26,7 +26,7 @@ from mera.physics.measurement import SAMPLERS
 from mera.physics.short_run import fields_of
 from mera.physics.storage import Storage
 from mera.physics.verdicts import is_upper_estimate
-from mera.sampling.gamma import LEAST
+from mera.sampling.diagnostics import MIN_DRAWS
 
 OF_REPORT = ("ess", "pareto_k", "missed", "forward_ess", "verdict", "free_energy")
 OF_CHAINS = ("acceptance", "tau", "tau_error", "r_hat", "seconds", "verdict")
@@ -165,7 +165,7 @@ def _measure(
         is_new = out is None or not Storage(out).is_started()
         options |= {"n": samples, "fields": _fields(fields, flow, target) if is_new or fields is not None else None}
     else:
-        options |= {"chains": chains, "draws": max(LEAST, -(-samples // chains))}
+        options |= {"chains": chains, "draws": max(MIN_DRAWS, -(-samples // chains))}
         options |= {} if warmup is None else {"warmup": warmup}
     torch.manual_seed(seed)
     with warnings.catch_warnings():  # the verdict is printed with the table

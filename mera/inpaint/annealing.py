@@ -11,7 +11,7 @@ from torch.distributions import MultivariateNormal
 from mera._utils.progress import ProgressBar
 from mera.inpaint.hmc import whitening
 from mera.sampling import annealing
-from mera.sampling.step_size import StepSize
+from mera.sampling.hamiltonian import StepSize
 
 SURVIVORS = 0.5
 """The effective sample size of the weights of a stage, as a fraction of the particles."""

@@ -8,8 +8,7 @@ import torch
 from torch import Tensor
 
 from mera._utils.progress import ProgressBar
-from mera.sampling.hamiltonian import HamiltonianChains
-from mera.sampling.step_size import StepSize
+from mera.sampling.hamiltonian import HamiltonianChains, StepSize
 
 MIN_EIGENVALUE = 1e-8
 """The lower bound of the eigenvalues of a metric, relative to the largest eigenvalue."""

@@ -8,7 +8,7 @@ from torch import Tensor
 from mera._utils.errors import InputError
 from mera.cones import Restriction
 from mera.inpaint.latent_space import LatentSpace
-from mera.sampling.weights import largest_change
+from mera.sampling.annealing import largest_change
 
 CHUNK = 64
 """The number of fillings that are evaluated together."""

@@ -17,7 +17,7 @@ from mera.physics.scalar import ON, DoubleWell, FreeField, Phi4
 from mera.physics.short_run import short_run
 from mera.physics.verdicts import pareto_k
 from mera.physics.xy import XY
-from mera.sampling.gamma import GammaResult, gamma_method
+from mera.sampling.diagnostics import GammaResult, gamma_method
 
 __all__ = [
     "CRITICAL_TEMPERATURE",

@@ -15,6 +15,11 @@ from mera._utils.errors import InputError
 
 ActionLike = Callable[[Tensor], Tensor]
 """A function from fields (B, C, *shape) to their actions, (B,)."""
+ATTRIBUTES = (
+    "is_even", "periodic", "is_compact", "channels", "order_depends_on", "inverse_temperature", "flow_options",
+    "density", "order_parameter", "energy", "log_z",
+)  # fmt: skip
+"""What a function may define to be more than a function; see `Action`."""
 
 
 class Action(ABC):
@@ -96,14 +101,10 @@ class _Checked(Action):
     """A wrapper of any action with all attributes of an `Action`, which checks the values at each call."""
 
     def __init__(self, action: ActionLike) -> None:
-        self.action = action
-        self.is_even = bool(getattr(action, "is_even", False))
-        self.periodic = bool(getattr(action, "periodic", True))
-        self.is_compact = bool(getattr(action, "is_compact", False))
-        self.channels = getattr(action, "channels", None)
-        self.order_depends_on = tuple(getattr(action, "order_depends_on", ()))
-        self.inverse_temperature = float(getattr(action, "inverse_temperature", 1.0))
-        self.flow_options = dict(getattr(action, "flow_options", {}))  # type: ignore[misc]
+        self.action, self.channels = action, None
+        for name in ATTRIBUTES:
+            if hasattr(action, name):
+                setattr(self, name, getattr(action, name))
 
     def __call__(self, phi: Tensor) -> Tensor:
         """The action of each field, (B,); any other shape or dtype is an InputError."""
@@ -114,18 +115,8 @@ class _Checked(Action):
         return value
 
     def density(self, phi: Tensor) -> Tensor:
-        """The contribution of each site, for an action that defines it."""
-        if not self.has_density:
-            raise InputError("an action with the contribution of each site (density)", repr(self))
-        return self.action.density(phi)  # type: ignore[attr-defined]
-
-    def order_parameter(self, phi: Tensor) -> Tensor:
-        """The order parameter that the action defines, or the field itself."""
-        return getattr(self.action, "order_parameter", super().order_parameter)(phi)
-
-    def energy(self, order: Tensor) -> Tensor | None:
-        """The energy that the action defines for order parameters, or None."""
-        return getattr(self.action, "energy", super().energy)(order)
+        """Refused, unless the action defines the contribution of each site."""
+        raise InputError("an action with the contribution of each site (density)", repr(self))
 
     @property
     def has_density(self) -> bool:
@@ -135,11 +126,7 @@ class _Checked(Action):
     @property
     def has_energy(self) -> bool:
         """Whether the action defines an energy."""
-        return self.action.has_energy if isinstance(self.action, Action) else hasattr(self.action, "energy")
-
-    def log_z(self, shape: Sequence[int]) -> float:
-        """The exact ln Z, for an action that defines it."""
-        return getattr(self.action, "log_z", super().log_z)(shape)
+        return getattr(self.action, "has_energy", hasattr(self.action, "energy"))
 
     def __repr__(self) -> str:
         return getattr(self.action, "__name__", None) or repr(self.action)

@@ -19,12 +19,10 @@ from mera.physics.action import Action, ActionLike
 from mera.physics.check_target import check_target, event_shape_of
 from mera.physics.measured import Measured
 from mera.physics.observables import Observables, Quantity, histories, summarize
-from mera.physics.short_run import short_run
-from mera.physics.trajectories import in_domain
+from mera.physics.short_run import in_domain, short_run
+from mera.physics.verdicts import Trust, Verdict
 from mera.sampling import annealing
-from mera.sampling.step_size import StepSize
-from mera.sampling.verdict import Trust, Verdict
-from mera.sampling.weights import systematic
+from mera.sampling.hamiltonian import StepSize
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -166,7 +164,7 @@ def anneal(
             ratio = start.log_target(row) - start.log_start(row)
             weights = (stage.beta - beta) * ratio.unflatten(0, (populations, particles))
             log_z += weights.logsumexp(1) - math.log(particles)
-            parents = systematic(weights.softmax(1)) + particles * torch.arange(populations)[:, None]
+            parents = annealing.systematic(weights.softmax(1)) + particles * torch.arange(populations)[:, None]
             beta, step.value = stage
             row, rate = annealing.move(
                 start.log_start, start.log_target, beta, row[parents.flatten()], step, moves, LEAPFROG

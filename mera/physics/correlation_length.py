@@ -11,8 +11,7 @@ from torch import Tensor
 from mera._utils.checks import check_count
 from mera._utils.errors import InputError
 from mera.physics.measured import binned, jackknife_error
-from mera.physics.verdicts import pareto_k, verdict_on_weights
-from mera.sampling.verdict import Trust, Verdict
+from mera.physics.verdicts import Trust, Verdict, pareto_k, verdict_on_weights
 
 BINS, FEWEST = 30, 16
 """The number of bins of the jackknife, and the fewest fields."""

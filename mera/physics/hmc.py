@@ -14,13 +14,11 @@ from mera._utils.checks import check_choice, check_count, check_positive
 from mera.flow.density import Density
 from mera.physics.action import Action, ActionLike
 from mera.physics.check_target import check_fields, check_target, event_shape_of
-from mera.physics.facts import facts_of
 from mera.physics.markov_chains import MarkovChains, chains_of
 from mera.physics.observables import Observables
-from mera.physics.sampler import Draw, Sampler, record
-from mera.physics.short_run import start_of_chains
-from mera.physics.trajectories import LONGEST, Trajectories
-from mera.sampling.gamma import LEAST
+from mera.physics.sampler import Draw, Sampler, facts_of, record
+from mera.physics.short_run import LONGEST, Trajectories, start_of_chains
+from mera.sampling.diagnostics import MIN_DRAWS
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -82,7 +80,7 @@ def hmc(
     tune_allocator()
     check_choice(space, ("field",), "a space")
     chains = check_count(chains, "a number of chains")
-    draws = check_count(draws, "a number of draws", LEAST)
+    draws = check_count(draws, "a number of draws", MIN_DRAWS)
     warmup = check_count(warmup, "a number of trajectories before the draws", 0)
     check_positive(length, "the length of a trajectory", most=LONGEST)
     action = check_target(event_shape_of(flow), action)

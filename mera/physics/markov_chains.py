@@ -13,9 +13,8 @@ from mera._utils.table import Table
 from mera.physics.measured import Measured
 from mera.physics.observables import Quantity, averages_of, histories, summarize
 from mera.physics.storage import Arrays, named
-from mera.sampling.diagnostics import MIXED, r_hat
-from mera.sampling.gamma import gamma_method
-from mera.sampling.verdict import Trust, Verdict
+from mera.physics.verdicts import Trust, Verdict
+from mera.sampling.diagnostics import MIXED, gamma_method, r_hat
 
 LONG, FEW = 20, 50
 """The number of autocorrelation times in a chain from which its autocorrelation time can be trusted, and the number of

@@ -14,8 +14,8 @@ from torch import Tensor
 from mera._utils.errors import InputError
 from mera._utils.files import as_path, replacing
 from mera.physics.observables import Average, Quantity, summarize
-from mera.sampling.gamma import gamma_method
-from mera.sampling.verdict import Verdict
+from mera.physics.verdicts import Verdict
+from mera.sampling.diagnostics import gamma_method
 
 BINS = 500
 """The most bins of a jackknife over independent samples."""

@@ -14,7 +14,7 @@ from mera.physics.markov_chains import MarkovChains, chains_of
 from mera.physics.metropolis import metropolis
 from mera.physics.reweighting import Report, estimate, report_of
 from mera.physics.storage import Arrays, Storage, joined
-from mera.sampling.gamma import LEAST
+from mera.sampling.diagnostics import MIN_DRAWS
 
 SAMPLERS: dict[str, Callable[..., MarkovChains | Report | Annealed]] = {
     "reweighting": estimate, "metropolis": metropolis, "hmc": hmc,
@@ -48,7 +48,7 @@ def load_chain(path: str | PathLike[str] | Iterable[str | PathLike[str]]) -> Mar
         for name in ("sampler", "action", "shape", "warmup", "every"):
             if other[name] != facts[name]:
                 raise InputError(f"measurements with one {name}", f"{facts[name]!r} and {other[name]!r}")
-        arrays, least = joined(folder.read()), 1 if facts["sampler"] == "reweighting" else LEAST
+        arrays, least = joined(folder.read()), 1 if facts["sampler"] == "reweighting" else MIN_DRAWS
         if len(arrays.get("series/m", ())) < least:
             raise InputError(f"a measurement with at least {least} draws", f"fewer yet in {folder.path}")
         if parts and arrays.keys() != parts[0].keys():

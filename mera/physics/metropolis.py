@@ -15,15 +15,14 @@ from mera._utils.random import set_torch_states, torch_states
 from mera.flow.density import Density
 from mera.physics.action import Action, ActionLike
 from mera.physics.check_target import check_sampled
-from mera.physics.facts import facts_of
 from mera.physics.markov_chains import MarkovChains, chains_of
 from mera.physics.observables import Observables
 from mera.physics.reweighting import log_weights_of, weighted_samples
-from mera.physics.sampler import Draw, Sampler, record
+from mera.physics.sampler import Draw, Sampler, facts_of, record
 from mera.physics.short_run import start_of_chains
 from mera.physics.storage import named
 from mera.physics.verdicts import finite_log_weights
-from mera.sampling.gamma import LEAST
+from mera.sampling.diagnostics import MIN_DRAWS
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -79,7 +78,7 @@ def metropolis(
     torch.Size([20, 16])
     """
     chains = check_count(chains, "a number of chains")
-    draws = check_count(draws, "a number of draws", LEAST)
+    draws = check_count(draws, "a number of draws", MIN_DRAWS)
     warmup = check_count(warmup, "a number of proposals before the draws", 0)
     action = check_sampled(flow, action)
     tune_allocator()

@@ -17,13 +17,13 @@ from mera._utils.table import Table
 from mera.flow.density import Density
 from mera.physics.action import Action, ActionLike
 from mera.physics.check_target import check_fields, check_sampled
-from mera.physics.facts import facts_of
 from mera.physics.measured import Measured
 from mera.physics.observables import Observables, Quantity, averages_of, histories, summarize
-from mera.physics.sampler import Draw, Sampler, record
+from mera.physics.sampler import Draw, Sampler, facts_of, record
 from mera.physics.storage import Arrays, named
 from mera.physics.verdicts import (
-    FEWEST,
+    MIN_EFFECTIVE,
+    Verdict,
     finite_log_weights,
     format_ess,
     forward_ess,
@@ -31,8 +31,7 @@ from mera.physics.verdicts import (
     pareto_k,
     verdict_on_weights,
 )
-from mera.sampling.verdict import Verdict
-from mera.sampling.weights import effective_number
+from mera.sampling.annealing import effective_number
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -243,14 +242,14 @@ def report_of(facts: Mapping[str, Any], arrays: Arrays) -> Report:
     if facts["target_log_weights"] is not None:
         of_target = torch.tensor(facts["target_log_weights"], dtype=torch.float64)
         forward = missed(of_target, log_w), forward_ess(of_target)
-    if effective < FEWEST:  # one weight decides, so that no error can be estimated
+    if effective < MIN_EFFECTIVE:  # one weight decides, so that no error can be estimated
         correlator = None if correlator is None else (correlator[0], torch.full_like(correlator[1], math.nan))
         quantities = {name: Quantity(quantity.value, math.nan) for name, quantity in quantities.items()}
     return Report(
         n=n,
         ess=effective / n,
         log_z=log_w.logsumexp(0).item() - math.log(n),
-        log_z_error=math.sqrt(max(0.0, n / effective - 1) / n) if effective >= FEWEST else math.nan,
+        log_z_error=math.sqrt(max(0.0, n / effective - 1) / n) if effective >= MIN_EFFECTIVE else math.nan,
         free_energy=Quantity(-log_w.mean().item(), log_w.std().item() / math.sqrt(n)),
         observables=quantities,
         correlator=correlator,

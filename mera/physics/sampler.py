@@ -1,10 +1,11 @@
-"""Samplers, which move draw by draw, and the loop that measures their draws and keeps them."""
+"""Samplers, which move draw by draw, and the loop that measures their draws and keeps them, with facts to compare."""
 
 from __future__ import annotations
 
+import re
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from os import PathLike
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -14,16 +15,22 @@ from torch import Tensor
 
 from mera._utils.checks import check_count
 from mera._utils.progress import ProgressBar, check_console
-from mera._utils.random import set_torch_states, torch_states
+from mera._utils.random import fixed_seed, set_torch_states, torch_states
 from mera._utils.signals import StopSignal, raise_signal
+from mera._utils.version import VERSION
+from mera.flow.density import Density
+from mera.physics.action import Action
+from mera.physics.check_target import event_shape_of
 from mera.physics.observables import Observables
 from mera.physics.storage import Arrays, Storage, joined, named
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-EVERY = 10.0
+WRITE_SECONDS = 10.0
 """The seconds after which draws are written."""
+FINGERPRINT_FIELDS = 4
+"""The number of fields in a fingerprint."""
 
 
 class Draw(NamedTuple):
@@ -89,17 +96,6 @@ def record(
 ) -> tuple[dict[str, Any], Arrays]:
     """Run a sampler, and measure its draws; keep them in a folder as they are made, if there is one.
 
-    Args:
-        sampler: the sampler.
-        measured: the observables.
-        facts: what the measurement is of, as `facts_of` says it, which a measurement to resume must share.
-        warmup: the number of draws before the measurement, which tune step sizes.
-        draws: the number of measured draws, or of independent samples.
-        every: keep the fields of every k-th draw, or every k-th independent sample; 0 to keep none.
-        out: the folder; None to keep nothing on disk.
-        resume: whether to go on with the measurement in the folder.
-        console: a rich console for the progress bar; None to show nothing.
-
     Returns:
         The facts, and all series with the last state; see `mera.physics.storage`.
 
@@ -118,7 +114,9 @@ def record(
             context.enter_context(storage.locked())
             facts, chunks = storage.start(facts, resume)
         if chunks:
-            done, seconds = _restore(sampler, chunks[-1])
+            sampler.restore(named(chunks[-1], "state/"))
+            set_torch_states(named(chunks[-1], "random/"))
+            done, seconds = int(chunks[-1]["done"]), float(chunks[-1]["seconds"])
         stop = context.enter_context(StopSignal())
         progress_bar = context.enter_context(ProgressBar(sampler.title, check_console(console)))
         parts: list[Arrays] = []
@@ -135,7 +133,7 @@ def record(
                 seconds += time.perf_counter() - began
             rate = sum(draw.rate for draw in new) / len(new)
             progress_bar.update(done, done / total, "" if sampler.independent else f"accepted {rate:.2f}")
-            is_due = storage is not None and time.monotonic() - written > EVERY
+            is_due = storage is not None and time.monotonic() - written > WRITE_SECONDS
             if done >= total or stop.number or is_due:
                 chunks.append(joined(parts) | _state(sampler, done, seconds))
                 parts, written = [], time.monotonic()
@@ -147,15 +145,7 @@ def record(
 
 
 def _measured(measured: Observables, draw: Draw, number: int, every: int, independent: bool) -> Arrays:
-    """What is measured on a draw: (1, K, ...) of K chains, (n, ...) of n independent samples.
-
-    Args:
-        measured: the observables.
-        draw: the draw.
-        number: the number of draws, or of independent samples, before this draw.
-        every: keep every k-th of them; 0 to keep none.
-        independent: whether fields are independent samples.
-    """
+    """The arrays of a draw, (1, K, ...) of K chains or (n, ...) of n samples; `number` draws were made before it."""
     arrays = measured.measure(draw.fields, draw.action)
     if draw.log_weights is not None:
         arrays["_log_weights"] = draw.log_weights.double().cpu()
@@ -180,8 +170,36 @@ def _state(sampler: Sampler, done: int, seconds: float) -> Arrays:
     return arrays if sampler.step is None else arrays | {"step": torch.tensor(sampler.step, dtype=torch.float64)}
 
 
-def _restore(sampler: Sampler, arrays: Arrays) -> tuple[int, float]:
-    """Set a sampler and the random number generators; return the number of draws so far, and their seconds."""
-    sampler.restore(named(arrays, "state/"))
-    set_torch_states(named(arrays, "random/"))
-    return int(arrays["done"]), float(arrays["seconds"])
+def facts_of(
+    sampler: str, flow: Density | Sequence[int], action: Action, measured: Observables, is_kept: bool
+) -> dict[str, Any]:
+    """What a measurement is of: facts that are kept with it, and compared when it is resumed.
+
+    A measurement that is kept, and thus may be resumed, also has a fingerprint of flow, action and observables.
+    """
+    return {
+        "version": VERSION,
+        "action": re.sub(r" at 0x[0-9a-f]+", "", repr(action)),
+        "sampler": sampler,
+        "shape": list(event_shape_of(flow)),
+        "dtype": str(flow.dtype if isinstance(flow, Density) else torch.float64).removeprefix("torch."),
+        "periodic": action.periodic,
+        "inverse_temperature": action.inverse_temperature,
+        "target_log_weights": None,
+        "fingerprint": _fingerprint(flow, action, measured) if is_kept else {},
+    }
+
+
+def _fingerprint(flow: Density | Sequence[int], action: Action, measured: Observables) -> dict[str, list[float]]:
+    """Values of the flow, the action and own observables at a few fields, by which a change of any of them shows."""
+    n = FINGERPRINT_FIELDS
+    with fixed_seed(0):
+        if isinstance(flow, Density):
+            noise = flow.draw_noise(n, device="cpu")  # the same on any device
+            fields, log_q = flow.generate_with_log_prob([part.to(flow.device) for part in noise])
+        else:
+            fields, log_q = torch.randn(n, *event_shape_of(flow), dtype=torch.float64), torch.zeros(n)
+        observed = measured.measure(fields)
+        values = {"flow": log_q.detach(), "action": action(fields)}
+        values |= {f"observable {name}": observed[name] for name in measured.own}
+    return {name: value.double().tolist() for name, value in values.items()}

@@ -1,25 +1,70 @@
-"""Fields of a target density from a short run of Hamiltonian Monte Carlo, for checks and for starts."""
+"""Hamiltonian trajectories of fields, and short runs of them for checks and for starts."""
 
 from __future__ import annotations
 
+import math
 import warnings
 
 import torch
 from torch import Tensor
 
-from mera._utils.checks import check_count
-from mera._utils.errors import InputError
 from mera._utils.random import fixed_seed
+from mera.bijectors.circular import wrap
 from mera.flow.density import Density
 from mera.physics.action import Action
-from mera.physics.trajectories import Trajectories
+from mera.sampling.hamiltonian import HamiltonianChains, StepSize
 
+FIRST_STEP, LONGEST, MAX_STEPS = 0.1, 1e4, 1000
+"""The initial step, the longest mean length of a trajectory, and the most leapfrog steps in one of mean length."""
 START, BETWEEN = 100, 10
 """The trajectories of each chain before its first field, and between its fields."""
-CHAINS, LEAST_CHAINS, SNAPSHOTS = 64, 16, 4
+MAX_CHAINS, LEAST_CHAINS, SNAPSHOTS = 64, 16, 4
 """The most and the fewest chains that check a flow, and the number of fields of each of these chains."""
-VALUES = 2**18
+MAX_VALUES = 2**18
 """The approximate upper limit of the numbers in a field of all chains that check a flow."""
+
+
+class Trajectories:
+    """Hamiltonian trajectories of fields, of random lengths with a common step.
+
+    Args:
+        action: the action, which must be differentiable, and finite at the initial fields.
+        fields: the initial fields of K chains, (K, C, *shape).
+        length: the mean length of a trajectory with unit masses; lengths vary by half of it, so that no mode of the
+            field has a period that always matches the length.
+    """
+
+    def __init__(self, action: Action, fields: Tensor, length: float = 1.0) -> None:
+        self.length, self.tuning = length, StepSize(FIRST_STEP, least=length / MAX_STEPS)
+        self._action, self._shape = action, fields.shape[1:]
+        self.move_to(fields)
+
+    def move_to(self, fields: Tensor) -> None:
+        """Go on from other fields (K, C, *shape)."""
+        self.chains = HamiltonianChains(lambda row: -self._action(row.unflatten(1, self._shape)), fields.flatten(1))
+        if not (self.chains.value.isfinite().all() and self.chains.gradient.isfinite().all()):
+            raise FloatingPointError("Expected a finite action and gradient of the fields at the start; got others")
+
+    @property
+    def fields(self) -> Tensor:
+        """The current fields, (K, C, *shape)."""
+        return in_domain(self._action, self.chains.x.unflatten(1, self._shape))
+
+    def run(self, n: int = 1, tune: bool = False) -> float:
+        """Run n trajectories, of which a warm-up tunes the step, and return the mean acceptance rate."""
+        rates = 0.0
+        for _ in range(n):
+            length, step = self.length * (0.5 + torch.rand(()).item()), float(self.tuning.value)
+            rate = self.chains.trajectory(min(step, length), max(1, math.ceil(length / step))).mean().item()
+            rates += rate / n
+            if tune:
+                self.tuning.tune(rate)
+        return rates
+
+
+def in_domain(action: Action, phi: Tensor) -> Tensor:
+    """Wrap fields to [-pi, pi) for an action of angles, and return other fields unchanged."""
+    return wrap(phi) if action.is_compact else phi
 
 
 def is_differentiable(action: Action, fields: Tensor) -> bool:
@@ -42,10 +87,6 @@ def short_run(action: Action, start: Tensor, snapshots: int = 1, warmup: int = S
         ValueError: if the action is not differentiable.
         FloatingPointError: if the action or its gradient is not finite at the initial fields.
     """
-    check_count(snapshots, "snapshots")
-    check_count(warmup, "warmup", 0)
-    if start.ndim < 3 or not len(start) or not start.is_floating_point():
-        raise InputError("initial fields of floats, (K, C, *shape)", f"{start.dtype} of shape {tuple(start.shape)}")
     trajectories, fields = Trajectories(action, start), []
     trajectories.run(warmup, tune=True)
     for snapshot in range(snapshots):
@@ -62,11 +103,6 @@ def start_of_chains(action: Action, flow: Density, chains: int) -> Tensor:
 
     R-hat shows whether the two groups agree; chains that all began in the flow would not show what the flow misses. For
     an action without a gradient all fields are samples of the flow, and a warning says so.
-
-    Args:
-        action: the action.
-        flow: the flow.
-        chains: the number of chains; a single one starts from the flow.
     """
     fields = flow.sample(chains).clone()
     if not is_differentiable(action, fields):
@@ -84,13 +120,9 @@ def fields_of(action: Action, flow: Density) -> Tensor | None:
     """Approximate samples of a target for a check of a flow, (N, C, *shape); None for an action without a gradient.
 
     The chains start from unit noise, with the same random numbers at each call.
-
-    Args:
-        action: the action.
-        flow: the flow, which says the shape, the dtype and the device of a field.
     """
     lattice = flow.plan.input
-    chains = max(LEAST_CHAINS, min(CHAINS, VALUES // lattice.variables))
+    chains = max(LEAST_CHAINS, min(MAX_CHAINS, MAX_VALUES // lattice.variables))
     with fixed_seed(0):
         start = torch.randn(chains, *lattice.event_shape).to(flow.device, flow.dtype)
         return short_run(action, start, SNAPSHOTS) if is_differentiable(action, start) else None

@@ -1,28 +1,84 @@
-"""Verdicts on importance weights: whether averages and errors can be trusted, from the tail of the weights."""
+"""Verdicts: how far averages and their errors can be trusted, and why; for weights, from the tail of the weights."""
 
 from __future__ import annotations
 
 import math
+import warnings
+from enum import IntEnum
 
 import numpy as np
 from torch import Tensor
 
-from mera.sampling.verdict import Trust, Verdict
-from mera.sampling.weights import effective_number
+from mera.sampling.annealing import effective_number
 
 GOOD, USABLE = 0.5, 0.7
 """Pareto k below which weights have a finite variance, and below which errors are still usable."""
-LEAST = 100
+MIN_SAMPLES = 100
 """The least number of samples from which the tail of the weights can be judged."""
 MISSED = 5.0
 """A field of the target counts as missed by the flow if its log-weight exceeds the largest log-weight of the samples by
 this many nats."""
-FEWEST = 2
+MIN_EFFECTIVE = 2
 """The effective number of samples below which a single weight decides, and errors are unknown."""
 EQUAL = 1e-9
 """Weights count as equal if their logarithms differ by less."""
 DISAGREE = 2.0
 """The ratio of the effective sample sizes from samples and from fields of the target that is reported."""
+
+
+class Trust(IntEnum):
+    """How far averages and their errors can be trusted, the least first."""
+
+    WRONG = 0
+    MEANINGLESS = 1
+    TOO_SMALL = 2
+    PERHAPS_TOO_SMALL = 3
+    ROUGH = 4
+    USABLE = 5
+    GOOD = 6
+
+
+WORDS = {
+    Trust.WRONG: "averages are wrong",
+    Trust.MEANINGLESS: "errors mean nothing",
+    Trust.TOO_SMALL: "errors are too small",
+    Trust.PERHAPS_TOO_SMALL: "errors may be too small",
+    Trust.ROUGH: "errors are rough",
+    Trust.USABLE: "errors are usable",
+    Trust.GOOD: "errors can be trusted",
+}
+
+
+class Verdict(str):
+    """How far averages and errors can be trusted, and the reason; it is the sentence that says so.
+
+    Args:
+        trust: how far they can be trusted.
+        reason: why.
+
+    >>> verdict = Verdict(Trust.ROUGH, "there are 20 draws")
+    >>> verdict, verdict.trust < Trust.GOOD
+    ('errors are rough: there are 20 draws', True)
+    """
+
+    __slots__ = ("reason", "trust")
+    trust: Trust
+    reason: str
+
+    def __new__(cls, trust: Trust, reason: str) -> Verdict:
+        """Make the sentence."""
+        verdict = super().__new__(cls, f"{WORDS[trust]}: {reason}")
+        verdict.trust, verdict.reason = trust, reason
+        return verdict
+
+    def __getnewargs__(self) -> tuple[Trust, str]:  # type: ignore[override]
+        """Copy and pickle with trust and reason."""
+        return self.trust, self.reason
+
+    def warn(self, stacklevel: int = 3) -> None:
+        """Warn if averages are wrong, or errors mean nothing."""
+        if self.trust <= Trust.MEANINGLESS:
+            warnings.warn(f"The {self}", stacklevel=stacklevel)
 
 
 def finite_log_weights(log_weights: Tensor) -> Tensor:
@@ -46,7 +102,7 @@ def pareto_k(log_weights: Tensor) -> float:
     """
     values = log_weights.detach().double().cpu()
     values = values[values > -math.inf]
-    if len(values) < LEAST:
+    if len(values) < MIN_SAMPLES:
         return math.nan
     if values.max() - values.min() < EQUAL:
         return 0.0
@@ -86,14 +142,14 @@ def verdict_on_weights(log_weights: Tensor, k: float, forward: tuple[float, floa
     if forward is not None and forward[0] > 0:
         return Verdict(Trust.WRONG, f"the flow misses {100 * forward[0]:.3g} % of the fields of the target")
     if math.isnan(k):
-        reason = f"fewer than {LEAST} samples with a weight do not show the tail of the weights"
+        reason = f"fewer than {MIN_SAMPLES} samples with a weight do not show the tail of the weights"
         return Verdict(Trust.MEANINGLESS, reason)
     if k >= USABLE:
         return Verdict(Trust.MEANINGLESS, f"the weights have too heavy a tail (Pareto k {k:.2f}, above {USABLE})")
-    if n_effective < FEWEST:
+    if n_effective < MIN_EFFECTIVE:
         return Verdict(Trust.MEANINGLESS, f"there are {n_effective:.3g} effective samples")
-    if n_effective < LEAST:
-        return Verdict(Trust.ROUGH, f"there are {n_effective:.3g} effective samples, below {LEAST}")
+    if n_effective < MIN_SAMPLES:
+        return Verdict(Trust.ROUGH, f"there are {n_effective:.3g} effective samples, below {MIN_SAMPLES}")
     if forward is not None and forward[1] * DISAGREE < n_effective / len(log_weights):
         return Verdict(Trust.TOO_SMALL, f"fields of the target give an ESS of {forward[1]:.2g}")
     if k >= GOOD:

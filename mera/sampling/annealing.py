@@ -6,18 +6,17 @@ Del Moral, Doucet and Jasra 2006, https://doi.org/10.1111/j.1467-9868.2006.00553
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from mera._utils.errors import InputError
-from mera.sampling.hamiltonian import HamiltonianChains
-from mera.sampling.step_size import StepSize
-from mera.sampling.weights import largest_change, systematic
+from mera.sampling.hamiltonian import HamiltonianChains, StepSize
 
 MAX_STAGES = 1000
+BISECTIONS, MIN_CHANGE = 40, 1e-12
+"""The halvings of the interval of a change of beta, and the smallest change."""
 
 LogProb = Callable[[Tensor], Tensor]
 """A log-density up to a constant, from (K, d) to (K,), differentiable."""
@@ -42,7 +41,7 @@ def anneal(
     show: Callable[[int, float], object],
     scale: Callable[[Tensor, float], Tensor] | None = None,
 ) -> tuple[Tensor, list[Stage]]:
-    r"""Take particles from a density g to a density p, in stages that they choose themselves.
+    r"""Take particles (K, d) from a density g to a density p; return them and the stages, which they choose themselves.
 
     In each stage :math:`\beta` grows as far as the weights of the particles keep their effective number. The particles
     are then resampled, and moved by Hamiltonian Monte Carlo, whose step is tuned.
@@ -57,12 +56,6 @@ def anneal(
         leapfrog: the largest number of leapfrog steps in a trajectory.
         show: called after each stage with the number of stages and beta.
         scale: a matrix S from the particles and beta, for the mass matrix :math:`(S S^T)^{-1}`; None for unit masses.
-
-    Returns:
-        The particles, (K, d), and the stages.
-
-    Raises:
-        ValueError: if no particle has a finite density, or `MAX_STAGES` stages do not reach p.
     """
     stages: list[Stage] = []
     beta = 0.0
@@ -96,20 +89,8 @@ def move(
     tune: bool = False,
     scale: Tensor | None = None,
 ) -> tuple[Tensor, float]:
-    """Move particles by trajectories that leave a stage invariant; return them and the mean acceptance rate.
-
-    Args:
-        start: ln g.
-        target: ln p.
-        beta: the exponent of p.
-        x: the particles, (K, d).
-        step: the step of the trajectories.
-        moves: the number of trajectories.
-        leapfrog: the largest number of leapfrog steps in a trajectory.
-        tune: whether to tune the step.
-        scale: the matrix S of `anneal`; None for unit masses.
-    """
-    chains, total = HamiltonianChains(partial(_log_stage, start, target, beta), x), 0.0
+    """Move particles (K, d) by trajectories that leave a stage invariant; return them and the mean acceptance rate."""
+    chains, total = HamiltonianChains(lambda x: beta * target(x) + (1 - beta) * start(x), x), 0.0
     chains.scale = scale
     for _ in range(moves):
         rate = chains.trajectory(step.value, 1 + int(torch.randint(leapfrog, ()))).mean().item()
@@ -119,6 +100,28 @@ def move(
     return chains.x, total
 
 
-def _log_stage(start: LogProb, target: LogProb, beta: float, x: Tensor) -> Tensor:
-    """The log-density of a stage up to a constant, (K,)."""
-    return beta * target(x) + (1 - beta) * start(x)
+def effective_number(log_weights: Tensor, dim: int = 0) -> Tensor:
+    r"""The effective number of weighted samples along the axis `dim`, :math:`(\sum w)^2 / \sum w^2`."""
+    return 1 / log_weights.softmax(dim).square().sum(dim)
+
+
+def largest_change(log_ratio: Tensor, most: float, number: float) -> Tensor:
+    """The largest change of beta, up to `most`, at which weights exp(change * log_ratio) keep an effective number.
+
+    From the logarithms of the ratios of two densities at the particles of populations, (..., K); the changes are (...).
+    """
+    low, high = torch.zeros_like(log_ratio[..., 0]), torch.full_like(log_ratio[..., 0], most)
+    keeps_enough = effective_number(high[..., None] * log_ratio, -1) >= number
+    for _ in range(BISECTIONS):
+        middle = (low + high) / 2
+        is_fine = effective_number(middle[..., None] * log_ratio, -1) >= number
+        low, high = torch.where(is_fine, middle, low), torch.where(is_fine, high, middle)
+    return torch.where(keeps_enough, most, low.clamp(min=MIN_CHANGE))
+
+
+def systematic(weights: Tensor) -> Tensor:
+    """Systematic resampling of populations: the indices of the parents, (P, K), by normalised weights, (P, K)."""
+    populations, n = weights.shape
+    first = torch.rand(populations, 1, device=weights.device, dtype=weights.dtype)
+    positions = (torch.arange(n, device=weights.device) + first) / n
+    return torch.searchsorted(weights.cumsum(1), positions).clamp(max=n - 1)

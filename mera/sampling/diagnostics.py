@@ -1,15 +1,112 @@
-"""R-hat and effective sizes of Markov chains (Vehtari et al. 2021, https://arxiv.org/abs/1903.08008)."""
+"""Diagnostics of Markov chains: the Gamma method, and R-hat with effective sizes from ArviZ.
+
+Wolff 2004, https://arxiv.org/abs/hep-lat/0306017; Vehtari et al. 2021, https://arxiv.org/abs/1903.08008.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from mera._utils.errors import InputError
+
 MIXED = 1.05
 """Chains count as mixed up to this R-hat."""
+MIN_DRAWS = 8
+"""The least number of draws of a chain from which autocorrelations can be judged."""
+ROUNDING = 1e-13
+"""The spread of draws, relative to their size, that is rounding: a constant."""
+DECAY_RATIO = 1.5
+"""The assumed ratio of the exponential to the integrated autocorrelation time (Wolff's recommendation)."""
+
+
+class GammaResult(NamedTuple):
+    """The error of a mean over correlated draws.
+
+    Args:
+        error: the standard error of the mean over all draws of all chains.
+        tau: the integrated autocorrelation time in draws, 1/2 for independent draws.
+        tau_error: the standard error of `tau`.
+        window: the largest lag, in draws, in the sum of autocorrelations.
+    """
+
+    error: float
+    tau: float
+    tau_error: float
+    window: int
+
+
+def gamma_method(chains: Tensor) -> GammaResult:
+    r"""The standard error of the mean of correlated draws, and their integrated autocorrelation time.
+
+    .. math::
+        \tau = \frac{1}{2} + \sum_{t=1}^{W} \rho(t), \qquad
+        \sigma^2 = \frac{2 \tau}{N} \Gamma(0)
+
+    The window W is chosen as in Section 3.3 of the paper, and the bias of :math:`\Gamma` from the estimated mean is
+    corrected (Eq. 49). For anticorrelated draws, for which Section 3.3 has no window, W is the end of Geyer's initial
+    monotone sequence (Geyer 1992, https://doi.org/10.1214/ss/1177011137). Chains are replicas with a common mean.
+
+    Args:
+        chains: a quantity along K chains, (draws, K).
+
+    Returns:
+        The standard error of the mean over all draws; and the autocorrelation time with its error, in draws.
+
+    Raises:
+        ValueError: if the argument is not a tensor (draws, K) of finite numbers, with at least 8 draws of each chain.
+
+    >>> import torch
+    >>> result = gamma_method(torch.randn(1000, 4, generator=torch.Generator().manual_seed(0)))
+    >>> round(result.tau, 1)
+    0.5
+    """
+    if not isinstance(chains, Tensor) or chains.ndim != 2 or chains.is_complex() or not chains.shape[1]:
+        got = str(tuple(chains.shape)) if isinstance(chains, Tensor) else type(chains).__name__
+        raise InputError("a quantity along chains as a tensor of real numbers, (draws, K)", got)
+    n, k = chains.shape
+    if n < MIN_DRAWS:
+        raise InputError(f"at least {MIN_DRAWS} draws of each chain", str(n))
+    if not chains.isfinite().all():
+        raise InputError("finite draws", f"{int((~chains.isfinite()).sum())} that are infinite or NaN")
+    total = n * k
+    values = chains.double().cpu()
+    centred = values - values.mean()
+    if centred.abs().max() <= ROUNDING * values.abs().max():
+        return GammaResult(0.0, 0.5, 0.0, 0)
+    spectrum = torch.fft.rfft(centred, n=2 * n, dim=0)
+    sums = torch.fft.irfft(spectrum.abs().square(), n=2 * n, dim=0)[:n].sum(1)
+    gamma = sums / (k * (n - torch.arange(n, dtype=torch.float64)))
+    window = _window(gamma, total) if gamma[1] >= 0 else _geyer_window(gamma)
+    summed = gamma[0] + 2 * gamma[1 : window + 1].sum()
+    gamma = gamma + summed / total
+    least = gamma[0] / math.log10(10 * total)  # anticorrelations that so few draws cannot establish
+    summed = torch.maximum(gamma[0] + 2 * gamma[1 : window + 1].sum(), least)
+    tau = (summed / (2 * gamma[0])).item()
+    tau_error = tau * math.sqrt(4 / total * max(0.5, window + 0.5 - tau))
+    return GammaResult(math.sqrt(summed.item() / total), tau, tau_error, window)
+
+
+def _window(gamma: Tensor, total: int) -> int:
+    """The window that balances truncation bias and noise (Eq. 50 to 52 of the paper) for `total` draws."""
+    running = 0.5
+    for t in range(1, len(gamma) // 2):
+        running += (gamma[t] / gamma[0]).item()
+        decay = DECAY_RATIO / math.log((2 * running + 1) / (2 * running - 1)) if running > 0.5 else 1e-9
+        if math.exp(-t / decay) - decay / math.sqrt(t * total) < 0:
+            return t
+    return max(1, len(gamma) // 2 - 1)
+
+
+def _geyer_window(gamma: Tensor) -> int:
+    """The last lag of Geyer's initial monotone sequence: pairs of neighbouring lags that are positive and decrease."""
+    pairs = gamma[: len(gamma) // 4 * 2].unflatten(0, (-1, 2)).sum(1)
+    keeps = (pairs > 0) & (pairs <= pairs.cummin(0).values)
+    return 2 * max(1, int(keeps.long().cumprod(0).sum())) - 1
 
 
 def r_hat(chains: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Hamiltonian Monte Carlo for a batch of chains (Neal 2011, https://arxiv.org/abs/1206.1901)."""
+"""Hamiltonian Monte Carlo for a batch of chains, with a tuned step (Neal 2011, https://arxiv.org/abs/1206.1901)."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from torch import Tensor
 
 from mera._utils.errors import InputError
 
+TARGET_RATE = 0.8
+"""The acceptance rate to which steps are tuned."""
 ORDINARY = 1e3
 """Variables of ordinary size, at which a log-density that is NaN is an error."""
 
@@ -78,3 +80,40 @@ class HamiltonianChains:
         if self.scale is None:
             return vectors
         return ((self.scale.mT if transposed else self.scale) @ vectors[..., None])[..., 0]
+
+
+class StepSize:
+    r"""A step size, tuned to `TARGET_RATE` by stochastic approximation (Robbins & Monro 1951).
+
+    After the t-th proposal with the acceptance rate r, :math:`\ln \epsilon` grows by :math:`(r - r^*) / \sqrt{t}` for
+    the target rate :math:`r^*`.
+
+    Args:
+        value: the initial step size, a number or a tensor with a step size for each chain.
+        least: the smallest step size.
+    """
+
+    def __init__(self, value: float | Tensor, least: float = 0.0) -> None:
+        self.value, self.least = value, least
+        self._proposals = 0
+
+    def tune(self, rate: float | Tensor) -> None:
+        """Update the step size from the acceptance rate of the last proposal, of the shape of the step size."""
+        self._proposals += 1
+        change = (rate - TARGET_RATE) / self._proposals**0.5
+        if isinstance(change, Tensor):
+            self.value = torch.as_tensor(self.value * change.exp()).clamp(self.least)
+        else:
+            self.value = max(self.least, float(self.value) * math.exp(change))
+
+    def state(self) -> Tensor:
+        """The step size and the count of proposals, for `restore`."""
+        return torch.tensor([float(self.value), self._proposals], dtype=torch.float64)
+
+    def restore(self, state: Tensor) -> None:
+        """Go on from a `state`."""
+        self.value, self._proposals = state[0].item(), int(state[1])
+
+    def restart(self) -> None:
+        """Reset the proposal count, so that the next proposals change the step size as much as the first ones did."""
+        self._proposals = 0

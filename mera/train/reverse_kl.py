@@ -17,9 +17,8 @@ from mera.physics.action import Action
 from mera.physics.family import ActionFamily
 from mera.physics.reweighting import estimate
 from mera.physics.short_run import LEAST_CHAINS, fields_of, is_differentiable, short_run
-from mera.physics.verdicts import pareto_k
-from mera.sampling.verdict import Verdict
-from mera.sampling.weights import effective_number
+from mera.physics.verdicts import Verdict, pareto_k
+from mera.sampling.annealing import effective_number
 from mera.train.objective import Batch, Objective, is_starting
 
 CHUNK = 16

@@ -7,7 +7,7 @@ import torch
 
 from mera import physics
 from mera.physics import XY, DoubleWell, FreeField, Ising, Phi4
-from mera.sampling.verdict import Trust
+from mera.physics.verdicts import Trust
 
 T_C = physics.CRITICAL_TEMPERATURE
 KNOWN = [

@@ -13,8 +13,7 @@ from mera.physics import FreeField, Phi4, pareto_k
 from mera.physics.markov_chains import chains_of
 from mera.physics.observables import Quantity
 from mera.physics.reweighting import log_weights_of, report_of
-from mera.physics.verdicts import LEAST, format_ess, forward_ess, verdict_on_weights
-from mera.sampling.verdict import Trust
+from mera.physics.verdicts import MIN_SAMPLES, Trust, format_ess, forward_ess, verdict_on_weights
 
 
 @pytest.mark.parametrize("k", [0.2, 0.6, 1.2])
@@ -28,7 +27,7 @@ def test_pareto_k_of_known_tails(k):
 
 def test_pareto_k_of_special_weights():
     assert pareto_k(torch.zeros(500)) == 0
-    assert math.isnan(pareto_k(torch.randn(LEAST - 1)))
+    assert math.isnan(pareto_k(torch.randn(MIN_SAMPLES - 1)))
     weights = torch.randn(500)
     weights[:100] = -math.inf
     assert pareto_k(weights) == pytest.approx(pareto_k(weights[100:]))

@@ -12,7 +12,7 @@ from torch import Tensor
 from mera._utils.errors import InputError
 from mera.analysis.laws.report import CheckReport
 from mera.data import DataSplits, Examples
-from mera.data.gate import check_example
+from mera.data.items import check_example
 from mera.models.saving import load
 from mera.train.run import RunFolder
 
