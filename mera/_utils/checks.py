@@ -95,13 +95,7 @@ def as_plain(value: Any, what: str) -> Any:
 
 
 def check_tensor(what: str, value: Any, shape: tuple[int, ...], like: Tensor | None, batch: str = "B") -> None:
-    """Refuse a value that is not a dense tensor (B, *shape) of the expected dtype and device.
-
-    Args:
-        shape: the expected shape without the batch axis.
-        like: a tensor with the expected dtype and device; None to accept any dtype and device.
-        batch: the letter that stands for the size of the batch in messages.
-    """
+    """Refuse a value that is not a dense tensor (B, *shape) of the expected dtype and device."""
     if not isinstance(value, Tensor):
         raise InputError(f"{what} as a tensor", type(value).__name__)
     if value.layout != torch.strided:
@@ -118,13 +112,7 @@ def check_tensor(what: str, value: Any, shape: tuple[int, ...], like: Tensor | N
 
 
 def check_latents(what: str, levels: Any, shapes: Sequence[tuple[int, ...]], like: Tensor, batch: str = "B") -> None:
-    """Refuse a value that is not a tuple of dense tensors (B, *shape), one for each level, with one batch size.
-
-    Args:
-        shapes: the expected shape of each level without the batch axis.
-        like: a tensor with the expected dtype and device.
-        batch: the letter that stands for the size of the batch in messages.
-    """
+    """Refuse a value that is not a tuple of dense tensors (B, *shape), one for each level, with one batch size."""
     if not isinstance(levels, (tuple, list)) or len(levels) != len(shapes):
         got = f"{len(levels)} tensors" if isinstance(levels, (tuple, list)) else type(levels).__name__
         raise InputError(f"{what} as a tuple of {len(shapes)} tensors, one per level", got)

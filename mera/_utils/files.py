@@ -22,12 +22,6 @@ def replacing(path: str | PathLike[str]) -> Iterator[Path]:
 
     Args:
         path: the file to replace; if it is a symbolic link, the file that it points to is replaced, and the link stays.
-
-    Raises:
-        ValueError: if `path` is not a path.
-        IsADirectoryError: if `path` is a folder.
-        FileNotFoundError: if there is no folder for the file.
-        PermissionError: if the folder cannot be written to.
     """
     path = as_path(path)
     path = Path(os.path.realpath(path)) if path.is_symlink() else path
@@ -71,13 +65,6 @@ def locked(folder: Path, expected: str) -> Iterator[None]:
     """A context in which this process has locked a folder, which is made if there is none.
 
     The system releases the lock when the process ends, even after a crash.
-
-    Args:
-        folder: the folder.
-        expected: the beginning of the message if another process has locked it.
-
-    Raises:
-        FileExistsError: if another process has locked the folder.
     """
     make_folder(folder)
     try:

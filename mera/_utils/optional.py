@@ -9,15 +9,7 @@ from mera._utils.errors import InputError
 
 
 def import_optional(name: str, extra: str) -> Any:
-    """Import a package of an extra.
-
-    Args:
-        name: the name of the package.
-        extra: the extra of mera that installs it.
-
-    Raises:
-        ValueError: if it is not installed.
-    """
+    """Import a package of an extra."""
     try:
         return import_module(name)
     except ImportError:

@@ -27,13 +27,7 @@ WIDTH = 116
 
 @dataclass(frozen=True)
 class Option:
-    """The help text and the check of an option.
-
-    Args:
-        help: meaning of the option, as text that follows the option's name and a colon.
-        check: called with a value and the option's name; returns the value to use, or raises a `ValueError`. None for
-            no check. An option whose type allows None is not checked if its value is None.
-    """
+    """The help text and the check of an option."""
 
     help: str = field(repr=False)  # reference and signatures show types without it
     check: Check | None = field(default=None, repr=False)
@@ -64,7 +58,8 @@ flag: Check = check_flag
 
 def types_of(target: Callable[..., Any]) -> dict[str, Any]:
     """The types of a function's parameters or a dataclass's fields, by name, without their `Option`."""
-    return {name: _without_option(hint) for name, hint in _hints(target).items()}
+    hints = _hints(target).items()
+    return {name: get_args(hint)[0] if hasattr(hint, "__metadata__") else hint for name, hint in hints}
 
 
 def options_of(target: Callable[..., Any]) -> dict[str, Option]:
@@ -73,8 +68,8 @@ def options_of(target: Callable[..., Any]) -> dict[str, Option]:
     Parameters without an `Option` are left out.
     """
     hints = _hints(target)
-    options = {name: _option_of(hints.get(name)) for name in inspect.signature(target).parameters}
-    return {name: option for name, option in options.items() if option is not None}
+    metadata = {name: getattr(hints.get(name), "__metadata__", ()) for name in inspect.signature(target).parameters}
+    return {name: item for name, items in metadata.items() for item in items if isinstance(item, Option)}
 
 
 def documented(target: T) -> T:
@@ -100,64 +95,27 @@ def documented(target: T) -> T:
 
 
 def check_options(target: Callable[..., Any], options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options of a call of a function, each as its check returns it.
-
-    Args:
-        target: the function, in whose signature the options are declared.
-        options: the values by name.
-
-    Raises:
-        ValueError: if a check refuses a value.
-    """
-    checks = _checks(target)
-    return {name: checks[name](value, name) if name in checks else value for name, value in options.items()}
+    """The options of a call of a function, each as its check returns it."""
+    types, checked = types_of(target), dict(options)
+    for name, option in options_of(target).items():
+        may_be_none = type(None) in get_args(types[name])
+        if option.check is not None and name in checked and not (checked[name] is None and may_be_none):
+            checked[name] = option.check(checked[name], name)
+    return checked
 
 
 def check_fields(instance: Any) -> None:
-    """Check the fields of a frozen dataclass, declared as options; replace each value by the result of its check.
-
-    Raises:
-        ValueError: if a check refuses a value.
-    """
-    for name, check in _checks(type(instance)).items():
-        object.__setattr__(instance, name, check(getattr(instance, name), name))
-
-
-def _checks(target: Callable[..., Any]) -> dict[str, Check]:
-    """The check of each option that has one, by name; an option whose type allows None may be None."""
-    types = types_of(target)
-    return {
-        name: _unless_none(option.check) if type(None) in get_args(types[name]) else option.check
-        for name, option in options_of(target).items()
-        if option.check is not None
-    }
-
-
-def _unless_none(check: Check) -> Check:
-    """The check for an option that may be None."""
-    return lambda value, name: None if value is None else check(value, name)
-
-
-def _hints(target: Callable[..., Any]) -> dict[str, Any]:
-    """The annotations of parameters or fields; empty if names cannot be resolved."""
-    target = inspect.unwrap(target)
-    try:
-        return _type_hints(target if not inspect.isclass(target) or is_dataclass(target) else target.__init__)
-    except (NameError, TypeError, AttributeError):  # names imported for type checkers alone, functools.partial, ...
-        return {}
-
-
-def _without_option(hint: Any) -> Any:
-    """A type without the `Annotated` around it."""
-    return get_args(hint)[0] if hasattr(hint, "__metadata__") else hint
+    """Check the fields of a frozen dataclass, declared as options; replace each value by the result of its check."""
+    for name, value in check_options(type(instance), vars(instance)).items():
+        object.__setattr__(instance, name, value)
 
 
 @cache
-def _type_hints(owner: Any) -> dict[str, Any]:
-    """`typing.get_type_hints` of a function or class; cached, because Python compiles each annotation."""
-    return get_type_hints(owner, include_extras=True)
-
-
-def _option_of(hint: Any) -> Option | None:
-    """The `Option` in an annotation; None if there is none."""
-    return next((item for item in getattr(hint, "__metadata__", ()) if isinstance(item, Option)), None)
+def _hints(target: Callable[..., Any]) -> dict[str, Any]:
+    """The annotations of parameters or fields; empty if names cannot be resolved."""
+    target = inspect.unwrap(target)
+    owner: Any = target if not inspect.isclass(target) or is_dataclass(target) else target.__init__
+    try:
+        return get_type_hints(owner, include_extras=True)
+    except (NameError, TypeError, AttributeError):  # names imported for type checkers alone, functools.partial, ...
+        return {}

@@ -28,9 +28,6 @@ def listening(listener: Listener) -> Iterator[None]:
     """Call a function at each update of each progress bar within the context, also of silent bars.
 
     An exception that the function raises ends the work.
-
-    Args:
-        listener: the function.
     """
     token = _listener.set(listener)
     try:

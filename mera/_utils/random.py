@@ -31,9 +31,6 @@ def seeded(*keys: int) -> Iterator[None]:
     """A context in which torch draws on the CPU from a seed made of several integers; it is cheap to enter.
 
     Afterwards the random state of the CPU is restored. Other devices are not affected.
-
-    Args:
-        *keys: the integers, such as a seed, a step and a row.
     """
     state = torch.get_rng_state()
     torch.default_generator.manual_seed(int(np.random.SeedSequence(keys).generate_state(1)[0]))

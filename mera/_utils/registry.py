@@ -39,9 +39,6 @@ class Registry(Generic[F]):
 
         Registering the same function again, by module and qualified name, replaces it, so that notebook cells can be
         run again.
-
-        Raises:
-            ValueError: if the name is not a string, or is taken by another function.
         """
         if not isinstance(name, str) or not name:
             raise InputError(f"a name of {self.what} as text", repr(name))
@@ -59,26 +56,14 @@ class Registry(Generic[F]):
         return sorted(self._functions)
 
     def get(self, name: str) -> F:
-        """The function that is registered under a name.
-
-        Raises:
-            ValueError: if the name is unknown; the message offers the closest name.
-        """
+        """The function that is registered under a name."""
         names = self.names()
         if not isinstance(name, str) or name not in names:
             raise InputError(f"{self.what} among {names}", f"{name!r}{closest(name, names)}", kind=UNKNOWN_NAME)
         return self._functions[name]
 
     def parse(self, text: str | Mapping[str, Any], example: str) -> tuple[str, dict[str, Any]]:
-        """The name and the options in a text, "spline(bins=5)", or in a table, {"name": "spline", "bins": 5}.
-
-        Args:
-            text: the text or the table.
-            example: a text of the right form, for messages.
-
-        Raises:
-            ValueError: if the text has another form, or the name is unknown.
-        """
+        """The name and the options in a text, "spline(bins=5)", or in a table, {"name": "spline", "bins": 5}."""
         if isinstance(text, Mapping):
             options: dict[str, Any] = {key: value for key, value in text.items() if key != "name"}
             name = text.get("name")
@@ -102,11 +87,7 @@ class Registry(Generic[F]):
         return {p.name: p.default for p in self._parameters(name) if p.default is not EMPTY}
 
     def check_options(self, name: str, options: Iterable[str]) -> None:
-        """Check names of options against the signature of a registered function.
-
-        Raises:
-            ValueError: if an option is unknown (the message offers the closest name), or a required option is missing.
-        """
+        """Check names of options against the signature of a registered function."""
         parameters = self._parameters(name)
         if not any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters):
             choices = [p.name for p in parameters if p.name != "context_shape"]

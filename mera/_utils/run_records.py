@@ -20,14 +20,7 @@ FACTS = ("model", "data", "steps", "minutes", "test", "unit", "weights", "parame
 
 
 class RunRecords(Tabled):
-    """The files of a run that a person can read.
-
-    Args:
-        path: the folder, which need not exist yet.
-
-    Raises:
-        ValueError: if `path` is not a path.
-    """
+    """The files of a run that a person can read."""
 
     def __init__(self, path: str | PathLike[str]) -> None:
         self.path = as_path(path)
@@ -36,12 +29,7 @@ class RunRecords(Tabled):
         self._metrics = self.path / "metrics.jsonl"
 
     def config(self) -> dict[str, Any]:
-        """The configuration of the run.
-
-        Raises:
-            FileNotFoundError: if there is no run in this folder.
-            ValueError: if the file is damaged.
-        """
+        """The configuration of the run."""
         if not self._config.is_file():
             raise FileNotFoundError(f"Expected the folder of a run; got {self.path}, which has no config.json")
         try:
@@ -58,11 +46,7 @@ class RunRecords(Tabled):
         return sorted(int(match[1]) for match in matches if match is not None)
 
     def metrics(self) -> list[dict[str, Any]]:
-        """The metrics so far, one dict for each line of the file; an incomplete last line is left out.
-
-        Raises:
-            ValueError: if another line is damaged.
-        """
+        """The metrics so far, one dict for each line of the file; an incomplete last line is left out."""
         if not self._metrics.exists():
             return []
         try:

@@ -18,11 +18,6 @@ def in_threads(function: Callable[[Item], object], items: Iterable[Item], device
     On a CPU as many calls run at once as torch uses threads: unlike the threads of single operations, whole calls also
     share reading and writing. On other devices calls follow one another. An error is raised when its turn comes, and no
     further call begins then. Modes of torch that belong to a thread, such as no_grad and autocast, are not passed on.
-
-    Args:
-        function: the function.
-        items: its arguments.
-        device: the device that the function computes on.
     """
     threads = torch.get_num_threads() if device.type == "cpu" else 1
     if threads == 1:

@@ -23,10 +23,6 @@ def write_tensors(path: str | PathLike[str], value: Any) -> None:
     """Write tensors, numbers and text, in dicts, lists and tuples, to a file, which appears whole or not at all.
 
     Numbers and arrays of numpy become those of Python.
-
-    Raises:
-        TypeError: if the value holds an object of another class, which could not be read without running code.
-        OSError: if the file cannot be written.
     """
     with replacing(path) as temporary:
         try:
@@ -47,12 +43,7 @@ def _without_numpy(value: Any) -> Any:
 
 
 def read_tensors(path: str | PathLike[str]) -> Any:
-    """Read what `write_tensors` or torch.save wrote, on the CPU.
-
-    Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if the file is damaged, or holds other objects.
-    """
+    """Read what `write_tensors` or torch.save wrote, on the CPU."""
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"Expected a file {path}; got {'a folder' if path.is_dir() else 'none'}")

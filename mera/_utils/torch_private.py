@@ -33,11 +33,7 @@ TracerWarning: type[Warning] = getattr(_jit, "TracerWarning", UserWarning)
 
 
 def record(function: Callable[..., Any], examples: tuple[Tensor, ...]) -> Callable[..., Any]:
-    """Record the operations of a function of tensors, which is called once with the examples.
-
-    Returns:
-        The recording, a function of tensors of the same shapes.
-    """
+    """Record the operations of a function of tensors, which is called once with the examples."""
     if not hasattr(_jit, "trace"):
         raise RuntimeError("Expected a torch with a recorder, torch.jit.trace; got one without")
     if _create_graph is None or _create_function is None:

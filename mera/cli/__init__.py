@@ -18,15 +18,6 @@ def import_modules(arguments: Sequence[str]) -> list[str]:
     """Import what `--import` names, modules (in the working directory too) or files, before the commands are made.
 
     Models, bijectors and data that these modules register then have commands and options like those of the package.
-
-    Args:
-        arguments: the arguments of the command line.
-
-    Returns:
-        The arguments with `--import MODULE`, which may stand anywhere, before the command.
-
-    Raises:
-        ImportError: if a module cannot be imported.
     """
     names, others = [], []
     remaining = iter(arguments)

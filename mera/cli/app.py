@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from mera import __version__
-from mera.cli.lazy import OPTIONS, lazy_group
+from mera.cli.lazy import OPTIONS, as_app, lazy_group
 
 COMMANDS = {
     "demo": "Train RG-Flow and Real NVP on generated images for a minute each, and draw what they learnt.",
@@ -28,7 +28,7 @@ COMMANDS = {
     "cone": "Show which latents some pixels can change, or which pixels some latents can change.",
     "explore": "Explore a flow in a browser: latents, mixtures, fillings and causal cones.",
 }
-"""The help text of each command. The application of the command NAME is `app` in the module `mera.cli.NAME`."""
+"""The help text of each command. The command NAME is the function or the application `command` in `mera.cli.NAME`."""
 
 EPILOG = (
     "Exit status: 0 if all is done, or if a run was interrupted and saved; 1 after an error that you can correct, "
@@ -38,7 +38,7 @@ EPILOG = (
 
 def _application(name: str) -> typer.Typer:
     """The application of a command."""
-    return import_module(f"mera.cli.{name}").app
+    return as_app(import_module(f"mera.cli.{name}").command)
 
 
 app = typer.Typer(

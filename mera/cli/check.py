@@ -8,14 +8,10 @@ from typing import Annotated
 import typer
 
 from mera.analysis.laws import check
-from mera.cli.lazy import OPTIONS
 from mera.cli.output import Json, show, show_json
 
-app = typer.Typer(**OPTIONS)
 
-
-@app.command()
-def _check(
+def command(
     subject: Annotated[
         str | None,
         typer.Argument(

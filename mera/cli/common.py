@@ -1,29 +1,24 @@
-"""Functions and options that several commands use."""
+"""Options that several commands share, and what their values stand for: devices, and classes of conditional flows."""
 
 from __future__ import annotations
 
-import inspect
 import os
-from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import torch
 import typer
+from torch import Tensor
 
-from mera import models
 from mera._utils.allocator import tune_allocator
-from mera._utils.errors import InputError
-from mera.cli.declared_options import assignments, integers, options_for, usual_first
-from mera.cli.lazy import OPTIONS, with_options
-from mera.flow.flow import Flow
-from mera.graph import Layout
-from mera.graph.layout_error import within
+from mera._utils.errors import InputError, closest
+from mera.cli.declared_options import assignments, value
+from mera.data import Examples, class_numbers
+from mera.flow.density import Density
+from mera.train.run import RunFolder
 
 tune_allocator()
 
-LAYOUT_HELP = "A layout of your own in a TOML file, in place of a model; see mera.save_layout."
 Root = Annotated[
     Path | None, typer.Option(help="Folder of the run's data, if it was moved.", metavar="DIR", rich_help_panel="Data")
 ]
@@ -35,31 +30,18 @@ DataOptions = Annotated[
 Lattice = Annotated[
     Any,
     typer.Option(
-        "--L", parser=integers, metavar="INT[,INT...]", help="Edge of another lattice, or all its edges, for the flow."
+        "--L",
+        parser=value,
+        metavar="INT[,INT...]",
+        help="Edge of another lattice for the flow, or all its edges.",
     ),
 ]
 Device = Annotated[str, typer.Option(help="cpu, cuda, or auto: the accelerator if there is one.")]
-
-
-def flow_of(path: Path, layout: Layout, prior: Any = "gaussian", classes: int | None = None) -> Flow:
-    """Make a flow of a layout that was read from a file.
-
-    Args:
-        path: the file, which the message of a `LayoutError` names.
-        layout: the layout.
-        prior: see `mera.Prior`.
-        classes: the number of classes, for a flow that is conditional on a class.
-    """
-    with within(str(path)):
-        return Flow(layout, prior, classes=classes)
+Class = Annotated[str | None, typer.Option("--class", metavar="NAME|K", help="Class, for a conditional flow.")]
 
 
 def choose_device(name: str) -> torch.device:
-    """Return a device by name, a ValueError if it is not available on this machine.
-
-    Args:
-        name: a device name of PyTorch, or "auto": CUDA if available, otherwise the CPU.
-    """
+    """Return a device by name, a ValueError if it is not available on this machine."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name == "cuda":
@@ -71,45 +53,46 @@ def choose_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def model_options(model: str, values: dict[str, Any]) -> dict[str, Any]:
-    """Select the options of a model, and its preset, from the options of a command; None is an option left out."""
-    names = ["preset", *inspect.signature(models.builder(model)).parameters]
-    return {name: values[name] for name in names if values.get(name) is not None}
+def numbers_of(run: Path, flow: Density, text: str) -> list[int]:
+    """The numbers of classes from their numbers or names, separated by commas."""
+    classes = flow.context_encoder.classes
+    if classes is None:
+        raise InputError("no class for a flow without classes", repr(text))
+    names = list(RunFolder(run).config().get("classes") or []) if (run / "config.json").exists() else []
+    lower, numbers = [name.lower() for name in names], []
+    for word in (part.strip() for part in text.split(",")):
+        if word in names:
+            numbers.append(names.index(word))
+        elif word.lower() in lower:
+            numbers.append(lower.index(word.lower()))
+        elif word.isdecimal() and int(word) < classes:
+            numbers.append(int(word))
+        else:
+            known = f", or one of {', '.join(names)}" if names else ""
+            raise InputError(f"a class from 0 to {classes - 1}{known}", f"{word!r}{closest(word, names)}")
+    return numbers
 
 
-def _preset_option(model: str) -> list[inspect.Parameter]:
-    """The option `--preset` of a model that has presets, as a list; otherwise an empty list."""
-    if not models.presets(model):
-        return []
-    option = typer.Option(help=f"Other defaults: {', '.join(models.presets(model))}.", rich_help_panel="Model")
-    annotation = Annotated[str | None, option]
-    return [inspect.Parameter("preset", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)]
+def given_class(run: Path, flow: Any, label: str | int | None) -> tuple[Any, int | None]:
+    """The flow of one class, and its number; the flow itself and None without a class."""
+    if label is None:
+        classes = flow.context_encoder.classes
+        if flow.needs_context and classes is None:
+            raise InputError("a flow without context, or with classes", "a flow whose context is floats")
+        if flow.needs_context:
+            raise InputError(f"--class, a number from 0 to {classes - 1} or a name, for a conditional flow", "none")
+        return flow, None
+    numbers = [label] if isinstance(label, int) else numbers_of(run, flow, label)
+    if len(numbers) > 1:
+        raise InputError("one class", repr(label))
+    return flow.given(torch.tensor(numbers, device=flow.device)), numbers[0]
 
 
-def model_commands(
-    run: Callable[..., None], before: Sequence[inspect.Parameter] = (), after: Sequence[inspect.Parameter] = ()
-) -> dict[str, tuple[str, Callable[[], typer.Typer]]]:
-    """Make a command for each model that calls `run(name, **values)` with the values of its options.
-
-    Args:
-        run: the function to call with the name of the model, and the options by name.
-        before: options that precede those of the model.
-        after: options that follow those of the model.
-
-    Returns:
-        The commands as `mera.cli.lazy.lazy_group` takes them.
-    """
-
-    def application(name: str) -> typer.Typer:
-        app = typer.Typer(**OPTIONS)
-        options = _preset_option(name) + options_for(models.builder(name), "Model")
-        command = with_options(partial(run, name), usual_first([*before, *options, *after]))
-        app.command(name, help=_summary(name))(command)
-        return app
-
-    return {name: (_summary(name), partial(application, name)) for name in models.names()}
-
-
-def _summary(model: str) -> str:
-    """The first paragraph of a model's docstring."""
-    return (inspect.getdoc(models.builder(model)) or "").split("\n\n")[0]
+def of_class(examples: Examples, number: int | None) -> Tensor:
+    """The indices of the examples of a class, of all examples if the number is None."""
+    if number is None:
+        return torch.arange(len(examples))
+    indices = (class_numbers(examples) == number).nonzero()[:, 0]
+    if not len(indices):
+        raise InputError(f"test examples of class {number}", "none")
+    return indices

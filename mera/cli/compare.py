@@ -13,14 +13,12 @@ from mera import data
 from mera.analysis.compare import compare, contestants, write_report
 from mera.analysis.compare.report import score_table
 from mera.cli.common import DataOptions, Device, Download, choose_device
-from mera.cli.declared_options import integers, signature_options
-from mera.cli.lazy import OPTIONS, with_options
+from mera.cli.declared_options import signature_options, value
+from mera.cli.lazy import with_options
 from mera.cli.output import console, show
 from mera.cli.train import settings_of, settings_options
 from mera.data import load as load_data
 from mera.train.likelihoods import likelihood_of
-
-app = typer.Typer(**OPTIONS)
 
 
 def _compare(
@@ -36,7 +34,7 @@ def _compare(
     ] = None,
     images: Annotated[int | None, typer.Option(min=1, help="Test examples of the score; all if left out.")] = None,
     L: Annotated[
-        Any, typer.Option(parser=integers, help="Edge of the lattice, or all its edges.", metavar="INT[,INT...]")
+        Any, typer.Option(parser=value, help="Edge of the lattice, or all its edges.", metavar="INT[,INT...]")
     ] = "32",
     root: Annotated[Path, typer.Option(help="Folder of the data sets.", rich_help_panel="Data")] = Path("data"),
     download: Download = False,
@@ -60,4 +58,4 @@ def _compare(
         console.print("interrupted and saved; the same command resumes the comparison")
 
 
-app.command()(with_options(_compare, signature_options(_compare), settings_options))
+command = with_options(_compare, signature_options(_compare), settings_options)

@@ -69,4 +69,4 @@ def _parse_site(text: str) -> tuple[int, list[int]]:
         raise InputError("a site such as 2:1,3, LEVEL:I,J", repr(text)) from None
 
 
-app = flow_app(_cone)
+command = flow_app(_cone)

@@ -17,7 +17,6 @@ from mera.analysis.drawing.curves import loss_curves
 from mera.analysis.drawing.images import progression, save_figure, save_grid
 from mera.analysis.drawing.paper import FIGURES
 from mera.cli.common import Device, choose_device
-from mera.cli.lazy import OPTIONS
 from mera.cli.output import console, show
 from mera.cli.train import train
 from mera.graph.summary import count_parameters
@@ -36,11 +35,8 @@ MODELS: dict[str, dict[str, Any]] = {
 TEMPERATURE = (0.2, 0.6, 0.6, 0.6)
 """As in RG-Flow, App. B: the finest level takes the longest to learn, and its latents are drawn colder."""
 
-app = typer.Typer(**OPTIONS)
 
-
-@app.command()
-def _demo(
+def command(
     out: Annotated[Path, typer.Option(help="Folder for the pictures and the runs.", metavar="DIR")] = Path("demo"),
     seconds: Annotated[float, typer.Option(help="Training time of each flow.")] = 60,
     train_size: Annotated[int, typer.Option(help="Number of training images.")] = 4000,

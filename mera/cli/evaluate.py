@@ -10,8 +10,7 @@ import typer
 
 from mera._utils.table import Table
 from mera.cli.common import Device, Lattice, Root, choose_device
-from mera.cli.completion import sources
-from mera.cli.lazy import OPTIONS
+from mera.cli.lazy import sources
 from mera.cli.output import Json, show, show_json
 from mera.cli.sources import LEARNT_HELP, examples_of, load_flow
 from mera.graph.summary import count_parameters
@@ -19,11 +18,8 @@ from mera.train.evaluate import example_losses, mean_and_error
 from mera.train.health import inverse_error
 from mera.train.likelihoods import likelihood, likelihood_of
 
-app = typer.Typer(**OPTIONS)
 
-
-@app.command()
-def _evaluate_runs(
+def command(
     run: Annotated[
         list[Path], typer.Argument(autocompletion=sources, help=f"{LEARNT_HELP} Several are compared in one table.")
     ],

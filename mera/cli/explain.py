@@ -19,10 +19,8 @@ from mera._utils.progress import ProgressBar
 from mera._utils.random import fixed_seed, seeded
 from mera._utils.table import Numbers, Table
 from mera.analysis.receptive import extents_by_level
-from mera.cli.classes import Class, given_class, of_class
-from mera.cli.common import Device, Lattice, Root, choose_device
-from mera.cli.completion import sources
-from mera.cli.lazy import OPTIONS
+from mera.cli.common import Class, Device, Lattice, Root, choose_device, given_class, of_class
+from mera.cli.lazy import sources
 from mera.cli.output import Json, console, show, show_json
 from mera.cli.sources import LEARNT_HELP, known_examples, load_flow, samples_of
 from mera.flow.flow import Flow
@@ -57,11 +55,8 @@ TABLES: dict[str, tuple[str, Callable[[Flow, torch.Tensor, Any], Numbers]]] = {
 NEED_FACTORS = ("factors", "mixing")
 BATCH = 100
 
-app = typer.Typer(**OPTIONS)
 
-
-@app.command()
-def _explain(
+def command(
     run: Annotated[
         list[Path], typer.Argument(autocompletion=sources, help=f"{LEARNT_HELP} Of several, means and standard errors.")
     ],

@@ -54,4 +54,4 @@ def _explore(
     os._exit(0)  # without waiting for threads that still compute, which cannot be stopped
 
 
-app = flow_app(_explore)
+command = flow_app(_explore)

@@ -11,10 +11,8 @@ from mera._utils.errors import InputError
 from mera._utils.files import make_folder
 from mera._utils.progress import ProgressBar
 from mera._utils.table import Table
-from mera.cli.classes import Class, given_class
-from mera.cli.common import Device, Root, choose_device
-from mera.cli.completion import sources
-from mera.cli.lazy import OPTIONS
+from mera.cli.common import Class, Device, Root, choose_device, given_class
+from mera.cli.lazy import sources
 from mera.cli.output import console, show
 from mera.cli.sources import SOURCE_HELP, folder_of, images_of, load_flow
 from mera.flow.flow import Flow
@@ -23,11 +21,7 @@ IMAGES = 500
 """The number of test images for statistics of latents; most figures show only a few images."""
 
 
-app = typer.Typer(**OPTIONS)
-
-
-@app.command(no_args_is_help=True)
-def _figures(
+def command(
     run: Annotated[Path | None, typer.Argument(help=SOURCE_HELP, autocompletion=sources, show_default=False)] = None,
     out: Annotated[
         Path | None,

@@ -1,21 +1,66 @@
-"""Commands that act on a flow from any source: a model, a run, a file, or a layout of the user's own."""
+"""Commands with a sub-command for each model, and commands that act on a flow from any source."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 import typer
 
 from mera import models
-from mera.cli.common import LAYOUT_HELP, flow_of, model_commands, model_options
-from mera.cli.completion import sources
-from mera.cli.declared_options import signature_options
-from mera.cli.lazy import OPTIONS, lazy_group, refuse_before_command, with_options
+from mera.cli.declared_options import USUAL, options_for, signature_options
+from mera.cli.lazy import OPTIONS, as_app, lazy_group, refuse_before_command, sources, with_options
 from mera.cli.sources import SOURCE_HELP, load_flow
+from mera.flow.flow import Flow
+from mera.graph import Layout
+from mera.graph.layout_error import within
 from mera.models.saving import load_layout
+
+LAYOUT_HELP = "A layout of your own in a TOML file, in place of a model; see mera.save_layout."
+
+
+def flow_of(path: Path, layout: Layout, prior: Any = "gaussian", classes: int | None = None) -> Flow:
+    """Make a flow of a layout that was read from a file."""
+    with within(str(path)):
+        return Flow(layout, prior, classes=classes)
+
+
+def model_options(model: str, values: dict[str, Any]) -> dict[str, Any]:
+    """Select the options of a model, and its preset, from the options of a command; None is an option left out."""
+    names = ["preset", *inspect.signature(models.builder(model)).parameters]
+    return {name: values[name] for name in names if values.get(name) is not None}
+
+
+def _preset_option(model: str) -> list[inspect.Parameter]:
+    """The option `--preset` of a model that has presets, as a list; otherwise an empty list."""
+    if not models.presets(model):
+        return []
+    option = typer.Option(help=f"Other defaults: {', '.join(models.presets(model))}.", rich_help_panel="Model")
+    annotation = Annotated[str | None, option]
+    return [inspect.Parameter("preset", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)]
+
+
+def model_commands(
+    run: Callable[..., None], before: Sequence[inspect.Parameter] = (), after: Sequence[inspect.Parameter] = ()
+) -> dict[str, tuple[str, Callable[[], typer.Typer]]]:
+    """Make a command for each model that calls `run(name, **values)` with the values of its options."""
+
+    def application(name: str) -> typer.Typer:
+        options = [*before, *_preset_option(name), *options_for(models.builder(name), "Model"), *after]
+        usual = sorted((o for o in options if o.name in USUAL), key=lambda option: USUAL.index(option.name))
+        command = with_options(partial(run, name), usual, [o for o in options if o.name not in USUAL])
+        command.__doc__ = _summary(name)
+        return as_app(command, name)
+
+    return {name: (_summary(name), partial(application, name)) for name in models.names()}
+
+
+def _summary(model: str) -> str:
+    """The first paragraph of a model's docstring."""
+    return (inspect.getdoc(models.builder(model)) or "").split("\n\n")[0]
 
 
 class FlowSource(NamedTuple):
@@ -33,11 +78,7 @@ class FlowSource(NamedTuple):
 
 
 def flow_app(act: Callable[..., None]) -> typer.Typer:
-    """Make the application of a command that takes a model, the path of a run or of a file, or a layout.
-
-    Args:
-        act: runs the command, `act(source, **values)`; its signature declares the options, its docstring is the help.
-    """
+    """Make the application of a command that takes a model, the path of a run or of a file, or a layout."""
     options = signature_options(act)[1:]
 
     def of_model(model: str, **values: Any) -> None:

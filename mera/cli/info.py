@@ -46,4 +46,4 @@ def _info(source: FlowSource, picture: Picture = None, as_json: Json = False) ->
         show(f"picture: {picture}")
 
 
-app = flow_app(_info)
+command = flow_app(_info)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -16,11 +15,9 @@ from torch.nn.functional import adaptive_max_pool2d
 from mera._utils.errors import InputError
 from mera._utils.files import make_folder
 from mera.analysis.drawing.images import inpainted, save_figure, save_image
-from mera.cli.classes import Class, given_class
-from mera.cli.common import Device, Lattice, Root, choose_device
-from mera.cli.completion import sources
+from mera.cli.common import Class, Device, Lattice, Root, choose_device, given_class
 from mera.cli.declared_options import options_for, signature_options
-from mera.cli.lazy import OPTIONS, with_options
+from mera.cli.lazy import sources, with_options
 from mera.cli.output import Json, console, show_json
 from mera.cli.sources import SOURCE_HELP, examples_of, folder_of, learnt_fields, load_flow
 from mera.cones import parse_region, sites_of
@@ -179,6 +176,5 @@ def _draw(before: Tensor, hidden: Tensor, result: Inpainting, out: Path) -> list
     return paths
 
 
-app = typer.Typer(**OPTIONS)
 _search_options = options_for(SearchOptions, "Search", QUICK)
-app.command(help=inspect.getdoc(_inpaint))(with_options(_inpaint, signature_options(_inpaint), _search_options))
+command = with_options(_inpaint, signature_options(_inpaint), _search_options)

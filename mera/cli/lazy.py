@@ -1,9 +1,10 @@
-"""Groups of commands that are imported only when they run, so that help and completion do not wait for torch."""
+"""Help and completion without torch: groups of commands that are imported when they run, and words for Tab."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from glob import escape, glob
 from pathlib import Path
 from shutil import get_terminal_size
 from typing import Any
@@ -13,7 +14,6 @@ from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
 from mera._utils.errors import closest
-from mera.cli.completion import pretrained_names
 
 NARROW = 100
 """Width of a terminal, in columns, below which help is plain text, since boxes would cut off option names."""
@@ -52,9 +52,7 @@ def lazy_group(
             if name in commands:
                 self.commands[name] = _make(name, commands[name][1]())
             elif name and of_path is not None and (Path(name).exists() or name in pretrained_names()):
-                app = typer.Typer(**OPTIONS)
-                app.command(help=of_path.__doc__)(of_path)
-                return name, _make(ctx.info_name, app), args
+                return name, _make(ctx.info_name, as_app(of_path)), args
             elif name and of_path is not None and not name.startswith("-"):
                 expected = f"Expected a model ({', '.join(commands)}), or the path of a run or a file"
                 raise typer.BadParameter(f"{expected}; got {name!r}{closest(name, commands)}")
@@ -88,8 +86,39 @@ def refuse_before_command(context: typer.Context) -> None:
         raise typer.BadParameter(f"Expected options behind {command}; got {', '.join(passed)} before it")
 
 
+def as_app(run: Callable[..., None] | typer.Typer, name: str | None = None) -> typer.Typer:
+    """The application of one command; an application is returned as it is."""
+    if isinstance(run, typer.Typer):
+        return run
+    app = typer.Typer(**OPTIONS)
+    app.command(name)(run)
+    return app
+
+
 def _make(name: str, app: typer.Typer) -> Any:
     """Convert an application into a click command of this name."""
     command: Any = get_command(app)
     command.name = name
     return command
+
+
+def among(names: Callable[[], Iterable[str]]) -> Callable[[str], list[str]]:
+    """Make a function for `typer.Option(autocompletion=...)` that completes one of several names."""
+
+    def complete(incomplete: str) -> list[str]:
+        return [name for name in names() if name.startswith(incomplete)]
+
+    return complete
+
+
+def sources(incomplete: str) -> list[str]:
+    """Folders, files and the flows of the package that begin with a text; a folder that is no run ends in a slash."""
+    found = sorted(glob(f"{escape(incomplete)}*"))
+    paths = [f"{p}/" if Path(p).is_dir() and not Path(p, "config.json").exists() else p for p in found]
+    return [*paths, *(name for name in pretrained_names() if name.startswith(incomplete))]
+
+
+def pretrained_names() -> list[str]:
+    """The names of the trained flows of the package, from its files: `mera.models` would import torch."""
+    folder = Path(__file__).parents[1] / "models" / "weights"
+    return sorted(card.stem for card in folder.glob("*.json"))

@@ -17,8 +17,7 @@ from mera._utils.table import Table
 from mera.analysis.drawing.images import save_figure
 from mera.analysis.drawing.maps import map_figure
 from mera.cli.common import Device, choose_device
-from mera.cli.completion import sources
-from mera.cli.lazy import OPTIONS
+from mera.cli.lazy import sources
 from mera.cli.output import Json, console, show, show_json
 from mera.cli.sources import SOURCE_HELP, learnt_fields, load_flow
 from mera.data.sources import Source, open_image
@@ -27,11 +26,9 @@ from mera.graph.resize import period
 
 REDUCED = 512
 """The longest edge of the picture of the image, in pixels."""
-app = typer.Typer(**OPTIONS)
 
 
-@app.command()
-def _map(
+def command(
     run: Annotated[Path, typer.Argument(help=SOURCE_HELP, autocompletion=sources)],
     file: Annotated[Path, typer.Argument(help="The image: a picture, TIFF, zarr, OME-Zarr or .npy.")],
     out: Annotated[

@@ -17,7 +17,6 @@ from mera._utils.files import make_folder, write_atomically
 from mera._utils.table import Table
 from mera.cli.common import Device, Lattice, choose_device
 from mera.cli.declared_options import assignments
-from mera.cli.lazy import OPTIONS
 from mera.cli.output import Json, console, plain, show, show_json
 from mera.cli.sources import folder_of, learnt_action, load_flow
 from mera.flow import Symmetrized
@@ -45,11 +44,8 @@ OF_RUNS = ("symmetries", "images", "name")
 PARTICLES = "particles.npz"
 """The file of the particles of annealing, which are kept when all of it is done."""
 
-app = typer.Typer(**OPTIONS)
 
-
-@app.command()
-def _measure(
+def command(
     run: Annotated[
         Path | None,
         typer.Argument(

@@ -9,14 +9,10 @@ import typer
 
 from mera._utils.run_records import FACTS, RunRecords
 from mera._utils.table import Table
-from mera.cli.lazy import OPTIONS
 from mera.cli.output import Json, show, show_json
 
-app = typer.Typer(**OPTIONS)
 
-
-@app.command()
-def _runs(
+def command(
     folder: Annotated[Path, typer.Argument(help="A folder with runs in it, at any depth.")] = Path("runs"),
     as_json: Json = False,
 ) -> None:

@@ -13,26 +13,21 @@ from mera._utils.errors import InputError
 from mera._utils.files import make_folder, replacing
 from mera._utils.processes import is_main
 from mera.analysis.drawing.images import png_path, save_grid, stretch
-from mera.cli.classes import numbers_of
-from mera.cli.common import Device, Lattice, choose_device
-from mera.cli.completion import sources
-from mera.cli.declared_options import numbers
-from mera.cli.lazy import OPTIONS
+from mera.cli.common import Device, Lattice, choose_device, numbers_of
+from mera.cli.declared_options import value
+from mera.cli.lazy import sources
 from mera.cli.output import console
 from mera.cli.sources import SOURCE_HELP, folder_of, learnt_fields, load_flow
 from mera.train.evaluate import sample as draw
 
-app = typer.Typer(**OPTIONS)
 
-
-@app.command()
-def _sample(
+def command(
     run: Annotated[Path, typer.Argument(help=SOURCE_HELP, autocompletion=sources)],
     n: Annotated[int, typer.Option(min=1, help="Number of samples.")] = 64,
     L: Lattice = None,
     temperature: Annotated[
         Any,
-        typer.Option(parser=numbers, help="One for all levels, or one per level, finest first.", metavar="T[,T...]"),
+        typer.Option(parser=value, help="One for all levels, or one each, finest first.", metavar="T[,T...]"),
     ] = "1.0",
     classes: Annotated[
         str | None,

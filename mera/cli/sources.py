@@ -14,7 +14,7 @@ import typer
 from mera import data
 from mera._utils.errors import InputError
 from mera._utils.random import fixed_seed
-from mera.cli.classes import of_class
+from mera.cli.common import of_class
 from mera.data import DataMissingError, DataSplits, Examples
 from mera.flow.flow import Flow
 from mera.models import Card, pretrained
@@ -37,12 +37,7 @@ def _card(path: Path) -> Card | None:
 
 
 def load_flow(path: Path, L: Any = None) -> Any:
-    """Load a flow, as `mera.load` does, on another lattice if `L` is not None.
-
-    Args:
-        path: the folder of a run, a file that `mera.save` wrote, or the name of a pretrained flow of the package.
-        L: the edge of another lattice, or all its edges; None for the lattice that the flow learnt.
-    """
+    """Load a flow, as `mera.load` does, on another lattice if `L` is not None."""
     flow = load(path)
     if L is None:
         return flow
@@ -55,13 +50,7 @@ def folder_of(path: Path) -> Path:
 
 
 def examples_of(path: Path, flow: Flow, root: Path | None) -> Examples:
-    """Load the test examples of the data set that a flow learnt; a `FileNotFoundError` if the data is missing.
-
-    Args:
-        path: the folder of a run, or the name of a pretrained flow.
-        flow: the flow.
-        root: the folder of the data, if it was moved.
-    """
+    """Load the test examples of the data set that a flow learnt; a `FileNotFoundError` if the data is missing."""
     card = _card(path)
     if card is None:
         return configured(RunFolder(path), flow.plan.input.event_shape, root)[0].test
@@ -118,17 +107,7 @@ def learnt_fields(path: Path) -> bool:
 
 
 def configured(run: RunFolder, shape: Sequence[int], root: Path | None = None) -> tuple[DataSplits, Settings]:
-    """Load the data and the settings of a run from its configuration.
-
-    Args:
-        run: the folder of the run.
-        shape: the shape (C, *sites) of an example of the flow.
-        root: the folder of the data, if it was moved since the run began.
-
-    Raises:
-        ValueError: if the configuration lacks the data or the settings, or they are invalid.
-        FileNotFoundError: if the data is missing.
-    """
+    """Load the data and the settings of a run from its configuration."""
     with _reading(run) as config:
         if config.get("action") is not None:
             learnt = f"{run.path}, which learnt the action {config['action']}: mera measure {run.path}"
@@ -153,11 +132,7 @@ def configured(run: RunFolder, shape: Sequence[int], root: Path | None = None) -
 
 
 def configured_flow(run: RunFolder) -> Any:
-    """Build the flow of a run from its configuration, with new weights.
-
-    Raises:
-        ValueError: if the configuration lacks the model or its options, or they are invalid.
-    """
+    """Build the flow of a run from its configuration, with new weights."""
     with _reading(run) as config:
         return rebuild_empty(config)
 

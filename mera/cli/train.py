@@ -13,20 +13,10 @@ import torch
 import typer
 
 from mera import data, models, physics
-from mera.cli.classes import count_classes
-from mera.cli.common import (
-    LAYOUT_HELP,
-    DataOptions,
-    Device,
-    Download,
-    choose_device,
-    flow_of,
-    model_commands,
-    model_options,
-)
-from mera.cli.completion import among
+from mera.cli.common import DataOptions, Device, Download, choose_device
 from mera.cli.declared_options import options_for, signature_options
-from mera.cli.lazy import OPTIONS, lazy_group, refuse_before_command, with_options
+from mera.cli.flow_app import LAYOUT_HELP, flow_of, model_commands, model_options
+from mera.cli.lazy import OPTIONS, among, lazy_group, refuse_before_command, with_options
 from mera.cli.output import console
 from mera.cli.sources import configured, configured_flow, learnt_action
 from mera.data import DataSplits, names
@@ -101,7 +91,7 @@ def _train_layout(path: Path, prior: Any, values: dict[str, Any]) -> None:
     lattice = layout.input.lattice
     images = _images(values, lattice.shape, lattice.channels)
     torch.manual_seed(settings.seed)
-    flow = flow_of(path, layout, prior, count_classes(images) if values["conditional"] else None)
+    flow = flow_of(path, layout, prior, _count_classes(images) if values["conditional"] else None)
     train(flow.to(choose_device(values["device"])), images, settings, RunFolder(values["out"]))
 
 
@@ -125,7 +115,7 @@ def _train_new(model: str, **values: Any) -> None:
     if "channels" in defaults:
         options.setdefault("channels", images.channels)
     if values["conditional"]:
-        options.setdefault("classes", count_classes(images))
+        options.setdefault("classes", _count_classes(images))
     torch.manual_seed(settings.seed)
     flow = models.build(model, **options)
     train(flow.to(choose_device(values["device"])), images, settings, RunFolder(values["out"]))
@@ -145,6 +135,11 @@ def _train_action(model: str, options: dict[str, Any], values: dict[str, Any]) -
     symmetrize = action.is_even if values["symmetrize"] is None else values["symmetrize"]
     flow: Density = Symmetrized(built) if symmetrize else built
     train(flow, action if family is None else family, settings, run, extra={"action": text})
+
+
+def _count_classes(images: DataSplits) -> int:
+    """The number of classes in training images."""
+    return int(data.class_numbers(images.train).max()) + 1
 
 
 def settings_of(values: dict[str, Any], preset: Mapping[str, Any] | None = None) -> Settings:
@@ -193,12 +188,10 @@ def train(flow: Density, data: Any, settings: Settings, run: RunFolder, **option
 class RunOptions:
     """Options of `mera train` in addition to those of the model and of the settings."""
 
-    data: Annotated[str | None, typer.Option(help=DATA_HELP, autocompletion=among(names), rich_help_panel="Data")] = (
-        None
-    )
+    data: Annotated[str | None, typer.Option(help=DATA_HELP, autocompletion=among(names))] = None
     action: Annotated[
         str | None,
-        typer.Option(help=ACTION_HELP, metavar=CALL, autocompletion=among(physics.names), rich_help_panel="Data"),
+        typer.Option(help=ACTION_HELP, metavar=CALL, autocompletion=among(physics.names)),
     ] = None
     symmetrize: Annotated[
         bool | None,
@@ -210,7 +203,7 @@ class RunOptions:
             rich_help_panel="Data",
         ),
     ] = None
-    out: Annotated[Path, typer.Option(help="Folder of the run.", metavar="DIR", rich_help_panel="Output")]
+    out: Annotated[Path, typer.Option(help="Folder of the run.", metavar="DIR")]
     root: Annotated[
         Path, typer.Option(help="Folder of the data sets, or of the images of folder.", rich_help_panel="Data")
     ] = Path("data")
@@ -228,8 +221,8 @@ class RunOptions:
 
 _run_options = signature_options(RunOptions)
 settings_options = options_for(Settings, "Training")
-app = typer.Typer(cls=lazy_group(model_commands(_train_new, _run_options, settings_options)), **OPTIONS)
+command = typer.Typer(cls=lazy_group(model_commands(_train_new, _run_options, settings_options)), **OPTIONS)
 _optional = [p.replace(default=None if p.default is inspect.Parameter.empty else p.default) for p in _run_options]
-app.callback(invoke_without_command=True, help=inspect.getdoc(_train_other))(
+command.callback(invoke_without_command=True, help=inspect.getdoc(_train_other))(
     with_options(_train_other, signature_options(_train_other), _optional, settings_options)
 )

@@ -1,6 +1,6 @@
 """Data sets by name: generated, from torchvision, from packages with pictures, or any folder of images."""
 
-from mera.data import arrays, folder, msds, packages, standard, wallpapers  # noqa: F401, each module registers its data sets
+from mera.data import arrays, folder, msds, packages, standard  # noqa: F401, each module registers its data sets
 from mera.data.dataset import (
     ArrayDataset,
     DataMissingError,
@@ -17,8 +17,7 @@ from mera.data.dataset import (
     resize,
     takes,
 )
-from mera.data.examples import as_splits
-from mera.data.pixels import as_fields, as_images
+from mera.data.examples import as_fields, as_images, as_splits
 from mera.data.random_windows import windows
 from mera.data.streams import StreamDataset
 

@@ -12,9 +12,8 @@ from mera._utils.checks import check_choice
 from mera._utils.errors import InputError
 from mera._utils.files import as_path
 from mera._utils.optional import import_optional
-from mera.data.dataset import ARRAYS, ArrayDataset, DataMissingError, DataSplits, register
-from mera.data.pixels import as_images
-from mera.data.splitting import HELD_OUT
+from mera.data.dataset import ARRAYS, HELD_OUT, ArrayDataset, DataMissingError, DataSplits, register
+from mera.data.examples import as_images
 
 USUAL = ("fields", "images", "x", "data")
 """The names under which examples are looked for in a file of several arrays."""
@@ -30,10 +29,6 @@ def array(root: Path, key: str | None = None, kind: str | None = None) -> DataSp
         root: the file, .npy, .npz or .h5; `MarkovChains.save` writes a suitable .npz.
         key: the name of the array in a file of several; "fields", "images", "x" or "data" if None.
         kind: "images" for pixels that are not uint8 yet, "fields" for floats in [0, 1] that are none; see `as_images`.
-
-    Raises:
-        DataMissingError: if there is no such file.
-        ValueError: if the file or its array is not readable, or has fewer than two examples.
     """
     path = as_path(root)
     if not path.is_file():

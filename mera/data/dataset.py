@@ -18,10 +18,12 @@ from mera._utils.errors import InputError
 from mera._utils.random import seeded
 from mera._utils.registry import Registry
 from mera._utils.table import html
-from mera.data.gate import check_array, check_finite, check_labels
+from mera.data.items import check_array, check_finite, check_labels
 
 ARRAYS = (".npy", ".npz", ".h5")
 """The suffixes of files of arrays."""
+HELD_OUT = 10
+"""One in so many examples is held out for the test."""
 SHOWN = 16
 """The number of examples that a notebook shows."""
 INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.uint16, torch.int32, torch.uint32, torch.int64)
@@ -148,15 +150,7 @@ def names() -> list[str]:
 
 
 def takes(name: str, option: str) -> bool:
-    """Whether a data set has an option.
-
-    Args:
-        name: the name of the data set.
-        option: the name of the option.
-
-    Raises:
-        ValueError: if there is no such data set.
-    """
+    """Whether a data set has an option."""
     return _loaders.takes(name, option)
 
 
@@ -198,10 +192,6 @@ def load(name: str, L: Edges = 32, root: str | Path = "data", download: bool = F
 def first(images: Examples, n: int) -> Tensor:
     """The first `n` examples, or all if there are fewer, as one tensor (n, C, *shape).
 
-    Args:
-        images: the data set.
-        n: the number of examples.
-
     Raises:
         ValueError: if the number is not positive, or there is no example.
     """
@@ -226,10 +216,6 @@ def check_one_shape(examples: Mapping[int, Tensor]) -> None:
 
 def labels(images: Examples, name: str = "class") -> Tensor:
     """The labels of a data set by name, (N, ...).
-
-    Args:
-        images: the data set.
-        name: the name of the labels.
 
     Raises:
         ValueError: if the data set has no labels of that name, or they are not a tensor.
@@ -270,9 +256,6 @@ def factors(examples: Examples) -> dict[str, Tensor]:
 
 def class_numbers(images: Examples) -> Tensor:
     """The class number of each image, (N,) int64, from labels "class" of any integer dtype.
-
-    Args:
-        images: the data set.
 
     Raises:
         ValueError: if the data set has no labels "class", or they are not one integer for each image.

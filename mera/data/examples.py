@@ -1,10 +1,11 @@
-"""Conversion of tensors, arrays, pairs with labels and data sets of torch to training and test examples."""
+"""Conversion of data of any kind to training and test examples: uint8 images, or fields of floats."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cached_property
+from operator import length_hint
 from typing import Any
 
 import numpy as np
@@ -14,12 +15,12 @@ from torch.utils.data import Dataset
 
 from mera._utils.checks import check_shape
 from mera._utils.errors import InputError
-from mera.data.dataset import ArrayDataset, DataSplits, Examples, load
-from mera.data.gate import check_array, check_finite, check_labels
-from mera.data.items import LABEL_KEYS, example_of, key_of, label_of
-from mera.data.pixels import Fields, Images
-from mera.data.splitting import HELD_OUT
+from mera.data.dataset import HELD_OUT, ArrayDataset, DataSplits, Examples, load
+from mera.data.items import LABEL_KEYS, check_array, check_finite, check_labels, example_of, key_of, label_of
 from mera.data.streams import StreamDataset, is_stream, split_stream
+
+BRIGHTEST = {torch.uint16: 65535, torch.bool: 1}
+"""The largest value of a pixel by dtype; 255 for other integers, 1 for floats."""
 
 
 class ItemDataset(Dataset):
@@ -53,6 +54,19 @@ class ItemDataset(Dataset):
         elif labels is None and len(data) and label_of(data[0]) is not None:
             labels = [label_of(data[index]) for index in range(len(data))]
         return {} if labels is None else check_labels(_as_labels(labels), len(self))
+
+
+class Images(ItemDataset):
+    """The examples of a data set as uint8 images, with its labels."""
+
+    def __init__(self, data: Any) -> None:
+        super().__init__(data, ())
+
+    def __getitem__(self, index: int) -> Tensor:
+        try:
+            return as_images(example_of(self.data[index])[None])[0]
+        except InputError as error:
+            raise InputError(error.expected, error.got, where=f"example {index}") from None
 
 
 class Part(Dataset):
@@ -90,14 +104,12 @@ def hold_out(examples: Any) -> tuple[Any, Any]:
 
     Random windows are divided by pictures or by area (see `Windows.hold_out`), since windows overlap.
     """
-    if isinstance(examples, ItemDataset):
-        is_converted = isinstance(examples.data, Images)
-        data = examples.data.data if is_converted else examples.data
-        if hasattr(data, "hold_out"):
-            training, held_out = (
-                ItemDataset(Images(x) if is_converted else x, examples.shape) for x in data.hold_out()
-            )
-            return training, held_out
+    if isinstance(examples, ItemDataset) and hasattr(examples.data, "hold_out"):
+        is_converted, shape = isinstance(examples, Images), examples.shape
+        training, held_out = (
+            Images(part) if is_converted else ItemDataset(part, shape) for part in examples.data.hold_out()
+        )
+        return training, held_out
     return Part(examples, False), Part(examples, True)
 
 
@@ -184,3 +196,70 @@ def _held_out(examples: Examples, channels: int) -> DataSplits:
     if len(examples) < 2:
         raise InputError("at least 2 examples, of which one in ten is held out for the test", str(len(examples)))
     return DataSplits("your own data", channels, *hold_out(examples))
+
+
+def as_images(data: Any) -> Any:
+    """Convert pixels to uint8 images: floats in [0, 1], integers from 0 to 255, 16 bits, bools, channels last.
+
+    Args:
+        data: a tensor or an array (N, C, H, W), (N, H, W, C) or (N, H, W); or a data set that can be read in any order,
+            whose items are examples, or tuples or dicts with one, and whose labels are kept.
+
+    Returns:
+        A tensor of uint8 images (N, C, H, W); or a data set of them.
+
+    Raises:
+        ValueError: if a value is out of range, or the data is of another kind.
+
+    >>> import torch
+    >>> as_images(torch.tensor([[[[0.0, 1.0]]]]))
+    tensor([[[[  0, 255]]]], dtype=torch.uint8)
+    """
+    if not isinstance(data, (Tensor, np.ndarray)):
+        if (
+            hasattr(data, "__getitem__")
+            and hasattr(data, "__len__")
+            and not isinstance(data, (str, bytes, Mapping, tuple))
+        ):
+            return Images(data)
+        raise InputError("a tensor, an array, or a data set that can be read in any order", type(data).__name__)
+    values = check_array(data, "images")
+    values = values if isinstance(values, Tensor) else torch.from_numpy(np.array(values))
+    if values.ndim == 4 and values.shape[3] in (1, 3) and values.shape[1] not in (1, 3):
+        values = values.movedim(3, 1)
+    values = values[:, None] if values.ndim == 3 else values
+    if values.ndim != 4:
+        raise InputError("pixels (N, C, H, W), (N, H, W, C) or (N, H, W)", f"shape {tuple(values.shape)}")
+    if values.dtype == torch.uint8:
+        return values
+    brightest = 1 if values.is_floating_point() else BRIGHTEST.get(values.dtype, 255)
+    values = values.double()
+    low, high = (values.min().item(), values.max().item()) if values.numel() else (0.0, 0.0)
+    if not (low >= 0 and high <= brightest):  # also NaN of an array on disk
+        raise InputError(f"pixels from 0 to {brightest}", f"{low:g} to {high:g}")
+    return (values * 255 / brightest).round().to(torch.uint8)
+
+
+@dataclass(frozen=True)
+class Fields:
+    """Data of any kind whose examples are fields, whatever they look like."""
+
+    data: Any
+
+
+def as_fields(data: Any) -> Fields:
+    """Say that floats in [0, 1] in the shape of images are fields, to be learnt in nats for each variable.
+
+    Args:
+        data: what `mera.train.fit` takes.
+    """
+    return Fields(data)
+
+
+def look_like_images(examples: Any, shape: Sequence[int], n: int = 16) -> bool:
+    """Whether the first examples are floats in [0, 1] that reach from dark to bright, in the shape of images."""
+    if len(shape) != 3 or shape[0] not in (1, 3):
+        return False
+    values = torch.stack([examples[index] for index in range(min(n, length_hint(examples, n)))])
+    low, high = values.min().item(), values.max().item()
+    return values.is_floating_point() and 0 <= low < high <= 1

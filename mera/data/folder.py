@@ -1,7 +1,10 @@
-"""Data sets of image files in a folder."""
+"""Data sets of image files in a folder, which are split so that parts of one photograph can stay together."""
 
 from __future__ import annotations
 
+import re
+import warnings
+from collections import Counter
 from pathlib import Path
 
 import torch
@@ -11,14 +14,19 @@ from torch.utils.data import Dataset
 
 from mera._utils.checks import check_choice, check_flag
 from mera._utils.errors import InputError
-from mera.data.dataset import DataMissingError, DataSplits, Edges, largest_crop, register, resize
+from mera.data.dataset import HELD_OUT, DataMissingError, DataSplits, Edges, largest_crop, register, resize
 from mera.data.items import pixels_of
-from mera.data.splitting import split_files
 
 SUFFIXES = frozenset(suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN)
 CROPS = ("centre", "random")
 LEAST_AREA = 0.5
 """The smallest area of a random crop, as a fraction of the area of the largest crop."""
+TOGETHER = 2, 100
+"""The range of the mean number of files whose names begin alike, for which a warning is given."""
+NUMBER = re.compile(r"[\W_]*(crop|patch|tile|part)?[\W_]*\d+$", re.IGNORECASE)
+"""The end of the name of a part, as in photo_crop3."""
+BEGINNING = "^.*_"
+"""The path of a file up to the last underscore."""
 
 
 class ImageFiles(Dataset):
@@ -56,11 +64,7 @@ class ImageFiles(Dataset):
 
 
 def read_image(path: Path, channels: int) -> Tensor:
-    """Read an image file as uint8 (channels, H, W): 1 channel for grey, 3 for colour.
-
-    Raises:
-        ValueError: if the file cannot be read; the message has its name.
-    """
+    """Read an image file as uint8 (channels, H, W): 1 channel for grey, 3 for colour."""
     if not path.is_file():
         raise InputError(f"an image in {path}", "no such file")
     try:
@@ -71,12 +75,7 @@ def read_image(path: Path, channels: int) -> Tensor:
 
 
 def random_cut(pixels: Tensor, L: Edges) -> Tensor:
-    """A random crop with the aspect ratio of the lattice and at least half the area of the largest crop, resized.
-
-    Args:
-        pixels: the image, (channels, H, W) uint8.
-        L: edge of the resized image, or height and width.
-    """
+    """A random crop with the aspect ratio of the lattice and at least half the area of the largest crop, resized."""
     size = tuple(pixels.shape[-2:])
     share = LEAST_AREA**0.5 + (1 - LEAST_AREA**0.5) * float(torch.rand(()))
     height, width = (max(1, round(share * edge)) for edge in largest_crop(size, L))
@@ -110,10 +109,6 @@ def folder(
         flip: whether training images are flipped left to right at random.
         groups: files that stay in one split, so that no photograph is in both splits: "folder" for the files of one
             folder; or a regular expression, whose match in the path of a file below `root` is the name of its group.
-
-    Raises:
-        ValueError: if an option is invalid.
-        DataMissingError: if a split has no images.
     """
     if channels not in (1, 3):
         raise InputError("1 or 3 channels of a folder of images", str(channels))
@@ -152,3 +147,53 @@ def _class_names(folders: list[tuple[str, ...]]) -> tuple[str, ...]:
 def _images(root: Path) -> list[Path]:
     """The image files below a folder, by name."""
     return sorted(path for path in root.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+
+
+def split_files(files: list[Path], root: Path, groups: str | None = None) -> tuple[list[Path], list[Path]]:
+    """Training and test files: every tenth group, in the order of the files, is for the test.
+
+    Args:
+        root: the folder that contains all files.
+        groups: None if each file is a group; "folder" if the files of a folder are; or a regular expression, whose
+            match in the path of a file below `root` is the name of its group.
+    """
+    if groups is None:
+        _warn_of_parts([file.stem for file in files])
+        names = [str(file) for file in files]
+    else:
+        names = [_group(file.relative_to(root), groups) for file in files]
+    order = list(dict.fromkeys(names))
+    if groups is not None and len(order) < 2 and files:
+        raise InputError(f"at least 2 groups of files by groups={groups!r}", f"1, {order[0]!r}")
+    period = HELD_OUT if groups is None else min(HELD_OUT, max(len(order), 1))
+    held_out = set(order[period - 1 :: period])
+    train = [file for file, name in zip(files, names, strict=True) if name not in held_out]
+    return train, [file for file, name in zip(files, names, strict=True) if name in held_out]
+
+
+def _group(path: Path, groups: str) -> str:
+    """The name of the group of a file."""
+    if groups == "folder":
+        return str(path.parent)
+    try:
+        match = re.search(groups, path.as_posix())
+    except re.error as error:
+        raise InputError('groups as "folder" or a regular expression', f"{groups!r}: {error}") from None
+    if match is None:
+        raise InputError(f"groups={groups!r} to match a part of each path", str(path))
+    return match[0]
+
+
+def _warn_of_parts(stems: list[str]) -> None:
+    """Warn if names such as a_1, a_2, b_1 suggest that several files are parts of one photograph."""
+    beginnings = [NUMBER.sub("", stem) for stem in stems if NUMBER.search(stem)]
+    counts = Counter(beginnings)
+    mean = len(beginnings) / max(1, len(counts))
+    if len(counts) > 1 and len(beginnings) > len(stems) / 2 and TOGETHER[0] <= mean <= TOGETHER[1]:
+        beginning, number = counts.most_common(1)[0]
+        warnings.warn(
+            f"Every tenth file is for the test, but the names of {number} files begin with {beginning!r}. If they show "
+            'one thing, they belong in one split: groups="folder", or groups= a regular expression, such as '
+            f"{BEGINNING!r} for files whose names agree up to the last underscore",
+            stacklevel=5,
+        )

@@ -1,14 +1,17 @@
-"""Pictures that come with packages of PyPI: faces and photographs, without a download."""
+"""Pictures that come with packages of PyPI and of Debian: faces and photographs."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
-from mera._utils.checks import check_flag, is_integer
+from mera._utils.checks import check_count, check_flag, is_integer
 from mera._utils.errors import InputError
 from mera.data.dataset import ArrayDataset, DataMissingError, DataSplits, Edges, edges, register, resize
 from mera.data.folder import read_image
@@ -18,6 +21,9 @@ from mera.data.sources import Source
 PEOPLE, TEST_PEOPLE = 40, 8
 TRAIN_PHOTOGRAPHS = ("astronaut", "coffee", "rocket", "motorcycle_left", "china")
 TEST_PHOTOGRAPHS = ("chelsea", "flower")
+FOLDER = Path("usr/share/backgrounds")
+PACKAGES = {"budgie-backgrounds": "budgie/*.jpg", "lomiri-wallpapers-16.04": "*_by_*.jpg"}
+"""The files of each package, below `FOLDER`; the first package is for training, the second for the test."""
 
 
 @register("faces")
@@ -29,10 +35,6 @@ def faces(L: Edges, train_people: int = PEOPLE - TEST_PEOPLE) -> DataSplits:
     Args:
         L: edge of the images, or height and width.
         train_people: the number of people for training, at most 39.
-
-    Raises:
-        ValueError: if a split would have no people.
-        DataMissingError: if the package is not installed.
     """
     if not is_integer(train_people) or not 1 <= train_people < PEOPLE:
         raise InputError(f"train_people from 1 to {PEOPLE - 1}", repr(train_people))
@@ -59,10 +61,6 @@ def photographs(L: Edges, windows: bool = True) -> DataSplits:
         L: edge of the windows and tiles, or height and width.
         windows: whether training examples are windows at new random places, flipped left to right at random; else
             disjoint tiles, which are few, so that models soon know them by heart.
-
-    Raises:
-        ValueError: if a tile does not fit into each photograph.
-        DataMissingError: if a package is not installed.
     """
     splits, number = [], 0
     for names in (TRAIN_PHOTOGRAPHS, TEST_PHOTOGRAPHS):
@@ -105,3 +103,77 @@ def _package_folder(module: str, distribution: str) -> Path:
     if spec is None or spec.origin is None:
         raise DataMissingError(f"Expected pictures of the package {distribution}: pip install {distribution}")
     return Path(spec.origin).parent
+
+
+class EvenWindows(Windows):
+    """Windows at random places of images of any size, as many of each image; the same places for the same seed.
+
+    Args:
+        images: the images, (C, H, W) uint8.
+        L: edge of the windows, or height and width.
+        each: the number of windows of an image.
+        seed: the seed of the places.
+        flip: whether a window is flipped left to right at random at each access.
+    """
+
+    def __init__(self, images: Sequence[Tensor], L: Edges, each: int, seed: int = 0, flip: bool = False) -> None:
+        n = len(images) * check_count(each, "a number of windows")
+        super().__init__(
+            [whole(Source(image, name=f"photograph {i}")) for i, image in enumerate(images)], L, n, seed, flip
+        )
+        self.ends = list(range(each, n + 1, each))
+        self.labels = {"photograph": torch.arange(len(images)).repeat_interleave(each)}
+        generator = torch.Generator().manual_seed(seed)
+        spare = [[n - edge + 1 for n, edge in zip(part.size, self.size, strict=True)] for part in self.parts]
+        self.places = torch.cat(
+            [torch.stack([torch.randint(n, (each,), generator=generator) for n in row], 1) for row in spare]
+        )
+
+    def _corner(self, index: int, counts: Sequence[int]) -> Sequence[int]:
+        return self.places[index].tolist()
+
+
+@register("wallpapers")
+def wallpapers(
+    L: Edges, root: Path, train_windows: int = 3000, test_windows: int = 60, longest: int = 960, flip: bool = True
+) -> DataSplits:
+    """Random windows of 18 colour photographs for training, and of 15 photographs of other people for the test.
+
+    The photographs come from the Debian packages budgie-backgrounds and lomiri-wallpapers-16.04, with free licences:
+    CC0 1.0, and CC0 1.0, CC BY 4.0 or CC BY-SA 4.0. They are searched for in `/usr/share/backgrounds`, where `apt
+    install` puts them, and in `ROOT/usr/share/backgrounds`, where `dpkg -x PACKAGE.deb ROOT` unpacks them. The label
+    "photograph" is the number of the photograph within its split.
+
+    Args:
+        L: edge of the windows, or height and width.
+        root: the folder of unpacked packages.
+        train_windows: the number of windows of a training photograph.
+        test_windows: the number of windows of a test photograph.
+        longest: the longer edge of a photograph in pixels, to which it is reduced first.
+        flip: whether training windows are flipped left to right at random.
+    """
+    check_count(longest, "the longer edge")
+    train, test = (
+        [_reduced(file, longest) for file in _files(package, pattern, root)] for package, pattern in PACKAGES.items()
+    )
+    return DataSplits(
+        "wallpapers", 3, EvenWindows(train, L, train_windows, flip=flip), EvenWindows(test, L, test_windows, seed=1)
+    )
+
+
+def _files(package: str, pattern: str, root: Path) -> list[Path]:
+    """The photographs of a package, by name."""
+    for folder in (root / FOLDER, Path("/") / FOLDER):
+        if files := sorted(folder.glob(pattern)):
+            return files
+    raise DataMissingError(
+        f"Expected photographs of the Debian package {package} in /{FOLDER} or {root / FOLDER}; got none. "
+        f"Install it, or unpack it there: apt download {package}; dpkg -x {package}_*.deb {root}"
+    )
+
+
+def _reduced(file: Path, longest: int) -> Tensor:
+    """A photograph whose longer edge has at most `longest` pixels, (3, H, W) uint8."""
+    with Image.open(file) as image:
+        image.thumbnail((longest, longest), Image.Resampling.LANCZOS)
+        return torch.from_numpy(np.array(image.convert("RGB"))).movedim(-1, 0).contiguous()

@@ -17,10 +17,9 @@ from torch.utils.data import Dataset
 
 from mera._utils.checks import check_count, check_flag, check_positive
 from mera._utils.errors import InputError
-from mera.data.dataset import DataSplits, Edges, edges, register
-from mera.data.gate import check_finite
+from mera.data.dataset import HELD_OUT, DataSplits, Edges, edges, register
+from mera.data.items import check_finite
 from mera.data.sources import Source, dtype_of, images_in, open_image
-from mera.data.splitting import HELD_OUT
 
 MOST_LABELS = 2**22
 """The most windows that have the number of their image as a label."""
@@ -31,13 +30,7 @@ MAX_HELD_OUT = 0.3
 
 @dataclass(frozen=True)
 class Part:
-    """A rectangle of an image, in which windows lie.
-
-    Args:
-        source: the image.
-        rows: the first row and the one after the last.
-        columns: the first column and the one after the last.
-    """
+    """A rectangle of an image, in which windows lie."""
 
     source: Source
     rows: tuple[int, int]
@@ -66,9 +59,6 @@ class Windows(Dataset):
             access.
         flip: whether a window is flipped left to right at random at each access.
         turn: whether a window is turned by a multiple of 90 degrees at random at each access.
-
-    Raises:
-        ValueError: if a window does not fit into a part, or windows to turn are not square.
     """
 
     def __init__(
@@ -106,9 +96,6 @@ class Windows(Dataset):
         """Windows to learn from, and windows of a tenth of the area: other images, or another part of the largest one.
 
         Random windows overlap, so that windows held out by their number would show pixels that are learnt.
-
-        Raises:
-            ValueError: if there is no room for windows in both parts.
         """
         share, total = 1 / HELD_OUT, sum(map(_area, self.parts))
         training, held_out = _split(self.parts, share, self.size, None) if len(self.parts) > 1 else ([], self.parts)
@@ -202,10 +189,6 @@ def windows_of_folder(
         flip: whether training windows are flipped left to right at random.
         turn: whether training windows are turned by multiples of 90 degrees at random.
         channels: 1 to read pictures in grey, 3 in colour.
-
-    Raises:
-        DataMissingError: if there is no image.
-        ValueError: if an image is smaller than a window, or an option is invalid.
     """
     split = (root / "train").is_dir() and (root / "test").is_dir()
     return windows(

@@ -32,9 +32,6 @@ class Source:
         axes: the axes in the order of the array, "y", "x" and perhaps "c", and others of length 1; None if channels are
             the first of three axes, or there are two.
         name: the name of the image in messages.
-
-    Raises:
-        ValueError: if the array has other axes.
     """
 
     def __init__(self, array: Any, axes: str | None = None, name: str = "an image") -> None:
@@ -61,11 +58,7 @@ class Source:
         return part.permute([order.index(axis) for axis in "cyx"])
 
     def cropped(self, shape: Sequence[int]) -> Source:
-        """The first rows and columns of the image.
-
-        Args:
-            shape: the numbers of rows and columns, at most those of the image.
-        """
+        """The first rows and columns of the image."""
         other = copy.copy(self)
         other.shape = self.shape[0], *shape
         return other
@@ -113,15 +106,7 @@ def _open(path: Path, channels: int | None) -> Source:
 
 
 def images_in(folder: Path, channels: int | None = None) -> list[Source]:
-    """The images of a folder and its sub-folders by name, or the image that the path itself is.
-
-    Args:
-        folder: the folder; a folder of zarr is an image.
-        channels: see `open_image`.
-
-    Raises:
-        DataMissingError: if there is no image.
-    """
+    """The images of a folder and its sub-folders by name, or the image that the path itself is."""
     if _is_zarr(folder) or folder.is_file():
         return [open_image(folder, channels)]
     found: dict[Path, Path] = {}  # by the path behind symbolic links, so that no image is in both splits
@@ -164,11 +149,7 @@ def _open_tiff(path: Path) -> Source:
 
 
 def dtype_of(source: Source) -> torch.dtype:
-    """The dtype of an image for torch, that of 8-bit integers or of single precision.
-
-    Raises:
-        ValueError: if pixels are neither 8-bit integers nor floats.
-    """
+    """The dtype of an image for torch, that of 8-bit integers or of single precision."""
     kind = kind_of(source)
     if kind not in ("uint8", "float"):
         raise InputError(f"8-bit or floating-point pixels of {source.name}", kind)

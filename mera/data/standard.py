@@ -15,11 +15,7 @@ from mera.data.dataset import ArrayDataset, DataMissingError, DataSplits, Edges,
 
 
 class OnlyImages(Dataset):
-    """The images of a torchvision data set, without their targets.
-
-    Args:
-        data: a data set whose items are pairs of an image, uint8 (channels, L, L), and a target.
-    """
+    """The images of a torchvision data set, without their targets."""
 
     def __init__(self, data: Any) -> None:
         self.data = data
@@ -86,9 +82,6 @@ def celeba(L: Edges, root: Path, download: bool) -> DataSplits:
         L: edge of the images, or height and width.
         root: the folder that has the folder "celeba".
         download: download missing files.
-
-    Raises:
-        DataMissingError: if files are missing.
     """
     from torchvision import datasets
     from torchvision.transforms import v2 as transforms

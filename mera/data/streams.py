@@ -12,9 +12,8 @@ from torch.utils.data import Dataset, IterableDataset
 
 from mera._utils.errors import InputError
 from mera._utils.random import seeded
-from mera.data.dataset import ArrayDataset, DataSplits
+from mera.data.dataset import HELD_OUT, ArrayDataset, DataSplits
 from mera.data.items import example_of
-from mera.data.splitting import HELD_OUT
 
 MOST_TEST_EXAMPLES = 200
 """The most examples at the beginning of a stream that are held out for the test."""
@@ -89,9 +88,6 @@ def split_stream(stream: Iterable[Any], shape: Sequence[int]) -> DataSplits:
     """Hold out the first examples of a stream for the test, in memory; all further examples are for training.
 
     The number of test examples is a tenth of the first 2,000 examples, or of all if there are fewer.
-
-    Raises:
-        ValueError: if the stream has fewer than 2 examples, or can be iterated only once.
     """
     StreamDataset(stream, shape)  # refuses iterators
     count, head = 0, []

@@ -22,16 +22,7 @@ KEY, SUM = "mera", "sha256"
 
 
 def write_archive(path: str | PathLike[str], description: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
-    """Write tensors and a description to a file, which appears whole or not at all.
-
-    Args:
-        path: the file.
-        description: values of JSON by name.
-        tensors: the tensors by name.
-
-    Raises:
-        OSError: if the file cannot be written.
-    """
+    """Write tensors and a description to a file, which appears whole or not at all."""
     text = json.dumps(description)
     copies = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     with replacing(path) as temporary:
@@ -49,10 +40,6 @@ def read_archive(path: str | PathLike[str]) -> tuple[dict[str, Any], dict[str, T
 
     Each tensor has memory of its own, which starts at a multiple of 64 bytes, as that of torch's own tensors does: the
     rounding of matrix products may depend on where a tensor starts. Later changes of the file do not affect them.
-
-    Raises:
-        FileNotFoundError: if the file does not exist.
-        ValueError: if the file was not written by `write_archive`, or is damaged.
     """
     path = Path(path)
     if not path.is_file():

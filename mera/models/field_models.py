@@ -36,9 +36,6 @@ class Fields:
         model: the options of the model.
         squeezed_first: whether each scale begins with a squeeze, so that there is one scale fewer.
         common: further options of the bijectors at all scales.
-
-    Raises:
-        ValueError: if the value of an option is invalid.
     """
 
     def __init__(self, model: FieldModel, squeezed_first: bool = False, **common: Any) -> None:
@@ -71,18 +68,7 @@ class Fields:
 
 
 def add_field(layout: Layout, x: Port, make: Named, name: str, passive: int = 0) -> Port:
-    """Add a node for a registered bijector, whose `receptive_kernel` is the node's kernel, and return the output.
-
-    Args:
-        layout: the layout.
-        x: output of an earlier node.
-        make: a bijector, by name, whose `receptive_kernel` is not None.
-        name: name of the node.
-        passive: number of leading channels that are read but not changed.
-
-    Raises:
-        LayoutError: if the bijector cannot be made for this lattice; the message names the node.
-    """
+    """Add a node for a registered bijector, whose `receptive_kernel` is the node's kernel, and return the output."""
     shape = x.lattice.event_shape
     with within(f"node {name!r}"):  # a temporary instance, because only the bijector itself knows its kernel
         instance: Bijector = make(shape, context_of(layout.context, shape))

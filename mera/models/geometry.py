@@ -11,11 +11,7 @@ from mera._utils.flow_options import Edges, Hidden, PerStep
 
 
 def lattice_shape(L: Edges, dim: int) -> tuple[int, ...]:
-    """The shape of a lattice: (L, ..., L) in `dim` dimensions if `L` is one number, else the edges `L`.
-
-    Raises:
-        ValueError: if `L` is empty, an edge is not a positive integer, or `dim` is not 1, 2 or 3.
-    """
+    """The shape of a lattice: (L, ..., L) in `dim` dimensions if `L` is one number, else the edges `L`."""
     if not is_integer(dim) or dim not in (1, 2, 3):
         raise InputError("dim 1, 2 or 3", repr(dim))
     edges = tuple(L) if isinstance(L, Sequence) else (L,) * dim
@@ -32,10 +28,6 @@ def levels(shape: Sequence[int], m: int, stride: int = 2, wanted: int | None = N
         m: the smallest edge of the topmost lattice.
         stride: the edge of a cell.
         wanted: the number of levels, if it does not depend on the lattice.
-
-    Raises:
-        ValueError: if the smallest edge is not m times a power of the stride, or that power does not divide all edges;
-            or if m stride^(wanted - 1) does not divide all edges.
     """
     if wanted is not None:
         width = m * stride ** (check_count(wanted, "levels", most=DEEPEST) - 1)
@@ -54,12 +46,7 @@ def levels(shape: Sequence[int], m: int, stride: int = 2, wanted: int | None = N
 
 
 def integers_per_step(value: PerStep, steps: int, what: str, least: int = 1) -> tuple[int, ...]:
-    """One integer for each RG step, finest first, from one for all steps or one for each.
-
-    Raises:
-        ValueError: if the number of integers is not the number of steps, or an integer is not from `least` to 1,000.
-            The message calls the value `what`.
-    """
+    """One integer for each RG step, finest first, from one for all steps or one for each."""
     values = tuple(value) if isinstance(value, Sequence) else (value,) * steps
     if len(values) != steps or not all(is_integer(v) and v >= least for v in values):
         kind = "positive integer" if least == 1 else f"integer >= {least}"
@@ -70,11 +57,7 @@ def integers_per_step(value: PerStep, steps: int, what: str, least: int = 1) -> 
 
 
 def hidden_per_step(value: Hidden, steps: int) -> tuple[tuple[int, ...], ...]:
-    """Widths of the hidden layers for each RG step, finest first, from widths for all steps or for each step.
-
-    Raises:
-        ValueError: if widths are missing for an RG step, or a width is not a positive integer.
-    """
+    """Widths of the hidden layers for each RG step, finest first, from widths for all steps or for each step."""
     if not isinstance(value, Sequence):
         raise InputError("hidden as a tuple of widths", repr(value))
     nested = len(value) > 0 and all(isinstance(widths, Sequence) for widths in value)
@@ -86,11 +69,7 @@ def hidden_per_step(value: Hidden, steps: int) -> tuple[tuple[int, ...], ...]:
 
 
 def options_per_step(steps: int, layers: PerStep, residual_blocks: PerStep, hidden: Hidden) -> list[dict[str, Any]]:
-    """The options `layers`, `residual_blocks` and `hidden` of each RG step, finest first, by name.
-
-    Raises:
-        ValueError: if the value of an option is invalid.
-    """
+    """The options `layers`, `residual_blocks` and `hidden` of each RG step, finest first, by name."""
     counts = integers_per_step(layers, steps, "layers"), integers_per_step(residual_blocks, steps, "residual_blocks")
     rows = zip(*counts, hidden_per_step(hidden, steps), strict=True)
     return [{"layers": n, "residual_blocks": blocks, "hidden": widths} for n, blocks, widths in rows]

@@ -43,9 +43,6 @@ class Patches:
         layout: the layout.
         shape: edges of the lattice.
         bijectors: for each RG step, finest first, a callable that makes its bijectors.
-
-    Raises:
-        ValueError: if the value of an option is invalid.
     """
 
     def __init__(
@@ -150,9 +147,6 @@ def bijectors_per_step(steps: int, model: PatchModel) -> list[Callable[..., Any]
 
     A registered bijector gets each of the options `conditioner`, `layers`, `residual_blocks`, `hidden`, `norm`,
     `mix_channels` and `transform` that is a parameter of it; options of the bijector itself take precedence.
-
-    Raises:
-        ValueError: if the value of an option is invalid, or no bijector is registered under the name.
     """
     bijector = "coupling" if model.bijector is None else model.bijector
     for_all_steps = {name: getattr(model, name) for name in FOR_ALL if getattr(model, name) is not None}

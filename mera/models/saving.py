@@ -54,16 +54,9 @@ def save(flow: Density, path: str | PathLike[str]) -> None:
 def describe_flow(flow: Density) -> dict[str, Any]:
     """Describe a flow in values of JSON: its model and all options, or its layout as TOML.
 
-    Args:
-        flow: the flow.
-
     Returns:
         A dict with "format", "options", and "model" or "layout"; for a `mera.Symmetrized` flow also "symmetrized", its
         group, and "elements" if it uses only a part of the group. `rebuild_empty` builds the flow again.
-
-    Raises:
-        ValueError: if the flow has a bijector that is not registered under a name or was replaced, custom
-            preprocessing, or a prior that numbers do not describe.
     """
     if isinstance(flow, Symmetrized):
         elements = {} if flow.options["elements"] is None else {"elements": flow.options["elements"]}
@@ -144,15 +137,7 @@ def load_pretrained(name: str) -> Flow:
 
 
 def rebuild(description: dict[str, Any], tensors: dict[str, torch.Tensor]) -> Any:
-    """Build a flow from a description and a state dict.
-
-    Args:
-        description: the result of `describe_flow`, with "dtype".
-        tensors: the state dict of the flow.
-
-    Raises:
-        ValueError: if an option is invalid, or the weights are infinite, NaN or of another dtype.
-    """
+    """Build a flow from a description and a state dict."""
     with restored_states():  # new weights are drawn, and replaced
         flow = rebuild_empty(description).to(DTYPES[description["dtype"]])
     for name, expected in flow.state_dict().items():
@@ -166,14 +151,7 @@ def rebuild(description: dict[str, Any], tensors: dict[str, torch.Tensor]) -> An
 
 
 def rebuild_empty(description: dict[str, Any]) -> Any:
-    """Build a flow from a description, with new weights.
-
-    Args:
-        description: the result of `describe_flow`.
-
-    Raises:
-        ValueError: if the description has another format, or an option is invalid.
-    """
+    """Build a flow from a description, with new weights."""
     _check_format(description)
     options = description["options"]
     if "layout" in description:

@@ -66,29 +66,17 @@ class Order:
         return [(start + place * stride) % self.n for place in places]
 
 
-class BatchLoader:
-    """Endless batches, one for each step of a run.
-
-    Args:
-        rows: the rows of each batch that this process reads.
-        start: steps that are already taken.
-        workers: the number of processes that read batches ahead; 0 to read in this process.
-    """
-
-    def __init__(self, objective: Objective, seed: int, rows: range, start: int = 0, workers: int = 0) -> None:
-        self._loader = DataLoader(
-            _Steps(objective, seed, rows),
-            sampler=_From(start + 1),
-            batch_size=None,  # an item of the data set is a batch
-            num_workers=workers,
-            worker_init_fn=_ignore_stop_signals,
-            generator=torch.Generator(),  # else the loader would draw from the random state that a run restores
-        )
-
-    def __iter__(self) -> Iterator[Batch]:
-        """Iterate over the batches, without end."""
-        for batch in self._loader:
-            yield tuple(batch)  # the loader makes lists of tuples
+def read_batches(objective: Objective, seed: int, rows: range, start: int = 0, workers: int = 0) -> Iterator[Batch]:
+    """Read endless batches, one for each step of a run."""
+    loader: DataLoader[Batch] = DataLoader(
+        _Steps(objective, seed, rows),
+        sampler=count(start + 1),  # an iterable is enough
+        batch_size=None,  # an item of the data set is a batch
+        num_workers=workers,
+        worker_init_fn=_ignore_stop_signals,
+        generator=torch.Generator(),  # else the loader would draw from the random state that a run restores
+    )
+    return map(tuple, loader)  # the loader makes lists of tuples
 
 
 class _Steps(Dataset):
@@ -99,16 +87,6 @@ class _Steps(Dataset):
 
     def __getitem__(self, step: int) -> Batch:
         return self.objective.batch(self.seed, step, self.rows)
-
-
-class _From:
-    """A sampler of the integers start, start + 1, ..., which starts again at each iteration."""
-
-    def __init__(self, start: int) -> None:
-        self.start = start
-
-    def __iter__(self) -> Iterator[int]:
-        return count(self.start)
 
 
 def micro_batches(batch: Batch, n: int) -> list[Batch]:

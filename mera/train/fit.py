@@ -28,7 +28,7 @@ from mera.flow.density import Density
 from mera.graph.summary import count_parameters
 from mera.models.saving import describe_flow
 from mera.physics.verdicts import format_ess
-from mera.train.batches import BatchLoader
+from mera.train.batches import read_batches
 from mera.train.callbacks import Callback, History, Progress, RunLogger
 from mera.train.health import check_own_bijectors, divergence
 from mera.train.loop import Loop
@@ -208,7 +208,7 @@ def fit(
         if not resume:
             _start(loop)
         workers = 0 if learnt.in_order else settings.workers  # each worker would read the whole stream
-        batches = iter(BatchLoader(learnt.train, settings.seed, rows, loop.step, workers))
+        batches = read_batches(learnt.train, settings.seed, rows, loop.step, workers)
         if settings.compile and loop.progress < 1:
             if console is not None:
                 console.print("torch compiles the loss, which takes minutes the first time")

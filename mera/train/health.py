@@ -27,11 +27,7 @@ more, and approximate inverses are allowed."""
 
 @torch.no_grad()
 def inverse_error(flow: Density, objective: Objective) -> float:
-    r"""The largest error of :math:`x \to z \to x` in the flow's dtype, relative to the largest value of x.
-
-    Args:
-        objective: makes the data, the first rows of an evaluation.
-    """
+    r"""The largest error of :math:`x \to z \to x` in the flow's dtype, relative to the largest value of x."""
     rows = range(min(ROWS, objective.size or ROWS))
     batch = tuple(tensor.to(flow.device) for tensor in objective.batch(0, 0, rows))
     x, context = objective.data(flow, batch)
@@ -41,12 +37,7 @@ def inverse_error(flow: Density, objective: Objective) -> float:
 
 
 def divergence(flow: Density, error: float) -> str | None:
-    """Why the weights of the last step should not be used, and what to change; None if nothing is wrong.
-
-    Args:
-        flow: the flow with the weights of the last step.
-        error: the error of the inverse in the last evaluation.
-    """
+    """Why the weights of the last step should not be used, and what to change; None if nothing is wrong."""
     change = "lower lr, or raise warmup or batch_size"
     if not all(parameter.isfinite().all() for parameter in flow.parameters()):
         return f"diverged: weights are infinite or NaN; {change}"
@@ -57,16 +48,7 @@ def divergence(flow: Density, error: float) -> str | None:
 
 @torch.no_grad()
 def check_own_bijectors(density: Density, x: Tensor, context: Tensor | None) -> None:
-    """Check the laws of bijectors with parts that are not of this package, as they are and with noise on parameters.
-
-    Args:
-        density: the flow, after its layers are initialised.
-        x: data (B, C, *shape) of the first batch.
-        context: the contexts of the data; None for a flow without context.
-
-    Raises:
-        ValueError: if a law does not hold; the message names the node, the law and the error.
-    """
+    """Check the laws of bijectors with parts that are not of this package, as they are and with noise on parameters."""
     flow = density.flow
     remaining = {key for key, bijector in flow.bijectors.items() if is_own(bijector)}
     if not remaining:

@@ -148,11 +148,7 @@ def likelihood_of(example: object) -> type[Likelihood]:
 
 
 def likelihood(flow: Density, examples: Examples, order: Order | None = None, own: OwnLoss | None = None) -> Likelihood:
-    """The likelihood of a data set, with contexts for a conditional flow; see `Likelihood` for `order` and `own`.
-
-    Raises:
-        ValueError: if the examples are neither images nor fields, or lack the contexts that a conditional flow needs.
-    """
+    """The likelihood of a data set, with contexts for a conditional flow; see `Likelihood` for `order` and `own`."""
     return likelihood_of(examples[0])(examples, example_contexts(flow, examples), order, own)
 
 
@@ -160,10 +156,6 @@ def example_contexts(flow: Density, examples: Examples) -> Tensor | None:
     """The context of each example for a conditional flow, (N, ...); None for a flow without context.
 
     The contexts are the labels "class" of the data set for a flow with classes, or else the labels "context".
-
-    Raises:
-        ValueError: if there are no such labels, their number differs from that of the examples, or a class number is
-            not an integer from 0 to the flow's number of classes - 1, or a context is not finite or of another shape.
     """
     if flow.plan.context is None:
         return None

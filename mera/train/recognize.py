@@ -12,9 +12,8 @@ from torch import Tensor, nn
 
 from mera._utils.errors import InputError
 from mera.data import DataSplits, as_splits
-from mera.data.examples import hold_out
-from mera.data.gate import check_example
-from mera.data.pixels import look_like_images
+from mera.data.examples import hold_out, look_like_images
+from mera.data.items import check_example
 from mera.flow.density import Density
 from mera.physics.check_target import check_sampled
 from mera.physics.family import ActionFamily
@@ -26,13 +25,7 @@ from mera.train.settings import Settings
 
 
 class Objectives(NamedTuple):
-    """The objectives of training and of evaluations.
-
-    Args:
-        validation: the objective that chooses the weights to keep; None to keep the last weights.
-        splits: the examples; None for an objective without examples.
-        in_order: whether examples are read in their own order, so that worker processes cannot share the reading.
-    """
+    """The objectives of training and of evaluations."""
 
     train: Objective
     test: Objective
@@ -48,16 +41,7 @@ def recognize(
     loss: Callable[[Density, Any], Tensor] | None = None,
     processes: int = 1,
 ) -> Objectives:
-    """The objectives of training and evaluation for the argument `data` of `fit`, whose table lists all kinds.
-
-    Args:
-        data: an objective, an action, a family of actions, or examples of any kind.
-        loss: a loss of the user's own on examples.
-
-    Raises:
-        ValueError: if the data is of another kind, or does not fit the flow or the other arguments.
-        FloatingPointError: see `check_target`.
-    """
+    """The objectives of training and evaluation for the argument `data` of `fit`, whose table lists all kinds."""
     if isinstance(data, Objective):
         return Objectives(data, data)
     if _is_action(data):

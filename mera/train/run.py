@@ -15,8 +15,8 @@ from __future__ import annotations
 import json
 import os
 import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -36,9 +36,6 @@ class RunFolder(RunRecords):
 
     Args:
         path: the folder, which need not exist yet.
-
-    Raises:
-        ValueError: if `path` is not a path.
     """
 
     def __init__(self, path: str | PathLike[str]) -> None:
@@ -46,7 +43,6 @@ class RunFolder(RunRecords):
         self.weights = self.path / WEIGHTS
         self.samples = self.path / "samples"
         self.tensorboard = self.path / "tensorboard"
-        self._is_locked = False
 
     def write_config(self, config: Mapping[str, Any]) -> None:
         """Write the configuration of the run.
@@ -54,25 +50,16 @@ class RunFolder(RunRecords):
         Args:
             config: the entries; a value that JSON cannot hold is written as its text.
         """
-        with self.locked():
-            write_atomically(self._config, json.dumps(config, indent=2, default=str).encode())
+        make_folder(self.path)
+        write_atomically(self._config, json.dumps(config, indent=2, default=str).encode())
 
     def locked(self) -> AbstractContextManager[None]:
-        """A context in which no other run can write to the folder; this object may enter it again within it.
+        """A context in which no other run can write to the folder.
 
         Raises:
             FileExistsError: if another process, or another `RunFolder` of this process, has locked the folder.
         """
-        return nullcontext() if self._is_locked else self._locked()
-
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        with locked(self.path, "a folder that no other run writes to"):
-            self._is_locked = True
-            try:
-                yield
-            finally:
-                self._is_locked = False
+        return locked(self.path, "a folder that no other run writes to")
 
     # Checkpoints
 
@@ -125,37 +112,20 @@ class RunFolder(RunRecords):
     # Results
 
     def log(self, metrics: dict[str, Any]) -> None:
-        """Append a line to the metrics, and flush it to the disk.
-
-        Args:
-            metrics: values that JSON can hold, including the step.
-        """
+        """Append a line to the metrics, and flush it to the disk."""
         with open(self._metrics, "a") as file:
             file.write(json.dumps(metrics) + "\n")
             file.flush()
             os.fsync(file.fileno())
 
     def rewind(self, step: int) -> None:
-        """Remove the metrics of later steps, which a resumed run repeats.
-
-        Args:
-            step: the last step whose metrics are kept.
-        """
+        """Remove the metrics of later steps, which a resumed run repeats."""
         lines = [json.dumps(line) + "\n" for line in self.metrics() if line["step"] <= step]
         if self._metrics.exists():
             write_atomically(self._metrics, "".join(lines).encode())
 
     def save_failed_batch(self, batch: dict[str, Tensor], step: int, rank: int) -> Path:
-        """Write a batch whose loss or gradient was not finite.
-
-        Args:
-            batch: the tensors of the batch by name.
-            step: the step that failed.
-            rank: the index of the process whose batch it was.
-
-        Returns:
-            The path of the file.
-        """
+        """Write a batch whose loss or gradient was not finite."""
         path = self.path / f"not_finite_step_{step:08d}_process_{rank}.safetensors"
         write_archive(path, {"step": step}, batch)
         return path

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
-import torch
-
 from mera._utils.checks import check_choice
 from mera._utils.errors import InputError
-from mera._utils.options import Check, Option, check_fields, choice, count, documented, flag, positive
+from mera._utils.options import Option, check_fields, choice, count, documented, flag, positive
 from mera.train.optimizers import OPTIMIZERS, SCHEDULES, check_options
 
 Options = Mapping[str, Any]
@@ -20,18 +18,6 @@ STEPS = 2000
 """The number of steps of a run whose settings limit neither steps nor minutes."""
 ESTIMATORS = ("path", "score")
 """Estimators of the gradient when a flow learns from an action; see `Settings.estimator`."""
-
-
-def _named(what: str, names: Iterable[str], module: Any) -> Check:
-    """A check of a name; for another class of a torch module the message says how to pass the class to `fit`."""
-
-    def check(value: Any, name: str) -> str:
-        if isinstance(value, str) and value not in names and hasattr(module, value):
-            got = f"{value!r}: pass {module.__name__}.{value} itself to fit, or a function that makes one"
-            raise InputError(f"{what} among {list(names)} by name", got)
-        return check_choice(value, names, what)
-
-    return check
 
 
 @documented
@@ -91,7 +77,7 @@ class Settings:
         Option(
             '"Muon", see `mera.train.Muon`, or "AdamW"; None for "Muon", or for "AdamW" if a flow learns from an '
             "action. In Python, `fit` takes any optimiser of torch.",
-            _named("an optimizer", OPTIMIZERS, torch.optim),
+            choice(OPTIMIZERS, "an optimizer by name"),
         ),
     ] = None
     optimizer_options: Annotated[Options | None, Option("options of the optimiser beside lr and weight_decay.")] = None
@@ -108,7 +94,7 @@ class Settings:
         Option(
             '"cosine", a linear warm-up and then half a cosine down to 0, or "constant". In Python, `fit` takes any '
             "schedule of torch.",
-            _named("a schedule", SCHEDULES, torch.optim.lr_scheduler),
+            choice(SCHEDULES, "a schedule by name"),
         ),
     ] = "cosine"
     warmup: Annotated[int, Option("steps of the cosine schedule until `lr` is reached.", count(0))] = 50
@@ -166,14 +152,7 @@ class Settings:
 
 
 def with_options(settings: Settings | None, options: Mapping[str, Any]) -> Settings:
-    """Settings with some fields replaced; the defaults if `settings` is None.
-
-    Args:
-        options: values by the names of fields.
-
-    Raises:
-        ValueError: if a name is unknown (the message offers the closest name), or a value is invalid.
-    """
+    """Settings with some fields replaced; the defaults if `settings` is None."""
     for name in options:
         check_choice(name, Settings.__dataclass_fields__, "a setting")
     return replace(settings if settings is not None else Settings(), **options)

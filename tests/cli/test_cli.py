@@ -203,9 +203,9 @@ def test_demo_ends_with_pictures_and_a_table(tmp_path):
     [
         (["train"], 2, "--layout FILE or --resume RUN; got none"),
         (["train", "--resume", "x", "rgflow", "--data", "msds1", "--out", "y"], 2, "got rgflow and x"),
-        (["train", "rgflow", "--data", "msds1", "--out", "x", "--layers", "a"], 2, "Expected integers such as"),
-        (["train", "rgflow", "--data", "msds1", "--out", "x", "--hidden", ";"], 2, "Expected widths such as"),
-        (["sample", "x", "--temperature", ""], 2, "Expected numbers such as"),
+        (["train", "rgflow", "--data", "msds1", "--out", "x", "--layers", "[4"], 2, "Expected a value such as 4"),
+        (["train", "rgflow", "--data", "msds1", "--out", "x", "--hidden", ";"], 2, "Expected a value such as 4"),
+        (["sample", "x", "--temperature", ""], 2, "Expected a value such as 4"),
         (["sample", "x", "--n", "0"], 2, "--n"),
         (["evaluate", "x", "--images", "-3"], 2, "--images"),
     ],

@@ -11,10 +11,10 @@ from PIL import Image
 
 from mera import data
 from mera._utils.registry import Registry
-from mera.data import dataset, wallpapers
+from mera.data import dataset, packages
 from mera.data.msds import msds
+from mera.data.packages import EvenWindows
 from mera.data.standard import open_split
-from mera.data.wallpapers import EvenWindows
 
 
 @pytest.mark.parametrize("kind", [1, 2])
@@ -390,7 +390,7 @@ def test_every_place_of_a_window_is_drawn():
 
 
 def test_missing_wallpapers_say_what_to_install(tmp_path, monkeypatch):
-    monkeypatch.setattr(wallpapers, "FOLDER", Path("no/such/folder"))
+    monkeypatch.setattr(packages, "FOLDER", Path("no/such/folder"))
     with pytest.raises(data.DataMissingError, match=r"package budgie-backgrounds in .*: apt download budgie-back"):
         data.load("wallpapers", root=tmp_path)
 

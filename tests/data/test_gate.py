@@ -152,10 +152,10 @@ def test_pixels_that_are_converted_are_refused_with_their_place(tmp_path):
 def test_converted_windows_are_held_out_by_place():
     """Windows overlap, so that every tenth window would show pixels that are learnt."""
     windows = data.windows(torch.rand(3, 400, 400), L=8).train
-    parts = hold_out(ItemDataset(data.as_images(windows), (3, 8, 8)))
+    parts = hold_out(data.as_images(windows))
     assert [part[0].dtype for part in parts] == [torch.uint8, torch.uint8]
     assert [len(part) for part in parts] == [len(part) for part in hold_out(ItemDataset(windows, (3, 8, 8)))]
-    assert all(isinstance(part.data.data, type(windows)) for part in parts)
+    assert all(isinstance(part.data, type(windows)) for part in parts)
 
 
 def test_palettes_become_colours():
