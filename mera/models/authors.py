@@ -16,9 +16,9 @@ from mera._utils.errors import InputError
 from mera._utils.files import as_path
 from mera._utils.flow_options import PriorLike
 from mera._utils.random import restored_states
-from mera._utils.torch_files import read_tensors
 from mera.bijectors import Gather, checkerboard
 from mera.flow.flow import Flow
+from mera.models.archive import read_tensors
 from mera.models.by_name import build
 
 # Names of tensors in the authors' checkpoints. They contain the index of the block (two in an RG step), of the coupling

@@ -8,7 +8,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from mera._utils.errors import InputError, closest
 from mera._utils.table import Table, Tabled
 
 FOLDER = Path(__file__).parent / "weights"
@@ -76,10 +75,3 @@ def pretrained() -> Cards:
     """
     cards = (Card(**json.loads(path.read_text())) for path in sorted(FOLDER.glob("*.json")))
     return Cards({card.name: card for card in cards})
-
-
-def card(name: str) -> Card:
-    """The card of a trained flow by name; an unknown name raises a `ValueError` that offers the closest name."""
-    if name not in pretrained():
-        raise InputError(f"a pretrained flow among {list(pretrained())}", f"{name!r}{closest(name, pretrained())}")
-    return pretrained()[name]

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from mera._utils.checks import check_choice
 from mera._utils.errors import UNKNOWN_NAME, InputError, closest, with_notes
 from mera._utils.files import as_path, write_atomically
 from mera._utils.random import restored_states
@@ -20,7 +21,7 @@ from mera.graph.modules import structure_of
 from mera.graph.toml import dumps, loads
 from mera.models.archive import read_archive, write_archive
 from mera.models.by_name import build
-from mera.models.pretrained import card, pretrained
+from mera.models.pretrained import pretrained
 
 WEIGHTS = "flow.safetensors"
 """The name of a flow's file in the folder of a run."""
@@ -132,7 +133,8 @@ def load_pretrained(name: str) -> Flow:
     >>> flow.to_images(flow.sample(2, temperature=0.6)).shape
     torch.Size([2, 3, 32, 32])
     """
-    description, tensors = read_archive(card(name).weights)  # large matrices in half precision
+    card = pretrained()[check_choice(name, pretrained(), "a pretrained flow")]
+    description, tensors = read_archive(card.weights)  # large matrices in half precision
     return rebuild(description, {key: x.float() if x.is_floating_point() else x for key, x in tensors.items()})
 
 

@@ -25,9 +25,8 @@ from torch import Tensor
 
 from mera._utils.files import locked, make_folder, remove_leftovers, write_atomically
 from mera._utils.run_records import RunRecords
-from mera._utils.torch_files import read_tensors, write_tensors
 from mera.flow.density import Density
-from mera.models.archive import write_archive
+from mera.models.archive import read_tensors, write_archive, write_tensors
 from mera.models.saving import WEIGHTS, save
 
 

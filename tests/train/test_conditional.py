@@ -6,7 +6,7 @@ import torch
 import mera
 import mera.train
 from mera import data
-from mera.cli.classes import given_class
+from mera.cli.common import given_class
 from mera.data import ArrayDataset, DataSplits
 from mera.train import RunFolder, Settings, bits_per_dim, fit, sample
 from mera.train.health import first_not_finite
