@@ -24,8 +24,7 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
 import mera
-from mera._utils.means import with_error
-from mera._utils.table import Table
+from mera._utils.table import Table, with_error
 from mera.analysis.drawing.figures import panels
 from mera.analysis.drawing.images import save_figure
 

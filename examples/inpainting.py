@@ -33,7 +33,7 @@ from torch import Tensor
 
 import mera
 from mera import data
-from mera._utils.means import with_error
+from mera._utils.table import with_error
 from mera.analysis.drawing.images import paint_mask, save_figure
 from mera.train import RunFolder, Settings, fit
 

@@ -23,7 +23,7 @@ from rich.table import Table
 from torch import Tensor
 
 import mera
-from mera._utils.means import with_error
+from mera._utils.table import with_error
 from mera.analysis.drawing.images import save_figure
 
 LEGS, RADIUS, TWIST = 4, 2.0, 0.25

@@ -8,11 +8,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from mera._utils.errors import closest
-from mera._utils.version import VERSION
+from mera._utils.installation import VERSION
 
 if TYPE_CHECKING:
     from mera import analysis, bijectors, cones, data, flow, graph, models, physics, train
-    from mera._utils.allocator import tune_allocator
+    from mera._utils.installation import tune_allocator
     from mera.analysis import drawing
     from mera.analysis.drawing.images import show
     from mera.analysis.laws import check
@@ -72,7 +72,7 @@ _HOMES = {
     "save": "models.saving",
     "save_layout": "models.saving",
     "show": "analysis.drawing.images",
-    "tune_allocator": "_utils.allocator",
+    "tune_allocator": "_utils.installation",
 }
 """The module of each name; all other names are packages."""
 _PACKAGES = {"drawing": "analysis.drawing"}

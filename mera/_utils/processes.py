@@ -1,12 +1,14 @@
-"""The processes that train together, by accelerate."""
+"""The processes that train together, by accelerate; and requests to stop: SIGINT (Ctrl-C) and SIGTERM."""
 
 from __future__ import annotations
 
 import atexit
 import os
+import signal
+import threading
 import time
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
     import torch
@@ -14,6 +16,8 @@ if TYPE_CHECKING:
 
 GRACE = 0.2
 """The seconds before Python ends in which threads of the process group release their tensors."""
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 _once_at_exit = cache(atexit.register)
 
@@ -74,3 +78,36 @@ def make_accelerator(device: torch.device) -> Accelerator | None:
     from accelerate import Accelerator
 
     return Accelerator(cpu=device.type == "cpu", mixed_precision="no")
+
+
+class StopSignal:
+    """A context in which a signal sets `number`; a second SIGINT has the effect that it had before the context.
+
+    A second SIGTERM has no effect, since launchers that forward signals may send one request to stop twice. Outside the
+    main thread, where no signals arrive, `number` stays 0.
+
+    Attributes:
+        number: the number of the signal that arrived; 0 if none did.
+    """
+
+    number = 0
+
+    def __enter__(self) -> StopSignal:
+        self.previous_handlers: dict[int, Any] = {}
+        if threading.current_thread() is threading.main_thread():
+            self.previous_handlers = {number: signal.signal(number, self._stop) for number in SIGNALS}
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for number, handler in self.previous_handlers.items():
+            signal.signal(number, handler)
+
+    def _stop(self, number: int, frame: object) -> None:
+        self.number = number
+        if number == signal.SIGINT:
+            signal.signal(number, self.previous_handlers[number])
+
+
+def raise_signal(number: int) -> NoReturn:
+    """Raise what Python raises for SIGINT, `KeyboardInterrupt`; or `SystemExit` with the usual status for SIGTERM."""
+    raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)

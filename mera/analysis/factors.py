@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from mera._utils.errors import InputError
-from mera._utils.optional import import_optional
+from mera._utils.installation import import_optional
 from mera._utils.table import Numbers, Tabled, numbers
 from mera.analysis.latents import encode_levels
 from mera.flow.flow import Flow

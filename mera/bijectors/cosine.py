@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from mera._utils.errors import InputError
-from mera._utils.precision import exactly
+from mera._utils.torch_modes import exactly
 from mera.bijectors.base import Bijector, zero_log_det
 
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from mera._utils.checks import check_flag
 from mera._utils.errors import InputError
-from mera._utils.precision import exactly
+from mera._utils.torch_modes import exactly
 from mera.bijectors.base import Bijector, log_det_dtype
 
 SMALL = 48

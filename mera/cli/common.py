@@ -10,8 +10,8 @@ import torch
 import typer
 from torch import Tensor
 
-from mera._utils.allocator import tune_allocator
 from mera._utils.errors import InputError, closest
+from mera._utils.installation import tune_allocator
 from mera.cli.declared_options import assignments, value
 from mera.data import Examples, class_numbers
 from mera.flow.density import Density

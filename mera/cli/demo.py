@@ -11,8 +11,7 @@ import typer
 
 from mera import data
 from mera._utils.files import make_folder
-from mera._utils.means import plus_minus
-from mera._utils.table import Table
+from mera._utils.table import Table, plus_minus
 from mera.analysis.drawing.curves import loss_curves
 from mera.analysis.drawing.images import progression, save_figure, save_grid
 from mera.analysis.drawing.paper import FIGURES

@@ -14,10 +14,9 @@ import typer
 from mera import analysis, data
 from mera._utils.checks import check_choice
 from mera._utils.errors import InputError
-from mera._utils.means import with_error
 from mera._utils.progress import ProgressBar
 from mera._utils.random import fixed_seed, seeded
-from mera._utils.table import Numbers, Table
+from mera._utils.table import Numbers, Table, with_error
 from mera.analysis.receptive import extents_by_level
 from mera.cli.common import Class, Device, Lattice, Root, choose_device, given_class, of_class
 from mera.cli.lazy import sources

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from mera._utils.errors import InputError
 from mera._utils.files import write_atomically
-from mera._utils.optional import import_optional
+from mera._utils.installation import import_optional
 from mera.cones.stages import Outputs, Stage, run_stage, stages_of
 from mera.graph.boxes import Box, pieces
 from mera.graph.runner import Runner

@@ -21,13 +21,11 @@ from torch import Tensor
 from mera._utils.checks import check_count, check_precise
 from mera._utils.errors import InputError
 from mera._utils.files import as_path, make_folder
+from mera._utils.installation import VERSION, import_optional
 from mera._utils.memmap import kind_of, read_tensor
-from mera._utils.optional import import_optional
-from mera._utils.precision import exactly
 from mera._utils.processes import is_main, rank, wait_for_all, world_size
 from mera._utils.progress import ProgressBar, check_console
-from mera._utils.threads import in_threads
-from mera._utils.version import VERSION
+from mera._utils.torch_modes import exactly, in_threads
 from mera.bijectors import ImagePreprocess, with_noise
 from mera.cones.noise import noise_of_sites
 from mera.cones.stages import Stage, stages_of

@@ -11,7 +11,7 @@ import numpy as np
 from mera._utils.checks import check_choice
 from mera._utils.errors import InputError
 from mera._utils.files import as_path
-from mera._utils.optional import import_optional
+from mera._utils.installation import import_optional
 from mera.data.dataset import ARRAYS, HELD_OUT, ArrayDataset, DataMissingError, DataSplits, register
 from mera.data.examples import as_images
 

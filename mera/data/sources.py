@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from mera._utils.errors import InputError
+from mera._utils.installation import import_optional
 from mera._utils.memmap import kind_of, read_tensor
-from mera._utils.optional import import_optional
 from mera.data.dataset import DataMissingError
 from mera.data.folder import SUFFIXES, read_image
 

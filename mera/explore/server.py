@@ -20,7 +20,7 @@ import torch
 
 from mera._utils.checks import check_count
 from mera._utils.errors import InputError
-from mera._utils.optional import import_optional
+from mera._utils.installation import import_optional
 from mera.analysis.drawing import cone_page
 from mera.explore.learnt import Learnt
 from mera.explore.studio import LARGEST_UPLOAD

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from mera._utils.allocator import tune_allocator
 from mera._utils.checks import check_choice, check_count, check_positive
+from mera._utils.installation import tune_allocator
 from mera.flow.density import Density
 from mera.physics.action import Action, ActionLike
 from mera.physics.check_target import check_fields, check_target, event_shape_of

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from mera._utils.allocator import tune_allocator
 from mera._utils.checks import check_count
+from mera._utils.installation import tune_allocator
 from mera._utils.table import Table
 from mera.flow.density import Density
 from mera.physics.action import Action, ActionLike

@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 
 from mera._utils.checks import check_count
+from mera._utils.installation import VERSION
+from mera._utils.processes import StopSignal, raise_signal
 from mera._utils.progress import ProgressBar, check_console
 from mera._utils.random import fixed_seed, set_torch_states, torch_states
-from mera._utils.signals import StopSignal, raise_signal
-from mera._utils.version import VERSION
 from mera.flow.density import Density
 from mera.physics.action import Action
 from mera.physics.check_target import event_shape_of

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from mera._utils.errors import InputError
-from mera._utils.precision import exactly
-from mera._utils.signals import SIGNALS
+from mera._utils.processes import SIGNALS
+from mera._utils.torch_modes import exactly
 from mera.flow.density import Density
 from mera.train.objective import Batch, Objective
 

@@ -9,9 +9,9 @@ from operator import length_hint
 import torch
 from torch import Tensor
 
-from mera._utils.allocator import tune_allocator
 from mera._utils.checks import check_count
 from mera._utils.errors import InputError
+from mera._utils.installation import tune_allocator
 from mera._utils.processes import process_state
 from mera._utils.random import fixed_seed
 from mera.data import Examples, StreamDataset, first

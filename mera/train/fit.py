@@ -20,10 +20,9 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from mera._utils.checks import check_choice
 from mera._utils.errors import InputError
-from mera._utils.means import plus_minus
-from mera._utils.processes import world_size
+from mera._utils.processes import StopSignal, raise_signal, world_size
 from mera._utils.random import restored_states, seed_all
-from mera._utils.signals import StopSignal, raise_signal
+from mera._utils.table import plus_minus
 from mera.flow.density import Density
 from mera.graph.summary import count_parameters
 from mera.models.saving import describe_flow

@@ -12,11 +12,10 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from mera._utils.allocator import tune_allocator
 from mera._utils.errors import InputError
-from mera._utils.processes import make_accelerator
+from mera._utils.installation import tune_allocator
+from mera._utils.processes import SIGNALS, make_accelerator
 from mera._utils.random import get_states, restored_states, set_states
-from mera._utils.signals import SIGNALS
 from mera.flow.density import Density
 from mera.models.saving import describe_flow, load
 from mera.train.batches import BatchLoss, autocast, micro_batches, rows_per_step

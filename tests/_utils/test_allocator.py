@@ -44,7 +44,7 @@ def test_freed_memory(call, stays):
 
 
 def test_other_systems_are_left_alone(monkeypatch):
-    from mera._utils.allocator import tune_allocator
+    from mera._utils.installation import tune_allocator
 
     monkeypatch.setattr(sys, "platform", "darwin")
     assert tune_allocator.__wrapped__() is False

@@ -8,7 +8,7 @@ import time
 import pytest
 import torch
 
-from mera._utils.threads import in_threads
+from mera._utils.torch_modes import in_threads
 
 CPU = torch.device("cpu")
 

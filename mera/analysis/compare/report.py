@@ -9,8 +9,7 @@ from pathlib import Path
 import torch
 
 from mera._utils.files import make_folder, write_atomically
-from mera._utils.means import with_error
-from mera._utils.table import Table
+from mera._utils.table import Table, with_error
 from mera.analysis.compare.scores import TIMED_SAMPLES, Score
 from mera.analysis.drawing.curves import loss_curves
 from mera.analysis.drawing.figures import Picture, panels

@@ -1,10 +1,20 @@
-"""A setting of glibc that keeps freed memory in the process instead of returning it to the system."""
+"""The installation: the version, the packages of extras, and how the C library keeps freed memory."""
 
 from __future__ import annotations
 
 import ctypes
 import sys
 from functools import cache
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from mera._utils.errors import InputError
+
+try:
+    VERSION = version("mera-flow")
+except PackageNotFoundError:  # a checkout that is not installed
+    VERSION = "unknown"
 
 # parameters of mallopt, as numbered in glibc's malloc.h
 TRIM_THRESHOLD, TOP_PAD, MMAP_THRESHOLD = -1, -2, -3
@@ -36,3 +46,11 @@ def tune_allocator() -> bool:
         MMAP_THRESHOLD: 2**25,  # take blocks of up to 32 MiB from the kept memory
     }
     return all(libc.mallopt(parameter, value) for parameter, value in settings.items())
+
+
+def import_optional(name: str, extra: str) -> Any:
+    """Import a package of an extra."""
+    try:
+        return import_module(name)
+    except ImportError:
+        raise InputError(f'the package {name} (pip install "mera-flow[{extra}]")', "none") from None

@@ -1,9 +1,10 @@
-"""Work in threads, each of which runs torch in one thread."""
+"""Modes in which torch runs: variables without autocast, and calls in threads of one torch thread each."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from contextvars import copy_context
 from typing import TypeVar
 
@@ -37,3 +38,11 @@ def in_threads(function: Callable[[Item], object], items: Iterable[Item], device
     finally:
         pool.shutdown(cancel_futures=True)
         torch.set_num_threads(threads)  # which a thread may have changed for all
+
+
+def exactly(device: torch.device) -> AbstractContextManager[object]:
+    """A context without autocast on a device.
+
+    Where autocast is off already it is an empty one: torch keeps no compiled code that enters autocast.
+    """
+    return torch.autocast(device.type, enabled=False) if torch.is_autocast_enabled(device.type) else nullcontext()
