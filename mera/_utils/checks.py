@@ -27,7 +27,7 @@ def check_choice(word: object, choices: Iterable[str], what: str) -> Any:
     return word
 
 
-DEEPEST = 1000
+MAX_LAYERS = 1000
 """The largest number of layers of one kind that are built one after the other."""
 
 

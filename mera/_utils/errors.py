@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import copyreg
 import difflib
 from collections.abc import Iterable
 from typing import Any
 
-MOST = 450
+MAX_CHARACTERS = 450
 """The most characters of each half of a message."""
 UNKNOWN_NAME = "unknown name"
 """The kind of an error about a name that no registry has; importing the module that registers the name may help."""
@@ -30,15 +31,7 @@ class InputError(ValueError):
 
     def __reduce__(self) -> Any:
         """Support for pickling, which would otherwise call the class with the message alone."""
-        return _restored, (type(self), self.args, self.__dict__)
-
-
-def _restored(kind: type[InputError], arguments: tuple[Any, ...], state: dict[str, Any]) -> InputError:
-    """An error as it was pickled."""
-    error = kind.__new__(kind)
-    error.args = arguments
-    error.__dict__.update(state)
-    return error
+        return copyreg.__newobj__, (type(self), *self.args), self.__dict__  # type: ignore[attr-defined]
 
 
 def with_notes(error: BaseException) -> str:
@@ -47,8 +40,8 @@ def with_notes(error: BaseException) -> str:
 
 
 def _clipped(text: str) -> str:
-    """A text of at most `MOST` characters: its beginning and its end, if it is longer."""
-    return text if len(text) <= MOST else f"{text[: MOST // 2]} ... {text[-MOST // 2 :]}"
+    """A text of at most `MAX_CHARACTERS` characters: its beginning and its end, if it is longer."""
+    return text if len(text) <= MAX_CHARACTERS else f"{text[: MAX_CHARACTERS // 2]} ... {text[-MAX_CHARACTERS // 2 :]}"
 
 
 def closest(word: object, choices: Iterable[str]) -> str:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, cast
 
 import torch
 
-from mera._utils.checks import DEEPEST, check_count
+from mera._utils.checks import MAX_LAYERS, check_count
 from mera._utils.errors import InputError
 from mera._utils.flow_options import (
     Bins,
@@ -72,7 +72,7 @@ def maf(
     """Masked autoregressive flow, with a reversal of the variables between layers; see `Autoregressive`."""
     univariate: Univariate = TRANSFORMS.make(transform)
     members: list[Bijector] = []
-    for layer in range(check_count(layers, "layers", most=DEEPEST)):
+    for layer in range(check_count(layers, "layers", most=MAX_LAYERS)):
         step = Autoregressive(event_shape, univariate, tuple(hidden), context_shape)
         if layer:
             members.append(Permutation(event_shape, torch.arange(step.variables).flip(0), per_site=False))

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from functools import partial
 
-from mera._utils.checks import DEEPEST, check_count, check_flag
+from mera._utils.checks import MAX_LAYERS, check_count, check_flag
 from mera._utils.errors import InputError
 from mera._utils.flow_options import (
     ContextShape,
@@ -125,7 +125,7 @@ def glow_steps(
     channels, univariate = ChannelHalves(event_shape), TRANSFORMS.make(transform)
     return Chain(
         member
-        for _ in range(check_count(layers, "layers", most=DEEPEST))
+        for _ in range(check_count(layers, "layers", most=MAX_LAYERS))
         for member in (
             ActNorm(event_shape, per_channel=True),
             LULinear(event_shape),

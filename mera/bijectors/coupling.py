@@ -6,7 +6,7 @@ from functools import partial
 
 from torch import Tensor, nn
 
-from mera._utils.checks import DEEPEST, check_count, check_flag
+from mera._utils.checks import MAX_LAYERS, check_count, check_flag
 from mera._utils.errors import InputError
 from mera.bijectors.actnorm import ActNorm
 from mera.bijectors.base import Bijector, as_rows, in_dtype, log_det_dtype, total
@@ -117,7 +117,7 @@ def couplings(
     shape = partition.event_shape
     norm, mix = check_flag(norm, "norm"), check_flag(mix, "mix_channels") and shape[0] > 1
     steps: list[Bijector] = []
-    for _ in range(check_count(layers, "layers", most=DEEPEST)):
+    for _ in range(check_count(layers, "layers", most=MAX_LAYERS)):
         if norm:
             steps.append(ActNorm(shape, norm_per_channel))
         steps.append(Coupling(partition, conditioner, transform, context_shape))

@@ -6,7 +6,6 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 from mera._utils.errors import UNKNOWN_NAME, InputError, with_notes
@@ -28,23 +27,11 @@ def import_modules(arguments: Sequence[str]) -> list[str]:
             names.append(argument.removeprefix("--import="))
         else:
             others.append(argument)
-    if names:
-        sys.path.insert(0, os.getcwd())
     for name in names:
-        _import_file(Path(name)) if name.endswith(".py") else import_module(name)
+        file = Path(name) if name.endswith(".py") else None
+        sys.path.insert(0, os.getcwd() if file is None else str(file.parent.absolute()))
+        import_module(name if file is None else file.stem)
     return [*(f"--import={name}" for name in names), *others]
-
-
-def _import_file(path: Path) -> None:
-    """Import a module from a file, with the name of the file."""
-    if not path.is_file():
-        raise ModuleNotFoundError(f"Expected a file {path} to import; got none")
-    spec = spec_from_file_location(path.stem, path)
-    if spec is None or spec.loader is None:
-        raise ModuleNotFoundError(f"Expected a file of Python to import; got {path}")
-    module = module_from_spec(spec)
-    sys.modules[path.stem] = module
-    spec.loader.exec_module(module)
 
 
 def main() -> None:

@@ -53,7 +53,7 @@ def choose_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def numbers_of(run: Path, flow: Density, text: str) -> list[int]:
+def parse_classes(run: Path, flow: Density, text: str) -> list[int]:
     """The numbers of classes from their numbers or names, separated by commas."""
     classes = flow.context_encoder.classes
     if classes is None:
@@ -73,7 +73,7 @@ def numbers_of(run: Path, flow: Density, text: str) -> list[int]:
     return numbers
 
 
-def given_class(run: Path, flow: Any, label: str | int | None) -> tuple[Any, int | None]:
+def select_class(run: Path, flow: Any, label: str | int | None) -> tuple[Any, int | None]:
     """The flow of one class, and its number; the flow itself and None without a class."""
     if label is None:
         classes = flow.context_encoder.classes
@@ -82,13 +82,13 @@ def given_class(run: Path, flow: Any, label: str | int | None) -> tuple[Any, int
         if flow.needs_context:
             raise InputError(f"--class, a number from 0 to {classes - 1} or a name, for a conditional flow", "none")
         return flow, None
-    numbers = [label] if isinstance(label, int) else numbers_of(run, flow, label)
+    numbers = [label] if isinstance(label, int) else parse_classes(run, flow, label)
     if len(numbers) > 1:
         raise InputError("one class", repr(label))
     return flow.given(torch.tensor(numbers, device=flow.device)), numbers[0]
 
 
-def of_class(examples: Examples, number: int | None) -> Tensor:
+def class_indices(examples: Examples, number: int | None) -> Tensor:
     """The indices of the examples of a class, of all examples if the number is None."""
     if number is None:
         return torch.arange(len(examples))

@@ -39,7 +39,7 @@ def widths(text: str) -> tuple[Any, ...]:
 
 value = shown(parse_value)
 assignments = shown(parse_assignments)
-VALUES: dict[Any, tuple[Callable[[str], Any], str | None]] = {
+PARSERS: dict[Any, tuple[Callable[[str], Any], str | None]] = {
     Options: (assignments, "NAME=VALUE ..."),
     Edges: (value, "INT[,INT...]"),
     Hidden: (shown(widths), "INT[,INT...][;...]"),
@@ -92,7 +92,7 @@ def signature_options(declaration: Callable[..., Any]) -> list[inspect.Parameter
 
 def _kind(hint: Any) -> tuple[Any, Callable[[str], Any] | None, str | None]:
     """The type of an option for typer, and a parser and a form of the value, None where typer provides them."""
-    for alias, (parser, metavar) in VALUES.items():
+    for alias, (parser, metavar) in PARSERS.items():
         if hint in (alias, alias | None):
             return str, parser, metavar
     plain = next((kind for kind in (bool, int, float, str) if hint in (kind, kind | None)), None)

@@ -18,7 +18,7 @@ from mera._utils.progress import ProgressBar
 from mera._utils.random import fixed_seed, seeded
 from mera._utils.table import Numbers, Table, with_error
 from mera.analysis.receptive import extents_by_level
-from mera.cli.common import Class, Device, Lattice, Root, choose_device, given_class, of_class
+from mera.cli.common import Class, Device, Lattice, Root, choose_device, class_indices, select_class
 from mera.cli.lazy import sources
 from mera.cli.output import Json, console, show, show_json
 from mera.cli.sources import LEARNT_HELP, known_examples, load_flow, samples_of
@@ -106,11 +106,11 @@ def _read(
     flow = load_flow(path, L).to(device)
     if not isinstance(flow, Flow):
         raise InputError("a flow with latents", f"{type(flow).__name__} in {path}")
-    flow, number = given_class(path, flow, label)
+    flow, number = select_class(path, flow, label)
     test = known_examples(path, flow, root)
     if test is None:
         return flow, samples_of(flow, n), {}
-    candidates = of_class(test, number)
+    candidates = class_indices(test, number)
     with seeded(seed):
         indices = candidates[torch.randperm(len(candidates))[:n]]
     images = torch.stack([test[i] for i in indices.tolist()])

@@ -5,16 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
+import torch
 import typer
 
 from mera._utils.errors import InputError
 from mera._utils.files import make_folder
 from mera._utils.progress import ProgressBar
 from mera._utils.table import Table
-from mera.cli.common import Class, Device, Root, choose_device, given_class
+from mera.cli.common import Class, Device, Root, choose_device, class_indices, select_class
 from mera.cli.lazy import sources
 from mera.cli.output import console, show
-from mera.cli.sources import SOURCE_HELP, folder_of, images_of, load_flow
+from mera.cli.sources import SOURCE_HELP, folder_of, known_examples, load_flow, samples_of
 from mera.flow.flow import Flow
 
 IMAGES = 500
@@ -40,8 +41,7 @@ def command(
     device: Device = "auto",
 ) -> None:
     """Draw the figures of the RG-Flow paper for a run: receptive fields, traversals, mixing and samples."""
-    from mera.analysis.drawing.paper import FIGURES
-    from mera.analysis.drawing.subject import Subject
+    from mera.analysis.drawing.paper import FIGURES, Subject
 
     if show_list:
         show(Table(["figure", "what it shows"], [(name, figure.title) for name, figure in FIGURES.items()]))
@@ -54,8 +54,11 @@ def command(
     flow = load_flow(run).to(choose_device(device))
     if not isinstance(flow, Flow) or not flow.plan.input.is_picture:
         raise InputError("a flow of images, with 1 or 3 channels in two dimensions", str(flow.plan.input))
-    flow, number = given_class(run, flow, label)
-    subject = Subject(flow, images_of(run, flow, root, IMAGES, number))
+    flow, number = select_class(run, flow, label)
+    examples = known_examples(run, flow, root)
+    indices = [] if examples is None else class_indices(examples, number)[:IMAGES].tolist()
+    images = samples_of(flow, IMAGES) if examples is None else torch.stack([examples[i] for i in indices])
+    subject = Subject(flow, images)
     if only is None:
         names = [name for name in names if FIGURES[name].least <= len(subject.images)]
     folder = "figures" if number is None else f"figures_class_{number}"

@@ -15,7 +15,7 @@ from torch.nn.functional import adaptive_max_pool2d
 from mera._utils.errors import InputError
 from mera._utils.files import make_folder
 from mera.analysis.drawing.images import inpainted, save_figure, save_image
-from mera.cli.common import Class, Device, Lattice, Root, choose_device, given_class
+from mera.cli.common import Class, Device, Lattice, Root, choose_device, select_class
 from mera.cli.declared_options import options_for, signature_options
 from mera.cli.lazy import sources, with_options
 from mera.cli.output import Json, console, show_json
@@ -76,7 +76,7 @@ def _inpaint(
         before = read_image(image, flow.plan.input.channels)
     elif test is not None:
         before, label = _test_image(run, flow, test, label, root)
-    flow, _ = given_class(run, flow, label)
+    flow, _ = select_class(run, flow, label)
     size = tuple(before.shape[1:])
     before = _fit(before, flow, image)
     if mask is not None:

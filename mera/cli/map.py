@@ -14,8 +14,8 @@ from torch import Tensor
 from mera._utils.errors import InputError
 from mera._utils.processes import is_main
 from mera._utils.table import Table
+from mera.analysis.drawing.curves import map_figure
 from mera.analysis.drawing.images import save_figure
-from mera.analysis.drawing.maps import map_figure
 from mera.cli.common import Device, choose_device
 from mera.cli.lazy import sources
 from mera.cli.output import Json, console, show, show_json
@@ -24,7 +24,7 @@ from mera.data.sources import Source, open_image
 from mera.flow.flow import Flow
 from mera.graph.resize import period
 
-REDUCED = 512
+MAX_PICTURE_EDGE = 512
 """The longest edge of the picture of the image, in pixels."""
 
 
@@ -79,7 +79,7 @@ def _cropped(source: Source, edges: tuple[int, ...]) -> Source:
 
 def _reduced(source: Source) -> Tensor:
     """The image with fewer pixels, by leaving out rows and columns, and values from 0 to 1."""
-    step = max(1, -(-max(source.shape[1:]) // REDUCED))
+    step = max(1, -(-max(source.shape[1:]) // MAX_PICTURE_EDGE))
     rows = [source[:, row : row + 1, :][:, :, ::step].float() for row in range(0, source.shape[1], step)]
     values = torch.cat(rows, 1)
     if values.max() > 1 or values.min() < 0:

@@ -13,7 +13,7 @@ from mera._utils.errors import InputError
 from mera._utils.files import make_folder, replacing
 from mera._utils.processes import is_main
 from mera.analysis.drawing.images import png_path, save_grid, stretch
-from mera.cli.common import Device, Lattice, choose_device, numbers_of
+from mera.cli.common import Device, Lattice, choose_device, parse_classes
 from mera.cli.declared_options import value
 from mera.cli.lazy import sources
 from mera.cli.output import console
@@ -49,7 +49,7 @@ def command(
         raise InputError("a .npy file for samples that are not images", str(out))
     context = None
     if classes is not None:
-        chosen = torch.tensor(numbers_of(run, flow, classes), device=flow.device)
+        chosen = torch.tensor(parse_classes(run, flow, classes), device=flow.device)
         context = chosen[torch.arange(n, device=flow.device) % len(chosen)]
     samples = draw(flow, n, temperature, seed, context)
     if flow.plan.input.is_picture and not learnt_fields(run):

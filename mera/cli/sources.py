@@ -14,7 +14,6 @@ import typer
 from mera import data
 from mera._utils.errors import InputError
 from mera._utils.random import fixed_seed
-from mera.cli.common import of_class
 from mera.data import DataMissingError, DataSplits, Examples
 from mera.flow.flow import Flow
 from mera.models import Card, pretrained
@@ -58,18 +57,6 @@ def examples_of(path: Path, flow: Flow, root: Path | None) -> Examples:
     if data.takes(card.data["name"], "train_size"):
         options["train_size"] = 1  # the test examples are enough
     return data.load(**card.data | options | ({} if root is None else {"root": root})).test
-
-
-def images_of(path: Path, flow: Flow, root: Path | None, n: int, label: int | None = None) -> torch.Tensor:
-    """Load the first `n` test images of a flow's data set, or of one of its classes; or samples of the flow.
-
-    Samples replace images for a file, for a run that learnt from Python, and for a pretrained flow whose data set is
-    missing; a line says so.
-    """
-    examples = known_examples(path, flow, root)
-    if examples is None:
-        return samples_of(flow, n)
-    return torch.stack([examples[i] for i in of_class(examples, label)[:n].tolist()])
 
 
 def known_examples(path: Path, flow: Flow, root: Path | None) -> Examples | None:

@@ -15,7 +15,7 @@ from mera._utils.installation import import_optional
 from mera.data.dataset import ARRAYS, HELD_OUT, ArrayDataset, DataMissingError, DataSplits, register
 from mera.data.examples import as_images
 
-USUAL = ("fields", "images", "x", "data")
+EXAMPLE_NAMES = ("fields", "images", "x", "data")
 """The names under which examples are looked for in a file of several arrays."""
 
 
@@ -66,7 +66,7 @@ def _read(path: Path, key: str | None) -> np.ndarray:
 def _key(names: list[Any], key: str | None, path: Path) -> str:
     """The name of the array of examples among those of a file."""
     if key is None:
-        key = names[0] if len(names) == 1 else next((name for name in USUAL if name in names), None)
+        key = names[0] if len(names) == 1 else next((name for name in EXAMPLE_NAMES if name in names), None)
     if key is None or key not in names:
         expected = f"one of the arrays {', '.join(map(str, names))} of {path} (key=...)"
         raise InputError(expected, "none" if key is None else repr(key))

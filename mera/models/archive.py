@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 from torch.serialization import get_unsafe_globals_in_checkpoint
 
@@ -49,10 +49,10 @@ def read_archive(path: str | PathLike[str]) -> tuple[dict[str, Any], dict[str, T
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"Expected a file {path}; got none")
-    content = path.read_bytes()
     try:
-        metadata = _header(content)["__metadata__"]
-        tensors = load(content)
+        with safe_open(path, "pt") as file:
+            metadata, names = file.metadata(), file.keys()
+            tensors = {name: file.get_tensor(name).clone() for name in names}
         text, checksum = metadata[KEY], metadata[SUM]
     except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise InputError("a file that mera wrote", f"another or a damaged one: {error}", where=str(path)) from error
@@ -64,12 +64,7 @@ def read_archive(path: str | PathLike[str]) -> tuple[dict[str, Any], dict[str, T
         raise InputError("a description in JSON", str(error), where=str(path)) from None
     if not isinstance(description, dict):
         raise InputError("a description by names", f"a {type(description).__name__}", where=str(path))
-    return description, {name: tensor.clone() for name, tensor in tensors.items()}
-
-
-def _header(content: bytes) -> Any:
-    """The JSON header of a safetensors file, which follows 8 bytes with its length."""
-    return json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    return description, tensors
 
 
 def _checksum(text: str, tensors: Mapping[str, Tensor]) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any, cast
 
-from mera._utils.flow_options import PADDING, PerStep
+from mera._utils.flow_options import PADDING, Norm, PerStep
 from mera._utils.options import Option
 from mera.bijectors import Bijector, named
 from mera.bijectors.by_name import Named
@@ -15,17 +15,18 @@ from mera.graph import Layout, Port
 from mera.graph.layout_error import within
 from mera.graph.plan import context_of
 from mera.models.by_name import register
-from mera.models.geometry import lattice_shape, levels, options_per_step
 from mera.models.options import (
     Channels,
     FieldBoundary,
     FieldModel,
     Layers,
-    Norm,
     ResidualBlocks,
     TopWidth,
     Transform,
     WidthsOfChannels,
+    lattice_shape,
+    levels,
+    options_per_step,
 )
 
 

@@ -20,8 +20,7 @@ from mera.flow.flow import Flow
 from mera.graph import Layout, Port
 from mera.graph.plan import context_of
 from mera.models.field_models import add_field
-from mera.models.geometry import integers_per_step, lattice_shape, levels, options_per_step
-from mera.models.options import PatchModel
+from mera.models.options import PatchModel, integers_per_step, lattice_shape, levels, options_per_step
 
 Rows = Iterable[tuple[str, int]]
 FOR_ALL = ("conditioner", "norm", "mix_channels", "transform")

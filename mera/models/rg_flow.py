@@ -10,8 +10,7 @@ from mera._utils.flow_options import check_even
 from mera._utils.options import Option, choice, flag
 from mera.flow.flow import Flow
 from mera.models.by_name import register
-from mera.models.geometry import lattice_shape, levels
-from mera.models.options import BlockSpinsFlag, EvenKernel, Layers, StepModel, Widths
+from mera.models.options import BlockSpinsFlag, EvenKernel, Layers, StepModel, Widths, lattice_shape, levels
 from mera.models.patches import Patches
 
 Order = Annotated[

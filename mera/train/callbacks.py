@@ -33,17 +33,12 @@ class Callback:
     """
 
     def on_start(self, loop: Loop) -> None:
-        """Called before the first step of a new run or of a resumed run.
-
-        Args:
-            loop: the run.
-        """
+        """Called before the first step of a new run or of a resumed run."""
 
     def on_step(self, loop: Loop, metrics: Metrics) -> None:
         """Called after each step.
 
         Args:
-            loop: the run.
             metrics: the loss of the batch, train_bits (bits per dimension) for images or train_nats (nats per variable)
                 for fields; gradient_norm and lr.
         """
@@ -52,16 +47,11 @@ class Callback:
         """Called after each evaluation, before the checkpoint.
 
         Args:
-            loop: the run.
             metrics: step, seconds (of training), test_bits or test_nats, and the metrics of the last step.
         """
 
     def on_end(self, loop: Loop) -> None:
-        """Called after the last step, an interruption, or an error.
-
-        Args:
-            loop: the run.
-        """
+        """Called after the last step, an interruption, or an error."""
 
 
 class Progress(Callback):

@@ -18,9 +18,9 @@ from mera.graph import Step
 from mera.graph.executor import run_forward
 from mera.train.objective import Batch, Objective
 
-ROWS = 8
+INVERSE_ROWS = 8
 """The number of examples whose round trip is computed at each evaluation."""
-EVENTS, TOLERANCE = 2, 1e-3
+LAW_EVENTS, LAW_TOLERANCE = 2, 1e-3
 """The number of events at which a user's own bijector is checked, and the largest error: a wrong law is wrong by far
 more, and approximate inverses are allowed."""
 
@@ -28,7 +28,7 @@ more, and approximate inverses are allowed."""
 @torch.no_grad()
 def inverse_error(flow: Density, objective: Objective) -> float:
     r"""The largest error of :math:`x \to z \to x` in the flow's dtype, relative to the largest value of x."""
-    rows = range(min(ROWS, objective.size or ROWS))
+    rows = range(min(INVERSE_ROWS, objective.size or INVERSE_ROWS))
     batch = tuple(tensor.to(flow.device) for tensor in objective.batch(0, 0, rows))
     x, context = objective.data(flow, batch)
     bare = flow.flow
@@ -53,14 +53,14 @@ def check_own_bijectors(density: Density, x: Tensor, context: Tensor | None) -> 
     remaining = {key for key, bijector in flow.bijectors.items() if is_own(bijector)}
     if not remaining:
         return
-    x, context = x[:EVENTS], None if context is None else context[:EVENTS]
+    x, context = x[:LAW_EVENTS], None if context is None else context[:LAW_EVENTS]
     transform = flow.runner.forward_transform(flow.runner.contexts(context, x))
 
     def transform_and_check(step: Step, events: Tensor) -> tuple[Tensor, Tensor]:
         bijector: Bijector = flow.bijectors[step.module]
         if step.module in remaining and bijector.context_shape is None:
             remaining.remove(step.module)
-            _check(step.node, bijector, events[:EVENTS])
+            _check(step.node, bijector, events[:LAW_EVENTS])
         return transform(step, events)
 
     run_forward(flow.plan, x, transform_and_check)
@@ -75,7 +75,7 @@ def is_own(bijector: nn.Module) -> bool:
 
 def _check(node: str, bijector: Bijector, events: Tensor) -> None:
     """Refuse a bijector that breaks a law, by an error that names the node."""
-    tolerance = max(TOLERANCE, 1e3 * torch.finfo(events.dtype).eps) * max(1.0, events[0].numel() ** 0.5)
+    tolerance = max(LAW_TOLERANCE, 1e3 * torch.finfo(events.dtype).eps) * max(1.0, events[0].numel() ** 0.5)
     try:
         errors = errors_of(bijector, events)
         noisy = errors_of(with_noise_on_parameters(copy.deepcopy(bijector)), events)

@@ -13,7 +13,7 @@ from torch.optim import AdamW, Optimizer
 from mera._utils.checks import check_count, check_positive
 from mera._utils.errors import InputError
 
-SMALLEST = 8
+MIN_MATRIX_EDGE = 8
 """The smallest edge of a parameter that is treated as a matrix."""
 COEFFICIENTS = 3.4445, -4.775, 2.0315
 """Coefficients of the Newton-Schulz iteration of Jordan et al. (2024)."""
@@ -192,9 +192,9 @@ def layer_groups(module: nn.Module) -> list[dict[str, Any]]:
 
 
 def _split(parameters: Iterable[nn.Parameter], is_weight: Callable[[nn.Parameter], bool]) -> list[dict[str, Any]]:
-    """Two groups: weights whose edges are at least `SMALLEST`, and all other parameters; empty groups are left out."""
+    """Groups of weights whose edges are at least `MIN_MATRIX_EDGE`, and of all other parameters; no empty group."""
     groups: dict[bool, list[nn.Parameter]] = {True: [], False: []}
     for parameter in parameters:
-        is_large = parameter.ndim > 1 and min(len(parameter), parameter[0].numel()) >= SMALLEST
+        is_large = parameter.ndim > 1 and min(len(parameter), parameter[0].numel()) >= MIN_MATRIX_EDGE
         groups[is_large and is_weight(parameter)].append(parameter)
     return [{"params": members, "matrices": is_matrix} for is_matrix, members in groups.items() if members]

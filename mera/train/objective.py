@@ -57,21 +57,11 @@ class Objective(ABC):
 
     @abstractmethod
     def loss(self, flow: Density, batch: Batch) -> Tensor:
-        """The loss of each row per variable, (rows,), in the unit of the objective.
-
-        Args:
-            flow: the flow.
-            batch: rows as `batch` makes them, on the device of the flow.
-        """
+        """The loss of each row per variable, (rows,), in the unit of the objective."""
 
     @abstractmethod
     def data(self, flow: Density, batch: Batch) -> tuple[Tensor, Tensor | None]:
-        """The rows as data in the flow's own space and dtype, (rows, C, *shape); and their contexts.
-
-        Args:
-            flow: the flow.
-            batch: rows as `batch` makes them, on the device of the flow.
-        """
+        """The rows as data in the flow's own space and dtype, (rows, C, *shape); and their contexts."""
 
     @abstractmethod
     def start(self, flow: Density, n: int) -> tuple[Tensor, Tensor | None]:
@@ -90,11 +80,7 @@ class Objective(ABC):
         return None
 
     def verdict(self, flow: Density) -> str:
-        """A sentence about the trained flow beside what its loss says; "" for none.
-
-        Args:
-            flow: the trained flow.
-        """
+        """A sentence about the trained flow beside what its loss says; "" for none."""
         return ""
 
     def pictures(self, flow: Density, samples: Tensor) -> Tensor | None:

@@ -21,19 +21,19 @@ from mera.physics.verdicts import Verdict, pareto_k
 from mera.sampling.annealing import effective_number
 from mera.train.objective import Batch, Objective, is_starting
 
-CHUNK = 16
+ROWS_PER_SEED = 16
 """Rows whose noise is drawn together, so that a process with a part of a batch draws little more than its own noise."""
-SNAPSHOTS = 8
+MAX_SNAPSHOTS = 8
 """The most fields of a chain of Hamiltonian Monte Carlo from which layers are initialised."""
-VALUES = 2**20
+MAX_START_VALUES = 2**20
 """Approximate upper limit of the numbers in the fields from which layers are initialised."""
-JUDGED = 2000
+VERDICT_SAMPLES = 2000
 """The number of samples whose weights are judged at the end of a run."""
-SHOWN = 64
+SHOWN_SAMPLES = 64
 """The number of samples that are shown in training, from the smallest parameters of a family to the largest."""
-MASKS = (1, 2, 4, 7, 3, 5, 6)
-"""Parameter i is at the lower or the upper end of its range in corner j by the parity of j & MASKS[i % 7]: all corners
-of up to three parameters, and of more parameters eight corners, in which every two of seven have all four pairs."""
+CORNER_MASKS = (1, 2, 4, 7, 3, 5, 6)
+"""Parameter i is at the lower or the upper end of its range in corner j by the parity of j & CORNER_MASKS[i % 7]: all
+corners of up to three parameters, or eight corners, in which every two of seven parameters have all four pairs."""
 
 
 class ReverseKL(Objective):
@@ -59,7 +59,7 @@ class ReverseKL(Objective):
         noise = tuple(f"noise{i}" for i in range(len(flow.draw_noise(0))))
         self.parts = noise if self.family is None else (*noise, "context")
         if self.family is not None:
-            self.contexts = torch.linspace(-1, 1, SHOWN)[:, None].expand(SHOWN, len(self.family.ranges))
+            self.contexts = torch.linspace(-1, 1, SHOWN_SAMPLES)[:, None].expand(SHOWN_SAMPLES, len(self.family.ranges))
 
     def loss(self, flow: Density, batch: Batch) -> Tensor:
         """The loss of each sample, (rows,), in nats for each variable."""
@@ -126,14 +126,15 @@ class ReverseKL(Objective):
 
     def _noise(self, seed: int, step: int, rows: Sequence[int]) -> Batch:
         """The noise of rows, drawn for whole chunks of rows."""
-        numbers = sorted({row // CHUNK for row in rows})
+        numbers = sorted({row // ROWS_PER_SEED for row in rows})
         chunks = []
         for number in numbers:
             with seeded(seed, step, number):
-                chunks.append(self.flow.draw_noise(CHUNK, device="cpu"))
+                chunks.append(self.flow.draw_noise(ROWS_PER_SEED, device="cpu"))
         if not chunks:
             return self.flow.draw_noise(0, device="cpu")
-        index = torch.tensor([numbers.index(row // CHUNK) * CHUNK + row % CHUNK for row in rows])
+        places = [divmod(row, ROWS_PER_SEED) for row in rows]
+        index = torch.tensor([numbers.index(number) * ROWS_PER_SEED + row for number, row in places])
         return tuple(torch.cat(parts)[index] for parts in zip(*chunks, strict=True))
 
     def data(self, flow: Density, batch: Batch) -> tuple[Tensor, Tensor | None]:
@@ -147,11 +148,12 @@ class ReverseKL(Objective):
         Noise if no layer has to start, the action is not differentiable, or it is not finite in the run.
         """
         lattice = flow.plan.input
-        chains = min(n, max(LEAST_CHAINS, VALUES // lattice.variables))
+        chains = min(n, max(LEAST_CHAINS, MAX_START_VALUES // lattice.variables))
         phi = torch.randn(chains, *lattice.event_shape).to(flow.device, flow.dtype)
         if is_starting(flow) and is_differentiable(self.action, phi):
             with suppress(FloatingPointError):  # the first steps say where the action is not finite
-                phi = short_run(self.action, phi, max(1, min(SNAPSHOTS, VALUES // (chains * lattice.variables))))
+                snapshots = min(MAX_SNAPSHOTS, MAX_START_VALUES // (chains * lattice.variables))
+                phi = short_run(self.action, phi, max(1, snapshots))
         family = self.family
         return phi, None if family is None else family.context(**family.middle).to(flow.device).expand(len(phi), -1)
 
@@ -176,14 +178,14 @@ class ReverseKL(Objective):
         Weights are judged beside fields of the target from a short run.
         """
         if self.family is None:
-            return f"of {JUDGED:,} samples, {_judged(flow, self.action)}"
+            return f"of {VERDICT_SAMPLES:,} samples, {_judged(flow, self.action)}"
         points, verdicts = [self.family.middle, *corners(self.family.ranges)], []
         for point in points:
             given = flow.given(self.family.context(**point).to(flow.device))
             at = ", ".join(f"{name}={value:g}" for name, value in point.items())
             verdicts.append((_judged(given, self.family.at(**point)), at))
         verdict, at = min(verdicts, key=lambda found: found[0].trust)
-        return f"of {JUDGED:,} samples at each of {len(points)} points, the worst with {at}: {verdict}"
+        return f"of {VERDICT_SAMPLES:,} samples at each of {len(points)} points, the worst with {at}: {verdict}"
 
     def not_finite(self, x: Tensor) -> str | None:
         """The words "the action" if the action of a sample is not finite; None otherwise."""
@@ -192,20 +194,21 @@ class ReverseKL(Objective):
 
 @torch.no_grad()
 def _judged(flow: Density, action: Action) -> Verdict:
-    """The verdict on the weights of `JUDGED` samples of a flow, beside fields of the target from a short run."""
+    """The verdict on the weights of `VERDICT_SAMPLES` samples of a flow, and fields of the target of a short run."""
     fields = fields_of(action, flow)
     with fixed_seed(0), warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # the verdict is returned
-        return estimate(flow, action, JUDGED, fields=fields).verdict
+        return estimate(flow, action, VERDICT_SAMPLES, fields=fields).verdict
 
 
 def corners(ranges: Mapping[str, tuple[float, float]]) -> list[dict[str, float]]:
-    """Corners of the ranges of parameters, at most 8; see `MASKS`.
+    """Corners of the ranges of parameters, at most 8; see `CORNER_MASKS`.
 
     >>> corners({"a": (0, 1), "b": (2, 3)})
     [{'a': 0, 'b': 2}, {'a': 1, 'b': 2}, {'a': 0, 'b': 3}, {'a': 1, 'b': 3}]
     """
+    masks = {name: CORNER_MASKS[i % len(CORNER_MASKS)] for i, name in enumerate(ranges)}
     return [
-        {name: ends[(j & MASKS[i % len(MASKS)]).bit_count() % 2] for i, (name, ends) in enumerate(ranges.items())}
+        {name: ends[(j & masks[name]).bit_count() % 2] for name, ends in ranges.items()}
         for j in range(2 ** min(3, len(ranges)))
     ]

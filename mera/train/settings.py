@@ -77,7 +77,7 @@ class Settings:
         Option(
             '"Muon", see `mera.train.Muon`, or "AdamW"; None for "Muon", or for "AdamW" if a flow learns from an '
             "action. In Python, `fit` takes any optimiser of torch.",
-            choice(OPTIMIZERS, "an optimizer by name"),
+            choice(OPTIMIZERS, "an optimizer"),
         ),
     ] = None
     optimizer_options: Annotated[Options | None, Option("options of the optimiser beside lr and weight_decay.")] = None
@@ -94,7 +94,7 @@ class Settings:
         Option(
             '"cosine", a linear warm-up and then half a cosine down to 0, or "constant". In Python, `fit` takes any '
             "schedule of torch.",
-            choice(SCHEDULES, "a schedule by name"),
+            choice(SCHEDULES, "a schedule"),
         ),
     ] = "cosine"
     warmup: Annotated[int, Option("steps of the cosine schedule until `lr` is reached.", count(0))] = 50

@@ -350,11 +350,6 @@ def test_missing_pictures_say_what_to_install(monkeypatch):
         data.load("faces")
 
 
-def test_faces_need_people_in_both_splits():
-    with pytest.raises(ValueError, match="train_people from 1 to 39"):
-        data.load("faces", train_people=40)
-
-
 def test_windows_of_wallpapers(tmp_path):
     folder = tmp_path / "usr/share/backgrounds"
     (folder / "budgie").mkdir(parents=True)

@@ -6,7 +6,7 @@ import torch
 import mera
 import mera.train
 from mera import data
-from mera.cli.common import given_class
+from mera.cli.common import select_class
 from mera.data import ArrayDataset, DataSplits
 from mera.train import RunFolder, Settings, bits_per_dim, fit, sample
 from mera.train.health import first_not_finite
@@ -159,5 +159,5 @@ def test_names_that_are_numbers(tmp_path):
     """The number of an image's class is no text, which would be taken for a name."""
     flow = mera.build("rgflow", L=8, channels=1, layers=1, hidden=(4,), classes=2)
     (tmp_path / "config.json").write_text('{"classes": ["1", "0"]}')
-    assert given_class(tmp_path, flow, 1)[1] == 1
-    assert given_class(tmp_path, flow, "1")[1] == 0
+    assert select_class(tmp_path, flow, 1)[1] == 1
+    assert select_class(tmp_path, flow, "1")[1] == 0

@@ -74,7 +74,7 @@ def other_parameters():
         ({"optimizer": lambda parameters: None}, "Expected an optimiser of torch, .*; got NoneType"),
         ({"optimizer": other_parameters()}, "Expected an optimiser of the flow's parameters; got one with 2 other"),
         ({"optimizer": "adamw"}, "did you mean 'AdamW'"),
-        ({"optimizer": "SGD"}, "Expected an optimizer by name among"),
+        ({"optimizer": "SGD"}, "Expected an optimizer among"),
         (
             {"schedule": halved(other_parameters()), "optimizer": "AdamW"},
             "Expected no name of an optimiser beside a schedule, which has one; got 'AdamW'",

@@ -25,7 +25,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mera._utils.checks import DEEPEST, check_count, check_shape
+from mera._utils.checks import MAX_LAYERS, check_count, check_shape
 from mera._utils.errors import InputError
 from mera.bijectors.conditioners.base import Conditioner, Shape
 
@@ -124,7 +124,7 @@ class ResidualStack(nn.Module):
 
     def __init__(self, networks: int, features: int, hidden: Sequence[int], blocks: int) -> None:
         super().__init__()
-        check_count(blocks, "residual blocks", most=DEEPEST)
+        check_count(blocks, "residual blocks", most=MAX_LAYERS)
         widths = (features, *check_shape(hidden, "hidden", 0), features)
         self.blocks = blocks
         self.sizes = networks, widths, blocks

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mera._utils.checks import DEEPEST, check_choice, check_count, check_shape
+from mera._utils.checks import MAX_LAYERS, check_choice, check_count, check_shape
 from mera._utils.errors import InputError
 from mera.bijectors.base import as_rows
 from mera.bijectors.conditioners.base import Conditioner, Shape
@@ -44,7 +44,7 @@ class _ResidualNetwork(nn.Module):
     ) -> None:  # fmt: skip
         super().__init__()
         hidden = check_shape(hidden, "hidden")
-        check_count(blocks, "residual blocks", 0, DEEPEST)
+        check_count(blocks, "residual blocks", 0, MAX_LAYERS)
         width = hidden[0]
         widths = (width, *hidden, width)
         self.stem = layer(in_width, width, True)
