@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,9 +16,10 @@ from mera._utils.table import Numbers, Tabled, numbers
 from mera.analysis.latents import encode_levels
 from mera.flow.flow import Flow
 
-MOST_CLASSES = 20
+MIN_IMAGES = 20
+MAX_CLASSES = 20
 """An integer factor with at most this many different values is a class, with more values a number."""
-SCREENED = 30
+FOREST_LATENTS = 30
 """The number of latents of a level that a forest uses: those most correlated with the factor."""
 TREES = 100
 
@@ -74,31 +75,20 @@ def factors(flow: Flow, images: Tensor, factors: Mapping[str, Any], context: Ten
         ValueError: if there are fewer than 20 images, a factor does not have a row for each image, or scikit-learn is
             not installed: `pip install 'mera-flow[analysis]'`.
     """
-    _checked(factors, len(images))  # before the images are encoded
-    return factors_of(encode_levels(flow, images, context), factors)
-
-
-def factors_of(latents: Sequence[Tensor], factors: Mapping[str, Any]) -> FactorTable:
-    """The scores of latents (B, C_h, *shape_h) of images, finest level first; see `factors`."""
-    n = len(latents[0])
+    n = len(images)
+    values = as_factors(factors, n)
+    if n < MIN_IMAGES:
+        raise InputError(f"at least {MIN_IMAGES} images", str(n))
     order = mixed_order(n)
-    values = {name: value[order] for name, value in _checked(factors, n).items()}
-    levels = [level.flatten(1).numpy()[order] for level in latents]
+    levels = [level.flatten(1).numpy()[order] for level in encode_levels(flow, images, context)]
+    values = {name: value[order] for name, value in values.items()}
     shuffled = {name: value[np.random.default_rng(1).permutation(n)] for name, value in values.items()}
     scores = [
         torch.tensor([[score_of(z, value) for value in known.values()] for z in levels])
         for known in (values, shuffled)
         for score_of in (_linear, _forest)
     ]
-    return FactorTable(tuple(values), scores[0], scores[1], scores[2], scores[3])
-
-
-def _checked(factors: Mapping[str, Any], n: int) -> dict[str, np.ndarray]:
-    """Factors of n images as arrays, by name; refuses too few images."""
-    values = as_factors(factors, n)
-    if n < MOST_CLASSES:
-        raise InputError(f"at least {MOST_CLASSES} images", str(n))
-    return values
+    return FactorTable(tuple(values), *scores)
 
 
 def mixed_order(n: int) -> np.ndarray:
@@ -127,7 +117,7 @@ def _as_array(name: str, value: Any, n: int) -> np.ndarray:
 
 def is_classes(value: np.ndarray) -> bool:
     """Whether a factor (n, k) is a class rather than a number."""
-    return value.shape[1] == 1 and value.dtype.kind in "iub" and len(np.unique(value)) <= MOST_CLASSES
+    return value.shape[1] == 1 and value.dtype.kind in "iub" and len(np.unique(value)) <= MAX_CLASSES
 
 
 def _linear(z: np.ndarray, value: np.ndarray) -> float:
@@ -143,7 +133,7 @@ def _linear(z: np.ndarray, value: np.ndarray) -> float:
 
 def _forest(z: np.ndarray, value: np.ndarray) -> float:
     """The test score of a forest on the latents most correlated with a factor."""
-    return fit_forest(z, value, SCREENED, min_samples_leaf=5)[1]
+    return fit_forest(z, value, FOREST_LATENTS, min_samples_leaf=5)[1]
 
 
 def fit_forest(z: np.ndarray, value: np.ndarray, n: int, **options: Any) -> tuple[np.ndarray, float, Any]:

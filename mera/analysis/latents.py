@@ -15,6 +15,8 @@ from mera.graph import Plan
 
 LatentIndex = tuple[int, ...]
 """The index (level, channel, *site) of a latent; level 0 is the finest."""
+BATCH = 100
+"""The number of images that are encoded together."""
 
 
 def check_latent(plan: Plan, latent: object) -> LatentIndex:
@@ -38,7 +40,10 @@ def latents_of_level(plan: Plan, level: int) -> Sequence[LatentIndex]:
     return [(level, *place) for place in product(*map(range, shape))]
 
 
-BATCH = 100
+def random_latents(plan: Plan, level: int, n: int) -> list[LatentIndex]:
+    """At most n distinct latents of a level, in random order."""
+    latents = latents_of_level(plan, level)
+    return [latents[i] for i in torch.randperm(len(latents))[:n].tolist()]
 
 
 @torch.no_grad()

@@ -12,11 +12,11 @@ from torch import Tensor
 from mera._utils.checks import as_plain, check_count
 from mera._utils.errors import InputError
 from mera._utils.table import Numbers, numbers
-from mera.analysis.latents import LatentIndex, check_latent, latents_of_level
+from mera.analysis.latents import LatentIndex, check_latent, random_latents
 from mera.analysis.tangents import Linearization
 from mera.flow.flow import Flow
 
-MOST = 2**25
+MAX_DERIVATIVES = 2**25
 """The largest number of derivatives that are computed at once."""
 
 
@@ -60,7 +60,7 @@ def receptive_fields(
     z = flow.sample_latents(check_count(samples, "samples"), temperature)
     pass_to_data = Linearization(flow.runner, z, context)
     fields = z[0].new_zeros(len(indices), flow.plan.input.variables)
-    for rows in _by_cone(flow, indices, max(1, MOST // (samples * flow.plan.input.variables))):
+    for rows in _by_cone(flow, indices, max(1, MAX_DERIVATIVES // (samples * flow.plan.input.variables))):
         places = [indices[row] for row in rows]
         addresses = torch.stack([pass_to_data.wiring.latents[level][tuple(place)] for level, *place in places])
         variables, values = pass_to_data.fields(addresses)
@@ -120,17 +120,13 @@ def extents(fields: Tensor, periodic: Sequence[bool] | None = None) -> Extent:
 def extents_by_level(flow: Flow, latents: int = 16, samples: int = 16) -> Numbers:
     """A table of the extents of receptive fields, means over random latents of each level with their standard errors.
 
-    Args:
-        flow: the flow.
-        latents: the number of latents of each level.
-        samples: the number of samples over which each field is averaged.
+    For a number of latents of each level, whose fields are averaged over a number of samples.
     """
     rows = []
     for level in range(len(flow.plan.latents)):
-        known = latents_of_level(flow.plan, level)
-        chosen = [known[i] for i in torch.randperm(len(known))[:latents].tolist()]
-        extent = extents(receptive_fields(flow, chosen, samples), flow.plan.input.periodic)
-        cones = [flow.generation_cone(level, latent[2:]).pixels.sum().item() for latent in chosen]
+        selected = random_latents(flow.plan, level, latents)
+        extent = extents(receptive_fields(flow, selected, samples), flow.plan.input.periodic)
+        cones = [flow.generation_cone(level, latent[2:]).pixels.sum().item() for latent in selected]
         errors = [values.std().item() / len(values) ** 0.5 for values in (extent.pixels, extent.radius)]
         pixels, radius = extent.pixels.mean().item(), extent.radius.mean().item()
         rows.append([sum(cones) / len(cones), pixels, errors[0], radius, errors[1]])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import combinations_with_replacement
 
 import torch
@@ -13,17 +14,18 @@ from mera._utils.checks import check_count
 from mera._utils.errors import InputError
 from mera._utils.random import fixed_seed
 from mera._utils.table import Numbers, Tabled, numbers
-from mera.analysis.dependence import information_of_bins, rank_bins, tree_distance
 from mera.analysis.latents import encode_levels
 from mera.flow.flow import Flow
 from mera.graph import Plan
 
-LEAST = 20
+MIN_IMAGES = 20
 """The smallest number of images."""
-DRAWN = 200_000
+PRIOR_DRAWS = 200_000
 """The number of samples of the prior that are compared with the latents."""
 BINS, TAIL = 60, 0.002
 """The number of bins of the histograms, and the fraction of the prior beyond each end of the histograms."""
+MI_BINS, PAIRS_AT_ONCE = 8, 512
+"""The number of bins of a variable, with equal numbers of samples, and of pairs whose histograms are one batch."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -106,23 +108,18 @@ def statistics(
     >>> bool(stats.distance.max() < 0.05)  # latents of samples follow the prior
     True
     """
-    check_count(pairs, "pairs", 2)
-    _check_number(images)
-    with fixed_seed(seed):
-        return statistics_of(flow, encode_levels(flow, images, context), pairs)
-
-
-def statistics_of(flow: Flow, latents: Sequence[Tensor], pairs: int) -> LatentStatistics:
-    """The statistics of latents (B, C_h, *shape_h) of data, finest level first; see `statistics`."""
-    _check_number(latents[0])
     from scipy.stats import kurtosis  # imported late, since `import mera` is to stay light
 
-    z = [level.flatten(1).double() for level in latents]
-    (draws,) = flow.prior.sample([(DRAWN,)], [1.0], z[0])
-    bins = [rank_bins(level) for level in z]
-    information = _information(bins, pairs)
-    by_distance = _by_distance(flow.plan, bins, pairs)
-    distance = torch.stack([_kolmogorov(level.flatten(), draws) for level in z])
+    check_count(pairs, "pairs", 2)
+    if not images.ndim or len(images) < MIN_IMAGES:
+        raise InputError(f"at least {MIN_IMAGES} images", str(len(images) if images.ndim else "a single number"))
+    with fixed_seed(seed):
+        z = [level.flatten(1).double() for level in encode_levels(flow, images, context)]
+        (draws,) = flow.prior.sample([(PRIOR_DRAWS,)], [1.0], z[0])
+        bins = [rank_bins(level) for level in z]
+        information = _information(bins, pairs)
+        by_distance = _by_distance(flow.plan, bins, pairs)
+        distance = torch.stack([_kolmogorov(level.flatten(), draws) for level in z])
     low, high = (torch.quantile(draws, q).item() for q in (TAIL, 1 - TAIL))
     edges = torch.linspace(low, high, BINS + 1, dtype=draws.dtype)
     return LatentStatistics(
@@ -142,17 +139,11 @@ def statistics_of(flow: Flow, latents: Sequence[Tensor], pairs: int) -> LatentSt
     )
 
 
-def _check_number(images: Tensor) -> None:
-    """Refuse too few images, or latents of images."""
-    if not images.ndim or len(images) < LEAST:
-        raise InputError(f"at least {LEAST} images", str(len(images) if images.ndim else "a single number"))
-
-
 def _kolmogorov(values: Tensor, draws: Tensor) -> Tensor:
     """The largest difference between the cumulative distributions of two samples."""
     from scipy.stats import ks_2samp
 
-    values = values[torch.randperm(len(values))[:DRAWN]] if len(values) > DRAWN else values
+    values = values[torch.randperm(len(values))[:PRIOR_DRAWS]] if len(values) > PRIOR_DRAWS else values
     found = ks_2samp(values.cpu().numpy(), draws.cpu().numpy(), method="asymp")
     return torch.tensor(found.statistic, dtype=torch.float64)
 
@@ -222,3 +213,71 @@ def _rms_of_means(values: Tensor) -> Tensor:
     """The root mean square of the means of latents (B, latents), less the sampling noise of B images."""
     noise = values.var(0).mean() / len(values)
     return (values.mean(0).square().mean() - noise).clamp(min=0).sqrt()
+
+
+def rank_bins(values: Tensor, bins: int = MI_BINS) -> Tensor:
+    """The bin of each value in its column, by rank, (N, variables): bins have equal sizes, and ties are random."""
+    rows = values.mT.contiguous()  # sorting is faster along memory
+    order = torch.rand(rows.shape, device=rows.device).argsort()  # ties are broken at random
+    sorted_order = order.gather(1, rows.gather(1, order).argsort())  # the columns of a row by value
+    ranks = torch.arange(len(values), device=rows.device).expand_as(rows)
+    return (torch.empty_like(order).scatter_(1, sorted_order, ranks) * bins // len(values)).mT.contiguous()
+
+
+def information_of_bins(a: Tensor, b: Tensor, bins: int = MI_BINS) -> Tensor:
+    r"""The mutual information of pairs of variables from their bins (N, pairs), in nats, (pairs,).
+
+    From k = `bins` bins of N samples, as `rank_bins` makes them,
+
+    .. math:: I = \sum_{ij} p_{ij} \ln \frac{p_{ij}}{p_i p_j} - I_0,
+
+    where :math:`I_0 \approx (k - 1)^2 / 2 N` is the mean of the sum for N samples of independent variables: the
+    estimate is unbiased for independent variables and may be negative. I is at most ln k, the entropy of the bins.
+    """
+    n = len(a)
+    parts = []
+    for start in range(0, a.shape[1], PAIRS_AT_ONCE):
+        cells = a[:, start : start + PAIRS_AT_ONCE] * bins + b[:, start : start + PAIRS_AT_ONCE]
+        counts = torch.zeros(bins * bins, cells.shape[1], dtype=torch.float64, device=a.device)
+        counts.scatter_add_(0, cells, torch.ones_like(cells, dtype=torch.float64))
+        joint = (counts / n).unflatten(0, (bins, bins))
+        independent = joint.sum(1, keepdim=True) * joint.sum(0, keepdim=True)
+        parts.append(torch.special.xlogy(joint, joint / independent.clamp(min=1e-300)).sum((0, 1)))
+    return torch.cat([*parts, a.new_empty(0, dtype=torch.float64)]) - independent_mean(n, bins)
+
+
+@cache
+def independent_mean(n: int, bins: int) -> float:
+    """The exact mean of the sum over bins for n samples of independent variables: cell counts are hypergeometric."""
+    sizes = torch.bincount(torch.arange(n) * bins // n, minlength=bins).double()
+    a, b = sizes[:, None, None], sizes[None, :, None]
+    count = torch.arange(int(sizes.max()) + 1, dtype=torch.float64)
+
+    def log_choose(total: Tensor, part: Tensor) -> Tensor:
+        is_possible = (part >= 0) & (part <= total)
+        part = part.clamp(min=0).minimum(total)
+        value = torch.lgamma(total + 1) - torch.lgamma(part + 1) - torch.lgamma(total - part + 1)
+        return torch.where(is_possible, value, -torch.inf)
+
+    samples = torch.tensor(float(n), dtype=torch.float64)
+    probability = (log_choose(b, count) + log_choose(n - b, a - count) - log_choose(samples, a)).exp()
+    return (probability * torch.special.xlogy(count / n, count.clamp(min=1) * n / (a * b))).sum().item()
+
+
+def tree_distance(
+    level_a: Tensor, site_a: Tensor, level_b: Tensor, site_b: Tensor, lattices: Sequence[Sequence[int]]
+) -> Tensor:
+    """The tree distance of pairs of latents, (pairs,): the steps up to the first common ancestor and down again.
+
+    The parent of a site is the site of the next level that covers the same pixels. Sites of the coarsest level have a
+    common root as parent. Latents of the same level and site are at distance 0. Levels are (pairs,), sites (pairs,
+    dim), and `lattices` holds the lattice edges of each level, finest first.
+    """
+    edges = torch.tensor([list(map(int, lattice)) for lattice in lattices], device=site_a.device)
+    ancestor = torch.full_like(level_a, len(lattices))  # the level of the first common ancestor; the root at first
+    lowest = torch.maximum(level_a, level_b)
+    for level in reversed(range(len(lattices))):
+        above_a, above_b = site_a * edges[level] // edges[level_a], site_b * edges[level] // edges[level_b]
+        is_common = (above_a == above_b).all(1) & (lowest <= level)
+        ancestor = torch.where(is_common, level, ancestor)
+    return 2 * ancestor - level_a - level_b

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from mera._utils.checks import check_count, check_flag
-from mera._utils.table import Numbers, numbers
+from mera._utils.table import Numbers, Tabled, numbers
 from mera.analysis.latents import LatentIndex
 from mera.flow.flow import Flow
 from mera.graph import Plan
@@ -21,11 +21,11 @@ BATCH, VARIABLES = 64, 2**20
 """The largest number of samples in a pass, and of variables in them."""
 MEAN_OF_LOG = -(0.5772156649015329 + math.log(2)) / 2
 """The mean of ln |x| for a standard Gaussian x."""
-OUTLIER = 1 / 3
+MAX_RELATIVE_ERROR = 1 / 3
 """The relative error of the largest strength of a level from which a warning is given."""
 
 
-class Strengths(tuple[Tensor, ...]):
+class Strengths(Tabled, tuple[Tensor, ...]):
     """The strengths of receptive fields, a tensor (C_h, *shape_h) for each level, with standard errors.
 
     Attributes:
@@ -56,14 +56,6 @@ class Strengths(tuple[Tensor, ...]):
             rows.append([norms.median(), values[0], errors.flatten()[norms.argmax()], tenth])
         columns = ["median strength", "largest", "error of largest", "top tenth"]
         return numbers([f"level {level}" for level in self.levels], columns, torch.tensor(rows).tolist())
-
-    def __repr__(self) -> str:
-        """The table as text."""
-        return str(self.table)
-
-    def _repr_html_(self) -> str:
-        """The table as HTML for notebooks."""
-        return self.table._repr_html_()
 
 
 def strengths(
@@ -106,30 +98,30 @@ def strengths(
     sums: list[list[list[Tensor]]] = [[] for _ in selected]
     at_once = max(1, min(BATCH, VARIABLES // plan.input.variables))
     for start in range(0, samples, at_once):
-        of_batch = context if context is None or len(context) == 1 else context[start : start + at_once]
+        batch_context = context if context is None or len(context) == 1 else context[start : start + at_once]
         with torch.inference_mode(False), torch.enable_grad():  # whatever mode the caller is in
             z = [level.requires_grad_() for level in flow.sample_latents(min(at_once, samples - start), temperature)]
-            x = flow.inverse(z, of_batch)[0]
+            x = flow.inverse(z, batch_context)[0]
         gradients = torch.autograd.grad(
             x, [z[level] for level in selected], torch.randn_like(x), materialize_grads=True
         )
         for gradient, sites, parts in zip(gradients, groups, sums, strict=True):
             logs = gradient.double().abs().log().flatten(2)[:, :, sites]
             parts.append([logs.sum(0), logs.square().sum(0), logs.mean(3).square().sum(0)])
-    found: list[tuple[Tensor, Tensor]] = []
+    results: list[tuple[Tensor, Tensor]] = []
     for level, sites, parts in zip(selected, groups, sums, strict=True):
-        of_site, square, square_of_group = (torch.stack(part).sum(0) / samples for part in zip(*parts, strict=True))
-        mean = of_site.mean(2)
+        site_mean, square, square_of_group = (torch.stack(part).sum(0) / samples for part in zip(*parts, strict=True))
+        mean = site_mean.mean(2)
         norms, freedom = (mean - MEAN_OF_LOG).exp(), samples - 1 if samples > 1 else math.nan
         variance = (square_of_group - mean.square()).clamp(min=0) / freedom
-        excess = (of_site - mean[..., None]).square() - (square - of_site.square()).clamp(min=0) / freedom
+        excess = (site_mean - mean[..., None]).square() - (square - site_mean.square()).clamp(min=0) / freedom
         error = norms * (variance + excess.mean(2).clamp(min=0)).sqrt()
         error = error.nan_to_num(math.inf) if samples == 1 else error.nan_to_num(0.0)  # a latent without effect
         group = sites.flatten().argsort() // sites.shape[1]
         shape = plan.latents[level].lattice.event_shape
-        found.append((norms[:, group].view(shape).to(flow.dtype), error[:, group].view(shape).to(flow.dtype)))
-        _warn_of_outliers(*found[-1], level, samples)
-    return Strengths([norms for norms, _ in found], [errors for _, errors in found], selected)
+        results.append((norms[:, group].view(shape).to(flow.dtype), error[:, group].view(shape).to(flow.dtype)))
+        _warn_of_outliers(*results[-1], level, samples)
+    return Strengths([norms for norms, _ in results], [errors for _, errors in results], selected)
 
 
 def equivalent_sites(plan: Plan, level: int) -> Tensor:
@@ -158,7 +150,7 @@ def _warn_of_outliers(norms: Tensor, errors: Tensor, level: int, samples: int) -
     """Warn if the largest strength of a level is no more than an outlier."""
     largest = norms.flatten().argmax()
     norm, error = norms.flatten()[largest].item(), errors.flatten()[largest].item()
-    if error > OUTLIER * norm:
+    if error > MAX_RELATIVE_ERROR * norm:
         warnings.warn(
             f"Expected strengths with small errors; got {norm:.3g} +- {error:.2g} for the strongest latent of level "
             f"{level}: take more than {samples} samples",
@@ -199,11 +191,7 @@ def leading(
 def strongest(norms: Tensor, level: int, n: int, distinct: bool = False) -> list[LatentIndex]:
     """The n latents of a level with the largest strengths (C_h, *shape_h), the largest first, equals in their order.
 
-    Args:
-        norms: the strengths.
-        level: the level.
-        n: the number of latents.
-        distinct: whether to list, of latents with equal strengths, only the one next to the centre of the lattice.
+    If `distinct`, of latents with equal strengths only the one next to the centre of the lattice is listed.
     """
     check_count(n, "a number of latents")
     order = norms.flatten().argsort(descending=True, stable=True).cpu()

@@ -7,33 +7,81 @@ cost of a receptive field therefore depends on the size of the cone, not on the 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
-from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
 
-from mera.analysis.wiring import WiredStep, Wiring
 from mera.bijectors.base import Bijector, context_arguments
+from mera.graph.executor import run_forward
+from mera.graph.plan import Plan, Step
 from mera.graph.runner import Runner
 
-ROWS = 2**22
+MAX_FLOATS = 2**22
 """The largest number of floats in the events of one batch."""
 
 
-_ways: WeakKeyDictionary[Bijector, Callable[..., list[Tensor]]] = WeakKeyDictionary()
-"""How the inverse of a bijector is differentiated, found out once."""
+@dataclass(frozen=True, eq=False)
+class WiredStep:
+    """A step that applies a bijector, with the addresses of its variables in one buffer.
+
+    Args:
+        step: the step.
+        inputs: the addresses from which the inverse of the bijector reads its events, (events, variables).
+        outputs: the addresses to which the inverse of the bijector writes its events, (events, variables).
+    """
+
+    step: Step
+    inputs: Tensor
+    outputs: Tensor
+
+
+class Wiring:
+    """The addresses of all variables of a plan; steps that only move variables need none.
+
+    A bijector writes its outputs to the addresses from which the next bijector reads them.
+
+    Attributes:
+        steps: the steps that apply a bijector, in the order from latents to data.
+        latents: for each level, finest first, the addresses of the latents, (C_h, *shape_h).
+        size: the number of addresses; those of the data come first, in the order (C, *shape).
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        slots: list[tuple[Step, Tensor]] = []
+
+        def record(step: Step, events: Tensor) -> tuple[Tensor, Tensor]:
+            slots.append((step, events.flatten(1)))
+            return events, torch.zeros(len(events))
+
+        n = plan.input.variables
+        levels, _ = run_forward(plan, torch.arange(n).view(1, *plan.input.event_shape), record)
+        following = torch.arange(n)  # for each variable the address from which the next step reads it
+        self.size, wired = n, []
+        for step, events in slots:
+            inputs = self.size + torch.arange(events.numel()).view_as(events)
+            wired.append(WiredStep(step, inputs, following[events]))
+            following[events] = inputs
+            self.size += events.numel()
+        self.steps = tuple(reversed(wired))
+        self.latents = tuple(following[level[0]] for level in levels)
+
+    def cone(self, addresses: Tensor) -> tuple[list[tuple[WiredStep, Tensor]], Tensor]:
+        """The steps with the indices of the events that change with latents at addresses (n,), and what changes."""
+        changes = torch.zeros(self.size, dtype=torch.bool)
+        changes[addresses] = True
+        steps = []
+        for wired in self.steps:
+            events = changes[wired.inputs].any(1).nonzero()[:, 0]
+            if len(events):
+                changes[wired.outputs[events]] = True
+                steps.append((wired, events))
+        return steps, changes.nonzero()[:, 0]
 
 
 class Linearization:
-    """A pass from latents to data with all intermediate values, for derivatives.
-
-    Args:
-        runner: the plan of a flow with its bijectors.
-        z: latents, one tensor (S, C_h, *shape_h) for each level, finest first.
-        context: the contexts of a conditional flow, (S, ...) or (1, ...).
-    """
+    """A pass from latents (S, C_h, *shape_h) of each level to data, with all intermediate values, for derivatives."""
 
     @torch.no_grad()
     def __init__(self, runner: Runner, z: Sequence[Tensor], context: Tensor | None = None) -> None:
@@ -52,10 +100,7 @@ class Linearization:
 
     @torch.no_grad()
     def fields(self, addresses: Tensor) -> tuple[Tensor, Tensor]:
-        """The derivatives of the data with respect to latents.
-
-        Args:
-            addresses: the addresses of K latents in the wiring, (K,); latents close to each other share most of a cone.
+        """The derivatives of the data with respect to K latents at addresses (K,) that share most of a cone.
 
         Returns:
             The flat indices (n,), in the order (C, *shape), of the variables of the data in the generation cone of the
@@ -68,7 +113,7 @@ class Linearization:
         tangents = self._values.new_zeros(len(addresses), self.samples, len(changed) + 1)
         tangents[torch.arange(len(addresses)), :, place[addresses]] = 1
         for wired, events in steps:
-            for part in events.split(max(1, ROWS // (len(addresses) * self.samples * wired.inputs.shape[1]))):
+            for part in events.split(max(1, MAX_FLOATS // (len(addresses) * self.samples * wired.inputs.shape[1]))):
                 sources, targets = place[wired.inputs[part].flatten()], place[wired.outputs[part].flatten()]
                 tangents[..., targets] = self._push(wired, part, tangents[..., sources])
         data = changed[changed < self.runner.plan.input.variables]
@@ -84,11 +129,8 @@ class Linearization:
             if context is not None:
                 rows = torch.arange(self.samples, device=device)[:, None] * (len(context) // self.samples)
                 context = context.clone()[(rows + events.to(device)).flatten()]
-            if bijector not in _ways:
-                one = partial(_inverse, bijector, None if context is None else context[:1])
-                _ways[bijector] = _by_gradients if _has_all_gradients(one, z[:1]) else _by_duals
-            parts = [t.clone().reshape(z.shape) for t in tangents]
-            pushed = _ways[bijector](partial(_inverse, bijector, context), z, parts)
+            tangents = tangents.clone()  # outside of the caller's mode
+            pushed = _products(partial(_inverse, bijector, context), z, [t.reshape(z.shape) for t in tangents])
         return torch.stack(pushed).reshape(tangents.shape)
 
 
@@ -96,22 +138,7 @@ def _inverse(bijector: Bijector, context: Tensor | None, z: Tensor) -> Tensor:
     return bijector.inverse(z, *context_arguments(bijector, context))[0]
 
 
-def _has_all_gradients(function: Callable[[Tensor], Tensor], z: Tensor) -> bool:
-    """Whether both ways agree at z: a function may compute a part or all of its values without gradients."""
-    tangents = [torch.ones_like(z)]
-    try:
-        (found,) = _by_gradients(function, z.clone(), tangents)
-    except RuntimeError:
-        return False
-    try:
-        (expected,) = _by_duals(function, z, tangents)
-    except RuntimeError:  # of a function without forward mode
-        return True
-    rounding = torch.finfo(z.dtype).eps ** 0.5
-    return torch.allclose(found, expected, rtol=rounding, atol=rounding * expected.abs().max().item())
-
-
-def _by_gradients(function: Callable[[Tensor], Tensor], z: Tensor, tangents: Sequence[Tensor]) -> list[Tensor]:
+def _products(function: Callable[[Tensor], Tensor], z: Tensor, tangents: Sequence[Tensor]) -> list[Tensor]:
     """The products J t of the Jacobian of a function at z with tangents t.
 
     J t is the derivative of t^T (J^T v) with respect to v, where J^T v is computed once for all t. Forward mode takes
@@ -122,13 +149,3 @@ def _by_gradients(function: Callable[[Tensor], Tensor], z: Tensor, tangents: Seq
     v = torch.zeros_like(x, requires_grad=True)
     (product,) = torch.autograd.grad(x, z, v, create_graph=True)
     return [torch.autograd.grad(product, v, t, retain_graph=True)[0] for t in tangents]
-
-
-def _by_duals(function: Callable[[Tensor], Tensor], z: Tensor, tangents: Sequence[Tensor]) -> list[Tensor]:
-    """The same by forward mode, for a function that cannot be differentiated twice."""
-    pushed = []
-    for tangent in tangents:
-        with torch.no_grad(), forward_ad.dual_level():
-            x = forward_ad.unpack_dual(function(forward_ad.make_dual(z.detach(), tangent)))
-            pushed.append(torch.zeros_like(z) if x.tangent is None else x.tangent)
-    return pushed

@@ -9,12 +9,8 @@ from nicegui import events, ui
 from PIL import Image
 
 from mera.analysis.drawing import draw_layout
-from mera.explore.fill_tab import FillTab
-from mera.explore.learnt import Learnt
-from mera.explore.levels_tab import LevelsTab
-from mera.explore.mix_tab import MixTab
-from mera.explore.pictures import address_of, picture_element, squares
-from mera.explore.studio import LARGEST_UPLOAD
+from mera.explore.studio import LARGEST_UPLOAD, Learnt
+from mera.explore.tabs import FillTab, LevelsTab, MixTab, address_of, picture_element, squares
 from mera.explore.visit import Visit
 
 PRIMARY = "#1f6299"
@@ -34,13 +30,7 @@ STYLE = """
 
 
 class Page:
-    """The page of one visitor.
-
-    Args:
-        learnt: the flow.
-        title: the title of the page.
-        make_cones: makes the page of cones.
-    """
+    """The page of one visitor of a flow; `make_cones` makes the page of cones."""
 
     def __init__(self, learnt: Learnt, title: str, make_cones: Callable[[], str]) -> None:
         self.visit, self.title, self.make_cones = Visit(learnt), title, make_cones
@@ -62,8 +52,8 @@ class Page:
                 self._build_tabs()
         self.visit.has_left = lambda: self.now.is_deleted
         self.visit.watchers.append(self._show)
-        self.visit.followers.append(self._show_before)
-        self.visit.marked = self._show_marks
+        self.visit.followers.append(lambda: self.before.set_source(address_of(self.visit.studio.before)))
+        self.visit.marked = lambda: self.now.set_content(squares(self.visit.mask))
         self.visit.changed()
 
     def _show(self) -> None:
@@ -75,14 +65,6 @@ class Page:
             return
         n = learnt.flow.plan.input.variables
         self.facts.set_text(f"log p = {studio.log_prob() / n:.3f} nats for each variable{learnt.note}")
-
-    def _show_marks(self) -> None:
-        """Highlight the marked pixels."""
-        self.now.set_content(squares(self.visit.mask))
-
-    def _show_before(self) -> None:
-        """Show the image before changes."""
-        self.before.set_source(address_of(self.visit.studio.before))
 
     def _build_picture(self) -> None:
         """Build the current image, the image before changes, and buttons."""

@@ -22,8 +22,7 @@ from mera._utils.checks import check_count
 from mera._utils.errors import InputError
 from mera._utils.installation import import_optional
 from mera.analysis.drawing import cone_page
-from mera.explore.learnt import Learnt
-from mera.explore.studio import LARGEST_UPLOAD
+from mera.explore.studio import Learnt
 from mera.flow.density import Density
 
 HOST = "127.0.0.1"
@@ -112,7 +111,6 @@ class Explorer:
             token=self._token,
             cookie=f"mera-explore-{self.port}",
             origins=[f"http://{name}:{self.port}" for name in (HOST, "localhost")],
-            largest=LARGEST_UPLOAD + 2**20,
         )
         return uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=3))
 

@@ -1,9 +1,11 @@
-"""An image of a flow, its latents, and operations on it for the explorer; independent of the web framework."""
+"""A flow, an image of it and operations on its latents for the explorer; independent of the web framework."""
 
 from __future__ import annotations
 
+import copy
 import io
 import math
+import threading
 from typing import Any
 
 import torch
@@ -11,13 +13,13 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from mera._utils.errors import InputError
-from mera.analysis import combine, decompose, mix, subtree
-from mera.analysis.drawing.colours import coloured
+from mera.analysis import combine, decompose, leading, mix, receptive_fields, subtree
+from mera.analysis.drawing.images import coloured
 from mera.analysis.latents import LatentIndex, check_latent
 from mera.data.dataset import resize
 from mera.data.items import pixels_of
-from mera.explore.learnt import Learnt
-from mera.flow.flow import Latents
+from mera.flow.density import Density
+from mera.flow.flow import Flow, Latents
 
 LARGEST_UPLOAD = 20 * 2**20
 """The largest size of an uploaded picture, in bytes."""
@@ -28,15 +30,66 @@ SEARCH: dict[str, Any] = {
     "samples": 4, "draws": 50, "sweeps": 1, "steps": 30, "warmup": 30, "iterations": 10, "leapfrog": 8,
 }  # fmt: skip
 """Options of the search for fillings, and their number."""
-KEPT = 20
+UNDO_STEPS = 20
 """The number of images that `undo` can restore."""
+LEADS = 6
+"""The number of latents of a level that have sliders."""
+FIELD_SAMPLES = 8
+"""The number of samples over which receptive fields are averaged, enough for a thumbnail."""
+STRENGTH_SAMPLES = 512
+"""The number of samples from which the strongest latents are found."""
+
+
+class Learnt:
+    """A flow, and a cache of receptive fields.
+
+    Args:
+        flow: a flow without context on a lattice of two dimensions; for images, with 1 or 3 channels.
+        is_image: whether data are images; otherwise, the first channel is shown, blue below 0 and red above.
+
+    Raises:
+        ValueError: if the flow does not meet these conditions.
+    """
+
+    def __init__(self, flow: Density, is_image: bool = True) -> None:
+        bijection = flow.flow
+        lattice = bijection.plan.input
+        if bijection.plan.context is not None or lattice.dim != 2 or (is_image and not lattice.is_picture):
+            raise InputError(
+                "a flow of two dimensions without context, and for images with 1 or 3 channels",
+                f"a flow on {lattice}" + ("" if bijection.plan.context is None else ", with a context"),
+            )
+        self.flow: Flow = copy.deepcopy(bijection).eval().requires_grad_(False)
+        self.is_image = is_image
+        self.note = "" if bijection is flow else ", of one element of the mixture"
+        self._lock = threading.Lock()
+        self._leads: dict[int, list[tuple[LatentIndex, Tensor]]] = {}
+
+    @property
+    def levels(self) -> int:
+        """The number of levels of latents."""
+        return len(self.flow.plan.latents)
+
+    def picture(self, x: Tensor) -> Tensor:
+        """Convert one example (1, C, H, W) in the flow's own space to a picture, (1 or 3, H, W) uint8."""
+        return self.flow.to_images(x)[0].cpu() if self.is_image else coloured(x[0, 0].cpu())
+
+    def leads(self, level: int) -> list[tuple[LatentIndex, Tensor]]:
+        """The latents (level, channel, *site) of a level with the strongest receptive fields, strongest first; cached.
+
+        Each latent has its receptive field as a picture, (3, H, W) uint8. Level 0 is the finest.
+        """
+        with self._lock:  # two threads would compute the same latents
+            level = self.flow.plan.check_level(level)
+            if level not in self._leads:
+                latents = leading(self.flow, level, LEADS, samples=STRENGTH_SAMPLES)
+                fields = receptive_fields(self.flow, latents, samples=FIELD_SAMPLES)
+                self._leads[level] = list(zip(latents, map(coloured, fields.mean(1).cpu()), strict=True))
+            return self._leads[level]
 
 
 class Studio:
     """The image of one visitor, and its latents.
-
-    Args:
-        learnt: the flow.
 
     Attributes:
         temperatures: the temperature of latents that are drawn, for each level, finest first.
@@ -83,11 +136,7 @@ class Studio:
         self._open(self._decode(self.flow.sample_latents(1, self.temperatures)))
 
     def read(self, content: bytes) -> Tensor:
-        """The pixels (C, H, W) of an image file, cropped to the flow's aspect ratio and resized; the image stays.
-
-        Raises:
-            ValueError: if the bytes are not an image file, or the image is too large.
-        """
+        """The pixels (C, H, W) of an image file, cropped to the flow's aspect ratio and resized; the image stays."""
         if not self.learnt.is_image:
             raise InputError("a flow of images, for a picture", "a flow of fields")
         lattice = self.flow.plan.input
@@ -99,10 +148,7 @@ class Studio:
             self._open(self.flow.from_images(pixels[None].to(self.flow.device)))
 
     def set(self, latent: LatentIndex, value: float) -> None:
-        """Set a latent (level, channel, *site).
-
-        `undo` reverts all changes of one latent in a row.
-        """
+        """Set a latent (level, channel, *site); `undo` reverts all changes of one latent in a row."""
         if latent != self._moved:
             self._keep()
             self._moved = latent
@@ -119,15 +165,7 @@ class Studio:
         self.replace(self._decode(z))
 
     def redraw_below(self, level: int, mask: Tensor) -> None:
-        """Redraw the subtrees of latents below those sites of a level that cover marked pixels.
-
-        Args:
-            level: the level, 0 for the finest.
-            mask: the marked pixels, bool (H, W).
-
-        Raises:
-            ValueError: if no pixel is marked.
-        """
+        """Redraw the latents below those sites of a level, 0 for the finest, that cover marked pixels (H, W)."""
         if not mask.any():
             raise InputError("marked pixels", "none")
         lattice = self.flow.plan.latents[self.flow.plan.check_level(level)].lattice
@@ -141,11 +179,7 @@ class Studio:
         self.replace(self._decode(z))
 
     def mixture(self, other: Studio, level: int) -> Tensor:
-        """Mix this image's latents of `level` and coarser with the finer ones of another image (RG-Flow, Eq. 9).
-
-        Returns:
-            The mixed image in the flow's own space, (1, C, H, W).
-        """
+        """This image's latents of `level` and coarser with the finer ones of another image (Eq. 9), as data."""
         return self._decode(mix(self.latents, other.latents, level))
 
     def replace(self, x: Tensor) -> None:
@@ -160,7 +194,7 @@ class Studio:
 
     def _keep(self) -> None:
         """Keep the image for `undo`."""
-        self._kept, self._moved = [*self._kept[1 - KEPT :], self.data.clone()], None
+        self._kept, self._moved = [*self._kept[1 - UNDO_STEPS :], self.data.clone()], None
 
     def undo(self) -> bool:
         """Restore the image before the last change, and return whether there was one."""
@@ -180,15 +214,9 @@ class Studio:
         return coloured(-torch.stack([level_map[0] for level_map in maps]).sum(0).cpu(), diverging=False)
 
     def fill(self, mask: Tensor) -> list[Tensor]:
-        """Sample fillings of masked pixels, each (1, C, H, W) in the flow's own space; only the cone is evaluated.
+        """Sample fillings of masked pixels (H, W), each (1, C, H, W) in the flow's own space.
 
         The chains are short to keep the page responsive; `flow.inpaint` draws better samples.
-
-        Args:
-            mask: a bool mask (H, W), true for the pixels to fill.
-
-        Raises:
-            ValueError: if no pixel or every pixel is masked.
         """
         inpainting: Any = self.flow.inpaint(self.data.clone(), mask, **SEARCH)
         self.convergence = str(inpainting.convergence)

@@ -13,8 +13,7 @@ from nicegui import ui
 
 from mera._utils.errors import with_notes
 from mera._utils.progress import listening
-from mera.explore.learnt import Learnt
-from mera.explore.studio import Studio
+from mera.explore.studio import Learnt, Studio
 
 
 class Stopped(Exception):
@@ -23,9 +22,6 @@ class Stopped(Exception):
 
 class Visit:
     """The image, the marked pixels, and callbacks for changes.
-
-    Args:
-        learnt: the flow.
 
     Attributes:
         studio: the image and its latents.
@@ -40,7 +36,7 @@ class Visit:
         self.learnt, self.studio = learnt, Studio(learnt)
         self.mask = torch.zeros(learnt.flow.plan.input.shape, dtype=torch.bool)
         self.has_left: Callable[[], bool] = lambda: False
-        self.marked: Callable[[], None] = lambda: None
+        self.marked: Callable[[], object] = lambda: None
         self.watchers: list[Callable[[], object]] = []
         self.followers: list[Callable[[], object]] = []
 
@@ -77,17 +73,10 @@ class Visit:
             ui.notify(with_notes(error) or type(error).__name__, type="negative", multi_line=True)
 
     async def slowly(self, message: str, work: Callable[..., Any], *arguments: Any) -> Any:
-        """Run a function in a thread, so that the page stays responsive, and return its result.
+        """Run a function in a thread, so that the page stays responsive, and return its result; None if it fails.
 
-        If the function shows its progress, the page shows how much is done and the time left, and a button stops it.
-
-        Args:
-            message: the text that the page shows until the function returns.
-            work: the function; if it raises an exception, the page shows it and the result is None.
-            arguments: the arguments of the function.
-
-        Raises:
-            CancelledError: if the visitor has closed the page.
+        If the function shows its progress, the page shows how much is done and the time left, and a button stops it. If
+        the visitor has closed the page, a CancelledError is raised.
         """
         stopped, progress = threading.Event(), ""
         note = ui.notification(message, spinner=True, timeout=None, on_dismiss=stopped.set)
@@ -118,7 +107,7 @@ class Visit:
         return None
 
 
-async def in_thread(work: Callable[..., Any], *arguments: Any) -> Any:
+async def in_thread(work: Callable[[], Any]) -> Any:
     """Run a function in a daemon thread, which does not delay the exit of the process, and await the result."""
     loop = asyncio.get_running_loop()
     future: asyncio.Future[Any] = loop.create_future()
@@ -129,7 +118,7 @@ async def in_thread(work: Callable[..., Any], *arguments: Any) -> Any:
 
     def run() -> None:
         try:
-            outcome = future.set_result, work(*arguments)
+            outcome = future.set_result, work()
         except Exception as error:
             outcome = future.set_exception, error
         if not loop.is_closed():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from dataclasses import replace
 from os import PathLike
 from typing import Any
 
@@ -29,7 +28,6 @@ from mera.graph.runner import Runner
 from mera.graph.shared_bijectors import share_bijectors
 from mera.graph.summary import Summary, summarize
 from mera.inpaint import Inpainting, inpaint
-from mera.inpaint.pictures import as_images
 
 Latents = tuple[Tensor, ...]
 """One tensor per level, finest first: z[h] is (B, channels_h, *sites_h)."""
@@ -377,9 +375,7 @@ class Flow(Density):
             result = inpaint(x.runner, StoredImage(x), mask, around=lambda n: self.resized(n).runner, **options)
         else:
             result = inpaint(self.runner, x, mask, context, **options)
-        if not self.plan.input.is_picture or result.original is None:
-            return result
-        return replace(result, pictures=as_images(result, result.original, self.to_images))
+        return result.with_pictures(self.to_images) if self.plan.input.is_picture else result
 
     def window(self, seed: int, *region: Span, temperature: float | Sequence[float] = 1.0) -> Tensor:
         """Generate a window of the image that belongs to a seed, without the rest of the image.

@@ -11,7 +11,7 @@ from mera.graph.runner import Runner
 
 SAMPLES, VARIABLES = 4096, 2**24
 """The largest number of samples of a flow, and of variables in all samples."""
-PIECE = 256
+BATCH = 256
 """The number of samples that are generated together."""
 FEATURES = 1024
 """The largest number of variables around the mask that the mean depends on."""
@@ -24,17 +24,11 @@ POOL = {1: F.max_pool1d, 2: F.max_pool2d, 3: F.max_pool3d}
 
 @torch.no_grad()
 def gaussian_filling(runner: Runner, x: Tensor, mask: Tensor, context: Tensor | None = None) -> MultivariateNormal:
-    """Learn the mean and the covariance of masked pixels given pixels around them, by ridge regression.
+    """Learn the mean and the covariance of the masked pixels of x (1, C, *shape) by ridge regression.
 
     Samples of the flow are the examples, so that no data are needed. Up to 1,024 variables around the mask are the
     features; a part of the samples chooses the penalty. The covariance is that of the residuals, drawn towards its
     diagonal where there are few samples.
-
-    Args:
-        runner: the plan of the flow with its bijectors, prior and contexts.
-        x: the image, (1, C, *shape).
-        mask: the masked pixels, a bool mask of the lattice.
-        context: the context of the image; None for a flow without context.
     """
     variables = runner.plan.input.variables
     samples = _samples(runner, max(64, min(SAMPLES, VARIABLES // variables)), context)
@@ -44,7 +38,8 @@ def gaussian_filling(runner: Runner, x: Tensor, mask: Tensor, context: Tensor | 
     means = features.mean(0), targets.mean(0)
     features, targets = features - means[0], targets - means[1]
     held_out = torch.arange(len(samples)) % HELD_OUT == 0
-    penalty = min(RIDGES, key=lambda ridge: _error(features, targets, held_out, ridge))
+    fitted, scored = (features[~held_out], targets[~held_out]), (features[held_out], targets[held_out])
+    penalty = min(RIDGES, key=lambda ridge: (_predict(*fitted, scored[0], ridge) - scored[1]).square().mean().item())
     predicted = _predict(features, targets, torch.cat([features, seen - means[0]]), penalty)
     residuals = targets - predicted[:-1]
     covariance = residuals.mT @ residuals / len(samples)
@@ -59,8 +54,8 @@ def gaussian_filling(runner: Runner, x: Tensor, mask: Tensor, context: Tensor | 
 def _samples(runner: Runner, n: int, context: Tensor | None) -> Tensor:
     """Samples of the flow, (n, C, *shape)."""
     parts = []
-    for start in range(0, n, PIECE):
-        shapes = [(min(PIECE, n - start), *latent.lattice.event_shape) for latent in runner.plan.latents]
+    for start in range(0, n, BATCH):
+        shapes = [(min(BATCH, n - start), *latent.lattice.event_shape) for latent in runner.plan.latents]
         z = runner.prior.sample(shapes, [1.0] * len(shapes), runner.reference)
         parts.append(runner.inverse(z, context)[0])
     return torch.cat(parts)
@@ -75,12 +70,6 @@ def _around(mask: Tensor, channels: int) -> Tensor:
         if (channels * int(wider.sum()) > FEATURES and around.any()) or torch.equal(wider, around):
             return around
         around = wider
-
-
-def _error(features: Tensor, targets: Tensor, held_out: Tensor, ridge: float) -> float:
-    """The mean square error of a ridge regression on the samples that are held out."""
-    predicted = _predict(features[~held_out], targets[~held_out], features[held_out], ridge)
-    return (predicted - targets[held_out]).square().mean().item()
 
 
 def _predict(features: Tensor, targets: Tensor, at: Tensor, ridge: float) -> Tensor:

@@ -16,27 +16,23 @@ from mera._utils.progress import ProgressBar, check_console
 from mera.cones import Region, Restriction
 from mera.cones.surroundings import Surroundings
 from mera.graph.runner import Runner
-from mera.inpaint.annealing import anneal
-from mera.inpaint.convergence import Convergence, judged_quantities
-from mera.inpaint.curvature import curvature
 from mera.inpaint.gaussian import gaussian_filling
-from mera.inpaint.hmc import hmc
-from mera.inpaint.latent_space import latent_space
-from mera.inpaint.mode import climb
-from mera.inpaint.population import populate
+from mera.inpaint.posterior import Convergence, anneal, curvature, hmc, judged_quantities
+from mera.inpaint.search import climb, latent_space, populate
 from mera.inpaint.search_options import SearchOptions
 from mera.sampling.diagnostics import effective_size, r_hat
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-LARGEST = 2**20
+MAX_VARIABLES = 2**20
 """The most variables of an image or window of which a Gaussian is learnt from samples of the flow."""
-KEPT = 64
+DRAWS_KEPT = 64
 """The approximate number of draws that are kept for the mean and the spread."""
-
 MAX_PICTURES = 11
 """The most images of an inpainting that a notebook shows."""
+FULL_SPREAD = 0.5
+"""The standard deviation that is shown as white: the largest that values from 0 to 1 can have."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,38 +69,38 @@ class Inpainting:
 
     @property
     def medoid(self) -> Tensor:
-        """The draw with the smallest mean distance to all draws, (1, C, *shape); a typical one.
-
-        Raises:
-            ValueError: if no samples were requested.
-        """
+        """The draw with the smallest mean distance to all draws, (1, C, *shape); a ValueError without samples."""
         draws = self._draws().flatten(1)
         nearest = torch.cdist(draws, draws, compute_mode="donot_use_mm_for_euclid_dist").sum(1).argmin()
         return self._draws()[nearest : nearest + 1]
 
     @property
     def mean(self) -> Tensor:
-        """The mean of the draws, (1, C, *shape), in the flow's own space.
-
-        Raises:
-            ValueError: if no samples were requested.
-        """
+        """The mean of the draws, (1, C, *shape), in the flow's own space; a ValueError without samples."""
         return self._draws().mean(0, keepdim=True)
 
     @property
     def spread(self) -> Tensor:
-        """The standard deviation of the draws, (1, C, *shape), in the flow's own space; 0 outside of the mask.
-
-        Raises:
-            ValueError: if no samples were requested.
-        """
+        """The standard deviation of the draws, (1, C, *shape), 0 outside of the mask; a ValueError without samples."""
         return self._draws().std(0, keepdim=True, correction=0)
 
     def _draws(self) -> Tensor:
-        """The draws of the chains."""
         if self.draws is None:
             raise InputError("an inpainting with samples=4, say", "one without samples")
         return self.draws
+
+    @torch.no_grad()
+    def with_pictures(self, to_images: Callable[[Tensor], Tensor]) -> Inpainting:
+        """The inpainting with `pictures`, made by `Flow.to_images`."""
+        if self.original is None:
+            return self
+        pictures = {"the image": to_images(self.original)[0], "likeliest": to_images(self.image)[0]}
+        if self.draws is not None and self.samples is not None:
+            draws = to_images(self.draws).float() / 255
+            spread = draws.std(0, correction=0) / FULL_SPREAD
+            pictures |= {"medoid": to_images(self.medoid)[0], "mean": _uint8(draws.mean(0)), "spread": _uint8(spread)}
+            pictures |= {f"sample {i}": image for i, image in enumerate(to_images(self.samples), start=1)}
+        return replace(self, pictures=pictures)
 
     def __repr__(self) -> str:
         drawn = "" if self.samples is None else f", {len(self.samples)} samples ({self.convergence})"
@@ -120,6 +116,11 @@ class Inpainting:
         return inpainted(pictures, self.mask, str(self.convergence or ""))._repr_png_()
 
 
+def _uint8(image: Tensor) -> Tensor:
+    """Convert an image with values from 0 to 1 to uint8."""
+    return (255 * image).round().clamp(0, 255).to(torch.uint8)
+
+
 def inpaint(
     runner: Runner,
     x: Tensor | Surroundings,
@@ -130,7 +131,7 @@ def inpaint(
     console: Console | None = None,
     **options: Any,
 ) -> Inpainting:
-    """Fill masked pixels of one image (RG-Flow, Section 4 and App. D, https://arxiv.org/abs/2010.00029).
+    """Fill masked pixels of one image (RG-Flow, Section 4 and App. D); see `Flow.inpaint`.
 
     Masked pixels are first filled with noise. Groups of random settings of the varied variables compete, the coarsest
     level first, and the likeliest of each group are starting points of Adam, which maximises log p of the filled image.
@@ -148,10 +149,6 @@ def inpaint(
         around: for a window, a function from its shape to the flow on such a lattice, whose samples give the Gaussian.
         console: the console that shows progress; None to show nothing.
         options: fields of `SearchOptions`.
-
-    Raises:
-        ValueError: if the mask is empty or covers all pixels, x is not one finite image of the flow's shape, dtype and
-            device, or an option is unknown or has an invalid value.
     """
     for name in options:
         check_choice(name, [*SearchOptions.__dataclass_fields__, "console"], "an option of inpaint")
@@ -181,40 +178,28 @@ def _search(
     if not search.samples:
         return likeliest
     of_angles = any(getattr(part, "of_angles", None) for b in runner.bijectors.values() for part in b.modules())
+    shape = local.pixels.shape[1:]
+
+    def log_prob_of_row(row: Tensor) -> Tensor:  # (K, C n) to (K,)
+        return local.log_prob(row.unflatten(1, shape))
+
     metric = partial(curvature, local, of_angles=of_angles)
-    if of_angles or local.view.numel() > LARGEST:  # no Gaussian
+    if of_angles or local.view.numel() > MAX_VARIABLES:  # no Gaussian
         starts = space.decode(start).detach().flatten(1)[torch.arange(search.samples) % groups]
     else:
         with ProgressBar("anneal", console) as progress_bar:
             gaussian = gaussian_filling(runner, local.view, local.hidden, context)
             particles = max(search.particles, search.samples)
-            rows = anneal(
-                partial(_log_prob, local), metric, gaussian, particles, search.moves,
-                search.leapfrog, progress_bar,
-            )  # fmt: skip
+            rows = anneal(log_prob_of_row, metric, gaussian, particles, search.moves, search.leapfrog, progress_bar)
         starts = rows[torch.linspace(0, particles - 1, search.samples).long()]
     with ProgressBar("sample", console) as progress_bar:
-        chains, convergence = _sample(local, metric, starts, search, progress_bar)
-    draws_per_chain = min(len(chains), -(-KEPT // search.samples))
+        chains, values, acceptance = hmc(
+            log_prob_of_row, metric, starts, search.warmup, search.iterations, search.leapfrog, progress_bar
+        )
+    quantities = judged_quantities(chains, values)
+    largest, effective = r_hat(quantities).max().item(), effective_size(quantities).min().item()
+    convergence = Convergence(acceptance, largest, effective, chains.shape[0] * chains.shape[1], chains.shape[1])
+    draws_per_chain = min(len(chains), -(-DRAWS_KEPT // search.samples))
     kept = chains[torch.linspace(len(chains) - 1, 0, draws_per_chain).long().flip(0)]
     samples, draws = (local.fill(rows.flatten(0, -2).unflatten(1, pixels.shape[1:])) for rows in (chains[-1], kept))
     return replace(likeliest, samples=samples, draws=draws, convergence=convergence)
-
-
-def _log_prob(local: Restriction, row: Tensor) -> Tensor:
-    """log p (K,) of the images with fillings (K, C n)."""
-    return local.log_prob(row.unflatten(1, local.pixels.shape[1:]))
-
-
-def _sample(
-    local: Restriction, metric: Callable[[Tensor], Tensor], start: Tensor, search: SearchOptions,
-    progress_bar: ProgressBar,
-) -> tuple[Tensor, Convergence]:  # fmt: skip
-    """Draw fillings (iterations, K, C n) from p(masked pixels | other pixels), and measure how well the chains mix."""
-    chains, values, acceptance = hmc(
-        partial(_log_prob, local), metric, start, search.warmup, search.iterations, search.leapfrog,
-        progress_bar,
-    )  # fmt: skip
-    quantities = judged_quantities(chains, values)
-    largest, effective = r_hat(quantities).max().item(), effective_size(quantities).min().item()
-    return chains, Convergence(acceptance, largest, effective, chains.shape[0] * chains.shape[1], chains.shape[1])

@@ -47,35 +47,19 @@ class Action(ABC):
     flow_options: ClassVar[Mapping[str, Any]] = {}
 
     def __call__(self, phi: Tensor) -> Tensor:
-        """The action of each field, (B,).
-
-        Args:
-            phi: the fields, (B, C, *shape).
-        """
+        """The action of each field (B, C, *shape), (B,)."""
         return self.density(phi).flatten(1).sum(1)
 
     @abstractmethod
     def density(self, phi: Tensor) -> Tensor:
-        """The contribution of each site to the action, (B, *shape); their sum is the action.
-
-        Args:
-            phi: the fields, (B, C, *shape).
-        """
+        """The contribution of each site to the action of fields (B, C, *shape), (B, *shape); the sum is the action."""
 
     def order_parameter(self, phi: Tensor) -> Tensor:
-        """The field whose magnetisation and two-point function are measured, (B, C', *shape); by default phi itself.
-
-        Args:
-            phi: the fields, (B, C, *shape).
-        """
+        """The field whose magnetisation and two-point function are measured, (B, C', *shape); by default phi itself."""
         return phi
 
     def energy(self, order: Tensor) -> Tensor | None:
-        """The energy of each order parameter, (B,), where it is something else than the action; None where it is not.
-
-        Args:
-            order: the order parameters, (B, C', *shape).
-        """
+        """The energy of each order parameter (B, C', *shape), (B,), if it is not the action; None if it is."""
         return None
 
     @property
@@ -89,11 +73,7 @@ class Action(ABC):
         return type(self).energy is not Action.energy
 
     def log_z(self, shape: Sequence[int]) -> float:
-        r"""The logarithm of the integral of :math:`e^{-S}` over all fields, exact, where it is known.
-
-        Args:
-            shape: the shape of the lattice; a ValueError is raised where the exact result is not known.
-        """
+        r"""The exact logarithm of the integral of :math:`e^{-S}` over fields; a ValueError where it is not known."""
         raise InputError("an action and a lattice whose ln Z is known", f"{self!r} on {tuple(shape)}")
 
 

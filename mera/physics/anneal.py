@@ -33,9 +33,9 @@ FIRST_STEP, LEAPFROG = 0.5, 12
 """The first step of a trajectory in units of the start, and the largest number of leapfrog steps in one."""
 TUNED = 4
 """How many times the moves of a stage the pilot population makes, to tune the step."""
-PILOT, SNAPSHOTS = 256, 4
+MAX_CHAINS, SNAPSHOTS = 256, 4
 """The most chains, and the fields of each, from which the variances of the start are taken."""
-APART, ROUGH = 1.0, 0.2
+MEANINGLESS_FROM, ROUGH_FROM = 1.0, 0.2
 """The spread of ln Z over populations, in nats, from which errors mean nothing, and from which they are rough."""
 
 
@@ -74,9 +74,9 @@ class Annealed(Measured):
         """Whether averages and errors can be trusted: populations have to agree."""
         n, spread = self.bins, self.log_z_of_populations.std().item()
         reason = f"ln Z of {n} independent populations spreads by {spread:.2g} nats"
-        if not spread < APART:
+        if not spread < MEANINGLESS_FROM:
             return Verdict(Trust.MEANINGLESS, f"{reason}; take more particles or moves")
-        return Verdict(Trust.ROUGH if spread > ROUGH else Trust.GOOD, reason)
+        return Verdict(Trust.ROUGH if spread > ROUGH_FROM else Trust.GOOD, reason)
 
     @property
     def bins(self) -> int:  # type: ignore[override]
@@ -180,8 +180,8 @@ def anneal(
     share = log_z.softmax(0).repeat_interleave(particles) / particles
 
     def error(centred: Tensor) -> float:
-        of_populations = (share * centred).unflatten(0, (populations, particles)).sum(1)
-        return math.sqrt(populations / (populations - 1) * of_populations.square().sum().item())
+        deviations = (share * centred).unflatten(0, (populations, particles)).sum(1)
+        return math.sqrt(populations / (populations - 1) * deviations.square().sum().item())
 
     functions = measured.averages(event_shape[1:])
     quantities, correlator = summarize(series, functions, lambda values: share @ values, error)
@@ -215,7 +215,7 @@ class _Start:
         if action.is_compact:
             self._scale, self.log_z = None, n * math.log(2 * math.pi)
             return
-        noise = torch.randn(min(PILOT, max(16, 2**18 // n)), *event_shape, dtype=torch.float64)
+        noise = torch.randn(min(MAX_CHAINS, max(16, 2**18 // n)), *event_shape, dtype=torch.float64)
         fields = short_run(action, noise, SNAPSHOTS)
         if action.periodic:
             variance = torch.fft.fftn(fields, dim=self._axes, norm="ortho").abs().square().mean(0)

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from mera._utils.calls import parse_call
 from mera._utils.errors import InputError
 from mera._utils.registry import Registry
-from mera.physics.family import ActionFamily
+from mera.physics.family import ActionFamily, is_pair
 
 EXAMPLE = '"phi4(mass2=-4, coupling=1.143)"'
 
@@ -63,15 +63,10 @@ def make(text: str) -> Any:
     _actions.check_options(name, options)
     factory = _actions.get(name)
     numbers = {key for key, p in inspect.signature(factory).parameters.items() if p.annotation in ("float", float)}
-    ranges = {key: value for key, value in options.items() if key in numbers and _is_pair(value)}
+    ranges = {key: value for key, value in options.items() if key in numbers and is_pair(value)}
     if not ranges:
         return factory(**options)
     return ActionFamily(factory(**options | {key: sum(pair) / 2 for key, pair in ranges.items()}), **ranges)
-
-
-def _is_pair(value: object) -> bool:
-    """Whether a value is a pair of numbers."""
-    return isinstance(value, (tuple, list)) and len(value) == 2 and all(isinstance(end, (int, float)) for end in value)
 
 
 def takes(name: str, option: str) -> bool:

@@ -1,4 +1,4 @@
-"""The check of an action, of what it declares, and of the flow beside it, which samplers and training share."""
+"""Checks of an action, of what it declares, and of the flow that is to learn it, for samplers and training."""
 
 from __future__ import annotations
 
@@ -58,10 +58,7 @@ def check_target(flow: object, action: ActionLike) -> Action:
 def laws_of(shape: Sequence[int], action: ActionLike, like: Tensor | None = None) -> dict[str, Callable[[], None]]:
     """The laws of an action by name, functions that raise an error where a law does not hold, in their order.
 
-    Args:
-        shape: the shape (C, *shape) of a field.
-        action: the action.
-        like: a tensor with the dtype and the device of fields; None for double precision on the CPU.
+    Fields have the shape (C, *shape), and the dtype and device of `like`; None for double precision on the CPU.
     """
     trial = _Trial(tuple(shape), as_action(action), torch.empty(0, dtype=torch.float64) if like is None else like)
     laws = {
@@ -83,8 +80,7 @@ def laws_of(shape: Sequence[int], action: ActionLike, like: Tensor | None = None
 def check_sampled(flow: object, action: ActionLike, alone: bool = True) -> Action:
     """Check a flow and an action, as `check_target` does; refuse anything but a flow.
 
-    Args:
-        alone: whether fields come from the flow alone, so that it must give a density to every field of the target.
+    If fields come from the flow `alone`, it must have a density for every field of the target.
     """
     if not isinstance(flow, Density):
         raise InputError("a flow", type(flow).__name__)
@@ -115,16 +111,9 @@ def check_fields(fields: Tensor, event_shape: Sequence[int]) -> Tensor:
 def _random_fields(shape: Sequence[int], like: Tensor) -> Tensor:
     """Fields of unit noise, half of them constant over the lattice."""
     x = torch.randn(PROBES, *shape, dtype=like.dtype).to(like)
-    constant = x[PROBES // 2 :].flatten(2)[:, :, :1]
-    x[PROBES // 2 :] = constant.view(*constant.shape[:2], *(1 for _ in shape[1:]))
+    half = x[PROBES // 2 :]
+    half[:] = half.flatten(2)[:, :, 0].view(*half.shape[:2], *(1 for _ in shape[1:]))
     return x
-
-
-def _spikes(shape: Sequence[int], like: Tensor) -> Tensor:
-    """Fields that are 1 in one variable and 0 elsewhere, for variables that are spread over the lattice."""
-    n = math.prod(shape)
-    places = torch.arange(0, n, max(1, n // PROBES), device=like.device)
-    return like.new_zeros(len(places), n).scatter_(1, places[:, None], 1).view(-1, *shape)
 
 
 def _fields_of_a_chain(action: Action, fields: Tensor) -> Tensor:
@@ -173,8 +162,10 @@ class _Trial:
         """Refuse an action that decreases without end along a ray."""
         if self.action.is_compact:
             return
-        spikes = _spikes(self.shape, self.fields)
-        fields = torch.cat([self.fields, spikes])
+        n = math.prod(self.shape)
+        positions = torch.arange(0, n, max(1, n // PROBES), device=self.fields.device)
+        spikes = self.fields.new_zeros(len(positions), n).scatter_(1, positions[:, None], 1)  # 1 in one variable each
+        fields = torch.cat([self.fields, spikes.view(-1, *self.shape)])
         far = torch.stack([self.action(scale * fields) for scale in (1.0, *FAR)])
         falls = ((far[1:] < far[:-1]) | (far[1:] == -math.inf)).all(0)  # also where values have overflowed
         if falls.any():

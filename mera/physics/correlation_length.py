@@ -11,13 +11,14 @@ from torch import Tensor
 from mera._utils.checks import check_count
 from mera._utils.errors import InputError
 from mera.physics.measured import binned, jackknife_error
+from mera.physics.observables import slice_means
 from mera.physics.verdicts import Trust, Verdict, pareto_k, verdict_on_weights
 
-BINS, FEWEST = 30, 16
+BINS, MIN_FIELDS = 30, 16
 """The number of bins of the jackknife, and the fewest fields."""
-SURE = 5.0
+SIGNIFICANT = 5.0
 """The number of standard errors from which a correlation of fields counts."""
-LATER, STEADY = 2, 3.0
+SHIFT, MAX_DRIFT = 2, 3.0
 """How much farther a second fit begins, and the largest change of the length, in errors, that is called steady."""
 MASSES = 1e-3, 20.0
 """The smallest and the largest inverse correlation length, in units of the inverse lattice constant."""
@@ -63,8 +64,8 @@ class CorrelationLength:
         smallest, largest = (1 / mass for mass in reversed(MASSES))
         if not (self.error < self.value and 1.1 * smallest < self.value < 0.9 * largest):
             return Verdict(Trust.MEANINGLESS, "noise hides how the two-point function falls")
-        change = f"from distance {self.first + LATER} on, the fit changes by {abs(self.drift):.1f} errors"
-        if not abs(self.drift) <= STEADY:
+        change = f"from distance {self.first + SHIFT} on, the fit changes by {abs(self.drift):.1f} errors"
+        if not abs(self.drift) <= MAX_DRIFT:
             reason = f"the two-point function is not a hyperbolic cosine from distance {self.first} on: {change}"
             return Verdict(Trust.WRONG, reason)
         return Verdict(Trust.GOOD, f"the fit from distance {self.first} on is steady: {change}")
@@ -114,16 +115,16 @@ def correlation_length(
     >>> abs(found.value - 1.04) < 4 * found.error  # 1 / arcosh(1.5)
     True
     """
-    if fields.ndim < 3 or len(fields) < FEWEST or not fields[0].numel():
-        raise InputError(f"at least {FEWEST} fields (N, C, *shape)", str(tuple(fields.shape)))
+    if fields.ndim < 3 or len(fields) < MIN_FIELDS or not fields[0].numel():
+        raise InputError(f"at least {MIN_FIELDS} fields (N, C, *shape)", str(tuple(fields.shape)))
     if log_weights is not None and log_weights.shape != fields.shape[:1]:
         raise InputError(f"a log-weight for each of {len(fields)} fields", str(tuple(log_weights.shape)))
-    if len(fields) % check_count(chains, "a number of chains"):
+    if len(fields) % chains:
         raise InputError(f"the same number of fields of each of {chains} chains", f"{len(fields)} fields")
     length = max(fields.shape[2:])
     check_count(first, "the first distance", 0)
-    if length // 2 + 1 - first < LATER + 3:
-        raise InputError(f"at least {LATER + 3} distances from {first} on", f"{max(0, length // 2 + 1 - first)}")
+    if length // 2 + 1 - first < SHIFT + 3:
+        raise InputError(f"at least {SHIFT + 3} distances from {first} on", f"{max(0, length // 2 + 1 - first)}")
     if not fields.isfinite().all() or (log_weights is not None and not log_weights.softmax(0).isfinite().all()):
         raise InputError("finite fields, with weights of which one is not 0", "infinite values or NaN")
     weights = torch.ones(len(fields)) if log_weights is None else (log_weights - log_weights.max()).exp()
@@ -142,7 +143,7 @@ def correlation_length(
     rows = (mean, *left_out)
     lengths, later = (
         1 / torch.tensor([_mass(row[start:], times[start:], inverse[start:]) for row in rows], dtype=torch.float64)
-        for start in (first, first + LATER)
+        for start in (first, first + SHIFT)
     )
     fit = _shape(1 / lengths[0], times)
     fit = fit * _amplitude(mean[first:], fit[first:], inverse[first:])
@@ -167,7 +168,7 @@ def _correlation(values: Tensor, least: int) -> float:
     covariance = torch.fft.irfft(torch.fft.rfft(values, n=2 * n, dim=0).abs().square(), n=2 * n, dim=0)[:n].sum(1)
     correlation = covariance / covariance[0]
     largest = correlation[max(least, 1) : n // 2 + 1].max().item() if n > 2 * least else 0.0
-    return largest if largest > SURE / math.sqrt(values.numel()) else 0.0
+    return largest if largest > SIGNIFICANT / math.sqrt(values.numel()) else 0.0
 
 
 def _slices(fields: Tensor, length: int) -> Tensor:
@@ -175,9 +176,7 @@ def _slices(fields: Tensor, length: int) -> Tensor:
     directions = [axis for axis in range(2, fields.ndim) if fields.shape[axis] == length]
     total = fields.new_zeros(len(fields), length // 2 + 1)
     for axis in directions:
-        across = [other for other in range(2, fields.ndim) if other != axis]
-        means = fields.mean(across) if across else fields
-        spectrum = torch.fft.rfft(means, dim=2).abs().square()
+        spectrum = torch.fft.rfft(slice_means(fields, axis), dim=2).abs().square()
         total += torch.fft.irfft(spectrum, n=length, dim=2)[..., : length // 2 + 1].sum(1) / length
     return total / len(directions)
 

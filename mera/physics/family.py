@@ -67,16 +67,19 @@ def slope(action: Action, name: str) -> Slope:
     return Slope(action, name)
 
 
-def is_number(value: object) -> bool:
+def _is_number(value: object) -> bool:
     """Whether a value is a real number, and not a bool."""
     return isinstance(value, Real) and not isinstance(value, bool)
 
 
+def is_pair(value: object) -> bool:
+    """Whether a value is a pair of numbers, the ends of a range."""
+    return isinstance(value, (tuple, list)) and len(value) == 2 and all(map(_is_number, value))
+
+
 def _numbers(action: object) -> list[str]:
     """The names of the parameters of an action that are numbers."""
-    if not is_dataclass(action) or isinstance(action, type):
-        return []
-    return [f.name for f in fields(action) if f.type in ("float", float)]
+    return [f.name for f in fields(action) if f.type in ("float", float)] if is_dataclass(action) else []
 
 
 def _with(action: Action, values: Mapping[str, Tensor]) -> Action:
@@ -115,8 +118,7 @@ class ActionFamily:
             known = ", ".join(names) or "which has none"
             raise InputError(f"ranges of parameters of {action!r}, {known}", repr(ranges))
         for name, ends in ranges.items():
-            numbers = isinstance(ends, (tuple, list)) and len(ends) == 2 and all(is_number(end) for end in ends)
-            if not numbers or not ends[0] < ends[1]:
+            if not is_pair(ends) or not ends[0] < ends[1]:
                 raise InputError(f"a range (smallest, largest) of {name}", repr(ends))
         self.action, self.ranges = action, {name: (float(a), float(b)) for name, (a, b) in ranges.items()}
         for end in (0, 1):
@@ -132,10 +134,7 @@ class ActionFamily:
         return {name: (low + high) / 2 for name, (low, high) in self.ranges.items()}
 
     def at(self, **values: float) -> Any:
-        """The action with these parameters.
-
-        Args:
-            **values: a value of each parameter that varies.
+        """The action with a value of each parameter that varies.
 
         Raises:
             ValueError: if a parameter is missing, unknown or out of its range.
@@ -144,7 +143,7 @@ class ActionFamily:
             raise InputError(f"the parameters {', '.join(self.ranges)}", ", ".join(values) or "none")
         for name, value in values.items():
             low, high = self.ranges[name]
-            if not is_number(value) or not low <= value <= high:
+            if not _is_number(value) or not low <= value <= high:
                 raise InputError(f"{name} from {low:g} to {high:g}", repr(value))
         return replace(self.action, **{name: float(value) for name, value in values.items()})  # type: ignore[type-var]
 
@@ -155,12 +154,7 @@ class ActionFamily:
         return torch.tensor([scaled])
 
     def __call__(self, phi: Tensor, context: Tensor) -> Tensor:
-        """The action of each field with its own parameters, (B,).
-
-        Args:
-            phi: the fields, (B, C, *shape).
-            context: the contexts, (B, k).
-        """
+        """The action of each field (B, C, *shape) with its own parameters, by its context (B, k): (B,)."""
         ends = torch.tensor(list(self.ranges.values()), dtype=phi.dtype, device=phi.device)
         parameters = ends.mean(1) + context.to(phi) * (ends[:, 1] - ends[:, 0]) / 2
 

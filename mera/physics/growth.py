@@ -71,20 +71,11 @@ def _levels(flow: Flow) -> list[list[Bijector]]:
 
 
 def _pairs(targets: list[Bijector], sources: list[Bijector]) -> list[tuple[Bijector, Bijector]]:
-    """The bijectors of a level beside those of a trained level; empty if they have other parameters.
-
-    The coarsest level of rgflow has no block spins, since it keeps no sites.
-    """
-    if len(targets) != len(sources):
+    """The bijectors of a level with those of a trained level; empty if they have other parameters."""
+    if len(targets) != len(sources):  # the coarsest level of rgflow has no block spins, since it keeps no sites
         targets, sources = ([b for b in group if not isinstance(b, BlockSpins)] for group in (targets, sources))
-    pairs = list(zip(targets, sources, strict=False))
-    same = all(_shapes(target) == _shapes(source) for target, source in pairs)
-    return pairs if same and len(targets) == len(sources) else []
-
-
-def _shapes(bijector: Bijector) -> dict[str, torch.Size]:
-    """The shapes of the tensors of a bijector."""
-    return {name: value.shape for name, value in bijector.state_dict().items()}
+    shapes = [[{k: v.shape for k, v in b.state_dict().items()} for b in group] for group in (targets, sources)]
+    return list(zip(targets, sources, strict=True)) if shapes[0] == shapes[1] else []
 
 
 def _spectra(flow: Flow) -> list[Spectral]:

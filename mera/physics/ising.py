@@ -61,11 +61,7 @@ class Ising(Action):
         check_flag(self.local, "local")
 
     def eigenvalues(self, shape: Sequence[int]) -> Tensor:
-        """The eigenvalues of K for all wave numbers, (*shape), in double precision.
-
-        Args:
-            shape: the shape of the lattice.
-        """
+        """The eigenvalues of K for all wave numbers of a lattice, (*shape), in double precision."""
         scaled = (2 * len(shape) - laplacian(tuple(shape))) / self.temperature  # of the adjacency matrix
         return scaled + self.gap - (-2 * len(shape) / self.temperature if self.local else scaled.min())
 
@@ -97,32 +93,17 @@ class Ising(Action):
         return 1 / self.temperature
 
     def order_parameter(self, phi: Tensor) -> Tensor:
-        r"""Draw spins given the field, :math:`\pm 1` with the probabilities :math:`(1 \pm \tanh \phi) / 2`, like phi.
-
-        Args:
-            phi: the fields, (B, C, *shape); :math:`\psi`, if local.
-        """
+        r"""Draw spins :math:`\pm 1` with probabilities :math:`(1 \pm \tanh \phi) / 2`; phi is :math:`\psi` if local."""
         phi = self._smooth(phi) if self.local else phi
         return torch.where(torch.rand_like(phi) < torch.sigmoid(2 * phi), 1.0, -1.0).to(phi)
 
     def energy(self, order: Tensor) -> Tensor:
-        """The energy of spins, minus the sum of the products of neighbours, (B,).
-
-        Args:
-            order: the spins, (B, C, *shape).
-        """
+        """The energy of spins (B, C, *shape), minus the sum of the products of neighbours, (B,)."""
         products = torch.stack([order * order.roll(-1, axis) for axis in range(2, order.ndim)])
         return -products.sum(0).flatten(1).sum(1)
 
     def log_z(self, shape: Sequence[int]) -> float:
-        """The exact ln Z of the field on a square lattice, from Kaufman's solution.
-
-        Args:
-            shape: the shape of the lattice, (L, L').
-
-        Raises:
-            ValueError: if the lattice is not two-dimensional.
-        """
+        """The exact ln Z of the field on a lattice (L, L'), from Kaufman's solution; else a ValueError."""
         if len(shape) != 2:
             return super().log_z(shape)
         eigenvalues = self.eigenvalues(shape)

@@ -16,7 +16,7 @@ from mera.physics.storage import Arrays, named
 from mera.physics.verdicts import Trust, Verdict
 from mera.sampling.diagnostics import MIXED, gamma_method, r_hat
 
-LONG, FEW = 20, 50
+LONG, ROUGH = 20, 50
 """The number of autocorrelation times in a chain from which its autocorrelation time can be trusted, and the number of
 draws of all chains below which errors are rough."""
 
@@ -57,10 +57,10 @@ class MarkovChains(Measured):
         rows = []
         n_effective = next(iter(self.history.values())).numel() / (2 * max(self.tau.values()))
         for name, quantity in self.observables.items():
-            tau = f"{self.tau[name]:.3g} +- {self.tau_error[name]:.2g}" if name in self.tau else ""
-            rows.append(
-                (name, quantity.text(n_effective), tau, f"{self.r_hat[name]:.3f}" if name in self.r_hat else "")
-            )
+            diagnostics = ["", ""]
+            if name in self.tau:
+                diagnostics = [f"{self.tau[name]:.3g} +- {self.tau_error[name]:.2g}", f"{self.r_hat[name]:.3f}"]
+            rows.append((name, quantity.text(n_effective), *diagnostics))
         return Table(["observable", "value", "autocorrelation time", "R-hat"], rows)
 
     @property
@@ -78,8 +78,8 @@ class MarkovChains(Measured):
         if draws < LONG * longest:
             reason = f"a chain may have only {draws / longest:.0f} autocorrelation times of {slowest}"
             return Verdict(Trust.PERHAPS_TOO_SMALL, reason)
-        if draws * chains < FEW:
-            return Verdict(Trust.ROUGH, f"there are {draws * chains} draws, below {FEW}")
+        if draws * chains < ROUGH:
+            return Verdict(Trust.ROUGH, f"there are {draws * chains} draws, below {ROUGH}")
         alone = "; a single chain does not show what it misses" if chains == 1 else ""
         return Verdict(Trust.GOOD, f"R-hat is below {MIXED}, with {LONG} autocorrelation times or more{alone}")
 
@@ -97,12 +97,7 @@ class MarkovChains(Measured):
 
 
 def chains_of(facts: Mapping[str, Any], arrays: Arrays) -> MarkovChains:
-    """Summarise what `record` has recorded of chains.
-
-    Args:
-        facts: what the measurement is of; see `facts_of`.
-        arrays: the series and the last state; see `mera.physics.storage`.
-    """
+    """Summarise what `record` has recorded of chains: the facts, the series and the last state."""
     series = named(arrays, "series/")
     rates, fields = series.pop("_rates"), series.pop("_fields").flatten(0, 1)
     log_weights, _ = series.pop("_log_weights", None), series.pop("_field_log_weights", None)

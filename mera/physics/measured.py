@@ -17,26 +17,19 @@ from mera.physics.observables import Average, Quantity, summarize
 from mera.physics.verdicts import Verdict
 from mera.sampling.diagnostics import gamma_method
 
-BINS = 500
+MAX_BINS = 500
 """The most bins of a jackknife over independent samples."""
 
 
 class Measured(ABC):
-    """What `hmc`, `metropolis`, `estimate` and `anneal` return.
-
-    Attributes:
-        fields: the fields that are kept.
-        history: by name, each observable of every draw.
-        log_weights: the log-weights of the draws; None if they have none.
-        observables: by name, the value and the standard error.
-    """
+    """What `hmc`, `metropolis`, `estimate` and `anneal` return: fields, the history of each observable, averages."""
 
     fields: Tensor
     history: Mapping[str, Tensor]
     log_weights: Tensor | None
     observables: Mapping[str, Quantity]
     verdict: Verdict
-    bins = BINS
+    bins = MAX_BINS
 
     def derive(self, function: Average) -> Quantity:
         r"""A function of averages, with an error that has all correlations between the averages.
@@ -47,9 +40,6 @@ class Measured(ABC):
         Args:
             function: a differentiable function from the averages by name, tensors without dimensions, to one number.
 
-        Raises:
-            ValueError: if the function does not return one number.
-
         Warns:
             UserWarning: with the verdict, if averages are wrong or errors mean nothing.
 
@@ -59,7 +49,6 @@ class Measured(ABC):
         True
         """
         self.verdict.warn()
-        function = _checked(function)
         if self.log_weights is None or next(iter(self.history.values())).ndim == 2:
             error = lambda centred: gamma_method(centred).error  # noqa: E731
             return summarize(self.history, {"_": function}, torch.mean, error)[0]["_"]
@@ -68,10 +57,10 @@ class Measured(ABC):
         sums = {name: binned((weights * values)[:, None], bins) for name, values in self.history.items()}
         total = binned(weights[:, None], bins)
         with torch.no_grad():
-            whole = function({name: of_bins.sum() / total.sum() for name, of_bins in sums.items()}).item()
-            averages = {name: (of_bins.sum() - of_bins) / (total.sum() - total) for name, of_bins in sums.items()}
+            value = function({name: parts.sum() / total.sum() for name, parts in sums.items()}).item()
+            averages = {name: (parts.sum() - parts) / (total.sum() - total) for name, parts in sums.items()}
             left_out = torch.stack([function({name: row[i] for name, row in averages.items()}) for i in range(bins)])
-        return Quantity(whole, jackknife_error(left_out).item())
+        return Quantity(value, jackknife_error(left_out).item())
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write fields and histories into one file .npz for other programs.
@@ -105,19 +94,3 @@ def binned(values: Tensor, bins: int) -> Tensor:
 def jackknife_error(left_out: Tensor) -> Tensor:
     """The standard errors of quantities (bins, ...) of which each bin was left out once."""
     return (left_out.var(0, correction=0) * (len(left_out) - 1)).sqrt()
-
-
-def _checked(function: Average) -> Average:
-    """The function, with a check that it returns one number."""
-
-    def checked(mean: Mapping[str, Tensor]) -> Tensor:
-        try:
-            value = function(mean)
-        except KeyError as error:
-            known = ", ".join(name for name in mean if not name.startswith("_"))
-            raise InputError(f"averages among {known}", str(error)) from None
-        if not isinstance(value, Tensor) or value.numel() != 1 or (torch.is_grad_enabled() and not value.requires_grad):
-            raise InputError("a function that returns one number, made of the averages by torch", repr(value))
-        return value.reshape(())
-
-    return checked

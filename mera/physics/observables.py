@@ -28,17 +28,12 @@ SINGLE = NAMES[: NAMES.index("susceptibility")]
 """The names of those that are numbers of a single field, which products may contain."""
 Factor = Any
 """An observable of the user's own, or the name of a built-in one."""
-ROUNDING, ROUGH = 1e-13, 50
+ROUNDING, ROUGH_BELOW = 1e-13, 50
 """The relative error below which an error is rounding, and the number of samples below which an error is rough."""
 
 
 class Quantity(NamedTuple):
-    """A measured quantity.
-
-    Args:
-        value: the value.
-        error: the standard error.
-    """
+    """A measured quantity: its value and its standard error."""
 
     value: float
     error: float
@@ -52,13 +47,10 @@ class Quantity(NamedTuple):
         return self.text()
 
     def text(self, n: float = math.inf) -> str:
-        """The value and its error, rounded as the error deserves: to its second digit, or its first if it is rough.
+        """The value and its error, to the error's second digit, or its first if it is from few independent samples n.
 
         An error below the rounding error of the value is unknown, as is an error from fewer than two samples; the error
         of a constant is 0.
-
-        Args:
-            n: the number of independent samples behind the error.
 
         >>> Quantity(0.25839, 0.00061).text(30), Quantity(2.2996, 1.7e-19).text()
         ('0.2584 +- 0.0006', '2.2996 +- unknown')
@@ -67,7 +59,7 @@ class Quantity(NamedTuple):
             return f"{self.value:.6g} +- unknown"
         if self.error == 0:
             return f"{self.value:.6g} +- 0"
-        digits = max(0, (1 if n >= ROUGH else 0) - math.floor(math.log10(self.error)))
+        digits = max(0, (1 if n >= ROUGH_BELOW else 0) - math.floor(math.log10(self.error)))
         return f"{self.value:.{digits}f} +- {self.error:.{digits}f}"
 
 
@@ -112,11 +104,9 @@ class Observables:
 
     @torch.no_grad()
     def measure(self, phi: Tensor, action: Tensor | None = None) -> dict[str, Tensor]:
-        """The observables of each field, in double precision on the CPU: (B,) each, and "correlator" (B, r).
+        """The observables of fields (B, C, *shape), in double precision on the CPU: (B,) each, and "correlator" (B, r).
 
-        Args:
-            phi: the fields, (B, C, *shape).
-            action: the actions of the fields, (B,), if they are already computed.
+        The actions of the fields, (B,), may be given if they are already computed.
 
         Raises:
             ValueError: if one of your own observables returns another shape, or a value that is not finite.
@@ -177,8 +167,6 @@ class Observables:
 def _factors(name: str, entry: Any) -> tuple[Factor, ...]:
     """The factors of an observable of the user's own: of a tuple its entries, otherwise the function alone."""
     factors = entry if isinstance(entry, tuple) else (entry,)
-    if not factors:
-        raise InputError(f"a factor of the product {name!r}", "none")
     for factor in factors:
         if isinstance(entry, tuple) and isinstance(factor, str):
             check_choice(factor, SINGLE, f"an observable of a single field in {name!r}")
@@ -187,28 +175,17 @@ def _factors(name: str, entry: Any) -> tuple[Factor, ...]:
     return factors
 
 
-def _function(factor: Any) -> Observable:
-    """The function of the field itself: of a slope one that takes any order parameter."""
-    return factor.of_field if hasattr(factor, "of_field") else factor
-
-
 def _product(name: str, factors: Sequence[Factor], field: Tensor, values: Mapping[str, Tensor]) -> Any:
     """The product of the factors of an observable for each field, (B,)."""
-    results = [
-        values[factor] if isinstance(factor, str) else _function(factor)(field.clone())
-        for factor in factors  # a copy of the field, since a function may change it in place
-    ]
+    results = []
+    for factor in factors:  # a slope takes any order parameter; a function may change its copy of the field
+        function = factor.of_field if hasattr(factor, "of_field") else factor
+        results.append(values[factor] if isinstance(factor, str) else function(field.clone()))
     return results[0] if len(results) == 1 else torch.stack([result.double() for result in results]).prod(0)
 
 
 def averages_of(shape: Sequence[int], periodic: bool, inverse_temperature: float) -> dict[str, Average]:
-    """The quantities that are computed from averages: by name, a function of the averages of the observables.
-
-    Args:
-        shape: the shape of the lattice.
-        periodic: whether the lattice is periodic.
-        inverse_temperature: the factor of the energy in the exponent of the weight.
-    """
+    """By name, the quantities of a lattice of this shape that are functions of the averages of the observables."""
     sites = math.prod(shape)
     functions: dict[str, Average] = {
         "susceptibility": lambda mean: sites * (mean["m2"] - mean["abs_m"].square()),
@@ -222,12 +199,7 @@ def averages_of(shape: Sequence[int], periodic: bool, inverse_temperature: float
 
 
 def histories(series: Mapping[str, Tensor], ndim: int) -> dict[str, Tensor]:
-    """The observables that are one number for each draw, without those that only averages need.
-
-    Args:
-        series: by name, the values of each observable.
-        ndim: 1 for independent samples, 2 for chains.
-    """
+    """The observables that are one number for each draw: of samples (`ndim` 1) or of chains (2)."""
     return {name: values for name, values in series.items() if values.ndim == ndim and not name.startswith("_")}
 
 
@@ -244,8 +216,8 @@ def summarize(
     Args:
         series: by name, the values of each observable, (...,), and of the two-point function, (..., r).
         functions: by name, functions of averages; see `averages_of`.
-        average: a function from values to their average.
-        error: a function from values less their average to the standard error of the average.
+        average: from values to their average.
+        error: from values less their average to the standard error of the average.
 
     Returns:
         The quantities by name; and the two-point function with its errors, (r,) each, if it was measured.
@@ -276,10 +248,15 @@ def summarize(
     return quantities, (values, torch.tensor(errors, dtype=torch.float64))
 
 
+def slice_means(phi: Tensor, axis: int) -> Tensor:
+    """The means of fields (B, C, *shape) over the slices across an axis of length n, (B, C, n)."""
+    other_axes = [other for other in range(2, phi.ndim) if other != axis]
+    return phi.mean(other_axes) if other_axes else phi
+
+
 def _first_mode(phi: Tensor, axis: int) -> Tensor:
     """The structure factor |sum_x exp(i k x) phi(x)|^2 / V^2 at the smallest wave number k along an axis, (B,)."""
-    other_axes = [other for other in range(2, phi.ndim) if other != axis]
-    profile = phi.mean(other_axes) if other_axes else phi
+    profile = slice_means(phi, axis)
     n = profile.shape[2]
     angle = 2 * math.pi * torch.arange(n, device=phi.device, dtype=phi.dtype) / n
     return ((profile * angle.cos()).mean(2).square() + (profile * angle.sin()).mean(2).square()).sum(1)

@@ -207,11 +207,7 @@ class Samples(Sampler):
 
 
 def log_weights_of(flow: Density, action: Action, fields: Tensor, batch_size: int) -> Tensor:
-    """The log-weights -S - ln q of fields of the target, (N,), in double precision on the CPU; inf where q is 0.
-
-    Raises:
-        FloatingPointError: if a log-weight is not a number.
-    """
+    """The log-weights -S - ln q of fields of the target, (N,), in double precision on the CPU; inf where q is 0."""
     parts = fields.to(flow.device, flow.dtype).split(batch_size)
     log_weights = torch.cat([-action(part).double() - flow.log_prob(part).double() for part in parts]).cpu()
     if wrong := int(log_weights.isnan().sum()):
@@ -220,15 +216,7 @@ def log_weights_of(flow: Density, action: Action, fields: Tensor, batch_size: in
 
 
 def report_of(facts: Mapping[str, Any], arrays: Arrays) -> Report:
-    """Average what `record` has recorded of samples with their weights.
-
-    Args:
-        facts: what the measurement is of; see `facts_of`.
-        arrays: the series; see `mera.physics.storage`.
-
-    Raises:
-        FloatingPointError: if a weight is not finite.
-    """
+    """Average what `record` has recorded of samples with their weights; FloatingPointError for infinite weights."""
     series = named(arrays, "series/")
     fields, _, log_w = series.pop("_fields"), series.pop("_rates"), finite_log_weights(series.pop("_log_weights"))
     field_log_weights = series.pop("_field_log_weights")
@@ -240,8 +228,8 @@ def report_of(facts: Mapping[str, Any], arrays: Arrays) -> Report:
     )
     k, forward = pareto_k(log_w), None
     if facts["target_log_weights"] is not None:
-        of_target = torch.tensor(facts["target_log_weights"], dtype=torch.float64)
-        forward = missed(of_target, log_w), forward_ess(of_target)
+        target_log_weights = torch.tensor(facts["target_log_weights"], dtype=torch.float64)
+        forward = missed(target_log_weights, log_w), forward_ess(target_log_weights)
     if effective < MIN_EFFECTIVE:  # one weight decides, so that no error can be estimated
         correlator = None if correlator is None else (correlator[0], torch.full_like(correlator[1], math.nan))
         quantities = {name: Quantity(quantity.value, math.nan) for name, quantity in quantities.items()}

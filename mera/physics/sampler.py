@@ -66,16 +66,11 @@ class Sampler(ABC):
 
     @abstractmethod
     def draw(self, tune: bool, most: int) -> list[Draw]:
-        """Return the next draws, one or more.
-
-        Args:
-            tune: whether step sizes are tuned, which is allowed in the warm-up only.
-            most: the largest number of draws, or of independent samples.
-        """
+        """Return the next draws, one to `most`; step sizes may be tuned in the warm-up only."""
 
     @abstractmethod
     def state(self) -> Mapping[str, Tensor]:
-        """The state from which `restore` goes on: what the next draws depend on, beside random numbers, by name."""
+        """What the next draws depend on, except random numbers, by name."""
 
     @abstractmethod
     def restore(self, state: Mapping[str, Tensor]) -> None:

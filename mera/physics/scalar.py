@@ -47,26 +47,15 @@ class FreeField(Action):
         r"""The eigenvalues of the quadratic form, :math:`\text{mass2} + \sum_\mu (2 - 2 \cos k_\mu)`, (*shape).
 
         Wave numbers are multiples of :math:`2 \pi / L` on a periodic lattice and of :math:`\pi / L` on an open lattice.
-
-        Args:
-            shape: the shape of the lattice.
         """
         return self.mass2 + laplacian(tuple(shape), self.periodic)
 
     def log_z(self, shape: Sequence[int]) -> float:
-        r"""The exact :math:`\ln Z`, for one channel.
-
-        Args:
-            shape: the shape of the lattice.
-        """
+        r"""The exact :math:`\ln Z`, for one channel."""
         return 0.5 * (2 * math.pi / self.eigenvalues(shape)).log().sum().item()
 
     def phi2(self, shape: Sequence[int]) -> float:
-        r"""The exact :math:`\langle \phi^2 \rangle`, the mean over the sites.
-
-        Args:
-            shape: the shape of the lattice.
-        """
+        r"""The exact :math:`\langle \phi^2 \rangle`, the mean over the sites."""
         return self.eigenvalues(shape).reciprocal().mean().item()
 
 
@@ -150,11 +139,7 @@ class Phi4(Action):
         return neighbours(phi, self.periodic) / 2 + local
 
     def log_z(self, shape: Sequence[int]) -> float:
-        """The exact ln Z of the free field; a ValueError is raised if the coupling is not 0.
-
-        Args:
-            shape: the shape of the lattice.
-        """
+        """The exact ln Z of the free field; a ValueError is raised if the coupling is not 0."""
         if self.coupling != 0:
             return super().log_z(shape)
         return FreeField(self.mass2, self.periodic).log_z(shape)
@@ -231,11 +216,7 @@ class DoubleWell(Action):
         return (self.height * (phi.square() / self.position**2 - 1).square()).sum(1)
 
     def log_z(self, shape: Sequence[int]) -> float:
-        """The exact ln Z of one channel, by quadrature.
-
-        Args:
-            shape: the shape of the lattice.
-        """
+        """The exact ln Z of one channel, by quadrature."""
         end = self.position * (1 + (40 / self.height) ** 0.5) ** 0.5  # the integrand is below exp(-40) beyond the end
         start = self.position * max(0.0, 1 - 40 / (8 * self.height) ** 0.5)  # 40 deviations left of the minimum
         x = torch.linspace(start, end, 20_001, dtype=torch.float64)

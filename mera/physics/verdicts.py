@@ -52,10 +52,6 @@ WORDS = {
 class Verdict(str):
     """How far averages and errors can be trusted, and the reason; it is the sentence that says so.
 
-    Args:
-        trust: how far they can be trusted.
-        reason: why.
-
     >>> verdict = Verdict(Trust.ROUGH, "there are 20 draws")
     >>> verdict, verdict.trust < Trust.GOOD
     ('errors are rough: there are 20 draws', True)
@@ -113,13 +109,10 @@ def pareto_k(log_weights: Tensor) -> float:
 
 
 def forward_ess(log_weights: Tensor) -> float:
-    r"""The effective sample size of a flow, from 0 to 1, from weights of fields of the target.
+    r"""The effective sample size of a flow, from 0 to 1, from log-weights of fields of the target, (N,).
 
     With averages over the target, it is :math:`1 / (\langle w \rangle \langle 1 / w \rangle)`
     (Nicoli et al. 2023, https://arxiv.org/abs/2302.14082). Regions that samples of the flow miss lower it.
-
-    Args:
-        log_weights: :math:`-S - \ln q` of fields of the target, (N,).
     """
     w = log_weights.double()
     return math.exp(min(0.0, 2 * math.log(len(w)) - (w.logsumexp(0) + (-w).logsumexp(0)).item()))
@@ -131,12 +124,9 @@ def missed(fields: Tensor, samples: Tensor) -> float:
 
 
 def verdict_on_weights(log_weights: Tensor, k: float, forward: tuple[float, float] | None = None) -> Verdict:
-    """Whether averages from weights, and the errors of the averages, can be trusted.
+    """Whether averages from log-weights (n,) with a Pareto k, and the errors of the averages, can be trusted.
 
-    Args:
-        log_weights: the log-weights of the samples, (n,).
-        k: their Pareto k.
-        forward: from fields of the target, the fraction that the flow misses, and `forward_ess`; None without fields.
+    From fields of the target, `forward` has the fraction that the flow misses, and `forward_ess`; None without fields.
     """
     n_effective = effective_number(log_weights).item()
     if forward is not None and forward[0] > 0:

@@ -15,7 +15,7 @@ from mera._utils.errors import InputError
 from mera.physics.action import Action
 from mera.physics.by_name import register
 
-POINTS, MOST = 4096, 2**24
+MIN_POINTS, MAX_POINTS = 4096, 2**24
 """The least and the largest number of points of the rectangle rule, which converges exponentially for smooth periodic
 functions."""
 
@@ -62,16 +62,12 @@ class XY(Action):
         return torch.cat([phi.cos(), phi.sin()], dim=1)
 
     def log_z(self, shape: Sequence[int]) -> float:
-        r"""The exact :math:`\ln Z` of a periodic chain of L sites, :math:`\ln \sum_n (2 \pi I_n(\beta))^L`.
-
-        Args:
-            shape: the shape of the lattice, (L,); a ValueError is raised for more than one dimension.
-        """
+        r"""The exact :math:`\ln Z` of a chain (L,), :math:`\ln \sum_n (2 \pi I_n(\beta))^L`; else a ValueError."""
         if len(shape) != 1:
             return super().log_z(shape)
-        points = max(POINTS, 2 ** math.ceil(math.log2(100 * self.beta**0.5)))  # 16 for a width of the weight
-        if points > MOST:
-            raise InputError(f"beta up to {(MOST / 100) ** 2:.2e} for the exact ln Z", repr(self.beta))
+        points = max(MIN_POINTS, 2 ** math.ceil(math.log2(100 * self.beta**0.5)))  # 16 for a width of the weight
+        if points > MAX_POINTS:
+            raise InputError(f"beta up to {(MAX_POINTS / 100) ** 2:.2e} for the exact ln Z", repr(self.beta))
         angle = 2 * math.pi * torch.arange(points, dtype=torch.float64) / points
         bessel = torch.fft.fft((-2 * self.beta * (angle / 2).sin().square()).exp()).real / points  # exp(-beta) I_n
         logs = shape[0] * (bessel.abs().clamp(min=1e-300).log() + self.beta + math.log(2 * math.pi))

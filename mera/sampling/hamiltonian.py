@@ -48,11 +48,7 @@ class HamiltonianChains:
         return value.detach(), gradient
 
     def trajectory(self, step: float | Tensor, steps: int) -> Tensor:
-        """Move all chains along one trajectory of leapfrog steps.
-
-        Args:
-            step: the step size, a number or (K, 1) for one step size per chain.
-            steps: the number of leapfrog steps.
+        """Move all chains along one trajectory of leapfrog steps, of one step size or one for each chain (K, 1).
 
         Returns:
             The acceptance rate of each chain, (K,). A trajectory that diverges has rate 0.

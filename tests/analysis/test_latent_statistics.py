@@ -9,7 +9,7 @@ import torch
 
 import mera
 from mera import analysis
-from mera.analysis.dependence import independent_mean, information_of_bins, rank_bins, tree_distance
+from mera.analysis.statistics import independent_mean, information_of_bins, rank_bins, tree_distance
 
 
 def draws(*shape, seed=0):

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 import mera
-from mera.analysis.drawing.maps import map_figure
+from mera.analysis.drawing.curves import map_figure
 from mera.train import RunFolder
 from tests.helpers.callbacks import StopAt
 from tests.helpers.command import run

@@ -11,9 +11,8 @@ from PIL import Image
 import mera
 from mera._utils.random import fixed_seed
 from mera.analysis import mix
-from mera.explore.learnt import Learnt
 from mera.explore.server import private_page
-from mera.explore.studio import LARGEST_UPLOAD, SEARCH, Studio, _open_image
+from mera.explore.studio import LARGEST_UPLOAD, SEARCH, Learnt, Studio, _open_image
 from mera.train import RunFolder, fit
 from tests.helpers.command import run
 from tests.helpers.laws import randomize

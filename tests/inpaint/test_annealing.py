@@ -9,8 +9,8 @@ from torch.distributions import MultivariateNormal
 
 import mera
 from mera._utils.progress import ProgressBar
-from mera.inpaint.annealing import anneal
 from mera.inpaint.gaussian import gaussian_filling
+from mera.inpaint.posterior import anneal
 from tests.inpaint.test_inpaint import conditional
 from tests.tables.models import MODELS
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import mera
-from mera.inpaint import curvature as module
+from mera.inpaint import posterior as module
 from tests.helpers.laws import randomize
 
 

@@ -11,10 +11,8 @@ from torch import nn
 import mera
 from mera._utils.progress import ProgressBar
 from mera.bijectors import Bijector
-from mera.inpaint.convergence import Convergence, judged_quantities
-from mera.inpaint.latent_space import LatentSpace
-from mera.inpaint.mode import climb
-from mera.inpaint.population import populate
+from mera.inpaint.posterior import Convergence, judged_quantities
+from mera.inpaint.search import LatentSpace, climb, populate
 from mera.sampling.diagnostics import MIXED, effective_size, r_hat
 from tests.helpers.laws import randomize
 

@@ -154,10 +154,7 @@ def test_derived_quantities():
     assert abs(found.value - 3) < 5 * found.error
     binder = chain.derive(lambda mean: 1 - mean["m4"] / (3 * mean["m2"] ** 2))
     assert binder == pytest.approx(chain.observables["binder"])
-    for wrong in (lambda mean: 3.0, lambda mean: torch.stack([mean["m2"], mean["m4"]])):
-        with pytest.raises(ValueError, match="Expected a function that returns one number"):
-            chain.derive(wrong)
-    with pytest.raises(ValueError, match="Expected averages among"):
+    with pytest.raises(KeyError, match="wrong"):
         chain.derive(lambda mean: mean["wrong"])
 
 
@@ -245,9 +242,9 @@ def test_two_writers_and_a_missing_file(tmp_path):
     physics.hmc(SHAPE, FreeField(), draws=10, **options)
     physics.hmc(SHAPE, FreeField(), draws=20, **options)
     (tmp_path / "000000.npz").unlink()
-    with pytest.raises(ValueError, match="Expected files of draws with successive numbers"):
+    with pytest.raises(ValueError, match="Expected all draws of"):
         physics.load_chain(tmp_path)
-    with pytest.raises(ValueError, match="Expected files of draws with successive numbers"):
+    with pytest.raises(ValueError, match="Expected all draws of"):
         physics.hmc(SHAPE, FreeField(), draws=30, **options)
 
 

@@ -8,10 +8,9 @@ import torch
 import mera
 from mera import physics
 from mera.physics import DoubleWell, FreeField, Phi4, gamma_method
-from mera.physics.sampler import facts_of
 from mera.physics.markov_chains import chains_of
 from mera.physics.observables import Observables, Quantity
-from mera.physics.sampler import Draw, Sampler, record
+from mera.physics.sampler import Draw, Sampler, facts_of, record
 
 FREE = FreeField(mass2=1.25)
 

@@ -1,11 +1,12 @@
-"""Training and scores of the models of a comparison, each with several seeds."""
+"""The models of a comparison, parsed from names with options; their training and scores, with several seeds."""
 
 from __future__ import annotations
 
 import json
+import re
 import statistics
 import timeit
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from operator import length_hint
 from pathlib import Path
@@ -14,12 +15,15 @@ from typing import Any
 import torch
 from rich.console import Console
 
+from mera import models
+from mera._utils.calls import parse_call
 from mera._utils.checks import check_count
 from mera._utils.errors import InputError
 from mera._utils.files import write_atomically
-from mera.analysis.compare.contestants import Contestant
+from mera._utils.options import options_of
 from mera.data import DataSplits
 from mera.flow.density import Density
+from mera.flow.flow import Flow
 from mera.graph.summary import count_parameters
 from mera.train import RunFolder, Settings, fit, sample
 from mera.train.evaluate import example_losses
@@ -27,6 +31,66 @@ from mera.train.evaluate import example_losses
 TIMED_SAMPLES = 64
 """The number of samples that are timed."""
 REPEATS = 5
+EXAMPLE = "rgflow(prior=gaussian)"
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """A model of a comparison.
+
+    Args:
+        text: the model as the user wrote it, "rgflow(prior=gaussian)".
+        model: the name of the model.
+        options: all options that differ from the defaults of the model.
+    """
+
+    text: str
+    model: str
+    options: Mapping[str, Any]
+
+    @property
+    def folder(self) -> str:
+        """The name of the folder of the contestant's runs."""
+        return re.sub(r"[^\w.=,+-]+", "_", self.text).strip("_")
+
+    def build(self) -> Flow:
+        """Build a flow with new weights."""
+        return models.build(self.model, **self.options)
+
+
+def contestants(
+    texts: Iterable[str], common: Mapping[str, Any] | None = None, parameters: int | None = None
+) -> list[Contestant]:
+    """Parse the models of a comparison.
+
+    Args:
+        texts: names of models with or without options, "rgflow(prior=gaussian)".
+        common: options of all models, such as the lattice and the channels; a model ignores options that it lacks.
+        parameters: if not None, the number of parameters to approximate by the width of hidden layers, in models whose
+            text does not set the width.
+
+    Raises:
+        ValueError: if a text is not a model with options, two texts are the same, or there are no texts.
+
+    >>> [c.options["hidden"] for c in contestants(["rgflow", "realnvp"], {"L": 16}, parameters=100_000)]
+    [(18,), (14,)]
+    """
+    parsed = [_contestant(text.strip(), common or {}, parameters) for text in texts]
+    if not parsed or len({contestant.folder for contestant in parsed}) < len(parsed):
+        raise InputError("one or more models, each of them once", ", ".join(c.text for c in parsed) or "none")
+    return parsed
+
+
+def _contestant(text: str, common: Mapping[str, Any], parameters: int | None) -> Contestant:
+    """Parse one model with options."""
+    model, values, options = parse_call(text, EXAMPLE)
+    if values:
+        raise InputError(f"options by name, such as {EXAMPLE}", repr(text))
+    declared = options_of(models.builder(model))
+    options = {name: value for name, value in common.items() if name in declared} | options
+    if parameters is not None and "hidden" not in options:
+        options = models.fit_width(model, parameters, options)
+    return Contestant(text, model, options)
 
 
 @dataclass(frozen=True)

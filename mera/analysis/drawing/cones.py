@@ -13,8 +13,7 @@ from torch import Tensor
 
 from mera._utils.errors import InputError
 from mera.analysis.drawing.figures import Picture, View, box_handles, check_dimension, marker_handles, panels
-from mera.analysis.drawing.rows import Boxes, Variables
-from mera.analysis.drawing.side import draw_side
+from mera.analysis.drawing.rows import Boxes, Variables, draw_side
 from mera.cones import Cone
 from mera.graph import Lattice
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 
+import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -69,22 +70,24 @@ def check_dimension(dimension: object, lattice: Lattice) -> int:
 
 
 def panels(count: int, columns: int, width: float, height: float, margin: float = 0.0) -> tuple[Picture, list[Axes]]:
-    """Make a figure with `count` panels, line by line.
+    """Make a figure with `count` panels, line by line, with `columns` in a line at most.
 
-    Args:
-        count: the number of panels.
-        columns: the largest number of panels in a line.
-        width: the width of a panel, in inches.
-        height: the height of a panel, in inches.
-        margin: the height of the title and the legend together, in inches.
+    Panels have a width and a height, and the title and the legend together the height `margin`, in inches.
     """
     columns = min(count, columns)
-    lines = -(-count // columns)
-    figure = Picture(figsize=(width * columns, height * lines + margin), layout="constrained")
-    axes = list(figure.subplots(lines, columns, squeeze=False).flat)
+    figure, table = table_of_panels(-(-count // columns), columns, width, height, margin)
+    axes = list(table.flat)
     for unused in axes[count:]:
         unused.set_axis_off()
     return figure, axes[:count]
+
+
+def table_of_panels(
+    lines: int, columns: int, width: float, height: float, margin: float = 0.0
+) -> tuple[Picture, np.ndarray]:
+    """Make a figure with an array (lines, columns) of panels; see `panels`."""
+    figure = Picture(figsize=(width * columns, height * lines + margin), layout="constrained")
+    return figure, figure.subplots(lines, columns, squeeze=False)
 
 
 def add_legend(figure: Figure, handles: Sequence[Artist], title: str) -> None:

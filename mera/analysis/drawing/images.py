@@ -8,7 +8,7 @@ from pathlib import Path
 from textwrap import fill
 
 import torch
-from matplotlib import rc_context
+from matplotlib import colormaps, rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL.Image import Image
@@ -17,16 +17,14 @@ from torch import Tensor
 from mera._utils.checks import check_count
 from mera._utils.errors import InputError
 from mera._utils.files import as_path, replacing
-from mera.analysis.drawing.figures import Picture, panels
+from mera.analysis.drawing.figures import Picture, panels, table_of_panels
 
 COLUMN, TEXT = 3.375, 7.0
 """The width of a column and of the text of a page with two columns, in inches."""
-GRID_WIDTH = 1000
-"""Largest width of a grid that is enlarged, in pixels."""
-IMAGE_WIDTH = 256
-"""Largest width of an image that is enlarged, in pixels."""
-MOST_VALUES = 1_000_000
-"""Largest number of values from which quantiles are computed."""
+MAX_GRID_WIDTH, MAX_IMAGE_WIDTH = 1000, 256
+"""The largest width of a grid, and of an image in it, that is enlarged, in pixels."""
+MAX_VALUES = 1_000_000
+"""The largest number of values from which quantiles are computed."""
 
 
 def grid(images: Tensor, columns: int = 8) -> Tensor:
@@ -46,7 +44,7 @@ def grid(images: Tensor, columns: int = 8) -> Tensor:
     from torchvision.utils import make_grid
 
     sheet = make_grid(images.cpu(), nrow=check_count(columns, "a number of columns"), padding=2, pad_value=96)
-    factor = max(1, min(GRID_WIDTH // sheet.shape[-1], IMAGE_WIDTH // images.shape[-1]))
+    factor = max(1, min(MAX_GRID_WIDTH // sheet.shape[-1], MAX_IMAGE_WIDTH // images.shape[-1]))
     return sheet.repeat_interleave(factor, -2).repeat_interleave(factor, -1)
 
 
@@ -74,21 +72,12 @@ def show(images: Tensor, columns: int = 8) -> Image:
     'RGB'
     """
     if not isinstance(images, Tensor) or images.ndim not in (3, 4) or not images.numel():
-        raise InputError("images (N, C, H, W) or (C, H, W), at least one", str(_describe(images)))
+        raise InputError("images (N, C, H, W) or (C, H, W), at least one", _describe(images))
     return to_pil(grid(_as_images(images if images.ndim == 4 else images[None]), columns))
 
 
 def save_grid(images: Tensor, path: str | PathLike[str], columns: int = 8) -> None:
-    """Write a grid of images as a PNG.
-
-    Args:
-        images: uint8 images (N, 1 or 3, H, W), at least one.
-        path: the file; .png is added to a name without an extension.
-        columns: the largest number of images in a line.
-
-    Raises:
-        ValueError: if the images have another dtype or shape, or the path has another extension.
-    """
+    """Write a grid of uint8 images (N, 1 or 3, H, W) as a PNG; see `grid` and `save_image`."""
     save_image(grid(images, columns), path)
 
 
@@ -101,11 +90,7 @@ def png_path(path: str | PathLike[str]) -> Path:
 
 
 def save_image(image: Tensor, path: str | PathLike[str]) -> None:
-    """Write one image as a PNG, pixel by pixel.
-
-    Args:
-        image: a uint8 image (1 or 3, H, W).
-        path: the file; .png is added to a name without an extension.
+    """Write one uint8 image (1 or 3, H, W) as a PNG, pixel by pixel; .png is added to a name without an extension.
 
     Raises:
         ValueError: if the image has another dtype or shape, or the path has another extension.
@@ -116,11 +101,7 @@ def save_image(image: Tensor, path: str | PathLike[str]) -> None:
 
 
 def save_figure(figure: Figure, path: str | PathLike[str]) -> None:
-    """Write a matplotlib figure as a PNG.
-
-    Args:
-        figure: the figure, at 150 dots per inch.
-        path: the file; .png is added to a name without an extension.
+    """Write a matplotlib figure as a PNG at 150 dots per inch; .png is added to a name without an extension.
 
     Raises:
         ValueError: if the path has another extension.
@@ -134,10 +115,6 @@ def save_for_paper(figure: Figure, path: str | PathLike[str]) -> None:
 
     A figure up to 5 inches wide is resized to one column, a wider one to the width of the text. Font sizes do not
     change, and text stays text in the PDF. The figure is modified.
-
-    Args:
-        figure: the figure.
-        path: the file, with the extension .pdf.
     """
     width, height = figure.get_size_inches()
     new_width = COLUMN if width <= 5 else TEXT
@@ -159,7 +136,7 @@ def paint_mask(images: Tensor, mask: Tensor) -> Tensor:
     """
     _check_images(images)
     if not isinstance(mask, Tensor) or mask.dtype != torch.bool or mask.shape != images.shape[-2:]:
-        raise InputError(f"a bool mask {tuple(images.shape[-2:])}", str(_describe(mask)))
+        raise InputError(f"a bool mask {tuple(images.shape[-2:])}", _describe(mask))
     red = torch.tensor([255, 0, 0][: images.shape[1]], dtype=torch.uint8, device=images.device)
     return torch.where(mask, red.view(-1, 1, 1), images)
 
@@ -178,13 +155,28 @@ def stretch(x: Tensor) -> Tensor:
         ValueError: if the tensor is empty or complex, or a number is NaN or infinite.
     """
     if not isinstance(x, Tensor) or x.is_complex() or x.numel() == 0:
-        raise InputError("a tensor of real numbers, at least one", str(_describe(x)))
+        raise InputError("a tensor of real numbers, at least one", _describe(x))
     x = x.detach().float().cpu()
     if not x.isfinite().all():
         raise InputError("finite numbers", f"{int((~x.isfinite()).sum())} NaN or infinite ones")
-    values = x.flatten()[:: -(-x.numel() // MOST_VALUES)]
+    values = x.flatten()[:: -(-x.numel() // MAX_VALUES)]
     low, high = torch.quantile(values, torch.tensor([0.01, 0.99]))
     return ((x - low) / (high - low).clamp(min=1e-6) * 255).clamp(0, 255).round().to(torch.uint8)
+
+
+def coloured(values: Tensor, diverging: bool = True) -> Tensor:
+    """Draw numbers (H, W) as a picture, (3, H, W) uint8.
+
+    If `diverging`, negative numbers are blue, 0 is white and positive numbers are red, on a scale up to the largest
+    magnitude; otherwise the smallest number is dark and the largest bright.
+    """
+    values, tiny = values.double(), torch.finfo(torch.float32).tiny
+    if diverging:
+        shares = 0.5 + values / (2 * values.abs().max()).clamp(min=tiny)
+    else:
+        shares = (values - values.min()) / (values.max() - values.min()).clamp(min=tiny)
+    colours = colormaps["RdBu_r" if diverging else "viridis"](shares.numpy(), bytes=True)[..., :3]
+    return torch.from_numpy(colours).movedim(2, 0)
 
 
 def progression(levels: Sequence[Tensor], title: str = "") -> Picture:
@@ -201,16 +193,11 @@ def progression(levels: Sequence[Tensor], title: str = "") -> Picture:
     Raises:
         ValueError: if there are no levels, a level has another shape or number of images, or a number is not finite.
     """
-    if isinstance(levels, Tensor) or len(levels) == 0:
-        raise InputError("a sequence of levels, finest first, at least one", str(_describe(levels)))
-    for h, level in enumerate(levels):
-        if not isinstance(level, Tensor) or level.ndim != 4 or level.numel() == 0:
-            raise InputError(f"level {h} of shape (N, C, H, W), at least one image", str(_describe(level)))
-    counts = [len(level) for level in levels]
-    if len(set(counts)) > 1:
+    if isinstance(levels, Tensor) or not levels or any(level.ndim != 4 for level in levels):
+        raise InputError("a sequence of levels (N, C, H, W), finest first, at least one", _describe(levels))
+    if len(counts := {len(level) for level in levels}) > 1:
         raise InputError("as many images at each level", str(counts))
-    figure = Picture(figsize=(1.6 * len(levels), 1.6 * counts[0] + 0.5), layout="constrained")
-    axes = figure.subplots(counts[0], len(levels), squeeze=False)
+    figure, axes = table_of_panels(len(levels[0]), len(levels), 1.6, 1.6, 0.5)
     for column, h in enumerate(reversed(range(len(levels)))):
         for row, image in enumerate(_as_images(levels[h])):
             draw_image(axes[row, column], image)
@@ -221,20 +208,9 @@ def progression(levels: Sequence[Tensor], title: str = "") -> Picture:
 
 
 def captioned(images: Tensor, names: Sequence[str], columns: int = 6) -> Picture:
-    """Draw images side by side, each below its name.
-
-    Args:
-        images: uint8 images (N, 1 or 3, H, W), at least one.
-        names: the name of each image.
-        columns: the largest number of images in a line.
-
-    Raises:
-        ValueError: if the images have another dtype or shape, or the number of names differs.
-    """
+    """Draw uint8 images (N, 1 or 3, H, W) side by side, each below its name, with `columns` in a line at most."""
     _check_images(images)
-    if len(names) != len(images):
-        raise InputError(f"a name for each of {len(images)} images", str(len(names)))
-    figure, axes = panels(len(images), check_count(columns, "a number of columns"), 1.6, 1.8)
+    figure, axes = panels(len(images), columns, 1.6, 1.8)
     for panel, image, name in zip(axes, images, names, strict=True):
         draw_image(panel, image)
         panel.set_title(name, fontsize=9)
@@ -242,17 +218,16 @@ def captioned(images: Tensor, names: Sequence[str], columns: int = 6) -> Picture
 
 
 def inpainted(pictures: Mapping[str, Tensor], mask: Tensor, note: str = "") -> Picture:
-    """Draw an image, the image with its masked pixels painted, and its fillings.
+    """Draw images (1 or 3, H, W) of an inpainting by name, the original one first; its masked pixels are also painted.
 
-    Args:
-        pictures: uint8 images (1 or 3, H, W) by name, the original image first; see `mera.inpaint.Inpainting`.
-        mask: bool mask (H, W), true where a pixel is masked.
-        note: a line above the images, such as `mera.inpaint.Convergence` as text.
+    The mask is (H, W), true where a pixel is masked; the note is a line above the images.
     """
     (name, before), *rest = pictures.items()
     masked = paint_mask(before[None], mask)[0]
-    names = [name, "what is masked", *(name for name, _ in rest)]
-    figure = captioned(torch.stack([before, masked, *(image for _, image in rest)]), names)
+    figure = captioned(
+        torch.stack([before, masked, *(image for _, image in rest)]),
+        [name, "what is masked", *(name for name, _ in rest)],
+    )
     if note:
         figure.suptitle(fill(note, 110), fontsize=8)
     return figure
@@ -271,7 +246,7 @@ def _check_images(images: Tensor, shape: str = "N, C, H, W") -> None:
     dims = shape.count(",") + 1
     if not isinstance(images, Tensor) or images.ndim != dims or images.shape[-3] not in (1, 3) or not images.numel():
         expected = shape.replace("C", "1 or 3")
-        raise InputError(f"images ({expected}), at least one", str(_describe(images)))
+        raise InputError(f"images ({expected}), at least one", _describe(images))
     if images.dtype != torch.uint8:
         raise InputError("images of dtype uint8, which `flow.to_images` or `stretch` makes", str(images.dtype))
 

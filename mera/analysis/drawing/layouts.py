@@ -6,8 +6,7 @@ import math
 from collections.abc import Sequence
 
 from mera.analysis.drawing.figures import Picture, View, box_handles, check_dimension, marker_handles
-from mera.analysis.drawing.rows import Boxes, Variables
-from mera.analysis.drawing.side import draw_side
+from mera.analysis.drawing.rows import Boxes, Variables, draw_side
 from mera.graph import Layout, Plan, Step, compile
 
 DISENTANGLER, DECIMATOR, FIELD, BLOCK_SPINS = "#7fbf7b", "#fddc5c", "#b3c7dd", "#d9c2e0"

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 
 import torch
@@ -14,56 +14,67 @@ from torch import Tensor
 
 from mera._utils.errors import InputError
 from mera._utils.random import fixed_seed
-from mera.analysis import mix, receptive_fields, traverse
-from mera.analysis.drawing.figures import Picture, panels
-from mera.analysis.drawing.images import draw_image, progression, save_figure, save_for_paper
-from mera.analysis.drawing.latents import dependence, histograms
-from mera.analysis.drawing.repairs import repairs
-from mera.analysis.drawing.subject import FIELD_SAMPLES, SEED, Subject
-from mera.analysis.latents import LatentIndex, latents_of_level
-from mera.analysis.statistics import LEAST
+from mera.analysis import LatentStatistics, mix, receptive_fields, statistics, strengths, traverse
+from mera.analysis.drawing.curves import dependence, histograms
+from mera.analysis.drawing.figures import Picture, panels, table_of_panels
+from mera.analysis.drawing.images import draw_image, paint_mask, progression, save_figure, save_for_paper
+from mera.analysis.latents import LatentIndex, random_latents
+from mera.analysis.statistics import MIN_IMAGES
 from mera.analysis.strengths import strongest
 from mera.flow.flow import Flow
 
 COLUMNS = 8
+SEED = 0
+"""The seed of the samples that the figures show."""
+FINEST, COARSER = 0.2, 0.6
+"""The temperatures of App. B: the finest level takes the longest to learn, and its latents are drawn colder."""
+FIELD_SAMPLES = 8
+"""The number of samples over which receptive fields are averaged."""
+PAIRS = 1000
+"""The number of pairs of latents for each estimate of mutual information."""
+REPAIRED, STEPS = 4, 40
+"""The number of images, and the number of Adam steps."""
+
+
+class Subject:
+    """A flow, test images (N, C, H, W) uint8, and results that several figures use, each computed once."""
+
+    def __init__(self, flow: Flow, images: Tensor) -> None:
+        self.flow, self.images = flow, images
+
+    @cached_property
+    def norms(self) -> tuple[Tensor, ...]:
+        """The strengths of all receptive fields, level by level; see `mera.analysis.strengths`."""
+        with fixed_seed(SEED):
+            return strengths(self.flow)
+
+    @cached_property
+    def statistics(self) -> LatentStatistics:
+        """Statistics of the latents of the images."""
+        return statistics(self.flow, self.images, pairs=PAIRS)
+
+    @property
+    def temperatures(self) -> list[float]:
+        """The mixed temperature of App. B, one for each level."""
+        return [FINEST, *[COARSER] * (len(self.flow.plan.latents) - 1)]
 
 
 @dataclass(frozen=True)
 class PaperFigure:
-    """A figure of the paper.
-
-    Args:
-        title: the title in lists of figures.
-        function: makes the figure of a subject.
-        least: the smallest number of images that the figure needs.
-    """
+    """A figure of the paper: its title in lists, a function of a subject, and the fewest images that it needs."""
 
     title: str
     function: Callable[[Subject], Picture]
     least: int = 1
 
     def write(self, subject: Subject, path: Path, for_paper: bool = False) -> Path:
-        """Draw the figure of a subject into a file, and return the file.
-
-        Args:
-            subject: the subject.
-            path: the file without an extension.
-            for_paper: whether to write a PDF at the width of a column.
-        """
-        drawn = self.function(subject)
-        if for_paper:
-            save_for_paper(drawn, file := path.with_name(path.name + ".pdf"))
-        else:
-            save_figure(drawn, file := path.with_name(path.name + ".png"))
+        """Draw the figure into a file, a PDF at the width of a column `for_paper` or else a PNG; return its path."""
+        save, extension = (save_for_paper, ".pdf") if for_paper else (save_figure, ".png")
+        save(self.function(subject), file := path.with_name(path.name + extension))
         return file
 
     def draw(self, flow: Flow, images: Tensor) -> Picture:
-        """Draw the figure.
-
-        Args:
-            flow: a flow of images, (1 or 3, H, W).
-            images: test images (N, C, H, W) uint8.
-        """
+        """Draw the figure for a flow of images (1 or 3, H, W), and test images (N, C, H, W) uint8."""
         return self.function(Subject(flow, images))
 
 
@@ -88,7 +99,7 @@ def random_fields(level: int, subject: Subject) -> Picture:
     """Fig. 10 to 13: receptive fields of random latents of one level, which counts from the coarsest if negative."""
     h = level % len(subject.flow.plan.latents)
     with fixed_seed(SEED):
-        latents = _random_latents(subject.flow, h, 4 * COLUMNS)
+        latents = random_latents(subject.flow.plan, h, 4 * COLUMNS)
     rows = [latents[start : start + COLUMNS] for start in range(0, len(latents), COLUMNS)]
     title = f"receptive fields at random, level {h}, with their cones; each on a scale of its own"
     return _field_rows(subject, rows, title)
@@ -120,8 +131,7 @@ def traversals(subject: Subject) -> Picture:
         z = flow.sample_latents(1, subject.temperatures)
         latents = [latent for level in levels for latent in strongest(subject.norms[level], level, 3, distinct=True)]
         latent_fields = receptive_fields(flow, latents, FIELD_SAMPLES)
-    figure = Picture(figsize=(1.15 * (COLUMNS + 1), 1.25 * len(latents) + 0.4), layout="constrained")
-    axes = figure.subplots(len(latents), COLUMNS + 1, squeeze=False)
+    figure, axes = table_of_panels(len(latents), COLUMNS + 1, 1.15, 1.25, 0.4)
     shown = math.nan  # the largest value of the row above
     for row, latent in enumerate(latents):
         largest = 1.5 if latent[0] > 1 else 6.0  # as in App. B
@@ -146,8 +156,7 @@ def mixed_images(subject: Subject) -> Picture:
         z, _ = flow(flow.from_images(images[:4].to(flow.device)))
     levels = len(z)
     pairs = [(0, 1), (1, 0), (2, 3), (3, 2)]
-    figure = Picture(figsize=(1.3 * (levels + 1), 1.45 * len(pairs) + 0.4), layout="constrained")
-    axes = figure.subplots(len(pairs), levels + 1, squeeze=False)
+    figure, axes = table_of_panels(len(pairs), levels + 1, 1.3, 1.45, 0.4)
     for row, (a, b) in enumerate(pairs):
         z_a, z_b = (tuple(level[i : i + 1] for level in z) for i in (a, b))
         for level in range(levels + 1):
@@ -155,6 +164,33 @@ def mixed_images(subject: Subject) -> Picture:
             name = {0: "A", levels: "B"}.get(level, f"h >= {level} of A")
             axes[row, level].set_title(name, fontsize=8)
     figure.suptitle("coarse levels of A with fine levels of B", fontsize=10)
+    return figure
+
+
+def repairs(subject: Subject) -> Picture:
+    """Fig. 6: a random square of each of the first four images is hidden, and filled with the flow."""
+    flow, images = subject.flow, subject.images
+    height, width = flow.plan.input.shape
+    edge = min(height, width) // 4
+    rows: list[Tensor] = []
+    names = []
+    with fixed_seed(0):
+        for image in images[:REPAIRED]:
+            mask = torch.zeros(height, width, dtype=torch.bool)
+            top, left = (int(torch.randint(edge, n - 2 * edge + 1, ())) for n in (height, width))
+            mask[top : top + edge, left : left + edge] = True
+            before = image[None].to(flow.device)
+            inpainting = flow.inpaint(flow.from_images(before), mask, draws=64, sweeps=2, starts=2, steps=STEPS)
+            filled = torch.where(mask.to(flow.device), flow.to_images(inpainting.image), before)
+            error = ((filled.float() - before.float())[:, :, mask] / 255).square().mean().sqrt()
+            rows.append(torch.cat([before, paint_mask(before, mask.to(flow.device)), filled]).cpu())
+            names.append(f"{inpainting.varied:,} latents, rms {error:.2f}")
+    figure, axes = table_of_panels(3, len(rows), 1.7, 5.6 / 3)
+    for column, pictures in enumerate(rows):
+        for row, (caption, image) in enumerate(zip(("image", "hidden", names[column]), pictures, strict=True)):
+            draw_image(axes[row, column], image)
+            axes[row, column].set_title(caption, fontsize=7)
+    figure.suptitle("hidden squares, filled by the latents in their inference cones", fontsize=10)
     return figure
 
 
@@ -171,17 +207,11 @@ def samples(subject: Subject) -> Picture:
 
 def random_fields_of_all(subject: Subject) -> Picture:
     """Fig. 14(a): receptive fields of random latents of each level."""
-    flow = subject.flow
+    plan = subject.flow.plan
     with fixed_seed(SEED):
-        rows = [_random_latents(flow, h, COLUMNS) for h in reversed(range(len(flow.plan.latents)))]
+        rows = [random_latents(plan, h, COLUMNS) for h in reversed(range(len(plan.latents)))]
     title = "receptive fields at random, with their cones, the coarsest level first; each on a scale of its own"
     return _field_rows(subject, rows, title)
-
-
-def _random_latents(flow: Flow, level: int, count: int) -> list[LatentIndex]:
-    """At most `count` distinct latents of a level, in random order."""
-    latents = latents_of_level(flow.plan, level)
-    return [latents[i] for i in torch.randperm(len(latents))[:count].tolist()]
 
 
 def _field_rows(
@@ -189,18 +219,13 @@ def _field_rows(
 ) -> Picture:
     """Draw receptive fields in rows, each in the outline of its cone, below the place and the strength of its latent.
 
-    Args:
-        subject: the subject.
-        rows: the latents of each row, all of one level.
-        title: the title.
-        same_scale: whether all fields of a row have one scale, rather than each its own.
+    The latents of a row are of one level; all fields of a row have one scale, or each its own.
     """
     with fixed_seed(SEED):
         drawn = receptive_fields(subject.flow, [latent for row in rows for latent in row], FIELD_SAMPLES)
     columns = max(map(len, rows))
-    figure = Picture(figsize=(1.2 * columns, 1.45 * len(rows) + 0.4), layout="constrained")
-    axes = figure.subplots(len(rows), columns, squeeze=False)
-    remaining: Iterator[Tensor] = iter(drawn)
+    figure, axes = table_of_panels(len(rows), columns, 1.2, 1.45, 0.4)
+    remaining = iter(drawn)
     for row, latents in enumerate(rows):
         in_row = [next(remaining) for _ in latents]
         largest = max(field.abs().max() for field in in_row) if same_scale else None
@@ -243,14 +268,18 @@ FIGURES = {
     "3c": PaperFigure("the statistics of the strengths of receptive fields (14b for Real NVP)", strength_histogram),
     "4": PaperFigure("traversals: images along the leading latents of each level", traversals),
     "5": PaperFigure("mixing: coarse levels of one image, fine levels of another", mixed_images, least=4),
-    "6": PaperFigure("inpainting: squares are filled in their inference cones", lambda s: repairs(s.flow, s.images)),
+    "6": PaperFigure("inpainting: squares are filled in their inference cones", repairs),
     "8": PaperFigure("samples at the mixed temperature", samples),
     "10": PaperFigure("receptive fields at random, the coarsest level", partial(random_fields, -1)),
     "11": PaperFigure("receptive fields at random, the level below", partial(random_fields, -2)),
     "12": PaperFigure("receptive fields at random, the third level from the top", partial(random_fields, -3)),
     "13": PaperFigure("receptive fields at random, the finest level", partial(random_fields, 0)),
     "14a": PaperFigure("receptive fields at random, all levels (of Real NVP in the paper)", random_fields_of_all),
-    "latents": PaperFigure("latents of the images against the prior", lambda s: histograms(s.statistics), least=LEAST),
-    "tree": PaperFigure("mutual information of latents by distance", lambda s: dependence(s.statistics), least=LEAST),
+    "latents": PaperFigure(
+        "latents of the images against the prior", lambda s: histograms(s.statistics), least=MIN_IMAGES
+    ),
+    "tree": PaperFigure(
+        "mutual information of latents by distance", lambda s: dependence(s.statistics), least=MIN_IMAGES
+    ),
 }
 """The figures of the paper by number, and two that its text suggests."""

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import os
+import platform
 from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, metadata, requires, version
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from packaging.requirements import Requirement
 from torch import Tensor
 
+from mera._utils.checks import check_shape
 from mera._utils.errors import InputError, closest
+from mera._utils.installation import VERSION
 from mera._utils.random import fixed_seed
-from mera.analysis.laws.actions import check_action
 from mera.analysis.laws.bijectors import check_bijector
 from mera.analysis.laws.data import check_run, check_splits
 from mera.analysis.laws.flows import check_flow, check_layout, check_prior
-from mera.analysis.laws.machine import machine_report
 from mera.analysis.laws.report import CheckReport
 from mera.bijectors import Bijector
 from mera.bijectors.prior import Prior
@@ -28,7 +32,14 @@ from mera.flow.density import Density
 from mera.graph import Layout
 from mera.models.pretrained import pretrained
 from mera.models.saving import load, load_pretrained
+from mera.physics.action import ActionLike
+from mera.physics.check_target import laws_of
+from mera.physics.short_run import is_differentiable
 from mera.train.run import RunFolder
+
+DISTRIBUTION = "mera-flow"
+FOR_DEVELOPERS = {"benchmarks", "dev", "docs"}
+"""The extras that users do not need."""
 
 
 def check(subject: Any = None, shape: Sequence[int] | None = None) -> CheckReport:
@@ -73,7 +84,7 @@ def check(subject: Any = None, shape: Sequence[int] | None = None) -> CheckRepor
 def _check(subject: Any, shape: tuple[int, ...] | None) -> CheckReport:
     """Choose the laws by the kind of the object."""
     if subject is None:
-        return machine_report()
+        return _machine_report()
     name = type(subject).__name__
     if isinstance(subject, (str, PathLike)):
         return _check_path(Path(subject))
@@ -93,7 +104,7 @@ def _check(subject: Any, shape: tuple[int, ...] | None) -> CheckReport:
     elif callable(subject) and (made := _made(subject, shape)) is not None:
         return _check(made, None)
     elif callable(subject):
-        check_action(subject, report, shape)
+        _check_action(subject, report, shape)
     else:
         expected = "a bijector, a layout, a flow, a prior, an action, a data set or a run to check"
         raise InputError(expected, f"{name} {str(subject)[:60]!r}")
@@ -158,3 +169,45 @@ def _splits(subject: Any, shape: tuple[int, ...] | None) -> DataSplits:
             raise InputError("at least one example", "none")
         shape = tuple(example_of(item).shape)
     return as_splits(subject, shape)
+
+
+def _check_action(action: ActionLike, report: CheckReport, shape: Sequence[int] | None) -> None:
+    """Check what an action declares for fields of a shape (C, *shape); None for a lattice of 6 x 6."""
+    channels = getattr(action, "channels", None) or 1
+    event_shape = (channels, 6, 6) if shape is None else check_shape(shape, "shape", 2)
+    parameters = action.parameters() if isinstance(action, torch.nn.Module) else iter(())
+    like = next(parameters, torch.empty(0, dtype=torch.float64)).detach()
+    with fixed_seed(0):
+        for name, law in laws_of(event_shape, action, like).items():
+            report.attempt(name, law)
+    if not report.ok:
+        return
+    fields = torch.randn(2, *event_shape).to(like)
+    if is_differentiable(action, fields):  # type: ignore[arg-type]
+        report.add("the action has a gradient", True)
+    else:
+        report.skip("the action has a gradient", 'none: train with estimator="score", and sample without HMC')
+
+
+def _machine_report() -> CheckReport:
+    """Versions of the packages that mera needs, and devices; a missing package of an extra is not checked."""
+    report = CheckReport(f"mera {VERSION}, Python {platform.python_version()}, {platform.platform()}")
+    devices = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    devices += ["mps"] if torch.backends.mps.is_available() else []
+    cores = f"{os.cpu_count()} cores, {torch.backends.cpu.get_cpu_capability()}, {torch.get_num_threads()} threads"
+    report.add("processor", True, cores)
+    report.add("accelerators", True, ", ".join(devices) or "none")
+    extras = sorted({*(metadata(DISTRIBUTION).get_all("Provides-Extra") or ())} - FOR_DEVELOPERS)
+    for requirement in map(Requirement, requires(DISTRIBUTION) or ()):
+        marker = requirement.marker
+        extra = None if marker is None else next((e for e in extras if marker.evaluate({"extra": e})), "")
+        if extra == "":
+            continue
+        name = f"{requirement.name} {requirement.specifier}"
+        try:
+            found = version(requirement.name)
+            report.add(name, requirement.specifier.contains(found, prereleases=True), found)
+        except PackageNotFoundError:
+            missing = f"missing: pip install '{DISTRIBUTION}{'' if extra is None else f'[{extra}]'}'"
+            report.add(name, False, missing) if extra is None else report.skip(name, missing)
+    return report

@@ -25,13 +25,13 @@ from mera.flow.density import Density
 from mera.flow.flow import Flow
 from mera.graph import Layout
 
-MOST = 400
+MAX_VARIABLES = 400
 """The largest number of variables of a flow whose Jacobian is computed as a whole; of larger flows, by nodes."""
-SITES = 4096
+MAX_SITES = 4096
 """The largest number of pixels of a flow all of whose cones are compared."""
 EXACT = 1e-7
 """The largest error of a flow in double precision."""
-AMPLIFIED, HALVINGS = 1e-9, 10
+MAX_CHANGE, HALVINGS = 1e-9, 10
 """The largest change of an event, by rounding its latents once, at which noise on parameters is not halved again."""
 PLACES = 3
 """The number of pixels, and of latents of each level, that are changed to compare what changes with their cones."""
@@ -59,7 +59,7 @@ def check_flow(density: Density, report: CheckReport) -> None:
             report.bound(f"log-dets of both directions cancel{suffix}", largest(log_det + opposite), EXACT)
             difference = largest(flow.log_prob(x, context)[:1] - alone) / max(1.0, largest(alone))
             report.bound(f"images do not depend on each other{suffix}", difference, TOLERANCE)
-        if flow.plan.input.variables <= MOST:
+        if flow.plan.input.variables <= MAX_VARIABLES:
 
             def rows(value: Tensor, flow: Flow = flow) -> Tensor:
                 return flow.plan.rows_of(flow(value, first)[0])
@@ -67,7 +67,7 @@ def check_flow(density: Density, report: CheckReport) -> None:
             error = jacobian_error(rows, x[:1], log_det[:1])
             report.bound(f"log-det is that of the Jacobian{suffix}", error, EXACT)
     flow = versions[", random parameters"]
-    if flow.plan.input.variables > MOST:
+    if flow.plan.input.variables > MAX_VARIABLES:
         _check_nodes(bare, report)
     _check_cones(flow, x[:1], first, report)
     z, log_det = flow(x, context)
@@ -117,7 +117,7 @@ def _with_noise(flow: Flow, x: Tensor, context: Tensor | None) -> Flow:
         z, _ = noisy(x, context)
         rounded = [level * (1 + torch.finfo(x.dtype).eps * torch.randint_like(level, -1, 2)) for level in z]
         again, after_rounding = (noisy.inverse(latents, context)[0] for latents in (z, tuple(rounded)))
-        if round_trip_error(again, after_rounding, flow.of_angles) <= AMPLIFIED:
+        if round_trip_error(again, after_rounding, flow.of_angles) <= MAX_CHANGE:
             break
     return noisy
 
@@ -165,7 +165,7 @@ def _check_cones(flow: Flow, x: Tensor, context: Tensor | None, report: CheckRep
     law = "cones of both directions agree"
     if any(step.apply.passive for step in flow.plan.bijections):
         report.skip(law, "variables that a node keeps change others in one direction only")
-    elif flow.plan.input.sites <= SITES:
+    elif flow.plan.input.sites <= MAX_SITES:
         inference = torch.cat(list(all_inference_cones(flow.plan)))
         generation = torch.cat(list(all_generation_cones(flow.plan)))
         unequal = int((inference != generation.mT).sum())

@@ -57,11 +57,7 @@ class CheckReport:
         return Table(["law", "status", "found"], [(law.name, law.status, law.found) for law in self.laws])
 
     def raise_if_failed(self) -> None:
-        """Raise a `LawError` with the table if a law fails, for tests.
-
-        Raises:
-            LawError: if a law fails.
-        """
+        """Raise a `LawError` with the table if a law fails, for tests."""
         if not self.ok:
             raise LawError(repr(self))
 
@@ -73,8 +69,6 @@ class CheckReport:
     def _repr_html_(self) -> str:
         """The table as HTML for notebooks."""
         return self.table()._repr_html_()
-
-    # Rows
 
     def add(self, name: str, holds: bool, found: str = "") -> None:
         """Add a law that was checked."""

@@ -1,0 +1,219 @@
+"""Tabs of the page: latents by level, mixtures with a second image, fillings of marked pixels."""
+
+from __future__ import annotations
+
+import io
+from base64 import b64encode
+from collections.abc import Callable
+
+import torch
+from nicegui import ui
+from torch import Tensor
+
+from mera._utils.errors import InputError
+from mera.analysis.drawing.images import to_pil
+from mera.analysis.latents import LatentIndex
+from mera.explore.studio import Studio
+from mera.explore.visit import Visit
+
+LARGEST_VALUE = 4.0
+"""The sliders range from minus to plus this value, in units of the latents."""
+THROTTLE = 0.05
+"""The shortest time between two values that a slider sends, in seconds."""
+
+
+def picture_element(label: str, width: int, picture: Tensor | None = None) -> ui.interactive_image:
+    """Add a picture, (1 or 3, H, W) uint8, to the page; `label` is for screen readers, `width` in units of 0.25 rem."""
+    source = "" if picture is None else address_of(picture)
+    # What is drawn on pictures is mera's own: a sanitizer, loaded while the picture may already be gone, is not needed.
+    element = ui.interactive_image(source, sanitize=False)
+    return element.classes(f"picture w-{width}").props(f'role="img" aria-label="{label}"')
+
+
+def address_of(picture: Tensor) -> str:
+    """Encode a picture, (1 or 3, H, W) uint8, as a data URL."""
+    file = io.BytesIO()
+    to_pil(picture).save(file, format="PNG")
+    return f"data:image/png;base64,{b64encode(file.getvalue()).decode('ascii')}"
+
+
+def squares(mask: Tensor) -> str:
+    """Draw the pixels of a bool mask (H, W) as SVG squares, on top of a picture."""
+    boxes = "".join(f'<rect x="{column}" y="{row}" width="1" height="1"/>' for row, column in mask.nonzero().tolist())
+    return f'<g fill="#e0218a" fill-opacity="0.6">{boxes}</g>'
+
+
+class LevelsTab:
+    """A panel for each level, the coarsest first."""
+
+    def __init__(self, visit: Visit) -> None:
+        self.visit, self.studio = visit, visit.studio
+
+    def build(self) -> None:
+        """Build the elements of the tab."""
+        for level in reversed(range(self.visit.learnt.levels)):
+            self._build_level(level)
+
+    def _build_level(self, level: int) -> None:
+        """Build the panel of a level; its leading latents are computed when the panel is first opened."""
+        lattice = self.visit.learnt.flow.plan.latents[level].lattice
+        name = f"z{level}: {lattice.channels} at each of {' x '.join(map(str, lattice.shape))} sites"
+        with ui.expansion(name).classes("w-full border rounded").props(f'data-level="{level}"') as panel:
+            with ui.row().classes("items-center gap-4"):
+                ui.label("temperature")
+                ui.slider(min=0.1, max=1.5, step=0.05, value=1.0).classes("w-32").props(
+                    f'label aria-label="temperature of level {level}"'
+                ).on_value_change(lambda event: self._set_temperature(level, event.value))
+                redraw, below = self.studio.redraw, self.studio.redraw_below
+                ui.button("Redraw the level", on_click=lambda: self.visit.change(redraw, level)).props("outline")
+                ui.button(
+                    "Redraw below the marked pixels", on_click=lambda: self.visit.change(below, level, self.visit.mask)
+                ).props("outline")
+            latents = ui.row().classes("gap-6")
+
+        async def open_panel() -> None:
+            if panel.value and not latents.default_slot.children:
+                leads = await self.visit.slowly("looking for the strongest latents", self.visit.learnt.leads, level)
+                if not latents.default_slot.children:  # unless the panel was opened twice meanwhile
+                    with latents:
+                        for lead in leads or ():
+                            self._build_lead(*lead)
+
+        panel.on_value_change(open_panel)
+        if level == self.visit.learnt.levels - 1:
+            ui.timer(0.3, lambda: panel.set_value(True), once=True)  # once the page is there
+
+    def _build_lead(self, latent: LatentIndex, thumbnail: Tensor) -> None:
+        """Build the receptive field and the slider of a latent."""
+        level, channel, *site = latent
+        name = f"z{level}, channel {channel}, site {tuple(site)}"
+        with ui.column().classes("items-center gap-0 w-32"):
+            picture_element(f"receptive field of {name}", 20, thumbnail)
+            slider = ui.slider(min=-LARGEST_VALUE, max=LARGEST_VALUE, step=0.05, value=self._value(latent))
+            slider.props(f'label aria-label="{name}"')
+            ui.label(f"channel {channel} at {tuple(site)}").classes("text-xs")
+        slider.on("update:model-value", lambda event: self._set(latent, event.args), throttle=THROTTLE)
+        self.visit.followers.append(lambda: slider.set_value(self._value(latent)))
+
+    def _value(self, latent: LatentIndex) -> float:
+        """The value of a latent, clamped to the range of a slider."""
+        return round(max(-LARGEST_VALUE, min(LARGEST_VALUE, self.studio.value(latent))), 2)
+
+    def _set(self, latent: LatentIndex, value: float) -> None:
+        with self.visit.reporting():
+            self.studio.set(latent, float(value))
+            self.visit.shown()
+
+    def _set_temperature(self, level: int, value: float) -> None:
+        self.studio.temperatures[level] = float(value)
+
+
+class MixTab:
+    """A second image, and its mixtures with the current image at each level."""
+
+    def __init__(self, visit: Visit) -> None:
+        self.visit = visit
+        self.other = Studio(visit.learnt)
+
+    def build(self) -> None:
+        """Build the elements of the tab."""
+        ui.label("Coarse levels of the image, fine levels of another one. Choose a mixture to keep it.")
+        with ui.row().classes("items-center"):
+            self.picture = picture_element("the other image", 24, self.other.picture)
+            ui.button("Another image", on_click=lambda: self._show(self.other.draw))
+            ui.button(
+                "Take the current image", on_click=lambda: self._show(self.other.replace, self.visit.studio.data)
+            ).props("outline")
+            ui.button("Show the mixtures", on_click=lambda: self._show()).props("outline")
+        self.mixtures = ui.row().classes("gap-3")
+
+    def _show(self, change: Callable[..., None] | None = None, *arguments: Tensor) -> None:
+        """Change the second image, and show it with the mixtures at all levels."""
+        with self.visit.reporting():
+            if change is not None:
+                change(*arguments)
+            self.picture.set_source(address_of(self.other.picture))
+            self.mixtures.clear()
+            with self.mixtures:
+                for level in range(1, self.visit.learnt.levels):
+                    mixture = self.visit.studio.mixture(self.other, level)
+                    with ui.column().classes("items-center gap-1"):
+                        picture_element(f"mixture from z{level} on", 24, self.visit.learnt.picture(mixture))
+                        button = ui.button(f"z{level} and coarser", on_click=lambda level=level: self._keep(level))
+                        button.props("outline size=sm")
+
+    def _keep(self, level: int) -> None:
+        self.visit.change(lambda: self.visit.studio.replace(self.visit.studio.mixture(self.other, level)))
+
+
+class FillTab:
+    """A rectangle to mark, fillings of the marked pixels, and a map of minus log p over the pixels."""
+
+    def __init__(self, visit: Visit) -> None:
+        self.visit = visit
+
+    def build(self) -> None:
+        """Build the elements of the tab."""
+        rows, columns = self.visit.learnt.flow.plan.input.shape
+        ui.label("Mark pixels on the image, or a rectangle by numbers, and fill them; only their cone is evaluated.")
+        with ui.row().classes("items-center"):
+            self.spans = [
+                ui.number(name, value=value, min=0, max=most, step=1, format="%d").classes("w-24")
+                for name, value, most in (
+                    ("first row", rows // 3, rows), ("row after the last", rows // 2, rows),
+                    ("first column", columns // 3, columns), ("column after the last", columns // 2, columns),
+                )
+            ]  # fmt: skip
+            ui.button("Mark the rectangle", on_click=self._mark).props("outline")
+            self.button = ui.button("Fill", on_click=self._fill)
+        self.fillings = ui.row().classes("gap-3")
+        self.visit.watchers.append(self._clear_fillings)
+        ui.separator()
+        ui.label("Where the model pays: bright pixels cost the most bits.")
+        ui.button("Show the map", on_click=self._show_cost).props("outline")
+        self.cost = picture_element("map of the cost", 40)
+
+    def _clear_fillings(self) -> None:
+        """Remove the fillings, which belong to the image before a change."""
+        if self.fillings.default_slot.children:
+            self.fillings.clear()
+
+    def _mark(self) -> None:
+        """Mark all pixels of the rectangle."""
+        with self.visit.reporting():
+            if any(span.value is None for span in self.spans):
+                raise InputError("four numbers for a rectangle", "an empty field")
+            top, bottom, left, right = (int(span.value) for span in self.spans)
+            if top >= bottom or left >= right:
+                raise InputError("a rectangle that ends after its start", f"{top} to {bottom}, {left} to {right}")
+            self.visit.mask[top:bottom, left:right] = True
+            self.visit.marked()
+
+    async def _fill(self) -> None:
+        """Compute several fillings of the marked pixels, and show them."""
+        mask, before = self.visit.mask.clone(), self.visit.studio.data.clone()
+        self.button.disable()
+        fillings = await self.visit.slowly("filling", self.visit.studio.fill, mask)
+        self.button.enable()
+        self.fillings.clear()
+        if fillings is None:
+            return
+        if not torch.equal(before, self.visit.studio.data):
+            ui.notify("The image changed meanwhile; its fillings are dropped.")
+            return
+        with self.fillings:
+            ui.label(self.visit.studio.convergence).classes("w-full text-sm")
+            for number, filling in enumerate(fillings, start=1):
+                with ui.column().classes("items-center gap-1"):
+                    picture_element(f"filling {number}", 24, self.visit.learnt.picture(filling))
+                    ui.button("Take it", on_click=lambda filling=filling: self._take(filling)).props("outline size=sm")
+
+    def _take(self, filling: Tensor) -> None:
+        with self.visit.reporting():
+            self.visit.studio.replace(filling)
+            self.visit.unmark()
+            self.visit.changed()
+
+    def _show_cost(self) -> None:
+        with self.visit.reporting():
+            self.cost.set_source(address_of(self.visit.studio.cost()))
