@@ -107,34 +107,6 @@ def test_torch_takes_it_for_one_of_its_own():
     assert kl_divergence(p, normal) > 0
 
 
-def test_supports():
-    layout = mera.Layout((2, 2), 1)
-    layout.latent(layout.local(layout.input, "coupling", kernel=2))
-    flow = randomize(mera.Flow(layout, prior=torch.distributions.Uniform(-1.0, 1.0)), 0.1)
-    support, x = flow.distribution().support, flow.sample(5)
-    assert support.event_dim == 3
-    assert support.check(x).all()
-    assert not support.check(x + 9).any()
-    circle = torch.distributions.Uniform(-math.pi, math.pi)
-    angles = mera.build("rgflow", L=4, m=2, channels=1, transform="circular-spline", prior=circle, block_spins=False)
-    support = angles.distribution().support
-    assert support.check(angles.sample(5)).all()
-    assert not support.check(torch.full((1, 1, 4, 4), 4.0)).any()
-    assert MODELS["rgflow"]().distribution().support.check(torch.full(EVENT, 1e3)).all()
-
-
-def test_bad_values_say_what_was_expected():
-    flow = MODELS["rgflow"]()
-    with pytest.raises(ValueError, match=r"Expected values \(..., \(1, 8, 8\)\); got \(2, 1, 8, 4\)"):
-        flow.distribution().log_prob(torch.zeros(2, 1, 8, 4))
-    with pytest.raises(ValueError, match="Expected no context"):
-        flow.distribution(torch.zeros(2, 3))
-    with pytest.raises(ValueError, match="as the flow is conditional; got none"):
-        CONDITIONAL["rgflow"]().distribution()
-    with pytest.raises(ValueError, match="Expected a Flow; got int"):
-        mera.Symmetrized(3)
-
-
 def test_symmetrized_density_is_normalised_and_even():
     flow = randomize(mera.build("neuralrg", L=2, dim=1, hidden=(6,)), 0.1)
     p = mera.Symmetrized(flow)

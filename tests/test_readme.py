@@ -15,7 +15,7 @@ PAGES = {"README.md": README, **{page.name: page.read_text() for page in (ROOT /
 BLOCKS = {name: re.findall(r"```python\n(.*?)```", page, re.S) for name, page in PAGES.items()}
 
 
-SLOW = {"physics.md", "analysis.md", "cones.md", "training.md", "coming_from.md"}
+SLOW = {"README.md", "index.md", "physics.md", "analysis.md", "cones.md", "training.md", "coming_from.md"}
 """Pages whose code takes ten seconds or more; `.ci/run` runs it."""
 
 
@@ -53,6 +53,7 @@ def test_there_are_blocks_and_the_links_exist():
             assert not heading or f"# {heading.replace('-', ' ')}" in target.read_text().lower(), link
 
 
+@pytest.mark.slow
 def test_the_front_page_shows_what_its_lines_print():
     """A comment of its own is the value of the expression in the line above."""
     names, shown = {}, 0

@@ -398,9 +398,9 @@ class Flow(Density):
                 temperature, or the flow is conditional.
 
         >>> import mera
-        >>> flow = mera.build("rgflow", L=2**30, hidden=(8,), share_levels=True)
-        >>> flow.window(7, (2**29, 2**29 + 64), (12_345, 12_345 + 48)).shape
-        torch.Size([1, 3, 64, 48])
+        >>> flow = mera.build("rgflow", L=2**30, layers=1, hidden=(8,), share_levels=True)
+        >>> flow.window(7, (2**29, 2**29 + 8), (12_345, 12_345 + 12)).shape
+        torch.Size([1, 3, 8, 12])
         """
         return window(self.runner, seed, region, temperature)
 

@@ -149,17 +149,6 @@ def test_strengths_keep_their_errors():
         assert analysis.strengths(flow, 1).errors[0].isinf().all()
 
 
-def test_extents_of_known_fields():
-    fields = torch.zeros(3, 2, 8, 8, dtype=torch.float64)
-    fields[0] = 1  # uniform
-    fields[1, :, 5, 5] = 3  # a point
-    fields[2, 0, 0, 0] = fields[2, 1, 0, 7] = 1  # neighbours around a periodic border
-    open_borders, periodic = analysis.extents(fields), analysis.extents(fields, (True, True))
-    assert open_borders.pixels.tolist() == pytest.approx([64, 1, 2])
-    assert open_borders.radius.tolist() == pytest.approx([math.sqrt(2 * 63 / 12), 0, 3.5])
-    assert periodic.radius[1:].tolist() == pytest.approx([0, 0.5])
-
-
 def test_a_traversal_changes_one_latent():
     flow = randomize(MODELS["rgflow"](), 0.2)
     z = flow.sample_latents(1)
@@ -233,25 +222,3 @@ def test_maps_show_where_an_image_is_unlikely():
         cell = 2 ** (h + 1)
         assert abs(row - 9) <= 2 * cell
         assert abs(column - 6) <= 2 * cell
-
-
-@pytest.mark.parametrize(
-    ("call", "message"),
-    [
-        (lambda flow: analysis.receptive_fields(flow, [(2, 0, 0, 0)]), "Expected a level from 0 to 1; got 2"),
-        (lambda flow: analysis.receptive_fields(flow, [(0, 0, 9, 0)]), "Expected a channel and a site of level 0"),
-        (lambda flow: analysis.receptive_fields(flow, [3]), "Expected a latent .level, channel, .site.; got 3"),
-        (lambda flow: analysis.receptive_fields(flow, [(0, 0, 0, 0)], samples=0), "Expected samples as an integer"),
-        (lambda flow: analysis.leading(flow, True), "Expected a level from 0 to 1; got True"),
-        (lambda flow: analysis.traverse(flow, (0, 0, 0, 0), [1.0], flow.sample_latents(2)), "latents of one image"),
-        (lambda flow: analysis.mix(flow.sample_latents(1), flow.sample_latents(1)[:1], 1), "latents of one flow"),
-        (lambda flow: analysis.mix(flow.sample_latents(1), flow.sample_latents(1), 3), "Expected a level from 0 to 2"),
-        (lambda flow: analysis.combine(flow.sample_latents(1), flow.sample_latents(1), [1, 2]), "a bool mask for each"),
-        (lambda flow: analysis.subtree(flow, 0, (4, 0)), "Expected a channel and a site of level 0"),
-        (lambda flow: analysis.decompose(flow, torch.zeros(1, 1, 4, 4).double()), "Expected data of shape"),
-    ],
-)  # fmt: skip
-def test_what_makes_no_sense(call, message):
-    flow = MODELS["rgflow"]().double()
-    with pytest.raises(ValueError, match=message):
-        call(flow)

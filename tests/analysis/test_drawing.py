@@ -1,6 +1,5 @@
 """Pictures and texts of layouts: as many blocks, dots and crosses as there are, where they are."""
 
-import itertools
 import re
 
 import pytest
@@ -77,38 +76,6 @@ def test_cones_and_layouts_are_one_picture():
     assert together == {*points(layout, DATA), *points(layout, LATENT)}
 
 
-@pytest.mark.parametrize("name", [*MODELS, "branching-wide"])
-def test_labels_do_not_collide(name):
-    layout = layout_of("branching", L=16, m=4) if name == "branching-wide" else MODELS[name]().layout
-    figure = draw_layout(layout)
-    figure.draw_without_rendering()
-    labels = sorted((t.get_window_extent() for t in figure.axes[0].get_yticklabels()), key=lambda box: box.y0)
-    assert all(lower.y1 <= upper.y0 for lower, upper in itertools.pairwise(labels))
-    heights = sorted(figure.axes[0].get_yticks())
-    assert all(upper - lower > 0.59 for lower, upper in itertools.pairwise(heights))
-
-
-def test_the_boxes_of_a_branch_stand_over_its_sites():
-    axes = draw_layout(layout_of("branching", L=16, m=4, dim=1)).axes[0]
-    rows = {round(patch.get_y(), 3) for patch in axes.patches}
-    widths = [sum(p.get_width() for p in axes.patches if round(p.get_y(), 3) == row) for row in sorted(rows)]
-    assert len(widths) == 2 * (1 + 2 + 4)
-    top = [patch for patch in axes.patches if round(patch.get_y(), 3) == max(rows)]
-    assert len(top) == 1  # the last decimator's one block, of all sites of the branch, is not cut by the border
-    assert top[0].get_width() == pytest.approx(15.7)
-
-
-def test_what_is_split_twice_is_drawn_within_the_lattice():
-    layout = mera.Layout((4,), 3)
-    kept, rest = layout.split(layout.input, 1)
-    middle, last = layout.split(rest, 1)
-    for port in (kept, middle, last):
-        layout.latent(port)
-    crosses = points(draw_layout(layout).axes[0], LATENT)
-    assert sorted({x % 1 for x, _ in crosses}) == [0, 0.5, 0.75]
-    assert len(crosses) == 3 * 4
-
-
 @pytest.mark.parametrize(
     ("name", "options", "expected"),
     [
@@ -148,12 +115,6 @@ def test_every_layout_is_drawn(name):
         assert points(axes, LATENT)
         fields = any(to_hex(patch.get_facecolor()) == FIELD for patch in axes.patches)
         assert fields == any(s.module and s.operation.is_field for s in mera.graph.compile(layout).steps)
-
-
-def test_a_long_edge_shows_its_start():
-    axes = draw_layout(layout_of("rgflow", L=256, m=4)).axes[0]
-    assert len(points(axes, DATA)) == 32
-    assert "the first 32 of 256" in axes.get_xlabel()
 
 
 def test_a_layout_without_bijectors():

@@ -81,14 +81,6 @@ def test_classes_are_read_off_mixed_images(wavelet):
     assert table.coarse[1, 0] > 0.85
 
 
-def test_mixing_refuses_too_few_images(wavelet):
-    images, factors = halves(10)
-    with pytest.raises(ValueError, match="at least 60 images; got 10"):
-        analysis.mixing(wavelet, images, factors)
-    with pytest.raises(ValueError, match="a factor; got none"):
-        analysis.mixing(wavelet, images, {})
-
-
 def test_extents_lie_within_cones():
     flow = mera.build("tebd", L=8, dim=1, m=2, channels=1, layers=1, hidden=(4,))
     cone, field, error, *_ = zip(*extents_by_level(flow, 4, 2).values, strict=True)

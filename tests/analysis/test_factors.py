@@ -43,21 +43,6 @@ def test_a_flow_that_is_the_identity():
     assert table.shuffled_nonlinear[:, 2].tolist() == pytest.approx([0.5, 0.5], abs=0.1)
 
 
-@pytest.mark.parametrize(
-    ("images", "factors", "message"),
-    [
-        (torch.randn(30, 1, 8), {"a": torch.zeros(29)}, "Expected the factor 'a' as numbers .30,. or .30, k.; got"),
-        (torch.randn(30, 1, 8), {"a": np.array(["x"] * 30)}, "Expected the factor 'a' as numbers"),
-        (torch.randn(5, 1, 8), {"a": torch.arange(5)}, "Expected at least 20 images; got 5"),
-        (torch.randn(30, 1, 8), {"a": torch.ones(30)}, "two values or more; got 1.0 for all images"),
-        (torch.randn(30, 1, 8), {}, "Expected a factor; got none"),
-    ],
-)
-def test_what_are_no_factors(images, factors, message):
-    with pytest.raises(ValueError, match=message):
-        analysis.factors(identity_flow(), images, factors)
-
-
 def test_images_in_the_order_of_their_classes():
     """Both halves have all classes; a factor that is constant in half of the images or not finite is refused."""
     flow = mera.build("rgflow", L=4, m=2, channels=1, hidden=(4,), prior="gaussian")

@@ -27,6 +27,7 @@ def test_every_figure_of_every_flow_of_images(name, channels, monkeypatch):
         assert FIGURES[key].draw(flow, images)._repr_png_() == pictures[key]._repr_png_()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("quick")
 def test_the_command_draws_them(tmp_path):
     done = run("train", "rgflow", *SMALL, "--data", "msds1", "--data-options", "train_size=40 test_size=20", "--out",

@@ -3,7 +3,6 @@
 import copy
 import math
 import pickle
-from functools import partial
 
 import FrEIA.framework as ff
 import FrEIA.modules as fm
@@ -250,29 +249,3 @@ def test_inverses_within_a_transform_are_copied_with_it(make):
         torch.testing.assert_close(other.inverse(expected)[0], x)
     jacobian = torch.stack([torch.autograd.functional.jacobian(lambda s: bijector(s[None])[0][0], row) for row in x])
     torch.testing.assert_close(log_det, torch.linalg.slogdet(jacobian).logabsdet)
-
-
-@pytest.mark.parametrize(
-    ("make", "message"),
-    [
-        (
-            lambda: adapt(tt.AffineTransform(1.0, 2.0), (N,), (3,)),
-            "Expected no context for a transform that takes none",
-        ),
-        (lambda: adapt(tt.AbsTransform()), "Expected a transform that is a bijection"),
-        (lambda: adapt(tt.ExpTransform(), 3), r"Expected an event shape \(C, \*sites\), or None; got 3"),
-        (lambda: adapt(nf.NormalizingFlow(nf.distributions.DiagGaussian(N), [])), "Expected a transform of torch"),
-        (lambda: adapt(nf.nets.MLP([2, 2])), "Expected a transform of torch"),
-        (lambda: adapt(zuko.nn.MLP(2, 2)), "Expected a transform of torch"),
-        (lambda: adapt(ff.InputNode(3)), "Expected a transform of torch"),
-    ],
-)
-def test_what_is_no_bijector_is_refused_at_once(make, message):
-    with pytest.raises(ValueError, match=message):
-        make()
-
-
-@pytest.mark.parametrize("obj", [nn.Linear(2, 2), 3, torch.nn.Identity, partial(abs)])
-def test_other_things_are_refused(obj):
-    with pytest.raises(ValueError, match=r"Expected a transform of torch\.distributions, zuko.*; got"):
-        adapt(obj)

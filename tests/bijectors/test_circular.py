@@ -97,13 +97,6 @@ def test_both_ends_are_one_angle():
         assert (slopes - slopes[0, 0]).abs().max() < 1e-6
 
 
-def test_messages():
-    with pytest.raises(ValueError, match="beta as a positive number"):
-        XY(0.0)
-    with pytest.raises(ValueError, match="ln Z is known"):
-        XY().log_z((4, 4))
-
-
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("size", [1e3, 1e6, 1e12])
 def test_rotations_of_any_size_are_exact(size, dtype):
@@ -141,15 +134,6 @@ ANGLES = {"channels": 2, "layers": 1, "hidden": (4,), "transform": "circular-spl
 )
 def test_parts_of_real_numbers_within_a_node_of_angles_are_refused(model, options):
     with pytest.raises(ValueError, match=r"Expected parts of angles alone in node .*; got CircularSpline beside"):
-        mera.build(model, L=8, prior="VonMises(0, 1)", **ANGLES, **options)
-
-
-@pytest.mark.parametrize(
-    ("model", "options"),
-    [("decimation", {"norm": False}), ("rgflow", {"bijector": "maf"}), ("rgflow", {"context": 2})],
-)
-def test_networks_that_would_read_angles_as_numbers_are_refused(model, options):
-    with pytest.raises(ValueError, match=r"as the networks? reads? no angles|no context of couplings of angles"):
         mera.build(model, L=8, prior="VonMises(0, 1)", **ANGLES, **options)
 
 

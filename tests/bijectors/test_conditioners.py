@@ -4,12 +4,10 @@ import math
 
 import pytest
 import torch
-from torch import nn
 
 from mera.bijectors import (
     Affine,
     Chain,
-    Conditional,
     Conditioner,
     Coupling,
     Gather,
@@ -147,16 +145,6 @@ def test_a_forward_of_ones_own_is_called():
     torch.testing.assert_close(prepare(network, 3)(x), 2 * plain(network)(x))
 
 
-@pytest.mark.parametrize("conditioner", [paper, patch])
-def test_a_network_with_a_hook_is_called_itself(conditioner):
-    coupling = randomize(Coupling(Gather(checkerboard(PATCH)), conditioner))
-    x, outputs = torch.randn(3, *PATCH, dtype=torch.float64), []
-    expected = coupling(x)[0]
-    coupling.networks[0].register_forward_hook(lambda module, arguments, output: outputs.append(output))
-    torch.testing.assert_close(coupling(x)[0], expected)
-    assert len(outputs) == (2 if conditioner is patch else 1)
-
-
 def test_a_conditioner_of_ones_own():
     """A shared one is told the half; a plain module is one without attributes."""
 
@@ -189,33 +177,6 @@ def test_log_slopes_that_would_broadcast_are_refused():
     coupling = Coupling(Gather(checkerboard(PATCH)), mlp, OneSlope())
     with pytest.raises(ValueError, match=r"Expected variables and log-slopes .* from OneSlope"):
         coupling(torch.randn(2, *PATCH))
-
-
-@pytest.mark.parametrize(
-    ("result", "message"),
-    [
-        (lambda x: None, r"Expected parameters \(3, 2, 12\) from the conditioner; got NoneType"),
-        (lambda x: x[:, None], r"Expected parameters \(3, 2, 12\) from the conditioner; got \(3, 1, 12\)"),
-        (lambda x: x[:, :2, None], r"Expected parameters \(3, 2, 12\) from the conditioner; got \(3, 2, 1\)"),
-        (lambda x: x.flatten()[:12].expand(1, 2, 12), r"Expected parameters \(3, 2, 12\) .* got \(1, 2, 12\)"),
-    ],
-)
-def test_what_a_conditioner_must_return(result, message):
-    class Wrong(nn.Module):
-        def __init__(self, *shapes):
-            super().__init__()
-
-        def forward(self, x):
-            return result(x)
-
-    coupling = Coupling(Gather(checkerboard((2, 3, 4))), Wrong)
-    with pytest.raises(ValueError, match=message):
-        coupling(torch.randn(3, 2, 3, 4))
-    conditional = Conditional((2, 3, 4), Wrong, (12,))
-    with pytest.raises(ValueError, match=r"Expected parameters \(3, 2, 2, 3, 4\) from the conditioner"):
-        conditional(torch.randn(3, 2, 3, 4), torch.randn(3, 12))
-    with pytest.raises(ValueError, match=r"Expected a torch\.nn\.Module from the factory of cond"):
-        Coupling(Gather(checkerboard((2, 3, 4))), lambda *shapes: None)
 
 
 @pytest.mark.parametrize("name", ["paper", "authors-one-block"])

@@ -11,7 +11,6 @@ from torch import distributions
 
 import mera
 from mera import Prior
-from mera.bijectors.prior import temperature_per_level
 
 N = 200_000
 
@@ -134,71 +133,10 @@ def test_nothing_is_outside_of_the_support(distribution, dtype):
     assert prior.sample([(5, 2)], [1.0], outside)[0].dtype == dtype
 
 
-@pytest.mark.parametrize("distribution", [*BOUNDED, D.Normal(torch.tensor(0), torch.tensor(1)), D.StudentT(4.0)])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_described_priors_are_as_before(distribution, dtype):
-    prior = Prior(distribution)
-    again = Prior(json.loads(json.dumps(prior.describe())))
-    z = prior.sample([(7, 3)], [1.0], torch.empty(0, dtype=dtype))
-    assert torch.equal(again.log_prob(z), prior.log_prob(z))
-    assert again.log_prob(z).isfinite().all()
-
-
 def test_the_random_state_is_left_alone():
     state = torch.get_rng_state()
     Prior(D.Exponential(1.0)).log_prob([torch.ones(2, 3)])
     assert torch.equal(torch.get_rng_state(), state)
-
-
-def test_temperatures_of_any_kind_of_number():
-    assert temperature_per_level(torch.tensor(0.5), 2) == [0.5, 0.5]
-    assert temperature_per_level(torch.tensor([0.5, 1.0]), 2) == [0.5, 1.0]
-    assert temperature_per_level((0.2, 1), 2) == [0.2, 1.0]
-
-
-def test_the_ends_of_closed_supports():
-    assert Prior(D.Kumaraswamy(2.0, 2.0)).log_prob([torch.tensor([[0.0], [1.0]])]).tolist() == [-math.inf, -math.inf]
-
-
-class HalfExponential(D.Distribution):
-    """A density of the user's own, without a sampler."""
-
-    support = D.constraints.positive
-    arg_constraints = {}  # noqa: RUF012, as torch has it
-
-    def log_prob(self, value):
-        return -value
-
-
-def test_a_bounded_density_without_a_sampler():
-    prior = Prior(HalfExponential(validate_args=False))
-    assert prior.log_prob([torch.tensor([[2.0], [-2.0]])]).tolist() == [-2.0, -math.inf]
-
-
-class Scaled(D.Distribution):
-    """A density of the user's own with a parameter that the class does not declare."""
-
-    arg_constraints = {}  # noqa: RUF012, as torch has it
-
-    def __init__(self, scale=1.0, validate_args=None):
-        self.scale = scale
-        super().__init__(validate_args=validate_args)
-
-    def log_prob(self, value):
-        return D.Normal(0.0, self.scale).log_prob(value)
-
-
-def test_an_undeclared_parameter_is_refused():
-    with pytest.raises(ValueError, match="Expected a prior whose class declares its parameters"):
-        Prior(Scaled(2.0))
-
-
-def test_a_bounded_density_leaves_the_generator_alone(monkeypatch):
-    """Other threads may draw from the generator, for which setting it back for a while is not enough."""
-    prior = Prior(D.Pareto(10.0, 2.0))  # none of the usual points is in its support
-    monkeypatch.setattr("mera.bijectors.prior.seeded", None)
-    expected = [pytest.approx(math.log(2 * 10**2 / 20**3)), -math.inf]
-    assert prior.log_prob([torch.tensor([[20.0], [-4.0]])]).tolist() == expected
 
 
 @pytest.mark.parametrize("distribution", ["laplace", "StudentT(df=3.3, scale=0.7)"])
@@ -235,11 +173,6 @@ def test_priors_as_text(text, expected, tmp_path):
     flow = mera.build("rgflow", L=4, m=2, channels=1, hidden=(4,), prior=text)
     mera.save(flow, tmp_path / "flow")
     assert repr(mera.load(tmp_path / "flow").prior) == repr(flow.prior)
-
-
-def test_printed_priors():
-    assert "Laplace of variance 1 prior" in repr(mera.build("rgflow", L=4, m=2, hidden=(4,), prior="laplace"))
-    assert repr(Prior("Normal(0, 2)")) == "Prior(Normal(loc=0, scale=2))"
 
 
 class Unsaid(distributions.Normal):

@@ -1,7 +1,6 @@
 """The command line, as a user types it."""
 
 import inspect
-import io
 import json
 import os
 import subprocess
@@ -9,11 +8,10 @@ import sys
 
 import numpy as np
 import pytest
-from rich.console import Console
 
 import mera
 from mera.cli.app import COMMANDS
-from mera.cli.declared_options import USUAL, options_for
+from mera.cli.declared_options import options_for
 from mera.data.dataset import _loaders
 from tests.helpers.command import SMALL, mera_command, plain, run
 
@@ -189,6 +187,7 @@ def test_every_option_of_a_model_is_an_option_of_the_command(model):
     assert options["channels"].help[:20] in text
 
 
+@pytest.mark.slow
 def test_demo_ends_with_pictures_and_a_table(tmp_path):
     result = run("demo", "--out", tmp_path, "--seconds", 0.5, "--train-size", 70)
     assert result.exit_code == 0, result.output
@@ -196,24 +195,6 @@ def test_demo_ends_with_pictures_and_a_table(tmp_path):
     assert {p.stem for p in tmp_path.glob("*.png")} == pictures
     for word in ("rgflow", "realnvp", "test bits/dim", "error of x -> z -> x"):
         assert word in result.output
-
-
-@pytest.mark.parametrize(
-    ("arguments", "code", "message"),
-    [
-        (["train"], 2, "--layout FILE or --resume RUN; got none"),
-        (["train", "--resume", "x", "rgflow", "--data", "msds1", "--out", "y"], 2, "got rgflow and x"),
-        (["train", "rgflow", "--data", "msds1", "--out", "x", "--layers", "[4"], 2, "Expected a value such as 4"),
-        (["train", "rgflow", "--data", "msds1", "--out", "x", "--hidden", ";"], 2, "Expected a value such as 4"),
-        (["sample", "x", "--temperature", ""], 2, "Expected a value such as 4"),
-        (["sample", "x", "--n", "0"], 2, "--n"),
-        (["evaluate", "x", "--images", "-3"], 2, "--images"),
-    ],
-)
-def test_what_cannot_be_parsed(arguments, code, message):
-    result = run(*arguments)
-    assert result.exit_code == code
-    assert message in " ".join(result.output.replace("│", " ").split())
 
 
 @pytest.mark.parametrize(
@@ -300,14 +281,6 @@ def test_help_is_in_groups(tmp_path):
         assert flag in output[places[first] : None if after is None else places[after]]
 
 
-def test_help_on_80_columns_begins_with_the_usual_options_and_cuts_nothing(tmp_path):
-    lines = mera_command(tmp_path, "train", "rgflow", "--help").stdout.splitlines()
-    flags = [line.split()[0] for line in lines if line.startswith("  --")]
-    assert flags[:10] == [f"--{name.replace('_', '-')}" for name in USUAL]
-    assert max(map(len, lines)) <= 80
-    assert "…" not in "".join(lines)
-
-
 def test_commands_in_the_order_of_use(tmp_path):
     output = mera_command(tmp_path, "--help", columns=120).stdout
     places = [output.index(f"│ {name} ") for name in COMMANDS]
@@ -335,38 +308,6 @@ def test_info_and_cone_of_a_run_and_of_a_layout(tmp_path):
     assert "did you mean 'rgflow'?" in plain(run("info", "rgflo"))
 
 
-def test_tables_fit_a_narrow_terminal(monkeypatch):
-    from mera.cli import output
-
-    monkeypatch.setattr(output, "console", Console(file=io.StringIO(), force_terminal=True, width=60, highlight=False))
-    flow = mera.build("rgflow", L=8, hidden=(4,))
-    output.show(flow.plan.table, flow.summary.nodes, flow.inference_cone((3, 3)).table)
-    text = output.console.file.getvalue()
-    assert max(map(len, text.splitlines())) <= 60
-    for words in ("disentangler0", "b c (h kh) (w kw) -> (b h w) c kh kw", "in the cone", "z0: 9 x 4 x 4"):
-        assert words in text
-
-
-@pytest.mark.parametrize(
-    ("arguments", "flag"),
-    [
-        (["info", "--json", "rgflow"], "--json"),
-        (["train", "--steps", "2", "rgflow", "--data", "msds1", "--out", "x"], "--steps"),
-        (["cone", "--region", "1:2,1:2", "rgflow"], "--region"),
-    ],
-)
-def test_options_stand_behind_the_model(arguments, flag):
-    result = run(*arguments)
-    assert result.exit_code == 2
-    assert f"Expected options behind rgflow; got {flag} before it" in plain(result)
-
-
 def test_names_of_the_package_are_there_at_once():
     program = "import mera; mera.inpaint.SearchOptions, mera.cones.Cone, mera.analysis.mix, mera.train.fit"
     assert subprocess.run([sys.executable, "-c", program], capture_output=True).returncode == 0
-
-
-def test_pictures_of_cones_have_an_ending(tmp_path):
-    done = run("cone", "rgflow", "--L", 8, "--hidden", 2, "--region", "1:2,1:2", "--out", tmp_path / "cones")
-    assert done.exit_code == 0, done.output
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["cones.png", "cones_levels.png"]

@@ -134,38 +134,11 @@ def test_refused_regions(region, message):
         build(32).inference_cone(region)
 
 
-@pytest.mark.parametrize(
-    ("level", "site", "message"),
-    [
-        (4, (0, 0), "Expected a level from 0 to 3; got 4"),
-        (-1, (0, 0), "Expected a level from 0 to 3; got -1"),
-        (0.0, (0, 0), "Expected a level from 0 to 3; got 0.0"),
-        (1, (0, 8), r"Expected a site of the lattice \(8, 8\) of level 1; got \(0, 8\)"),
-        (1, (0, -1), "Expected a site of the lattice"),
-        (1, (0,), "Expected a site of the lattice"),
-        (1, 3, "Expected a site of the lattice"),
-        (1, None, "Expected a site of the lattice"),
-        (1, torch.tensor([1.0, 2.0]), "Expected a site of the lattice"),
-        (1, torch.tensor(3), "Expected a site of the lattice"),
-        (1, torch.zeros(8, 8, dtype=torch.bool), "got an empty one"),
-    ],
-)
-def test_refused_latents(level, site, message):
-    with pytest.raises(ValueError, match=message):
-        build(32).generation_cone(level, site)
-
-
 def test_a_region_too_large_to_list():
     with pytest.raises(
         ValueError, match="Expected a region of at most 268,435,456 sites; got 1,152,921,504,606,846,976"
     ):
         build(2**30).inference_cone(np.s_[:, :])
-
-
-def test_a_mask_seen_backwards():
-    flow, mask = build(32), np.zeros((32, 32), dtype=bool)
-    mask[3, 4] = True
-    assert flow.inference_cone(mask[::-1]).count == flow.inference_cone(mask[::-1].copy()).count
 
 
 def test_too_many_variables_to_number():

@@ -10,10 +10,8 @@ from hypothesis import assume, given
 from torch import nn
 
 import mera
-from mera._utils.torch_private import record
 from mera.bijectors import Bijector, Coupling, Gather
 from mera.cones.recording import HOT, KEPT, Recorded
-from mera.graph.indexing import indices_at
 from tests.helpers.laws import Dense, randomize
 from tests.helpers.strategies import few, layouts, make_flow
 from tests.tables.models import MODELS, contexts
@@ -224,15 +222,6 @@ def test_what_looks_at_its_data_is_not_replayed():
     assert recordings(local) == [False]
 
 
-def test_values_of_recordings_without_gradients_may_be_used_with_gradients():
-    both = Recorded(lambda x: (x.sin(), x.cos()))
-    weight = torch.ones(3, requires_grad=True)
-    for _ in range(HOT + 2):
-        total = sum((weight * value).sum() for value in both(torch.ones(3)))
-        assert torch.autograd.grad(total, weight)[0].sum() > 0
-    assert None not in both._recordings.values()
-
-
 def test_recordings_are_few(monkeypatch):
     double = Recorded(lambda x: 2 * x)
     for n in range(1, 20):
@@ -319,31 +308,6 @@ def test_refused(x, mask, message):
         mera.build("rgflow", L=8, hidden=(4,)).restrict(x, mask)
 
 
-@pytest.mark.parametrize(
-    ("call", "message"),
-    [
-        (lambda r: r.log_prob(torch.zeros(2, 3, 5)), r"Expected pixels of shape \(K, 3, 6\); got \(2, 3, 5\)"),
-        (lambda r: r.log_prob(torch.zeros(3, 6)), "Expected pixels of shape"),
-        (lambda r: r.log_prob([1.0]), "Expected pixels as a tensor; got list"),
-        (lambda r: r.encode(torch.zeros(2, 3, 6).double()), "Expected pixels of dtype torch.float32, as the flow's"),
-        (lambda r: r.fill(torch.zeros(2, 3, 7)), "Expected pixels of shape"),
-        (lambda r: r.decode(torch.zeros(2, 3, 7)), "Expected the cone's latents as a tuple of 2 tensors.*got Tensor"),
-        (lambda r: r.decode(r.encode(r.pixels)[:1]), "got 1 tensors"),
-        (lambda r: r.decode(r.encode(r.pixels)[::-1]), "Expected the cone's latents of level 0 of shape"),
-        (lambda r: r.decode((r.encode(r.pixels)[0], r.encode(r.pixels)[1].repeat(2, 1, 1))), r"got \[1, 2\]"),
-    ],
-)
-def test_refused_settings(call, message):
-    local = mera.build("rgflow", L=8, hidden=(4,)).restrict(GOOD, MASK)
-    with pytest.raises(ValueError, match=message):
-        call(local)
-
-
-def test_the_order_of_variables():
-    lattice = mera.Layout((2, 3), 2).input.lattice
-    assert indices_at(torch.tensor([0, 4]), lattice).tolist() == [[0, 8], [1, 9]]
-
-
 @pytest.mark.parametrize("name", ["rgflow", "realnvp"])
 def test_checkpoints_of_restricted_passes(name):
     flow = randomize(MODELS[name](), 0.2)
@@ -356,18 +320,6 @@ def test_checkpoints_of_restricted_passes(name):
     for _ in range(2 * HOT):
         (gradient,) = torch.autograd.grad(local.log_prob(pixels).sum(), pixels)
         torch.testing.assert_close(gradient, expected)
-
-
-def test_a_recording_has_no_operations_whose_values_are_known():
-    scale = torch.randn(5)
-    recording = record(
-        lambda x: (x * torch.exp(scale)).sum().expand(x.shape[0]), (torch.randn(3, 5, requires_grad=True),)
-    )
-    operations = {node.kind() for node in recording.graph.nodes()}
-    assert {"aten::mul", "aten::sum", "aten::expand"} <= operations
-    assert not operations & {"aten::exp", "aten::size", "aten::Int"}
-    x = torch.randn(3, 5)
-    torch.testing.assert_close(recording(x), (x * scale.exp()).sum().expand(3))
 
 
 @pytest.mark.parametrize("conditioner", ["paper", "authors"])

@@ -73,12 +73,6 @@ def test_data_that_cannot_be_learnt(name):
         fit(make(), data, **SHORT)
 
 
-@pytest.mark.parametrize("array", [None, "a", [1], 3, np.float64(2), torch.tensor(1.0)])
-def test_arrays_that_are_none(array):
-    with pytest.raises(ValueError, match="Expected examples"):
-        ArrayDataset(array)
-
-
 @pytest.mark.parametrize("labels", [{"class": Y[:3]}, {"class": [1] * 40}, Y, {"class": torch.tensor(1)}])
 def test_labels_are_counted(labels):
     with pytest.raises(ValueError, match="labels"):
@@ -120,12 +114,6 @@ def test_floats_that_look_like_images():
     assert fit(flow_of(), as_fields(X), **SHORT).unit == "nats/variable"
     assert fit(flow_of(classes=2), as_fields((X, Y)), **SHORT).unit == "nats/variable"
     fit(flow_of(), X - 0.5, **SHORT)
-
-
-def test_a_context_of_the_rank_of_the_examples():
-    result = fit(flow_of(context=(1, 8, 8)), (5 * X, torch.randn(40, 1, 8, 8)), **SHORT)
-    assert result.measured == "test fields"
-    assert fit(flow_of(), (5 * X, 5 * X[:5]), **SHORT).steps == 1  # training and test examples
 
 
 def test_a_memory_map_is_checked_as_it_is_read(tmp_path):

@@ -104,22 +104,6 @@ def test_other_windows_learn_no_test_pixel():
         assert mera.data.windows(image, edge, test=0.2).test.parts[0].rows[0] >= learnt[1] + 16
 
 
-def test_links_are_no_other_images(tmp_path):
-    for name in ("a", "b", "c"):
-        Image.fromarray(coordinates(40, 40).numpy()[0]).save(tmp_path / f"{name}.png")
-    (tmp_path / "self").symlink_to(tmp_path)
-    (tmp_path / "z.png").symlink_to(tmp_path / "a.png")
-    data = mera.data.windows(tmp_path, L=16)
-    assert len(data.train.parts) + len(data.test.parts) == 3
-
-
-def test_files_that_are_not_what_they_seem(tmp_path):
-    for name in ("a.npy", "a.tif", "a.png"):
-        (tmp_path / name).write_bytes(b"nothing")
-        with pytest.raises(ValueError, match=name):
-            open_image(tmp_path / name)
-
-
 def test_turns_and_flips():
     part = Part(open_image(coordinates(40, 40)), (0, 40), (0, 40))
     torch.manual_seed(0)
@@ -222,12 +206,3 @@ def test_photographs_are_random_windows():
 def test_what_is_refused(images, options, message):
     with pytest.raises(ValueError, match=message):
         mera.data.windows(images, L=32, **options)
-
-
-def test_missing_files(tmp_path):
-    with pytest.raises(FileNotFoundError, match="no such file"):
-        mera.data.windows([tmp_path / "a.png"])
-    with pytest.raises(FileNotFoundError, match="Expected pictures"):
-        mera.data.windows(tmp_path)
-    with pytest.raises(ValueError, match="finite"):
-        mera.data.windows([torch.full((1, 40, 40), torch.nan)] * 2, L=32).train[0]

@@ -97,6 +97,7 @@ def changes(page, act):
     )
 
 
+@pytest.mark.slow
 def test_a_latent_is_moved_and_taken_back(browser, address):
     with opened(browser, address) as page:
         page.get_by_text("z1:").click()
@@ -161,6 +162,7 @@ def test_a_filling_is_stopped(browser, address):
         assert page.locator('[aria-label="filling 1"]').count() == 0
 
 
+@pytest.mark.slow
 def test_mixtures_are_chosen(browser, address):
     with opened(browser, address) as page:
         page.get_by_role("tab", name="Mix").click()
@@ -168,6 +170,7 @@ def test_mixtures_are_chosen(browser, address):
         changes(page, lambda: page.get_by_text("z1 and coarser").click())
 
 
+@pytest.mark.slow
 def test_cones_light_up(browser, address):
     with opened(browser, address) as page:
         page.get_by_role("tab", name="Cones").click()
@@ -199,6 +202,7 @@ def test_pictures_are_opened_or_refused(browser, address, tmp_path):
         changes(page, lambda: chooser.set_input_files(tmp_path / "good.png"))
 
 
+@pytest.mark.slow
 def test_two_visitors_have_their_own_images(browser, address):
     with opened(browser, address) as one, opened(browser, address) as other:
         first = image(other).get_attribute("src")
@@ -247,6 +251,7 @@ def test_random_events(browser, address):
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [390, 1280])
 def test_it_fits_a_narrow_window(browser, address, width):
     with opened(browser, address, width) as page:

@@ -12,7 +12,7 @@ import mera
 from mera._utils.random import fixed_seed
 from mera.analysis import mix
 from mera.explore.server import private_page
-from mera.explore.studio import LARGEST_UPLOAD, SEARCH, Learnt, Studio, _open_image
+from mera.explore.studio import SEARCH, Learnt, Studio
 from mera.train import RunFolder, fit
 from tests.helpers.command import run
 from tests.helpers.laws import randomize
@@ -160,30 +160,6 @@ def test_a_picture_is_cut_and_reduced(studio):
     assert studio.picture.max() <= 1
 
 
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (b"PK\x03\x04 a zip", "Expected a picture: PNG, .*; got a file that is none, or a broken one"),
-        (b"", "a file that is none"),
-        (png(300, 200)[:60], "a broken one"),
-        (png(10_000, 2500), "at most 24 million pixels; got 10000 x 2500"),
-        (bytes(LARGEST_UPLOAD + 1), "at most 20 MiB"),
-    ],
-)
-def test_files_that_are_no_pictures(studio, content, message):
-    before = studio.data.clone()
-    with pytest.raises(ValueError, match=message):
-        studio.show(studio.read(content))
-    assert torch.equal(studio.data, before)
-
-
-def test_flows_that_cannot_be_shown():
-    for options in ({"classes": 3}, {"channels": 2}, {"dim": 1, "L": 8, "m": 2}):
-        flow = mera.build("rgflow", **{"L": 8, "m": 4, "hidden": (4,)} | options)
-        with pytest.raises(ValueError, match="Expected a flow of two dimensions without context"):
-            Learnt(flow)
-
-
 def test_fields_have_colours_and_no_uploads():
     flow = mera.build("rgflow", L=8, m=4, channels=1, hidden=(6,), prior="gaussian")
     studio = Studio(Learnt(mera.Symmetrized(flow), is_image=False))
@@ -212,11 +188,6 @@ def test_a_run_of_fields_is_shown_as_fields(tmp_path, monkeypatch):
     for path in ("fields", "flow.safetensors"):
         assert run("explore", tmp_path / path).exit_code == 0
     assert list(given.values()) == [False, True]
-
-
-def test_large_pictures_are_reduced_as_they_are_decoded():
-    assert max(_open_image(png(4000, 3000)).size) == 1024
-    assert _open_image(png(30, 20)).size == (30, 20)
 
 
 def test_the_page_that_opens_the_browser_is_private():

@@ -124,21 +124,6 @@ def test_it_learns_and_comes_back(tmp_path):
     assert len(rebuild_empty(describe_flow(whole)).elements) == 4
 
 
-@pytest.mark.parametrize(
-    ("group", "shape", "message"),
-    [
-        ("turns", (4, 4), "a symmetry"),
-        ("rotations", (4, 8), "square lattice"),
-        ("translations", (32, 32), "a number of elements for a group of more than 256; got None for 1024"),
-        (("reflections", "rotations", "flip", "translations"), (8, 8), "more than 256; got None for reflections x"),
-        ([], (4, 4), "a symmetry; got none"),
-    ],
-)
-def test_messages(group, shape, message):
-    with pytest.raises(ValueError, match=message):
-        symmetric(group, shape)
-
-
 @pytest.mark.parametrize("L", [128, 256, 2**20])
 def test_large_groups_are_never_listed(L):
     lattice = Lattice(1, (L, L), (True, True))
@@ -150,18 +135,3 @@ def test_large_groups_are_never_listed(L):
     assert peak < 1e6
     if L == 256:
         assert len(symmetries("translations", lattice, 3)) == 3
-
-
-def test_random_elements_of_a_huge_group_end():
-    """A product of two groups of the same translations has few distinct elements."""
-    with pytest.raises(ValueError, match="all that are found; got 70"):
-        symmetries(
-            ("translations", "translations", "translations", "translations"), Lattice(1, (8, 8), (True,) * 2), 70
-        )
-    with pytest.raises(ValueError, match="a group of at most 2"):
-        symmetries("signs", Lattice(60, (2,), (True,)), 3)
-
-
-def test_more_elements_than_there_are():
-    with pytest.raises(ValueError, match=r"at most 4 elements of rotations on .*; got 5"):
-        symmetric("rotations", elements=5)

@@ -17,7 +17,6 @@ from mera.graph import (
     Decimate,
     Input,
     Latent,
-    Lattice,
     Layout,
     LayoutError,
     Local,
@@ -193,14 +192,6 @@ def test_a_field_bijector_must_say_its_true_kernel():
     )
 
 
-def test_keys_that_torch_cannot_hold():
-    for word in ("", "a.b", "type", "items", "training", "forward", 3):
-        layout = Layout((4,), 1)
-        refuses(lambda layout=layout, word=word: layout.local(layout.input, Dense, 2, name=word), word, "a name", "")
-        if word:
-            refuses(lambda word=word: local((4,), 1, kernel=2, share=word), "dis", "a share", f"{word!r}")
-
-
 def test_only_a_local_applies_a_bijector():
     class Odd(Decimate):
         def lower(self, lattice):
@@ -239,50 +230,6 @@ def test_an_output_that_nothing_takes_is_refused():
         compile(layout)
 
 
-class Nothing(Node):
-    """A node that does nothing."""
-
-    def lower(self, lattice):
-        return ()
-
-
-def test_a_node_that_does_nothing_changes_nothing():
-    layout = Layout((8,), 1)
-    (x,) = layout.add(Nothing(), layout.input)
-    coarse, fine = layout.decimate(x)
-    (fine,) = layout.add(Nothing(), fine)
-    layout.latent(fine)
-    layout.latent(coarse)
-    x = torch.randn(2, 1, 8)
-    z = mera.Flow(layout)(x)[0]
-    assert torch.equal(z[0], x[..., 1::2])
-    assert torch.equal(z[1], x[..., ::2])
-
-
-def test_ports_of_another_layout_are_refused_whatever_their_name():
-    one, other = Layout((8, 8), 2), Layout((8, 8), 2)
-    refuses(lambda: one.squeeze(other.input, name="s"), "s", "of this layout", "'input' of another")
-
-
-def test_a_share_may_not_be_the_name_of_a_node():
-    layout = Layout((4,), 1)
-    x = layout.local(layout.input, ActNorm, 2, share="b", name="a")
-    layout.latent(layout.local(x, ActNorm, 2, name="b"))
-    refuses(lambda: compile(layout), "b", "a share that is not the name of a node", "'b'")
-
-
-def test_what_is_no_layout_or_node():
-    layout = Layout((4,), 1)
-    for call in (
-        lambda: compile(None), lambda: compile(layout.graph), lambda: Layout.from_graph(5), lambda: Input(None),
-        lambda: layout.add(None, layout.input), lambda: layout.add(Decimate, layout.input),
-        lambda: layout.add(Input(layout.input.lattice), layout.input), lambda: Lattice(0, (4,), (True,)),
-        lambda: Lattice(1, (4, 4), (True,)), lambda: Lattice(1, (4,), ("open",)),
-    ):  # fmt: skip
-        with pytest.raises(LayoutError, match=r"Expected .*; got "):
-            call()
-
-
 def test_factories_that_fail_and_bijectors_that_break_their_word():
     layout = Layout((4,), 1)
     refuses(
@@ -313,15 +260,6 @@ def test_factories_that_fail_and_bijectors_that_break_their_word():
     layout.latent(layout.local(layout.input, Forgetful, 2, name="odd"))
     with pytest.raises(ValueError, match="node 'odd': Expected events and their log-det from the bijector; got Tensor"):
         mera.Flow(layout)(torch.randn(3, 1, 4))
-
-
-def test_a_class_with_an_event_shape_is_a_factory():
-    class Fixed(Dense):
-        event_shape = (1, 2)
-
-    layout = Layout((4,), 1)
-    layout.latent(layout.local(layout.input, Fixed, 2))
-    assert isinstance(mera.Flow(layout).bijectors["local0"], Fixed)
 
 
 def test_a_flow_keeps_its_own_layout():

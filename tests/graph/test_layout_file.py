@@ -2,7 +2,6 @@
 
 import pickle
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -156,22 +155,6 @@ def test_mistakes_name_file_node_and_field(tmp_path, old, new, message):
         mera.load_layout(path)
 
 
-def test_numbers_of_other_libraries_are_written(tmp_path):
-    layout = mera.Layout((4, 4), np.int64(2))
-    x = layout.local(layout.input, {"name": "coupling", "layers": np.int64(3), "hidden": np.array([4])}, np.int64(2))
-    mask = np.indices((4, 4)).sum(0) % 2 == 0
-    x = layout.local(x, {"name": "coupling", "mask": np.stack([mask, mask]), "hidden": (4,)}, kernel=(4, np.int32(4)))
-    layout.latent(x)
-    flow = mera.Flow(layout)
-    mera.save(flow, tmp_path / "flow")
-    x = torch.randn(2, 2, 4, 4)
-    assert torch.equal(mera.load(tmp_path / "flow").log_prob(x), flow.log_prob(x))
-    built = mera.build("rgflow", L=4, channels=1, bijector={"name": "coupling", "mask": mask[None], "hidden": (4,)})
-    mera.save(built, tmp_path / "built")
-    x = torch.randn(2, 1, 4, 4)
-    assert torch.equal(mera.load(tmp_path / "built").log_prob(x), built.log_prob(x))
-
-
 def test_other_files(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"Expected a file .*nothing\.toml; got none"):
         mera.load_layout(tmp_path / "nothing.toml")
@@ -216,26 +199,6 @@ def test_train_a_layout_from_the_command_line(tmp_path):
     path.write_text(TEXT.replace("channels = 2", "channels = 3").replace("bins=3", "bins=1"))
     result = run(*command, "--out", tmp_path / "other")
     assert "my.toml: node 'disentangler': Expected bins as an integer >= 2" in with_notes(result.exception)
-
-
-def test_what_is_no_layout_is_not_written(tmp_path):
-    with pytest.raises(mera.LayoutError, match="Expected a Layout; got Flow"):
-        mera.save_layout(MODELS["tree"](), tmp_path / "x")
-    for path, expected in ((None, "Expected a path; got"), ("a\0b", "Expected a path without null characters; got")):
-        with pytest.raises(ValueError, match=expected):
-            mera.save_layout(MODELS["tree"]().layout, path)
-
-
-def test_errors_carry_their_parts(tmp_path):
-    (tmp_path / "my.toml").write_text(TEXT.replace("keep = 1", "keep = 4"))
-    with pytest.raises(mera.LayoutError) as caught:
-        mera.load_layout(tmp_path / "my.toml")
-    error = caught.value
-    assert error.__notes__ == ["setting 'keep'", "node 'split'", str(tmp_path / "my.toml")]
-    assert (error.expected, error.got) == ("to keep from 1 to 3 of 4 channels", "4")
-    copy = pickle.loads(pickle.dumps(error))
-    assert str(copy) == str(error)
-    assert vars(copy) == vars(error)
 
 
 @pytest.mark.parametrize("bijector", ["actnorm", {"name": "coupling", "layers": 3, "hidden": [8, 8]}])

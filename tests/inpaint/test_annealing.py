@@ -73,12 +73,7 @@ def test_a_start_with_the_right_density_needs_one_stage(progress):
     assert (particles.std(0) - 2).abs().max() < 0.2
 
 
-def test_densities_that_cannot_be_annealed(progress):
-    start = MultivariateNormal(torch.zeros(2), torch.eye(2))
-    with pytest.raises(ValueError, match="Expected a particle of finite density; got none among 8"):
-        anneal(lambda row: row.sum(1) * math.nan, lambda row: None, start, 8, 1, 2, progress)
-
-
+@pytest.mark.slow
 def test_chains_that_start_at_particles():
     """The fillings of a flow with two modes, 0.25 and 0.75 of the mass, come in these proportions."""
     layout = mera.Layout((4,), 1)

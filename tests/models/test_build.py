@@ -3,20 +3,12 @@
 import math
 import time
 
-import numpy as np
 import pytest
 import torch
 
 import mera
 from tests.helpers.laws import randomize
 from tests.tables.models import MODELS, rgflow
-
-
-def test_numbers_of_numpy_build_the_same_flow(tmp_path):
-    flow = rgflow(L=np.int64(8), m=np.int64(4), channels=np.int32(1), layers=np.array([1, 2])[1], norm=np.bool_(True))
-    mera.save(flow, tmp_path / "flow")
-    assert mera.load(tmp_path / "flow").recipe.options["L"] == 8
-    assert flow.sample(np.int64(2)).shape == (2, 1, 8, 8)
 
 
 def test_default_sizes():
@@ -159,11 +151,6 @@ def test_initialize_then_train_a_step():
         flow.bits_per_dim(images).mean().backward()
         optimizer.step()
     assert flow.bits_per_dim(images).mean() < before
-
-
-def test_a_branching_mera_of_many_steps_says_how_large_it_is():
-    with pytest.warns(UserWarning, match="a branching MERA of 8 steps has 510 blocks"):
-        mera.build("branching", L=256, m=2, dim=1, channels=1, layers=1, hidden=(1,))
 
 
 def test_a_refused_start_changes_nothing():

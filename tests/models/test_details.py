@@ -46,17 +46,6 @@ def test_flows_of_other_shapes_share_the_parameters():
     assert {p.data_ptr() for p in larger.parameters()} == {p.data_ptr() for p in flow.parameters()}
 
 
-@pytest.mark.parametrize("details", [-1, (1, 1), (1.5, 1, 1), True, "1"])
-def test_wrong_numbers_are_refused(details):
-    with pytest.raises(ValueError, match="details"):
-        build(details=details)
-
-
-def test_a_boundary_for_each_dimension_is_refused():
-    with pytest.raises(ValueError, match="a boundary of a flow with details"):
-        build(details=1, boundary=("periodic", "open"))
-
-
 def test_levels_that_share_modules_have_none():
     with pytest.raises(ValueError, match="no details at levels that share modules"):
         build(details=1, share_levels=True)

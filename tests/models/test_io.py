@@ -14,7 +14,6 @@ from safetensors.torch import save_file
 import mera
 from mera._utils import files
 from mera.bijectors import Affine
-from mera.models import archive
 from mera.models.archive import read_archive, write_archive
 from tests.helpers.laws import Bent, randomize
 from tests.tables.models import MODELS, PICKLED, batch
@@ -166,6 +165,7 @@ def test_every_flipped_byte_is_found(tmp_path):
         assert whole[place : place + 1].isspace()  # the header is padded with spaces, which mean nothing
 
 
+@pytest.mark.slow
 def test_a_flow_that_another_process_unpickles_can_be_resized(tmp_path):
     (tmp_path / "flow").write_bytes(pickle.dumps(mera.build("rgflow", L=8, m=4, channels=1, hidden=(4,), levels=2)))
     script = f"import pickle; print(pickle.load(open({str(tmp_path / 'flow')!r}, 'rb')).resized((16, 24)).plan.input)"
@@ -196,43 +196,6 @@ def test_what_was_read_does_not_need_the_file(tmp_path):
     assert torch.equal(read, tensors["a"])
 
 
-def forged(path, text, tensors):
-    """A file with a valid checksum, whatever its description."""
-    save_file(tensors, path, metadata={archive.KEY: text, archive.SUM: archive._checksum(text, tensors)})
-
-
-@pytest.mark.parametrize("text", ["x", "[1]", "3", "[" * 100_000, "{}", '{"format": 1}', '{"state": {}}'])
-def test_descriptions_that_say_nothing(tmp_path, text):
-    forged(tmp_path / "x", text, {"a": torch.ones(2)})
-    with pytest.raises(ValueError, match="x: Expected"):
-        mera.load(tmp_path / "x")
-
-
-def test_too_many_layers_are_refused_at_once(tmp_path):
-    description = {"format": 3, "model": "rgflow", "options": {"L": 4, "layers": 10**6}, "dtype": "float32"}
-    write_archive(tmp_path / "x", description, {})
-    with pytest.raises(ValueError, match="Expected layers up to 1,000; got 1000000"):
-        mera.load(tmp_path / "x")
-
-
-def test_links_stay_links(tmp_path):
-    flow = mera.build("rgflow", L=4, channels=1, layers=1, hidden=(2,))
-    (tmp_path / "there").mkdir()
-    (tmp_path / "link").symlink_to(tmp_path / "there" / "flow")
-    mera.save(flow, tmp_path / "link")
-    assert (tmp_path / "link").is_symlink()
-    assert mera.load(tmp_path / "there" / "flow").plan == flow.plan
-
-
-@pytest.mark.parametrize("path", [None, 3, "a\0b", b"flow"])
-def test_what_is_no_path(path):
-    expected = "Expected a path without null characters; got" if path == "a\0b" else "Expected a path; got"
-    flow = mera.build("rgflow", L=4, channels=1, layers=1, hidden=(2,))
-    for call in (lambda: mera.save(flow, path), lambda: mera.load(path)):
-        with pytest.raises(ValueError, match=expected):
-            call()
-
-
 @pytest.mark.parametrize("change", ["nan", "half", "float8"])
 def test_weights_that_are_not_as_the_file_says(tmp_path, change):
     flow = mera.build("rgflow", L=4, channels=1, layers=1, hidden=(2,))
@@ -243,15 +206,4 @@ def test_weights_that_are_not_as_the_file_says(tmp_path, change):
     tensors[name] = torch.full_like(tensors[name], math.nan) if change == "nan" else tensors[name].to(dtypes[change])
     write_archive(tmp_path / "flow", description, tensors)
     with pytest.raises(ValueError, match="finite weights" if change == "nan" else "of torch.float32, as the file says"):
-        mera.load(tmp_path / "flow")
-
-
-def test_a_layout_of_a_name_that_is_not_registered(tmp_path):
-    layout = mera.Layout((4,), 1)
-    layout.latent(layout.local(layout.input, "actnorm", 2))
-    mera.save(mera.Flow(layout), tmp_path / "flow")
-    description, tensors = read_archive(tmp_path / "flow")
-    description["layout"] = description["layout"].replace('"actnorm"', '"unheard-of"')
-    write_archive(tmp_path / "flow", description, tensors)
-    with pytest.raises(ValueError, match=r"^Expected a bijector among .*flow; got 'unheard-of', so import"):
         mera.load(tmp_path / "flow")

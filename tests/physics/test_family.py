@@ -147,6 +147,7 @@ def test_what_is_refused():
             make()
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_ranges_on_the_command_line(tmp_path):
     out = tmp_path / "run"

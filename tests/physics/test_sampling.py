@@ -9,7 +9,7 @@ import mera
 from mera import physics
 from mera.physics import DoubleWell, FreeField, Phi4, gamma_method
 from mera.physics.markov_chains import chains_of
-from mera.physics.observables import Observables, Quantity
+from mera.physics.observables import Observables
 from mera.physics.sampler import Draw, Sampler, facts_of, record
 
 FREE = FreeField(mass2=1.25)
@@ -203,11 +203,6 @@ def test_messages(flow, call, message):
     with pytest.raises(ValueError, match="Expected") as error:
         call(flow)
     assert message in str(error.value)
-
-
-def test_quantities_as_text():
-    assert str(Quantity(1234.5, 20.0)) == "1234 +- 20"
-    assert str(Quantity(0.0, 0.0)) == "0 +- 0"
 
 
 @pytest.mark.slow

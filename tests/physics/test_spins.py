@@ -90,6 +90,7 @@ def test_spins_of_a_field():
     assert ((spins.mean(0) - phi[0].tanh()).abs() < 5 / math.sqrt(N)).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("local", [False, True])
 def test_hmc_of_the_field_measures_spins(local):
     """The energy of spins at T = 3 on 8 x 8, against the derivative of Kaufman's ln Z."""

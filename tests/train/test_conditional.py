@@ -6,7 +6,6 @@ import torch
 import mera
 import mera.train
 from mera import data
-from mera.cli.common import select_class
 from mera.data import ArrayDataset, DataSplits
 from mera.train import RunFolder, Settings, bits_per_dim, fit, sample
 from mera.train.health import first_not_finite
@@ -52,6 +51,7 @@ def test_a_conditional_flow_learns_the_classes(tmp_path):
     assert (in_turn > 130).tolist() == [False, True] * 3
 
 
+@pytest.mark.slow
 def test_numbers_as_context():
     flow = mera.build("rgflow", L=8, channels=1, layers=1, hidden=(16,), context=1)
     settings = Settings(steps=300, batch_size=40, eval_every=300, optimizer="AdamW")
@@ -153,11 +153,3 @@ def test_bijectors_by_name_on_the_command_line(tmp_path):
     result = run("train", "rgflow", *options, "--steps", 1, "--data", "bright-or-dark", "--out", out)
     assert result.exit_code == 0, result.output
     assert mera.load(out).recipe.options["transform"] == "spline(bins=3)"
-
-
-def test_names_that_are_numbers(tmp_path):
-    """The number of an image's class is no text, which would be taken for a name."""
-    flow = mera.build("rgflow", L=8, channels=1, layers=1, hidden=(4,), classes=2)
-    (tmp_path / "config.json").write_text('{"classes": ["1", "0"]}')
-    assert select_class(tmp_path, flow, 1)[1] == 1
-    assert select_class(tmp_path, flow, "1")[1] == 0

@@ -60,6 +60,7 @@ def test_processes_that_learn_an_action_equal_one(tmp_path):
     close(tmp_path / "alone", tmp_path / "shared")
 
 
+@pytest.mark.slow
 def test_shared_gradients_of_every_model():
     printed = launch(2, worker=WORKER.with_name("ddp_worker.py"))
     lines = [line for line in printed.splitlines() if not line.startswith("[Gloo]")]

@@ -1,7 +1,6 @@
 """Muon: its factors, a step by hand, its state, and training with it by name."""
 
 import copy
-import pickle
 
 import pytest
 import torch
@@ -85,16 +84,6 @@ def test_steps_in_bfloat16_are_those_in_single_precision_up_to_rounding(monkeypa
     assert (steps[0] - steps[1]).norm() < 0.05 * steps[0].norm()
 
 
-def test_hooks_run_once_with_all_groups():
-    layer, seen = nn.Linear(16, 8), []
-    optimizer = Muon(layer.parameters())
-    optimizer.register_step_post_hook(lambda optimizer, *_: seen.append(len(optimizer.param_groups)))
-    torch.optim.AdamW(layer.parameters())
-    layer(torch.ones(1, 16)).sum().backward()
-    optimizer.step()
-    assert seen == [2]
-
-
 def test_gradients_that_overflow_under_a_scaler_change_nothing():
     layer = nn.Linear(16, 8)
     before, optimizer = copy.deepcopy(layer), Muon(layer.parameters(), fused=True)
@@ -104,51 +93,6 @@ def test_gradients_that_overflow_under_a_scaler_change_nothing():
     scaler.update()
     assert scaler.get_scale() < 2.0**16
     assert same(layer, before)
-
-
-def test_a_closure_computes_the_loss():
-    layer = nn.Linear(16, 8)
-
-    def closure():
-        layer.zero_grad()
-        loss = layer(torch.ones(1, 16)).square().sum()
-        loss.backward()
-        return loss
-
-    optimizer = Muon(layer.parameters(), lr=0.01)
-    losses = [optimizer.step(closure).item() for _ in range(3)]
-    assert losses[2] < losses[0]
-
-
-@pytest.mark.parametrize("again", [copy.deepcopy, lambda both: pickle.loads(pickle.dumps(both))])
-def test_a_copy_goes_on_as_the_optimiser(again):
-    layer = nn.Linear(16, 8)
-    optimizer = Muon(layer.parameters(), lr=0.01)
-
-    def step(layer, optimizer):
-        optimizer.zero_grad()
-        layer(torch.ones(1, 16)).square().sum().backward()
-        optimizer.step()
-
-    step(layer, optimizer)
-    pair = again((layer, optimizer))
-    step(layer, optimizer)
-    step(*pair)
-    assert same(layer, pair[0])
-
-
-def test_groups_may_be_added_later():
-    added, optimizer = nn.Linear(9, 9), Muon([nn.Parameter(torch.ones(3))], lr=0.1)
-    optimizer.add_param_group({"params": [added.weight], "matrices": True, "momentum": 0.5})
-    optimizer.add_param_group({"params": [added.bias]})
-    before = added.weight.detach().clone()
-    added(torch.randn(2, 9)).square().sum().backward()
-    optimizer.step()
-    assert [group["matrices"] for group in optimizer.param_groups] == [False, True, False]
-    assert optimizer.param_groups[1]["iterations"] == 3
-    assert "momentum_buffer" in optimizer.state[added.weight]
-    assert "exp_avg" in optimizer.state[added.bias]
-    assert not torch.equal(added.weight, before)
 
 
 def test_an_interrupted_run_goes_on_bit_by_bit(tmp_path):

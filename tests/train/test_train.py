@@ -3,12 +3,10 @@
 import math
 from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
 
 import mera
-from mera import data
 from mera.train import Callback, RunFolder, Settings, bits_per_dim, fit
 from mera.train.batches import BatchLoss, Order
 from mera.train.likelihoods import ImageLikelihood
@@ -106,10 +104,6 @@ def test_optimizer_options_that_exclude_fusing():
         assert (recorded.defaults["foreach"], recorded.defaults["fused"]) == expected
 
 
-def test_numbers_of_numpy_are_settings():
-    assert repr(Settings(lr=np.float32(0.5), steps=np.int64(3))) == repr(Settings(lr=0.5, steps=3))
-
-
 def test_a_compiled_run_reads_each_example_of_a_stream_once(tmp_path, monkeypatch):
     """Also when it is resumed: the batch that is compiled with is the first to be learnt from."""
 
@@ -159,14 +153,6 @@ def test_noise_is_a_function_of_seed_step_and_row():
         assert torch.equal(again[0], image)
         assert torch.equal(again[1], noise)
     assert len({noise.sum().item() for _, noise in drawn}) == len(keys)
-
-
-def test_sets_without_images():
-    empty = data.ArrayDataset(IMAGES.test.array[:0])
-    with pytest.raises(ValueError, match="Expected training and test examples; got 60 and 0"):
-        fit(small_flow(), data.DataSplits("x", 3, IMAGES.train, empty), SHORT)
-    with pytest.raises(ValueError, match="Expected n as an integer >= 1; got -3"):
-        bits_per_dim(small_flow(), IMAGES.test, -3)
 
 
 @pytest.mark.parametrize(

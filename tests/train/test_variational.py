@@ -126,6 +126,7 @@ def test_an_interrupted_run_goes_on_as_if_it_had_not_been(tmp_path, symmetrized)
     assert {"ess", "free_energy", "test_nats"} <= lines(whole)[-1].keys()
 
 
+@pytest.mark.slow
 def test_a_free_field_is_learnt():
     torch.manual_seed(0)
     flow = mera.build("rgflow", L=4, m=4, channels=1, layers=2, hidden=(32,), norm=False, prior="gaussian")
@@ -170,12 +171,6 @@ def nan_for_large(phi):
 def test_actions_that_are_refused(action, error, message):
     with pytest.raises(error, match=message):
         fit(small_flow(), action, steps=2, **SHORT)
-
-
-def test_an_action_that_is_nan_somewhere(tmp_path):
-    flow = small_flow()
-    with pytest.raises(FloatingPointError, match="first in the action; the batch is in"):
-        fit(flow, nan_for_large, run=tmp_path / "run", steps=50, **SHORT)
 
 
 def test_other_arguments_that_are_refused():
