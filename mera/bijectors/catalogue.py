@@ -37,10 +37,9 @@ from mera.bijectors.elementwise import Elementwise
 from mera.bijectors.linear import LULinear
 from mera.bijectors.parts import CONDITIONERS, TRANSFORMS, halves
 from mera.bijectors.permutation import Permutation
-from mera.bijectors.scaled import Scaled
 from mera.bijectors.spectral import Spectral
 from mera.bijectors.spline import RationalQuadratic
-from mera.bijectors.univariate import Univariate
+from mera.bijectors.univariate import Scaled, Univariate
 
 
 @register("coupling")

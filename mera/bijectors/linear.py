@@ -12,7 +12,7 @@ from mera._utils.errors import InputError
 from mera._utils.torch_modes import exactly
 from mera.bijectors.base import Bijector, log_det_dtype
 
-SMALL = 48
+MAX_KRONECKER_SIZE = 48
 """Up to this number of variables, a product with one matrix for all sites is faster than one for each site."""
 
 
@@ -57,7 +57,7 @@ class LULinear(Bijector):
         with exactly(x.device):
             lower, upper = self._factors()
             weight, columns = (lower @ upper).index_select(0, self.permutation.argsort()), self._columns(x)
-            if self.repeats > 1 and self.size * self.repeats > SMALL:
+            if self.repeats > 1 and self.size * self.repeats > MAX_KRONECKER_SIZE:
                 return torch.einsum("ij,bjs->bis", weight, columns).reshape(x.shape), self._log_det(x)
             if self.repeats > 1:  # torch.kron fails for matrices that are not contiguous
                 eye = torch.eye(self.repeats, dtype=weight.dtype, device=weight.device)

@@ -19,9 +19,8 @@ from mera.bijectors.conditioners.base import ConditionerFactory
 from mera.bijectors.conditioners.published import PatchMLPs, SeparateMLPs
 from mera.bijectors.conditioners.residual import ResidualMLP
 from mera.bijectors.partition import ChannelHalves, Gather, Masked, Partition, checkerboard
-from mera.bijectors.scaled import Scaled
 from mera.bijectors.spline import RationalQuadratic
-from mera.bijectors.univariate import Additive, Affine, Univariate
+from mera.bijectors.univariate import Additive, Affine, Scaled, Univariate
 
 Shape = tuple[int, ...]
 

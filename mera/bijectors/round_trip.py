@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from mera.bijectors.base import Bijector, checked_result, context_arguments
 from mera.bijectors.univariate import Univariate
 
-MOST = 256
+MAX_JACOBIAN_SIZE = 256
 """The largest number of variables of an event whose Jacobian is computed."""
 SPREAD = 0.1
 """The standard deviation of the noise on parameters, since many bijectors start as the identity."""
@@ -67,7 +67,7 @@ def errors_of(bijector: Bijector, x: Tensor, context: Tensor | None = None) -> d
         "inverse log-det": largest(log_det + opposite),
         "events": max(largest(alone - y[:1]), largest(alone_log_det - log_det[:1])),
     }
-    if x[0].numel() <= MOST:
+    if x[0].numel() <= MAX_JACOBIAN_SIZE:
         errors["log-det"] = jacobian_error(lambda event: bijector(event, *first)[0], x[:1], log_det[:1])
     return errors
 

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from mera._utils.torch_private import TracerWarning, is_transformed, record, without_fusion
 
-HOT = 2
+RECORDED_AT_CALL = 2
 """The number of the call with the same shapes at which the function is recorded, which takes a fraction of a second."""
-KEPT = 8
+MAX_RECORDINGS = 8
 """The number of recordings that are kept, one for each set of shapes."""
 
 
@@ -49,10 +49,10 @@ class Recorded:
         key = _key(tensors)
         if key not in self._recordings:
             self._calls[key] += 1
-            if self._calls[key] < HOT:
+            if self._calls[key] < RECORDED_AT_CALL:
                 return self.function(*tensors)
             self._recordings[key] = _record(self.function, tensors)
-            if len(self._recordings) > KEPT:  # the oldest recording; made again after HOT calls
+            if len(self._recordings) > MAX_RECORDINGS:  # the oldest recording; made again after RECORDED_AT_CALL calls
                 oldest = next(iter(self._recordings))
                 del self._recordings[oldest], self._calls[oldest]
             return self.function(*tensors)

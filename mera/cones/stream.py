@@ -27,7 +27,7 @@ from mera._utils.processes import is_main, rank, wait_for_all, world_size
 from mera._utils.progress import ProgressBar, check_console
 from mera._utils.torch_modes import exactly, in_threads
 from mera.bijectors import ImagePreprocess, with_noise
-from mera.cones.noise import noise_of_sites
+from mera.cones.noise import noise_of_pixels
 from mera.cones.stages import Stage, stages_of
 from mera.cones.store import FACTS, Store, fingerprint, read_facts
 from mera.graph.boxes import Box, tiles
@@ -232,7 +232,7 @@ def _take(store: Store, preprocess: Any, source: Any, lock: Lock, number: int, b
     log_det = 0.0
     reference = store.runner.reference
     if store.facts["levels_of_source"]:
-        noise = noise_of_sites(store.facts["seed"], len(values), box)
+        noise = noise_of_pixels(store.facts["seed"], len(values), box)
         values, change = preprocess(with_noise(values, noise)[None].to(reference.device))
         values, log_det = values[0], change.double().item()
     values = values.to(reference.device, reference.dtype)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from os import PathLike
 from typing import Any
 
 import networkx as nx
@@ -17,8 +16,8 @@ from mera._utils.random import fixed_seed
 from mera.bijectors import Bijector, ImagePreprocess
 from mera.bijectors.circular import check_angles
 from mera.bijectors.prior import Prior, PriorLike, temperature_per_level
-from mera.cones import Region, Restriction, Span, Store, StoredImage, Streamed, stream, window
-from mera.flow.density import Density, Recipe, Temperature
+from mera.flow.density import Recipe, Temperature
+from mera.flow.parts import FlowInParts
 from mera.graph import Layout, LayoutError, Step, compile
 from mera.graph.contexts import ContextEncoder
 from mera.graph.executor import run_forward, run_inverse
@@ -27,13 +26,12 @@ from mera.graph.resize import edges_of, period, resize
 from mera.graph.runner import Runner
 from mera.graph.shared_bijectors import share_bijectors
 from mera.graph.summary import Summary, summarize
-from mera.inpaint import Inpainting, inpaint
 
 Latents = tuple[Tensor, ...]
 """One tensor per level, finest first: z[h] is (B, channels_h, *sites_h)."""
 
 
-class Flow(Density):
+class Flow(FlowInParts):
     r"""A hierarchical normalizing flow (RG-Flow, Eq. 1 and 7, https://arxiv.org/abs/2010.00029).
 
     .. math:: \log p(x) = \log p(z) + \log |\det \partial z / \partial x|
@@ -318,129 +316,6 @@ class Flow(Density):
             self.bijectors.load_state_dict(state)  # a refused batch changes nothing
             raise
 
-    # Parts of a flow
-
-    def restrict(self, x: Tensor | Store, mask: Region, context: Tensor | None = None) -> Restriction:
-        r"""Restrict the flow to masked pixels of one image, so that only the inference cone of the mask is evaluated.
-
-        This call makes one pass through the whole flow. Then `log_prob`, `encode` and `decode` of the restriction
-        evaluate only the patches in the inference cone of the mask, :math:`O(\log L)` patches for a small mask, with
-        the same values as the whole flow. With the store of `stream` in place of an image there is no such pass: only
-        the cone is read, and the store is not changed; log p is in double precision.
-
-        Args:
-            x: one image, (1, C, *shape), in the flow's own space; or the store of an image of this flow.
-            mask: the pixels that change: a bool mask (H, W); or for each dimension a slice, a pair (start, stop) or a
-                single site.
-            context: the context of the image, which does not change; None for a flow without context.
-
-        Returns:
-            The restriction, whose methods take and return values of the masked pixels only.
-
-        Raises:
-            ValueError: if the mask is empty, of another shape, or masks every pixel; or if x is not one image, or has
-                NaN or infinite pixels, under the mask or not.
-        """
-        if isinstance(x, Store):
-            self._check_store(x, context)
-            return Restriction(x.runner, StoredImage(x), mask)
-        return Restriction(self.runner, x, mask, context)
-
-    def inpaint(self, x: Tensor | Store, mask: Region, context: Tensor | None = None, **options: Any) -> Inpainting:
-        """Fill masked pixels of one image (RG-Flow, Section 4 and App. D, https://arxiv.org/abs/2010.00029).
-
-        `torch.manual_seed` makes the result repeatable.
-
-        Args:
-            x: one image, (1, C, *shape), in the flow's own space; masked pixels may have any finite values. Or the
-                store of an image of this flow; images of the result are then windows around the pixels.
-            mask: the pixels to fill: a bool mask (H, W); or for each dimension a slice, a pair (start, stop) or a
-                single site.
-            context: the context of the image; None for a flow without context.
-            options: `console`, a `rich.console.Console` on which progress is shown; and the fields of
-                `mera.inpaint.SearchOptions`: latents, draws, sweeps, starts, steps, lr, samples, particles, moves,
-                warmup, iterations, leapfrog.
-
-        Returns:
-            The filled image, and the course of the search.
-
-        Raises:
-            ValueError: if the mask is empty, of another shape, or masks every pixel; if x is not one finite image; or
-                if an option is unknown or has an invalid value.
-        """
-        if isinstance(x, Store):
-            self._check_store(x, context)
-            if x.context is not None:
-                raise InputError("a store of a flow without context, to inpaint", "one with a context")
-            result = inpaint(x.runner, StoredImage(x), mask, around=lambda n: self.resized(n).runner, **options)
-        else:
-            result = inpaint(self.runner, x, mask, context, **options)
-        return result.with_pictures(self.to_images) if self.plan.input.is_picture else result
-
-    def window(self, seed: int, *region: Span, temperature: float | Sequence[float] = 1.0) -> Tensor:
-        """Generate a window of the image that belongs to a seed, without the rest of the image.
-
-        The noise of each latent is a function of seed, level and site, and only latents in the window's cone are drawn.
-        The lattice may therefore have an edge of 2^30; overlapping windows agree to the last bit (on one device, with
-        the same number of threads); and windows have the same distribution as samples of `sample`.
-
-        Args:
-            seed: an integer from 0 to 2^64 - 1.
-            region: for each dimension of the lattice a slice, a range, a pair (start, stop) or a single site.
-            temperature: T of :math:`p(z)^{1/T}`, one number for all levels or one for each level, finest first.
-
-        Returns:
-            The window (1, C, *window) of data in the flow's own space.
-
-        Raises:
-            ValueError: if a span is empty or reaches outside, the seed is out of its range, the lattice is too large
-                for a field bijector, a temperature is not positive, the prior has no quantile function at this
-                temperature, or the flow is conditional.
-
-        >>> import mera
-        >>> flow = mera.build("rgflow", L=2**30, layers=1, hidden=(8,), share_levels=True)
-        >>> flow.window(7, (2**29, 2**29 + 8), (12_345, 12_345 + 12)).shape
-        torch.Size([1, 3, 8, 12])
-        """
-        return window(self.runner, seed, region, temperature)
-
-    def stream(self, source: Any, out: str | PathLike[str] | None = None, **options: Any) -> Streamed:
-        """Evaluate log p of an image that need not fit into memory, exactly, level by level in tiles.
-
-        Tiles are read with as many sites around them as the bijectors of a level need, so that log p, latents and
-        lattices are those of `forward`, up to rounding, for any tile. Memory is that of a few tiles. Lattices, latents
-        and maps of log p go to a store of zarr (extra "large") on disk, for RG-Flow about three times as large as the
-        image in single precision.
-        After a kill, `resume=True` goes on. The processes that torchrun has started share the tiles.
-
-        Args:
-            source: the image, any array-like (C, *shape) with a shape, a dtype and slices: a numpy array or memmap, an
-                array of zarr or h5py. Integers of 8 bits are dequantised with noise that is a function of seed and
-                site; floats are data in the flow's own space.
-            out: the folder of the store; None for a temporary one, which goes when the store and its arrays go.
-            options: `tile`, the edge of a tile in pixels, 512; `context`, of a conditional flow, the same for all
-                sites; `seed` of the noise, 0; `resume`, whether to go on with the store in the folder or to open it;
-                `console`, a `rich.console.Console` on which progress is shown.
-
-        Returns:
-            The result with `log_prob`, `bits_per_dim`, `levels`, `map(level)` and `store`.
-
-        Raises:
-            LayoutError: if a bijector acts on a whole lattice; the message names the node.
-            ValueError: if the source has another shape than the flow, see `resized`; if values are not finite; if the
-                store to resume is damaged, or was made for another flow or source; if
-                there are several processes and no `out`; or if zarr is not installed.
-            FileExistsError: if the folder holds a store, and `resume` is false.
-
-        >>> import mera, torch
-        >>> flow = mera.build("rgflow", L=32, channels=1, hidden=(8,)).resized((64, 96))
-        >>> x = torch.randn(1, 1, 64, 96)
-        >>> result = flow.stream(x[0].numpy(), tile=32)
-        >>> abs(result.log_prob - flow.log_prob(x).item()) < 0.1, result.map(1).shape
-        (True, (32, 48))
-        """
-        return stream(self.runner, self.preprocess, source, out, **options)
-
     # Description
 
     @property
@@ -474,12 +349,6 @@ class Flow(Density):
         units = period(self.plan)
         if any(edge % unit for edge, unit in zip(edges, units, strict=True)):
             raise LayoutError(f"multiples of {units} as edges, which the patches tile", f"{edges}", field="shape")
-
-    def _check_store(self, store: Store, context: Tensor | None) -> None:
-        """Refuse a store that another flow made, and a context beside a store."""
-        if context is not None:
-            raise InputError("no context beside a store, which has the context of its image", "one")
-        store.check_flow(self.runner)
 
     def _check_latents(self, z: Sequence[Tensor]) -> None:
         """Refuse latents that are not of the flow's levels, shapes, dtype and device."""

@@ -154,7 +154,7 @@ def estimate(
     >>> from mera import physics
     >>> flow = mera.build("rgflow", L=4, m=2, channels=1, hidden=(8,), prior="gaussian")
     >>> action = physics.FreeField(mass2=1.0)
-    >>> _ = mera.train.fit(flow, action, steps=40, lr=2e-2, batch_size=32)
+    >>> _ = mera.train.fit(flow, action, steps=60, lr=1e-2, batch_size=64)
     >>> report = physics.estimate(flow, action, n=1000)
     >>> report.verdict.startswith("errors"), sorted(report.observables)[:3]
     (True, ['abs_m', 'binder', 'correlation_length'])

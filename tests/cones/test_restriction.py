@@ -11,7 +11,7 @@ from torch import nn
 
 import mera
 from mera.bijectors import Bijector, Coupling, Gather
-from mera.cones.recording import HOT, KEPT, Recorded
+from mera.cones.recording import MAX_RECORDINGS, RECORDED_AT_CALL, Recorded
 from tests.helpers.laws import Dense, randomize
 from tests.helpers.strategies import few, layouts, make_flow
 from tests.tables.models import MODELS, contexts
@@ -125,7 +125,7 @@ def test_recorded_calls_equal_those_before():
     mask = torch.zeros(16, 16, dtype=torch.bool)
     mask[3:6, 4:6] = True
     local = flow.restrict(torch.randn(1, 3, 16, 16, dtype=torch.float64), mask)
-    for _ in range(2 * HOT):
+    for _ in range(2 * RECORDED_AT_CALL):
         pixels = torch.randn(2, 3, 6, dtype=torch.float64, requires_grad=True)
         full = flow.log_prob(local.fill(pixels.detach()))
         torch.testing.assert_close(local.log_prob(pixels), full)
@@ -177,7 +177,7 @@ def test_what_hides_gradients_is_not_replayed(size):
     local = flow.restrict(torch.randn(1, 1, 8, dtype=torch.float64), torch.arange(8) == 3)
     pixels = torch.randn(2, 1, 1, dtype=torch.float64, requires_grad=True)
     gradients = []
-    for _ in range(2 * HOT):
+    for _ in range(2 * RECORDED_AT_CALL):
         gradients.append(torch.autograd.grad(local.log_prob(pixels).sum(), pixels)[0])
     assert recordings(local) == [False]
     assert all(torch.equal(g, gradients[0]) for g in gradients)
@@ -187,7 +187,7 @@ def test_a_recording_made_in_inference_mode_serves_for_gradients():
     flow = randomize(mera.build("rgflow", L=8, hidden=(4,))).float()
     with torch.inference_mode():
         local = flow.restrict(GOOD + 1, MASK)
-        for _ in range(HOT + 1):
+        for _ in range(RECORDED_AT_CALL + 1):
             local.log_prob(local.pixels)
             local.decode(local.encode(local.pixels))
     for function in (local.evaluation, local._encode, local._decode):
@@ -216,7 +216,7 @@ def test_what_looks_at_its_data_is_not_replayed():
     layout.latent(layout.local(layout.local(layout.input, Chooses(), kernel=8), Dense, kernel=4))
     flow = randomize(mera.Flow(layout, "gaussian"))
     local = flow.restrict(torch.randn(1, 1, 8, dtype=torch.float64), torch.arange(8) == 3)
-    for _ in range(3 * HOT):
+    for _ in range(3 * RECORDED_AT_CALL):
         pixels = torch.randn(1, 1, 1, dtype=torch.float64)
         torch.testing.assert_close(local.log_prob(pixels), flow.log_prob(local.fill(pixels)))
     assert recordings(local) == [False]
@@ -225,9 +225,9 @@ def test_what_looks_at_its_data_is_not_replayed():
 def test_recordings_are_few(monkeypatch):
     double = Recorded(lambda x: 2 * x)
     for n in range(1, 20):
-        for _ in range(HOT + 1):
+        for _ in range(RECORDED_AT_CALL + 1):
             assert torch.equal(double(torch.ones(n)), 2 * torch.ones(n))
-    assert len(double._recordings) == KEPT
+    assert len(double._recordings) == MAX_RECORDINGS
     with monkeypatch.context() as patch:
         patch.setattr("mera.cones.recording._record", lambda *_: pytest.fail("recorded at once"))
         double(torch.ones(1))  # its recording was dropped; one call does not make it hot again
@@ -238,7 +238,7 @@ def test_without_a_recorder_everything_runs_eagerly(monkeypatch):
     flow = randomize(mera.build("rgflow", L=8, hidden=(4,), conditioner="paper"))
     x, pixels = torch.randn(1, 3, 8, 8, dtype=torch.float64), torch.randn(3, 3, 6, dtype=torch.float64)
     recorded, eager = flow.restrict(x, MASK), flow.restrict(x, MASK)
-    expected = [recorded.log_prob(pixels) for _ in range(2 * HOT)]
+    expected = [recorded.log_prob(pixels) for _ in range(2 * RECORDED_AT_CALL)]
     assert recordings(recorded) == [True]
     monkeypatch.delattr(torch.jit, "trace")
     monkeypatch.delattr(torch.jit, "is_tracing")
@@ -317,7 +317,7 @@ def test_checkpoints_of_restricted_passes(name):
     (expected,) = torch.autograd.grad(flow.restrict(x, mask).log_prob(pixels).sum(), pixels)
     flow.checkpoint = True
     local = flow.restrict(x, mask)
-    for _ in range(2 * HOT):
+    for _ in range(2 * RECORDED_AT_CALL):
         (gradient,) = torch.autograd.grad(local.log_prob(pixels).sum(), pixels)
         torch.testing.assert_close(gradient, expected)
 
@@ -329,7 +329,7 @@ def test_published_networks_are_recorded(conditioner):
     mask[2:4, 3] = True
     local = flow.restrict(torch.randn(1, 1, 8, 8, dtype=torch.float64), mask)
     for rows in (1, 100):
-        for _ in range(HOT + 1):
+        for _ in range(RECORDED_AT_CALL + 1):
             pixels = torch.randn(rows, 1, 2, dtype=torch.float64)
             torch.testing.assert_close(local.log_prob(pixels), flow.log_prob(local.fill(pixels)))
     assert recordings(local) == [True, True]

@@ -5,7 +5,7 @@ import torch
 from torch import distributions
 
 import mera
-from mera.cones.window import noise
+from mera.cones.noise import noise_of_latents
 from mera.graph.indexing import Tiling
 from tests.helpers.laws import randomize
 
@@ -42,7 +42,7 @@ def test_the_whole_is_what_the_flow_generates_from_the_noise():
     flow = build(torch.float64)
     z = []
     for h, latent in enumerate(flow.plan.latents):
-        values = noise(flow.prior, 0.5, 3, h, latent.lattice, torch.arange(latent.lattice.sites))
+        values = noise_of_latents(flow.prior, 0.5, 3, h, latent.lattice, torch.arange(latent.lattice.sites))
         z.append(values.view(1, *latent.lattice.event_shape))
     torch.testing.assert_close(flow.window(3, slice(None), range(32), temperature=0.5), flow.inverse(z)[0])
     cold = flow.window(3, slice(None), range(32), temperature=[0.5, 0.5, 0.5, 0.1])
@@ -66,15 +66,15 @@ def test_noise_depends_on_seed_level_and_site_alone_and_follows_the_prior():
     flow = build(prior="gaussian")
     lattice = flow.plan.latents[0].lattice
     sites = torch.randperm(lattice.sites)[:100]
-    all_sites = noise(flow.prior, 1.0, 5, 0, lattice, torch.arange(lattice.sites))
-    assert torch.equal(noise(flow.prior, 1.0, 5, 0, lattice, sites), all_sites[:, sites])
-    others = [noise(flow.prior, 1.0, *key, lattice, sites) for key in ((5, 1), (6, 0))]
+    all_sites = noise_of_latents(flow.prior, 1.0, 5, 0, lattice, torch.arange(lattice.sites))
+    assert torch.equal(noise_of_latents(flow.prior, 1.0, 5, 0, lattice, sites), all_sites[:, sites])
+    others = [noise_of_latents(flow.prior, 1.0, *key, lattice, sites) for key in ((5, 1), (6, 0))]
     assert not any(torch.isclose(all_sites[:, sites], other).any() for other in others)
     assert len(all_sites.unique()) == all_sites.numel()
     for name, standard in (("gaussian", distributions.Normal(0, 1)), ("laplace", distributions.Laplace(0, 0.5**0.5))):
         prior = mera.Prior(name)
         line = mera.Layout((2**16,), 3).input.lattice
-        u = standard.cdf(noise(prior, 1.0, 1, 0, line, torch.arange(2**16))).sort(dim=1).values
+        u = standard.cdf(noise_of_latents(prior, 1.0, 1, 0, line, torch.arange(2**16))).sort(dim=1).values
         steps = (torch.arange(2**16) + 0.5) / 2**16
         assert (u - steps).abs().max() < 1.95 / 2**8  # Kolmogorov-Smirnov at 0.1 %
     rows = torch.stack([all_sites[0, :-1], all_sites[0, 1:]])

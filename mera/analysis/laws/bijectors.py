@@ -12,7 +12,14 @@ from mera._utils.errors import InputError
 from mera.analysis.laws.report import CheckReport
 from mera.bijectors.base import Bijector
 from mera.bijectors.circular import wrap
-from mera.bijectors.round_trip import LAWS, MOST, dead_parameters, double_copy, errors_of, with_noise_on_parameters
+from mera.bijectors.round_trip import (
+    LAWS,
+    MAX_JACOBIAN_SIZE,
+    dead_parameters,
+    double_copy,
+    errors_of,
+    with_noise_on_parameters,
+)
 
 TOLERANCE = 1e-8
 """The largest error in double precision that rounding explains, for events of a few hundred variables."""
@@ -44,7 +51,7 @@ def check_bijector(bijector: Bijector, report: CheckReport) -> None:
             if name in errors:
                 report.bound(f"{law}{suffix}", errors[name], tolerance)
             else:
-                report.skip(f"{law}{suffix}", f"more than {MOST} variables")
+                report.skip(f"{law}{suffix}", f"more than {MAX_JACOBIAN_SIZE} variables")
         if suffix:
             arguments = () if context is None else (context,)
             y, log_det = version(x, *arguments)
