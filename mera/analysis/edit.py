@@ -50,8 +50,6 @@ def traverse(
     if len(z) != len(flow.plan.latents) or not z[0].ndim or len(z[0]) != 1:
         raise InputError(f"latents of one image, {len(flow.plan.latents)} levels of batch size 1", _sizes(z))
     numbers = torch.as_tensor(values, dtype=z[0].dtype, device=z[0].device)
-    if numbers.ndim != 1:
-        raise InputError("values as a sequence of numbers", f"a tensor of shape {tuple(numbers.shape)}")
     changed = [values_h.repeat(len(numbers), *(1 for _ in values_h.shape[1:])) for values_h in z]
     changed[level][index] = numbers
     if context is not None and len(context) == 1:
@@ -81,8 +79,6 @@ def mix(z_a: Sequence[Tensor], z_b: Sequence[Tensor], level: int) -> Latents:
     [1.0, 0.0]
     """
     _check_pair(z_a, z_b)
-    if len(batches := {len(part) for part in (*z_a, *z_b)}) > 1:
-        raise InputError("latents of one batch size", f"batches of {sorted(batches)}")
     if not is_integer(level) or not 0 <= level <= len(z_a):
         raise InputError(f"a level from 0 to {len(z_a)}", repr(level))
     return (*z_b[:level], *z_a[level:])
@@ -98,11 +94,9 @@ def combine(z_a: Sequence[Tensor], z_b: Sequence[Tensor], where: Sequence[Tensor
             cone, or `subtree(flow, level, site)`.
 
     Raises:
-        ValueError: if the shapes of latents and masks do not match, or a mask is not bool.
+        ValueError: if the shapes of latents and masks do not match.
     """
     _check_pair(z_a, z_b)
-    if len(where) != len(z_a) or any(not isinstance(mask, Tensor) or mask.dtype != torch.bool for mask in where):
-        raise InputError(f"a bool mask for each of {len(z_a)} levels", repr(type(where).__name__))
     for a, mask in zip(z_a, where, strict=True):
         if tuple(mask.shape) not in (tuple(a.shape[1:]), tuple(a.shape[2:])):
             raise InputError(f"a mask of shape {tuple(a.shape[2:])} or {tuple(a.shape[1:])}", f"{tuple(mask.shape)}")
@@ -142,11 +136,7 @@ def subtree(flow: Flow, level: int, site: Site) -> tuple[Tensor, ...]:
 
 def _check_pair(z_a: Sequence[Tensor], z_b: Sequence[Tensor]) -> None:
     """Refuse latents with different numbers of levels or different shapes, except for the batch size."""
-    for z in (z_a, z_b):
-        if not z or not all(isinstance(level, Tensor) and level.ndim for level in z):
-            raise InputError("a tensor of latents for each level", f"{len(z)} values")
-    shapes = [[tuple(level.shape[1:]) for level in z] for z in (z_a, z_b)]
-    if shapes[0] != shapes[1]:
+    if [level.shape[1:] for level in z_a] != [level.shape[1:] for level in z_b]:
         raise InputError("latents of one flow", f"{_sizes(z_a)} and {_sizes(z_b)}")
 
 

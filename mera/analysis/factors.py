@@ -86,7 +86,7 @@ def factors(flow: Flow, images: Tensor, factors: Mapping[str, Any], context: Ten
     scores = [
         torch.tensor([[score_of(z, value) for value in known.values()] for z in levels])
         for known in (values, shuffled)
-        for score_of in (_linear, _forest)
+        for score_of in (_linear, lambda z, value: fit_forest(z, value, FOREST_LATENTS, min_samples_leaf=5)[1])
     ]
     return FactorTable(tuple(values), *scores)
 
@@ -129,11 +129,6 @@ def _linear(z: np.ndarray, value: np.ndarray) -> float:
 
     model = LogisticRegression(C=0.01, max_iter=300) if is_classes(value) else RidgeCV(np.logspace(0, 6, 13))
     return score(make_pipeline(StandardScaler(), model), z, value)[0]
-
-
-def _forest(z: np.ndarray, value: np.ndarray) -> float:
-    """The test score of a forest on the latents most correlated with a factor."""
-    return fit_forest(z, value, FOREST_LATENTS, min_samples_leaf=5)[1]
 
 
 def fit_forest(z: np.ndarray, value: np.ndarray, n: int, **options: Any) -> tuple[np.ndarray, float, Any]:

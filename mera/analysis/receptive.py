@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from mera._utils.checks import as_plain, check_count
-from mera._utils.errors import InputError
 from mera._utils.table import Numbers, numbers
 from mera.analysis.latents import LatentIndex, check_latent, random_latents
 from mera.analysis.tangents import Linearization
@@ -46,7 +45,7 @@ def receptive_fields(
         The fields, (n, C, *shape), in the flow's own space.
 
     Raises:
-        ValueError: if a latent does not exist, or another argument is invalid.
+        ValueError: if a latent does not exist.
 
     >>> import mera
     >>> from mera import analysis
@@ -54,8 +53,6 @@ def receptive_fields(
     >>> analysis.receptive_fields(flow, [(0, 2, 1, 1), (1, 0, 3, 0)], samples=4).shape
     torch.Size([2, 1, 8, 8])
     """
-    if not isinstance(latents, Iterable) or (isinstance(latents, Tensor) and latents.ndim == 0):
-        raise InputError("latents as a list of (level, channel, *site)", repr(latents))
     indices = [check_latent(flow.plan, latent) for latent in as_plain(latents, "latents")]
     z = flow.sample_latents(check_count(samples, "samples"), temperature)
     pass_to_data = Linearization(flow.runner, z, context)
@@ -98,21 +95,13 @@ def extents(fields: Tensor, periodic: Sequence[bool] | None = None) -> Extent:
     >>> extent = extents(field)
     >>> extent.pixels.item(), extent.radius.item()
     (2.0, 0.5)
-
-    Raises:
-        ValueError: if the fields are of another rank or dtype, or `periodic` has another length.
     """
-    if fields.ndim < 3 or not fields.is_floating_point():
-        raise InputError("fields of floats, (n, C, *shape)", f"{fields.dtype} of shape {tuple(fields.shape)}")
-    if periodic is not None and len(periodic) != fields.ndim - 2:
-        raise InputError(f"periodic for each of {fields.ndim - 2} dimensions", f"{len(periodic)} values")
     weights = fields.square().sum(1)
-    shape = weights.shape[1:]
     flat = weights.flatten(1)
     total = flat.sum(1).clamp(min=torch.finfo(flat.dtype).tiny)
     square = torch.zeros_like(total)
-    for d, n in enumerate(shape):
-        marginal = weights.movedim(1 + d, 1).flatten(2).sum(2) if len(shape) > 1 else weights
+    for d, n in enumerate(weights.shape[1:]):
+        marginal = weights.movedim(1 + d, 1).flatten(2).sum(2) if weights.ndim > 2 else weights
         square = square + _spread(marginal / total[:, None], n, periodic is not None and periodic[d])
     return Extent(total.square() / flat.square().sum(1).clamp(min=torch.finfo(flat.dtype).tiny), square.sqrt())
 

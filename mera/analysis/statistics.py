@@ -122,9 +122,10 @@ def statistics(
         distance = torch.stack([_kolmogorov(level.flatten(), draws) for level in z])
     low, high = (torch.quantile(draws, q).item() for q in (TAIL, 1 - TAIL))
     edges = torch.linspace(low, high, BINS + 1, dtype=draws.dtype)
+    means = [level.mean(0).square().mean() - level.var(0).mean() / len(level) for level in z]  # less sampling noise
     return LatentStatistics(
         len(z[0]),
-        torch.stack([_rms_of_means(level) for level in z]),
+        torch.stack(means).clamp(min=0).sqrt(),
         torch.stack([level.std() for level in z]),
         torch.tensor([kurtosis(level.cpu().numpy(), axis=None) for level in z]),
         distance,
@@ -183,7 +184,14 @@ def _by_distance(plan: Plan, bins: Sequence[Tensor], pairs: int) -> tuple[Tensor
         levels.append(torch.full_like(flat, h))
         sites.append(torch.stack(torch.unravel_index(flat % lattice.sites, lattice.shape), dim=1))
     level, site, values = torch.cat(levels), torch.cat(sites), torch.cat(tuple(bins), dim=1)
-    a, b = (_even_over_levels(levels, 20 * pairs) for _ in range(2))
+    sizes = torch.tensor([len(indices) for indices in levels])
+    starts = sizes.cumsum(0) - sizes
+
+    def drawn() -> Tensor:  # from each level equally often, so that the few coarse latents contribute too
+        h = torch.randint(len(levels), (20 * pairs,))
+        return starts[h] + (torch.rand(len(h), dtype=torch.float64) * sizes[h]).long()
+
+    a, b = drawn(), drawn()
     total = len(level)
     different = (torch.minimum(a, b) * total + torch.maximum(a, b))[a != b].unique()
     different = different[torch.randperm(len(different))]
@@ -196,23 +204,9 @@ def _by_distance(plan: Plan, bins: Sequence[Tensor], pairs: int) -> tuple[Tensor
     return distances, *torch.stack(means, dim=1)
 
 
-def _even_over_levels(levels: list[Tensor], n: int) -> Tensor:
-    """Indices of n random latents, from each level equally often, so that the few coarse latents contribute too."""
-    sizes = torch.tensor([len(level) for level in levels])
-    starts = sizes.cumsum(0) - sizes
-    level = torch.randint(len(levels), (n,))
-    return starts[level] + (torch.rand(n, dtype=torch.float64) * sizes[level]).long()
-
-
 def _mean_and_error(values: Tensor) -> Tensor:
     """The mean of values and its standard error, (2,); NaN if there are too few values."""
     return torch.stack([values.mean(), values.std() / len(values) ** 0.5])
-
-
-def _rms_of_means(values: Tensor) -> Tensor:
-    """The root mean square of the means of latents (B, latents), less the sampling noise of B images."""
-    noise = values.var(0).mean() / len(values)
-    return (values.mean(0).square().mean() - noise).clamp(min=0).sqrt()
 
 
 def rank_bins(values: Tensor, bins: int = MI_BINS) -> Tensor:

@@ -85,9 +85,6 @@ def strengths(
         The strengths of each computed level, (C_h, *shape_h), in the order of `levels`; the attribute `errors` has the
         standard errors.
 
-    Raises:
-        ValueError: if an argument is invalid.
-
     Warns:
         UserWarning: if the error of the largest strength of a level exceeds a third of it.
     """
@@ -180,9 +177,6 @@ def leading(
 
     Returns:
         The latents as tuples (level, channel, *site).
-
-    Raises:
-        ValueError: if the level does not exist, or another argument is invalid.
     """
     (norms,) = strengths(flow, samples, temperature, context, [flow.plan.check_level(level)])
     return strongest(norms, level, n, distinct)

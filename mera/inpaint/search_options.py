@@ -17,11 +17,7 @@ def _which_latents(value: Any, name: str) -> str | int:
 @documented
 @dataclass(frozen=True)
 class SearchOptions:
-    """Options of `Flow.inpaint`: the search for the likeliest filling, and the sampling of plausible fillings.
-
-    Raises:
-        ValueError: if a value is invalid.
-    """
+    """Options of `Flow.inpaint`: the search for the likeliest filling, and the sampling of plausible fillings."""
 
     latents: Annotated[
         str | int,

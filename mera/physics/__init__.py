@@ -9,6 +9,7 @@ from mera.physics.growth import grow
 from mera.physics.hmc import hmc
 from mera.physics.ising import CRITICAL_TEMPERATURE, Ising, kaufman
 from mera.physics.markov_chains import MarkovChains
+from mera.physics.measured import Measured
 from mera.physics.measurement import load_chain
 from mera.physics.metropolis import metropolis
 from mera.physics.observables import Observables, Quantity
@@ -32,6 +33,7 @@ __all__ = [
     "GammaResult",
     "Ising",
     "MarkovChains",
+    "Measured",
     "Observables",
     "Phi4",
     "Quantity",

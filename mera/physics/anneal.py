@@ -39,19 +39,16 @@ MEANINGLESS_FROM, ROUGH_FROM = 1.0, 0.2
 """The spread of ln Z over populations, in nats, from which errors mean nothing, and from which they are rough."""
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, kw_only=True)
 class Annealed(Measured):
-    r"""The particles of several independent populations.
+    r"""The particles of several independent populations, population by population, as a `Measured`.
+
+    The mean of the weights of all particles is the estimate of Z.
 
     Args:
         log_z: the estimate of :math:`\ln Z`, from the mean of the populations' unbiased estimates of Z.
         log_z_error: its standard error, from the spread over populations.
         log_z_of_populations: :math:`\ln Z` of each population, (P,).
-        fields: the particles, (P * N, C, *shape), population by population.
-        log_weights: their log-weights, (P * N,): the mean of the weights of all particles is the estimate of Z.
-        history: by name, the observable of each particle, (P * N,).
-        observables: by name, the value and the standard error; see `Observables`.
-        correlator: the two-point function with its errors, (r,) each; None for open borders.
         stages: the number of stages from the start to the action.
         acceptance: the mean acceptance rate of trajectories.
         seconds: the time of all of it: the start, the pilot population, all populations and the observables.
@@ -60,11 +57,6 @@ class Annealed(Measured):
     log_z: float
     log_z_error: float
     log_z_of_populations: Tensor
-    fields: Tensor
-    log_weights: Tensor
-    history: Mapping[str, Tensor]
-    observables: Mapping[str, Quantity]
-    correlator: tuple[Tensor, Tensor] | None
     stages: int
     acceptance: float
     seconds: float

@@ -20,12 +20,6 @@ _actions: Registry[Any] = Registry("an action")
 def register(name: str) -> Callable[[ActionFactory], ActionFactory]:
     """A decorator that registers an action under a name, for `make` and the command line.
 
-    Args:
-        name: the name.
-
-    Raises:
-        ValueError: if the name is taken.
-
     >>> import torch
     >>> from mera import physics
     >>> @physics.register("sextic")

@@ -27,11 +27,7 @@ ROUNDING = 1e3
 def check_target(flow: object, action: ActionLike) -> Action:
     """Check an action at random fields and at fields of a short chain, and that it suits a flow; return the `Action`.
 
-    Random states are restored, so that a check changes no result.
-
-    Args:
-        flow: a flow, or the shape (C, *shape) of a field.
-        action: the action.
+    The flow may also be the shape (C, *shape) of a field. Random states are restored: a check changes no result.
 
     Raises:
         ValueError: if the flow or the action is of another type, the action does not return one number for each field,

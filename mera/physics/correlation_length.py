@@ -148,7 +148,8 @@ def correlation_length(
     fit = _shape(1 / lengths[0], times)
     fit = fit * _amplitude(mean[first:], fit[first:], inverse[first:])
     change = later - lengths
-    effective = torch.stack([_effective_masses(row) for row in rows])
+    curves = torch.stack(rows)
+    effective = torch.acosh((curves[:, :-2] + curves[:, 2:]) / (2 * curves[:, 1:-1]))  # if there were one exponential
     return CorrelationLength(
         value=lengths[0].item(),
         error=jackknife_error(lengths[1:]).item(),
@@ -202,8 +203,3 @@ def _mass(values: Tensor, times: Tensor, inverse: Tensor) -> float:
 
     found = minimize_scalar(squares, bounds=[math.log(mass) for mass in MASSES], method="bounded")
     return math.exp(found.x)
-
-
-def _effective_masses(values: Tensor) -> Tensor:
-    """The masses that three neighbouring values would have if they were those of one hyperbolic cosine."""
-    return torch.acosh((values[:-2] + values[2:]) / (2 * values[1:-1]))

@@ -94,7 +94,7 @@ def hmc(
     ))  # fmt: skip
 
 
-class FieldChains(Sampler):
+class FieldChains(Trajectories, Sampler):  # type: ignore[override]
     """Hamiltonian trajectories of fields; the arguments are those of `hmc`, and the action has been checked."""
 
     title = "HMC"
@@ -110,32 +110,26 @@ class FieldChains(Sampler):
             fields = start_of_chains(action, flow, chains)
         else:
             fields = torch.randn(chains, *shape, dtype=torch.float64)
-        self._trajectories, self._flips = Trajectories(action, fields, length), action.is_even
-
-    @property
-    def fields(self) -> Tensor:  # type: ignore[override]
-        """The current fields, (K, C, *shape)."""
-        return self._trajectories.fields
+        super().__init__(action, fields, length)
 
     @property
     def step(self) -> float:  # type: ignore[override]
         """The step size."""
-        return float(self._trajectories.tuning.value)
+        return float(self.tuning.value)
 
     def draw(self, tune: bool, most: int) -> list[Draw]:
         """Run a trajectory; for an even action, each chain is then mirrored with probability 1/2."""
-        rate, chains = self._trajectories.run(1, tune), self._trajectories.chains
-        if self._flips:
+        rate, chains = self.run(1, tune), self.chains
+        if self.action.is_even:
             sign = 1 - 2 * torch.randint(2, (len(chains.x), 1), device=chains.x.device)
             chains.x, chains.gradient = chains.x * sign, chains.gradient * sign
         return [Draw(self.fields, rate, -chains.value)]
 
     def state(self) -> Mapping[str, Tensor]:
         """The fields and the step size."""
-        return {"fields": self._trajectories.chains.x, "step": self._trajectories.tuning.state()}
+        return {"fields": self.chains.x, "step": self.tuning.state()}
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
         """Go on from a state."""
-        fields = self.fields
-        self._trajectories.move_to(state["fields"].to(fields).view_as(fields))
-        self._trajectories.tuning.restore(state["step"])
+        self.move_to(state["fields"].to(self.fields).view_as(self.fields))
+        self.tuning.restore(state["step"])

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from mera._utils.table import Table
 from mera.physics.measured import Measured
-from mera.physics.observables import Quantity, averages_of, histories, summarize
+from mera.physics.observables import averages_of, histories, summarize
 from mera.physics.storage import Arrays, named
 from mera.physics.verdicts import Trust, Verdict
 from mera.sampling.diagnostics import MIXED, gamma_method, r_hat
@@ -21,35 +20,28 @@ LONG, ROUGH = 20, 50
 draws of all chains below which errors are rough."""
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, kw_only=True)
 class MarkovChains(Measured):
-    """The measurements of several Markov chains, with diagnostics.
+    """The measurements of several Markov chains, with diagnostics, as a `Measured`: histories are (draws, K).
+
+    Every k-th field of all chains is kept, draw by draw; the last of each chain if none are. Samplers that evaluate the
+    density q of a flow have the log-weights -S - ln q, (draws, K).
 
     Args:
-        fields: every k-th field of all K chains, draw by draw, (N, C, *shape); the last of each chain if none are kept.
-        history: by name, the observable along the chains, (draws, K); see `Observables`.
-        observables: by name, the value and its standard error, which includes autocorrelations.
         tau: by name, the integrated autocorrelation time in draws, 1/2 for independent draws.
         tau_error: by name, the standard error of the autocorrelation time.
         r_hat: by name, rank-normalised split R-hat: from 1.05 on, the chains do not agree yet.
-        correlator: the two-point function with its errors, (r,) each; None for open borders.
         acceptance: the acceptance rate.
         seconds: the time of all draws together in seconds, without the warm-up.
         step: the tuned step size; None for samplers without a step size.
-        log_weights: -S - ln q along the chains, (draws, K), for samplers that evaluate the density q of the flow.
     """
 
-    fields: Tensor
-    history: Mapping[str, Tensor]
-    observables: Mapping[str, Quantity]
     tau: Mapping[str, float]
     tau_error: Mapping[str, float]
     r_hat: Mapping[str, float]
-    correlator: tuple[Tensor, Tensor] | None
     acceptance: float
     seconds: float
     step: float | None = None
-    log_weights: Tensor | None = field(default=None, repr=False)
 
     @property
     def table(self) -> Table:

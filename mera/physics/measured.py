@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from abc import ABC
 from collections.abc import Mapping
+from dataclasses import dataclass
 from os import PathLike
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -21,15 +22,25 @@ MAX_BINS = 500
 """The most bins of a jackknife over independent samples."""
 
 
+@dataclass(frozen=True, repr=False, kw_only=True)
 class Measured(ABC):
-    """What `hmc`, `metropolis`, `estimate` and `anneal` return: fields, the history of each observable, averages."""
+    """What `hmc`, `metropolis`, `estimate` and `anneal` return.
+
+    Args:
+        fields: the fields that are kept, (N, C, *shape).
+        history: by name, the observable of each draw; see `Observables`.
+        observables: by name, the value and its standard error.
+        correlator: the two-point function with its errors, (r,) each; None for open borders.
+        log_weights: the log-weights of the draws; None if they have none.
+    """
 
     fields: Tensor
     history: Mapping[str, Tensor]
-    log_weights: Tensor | None
     observables: Mapping[str, Quantity]
-    verdict: Verdict
-    bins = MAX_BINS
+    correlator: tuple[Tensor, Tensor] | None
+    log_weights: Tensor | None = None
+    verdict: ClassVar[Verdict]
+    bins: ClassVar[int] = MAX_BINS
 
     def derive(self, function: Average) -> Quantity:
         r"""A function of averages, with an error that has all correlations between the averages.
@@ -67,12 +78,6 @@ class Measured(ABC):
 
         The arrays are "fields", "history/NAME", "log_weights", and for samples of a flow "field_log_weights", the
         log-weights of the fields that are kept. Units are those of the lattice: everything is dimensionless.
-
-        Args:
-            path: a name that ends in .npz.
-
-        Raises:
-            ValueError: if the name ends otherwise.
         """
         path = as_path(path)
         if path.suffix != ".npz":

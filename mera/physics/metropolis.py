@@ -66,9 +66,7 @@ def metropolis(
         The observables of all draws, the acceptance rate, and fields of the chains.
 
     Raises:
-        ValueError: if a number is out of its range, the flow does not suit the action, or the measurement to resume is
-            another one.
-        FileExistsError: if the folder holds a measurement and `resume` is false, or another process writes to it.
+        ValueError: if a number is out of its range, or the flow does not suit the action.
 
     >>> import mera
     >>> from mera import physics

@@ -37,28 +37,25 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, kw_only=True)
 class Report(Measured):
-    r"""Results from reweighted samples of a flow.
+    r"""Results from reweighted samples of a flow, as a `Measured`, whose log-weights are :math:`-S - \ln q`.
+
+    Fields are samples of the action only with their weights. Errors are NaN if fewer than two samples are effective.
 
     Args:
         n: the number of samples.
         ess: the effective sample size as a fraction of n, 0 to 1.
         log_z: the estimate of :math:`\ln Z`.
-        log_z_error: the standard error of `log_z`; all errors are NaN if fewer than two samples are effective.
+        log_z_error: the standard error of `log_z`.
         free_energy: the variational free energy, the mean of :math:`\ln q + S`, an upper bound of :math:`-\ln Z`; it
             exceeds :math:`-\ln Z` by the Kullback-Leibler divergence of the flow.
-        observables: by name, the value and the standard error; see `Observables`.
-        correlator: the two-point function with its errors, (r,) each; None for open borders.
-        log_weights: :math:`-S - \ln q` of the samples, (n,).
         pareto_k: the shape of the tail of the weights: below 0.5 errors can be trusted, from 0.7 on they mean nothing;
             NaN for fewer than 100 samples.
         verdict: whether averages and errors can be trusted.
         missed: the fraction of the argument `fields` of `estimate` that the samples miss; None without `fields`.
         forward_ess: the effective sample size from the argument `fields` of `estimate`, 0 to 1; None without `fields`.
-        history: by name, the observable of each sample, (n,).
-        fields: the samples that are kept, (m, C, *shape), which are samples of the action only with their weights.
-        field_log_weights: the log-weights of `fields`, (m,).
+        field_log_weights: the log-weights of the fields that are kept, (m,).
     """
 
     n: int
@@ -66,15 +63,11 @@ class Report(Measured):
     log_z: float
     log_z_error: float
     free_energy: Quantity
-    observables: Mapping[str, Quantity]
-    correlator: tuple[Tensor, Tensor] | None
     log_weights: Tensor
     pareto_k: float
-    verdict: Verdict
+    verdict: Verdict  # type: ignore[misc]
     missed: float | None
     forward_ess: float | None
-    history: Mapping[str, Tensor]
-    fields: Tensor
     field_log_weights: Tensor
 
     @property
@@ -142,9 +135,7 @@ def estimate(
         Observables with standard errors, ln Z, the variational free energy, effective sample size and verdict.
 
     Raises:
-        ValueError: if an argument is invalid, the action lacks a property that it declares, or the measurement to
-            resume is another one.
-        FileExistsError: if the folder holds a measurement and `resume` is false, or another process writes to it.
+        ValueError: if an argument is invalid, or the action lacks a property that it declares.
         FloatingPointError: if a weight is not finite.
 
     Warns:
@@ -197,13 +188,6 @@ class Samples(Sampler):
         """Draw a batch of samples."""
         fields, value, log_weights = weighted_samples(self._flow, self._action, min(self._n, most))
         return [Draw(fields, 1.0, value, log_weights)]
-
-    def state(self) -> Mapping[str, Tensor]:
-        """Nothing: samples are independent."""
-        return {}
-
-    def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Nothing changes."""
 
 
 def log_weights_of(flow: Density, action: Action, fields: Tensor, batch_size: int) -> Tensor:

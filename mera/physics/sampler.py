@@ -68,12 +68,11 @@ class Sampler(ABC):
     def draw(self, tune: bool, most: int) -> list[Draw]:
         """Return the next draws, one to `most`; step sizes may be tuned in the warm-up only."""
 
-    @abstractmethod
     def state(self) -> Mapping[str, Tensor]:
-        """What the next draws depend on, except random numbers, by name."""
+        """What the next draws depend on, except random numbers, by name; nothing for independent samples."""
+        return {}
 
-    @abstractmethod
-    def restore(self, state: Mapping[str, Tensor]) -> None:
+    def restore(self, state: Mapping[str, Tensor]) -> None:  # noqa: B027
         """Go on from a state, with the same draws as the sampler that had it, given the same random numbers."""
 
 

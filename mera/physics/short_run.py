@@ -36,19 +36,19 @@ class Trajectories:
 
     def __init__(self, action: Action, fields: Tensor, length: float = 1.0) -> None:
         self.length, self.tuning = length, StepSize(FIRST_STEP, least=length / MAX_STEPS)
-        self._action, self._shape = action, fields.shape[1:]
+        self.action, self._shape = action, fields.shape[1:]
         self.move_to(fields)
 
     def move_to(self, fields: Tensor) -> None:
         """Go on from other fields (K, C, *shape)."""
-        self.chains = HamiltonianChains(lambda row: -self._action(row.unflatten(1, self._shape)), fields.flatten(1))
+        self.chains = HamiltonianChains(lambda row: -self.action(row.unflatten(1, self._shape)), fields.flatten(1))
         if not (self.chains.value.isfinite().all() and self.chains.gradient.isfinite().all()):
             raise FloatingPointError("Expected a finite action and gradient of the fields at the start; got others")
 
     @property
     def fields(self) -> Tensor:
         """The current fields, (K, C, *shape)."""
-        return in_domain(self._action, self.chains.x.unflatten(1, self._shape))
+        return in_domain(self.action, self.chains.x.unflatten(1, self._shape))
 
     def run(self, n: int = 1, tune: bool = False) -> float:
         """Run n trajectories, of which a warm-up tunes the step, and return the mean acceptance rate."""

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from mera.analysis.drawing.curves import loss_curves
-from mera.analysis.drawing.images import captioned, coloured, paint_mask, progression, stretch
+from mera.analysis.drawing.images import coloured, inpainted, paint_mask, progression, stretch
 from tests.tables.models import MODELS
 
 
@@ -49,8 +49,8 @@ def test_masked_pixels_are_painted():
 
 
 def test_captions_and_curves():
-    figure = captioned(IMAGES, ["one", "two"], columns=1)
-    assert [axes.get_title() for axes in figure.axes] == ["one", "two"]
+    figure = inpainted({"one": IMAGES[0], "two": IMAGES[1]}, torch.eye(4, dtype=torch.bool))
+    assert [axes.get_title() for axes in figure.axes if axes.get_title()] == ["one", "what is masked", "two"]
     runs = {"a": [{"step": 1, "seconds": 0.5, "test_bits": 8.0}, {"step": 2, "seconds": 0.7, "test_bits": 7.0}]}
     (line,) = loss_curves(runs, "step").axes[0].lines
     assert (list(line.get_xdata()), list(line.get_ydata())) == ([1, 2], [8.0, 7.0])

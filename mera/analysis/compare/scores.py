@@ -22,7 +22,6 @@ from mera._utils.errors import InputError
 from mera._utils.files import write_atomically
 from mera._utils.options import options_of
 from mera.data import DataSplits
-from mera.flow.density import Density
 from mera.flow.flow import Flow
 from mera.graph.summary import count_parameters
 from mera.train import RunFolder, Settings, fit, sample
@@ -75,22 +74,19 @@ def contestants(
     >>> [c.options["hidden"] for c in contestants(["rgflow", "realnvp"], {"L": 16}, parameters=100_000)]
     [(18,), (14,)]
     """
-    parsed = [_contestant(text.strip(), common or {}, parameters) for text in texts]
+    parsed = []
+    for text in map(str.strip, texts):
+        model, values, options = parse_call(text, EXAMPLE)
+        if values:
+            raise InputError(f"options by name, such as {EXAMPLE}", repr(text))
+        declared = options_of(models.builder(model))
+        options = {name: value for name, value in (common or {}).items() if name in declared} | options
+        if parameters is not None and "hidden" not in options:
+            options = models.fit_width(model, parameters, options)
+        parsed.append(Contestant(text, model, options))
     if not parsed or len({contestant.folder for contestant in parsed}) < len(parsed):
         raise InputError("one or more models, each of them once", ", ".join(c.text for c in parsed) or "none")
     return parsed
-
-
-def _contestant(text: str, common: Mapping[str, Any], parameters: int | None) -> Contestant:
-    """Parse one model with options."""
-    model, values, options = parse_call(text, EXAMPLE)
-    if values:
-        raise InputError(f"options by name, such as {EXAMPLE}", repr(text))
-    declared = options_of(models.builder(model))
-    options = {name: value for name, value in common.items() if name in declared} | options
-    if parameters is not None and "hidden" not in options:
-        options = models.fit_width(model, parameters, options)
-    return Contestant(text, model, options)
 
 
 @dataclass(frozen=True)
@@ -195,9 +191,10 @@ def _score(
     if result.interrupted:
         return None
     minutes = run.metrics()[-1]["seconds"] / 60
+    times = timeit.repeat(lambda: sample(result.flow, TIMED_SAMPLES).cpu(), number=1, repeat=REPEATS)
     score = Score(
         contestant.text, settings.seed, count_parameters(flow), result.steps, minutes,
-        example_losses(result.flow, data.test, images).tolist(), _sampling_time(result.flow), str(run.path),
+        example_losses(result.flow, data.test, images).tolist(), statistics.median(times), str(run.path),
     )  # fmt: skip
     write_atomically(file, json.dumps(asdict(score)).encode())
     return score
@@ -213,22 +210,13 @@ def _describe(contestant: Contestant, data: DataSplits, settings: Settings) -> d
 
 def _check_same(run: RunFolder, description: dict[str, Any]) -> None:
     """Refuse to resume a run with another model, options, data or settings than the comparison."""
-    before = run.config().get("comparison", {})
-    differences = [
-        f"{part}: {before.get(part)}" if part != "settings" else _changed(before.get(part, {}), description[part])
-        for part in description
-        if before.get(part) != description[part]
-    ]
+    before, differences = run.config().get("comparison", {}), []
+    for part, value in description.items():
+        old = before.get(part)
+        if part == "settings" and old is not None:
+            differences += [f"{name}={old.get(name)!r}" for name in value if old.get(name) != value[name]]
+        elif old != value:
+            differences.append(f"{part}: {old}")
     if differences:
         expected = f"the options of the run in {run.path}, or another folder"
         raise InputError(expected, f"a run with {'; '.join(differences)}")
-
-
-def _changed(before: dict[str, Any], now: dict[str, Any]) -> str:
-    """The settings that differ, with their previous values."""
-    return ", ".join(f"{name}={before.get(name)!r}" for name in now if before.get(name) != now[name])
-
-
-def _sampling_time(flow: Density) -> float:
-    """The median time of sampling, in seconds."""
-    return statistics.median(timeit.repeat(lambda: sample(flow, TIMED_SAMPLES).cpu(), number=1, repeat=REPEATS))

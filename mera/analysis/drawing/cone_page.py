@@ -15,9 +15,8 @@ from mera._utils.errors import InputError
 from mera._utils.progress import ProgressBar, check_console
 from mera.cones.dense import all_generation_cones, all_inference_cones
 from mera.graph import Layout, Plan, compile
-from mera.graph.lattice import Lattice
 
-MOST = 64 * 64
+MAX_PIXELS = 64 * 64
 """The largest number of pixels of a lattice, since the page contains the cone of every pixel."""
 
 
@@ -38,16 +37,20 @@ def cone_page(layout: Layout | Plan, title: str = "a layout", console: Console |
     True
     """
     plan = layout if isinstance(layout, Plan) else compile(layout)
-    if plan.input.dim > 2 or plan.input.sites > MOST:
-        raise InputError(f"a lattice of one or two dimensions with at most {MOST:,} pixels", str(plan.input))
+    if plan.input.dim > 2 or plan.input.sites > MAX_PIXELS:
+        raise InputError(f"a lattice of one or two dimensions with at most {MAX_PIXELS:,} pixels", str(plan.input))
     total = plan.input.sites + sum(latent.lattice.sites for latent in plan.latents)
     with ProgressBar("cones", check_console(console), "cone") as bar:
         inference = _stack(all_inference_cones(plan), bar, 0, total)
         generation = _stack(all_generation_cones(plan), bar, len(inference), total)
     content = {
         "title": title,
-        **_describe(plan.input),
-        "levels": [{"name": f"z{h}", **_describe(latent.lattice)} for h, latent in enumerate(plan.latents)],
+        "shape": plan.input.shape,
+        "channels": plan.input.channels,
+        "levels": [
+            {"name": f"z{h}", "shape": latent.lattice.shape, "channels": latent.lattice.channels}
+            for h, latent in enumerate(plan.latents)
+        ],
         "inference": _pack(inference),
         "generation": _pack(generation),
     }
@@ -63,11 +66,6 @@ def _stack(chunks: Iterable[Tensor], bar: ProgressBar, done: int, total: int) ->
         rows.extend(chunk.numpy())
         bar.update(done + len(rows), (done + len(rows)) / total)
     return np.stack(rows)
-
-
-def _describe(lattice: Lattice) -> dict[str, object]:
-    """The shape of a lattice, and its channels."""
-    return {"shape": list(lattice.shape), "channels": lattice.channels}
 
 
 def _pack(rows: np.ndarray) -> str:

@@ -17,7 +17,7 @@ from mera.analysis.drawing.rows import Boxes, Variables, draw_side
 from mera.cones import Cone
 from mera.graph import Lattice
 
-WIDEST = 128
+MAX_SITES = 128
 """The largest number of sites of an edge that a picture shows."""
 OUTSIDE, OUTSIDE_MARKER = "0.85", "0.6"
 
@@ -33,21 +33,17 @@ def side_view(cone: Cone, colour: str = "tab:blue", dimension: int = -1) -> Pict
         cone: an inference cone or a generation cone.
         colour: the colour of the cone; the paper draws inference cones in blue and generation cones in red.
         dimension: the dimension of the lattice that is drawn from left to right.
-
-    Returns:
-        A matplotlib figure.
-
-    Raises:
-        ValueError: if the lattice has no such dimension.
     """
     plan = cone.plan
     d = check_dimension(dimension, plan.input)
     coordinates = _coordinates(_sites(cone, 0, plan.input), plan.input.shape, d)
-    view = View.around(_middle(coordinates), plan.input.shape[d], WIDEST)
+    view = View.around(_middle(coordinates), plan.input.shape[d], MAX_SITES)
 
     def colours(row: Boxes | Variables, indices: Sequence[int]) -> list[str]:
         if isinstance(row, Boxes):
-            reached, outside = _coordinates(_boxes(cone, row), row.tiling.counts, d), OUTSIDE
+            changed = torch.cat([cone.reached[row.step.source], cone.reached[row.step.targets[0]]])
+            boxes, _, is_in_box = row.tiling.locate(changed)
+            reached, outside = _coordinates(boxes[is_in_box], row.tiling.counts, d), OUTSIDE
         else:
             sites = _sites(cone, row.value, row.lattice)
             reached, outside = _coordinates(sites, row.lattice.shape, d), OUTSIDE_MARKER
@@ -69,29 +65,23 @@ def level_masks(cone: Cone, colour: str = "tab:blue") -> Picture:
     Args:
         cone: an inference cone or a generation cone, on a lattice of 2 dimensions.
         colour: the colour of the cone.
-
-    Returns:
-        A matplotlib figure.
-
-    Raises:
-        ValueError: if the lattice has another number of dimensions.
     """
     plan = cone.plan
     if plan.input.dim != 2:
         raise InputError("a lattice of 2 dimensions to draw from above", str(plan.input.dim))
     levels = [("data", 0, plan.input)]
     levels += [(f"z{h}", latent.value, latent.lattice) for h, latent in enumerate(plan.latents)]
-    figure, axes = panels(len(levels), 6, 2, 2.3)
-    for panel, (name, value, lattice) in zip(axes, levels, strict=True):
-        _draw_mask(panel, _sites(cone, value, lattice), lattice, colour)
-        panel.set_title(f"{name}: {lattice}", fontsize=8)
+    figure, panels_of_levels = panels(len(levels), 6, 2, 2.3)
+    for axes, (name, value, lattice) in zip(panels_of_levels, levels, strict=True):
+        _draw_mask(axes, _sites(cone, value, lattice), lattice, colour)
+        axes.set_title(f"{name}: {lattice}", fontsize=8)
     return figure
 
 
 def _draw_mask(axes: Axes, sites: Tensor, lattice: Lattice, colour: str) -> None:
     """Draw a lattice of 2 dimensions with the sites (n,) filled."""
     y, x = sites // lattice.shape[1], sites % lattice.shape[1]
-    rows, columns = (View.around(_middle(c), n, WIDEST) for c, n in zip((y, x), lattice.shape, strict=True))
+    rows, columns = (View.around(_middle(c), n, MAX_SITES) for c, n in zip((y, x), lattice.shape, strict=True))
     is_visible = (y >= rows.start) & (y < rows.stop) & (x >= columns.start) & (x < columns.stop)
     mask = torch.zeros(rows.size, columns.size)
     mask[y[is_visible] - rows.start, x[is_visible] - columns.start] = 1
@@ -107,13 +97,6 @@ def _draw_mask(axes: Axes, sites: Tensor, lattice: Lattice, colour: str) -> None
 def _sites(cone: Cone, value: int, lattice: Lattice) -> Tensor:
     """The flat indices of the sites of a value that are in a cone, counted row by row."""
     return (cone.reached[value] // lattice.channels).unique()
-
-
-def _boxes(cone: Cone, row: Boxes) -> Tensor:
-    """The flat indices of the boxes of a bijector with an input or an output in a cone, counted row by row."""
-    changed = torch.cat([cone.reached[row.step.source], cone.reached[row.step.targets[0]]])
-    boxes, _, is_in_box = row.tiling.locate(changed)
-    return boxes[is_in_box]
 
 
 def _coordinates(indices: Tensor, shape: tuple[int, ...], d: int) -> Tensor:

@@ -30,9 +30,6 @@ def loss_curves(
         metric: the metric to draw: "test_bits" for images, "test_nats" for fields.
         label: the label of the vertical axis.
         title: the title.
-
-    Raises:
-        ValueError: if `x` is neither "seconds" nor "step".
     """
     check_choice(x, ("seconds", "step"), "a horizontal axis")
     figure, (axes,) = panels(1, 1, 6, 4)

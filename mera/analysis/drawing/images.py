@@ -36,9 +36,6 @@ def grid(images: Tensor, columns: int = 8) -> Tensor:
 
     Returns:
         A uint8 image (3, height, width).
-
-    Raises:
-        ValueError: if the images have another dtype or shape.
     """
     _check_images(images)
     from torchvision.utils import make_grid
@@ -62,9 +59,6 @@ def show(images: Tensor, columns: int = 8) -> Image:
         images: uint8 images (N, C, H, W) or (C, H, W), or real numbers of this shape, which are stretched to grey
             values; see `stretch`. If C is neither 1 nor 3, the mean of the channels is shown.
         columns: the largest number of images in a line.
-
-    Raises:
-        ValueError: if the images have another shape, there are none, or a number is not finite.
 
     >>> import torch
     >>> from mera.analysis.drawing.images import show
@@ -130,9 +124,6 @@ def paint_mask(images: Tensor, mask: Tensor) -> Tensor:
     Args:
         images: uint8 images (N, 1 or 3, H, W).
         mask: bool mask (H, W), true where a pixel is masked.
-
-    Raises:
-        ValueError: if the images or the mask have another dtype or shape.
     """
     _check_images(images)
     if not isinstance(mask, Tensor) or mask.dtype != torch.bool or mask.shape != images.shape[-2:]:
@@ -149,10 +140,7 @@ def stretch(x: Tensor) -> Tensor:
     million numbers are computed from a million evenly spaced entries.
 
     Args:
-        x: finite real numbers of any shape.
-
-    Raises:
-        ValueError: if the tensor is empty or complex, or a number is NaN or infinite.
+        x: finite real numbers of any shape, at least one.
     """
     if not isinstance(x, Tensor) or x.is_complex() or x.numel() == 0:
         raise InputError("a tensor of real numbers, at least one", _describe(x))
@@ -189,9 +177,6 @@ def progression(levels: Sequence[Tensor], title: str = "") -> Picture:
             finest level, are shown unchanged; real numbers are stretched to grey values, separately for each level;
             see `stretch`. If C is neither 1 nor 3, as in Glow, the mean of the channels is shown.
         title: the title.
-
-    Raises:
-        ValueError: if there are no levels, a level has another shape or number of images, or a number is not finite.
     """
     if isinstance(levels, Tensor) or not levels or any(level.ndim != 4 for level in levels):
         raise InputError("a sequence of levels (N, C, H, W), finest first, at least one", _describe(levels))
@@ -207,27 +192,17 @@ def progression(levels: Sequence[Tensor], title: str = "") -> Picture:
     return figure
 
 
-def captioned(images: Tensor, names: Sequence[str], columns: int = 6) -> Picture:
-    """Draw uint8 images (N, 1 or 3, H, W) side by side, each below its name, with `columns` in a line at most."""
-    _check_images(images)
-    figure, axes = panels(len(images), columns, 1.6, 1.8)
-    for panel, image, name in zip(axes, images, names, strict=True):
-        draw_image(panel, image)
-        panel.set_title(name, fontsize=9)
-    return figure
-
-
 def inpainted(pictures: Mapping[str, Tensor], mask: Tensor, note: str = "") -> Picture:
     """Draw images (1 or 3, H, W) of an inpainting by name, the original one first; its masked pixels are also painted.
 
     The mask is (H, W), true where a pixel is masked; the note is a line above the images.
     """
     (name, before), *rest = pictures.items()
-    masked = paint_mask(before[None], mask)[0]
-    figure = captioned(
-        torch.stack([before, masked, *(image for _, image in rest)]),
-        [name, "what is masked", *(name for name, _ in rest)],
-    )
+    shown = [(name, before), ("what is masked", paint_mask(before[None], mask)[0]), *rest]
+    figure, axes = panels(len(shown), 6, 1.6, 1.8)
+    for panel, (title, image) in zip(axes, shown, strict=True):
+        draw_image(panel, image)
+        panel.set_title(title, fontsize=9)
     if note:
         figure.suptitle(fill(note, 110), fontsize=8)
     return figure

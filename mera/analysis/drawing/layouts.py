@@ -14,7 +14,7 @@ DISENTANGLER, DECIMATOR, FIELD, BLOCK_SPINS = "#7fbf7b", "#fddc5c", "#b3c7dd", "
 COLOURS = {"block spins": BLOCK_SPINS, "disentangler": DISENTANGLER, "decimator": DECIMATOR, "field": FIELD}
 BORDER = "0.3"
 DATA, LATENT = "tab:blue", "tab:red"
-WIDEST = 32
+MAX_SITES = 32
 """The largest number of sites of an edge that a picture shows."""
 
 
@@ -22,22 +22,12 @@ def draw_layout(layout: Layout, dimension: int = -1, title: str = "") -> Picture
     """Draw a layout as Fig. 2(a) of the paper: `draw_layout(layout).savefig("layout.png")`.
 
     Bijectors are boxes above the sites that they act on, data are dots at the bottom, latents are crosses where they
-    leave.
-
-    Of an edge longer than 32 sites, the picture shows the first 32, and says so, so that time and memory do not depend
-    on the size of the lattice.
+    leave. Of an edge longer than 32 sites, the picture shows the first 32, and says so.
 
     Args:
         layout: the layout, for example `flow.layout`.
         dimension: the dimension of the lattice that is drawn from left to right.
         title: the title of the picture; if empty, the lattice of the data.
-
-    Returns:
-        A matplotlib figure.
-
-    Raises:
-        ValueError: if the dimension is unknown.
-        LayoutError: if the layout does not compile.
     """
     plan = compile(layout)
     lattice = plan.input
@@ -52,7 +42,7 @@ def draw_layout(layout: Layout, dimension: int = -1, title: str = "") -> Picture
             return [COLOURS[role[row.step]]] * len(indices)
         return [DATA if row.is_data else LATENT] * len(indices)
 
-    view = View.around(0, lattice.shape[d], WIDEST)
+    view = View.around(0, lattice.shape[d], MAX_SITES)
     return draw_side(plan, d, view, colours, BORDER, legend, title or f"{lattice}, from the side")
 
 
@@ -62,10 +52,7 @@ def roles(plan: Plan) -> dict[Step, str]:
     A field bijector acts on the whole lattice. A decimator is the last bijector on patches before variables are cut
     off, even if field bijectors follow it, or before all variables of a coarse lattice leave as latents. Block spins
     act on the cells of the decimation that follows, before larger patches. All other bijectors on patches are
-    disentanglers.
-
-    The Haar transform of a wavelet flow is a decimator: it separates means from details, a field bijector transforms
-    the details, and then they are cut off. A brick wall does not cut variables off and has no decimators.
+    disentanglers. So the Haar transform of a wavelet flow is a decimator, and a brick wall has none.
     """
     next_step = {step.source: step for step in plan.steps}
     roles_by_step = {}

@@ -236,7 +236,10 @@ def _field_rows(
                 continue
             latent = latents[column]
             draw_image(axes[row, column], _field_image(in_row[column], largest))
-            _outline(axes[row, column], subject.flow.generation_cone(latent[0], latent[2:]).pixels)
+            cone = subject.flow.generation_cone(latent[0], latent[2:]).pixels  # outlined along the edges of pixels
+            fine = torch.nn.functional.pad(cone.float(), (1, 1, 1, 1)).repeat_interleave(8, 0).repeat_interleave(8, 1)
+            y, x = ((torch.arange(n).numpy() + 0.5) / 8 - 1.5 for n in fine.shape)
+            axes[row, column].contour(x, y, fine.numpy(), levels=[0.5], colors="tab:orange", linewidths=0.6)
             strength = subject.norms[latent[0]][tuple(latent[1:])].item()
             axes[row, column].set_title(f"c={latent[1]} {latent[2:]}\n{strength:.2g}", fontsize=6)
     figure.suptitle(title, fontsize=10)
@@ -246,13 +249,6 @@ def _field_rows(
 def _label(axes: Axes, text: str) -> None:
     """Write a label to the left of a picture, whose axes are off."""
     axes.text(-0.06, 0.5, text, transform=axes.transAxes, rotation=90, ha="right", va="center", fontsize=7)
-
-
-def _outline(axes: Axes, pixels: Tensor) -> None:
-    """Draw the outline of pixels (H, W), true inside, along the edges of the pixels."""
-    fine = torch.nn.functional.pad(pixels.float(), (1, 1, 1, 1)).repeat_interleave(8, 0).repeat_interleave(8, 1)
-    places = [(torch.arange(n) + 0.5) / 8 - 1.5 for n in fine.shape]
-    axes.contour(places[1].numpy(), places[0].numpy(), fine.numpy(), levels=[0.5], colors="tab:orange", linewidths=0.6)
 
 
 def _field_image(field: Tensor, largest: Tensor | None = None) -> Tensor:
