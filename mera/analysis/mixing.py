@@ -18,9 +18,9 @@ from mera.analysis.factors import as_factors, fit_forest, mixed_order
 from mera.analysis.latents import BATCH, encode_levels
 from mera.flow.flow import Flow
 
-PIXELS = 100
+FOREST_PIXELS = 100
 """The number of variables of the data that a forest uses: those most correlated with the factor."""
-LEAST = 60
+MIN_IMAGES = 60
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -75,8 +75,8 @@ def mixing(flow: Flow, images: Tensor, factors: Mapping[str, Any], seed: int = 0
             not installed: `pip install 'mera-flow[analysis]'`.
     """
     values = as_factors(factors, len(images))
-    if len(images) < LEAST:
-        raise InputError(f"at least {LEAST} images", str(len(images)))
+    if len(images) < MIN_IMAGES:
+        raise InputError(f"at least {MIN_IMAGES} images", str(len(images)))
     order = mixed_order(len(images))
     images, values = images[torch.from_numpy(order)], {name: value[order] for name, value in values.items()}
     pixels = _flat(images)
@@ -104,7 +104,7 @@ class _Reader:
     """A forest that predicts a factor (B, k) from images (B, variables), fitted on the first half of the images."""
 
     def __init__(self, pixels: np.ndarray, value: np.ndarray) -> None:
-        forest = fit_forest(pixels, value, PIXELS, min_samples_leaf=2, max_features=0.5)
+        forest = fit_forest(pixels, value, FOREST_PIXELS, min_samples_leaf=2, max_features=0.5)
         self.columns, self.score, self.model = forest
         self.mean = self._raw(pixels[len(pixels) // 2 :]).mean(0)
 

@@ -7,8 +7,8 @@ cost of a receptive field therefore depends on the size of the cone, not on the 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -22,15 +22,8 @@ MAX_FLOATS = 2**22
 """The largest number of floats in the events of one batch."""
 
 
-@dataclass(frozen=True, eq=False)
-class WiredStep:
-    """A step that applies a bijector, with the addresses of its variables in one buffer.
-
-    Args:
-        step: the step.
-        inputs: the addresses from which the inverse of the bijector reads its events, (events, variables).
-        outputs: the addresses to which the inverse of the bijector writes its events, (events, variables).
-    """
+class WiredStep(NamedTuple):
+    """A step with the addresses from which its inverse reads its events, and to which it writes them, (events, n)."""
 
     step: Step
     inputs: Tensor

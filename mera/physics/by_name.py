@@ -6,9 +6,8 @@ import inspect
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from mera._utils.calls import parse_call
 from mera._utils.errors import InputError
-from mera._utils.registry import Registry
+from mera._utils.registry import Registry, parse_call
 from mera.physics.family import ActionFamily, is_pair
 
 EXAMPLE = '"phi4(mass2=-4, coupling=1.143)"'

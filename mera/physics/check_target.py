@@ -18,7 +18,7 @@ from mera.physics.short_run import is_differentiable, short_run
 
 PROBES, TRAJECTORIES = 16, 10
 """The number of fields on which an action is tried, and of the trajectories that lead from noise to half of them."""
-FAR = (1e3, 1e6, 1e9)
+RAY_SCALES = (1e3, 1e6, 1e9)
 """Factors that scale fields; an action that decreases from each factor to the next is not bounded from below."""
 ROUNDING = 1e3
 """Two actions count as equal if they differ by less than this many rounding errors of their terms."""
@@ -162,11 +162,11 @@ class _Trial:
         positions = torch.arange(0, n, max(1, n // PROBES), device=self.fields.device)
         spikes = self.fields.new_zeros(len(positions), n).scatter_(1, positions[:, None], 1)  # 1 in one variable each
         fields = torch.cat([self.fields, spikes.view(-1, *self.shape)])
-        far = torch.stack([self.action(scale * fields) for scale in (1.0, *FAR)])
+        far = torch.stack([self.action(scale * fields) for scale in (1.0, *RAY_SCALES)])
         falls = ((far[1:] < far[:-1]) | (far[1:] == -math.inf)).all(0)  # also where values have overflowed
         if falls.any():
             numbers = ", ".join(f"{value:.4g}" for value in far[:, falls.nonzero()[0, 0]])
-            scales = ", ".join(f"{scale:g}" for scale in FAR)
+            scales = ", ".join(f"{scale:g}" for scale in RAY_SCALES)
             raise InputError("an action that is bounded from below", f"{numbers} for a field times 1, {scales}")
 
     def check_chain(self) -> None:

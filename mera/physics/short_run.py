@@ -18,7 +18,7 @@ FIRST_STEP, LONGEST, MAX_STEPS = 0.1, 1e4, 1000
 """The initial step, the longest mean length of a trajectory, and the most leapfrog steps in one of mean length."""
 START, BETWEEN = 100, 10
 """The trajectories of each chain before its first field, and between its fields."""
-MAX_CHAINS, LEAST_CHAINS, SNAPSHOTS = 64, 16, 4
+MAX_CHAINS, MIN_CHAINS, SNAPSHOTS = 64, 16, 4
 """The most and the fewest chains that check a flow, and the number of fields of each of these chains."""
 MAX_VALUES = 2**18
 """The approximate upper limit of the numbers in a field of all chains that check a flow."""
@@ -122,7 +122,7 @@ def fields_of(action: Action, flow: Density) -> Tensor | None:
     The chains start from unit noise, with the same random numbers at each call.
     """
     lattice = flow.plan.input
-    chains = max(LEAST_CHAINS, min(MAX_CHAINS, MAX_VALUES // lattice.variables))
+    chains = max(MIN_CHAINS, min(MAX_CHAINS, MAX_VALUES // lattice.variables))
     with fixed_seed(0):
         start = torch.randn(chains, *lattice.event_shape).to(flow.device, flow.dtype)
         return short_run(action, start, SNAPSHOTS) if is_differentiable(action, start) else None

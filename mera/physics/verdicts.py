@@ -15,14 +15,14 @@ GOOD, USABLE = 0.5, 0.7
 """Pareto k below which weights have a finite variance, and below which errors are still usable."""
 MIN_SAMPLES = 100
 """The least number of samples from which the tail of the weights can be judged."""
-MISSED = 5.0
+MISSED_NATS = 5.0
 """A field of the target counts as missed by the flow if its log-weight exceeds the largest log-weight of the samples by
 this many nats."""
 MIN_EFFECTIVE = 2
 """The effective number of samples below which a single weight decides, and errors are unknown."""
-EQUAL = 1e-9
+EQUAL_NATS = 1e-9
 """Weights count as equal if their logarithms differ by less."""
-DISAGREE = 2.0
+ESS_RATIO = 2.0
 """The ratio of the effective sample sizes from samples and from fields of the target that is reported."""
 
 
@@ -100,7 +100,7 @@ def pareto_k(log_weights: Tensor) -> float:
     values = values[values > -math.inf]
     if len(values) < MIN_SAMPLES:
         return math.nan
-    if values.max() - values.min() < EQUAL:
+    if values.max() - values.min() < EQUAL_NATS:
         return 0.0
     from arviz_stats.base import array_stats
 
@@ -120,7 +120,7 @@ def forward_ess(log_weights: Tensor) -> float:
 
 def missed(fields: Tensor, samples: Tensor) -> float:
     """The fraction of fields of the target in regions where a flow has no samples, from the log-weights of both."""
-    return (fields.cpu() > samples.cpu().max() + MISSED).double().mean().item()
+    return (fields.cpu() > samples.cpu().max() + MISSED_NATS).double().mean().item()
 
 
 def verdict_on_weights(log_weights: Tensor, k: float, forward: tuple[float, float] | None = None) -> Verdict:
@@ -140,7 +140,7 @@ def verdict_on_weights(log_weights: Tensor, k: float, forward: tuple[float, floa
         return Verdict(Trust.MEANINGLESS, f"there are {n_effective:.3g} effective samples")
     if n_effective < MIN_SAMPLES:
         return Verdict(Trust.ROUGH, f"there are {n_effective:.3g} effective samples, below {MIN_SAMPLES}")
-    if forward is not None and forward[1] * DISAGREE < n_effective / len(log_weights):
+    if forward is not None and forward[1] * ESS_RATIO < n_effective / len(log_weights):
         return Verdict(Trust.TOO_SMALL, f"fields of the target give an ESS of {forward[1]:.2g}")
     if k >= GOOD:
         return Verdict(Trust.USABLE, f"they may be too small (Pareto k {k:.2f}, between {GOOD} and {USABLE})")

@@ -16,7 +16,7 @@ from mera.flow.density import Density
 from mera.physics.action import Action
 from mera.physics.family import ActionFamily
 from mera.physics.reweighting import estimate
-from mera.physics.short_run import LEAST_CHAINS, fields_of, is_differentiable, short_run
+from mera.physics.short_run import MIN_CHAINS, fields_of, is_differentiable, short_run
 from mera.physics.verdicts import Verdict, pareto_k
 from mera.sampling.annealing import effective_number
 from mera.train.objective import Batch, Objective, is_starting
@@ -148,7 +148,7 @@ class ReverseKL(Objective):
         Noise if no layer has to start, the action is not differentiable, or it is not finite in the run.
         """
         lattice = flow.plan.input
-        chains = min(n, max(LEAST_CHAINS, MAX_START_VALUES // lattice.variables))
+        chains = min(n, max(MIN_CHAINS, MAX_START_VALUES // lattice.variables))
         phi = torch.randn(chains, *lattice.event_shape).to(flow.device, flow.dtype)
         if is_starting(flow) and is_differentiable(self.action, phi):
             with suppress(FloatingPointError):  # the first steps say where the action is not finite

@@ -20,7 +20,7 @@ from mera.models.saving import load
 from mera.train import RunFolder, Settings, sample
 from mera.train.likelihoods import ImageLikelihood, likelihood_of
 
-SHOWN, TEMPERATURE = 16, 0.7
+SAMPLES_SHOWN, TEMPERATURE = 16, 0.7
 """The number of samples of each model in the picture, and their temperature."""
 
 
@@ -99,6 +99,6 @@ def _samples(scores: Sequence[Score]) -> Picture:
     figure, axes = panels(len(scores), 4, 2.6, 2.8)
     for panel, score in zip(axes, scores, strict=True):
         flow = load(score.run)
-        draw_image(panel, grid(flow.to_images(sample(flow, SHOWN, TEMPERATURE)), columns=4))
+        draw_image(panel, grid(flow.to_images(sample(flow, SAMPLES_SHOWN, TEMPERATURE)), columns=4))
         panel.set_title(f"{score.model}\n{score.loss:.3f}", fontsize=9)
     return figure

@@ -16,11 +16,11 @@ import torch
 from rich.console import Console
 
 from mera import models
-from mera._utils.calls import parse_call
 from mera._utils.checks import check_count
 from mera._utils.errors import InputError
 from mera._utils.files import write_atomically
 from mera._utils.options import options_of
+from mera._utils.registry import parse_call
 from mera.data import DataSplits
 from mera.flow.flow import Flow
 from mera.graph.summary import count_parameters

@@ -19,7 +19,7 @@ from mera._utils.errors import InputError
 from mera._utils.files import as_path, replacing
 from mera.analysis.drawing.figures import Picture, panels, table_of_panels
 
-COLUMN, TEXT = 3.375, 7.0
+COLUMN_WIDTH, TEXT_WIDTH = 3.375, 7.0
 """The width of a column and of the text of a page with two columns, in inches."""
 MAX_GRID_WIDTH, MAX_IMAGE_WIDTH = 1000, 256
 """The largest width of a grid, and of an image in it, that is enlarged, in pixels."""
@@ -111,7 +111,7 @@ def save_for_paper(figure: Figure, path: str | PathLike[str]) -> None:
     change, and text stays text in the PDF. The figure is modified.
     """
     width, height = figure.get_size_inches()
-    new_width = COLUMN if width <= 5 else TEXT
+    new_width = COLUMN_WIDTH if width <= 5 else TEXT_WIDTH
     figure.set_size_inches(new_width, height * new_width / width)
     figure.suptitle("")
     with rc_context({"pdf.fonttype": 42}), replacing(path) as temporary:

@@ -18,7 +18,7 @@ from mera.analysis.drawing.figures import DATA_MARKER, LATENT_MARKER, Picture, V
 from mera.graph import Lattice, Plan, Step
 from mera.graph.indexing import Tiling
 
-ABOVE = 0.6
+LATENT_HEIGHT = 0.6
 """The distance from a row of boxes to the latents that leave above it; the distance of two rows of boxes is 1."""
 GAP = 0.15
 """The distance from a box to the border of the pixels that it covers."""
@@ -30,50 +30,15 @@ MAX_INCHES = 11.0
 
 
 @dataclass(frozen=True)
-class Place:
-    """Positions of the sites of a lattice along one dimension of the data, from `start` with a `spacing`.
-
-    The `room` is the distance from a site to the next position of variables of any lattice; a cut halves it.
-    """
-
-    start: float = 0.0
-    spacing: float = 1.0
-    room: float = 1.0
-
-    def regrouped(self, stride: int) -> Place:
-        """The positions after each group of `stride` sites has become one site."""
-        spacing = self.spacing * stride
-        return Place(self.start, spacing, spacing if stride > 1 else self.room)
-
-    def cut(self) -> tuple[Place, Place]:
-        """The positions of the two outputs of a cut: the first output stays, the second moves by half the room."""
-        room = self.room / 2
-        return Place(self.start, self.spacing, room), Place(self.start + room, self.spacing, room)
-
-    def sites(self, edge: int, view: View) -> range:
-        """The visible sites of an edge of the lattice."""
-        first, stop = (math.ceil((end - self.start) / self.spacing) for end in (view.start, view.stop))
-        return range(max(first, 0), min(stop, edge))
-
-
-@dataclass(frozen=True)
 class Row:
-    """A row of a picture from the side: the positions of its sites in each dimension, above the row it comes from."""
+    """A row of a picture from the side: its visible sites and their positions, above the row that they come from."""
 
     label: str
     lattice: Lattice
-    places: tuple[Place, ...]
+    sites: range
+    positions: list[float]
     height: float
     below: float
-
-    def sites(self, d: int, view: View) -> range:
-        """The visible sites of the row in dimension `d`."""
-        return self.places[d].sites(self.lattice.shape[d], view)
-
-    def positions(self, d: int, view: View) -> list[float]:
-        """The positions of `sites(d, view)`, in units of sites of the data."""
-        place = self.places[d]
-        return [place.start + site * place.spacing for site in self.sites(d, view)]
 
 
 @dataclass(frozen=True)
@@ -90,50 +55,60 @@ class Boxes(Row):
 
     step: Step
     tiling: Tiling
-
-    def spans(self, d: int, view: View) -> Iterator[tuple[int, float, float]]:
-        """The boxes in dimension `d` that are at least partly visible: (position in the grid, first pixel, end).
-
-        A box covers the pixels of its sites. A box that crosses a periodic border appears twice, at both ends.
-        """
-        spacing, counts = self.places[d].spacing, self.tiling.counts[d]
-        offset, width, edge = (n * spacing for n in (self.tiling.offset[d], self.tiling.box[d], self.lattice.shape[d]))
-        first, stop = math.floor((view.start - offset) / width), math.ceil((view.stop - offset) / width)
-        last = range(counts)[-1:]  # the only box that can cross the border; empty if there are no boxes
-        for position in sorted({*range(max(first, 0), min(stop, counts)), *last}):
-            for left in (offset + position * width - edge, offset + position * width):
-                if left < view.stop and left + width > view.start:
-                    yield position, left, left + width
+    spans: list[tuple[int, float, float]]
 
 
-def rows(plan: Plan) -> list[Boxes | Variables]:
-    """The rows of a plan, from the data upwards."""
+def rows(plan: Plan, d: int, view: View) -> list[Boxes | Variables]:
+    """The rows of a plan in dimension `d`, from the data upwards."""
     levels = {latent.value: f"z{h}" for h, latent in enumerate(plan.latents)}
-    start, height = (Place(),) * plan.input.dim, 0.0
-    open_values = {0: (start, 0.0)}  # value -> its places, the height at which it was made
-    drawn: list[Boxes | Variables] = [Variables("data", plan.input, start, 0.0, 0.0, value=0, is_data=True)]
+    sources = {0: (0.0, 1.0, 1.0, 0.0)}  # value -> its first position, the distance of sites, the room, its height
+
+    def visible(lattice: Lattice, start: float, spacing: float) -> tuple[range, list[float]]:
+        first, stop = (math.ceil((end - start) / spacing) for end in (view.start, view.stop))
+        sites = range(max(first, 0), min(stop, lattice.shape[d]))
+        return sites, [start + site * spacing for site in sites]
+
+    data, height = visible(plan.input, 0.0, 1.0), 0.0
+    drawn: list[Boxes | Variables] = [Variables("data", plan.input, *data, 0.0, 0.0, value=0, is_data=True)]
     if 0 in levels:
-        drawn.append(Variables(levels[0], plan.input, start, ABOVE, 0.0, value=0))
+        drawn.append(Variables(levels[0], plan.input, *data, LATENT_HEIGHT, 0.0, value=0))
     for step in plan.steps:
-        places, below = open_values.pop(step.source)
-        outputs = [places]
+        start, spacing, room, below = sources.pop(step.source)
+        outputs = [(start, spacing, room)]
         if step.module:
             height += 1
             tiling = step.apply.cell_tiling
-            drawn.append(Boxes(step.node, tiling.lattice, places, height, below, step=step, tiling=tiling))
+            sites, positions = visible(tiling.lattice, start, spacing)
+            spans = list(_spans(tiling, d, spacing, view))
+            drawn.append(Boxes(step.node, tiling.lattice, sites, positions, height, below, step, tiling, spans))
             below = height
-        elif len(step.targets) > 1:
-            outputs = list(zip(*(place.cut() for place in places), strict=True))
-        else:
-            outputs = [tuple(place.regrouped(s) for place, s in zip(places, step.operation.cell, strict=True))]
-        for value, lattice, target_places in zip(step.targets, step.operation.outputs, outputs, strict=True):
+        elif len(step.targets) > 1:  # the first output stays, the second moves by half the room to the next site
+            outputs = [(start, spacing, room / 2), (start + room / 2, spacing, room / 2)]
+        elif (cell := step.operation.cell[d]) > 1:
+            outputs = [(start, spacing * cell, spacing * cell)]
+        for value, lattice, (first, distance, space) in zip(step.targets, step.operation.outputs, outputs, strict=True):
             if value in levels:
-                label, top = levels[value], height + ABOVE
-                drawn.append(Variables(label, lattice, target_places, top, below, value=value))
-            open_values[value] = target_places, below
+                seen = visible(lattice, first, distance)
+                drawn.append(Variables(levels[value], lattice, *seen, height + LATENT_HEIGHT, below, value=value))
+            sources[value] = first, distance, space, below
         if len(step.targets) > 1 or not levels.keys().isdisjoint(step.targets):
             height += 1  # room for latents and their label below the next row
     return drawn
+
+
+def _spans(tiling: Tiling, d: int, spacing: float, view: View) -> Iterator[tuple[int, float, float]]:
+    """The boxes in dimension `d` that are at least partly visible: (position in the grid, first pixel, end).
+
+    A box covers the pixels of its sites. A box that crosses a periodic border appears twice, at both ends.
+    """
+    counts = tiling.counts[d]
+    offset, width, edge = (n * spacing for n in (tiling.offset[d], tiling.box[d], tiling.lattice.shape[d]))
+    first, stop = math.floor((view.start - offset) / width), math.ceil((view.stop - offset) / width)
+    last = range(counts)[-1:]  # the only box that can cross the border; empty if there are no boxes
+    for position in sorted({*range(max(first, 0), min(stop, counts)), *last}):
+        for left in (offset + position * width - edge, offset + position * width):
+            if left < view.stop and left + width > view.start:
+                yield position, left, left + width
 
 
 Colours = Callable[[Boxes | Variables, Sequence[int]], Sequence[str]]
@@ -147,15 +122,15 @@ def draw_side(
 
     Sites of a view of dimension `d` are drawn from left to right; boxes have borders of the colour `edge`, or none.
     """
-    drawn = rows(plan)
+    drawn = rows(plan, d, view)
     top = max(row.height for row in drawn)
     figure, (axes,) = panels(1, 1, min(2 + 0.28 * view.size, MAX_INCHES), 1.2 + 0.42 * top)
     for row in drawn:
-        axes.vlines(row.positions(d, view), row.below, row.height, color=WIRE, lw=0.8, zorder=1)
+        axes.vlines(row.positions, row.below, row.height, color=WIRE, lw=0.8, zorder=1)
         if isinstance(row, Boxes):
-            _draw_boxes(axes, row, d, view, colours, edge)
+            _draw_boxes(axes, row, view, colours, edge)
         else:
-            _draw_variables(axes, row, d, view, colours)
+            _draw_variables(axes, row, colours)
     _label_rows(axes, drawn)
     axes.set_xlim(view.start - 1, view.stop)
     axes.set_ylim(-0.6, top + 0.6)
@@ -166,18 +141,17 @@ def draw_side(
     return figure
 
 
-def _draw_boxes(axes: Axes, row: Boxes, d: int, view: View, colours: Colours, edge: str | None) -> None:
-    spans = list(row.spans(d, view))
-    faces = colours(row, [position for position, _, _ in spans])
-    for (_, left, right), face in zip(spans, faces, strict=True):
+def _draw_boxes(axes: Axes, row: Boxes, view: View, colours: Colours, edge: str | None) -> None:
+    faces = colours(row, [position for position, _, _ in row.spans])
+    for (_, left, right), face in zip(row.spans, faces, strict=True):
         left, right = max(left, view.start) - 0.5 + GAP, min(right, view.stop) - 0.5 - GAP
         corner = left, row.height - HEIGHT / 2
         axes.add_patch(Rectangle(corner, right - left, HEIGHT, facecolor=face, edgecolor=edge, zorder=2))
 
 
-def _draw_variables(axes: Axes, row: Variables, d: int, view: View, colours: Colours) -> None:
+def _draw_variables(axes: Axes, row: Variables, colours: Colours) -> None:
     positions: dict[str, list[float]] = {}
-    for colour, position in zip(colours(row, row.sites(d, view)), row.positions(d, view), strict=True):
+    for colour, position in zip(colours(row, row.sites), row.positions, strict=True):
         positions.setdefault(colour, []).append(position)
     marker = DATA_MARKER if row.is_data else LATENT_MARKER
     for colour, x in positions.items():

@@ -16,7 +16,7 @@ from mera.data.items import check_example
 from mera.models.saving import load
 from mera.train.run import RunFolder
 
-READ = 200
+MAX_EXAMPLES = 200
 """The number of examples of each split that are read."""
 
 
@@ -47,9 +47,9 @@ def check_splits(splits: DataSplits, report: CheckReport) -> None:
 
 def _read(examples: Examples, read: list[Tensor]) -> str:
     """Read examples that are spread over a split, of a stream its first ones."""
-    total = length_hint(examples, READ)
-    stride = 1 if getattr(examples, "in_order", False) else max(1, total // READ)
-    for index in range(min(READ, total)):
+    total = length_hint(examples, MAX_EXAMPLES)
+    stride = 1 if getattr(examples, "in_order", False) else max(1, total // MAX_EXAMPLES)
+    for index in range(min(MAX_EXAMPLES, total)):
         read.append(examples[index * stride].cpu())
         check_example(read[-1], read[0].shape)
         if read[-1].dtype != read[0].dtype:

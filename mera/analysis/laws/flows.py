@@ -29,11 +29,11 @@ MAX_VARIABLES = 400
 """The largest number of variables of a flow whose Jacobian is computed as a whole; of larger flows, by nodes."""
 MAX_SITES = 4096
 """The largest number of pixels of a flow all of whose cones are compared."""
-EXACT = 1e-7
+MAX_FLOW_ERROR = 1e-7
 """The largest error of a flow in double precision."""
 MAX_CHANGE, HALVINGS = 1e-9, 10
 """The largest change of an event, by rounding its latents once, at which noise on parameters is not halved again."""
-PLACES = 3
+PLACES_COMPARED = 3
 """The number of pixels, and of latents of each level, that are changed to compare what changes with their cones."""
 
 
@@ -55,8 +55,8 @@ def check_flow(density: Density, report: CheckReport) -> None:
             z, log_det = flow(x, context)
             again, opposite = flow.inverse(z, context)
             alone = flow.log_prob(x[:1], first)
-            report.bound(f"inverse undoes forward{suffix}", round_trip_error(x, again, bare.of_angles), EXACT)
-            report.bound(f"log-dets of both directions cancel{suffix}", largest(log_det + opposite), EXACT)
+            report.bound(f"inverse undoes forward{suffix}", round_trip_error(x, again, bare.of_angles), MAX_FLOW_ERROR)
+            report.bound(f"log-dets of both directions cancel{suffix}", largest(log_det + opposite), MAX_FLOW_ERROR)
             difference = largest(flow.log_prob(x, context)[:1] - alone) / max(1.0, largest(alone))
             report.bound(f"images do not depend on each other{suffix}", difference, TOLERANCE)
         if flow.plan.input.variables <= MAX_VARIABLES:
@@ -65,7 +65,7 @@ def check_flow(density: Density, report: CheckReport) -> None:
                 return flow.plan.rows_of(flow(value, first)[0])
 
             error = jacobian_error(rows, x[:1], log_det[:1])
-            report.bound(f"log-det is that of the Jacobian{suffix}", error, EXACT)
+            report.bound(f"log-det is that of the Jacobian{suffix}", error, MAX_FLOW_ERROR)
     flow = versions[", random parameters"]
     if flow.plan.input.variables > MAX_VARIABLES:
         _check_nodes(bare, report)
@@ -142,7 +142,7 @@ def _check_cones(flow: Flow, x: Tensor, context: Tensor | None, report: CheckRep
     """Compare what changes with what cones say, at random places; and the cones of both directions."""
     wrong, z = 0, flow(x, context)[0]
     generated = flow.inverse(z, context)[0]
-    places = [int(i) for i in torch.randperm(flow.plan.input.sites)[:PLACES]]
+    places = [int(i) for i in torch.randperm(flow.plan.input.sites)[:PLACES_COMPARED]]
     for place in places:
         mask = torch.zeros(flow.plan.input.sites, dtype=torch.bool)
         mask[place] = True
@@ -152,7 +152,7 @@ def _check_cones(flow: Flow, x: Tensor, context: Tensor | None, report: CheckRep
         cone = flow.inference_cone(mask.view(flow.plan.input.shape)).levels
         wrong += sum(int(((a != b).any(1)[0] & ~sites).sum()) for a, b, sites in zip(levels, z, cone, strict=True))
     for h, level in enumerate(z):
-        for place in [int(i) for i in torch.randperm(level[0, 0].numel())[:PLACES]]:
+        for place in [int(i) for i in torch.randperm(level[0, 0].numel())[:PLACES_COMPARED]]:
             changed = level.flatten(2).clone()
             changed[..., place] += 0.3
             moved = flow.inverse([*z[:h], changed.view_as(level), *z[h + 1 :]], context)[0]
