@@ -19,8 +19,8 @@ import torch
 
 import mera
 from mera import physics
-from mera._utils.calls import parse_assignments
 from mera._utils.files import write_atomically
+from mera._utils.registry import parse_assignments
 from mera._utils.table import Table
 
 GRID = {"mass2": (-1.4, -1.2, -1.0), "L": (8, 16)}

@@ -49,7 +49,7 @@ RESIDUAL_BLOCKS = Option("number of residual blocks in a conditioner network.")
 
 
 def _widths(value: Any, name: str) -> Any:
-    """Refuse widths that are no sequence; how many there must be depends on the network."""
+    """Refuse widths that are not a sequence; the network decides how many there must be."""
     if not isinstance(value, Sequence) or isinstance(value, str):
         raise InputError(f"{name} as a tuple of widths", repr(value))
     return value

@@ -76,7 +76,7 @@ class ProgressBar:
         self.bar.close()
 
     def update(self, done: int, fraction: float, note: str = "") -> None:
-        """Show the units of work that are done, their fraction of all work (0 to 1), and a note beside the numbers."""
+        """Show the units of work that are done, their fraction of all work (0 to 1), and a note behind the numbers."""
         if not self.is_started:
             self.is_started = True
             self.bar.unpause()

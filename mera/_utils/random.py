@@ -15,15 +15,10 @@ from torch import Tensor
 @contextmanager
 def fixed_seed(seed: int) -> Iterator[None]:
     """A context in which torch draws from a seed, on every device; afterwards its random states are restored."""
-    cpu, cuda = torch.get_rng_state(), _cuda_states()
-    if torch.cuda.is_initialized():
-        torch.manual_seed(seed)
-    else:  # seeding CUDA before it is initialised would queue this seed and override the user's
-        torch.default_generator.manual_seed(seed)
-    try:
+    has_cuda = torch.cuda.is_initialized()  # else seeding would queue this seed for CUDA and override the user's
+    with torch.random.fork_rng(range(torch.cuda.device_count()) if has_cuda else []):
+        (torch.manual_seed if has_cuda else torch.default_generator.manual_seed)(seed)
         yield
-    finally:
-        _set_torch(cpu, cuda)
 
 
 @contextmanager

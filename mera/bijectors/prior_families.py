@@ -11,9 +11,9 @@ import torch
 from torch import distributions
 from torch.distributions import Distribution, constraints
 
-from mera._utils.calls import parse_call
 from mera._utils.errors import InputError, closest
 from mera._utils.flow_options import PriorLike
+from mera._utils.registry import parse_call
 
 STANDARD = {"loc": 0.0, "scale": 1.0}
 """Default values of parameters that the text form of a torch distribution may omit."""

@@ -19,23 +19,16 @@ from mera.train.run import RunFolder
 
 tune_allocator()
 
-Root = Annotated[
-    Path | None, typer.Option(help="Folder of the run's data, if it was moved.", metavar="DIR", rich_help_panel="Data")
-]
+Root = Annotated[Path | None, typer.Option(help="Folder of the run's data, if it was moved.", metavar="DIR")]
 Download = Annotated[bool, typer.Option("--download", help="Download missing files.", rich_help_panel="Data")]
 DataOptions = Annotated[
     Any,
     typer.Option(parser=assignments, metavar="NAME=VALUE ...", help="Options of the data set.", rich_help_panel="Data"),
 ]
 Lattice = Annotated[
-    Any,
-    typer.Option(
-        "--L",
-        parser=value,
-        metavar="INT[,INT...]",
-        help="Edge of another lattice for the flow, or all its edges.",
-    ),
+    Any, typer.Option("--L", parser=value, metavar="INT[,INT...]", help="Edge of another lattice, or all its edges.")
 ]
+Seed = Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Seed of everything that is random.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda, or auto: the accelerator if there is one.")]
 Class = Annotated[str | None, typer.Option("--class", metavar="NAME|K", help="Class, for a conditional flow.")]
 

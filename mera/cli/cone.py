@@ -15,7 +15,7 @@ from mera.cones import Cone, parse_region
 
 Pixels = Annotated[str | None, typer.Option(help="The pixels, a span for each dimension.", metavar="START:STOP[,...]")]
 Site = Annotated[str | None, typer.Option(help="The latents at a site, in place of pixels.", metavar="LEVEL:I[,J...]")]
-Out = Annotated[Path, typer.Option(help="The PNG to write.", metavar="FILE", rich_help_panel="Output")]
+Out = Annotated[Path, typer.Option(help="The PNG to write.", metavar="FILE")]
 OUT = Path("cone.png")
 
 
@@ -24,7 +24,7 @@ def _cone(
 ) -> None:
     """Show which latents some pixels can change, or which pixels some latents can change."""
     if (region is None) == (latent is None):
-        raise typer.BadParameter("Expected either --region START:STOP,... or --latent LEVEL:I,J")
+        raise typer.BadParameter("Pass either --region START:STOP,... or --latent LEVEL:I,J")
     from mera.analysis.drawing import level_masks, side_view
     from mera.analysis.drawing.images import png_path, save_figure
 

@@ -9,9 +9,9 @@ from typing import Annotated, Any
 import typer
 from rich.markup import escape
 
-from mera._utils.calls import parse_assignments, parse_value
 from mera._utils.flow_options import BijectorLike, Edges, Hidden, PriorLike
 from mera._utils.options import options_of, types_of
+from mera._utils.registry import parse_assignments, parse_value
 from mera.train.settings import Options
 
 

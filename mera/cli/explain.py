@@ -18,7 +18,7 @@ from mera._utils.progress import ProgressBar
 from mera._utils.random import fixed_seed, seeded
 from mera._utils.table import Numbers, Table, with_error
 from mera.analysis.receptive import extents_by_level
-from mera.cli.common import Class, Device, Lattice, Root, choose_device, class_indices, select_class
+from mera.cli.common import Class, Device, Lattice, Root, Seed, choose_device, class_indices, select_class
 from mera.cli.lazy import sources
 from mera.cli.output import Json, console, show, show_json
 from mera.cli.sources import LEARNT_HELP, known_examples, load_flow, samples_of
@@ -30,7 +30,7 @@ TABLES: dict[str, tuple[str, Callable[[Flow, torch.Tensor, Any], Numbers]]] = {
         lambda flow, images, factors: _parts(flow, images).table,
     ),
     "latents": (
-        "latents of images beside the prior",
+        "latents of images, compared with the prior",
         lambda flow, images, factors: analysis.statistics(flow, images).table,
     ),
     "fields": (
@@ -42,7 +42,7 @@ TABLES: dict[str, tuple[str, Callable[[Flow, torch.Tensor, Any], Numbers]]] = {
         lambda flow, images, factors: analysis.strengths(flow, 1024).table,
     ),
     "factors": (
-        "known factors that each level predicts: R^2 or balanced accuracy on other images, beside shuffled factors",
+        "known factors that each level predicts: R^2 or balanced accuracy on other images, and of shuffled factors",
         lambda flow, images, factors: analysis.factors(flow, images, factors).table,
     ),
     "mixing": (
@@ -61,7 +61,7 @@ def command(
     ],
     images: Annotated[int, typer.Option(min=60, help="Number of test images.")] = 2000,
     only: Annotated[str, typer.Option(help="The tables to make.", metavar="NAME[,NAME...]")] = ",".join(TABLES),
-    seed: Annotated[int, typer.Option(min=0, help="Seed of everything that is random.")] = 0,
+    seed: Seed = 0,
     label: Class = None,
     L: Lattice = None,
     root: Root = None,

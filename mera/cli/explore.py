@@ -15,17 +15,11 @@ from mera.cli.output import console
 from mera.cli.sources import learnt_fields
 
 Html = Annotated[
-    Path | None,
-    typer.Option(
-        "--html", help="Write the cones into an HTML file; start no server.", metavar="FILE", rich_help_panel="Output"
-    ),
+    Path | None, typer.Option("--html", help="Write the cones into an HTML file; start no server.", metavar="FILE")
 ]
-Port = Annotated[
-    int | None,
-    typer.Option(min=1, max=65535, help="Port on this machine; a free one if left out.", rich_help_panel="Output"),
-]
+Port = Annotated[int | None, typer.Option(min=1, max=65535, help="Port on this machine; a free one if left out.")]
 Fields = Annotated[bool, typer.Option("--fields", help="Show data as fields of real numbers, even if no run says so.")]
-Browser = Annotated[bool, typer.Option(help="Open the page in a browser.", rich_help_panel="Output")]
+Browser = Annotated[bool, typer.Option(help="Open the page in a browser.")]
 
 
 def _explore(
@@ -38,7 +32,7 @@ def _explore(
     """
     if html is not None:
         if port is not None or fields:
-            raise typer.BadParameter("Expected no --port and no --fields beside --html, which serves nothing")
+            raise typer.BadParameter("--html starts no server: leave out --port and --fields")
         from mera.analysis.drawing import cone_page
 
         write_atomically(html, cone_page(source.make().plan, source.title, console).encode())

@@ -25,15 +25,12 @@ IMAGES = 500
 def command(
     run: Annotated[Path | None, typer.Argument(help=SOURCE_HELP, autocompletion=sources, show_default=False)] = None,
     out: Annotated[
-        Path | None,
-        typer.Option(help="Folder for the pictures; RUN/figures if left out.", metavar="DIR", rich_help_panel="Output"),
+        Path | None, typer.Option(help="Folder for the pictures; RUN/figures if left out.", metavar="DIR")
     ] = None,
     only: Annotated[str | None, typer.Option(help="The figures to draw.", metavar="N[,N...]")] = None,
     purpose: Annotated[
         Literal["screen", "paper"],
-        typer.Option(
-            "--for", help="paper for PDF files at the width of a column, without titles.", rich_help_panel="Output"
-        ),
+        typer.Option("--for", help="paper for PDF files at the width of a column, without titles."),
     ] = "screen",
     show_list: Annotated[bool, typer.Option("--list", help="List the figures without drawing them.")] = False,
     label: Class = None,

@@ -11,9 +11,7 @@ from mera.cli.flow_app import FlowSource, flow_app
 from mera.cli.output import Json, show, show_json
 from mera.graph.summary import count_parameters
 
-Picture = Annotated[
-    Path | None, typer.Option(help="Draw the layout, and write this PNG.", metavar="FILE", rich_help_panel="Output")
-]
+Picture = Annotated[Path | None, typer.Option(help="Draw the layout, and write this PNG.", metavar="FILE")]
 
 
 def _info(source: FlowSource, picture: Picture = None, as_json: Json = False) -> None:

@@ -15,7 +15,7 @@ from torch.nn.functional import adaptive_max_pool2d
 from mera._utils.errors import InputError
 from mera._utils.files import make_folder
 from mera.analysis.drawing.images import inpainted, save_figure, save_image
-from mera.cli.common import Class, Device, Lattice, Root, choose_device, select_class
+from mera.cli.common import Class, Device, Lattice, Root, Seed, choose_device, select_class
 from mera.cli.declared_options import options_for, signature_options
 from mera.cli.lazy import sources, with_options
 from mera.cli.output import Json, console, show_json
@@ -37,12 +37,7 @@ MaskFile = Annotated[Path | None, typer.Option(help="An image of the same size, 
 Where = Annotated[str | None, typer.Option(help="A rectangle, in place of a mask.", metavar="START:STOP,START:STOP")]
 Out = Annotated[
     Path | None,
-    typer.Option(
-        help="Folder for the pictures; if left out, one in RUN/inpaint, named after the image, the mask and the seed. "
-        "The same names replace earlier pictures.",
-        metavar="DIR",
-        rich_help_panel="Output",
-    ),
+    typer.Option(help="Folder; if left out, RUN/inpaint/NAME, named after image, mask and seed.", metavar="DIR"),
 ]
 
 
@@ -56,16 +51,16 @@ def _inpaint(
     out: Out = None,
     label: Class = None,
     root: Root = None,
-    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Seed of the noise.")] = 0,
+    seed: Seed = 0,
     device: Device = "auto",
     as_json: Json = False,
     **options: Any,
 ) -> None:
     """Fill masked pixels of an image with a trained flow: the likeliest filling, samples, their medoid and spread."""
     if (image is None) == (test is None):
-        raise typer.BadParameter("Expected either --image FILE or --test N")
+        raise typer.BadParameter("Pass either --image FILE or --test N")
     if (mask is None) == (region is None):
-        raise typer.BadParameter("Expected either --mask FILE or --region START:STOP,START:STOP")
+        raise typer.BadParameter("Pass either --mask FILE or --region START:STOP,START:STOP")
     flow: Flow = load_flow(run, L).to(choose_device(device))
     if not isinstance(flow, Flow):
         raise InputError("a run of a Flow, to inpaint", f"one of a {type(flow).__name__}")

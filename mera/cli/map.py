@@ -16,7 +16,7 @@ from mera._utils.processes import is_main
 from mera._utils.table import Table
 from mera.analysis.drawing.curves import map_figure
 from mera.analysis.drawing.images import save_figure
-from mera.cli.common import Device, choose_device
+from mera.cli.common import Device, Seed, choose_device
 from mera.cli.lazy import sources
 from mera.cli.output import Json, console, show, show_json
 from mera.cli.sources import SOURCE_HELP, learnt_fields, load_flow
@@ -31,11 +31,9 @@ MAX_PICTURE_EDGE = 512
 def command(
     run: Annotated[Path, typer.Argument(help=SOURCE_HELP, autocompletion=sources)],
     file: Annotated[Path, typer.Argument(help="The image: a picture, TIFF, zarr, OME-Zarr or .npy.")],
-    out: Annotated[
-        Path, typer.Option(help="Folder for the store and the picture.", metavar="DIR", rich_help_panel="Output")
-    ] = Path("bits.zarr"),
+    out: Annotated[Path, typer.Option(help="Folder for the store and the picture.", metavar="DIR")] = Path("bits.zarr"),
     tile: Annotated[int, typer.Option(min=1, help="Edge of a tile in pixels.")] = 512,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the noise of dequantisation.")] = 0,
+    seed: Seed = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the store in the folder.")] = False,
     device: Device = "auto",
     as_json: Json = False,

@@ -15,7 +15,7 @@ from mera import physics
 from mera._utils.errors import InputError
 from mera._utils.files import make_folder, write_atomically
 from mera._utils.table import Table
-from mera.cli.common import Device, Lattice, choose_device
+from mera.cli.common import Device, Lattice, Seed, choose_device
 from mera.cli.declared_options import assignments
 from mera.cli.output import Json, console, plain, show, show_json
 from mera.cli.sources import folder_of, learnt_action, load_flow
@@ -92,26 +92,17 @@ def command(
         typer.Option(min=0, help="Steps of each chain before the first draw; if left out, the sampler's default."),
     ] = None,
     double: Annotated[bool, typer.Option("--double/--single", help="Measure in double precision.")] = True,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the samples.")] = 0,
-    name: Annotated[
-        str | None,
-        typer.Option(help="Name of the measurement; the sampler if left out.", rich_help_panel="Output"),
-    ] = None,
+    seed: Seed = 0,
+    name: Annotated[str | None, typer.Option(help="Name of the measurement; the sampler if left out.")] = None,
     out: Annotated[
         Path | None,
         typer.Option(
             help="Folder of the measurement; RUN/measure/NAME if left out, or nothing is kept without a run.",
             metavar="DIR",
-            rich_help_panel="Output",
         ),
     ] = None,
-    resume: Annotated[
-        bool,
-        typer.Option("--resume", help="Go on with the measurement, up to --samples.", rich_help_panel="Output"),
-    ] = False,
-    listing: Annotated[
-        bool, typer.Option("--list", help="List the measurements of the run.", rich_help_panel="Output")
-    ] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the measurement, up to --samples.")] = False,
+    listing: Annotated[bool, typer.Option("--list", help="List the measurements of the run.")] = False,
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
@@ -142,7 +133,7 @@ def command(
         if symmetries is not None:
             flow = Symmetrized(flow.flow, [name.strip() for name in symmetries.split(",")], images)
         elif images is not None:
-            raise typer.BadParameter("Expected --symmetries beside --images; got none")
+            raise typer.BadParameter("--images needs --symmetries")
         flow = flow.double() if double else flow
     if isinstance(target, physics.ActionFamily):
         flow, target, text = _at(flow, target, at or {})
@@ -195,8 +186,8 @@ def _shape(sampler: str, action: Any, L: Any) -> tuple[int, ...]:
 def _at(flow: Any, family: physics.ActionFamily, values: dict[str, float]) -> tuple[Any, Any, str]:
     """The flow, the action and its text at values of the parameters that vary."""
     if set(values) != set(family.ranges):
-        wanted = ", ".join(f"{key} from {low:g} to {high:g}" for key, (low, high) in family.ranges.items())
-        raise typer.BadParameter(f"Expected --at with a value of {wanted}; got {', '.join(values) or 'none'}")
+        ranges = ", ".join(f"{key} from {low:g} to {high:g}" for key, (low, high) in family.ranges.items())
+        raise typer.BadParameter(f"Expected --at with a value of {ranges}; got {', '.join(values) or 'none'}")
     action = family.at(**values)
     if flow is None:
         return flow, action, repr(action)

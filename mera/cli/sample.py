@@ -13,7 +13,7 @@ from mera._utils.errors import InputError
 from mera._utils.files import make_folder, replacing
 from mera._utils.processes import is_main
 from mera.analysis.drawing.images import png_path, save_grid, stretch
-from mera.cli.common import Device, Lattice, choose_device, parse_classes
+from mera.cli.common import Device, Lattice, Seed, choose_device, parse_classes
 from mera.cli.declared_options import value
 from mera.cli.lazy import sources
 from mera.cli.output import console
@@ -34,12 +34,9 @@ def command(
         typer.Option(help="Classes of a conditional flow, in turn, by name or number.", metavar="NAME|K[,...]"),
     ] = None,
     out: Annotated[
-        Path | None,
-        typer.Option(
-            help="The PNG to write; or .npy for all samples as an array.", metavar="FILE", rich_help_panel="Output"
-        ),
+        Path | None, typer.Option(help="The PNG to write; or .npy for all samples as an array.", metavar="FILE")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Seed of the noise.")] = 0,
+    seed: Seed = 0,
     device: Device = "auto",
 ) -> None:
     """Draw samples of a run, and write a grid, or an array if they are not images; of all classes in turn."""
@@ -56,7 +53,7 @@ def command(
         samples = flow.to_images(samples)
     name = "_".join(map(str, temperature)) if isinstance(temperature, tuple) else str(temperature)
     name += "" if classes is None else f"_classes_{'_'.join(map(str, chosen.tolist()))}"
-    name += f"_seed_{seed}" if seed else ""  # other samples do not replace the pictures of before
+    name += f"_seed_{seed}" if seed else ""  # keeps the pictures of other seeds
     out = folder_of(run) / f"samples_T{name}.{'npy' if as_array else 'png'}" if out is None else out
     out = out if as_array else png_path(out)
     make_folder(out.parent)

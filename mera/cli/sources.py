@@ -84,7 +84,7 @@ def samples_of(flow: Flow, n: int) -> torch.Tensor:
 
 
 def learnt_action(path: Path) -> str | None:
-    """The text of the action that a run learnt; None if it learnt from examples, or if the path is no run."""
+    """The text of the action that a run learnt; None if it learnt from examples, or if the path is not a run."""
     return RunFolder(path).config().get("action") if is_run(path) else None
 
 

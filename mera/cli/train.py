@@ -60,14 +60,14 @@ def _train_other(
         passed = [name for name in values if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"]
         if refused := sorted(set(passed) - {"steps", "minutes", "device", "root"}):
             flags = ", ".join(f"--{name.replace('_', '-')}" for name in refused)
-            raise typer.BadParameter(f"Expected --steps, --minutes, --root and --device beside --resume; got {flags}")
+            raise typer.BadParameter(f"--resume takes only --steps, --minutes, --root and --device; got {flags}")
         longer: dict[str, Any] = {name: values[name] for name in ("steps", "minutes") if name in passed}
         _resume(RunFolder(resume), longer, values, values["root"] if "root" in passed else None)
     elif layout is not None:
         if values["action"] is not None:
-            raise typer.BadParameter("Expected a model beside --action; got --layout")
+            raise typer.BadParameter("--action needs a model, not --layout")
         if values["data"] is None or values["out"] is None:
-            raise typer.BadParameter("Expected --data and --out for a layout; got none")
+            raise typer.BadParameter("--layout needs --data and --out")
         _train_layout(layout, prior, values)
 
 
@@ -77,7 +77,7 @@ def _resume(run: RunFolder, longer: dict[str, Any], values: dict[str, Any], root
     target: Any
     if action is not None:
         if root is not None:
-            raise typer.BadParameter(f"Expected no --root for {run.path}, which learnt an action; got {root}")
+            raise typer.BadParameter(f"{run.path} learnt an action, which needs no --root")
         target, settings = physics.make(action), Settings(**run.config()["settings"])
     else:
         target, settings = configured(run, flow.plan.input.event_shape, root)
@@ -99,15 +99,15 @@ def _train_new(model: str, **values: Any) -> None:
     """Run `mera train MODEL`."""
     options = model_options(model, values)
     if (values["data"] is None) == (values["action"] is None):
-        raise typer.BadParameter("Expected either --data or --action")
+        raise typer.BadParameter("Pass either --data or --action")
     if values["action"] is not None:
         if refused := [name for name in ("conditional", "train_size", "data_options", "download") if values[name]]:
             flags = ", ".join(f"--{name.replace('_', '-')}" for name in refused)
-            raise typer.BadParameter(f"Expected no options of data beside --action; got {flags}")
+            raise typer.BadParameter(f"--action takes no options of data; got {flags}")
         _train_action(model, options, values)
         return
     if values["symmetrize"] is not None:
-        raise typer.BadParameter("Expected --symmetrize beside --action; got --data")
+        raise typer.BadParameter("--symmetrize is for --action, not for --data")
     settings = settings_of(values, PRESETS.get(options.get("preset", ""), {}))
     defaults = {name: p.default for name, p in inspect.signature(models.builder(model)).parameters.items()}
     usual = {"L": 32, "channels": 3} | defaults | options

@@ -28,7 +28,7 @@ def array(root: Path, key: str | None = None, kind: str | None = None) -> DataSp
     Args:
         root: the file, .npy, .npz or .h5; `MarkovChains.save` writes a suitable .npz.
         key: the name of the array in a file of several; "fields", "images", "x" or "data" if None.
-        kind: "images" for pixels that are not uint8 yet, "fields" for floats in [0, 1] that are none; see `as_images`.
+        kind: "images" for pixels that are not uint8 (see `as_images`); "fields" for floats in [0, 1], not pixels.
     """
     path = as_path(root)
     if not path.is_file():

@@ -145,7 +145,10 @@ def as_splits(data: Any, shape: Sequence[int], conditional: bool = False) -> Dat
     if not (isinstance(data, (tuple, list)) and len(data) == 2 and not _is_labels(data[1], data[0], conditional)):
         if is_stream(data):
             return split_stream(data, shape)
-        return _held_out(_as_examples(data, shape, conditional), shape[0])
+        examples = _as_examples(data, shape, conditional)
+        if len(examples) < 2:
+            raise InputError("at least 2 examples, of which one in ten is held out for the test", str(len(examples)))
+        return DataSplits("your own data", shape[0], *hold_out(examples))
     train, test = (_as_examples(part, shape, conditional) for part in data)
     return DataSplits("your own data", shape[0], train, test)
 
@@ -189,13 +192,6 @@ def _as_labels(values: Any) -> dict[str, Tensor]:
 def _with_channels(array: Any, shape: Sequence[int]) -> Any:
     """Insert an axis for one channel into an array of examples that lacks it."""
     return array[:, None] if array.ndim == len(shape) and shape[0] == 1 else array
-
-
-def _held_out(examples: Examples, channels: int) -> DataSplits:
-    """Hold out every tenth example for the test, at least one."""
-    if len(examples) < 2:
-        raise InputError("at least 2 examples, of which one in ten is held out for the test", str(len(examples)))
-    return DataSplits("your own data", channels, *hold_out(examples))
 
 
 def as_images(data: Any) -> Any:

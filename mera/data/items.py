@@ -130,7 +130,7 @@ def check_example(example: Tensor, shape: Sequence[int]) -> None:
     expected, found = tuple(shape), tuple(example.shape)
     if found != expected:
         got = str(found)
-        if _is_channels_last(example, expected):
+        if len(expected) > 1 and found == (*expected[1:], expected[0]):
             last = len(expected)
             got += (
                 f", channels last: examples.transpose(0, {last}, {', '.join(map(str, range(1, last)))}) of an array, "
@@ -142,8 +142,3 @@ def check_example(example: Tensor, shape: Sequence[int]) -> None:
         is_pixels = example.dtype in (torch.uint16, torch.bool) or largest <= 255
         mend = AS_IMAGES if is_pixels else "for fields, convert them by .float()"
         raise InputError("examples that are uint8 images or fields of floats", f"{example.dtype}: {mend}")
-
-
-def _is_channels_last(example: Tensor, shape: tuple[int, ...]) -> bool:
-    """Whether an example has its channels along the last axis."""
-    return len(shape) > 1 and tuple(example.shape) == (*shape[1:], shape[0])

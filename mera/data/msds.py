@@ -11,7 +11,6 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from mera._utils.checks import check_count
-from mera._utils.errors import InputError
 from mera.data.dataset import ArrayDataset, DataSplits, Edges, edges, register, resize
 
 TRAIN, TEST = 90_000, 10_000
@@ -40,10 +39,6 @@ def msds(kind: int, split: str, n: int, seed: int = 0) -> tuple[Tensor, dict[str
         labels: "global_color" (n, 3) for MSDS1 or "global_angle" (n,) for MSDS2; "color" (n, 4, 4, 3), "angle"
             (n, 4, 4) and "jitter" (n, 4, 4, 2) of each cell.
     """
-    if kind not in (1, 2):
-        raise InputError("MSDS kind 1 or 2", repr(kind))
-    if split not in ("train", "test"):
-        raise InputError("split 'train' or 'test'", repr(split))
     check_count(n, "a positive number of images")
     images: list[np.ndarray] = []
     labels: list[dict[str, np.ndarray]] = []

@@ -57,7 +57,7 @@ def photographs(L: Edges, windows: bool = True) -> DataSplits:
     Args:
         L: edge of the windows and tiles, or height and width.
         windows: whether training examples are windows at new random places, flipped left to right at random; else
-            disjoint tiles, which are few, so that models soon know them by heart.
+            disjoint tiles, which are few, so that models soon overfit them.
     """
     splits, number = [], 0
     for names in (TRAIN_PHOTOGRAPHS, TEST_PHOTOGRAPHS):

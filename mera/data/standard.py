@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -29,24 +28,17 @@ class OnlyImages(Dataset):
 
 def open_split(make: Callable[..., Any], name: str, folder: Path, download: bool) -> Any:
     """Open a torchvision data set; a `DataMissingError` says what to do if files are missing or cannot be fetched."""
-    missing = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
         return make(download=download)
+    except PermissionError:
+        raise
     except (RuntimeError, OSError) as error:
-        if isinstance(error, PermissionError):
-            raise
         if download:
-            if missing and not any(path.is_file() for path in missing[-1].rglob("*")):
-                shutil.rmtree(missing[-1], ignore_errors=True)  # empty folders, which a failed download leaves
-            reason, *_ = str(error).splitlines() or ["no reason"]
-            raise DataMissingError(
-                f"Expected to download {name}; got {type(error).__name__}: {reason}. "
-                f"Is there a network? Otherwise put its files into {folder}."
-            ) from error
-        raise DataMissingError(
-            f"Expected {name} in {folder}; got nothing there, or only parts. "
-            f"Put its files there, or let them be downloaded (download=True, or --download)."
-        ) from error
+            reason = f"{type(error).__name__}: {(str(error).splitlines() or ['no reason'])[0]}"
+            advice = f"Is there a network? Otherwise put its files into {folder}."
+            raise DataMissingError(f"Expected to download {name}; got {reason}. {advice}") from error
+        advice = "Put its files there, or let them be downloaded (download=True, or --download)."
+        raise DataMissingError(f"Expected {name} in {folder}; got nothing there, or only parts. {advice}") from error
 
 
 def _small(name: str, folder: str, kind: str, channels: int, L: Edges, root: Path, download: bool) -> DataSplits:

@@ -42,8 +42,8 @@ class Fields:
     def __init__(self, model: FieldModel, squeezed_first: bool = False, **common: Any) -> None:
         self.model = model
         shape = lattice_shape(model.L, model.dim)
-        wanted = None if model.levels is None else model.levels + squeezed_first
-        self.scales = max(1, levels(shape, model.m, wanted=wanted) - squeezed_first)
+        n_levels = None if model.levels is None else model.levels + squeezed_first
+        self.scales = max(1, levels(shape, model.m, n_levels=n_levels) - squeezed_first)
         self._common = {"padding": PADDING[model.boundary], "transform": model.transform, **common}
         self._per_scale = options_per_step(self.scales, model.layers, model.residual_blocks, model.hidden)
         self.layout = Layout(shape, model.channels, model.boundary, model.context_shape)

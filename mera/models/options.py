@@ -191,21 +191,21 @@ def lattice_shape(L: Edges, dim: int) -> tuple[int, ...]:
     return edges
 
 
-def levels(shape: Sequence[int], m: int, stride: int = 2, wanted: int | None = None) -> int:
+def levels(shape: Sequence[int], m: int, stride: int = 2, n_levels: int | None = None) -> int:
     """The number of levels of a lattice whose edges are divided by the stride until the smallest edge is m.
 
     Args:
         shape: the edges of the lattice.
         m: the smallest edge of the topmost lattice.
         stride: the edge of a cell.
-        wanted: the number of levels, if it does not depend on the lattice.
+        n_levels: the number of levels, if it does not depend on the lattice.
     """
-    if wanted is not None:
-        width = m * stride ** (check_count(wanted, "levels", most=MAX_LAYERS) - 1)
+    if n_levels is not None:
+        width = m * stride ** (check_count(n_levels, "levels", most=MAX_LAYERS) - 1)
         if any(n % width for n in shape):
             got = "x".join(map(str, shape))
-            raise InputError(f"edges that {width} = {m} * {stride}^{wanted - 1} divides", got)
-        return wanted
+            raise InputError(f"edges that {width} = {m} * {stride}^{n_levels - 1} divides", got)
+        return n_levels
     smallest, width, count = min(shape), m, 1
     while width < smallest:
         width, count = width * stride, count + 1

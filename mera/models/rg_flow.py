@@ -41,7 +41,9 @@ def authors(options: Mapping[str, Any]) -> dict[str, Any]:
 
     If there are more levels than published numbers of layers, the remaining levels have the last number.
     """
-    steps = levels(lattice_shape(options["L"], options["dim"]), check_even(options["m"], "m"), wanted=options["levels"])
+    steps = levels(
+        lattice_shape(options["L"], options["dim"]), check_even(options["m"], "m"), n_levels=options["levels"]
+    )
     return {
         "block_spins": False,
         "order": "authors",

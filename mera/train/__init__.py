@@ -5,8 +5,8 @@ from mera.train.callbacks import Callback, History
 from mera.train.evaluate import bits_per_dim, sample
 from mera.train.fit import Result, fit
 from mera.train.loop import Loop
-from mera.train.muon import Muon
 from mera.train.objective import Objective
+from mera.train.optimizers import Muon
 from mera.train.run import RunFolder
 from mera.train.settings import PRESETS, Settings
 

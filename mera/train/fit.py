@@ -284,10 +284,10 @@ def _settings(
     own_schedule = None if isinstance(schedule, str) else schedule
     if isinstance(own_schedule, LRScheduler):
         if isinstance(optimizer, str):
-            raise InputError("no name of an optimiser beside a schedule, which has one", repr(optimizer))
+            raise InputError(f"Pass a schedule of an optimiser or the name {optimizer!r}, not both", "")
         own_optimizer = own_schedule.optimizer if own_optimizer is None else own_optimizer
     if own_optimizer is not None and (unused := {"lr", "weight_decay", "optimizer_options"} & options.keys()):
-        raise InputError("the options of your own optimizer in itself", f"{', '.join(sorted(unused))} beside it")
+        raise InputError(f"Pass {', '.join(sorted(unused))} to your own optimizer itself, not to fit", "")
     return settings, own_optimizer, own_schedule
 
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import warnings
 from contextlib import nullcontext
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from mera._utils.errors import InputError
 from mera._utils.installation import tune_allocator
@@ -67,15 +67,14 @@ class Loop:
         if flow.device.type == "cpu":
             tune_allocator()
         flow.checkpoint = flow.checkpoint or settings.checkpoint
-        self._mean = get_ema_multi_avg_fn(settings.ema)
-        self._average = AveragedModel(flow, multi_avg_fn=self._mean) if settings.ema else None
+        self._average = copy.deepcopy(flow) if settings.ema else None
         self._loss = BatchLoss(flow, objective, settings.precision)
         self._batch_loss: nn.Module = self._loss
         if self.accelerator is not None:
             self._batch_loss = self.accelerator.prepare(self._batch_loss)
-        self._parameters = list(flow.parameters())  # a walk through all modules takes a part of a step
-        self._averaged = [] if self._average is None else [p.detach() for p in self.trained.parameters()]
-        self._buffers = list(zip(self.trained.buffers(), flow.buffers(), strict=True)) if self._averaged else []
+        self._parameters: list[Tensor] = list(flow.parameters())  # a walk through all modules takes a part of a step
+        self._averaged: list[Tensor] = list(self.trained.parameters())
+        self._buffers = list(zip(self.trained.buffers(), flow.buffers(), strict=True))
         self.step, self.elapsed, self.test_loss, self.test_error = 0, 0.0, math.nan, math.nan
         name, options = settings.optimizer or objective.optimizer, settings.optimizer_options
         self.optimizer, name = make_optimizer(flow, name, settings.lr, settings.weight_decay, options, optimizer)
@@ -86,7 +85,7 @@ class Loop:
         self.best: tuple[int, float] | None = None
         self.signal, self.stopping = 0, False
         self._stop_requested = False
-        self._best_weights: dict[str, Tensor] | None = None
+        self._best_weights: dict[str, Tensor] = {}
 
     @property
     def rows(self) -> range:
@@ -102,7 +101,7 @@ class Loop:
     @property
     def trained(self) -> Density:
         """The flow to evaluate, save and use: the running mean of the weights, or the flow itself if there is none."""
-        return self.flow if self._average is None else cast(Density, self._average.module)
+        return self.flow if self._average is None else self._average
 
     @property
     def device(self) -> torch.device:
@@ -177,19 +176,16 @@ class Loop:
         if self.schedule is not None and not isinstance(self.schedule, ReduceLROnPlateau):
             self.schedule.step()
         if self._average is not None:
-            self._update_average(self._average)
+            self._update_average()
         return metrics
 
     @torch.no_grad()
-    def _update_average(self, average: AveragedModel) -> None:
-        """`AveragedModel.update_parameters` without its walk through all modules, which took 6 % of a step."""
-        if average.n_averaged == 0:  # the first update copies
-            average.update_parameters(self.flow)
-            return
-        self._mean(self._averaged, [parameter.detach() for parameter in self._parameters], int(average.n_averaged))
+    def _update_average(self) -> None:
+        """Move the running mean towards the weights; the first step copies them."""
+        weight = 1.0 if self.step == 1 else 1 - self.settings.ema
+        torch._foreach_lerp_(self._averaged, self._parameters, weight)
         for averaged, buffer in self._buffers:
             averaged.copy_(buffer)
-        average.n_averaged += 1
 
     def synchronize(self, elapsed: float, signal: int) -> None:
         """Synchronize the elapsed time (that of the main process) and the requests to stop (of any process).
@@ -235,7 +231,8 @@ class Loop:
             metrics[f"validation_{test.metric}"] = chosen_by
         if self.best is None or chosen_by < self.best[1] or math.isnan(self.best[1]):
             self.best = self.step, chosen_by
-            self._best_weights = None if validation is None else _copied(self.trained.state_dict())
+            weights = {} if validation is None else self.trained.state_dict()
+            self._best_weights = {name: value.detach().cpu().clone() for name, value in weights.items()}
         if isinstance(self.schedule, ReduceLROnPlateau):
             self.schedule.step(chosen_by)
         return metrics | {"inverse_error": inverse_error(self.trained, test)} | test.metrics(values, self.trained)
@@ -258,9 +255,9 @@ class Loop:
     def use_best(self, test: Objective) -> None:
         """Load the best weights of the run into `trained`, from memory or from its folder, and evaluate them."""
         weights = self._best_weights
-        if weights is None and self.run is not None and self.best is not None:  # resumed after its best step
+        if not weights and self.run is not None and self.best is not None:  # resumed after its best step
             weights = load(self.run.path).state_dict()
-        if weights is not None:
+        if weights:
             self.trained.load_state_dict(weights)
             self._evaluate(test)
 
@@ -360,8 +357,3 @@ class Loop:
             f"{metrics['gradient_norm']} at step {self.step + 1}: first in {place}"
         )
         return text if path is None else f"{text}; the batch is in {path}"
-
-
-def _copied(state: dict[str, Any]) -> dict[str, Tensor]:
-    """A copy of weights on the CPU."""
-    return {name: value.detach().cpu().clone() for name, value in state.items()}

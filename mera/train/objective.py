@@ -80,7 +80,7 @@ class Objective(ABC):
         return None
 
     def verdict(self, flow: Density) -> str:
-        """A sentence about the trained flow beside what its loss says; "" for none."""
+        """A sentence about the trained flow in addition to its loss; "" for none."""
         return ""
 
     def pictures(self, flow: Density, samples: Tensor) -> Tensor | None:

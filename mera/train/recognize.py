@@ -46,9 +46,9 @@ def recognize(
         return Objectives(data, data)
     if _is_action(data):
         if loss is not None:
-            raise InputError("no loss of your own beside an action, which is one", repr(loss))
+            raise InputError("Pass an action or a loss of your own, not both", "")
         if settings.keep == "best":
-            raise InputError('keep="last" beside an action, which has no examples to hold out', 'keep="best"')
+            raise InputError('An action has no examples to hold out, which keep="best" needs: keep="last"', "")
         action = _checked_family(flow, data) if isinstance(data, ActionFamily) else check_sampled(flow, data)
         objective = ReverseKL(flow, action, settings.estimator)
         return Objectives(objective, objective)

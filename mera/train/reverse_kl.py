@@ -175,7 +175,7 @@ class ReverseKL(Objective):
     def verdict(self, flow: Density) -> str:
         """The verdict on the weights of samples, in a family the worst at the middle and up to 8 corners of the ranges.
 
-        Weights are judged beside fields of the target from a short run.
+        Weights are judged together with fields of the target from a short run.
         """
         if self.family is None:
             return f"of {VERDICT_SAMPLES:,} samples, {_judged(flow, self.action)}"

@@ -80,7 +80,9 @@ class Settings:
             choice(OPTIMIZERS, "an optimizer"),
         ),
     ] = None
-    optimizer_options: Annotated[Options | None, Option("options of the optimiser beside lr and weight_decay.")] = None
+    optimizer_options: Annotated[Options | None, Option("options of the optimiser other than lr and weight_decay.")] = (
+        None
+    )
     lr: Annotated[float, Option("the highest learning rate.", positive())] = 8e-3
     weight_decay: Annotated[
         float,
@@ -141,7 +143,7 @@ class Settings:
         if self.optimizer is not None and self.optimizer_options is not None:
             check_options(self.optimizer, self.optimizer_options)
         elif self.optimizer_options:
-            raise InputError("the name of an optimizer beside optimizer_options", repr(self.optimizer_options))
+            raise InputError("Pass the name of the optimizer with optimizer_options", "")
 
     @property
     def last_step(self) -> float:

@@ -10,8 +10,7 @@ import pytest
 import torch
 
 import mera
-from mera._utils.calls import parse_assignments
-from mera._utils.registry import Registry
+from mera._utils.registry import Registry, parse_assignments
 from mera.bijectors import by_name as module
 from mera.bijectors import named, register
 from mera.cli.declared_options import options_for

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from mera.train.muon import Muon
+from mera.train.optimizers import Muon
 from tests.helpers.laws import check_laws, flat, randomize
 from tests.tables.bijectors import BIJECTORS, CONDITIONAL
 from tests.tables.models import CONDITIONAL as CONDITIONAL_MODELS

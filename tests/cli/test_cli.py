@@ -138,7 +138,7 @@ def test_a_run_is_made_longer_and_nothing_else(tmp_path, monkeypatch):
     assert run("train", "rgflow", *SMALL, *source, "--steps", 2).exit_code == 0
     refused = run("train", "--resume", out, "--lr", 1, "--data", "mnist")
     assert refused.exit_code == 2
-    assert "Expected --steps, --minutes, --root and --device beside --resume; got --data, --lr" in plain(refused)
+    assert "--resume takes only --steps, --minutes, --root and --device; got --data, --lr" in plain(refused)
     longer = run("train", "--resume", out, "--steps", 4)
     assert longer.exit_code == 0, longer.output
     assert "going on from step 2 of 4" in longer.output

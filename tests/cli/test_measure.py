@@ -102,8 +102,8 @@ def test_measurements_are_kept_listed_and_prolonged(folder):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--out", "x"], "Expected either --data or --action"),
-        (["--out", "x", "--data", "msds1", "--action", "ising"], "Expected either --data or --action"),
+        (["--out", "x"], "Pass either --data or --action"),
+        (["--out", "x", "--data", "msds1", "--action", "ising"], "Pass either --data or --action"),
         (["--out", "x", "--action", "ising", "--conditional"], "no options of data beside --action; got --conditional"),
         (["--out", "x", "--data", "msds1", "--no-symmetrize"], "--symmetrize beside --action"),
     ],

@@ -195,7 +195,7 @@ def test_train_a_layout_from_the_command_line(tmp_path):
     assert result.exit_code == 0, result.output
     assert "disentangler" in result.output
     result = run(*command)
-    assert "Expected --data and --out" in " ".join(result.output.replace("│", " ").split())
+    assert "--layout needs --data and --out" in " ".join(result.output.replace("│", " ").split())
     path.write_text(TEXT.replace("channels = 2", "channels = 3").replace("bins=3", "bins=1"))
     result = run(*command, "--out", tmp_path / "other")
     assert "my.toml: node 'disentangler': Expected bins as an integer >= 2" in with_notes(result.exception)

@@ -8,7 +8,7 @@ from torch import nn
 from torch.amp import GradScaler
 
 import mera
-from mera.train import Muon, RunFolder, fit, muon
+from mera.train import Muon, RunFolder, fit, optimizers
 from mera.train.muon import layer_groups, orthogonal
 from tests.helpers.callbacks import At, StopAt
 from tests.helpers.training import IMAGES, SHORT, lines, same, small_flow
@@ -75,7 +75,7 @@ def test_weights_of_layers_are_matrices():
 def test_steps_in_bfloat16_are_those_in_single_precision_up_to_rounding(monkeypatch):
     gradient, steps = torch.randn(16, 12), []
     for is_fast in (False, True):
-        monkeypatch.setattr(muon, "has_fast_bfloat16", lambda device, fast=is_fast: fast)
+        monkeypatch.setattr(optimizers, "has_fast_bfloat16", lambda device, fast=is_fast: fast)
         matrix = nn.Parameter(torch.zeros(16, 12))
         matrix.grad = gradient.clone()
         Muon([matrix], lr=1.0).step()

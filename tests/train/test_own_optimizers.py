@@ -68,7 +68,7 @@ def other_parameters():
     [
         (
             {"optimizer": optim.SGD, "lr": 0.1},
-            "Expected the options of your own optimizer in itself; got lr beside it",
+            "Pass lr to your own optimizer itself, not to fit",
         ),
         ({"optimizer": 3}, "Expected an optimiser of torch, or a function from parameters to one; got int"),
         ({"optimizer": lambda parameters: None}, "Expected an optimiser of torch, .*; got NoneType"),
@@ -77,7 +77,7 @@ def other_parameters():
         ({"optimizer": "SGD"}, "Expected an optimizer among"),
         (
             {"schedule": halved(other_parameters()), "optimizer": "AdamW"},
-            "Expected no name of an optimiser beside a schedule, which has one; got 'AdamW'",
+            "Pass a schedule of an optimiser or the name 'AdamW', not both",
         ),
         ({"schedule": 3}, "Expected a schedule of torch, or a function from the optimiser to one; got int"),
         (

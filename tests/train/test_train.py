@@ -172,7 +172,7 @@ def test_noise_is_a_function_of_seed_step_and_row():
         ({"optimizer": "adamw"}, r"Expected an optimizer among .*did you mean 'AdamW'"),
         ({"optimizer": "LBFGS"}, "Expected an optimizer among .*; got 'LBFGS'"),
         ({"optimizer": 3}, "Expected an optimizer among .*; got 3"),
-        ({"optimizer_options": {"rho": 1}}, "Expected the name of an optimizer beside optimizer_options; got {'rho'"),
+        ({"optimizer_options": {"rho": 1}}, "Pass the name of the optimizer with optimizer_options"),
         (
             {"optimizer": "Muon", "optimizer_options": {"rho": 1}},
             "Expected optimizer_options of Muon among .*; got 'rho'",

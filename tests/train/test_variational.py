@@ -174,7 +174,7 @@ def test_actions_that_are_refused(action, error, message):
 
 
 def test_other_arguments_that_are_refused():
-    with pytest.raises(ValueError, match="no loss of your own beside an action"):
+    with pytest.raises(ValueError, match="Pass an action or a loss of your own, not both"):
         fit(small_flow(), FreeField(1.0), loss=lambda flow, x: x.sum(), steps=1)
     with pytest.raises(ValueError, match="a flow of angles"):
         fit(small_flow(), XY(), steps=1)
