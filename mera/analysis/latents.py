@@ -50,9 +50,7 @@ def random_latents(plan: Plan, level: int, n: int) -> list[LatentIndex]:
 def encode_levels(flow: Flow, images: Tensor, context: Tensor | None = None) -> list[Tensor]:
     """The latents of all images, finest level first, (B, C_h, *shape_h) each, in single precision on the CPU.
 
-    Args:
-        images: images (B, C, *shape), uint8, which are dequantised with noise; or data in the flow's own space.
-        context: for a conditional flow, the context of each image, or one context for all images.
+    Images (B, C, *shape) are uint8, and dequantised with noise, or data in the flow's own space.
     """
     parts: list[list[Tensor]] = [[] for _ in flow.plan.latents]
     for start in range(0, len(images), BATCH):

@@ -170,9 +170,7 @@ def leading(
         flow: the flow.
         level: the level, 0 for the finest.
         n: the number of latents; all latents of the level if there are fewer.
-        samples: the number of samples z of the prior.
-        temperature: the temperature of the prior, a number for all levels, or for each level, finest first.
-        context: for a conditional flow, a context for each sample (samples, ...), or one context for all samples.
+        samples: as in `strengths`, and so are `temperature` and `context`.
         distinct: whether to list, of latents that are equivalent and equally strong, only the one next to the centre.
 
     Returns:

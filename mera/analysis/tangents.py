@@ -33,12 +33,8 @@ class WiredStep(NamedTuple):
 class Wiring:
     """The addresses of all variables of a plan; steps that only move variables need none.
 
-    A bijector writes its outputs to the addresses from which the next bijector reads them.
-
-    Attributes:
-        steps: the steps that apply a bijector, in the order from latents to data.
-        latents: for each level, finest first, the addresses of the latents, (C_h, *shape_h).
-        size: the number of addresses; those of the data come first, in the order (C, *shape).
+    A bijector writes its outputs to the addresses from which the next bijector reads them. Addresses of the data come
+    first, in the order (C, *shape); `latents` are those of each level, (C_h, *shape_h); `steps` lead to the data.
     """
 
     def __init__(self, plan: Plan) -> None:

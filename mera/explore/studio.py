@@ -41,14 +41,9 @@ STRENGTH_SAMPLES = 512
 
 
 class Learnt:
-    """A flow, and a cache of receptive fields.
+    """A flow without context on a lattice of two dimensions, and a cache of receptive fields.
 
-    Args:
-        flow: a flow without context on a lattice of two dimensions; for images, with 1 or 3 channels.
-        is_image: whether data are images; otherwise, the first channel is shown, blue below 0 and red above.
-
-    Raises:
-        ValueError: if the flow does not meet these conditions.
+    If data are not images, of 1 or 3 channels, the first channel is shown, blue below 0 and red above.
     """
 
     def __init__(self, flow: Density, is_image: bool = True) -> None:

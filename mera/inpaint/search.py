@@ -24,12 +24,9 @@ SURVIVORS = 0.25
 
 class LatentSpace:
     """Latents in the inference cone of the masked pixels.
-
-    Args:
-        local: the restriction of the flow to the masked pixels.
-        filling: masked pixels (1, C, n), which determine the latents that are not varied.
-        count: the number of varied latents, chosen at random among all latents of the flow; None to vary all latents in
-            the cone. Chosen latents outside of the cone do not have a coordinate: masked pixels do not depend on them.
+    Latents that are not varied are those of a filling, masked pixels (1, C, n). A `count` of latents is chosen at random
+    among all latents of the flow; chosen latents outside of the cone do not have a coordinate, since masked pixels do
+    not depend on them.
 
     Attributes:
         size: the number of varied variables; latents outside of the cone count.

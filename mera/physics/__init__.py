@@ -14,10 +14,9 @@ from mera.physics.measurement import load_chain
 from mera.physics.metropolis import metropolis
 from mera.physics.observables import Observables, Quantity
 from mera.physics.reweighting import Report, estimate
-from mera.physics.scalar import ON, DoubleWell, FreeField, Phi4
+from mera.physics.scalar import ON, XY, DoubleWell, FreeField, Phi4
 from mera.physics.short_run import short_run
 from mera.physics.verdicts import pareto_k
-from mera.physics.xy import XY
 from mera.sampling.diagnostics import GammaResult, gamma_method
 
 __all__ = [

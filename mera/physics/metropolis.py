@@ -56,11 +56,7 @@ def metropolis(
         chains: the number of chains.
         draws: the number of measured draws of each chain, one for each proposal.
         warmup: the number of proposals before the measurement.
-        observables: your own observables by name, functions from fields to numbers (B,).
-        every: keep the fields of every k-th draw; 0 for the last of each chain alone.
-        out: a folder, in which draws are kept as they are made; see `hmc`.
-        resume: whether to go on with the measurement in the folder, up to `draws`; see `hmc`.
-        console: a rich console for the progress bar; None to show nothing.
+        observables: as in `hmc`, and so are `every`, `out`, `resume` and `console`.
 
     Returns:
         The observables of all draws, the acceptance rate, and fields of the chains.

@@ -34,13 +34,9 @@ FINGERPRINT_FIELDS = 4
 
 
 class Draw(NamedTuple):
-    """One draw of K chains, or independent samples.
+    """One draw of K chains or independent samples: fields (K, C, *shape), their acceptance rate, and what is known.
 
-    Args:
-        fields: the fields, (K, C, *shape).
-        rate: the acceptance rate of this draw.
-        action: the actions of the fields, (K,), if they are computed.
-        log_weights: -S - ln q of the fields, (K,), for samplers that evaluate the density q of the flow.
+    The actions of the fields and their log-weights -S - ln q, (K,) each, are None for samplers that do not compute them.
     """
 
     fields: Tensor

@@ -25,13 +25,9 @@ MAX_VALUES = 2**18
 
 
 class Trajectories:
-    """Hamiltonian trajectories of fields, of random lengths with a common step.
+    """Hamiltonian trajectories of fields (K, C, *shape), of random lengths with a common step and unit masses.
 
-    Args:
-        action: the action, which must be differentiable, and finite at the initial fields.
-        fields: the initial fields of K chains, (K, C, *shape).
-        length: the mean length of a trajectory with unit masses; lengths vary by half of it, so that no mode of the
-            field has a period that always matches the length.
+    Lengths vary by half of their mean, so that no mode of the field has a period that always matches the length.
     """
 
     def __init__(self, action: Action, fields: Tensor, length: float = 1.0) -> None:

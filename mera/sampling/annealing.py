@@ -46,16 +46,10 @@ def anneal(
     In each stage :math:`\beta` grows as far as the weights of the particles keep their effective number. The particles
     are then resampled, and moved by Hamiltonian Monte Carlo, whose step is tuned.
 
-    Args:
-        start: ln g.
-        target: ln p.
-        x: particles drawn from g, (K, d).
-        step: the step of the first stage, which is tuned.
-        survivors: the effective number of the weights of a stage, as a fraction of the particles.
-        moves: the number of trajectories of each particle in a stage.
-        leapfrog: the largest number of leapfrog steps in a trajectory.
-        show: called after each stage with the number of stages and beta.
-        scale: a matrix S from the particles and beta, for the mass matrix :math:`(S S^T)^{-1}`; None for unit masses.
+    The arguments `start` and `target` are ln g and ln p, `survivors` is the effective number of the weights of a stage,
+    as a fraction of the particles, and `moves` the number of trajectories of a particle in a stage, each of at most
+    `leapfrog` steps. `show` is called after each stage with the number of stages and beta. `scale` returns a matrix S
+    from the particles and beta, for the mass matrix :math:`(S S^T)^{-1}`; None for unit masses.
     """
     stages: list[Stage] = []
     beta = 0.0
