@@ -9,7 +9,7 @@ from nicegui import events, ui
 from PIL import Image
 
 from mera.analysis.drawing import draw_layout
-from mera.explore.studio import LARGEST_UPLOAD, Learnt
+from mera.explore.studio import MAX_UPLOAD, Learnt
 from mera.explore.tabs import FillTab, LevelsTab, MixTab, address_of, picture_element, squares
 from mera.explore.visit import Visit
 
@@ -89,7 +89,7 @@ class Page:
         if self.visit.learnt.is_image:
             self.opener = ui.upload(
                 label="or open a picture", on_upload=self._upload, on_rejected=self._reject,
-                auto_upload=True, max_files=None, max_file_size=LARGEST_UPLOAD,
+                auto_upload=True, max_files=None, max_file_size=MAX_UPLOAD,
             )  # fmt: skip
             self.opener.classes("w-80 max-w-full").props('accept="image/*" aria-label="open a picture"')
 
@@ -157,4 +157,4 @@ class Page:
         self.opener.reset()
 
     def _reject(self) -> None:
-        ui.notify(f"Expected a picture of at most {LARGEST_UPLOAD // 2**20} MiB; got another file.", type="negative")
+        ui.notify(f"Expected a picture of at most {MAX_UPLOAD // 2**20} MiB; got another file.", type="negative")

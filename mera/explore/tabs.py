@@ -16,7 +16,7 @@ from mera.analysis.latents import LatentIndex
 from mera.explore.studio import Studio
 from mera.explore.visit import Visit
 
-LARGEST_VALUE = 4.0
+MAX_VALUE = 4.0
 """The sliders range from minus to plus this value, in units of the latents."""
 THROTTLE = 0.05
 """The shortest time between two values that a slider sends, in seconds."""
@@ -89,7 +89,7 @@ class LevelsTab:
         name = f"z{level}, channel {channel}, site {tuple(site)}"
         with ui.column().classes("items-center gap-0 w-32"):
             picture_element(f"receptive field of {name}", 20, thumbnail)
-            slider = ui.slider(min=-LARGEST_VALUE, max=LARGEST_VALUE, step=0.05, value=self._value(latent))
+            slider = ui.slider(min=-MAX_VALUE, max=MAX_VALUE, step=0.05, value=self._value(latent))
             slider.props(f'label aria-label="{name}"')
             ui.label(f"channel {channel} at {tuple(site)}").classes("text-xs")
         slider.on("update:model-value", lambda event: self._set(latent, event.args), throttle=THROTTLE)
@@ -97,7 +97,7 @@ class LevelsTab:
 
     def _value(self, latent: LatentIndex) -> float:
         """The value of a latent, clamped to the range of a slider."""
-        return round(max(-LARGEST_VALUE, min(LARGEST_VALUE, self.studio.value(latent))), 2)
+        return round(max(-MAX_VALUE, min(MAX_VALUE, self.studio.value(latent))), 2)
 
     def _set(self, latent: LatentIndex, value: float) -> None:
         with self.visit.reporting():

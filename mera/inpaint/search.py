@@ -24,9 +24,10 @@ SURVIVORS = 0.25
 
 class LatentSpace:
     """Latents in the inference cone of the masked pixels.
-    Latents that are not varied are those of a filling, masked pixels (1, C, n). A `count` of latents is chosen at random
-    among all latents of the flow; chosen latents outside of the cone do not have a coordinate, since masked pixels do
-    not depend on them.
+
+    Latents that are not varied are those of a filling, masked pixels (1, C, n). A `count` of latents is chosen among
+    all latents of the flow at random; chosen latents outside of the cone do not have a coordinate, since masked pixels
+    do not depend on them.
 
     Attributes:
         size: the number of varied variables; latents outside of the cone count.

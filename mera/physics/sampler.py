@@ -36,7 +36,7 @@ FINGERPRINT_FIELDS = 4
 class Draw(NamedTuple):
     """One draw of K chains or independent samples: fields (K, C, *shape), their acceptance rate, and what is known.
 
-    The actions of the fields and their log-weights -S - ln q, (K,) each, are None for samplers that do not compute them.
+    The actions of the fields and their log-weights -S - ln q, (K,) each, are None if a sampler does not compute them.
     """
 
     fields: Tensor

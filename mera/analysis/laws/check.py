@@ -158,14 +158,8 @@ def _splits(subject: Any, shape: tuple[int, ...] | None) -> DataSplits:
         return subject
     first = subject.get("train", subject) if isinstance(subject, Mapping) else subject
     first = first[0] if isinstance(first, (tuple, list)) and len(first) == 2 else first
-    if shape is None and isinstance(first, (Tensor, np.ndarray)):
-        shape = tuple(first.shape[1:])
     if shape is None:
-        if hasattr(first, "__getitem__") and hasattr(first, "__len__"):
-            item = first[0] if len(first) else None
-        else:
-            item = next(iter(first), None) if hasattr(first, "__iter__") else None
-        if item is None:
+        if (item := next(iter(first), None)) is None:
             raise InputError("at least one example", "none")
         shape = tuple(example_of(item).shape)
     return as_splits(subject, shape)
