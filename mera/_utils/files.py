@@ -27,10 +27,6 @@ def replacing(path: str | PathLike[str]) -> Iterator[Path]:
     path = Path(os.path.realpath(path)) if path.is_symlink() else path
     if not path.parent.is_dir():
         raise FileNotFoundError(f"Expected a folder {path.parent} for {path.name}; got none")
-    if path.is_dir():
-        raise IsADirectoryError(f"Expected the name of a file; got {path}, which is a folder")
-    if not os.access(path.parent, os.W_OK | os.X_OK):
-        raise PermissionError(f"Expected a folder that can be written to; got {path.parent}, for {path.name}")
     temporary = path.with_name(f".{path.name}.{os.getpid()}{SUFFIX}")
     try:
         yield temporary
@@ -43,12 +39,10 @@ def replacing(path: str | PathLike[str]) -> Iterator[Path]:
 
 
 def as_path(path: object) -> Path:
-    """Convert text or a `PathLike` object to a path; refuses null characters, which no file system accepts."""
+    """Convert text or a `PathLike` object to a path, and refuse any other value."""
     text = os.fspath(path) if isinstance(path, (str, PathLike)) else path
     if not isinstance(text, str):
         raise InputError("a path", repr(path))
-    if "\0" in text:
-        raise InputError("a path without null characters", repr(path))
     return Path(text)
 
 

@@ -52,18 +52,15 @@ def parse_classes(run: Path, flow: Density, text: str) -> list[int]:
     if classes is None:
         raise InputError("no class for a flow without classes", repr(text))
     names = list(RunFolder(run).config().get("classes") or []) if (run / "config.json").exists() else []
-    lower, numbers = [name.lower() for name in names], []
-    for word in (part.strip() for part in text.split(",")):
-        if word in names:
-            numbers.append(names.index(word))
-        elif word.lower() in lower:
-            numbers.append(lower.index(word.lower()))
-        elif word.isdecimal() and int(word) < classes:
-            numbers.append(int(word))
-        else:
+    numbers = {str(number): number for number in range(classes)}
+    numbers |= {name.lower(): number for number, name in enumerate(names)}
+    numbers |= {name: number for number, name in enumerate(names)}
+    words = [word.strip() for word in text.split(",")]
+    for word in words:
+        if word.lower() not in numbers:
             known = f", or one of {', '.join(names)}" if names else ""
             raise InputError(f"a class from 0 to {classes - 1}{known}", f"{word!r}{closest(word, names)}")
-    return numbers
+    return [numbers[word if word in numbers else word.lower()] for word in words]
 
 
 def select_class(run: Path, flow: Any, label: str | int | None) -> tuple[Any, int | None]:

@@ -86,11 +86,6 @@ def check_array(array: Any, what: str = "examples") -> Any:
     if isinstance(array, np.ndarray) and array.dtype.kind not in "buif":
         mend = ": np.stack(list(array)) makes one array of equal arrays" if array.dtype == object else ""
         raise InputError(f"{what} of numbers", f"an array of dtype {array.dtype}{mend}")
-    if isinstance(array, np.ndarray) and (not array.dtype.isnative or array.dtype.itemsize > 8):
-        got = f"an array of dtype {array.dtype.str}: array.astype(float) converts it"
-        raise InputError(f"{what} of a dtype that torch has", got)
-    if not array.ndim:
-        raise InputError(f"{what} with an axis for the examples, (N, ...)", "a single number")
     is_large = isinstance(array, np.memmap)  # whose examples are checked as they are read
     if not is_large and (array.is_floating_point() if isinstance(array, Tensor) else array.dtype.kind == "f"):
         values = array if isinstance(array, Tensor) else torch.from_numpy(np.ascontiguousarray(array))

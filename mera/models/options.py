@@ -219,11 +219,9 @@ def levels(shape: Sequence[int], m: int, stride: int = 2, n_levels: int | None =
 def integers_per_step(value: PerStep, steps: int, what: str, least: int = 1) -> tuple[int, ...]:
     """One integer for each RG step, finest first, from one for all steps or one for each."""
     values = tuple(value) if isinstance(value, Sequence) else (value,) * steps
-    if len(values) != steps or not all(is_integer(v) and v >= least for v in values):
-        kind = "positive integer" if least == 1 else f"integer >= {least}"
-        raise InputError(f"{what} as one {kind} or one for each of {steps} RG steps", repr(value))
-    if max(values) > MAX_LAYERS:
-        raise InputError(f"{what} up to {MAX_LAYERS:,}", repr(value))
+    if len(values) != steps or not all(is_integer(v) and least <= v <= MAX_LAYERS for v in values):
+        expected = f"{what} as one integer from {least} to {MAX_LAYERS:,}, or one for each of {steps} RG steps"
+        raise InputError(expected, repr(value))
     return values
 
 

@@ -83,13 +83,12 @@ def bits_per_dim(flow: Density, images: Examples, n: int | None = None, batch_si
     Raises:
         ValueError: if there is no image, or the examples are not uint8.
     """
-    first(images, 1)  # refuses anything but a data set of tensors
+    example = first(images, 1)[0]
+    if likelihood_of(example) is not ImageLikelihood:
+        raise InputError("uint8 images for bits per dimension", str(example.dtype))
     check_count(batch_size, "batch_size")
     check_count(seed, "seed", 0)
-    if n is not None:
-        check_count(n, "n")
-    if length_hint(images, 1) and likelihood_of(images[0]) is not ImageLikelihood:
-        raise InputError("uint8 images for bits per dimension", str(images[0].dtype))
+    n = None if n is None else check_count(n, "n")
     return example_losses(flow, images, n, batch_size, seed).mean().item()
 
 

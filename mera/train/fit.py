@@ -7,7 +7,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import chain
 from operator import length_hint
 from os import PathLike
@@ -35,7 +35,7 @@ from mera.train.objective import Batch, Objective
 from mera.train.optimizers import OwnOptimizer, OwnSchedule
 from mera.train.recognize import Objectives, recognize
 from mera.train.run import RunFolder
-from mera.train.settings import Settings, with_options
+from mera.train.settings import Settings
 
 INITIAL_IMAGES = 256
 """Number of training images from which normalisation layers are initialised."""
@@ -279,7 +279,9 @@ def _settings(
         raise InputError("settings as a mera.train.Settings", repr(settings)[:60])
     names = {"optimizer": optimizer, "schedule": schedule}
     options = options | {option: name for option, name in names.items() if isinstance(name, str)}
-    settings = with_options(settings, options)
+    for name in options:
+        check_choice(name, Settings.__dataclass_fields__, "a setting")
+    settings = replace(settings or Settings(), **options)
     own_optimizer = None if isinstance(optimizer, str) else optimizer
     own_schedule = None if isinstance(schedule, str) else schedule
     if isinstance(own_schedule, LRScheduler):

@@ -41,6 +41,9 @@ class Loop:
         schedule: the user's own schedule, which replaces the schedule of the settings.
 
     Attributes:
+        rank, world_size: the index of this process among the processes that train together, and their number.
+        is_main: whether this process writes the files of the run.
+        rows: indices of the rows of each batch that this process computes; a batch shrinks if there are fewer examples.
         step: steps taken.
         elapsed: seconds of training, including earlier parts of a resumed run.
         test_loss: the loss of the last evaluation, in `objective.unit`; NaN before the first evaluation.
@@ -62,8 +65,13 @@ class Loop:
     ) -> None:
         self.accelerator = make_accelerator(flow.device)
         self.flow, self.settings, self.run, self.objective = flow, settings, run, objective
+        self.rank, self.world_size = 0, 1
         if self.accelerator is not None:
             flow.to(self.accelerator.device)
+            self.rank, self.world_size = self.accelerator.process_index, self.accelerator.num_processes
+        self.is_main = self.rank == 0
+        share = rows_per_step(settings.batch_size, objective.size, self.world_size) // self.world_size
+        self.rows = range(self.rank * share, (self.rank + 1) * share)
         if flow.device.type == "cpu":
             tune_allocator()
         flow.checkpoint = flow.checkpoint or settings.checkpoint
@@ -88,17 +96,6 @@ class Loop:
         self._best_weights: dict[str, Tensor] = {}
 
     @property
-    def rows(self) -> range:
-        """Indices of the rows of each batch that this process computes; a batch shrinks if there are fewer examples.
-
-        Raises:
-            ValueError: if the processes cannot share a batch equally.
-        """
-        rows = rows_per_step(self.settings.batch_size, self.objective.size, self.world_size)
-        share = rows // self.world_size
-        return range(self.rank * share, (self.rank + 1) * share)
-
-    @property
     def trained(self) -> Density:
         """The flow to evaluate, save and use: the running mean of the weights, or the flow itself if there is none."""
         return self.flow if self._average is None else self._average
@@ -107,21 +104,6 @@ class Loop:
     def device(self) -> torch.device:
         """The device of the flow."""
         return self.flow.device
-
-    @property
-    def rank(self) -> int:
-        """The index of this process among the processes that train together."""
-        return 0 if self.accelerator is None else self.accelerator.process_index
-
-    @property
-    def world_size(self) -> int:
-        """The number of processes that train together."""
-        return 1 if self.accelerator is None else self.accelerator.num_processes
-
-    @property
-    def is_main(self) -> bool:
-        """Whether this process writes the files of the run."""
-        return self.rank == 0
 
     @property
     def progress(self) -> float:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Annotated, Any
 
-from mera._utils.checks import check_choice
 from mera._utils.errors import InputError
 from mera._utils.options import Option, check_fields, choice, count, documented, flag, positive
 from mera.train.optimizers import OPTIMIZERS, SCHEDULES, check_options
@@ -151,13 +150,6 @@ class Settings:
         if self.steps is not None:
             return self.steps
         return STEPS if self.minutes is None else math.inf
-
-
-def with_options(settings: Settings | None, options: Mapping[str, Any]) -> Settings:
-    """Settings with some fields replaced; the defaults if `settings` is None."""
-    for name in options:
-        check_choice(name, Settings.__dataclass_fields__, "a setting")
-    return replace(settings if settings is not None else Settings(), **options)
 
 
 PRESETS: dict[str, dict[str, Any]] = {

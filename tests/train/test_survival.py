@@ -178,7 +178,7 @@ def test_a_folder_in_the_place_of_a_file(tmp_path):
     run, _ = damaged_run(tmp_path)
     run.weights.unlink()
     run.weights.mkdir()
-    with pytest.raises(IsADirectoryError, match=r"Expected the name of a file; got .*, which is a folder"):
+    with pytest.raises(IsADirectoryError):
         fit(small_flow(), IMAGES, replace(SHORT, steps=9), run, resume=True)
     assert run.steps() == [3, 6]
 
