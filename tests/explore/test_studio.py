@@ -160,12 +160,10 @@ def test_a_picture_is_cut_and_reduced(studio):
     assert studio.picture.max() <= 1
 
 
-def test_fields_have_colours_and_no_uploads():
+def test_fields_have_colours():
     flow = mera.build("rgflow", L=8, m=4, channels=1, hidden=(6,), prior="gaussian")
     studio = Studio(Learnt(mera.Symmetrized(flow), is_image=False))
     assert studio.picture.shape == (3, 8, 8)
-    with pytest.raises(ValueError, match="a flow of images"):
-        studio.show(studio.read(png(8, 8)))
 
 
 def test_a_run_of_fields_is_shown_as_fields(tmp_path, monkeypatch):

@@ -32,7 +32,7 @@ def check_bijector(bijector: Bijector, report: CheckReport) -> None:
     if bijector.event_shape is None:
         raise InputError("a bijector with an event_shape", f"{type(bijector).__name__} with event_shape None")
     of_angles = any(getattr(part, "of_angles", False) for part in bijector.modules())
-    x = events(bijector.event_shape, of_angles)
+    x = events(3, bijector.event_shape, of_angles)
     context = None if bijector.context_shape is None else torch.randn(len(x), *bijector.context_shape).double()
     tolerance, version = TOLERANCE, double_copy(bijector)
     if not runs(version, x, context):  # with constants of its own in single precision
@@ -93,9 +93,9 @@ def runs(bijector: Bijector, x: Tensor, context: Tensor | None) -> bool:
     return True
 
 
-def events(shape: tuple[int, ...], of_angles: bool) -> Tensor:
-    """Random events (3, *shape) in double precision, of real numbers or of angles."""
-    x = 0.7 * torch.randn(3, *shape, dtype=torch.float64)
+def events(n: int, shape: tuple[int, ...], of_angles: bool) -> Tensor:
+    """Random events (n, *shape) in double precision, of real numbers or of angles."""
+    x = 0.7 * torch.randn(n, *shape, dtype=torch.float64)
     return wrap(2 * x) if of_angles else x
 
 

@@ -7,9 +7,8 @@ import math
 import torch
 from torch import Tensor
 
-from mera.analysis.laws.bijectors import TOLERANCE, check_bijector
+from mera.analysis.laws.bijectors import TOLERANCE, check_bijector, events
 from mera.analysis.laws.report import CheckReport
-from mera.bijectors.circular import wrap
 from mera.bijectors.prior import Prior
 from mera.bijectors.round_trip import (
     SPREAD,
@@ -97,8 +96,7 @@ def check_prior(prior: Prior, report: CheckReport) -> None:
 
 def _data(flow: Flow) -> tuple[Tensor, Tensor | None]:
     """Two random events of a flow in double precision, and their contexts."""
-    x = 0.7 * torch.randn(2, *flow.plan.input.event_shape, dtype=torch.float64)
-    x = wrap(2 * x) if flow.of_angles else x
+    x = events(2, flow.plan.input.event_shape, flow.of_angles)
     if flow.plan.context is None:
         return x, None
     if flow.context_encoder.classes is not None:
