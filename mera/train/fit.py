@@ -29,10 +29,10 @@ from mera.models.saving import describe_flow
 from mera.physics.verdicts import format_ess
 from mera.train.batches import read_batches
 from mera.train.callbacks import Callback, History, Progress, RunLogger
-from mera.train.health import check_own_bijectors, divergence
+from mera.train.health import check_user_bijectors, divergence
 from mera.train.loop import Loop
 from mera.train.objective import Batch, Objective
-from mera.train.optimizers import OwnOptimizer, OwnSchedule
+from mera.train.optimizers import UserOptimizer, UserSchedule
 from mera.train.recognize import Objectives, recognize
 from mera.train.run import RunFolder
 from mera.train.settings import Settings
@@ -105,8 +105,8 @@ def fit(
     quiet: bool = False,
     callbacks: Iterable[Callback] = (),
     loss: Callable[[Density, Any], Tensor] | None = None,
-    optimizer: str | OwnOptimizer | None = None,
-    schedule: str | OwnSchedule | None = None,
+    optimizer: str | UserOptimizer | None = None,
+    schedule: str | UserSchedule | None = None,
     on_signal: str = "raise",
     extra: Mapping[str, Any] | None = None,
     **options: Any,
@@ -189,9 +189,9 @@ def fit(
     run = RunFolder(run) if isinstance(run, (str, PathLike)) else run
     resume = _resumes(flow, run, resume)
     console = None if quiet else _console() if console is None else console
-    settings, own_optimizer, own_schedule = _settings(settings, optimizer, schedule, options)
+    settings, user_optimizer, user_schedule = _settings(settings, optimizer, schedule, options)
     learnt = recognize(flow, data, settings, loss, world_size())
-    loop = Loop(flow, settings, run, learnt.train, own_optimizer, own_schedule)
+    loop = Loop(flow, settings, run, learnt.train, user_optimizer, user_schedule)
     rows, history = loop.rows, History()
     callbacks = [history, *_standard_callbacks(loop, learnt.test, console), *callbacks]
     locked = run.locked() if run is not None and loop.is_main else nullcontext()
@@ -270,10 +270,10 @@ def _resumes(flow: Density, run: RunFolder | None, resume: bool | str) -> bool:
 
 def _settings(
     settings: Settings | None,
-    optimizer: str | OwnOptimizer | None,
-    schedule: str | OwnSchedule | None,
+    optimizer: str | UserOptimizer | None,
+    schedule: str | UserSchedule | None,
     options: dict[str, Any],
-) -> tuple[Settings, OwnOptimizer | None, OwnSchedule | None]:
+) -> tuple[Settings, UserOptimizer | None, UserSchedule | None]:
     """The settings with all options, and the user's own optimiser and schedule, each None if it is a name."""
     if settings is not None and not isinstance(settings, Settings):
         raise InputError("settings as a mera.train.Settings", repr(settings)[:60])
@@ -282,15 +282,15 @@ def _settings(
     for name in options:
         check_choice(name, Settings.__dataclass_fields__, "a setting")
     settings = replace(settings or Settings(), **options)
-    own_optimizer = None if isinstance(optimizer, str) else optimizer
-    own_schedule = None if isinstance(schedule, str) else schedule
-    if isinstance(own_schedule, LRScheduler):
+    user_optimizer = None if isinstance(optimizer, str) else optimizer
+    user_schedule = None if isinstance(schedule, str) else schedule
+    if isinstance(user_schedule, LRScheduler):
         if isinstance(optimizer, str):
             raise InputError(f"Pass a schedule of an optimiser or the name {optimizer!r}, not both", "")
-        own_optimizer = own_schedule.optimizer if own_optimizer is None else own_optimizer
-    if own_optimizer is not None and (unused := {"lr", "weight_decay", "optimizer_options"} & options.keys()):
+        user_optimizer = user_schedule.optimizer if user_optimizer is None else user_optimizer
+    if user_optimizer is not None and (unused := {"lr", "weight_decay", "optimizer_options"} & options.keys()):
         raise InputError(f"Pass {', '.join(sorted(unused))} to your own optimizer itself, not to fit", "")
-    return settings, own_optimizer, own_schedule
+    return settings, user_optimizer, user_schedule
 
 
 def _console() -> Console | None:
@@ -315,7 +315,7 @@ def _start(loop: Loop) -> None:
     seed_all(loop.settings.seed)
     x, context = loop.objective.start(loop.flow, INITIAL_IMAGES)
     loop.flow.initialize(x, context)
-    check_own_bijectors(loop.flow, x, context)
+    check_user_bijectors(loop.flow, x, context)
     loop.trained.load_state_dict(loop.flow.state_dict())
     loop.save()
 

@@ -47,10 +47,10 @@ def divergence(flow: Density, error: float) -> str | None:
 
 
 @torch.no_grad()
-def check_own_bijectors(density: Density, x: Tensor, context: Tensor | None) -> None:
+def check_user_bijectors(density: Density, x: Tensor, context: Tensor | None) -> None:
     """Check the laws of bijectors with parts that are not of this package, as they are and with noise on parameters."""
     flow = density.flow
-    remaining = {key for key, bijector in flow.bijectors.items() if is_own(bijector)}
+    remaining = {key for key, bijector in flow.bijectors.items() if has_user_part(bijector)}
     if not remaining:
         return
     x, context = x[:LAW_EVENTS], None if context is None else context[:LAW_EVENTS]
@@ -66,7 +66,7 @@ def check_own_bijectors(density: Density, x: Tensor, context: Tensor | None) -> 
     run_forward(flow.plan, x, transform_and_check)
 
 
-def is_own(bijector: nn.Module) -> bool:
+def has_user_part(bijector: nn.Module) -> bool:
     """Whether a bijector has a part that is neither of this package nor of torch."""
     parts = list(bijector.modules())
     packages = {type(part).__module__.partition(".")[0] for part in parts}

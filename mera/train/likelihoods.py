@@ -21,7 +21,7 @@ from mera.flow.density import Density
 from mera.train.batches import Order
 from mera.train.objective import Batch, Objective
 
-OwnLoss = Callable[[Density, Any], Tensor]
+UserLoss = Callable[[Density, Any], Tensor]
 """A user's own loss; see `Likelihood`."""
 
 
@@ -32,7 +32,7 @@ class Likelihood(Objective):
         examples: the data set; its random augmentation, such as flips, is as repeatable as the noise.
         contexts: the context of each example, (N, ...); None for a flow without context.
         order: the order in which examples fill the rows of the steps; None if row i is the i-th example.
-        own: the user's own loss in place of the likelihood, `own(flow, batch)`, where a batch is data in the flow's own
+        user_loss: replaces the likelihood, `user_loss(flow, batch)`, where a batch is data in the flow's own
             space, (B, C, *shape), or for a conditional flow a pair of data and contexts; returns a scalar, or one
             number for each example.
     """
@@ -40,13 +40,17 @@ class Likelihood(Objective):
     parts = ("examples", "noise", "context")
 
     def __init__(
-        self, examples: Examples, contexts: Tensor | None = None, order: Order | None = None, own: OwnLoss | None = None
+        self,
+        examples: Examples,
+        contexts: Tensor | None = None,
+        order: Order | None = None,
+        user_loss: UserLoss | None = None,
     ) -> None:
         self.examples, self.contexts, self.order, self.size = examples, contexts, order, length_hint(examples)
-        self.own = own
-        if own is not None:
-            if not callable(own):
-                raise InputError("a loss as a function of flow and batch", type(own).__name__)
+        self.user_loss = user_loss
+        if user_loss is not None:
+            if not callable(user_loss):
+                raise InputError("a loss as a function of flow and batch", type(user_loss).__name__)
             self.unit, self.metric, self.is_of_rows = UNITS["loss"], "loss", False  # it may be one number for a batch
 
     def batch(self, seed: int, step: int, rows: Sequence[int]) -> Batch:
@@ -75,10 +79,10 @@ class Likelihood(Objective):
 
     def loss(self, flow: Density, batch: Batch) -> Tensor:
         """The loss of each example, (B,); refuses an own loss of neither a scalar nor one number for each example."""
-        if self.own is None:
+        if self.user_loss is None:
             return self.likelihood(flow, batch)
         x, context = self.data(flow, batch)
-        value = self.own(flow, x if context is None else (x, context))
+        value = self.user_loss(flow, x if context is None else (x, context))
         if not isinstance(value, Tensor) or tuple(value.shape) not in ((), (len(x),)):
             got = str(tuple(value.shape)) if isinstance(value, Tensor) else type(value).__name__
             raise InputError(f"a loss that is a scalar or one number for each of {len(x)} examples", got)
@@ -147,9 +151,11 @@ def likelihood_of(example: object) -> type[Likelihood]:
     raise InputError("examples that are uint8 images or fields of floats", got)
 
 
-def likelihood(flow: Density, examples: Examples, order: Order | None = None, own: OwnLoss | None = None) -> Likelihood:
-    """The likelihood of a data set, with contexts for a conditional flow; see `Likelihood` for `order` and `own`."""
-    return likelihood_of(examples[0])(examples, example_contexts(flow, examples), order, own)
+def likelihood(
+    flow: Density, examples: Examples, order: Order | None = None, user_loss: UserLoss | None = None
+) -> Likelihood:
+    """The likelihood of a data set, with contexts for a conditional flow; see `Likelihood` for the other arguments."""
+    return likelihood_of(examples[0])(examples, example_contexts(flow, examples), order, user_loss)
 
 
 def example_contexts(flow: Density, examples: Examples) -> Tensor | None:

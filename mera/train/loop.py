@@ -22,7 +22,7 @@ from mera.train.batches import BatchLoss, autocast, micro_batches, rows_per_step
 from mera.train.evaluate import losses, mean_and_error
 from mera.train.health import first_not_finite, inverse_error
 from mera.train.objective import Batch, Objective
-from mera.train.optimizers import SCHEDULES, OwnOptimizer, OwnSchedule, make_optimizer, own_schedule
+from mera.train.optimizers import SCHEDULES, UserOptimizer, UserSchedule, make_optimizer, make_schedule
 from mera.train.run import RunFolder
 from mera.train.settings import Settings
 
@@ -60,8 +60,8 @@ class Loop:
         settings: Settings,
         run: RunFolder | None,
         objective: Objective,
-        optimizer: OwnOptimizer | None = None,
-        schedule: OwnSchedule | None = None,
+        optimizer: UserOptimizer | None = None,
+        schedule: UserSchedule | None = None,
     ) -> None:
         self.accelerator = make_accelerator(flow.device)
         self.flow, self.settings, self.run, self.objective = flow, settings, run, objective
@@ -87,7 +87,7 @@ class Loop:
         name, options = settings.optimizer or objective.optimizer, settings.optimizer_options
         self.optimizer, name = make_optimizer(flow, name, settings.lr, settings.weight_decay, options, optimizer)
         self._highest = [group["lr"] for group in self.optimizer.param_groups]
-        self.schedule = None if schedule is None else own_schedule(schedule, self.optimizer)
+        self.schedule = None if schedule is None else make_schedule(schedule, self.optimizer)
         of_schedule = settings.schedule if self.schedule is None else f"your own {type(self.schedule).__name__}"
         self._names = {"optimizer": name, "schedule": of_schedule}
         self.best: tuple[int, float] | None = None

@@ -204,10 +204,10 @@ def _split(parameters: Iterable[nn.Parameter], is_weight: Callable[[nn.Parameter
     return [{"params": members, "matrices": is_matrix} for is_matrix, members in groups.items() if members]
 
 
-OwnOptimizer = Optimizer | Callable[[Iterable[nn.Parameter]], Optimizer]
+UserOptimizer = Optimizer | Callable[[Iterable[nn.Parameter]], Optimizer]
 """An optimiser of a flow's parameters, or a function from parameters to an optimiser, such as torch.optim.SGD."""
 
-OwnSchedule = LRScheduler | Callable[[Optimizer], Any]
+UserSchedule = LRScheduler | Callable[[Optimizer], Any]
 """A schedule of torch for an optimiser, or a function that makes one."""
 T = TypeVar("T")
 
@@ -229,17 +229,19 @@ def make_optimizer(
     lr: float,
     weight_decay: float,
     options: Mapping[str, Any] | None,
-    own: OwnOptimizer | None = None,
+    user_optimizer: UserOptimizer | None = None,
 ) -> tuple[Optimizer, str]:
     """The user's own optimiser, or one by name, fused where torch supports it; and its name, which checkpoints hold."""
     parameters, options = list(flow.parameters()), options or {}
-    if own is None:
+    if user_optimizer is None:
         excludes_fused = {"foreach", "differentiable"} & set(options)
         can_fuse = not excludes_fused and all(p.device.type in ("cpu", "cuda") for p in parameters)
         defaults: dict[str, Any] = {"lr": lr, "weight_decay": weight_decay, **({"fused": True} if can_fuse else {})}
         groups: Any = layer_groups(flow) if name == "Muon" else parameters
         return OPTIMIZERS[name](groups, **{**defaults, **options}), name
-    optimizer = _made(own, Optimizer, parameters, "an optimiser of torch, or a function from parameters to one")
+    optimizer = _made(
+        user_optimizer, Optimizer, parameters, "an optimiser of torch, or a function from parameters to one"
+    )
     held = {id(p) for group in optimizer.param_groups for p in group["params"]}
     if foreign := held - set(map(id, parameters)):
         raise InputError("an optimiser of the flow's parameters", f"one with {len(foreign)} other parameters")
@@ -250,9 +252,11 @@ def make_optimizer(
     return optimizer, f"your own {type(optimizer).__name__}"
 
 
-def _made(own: Any, kind: type[T], argument: object, expected: str) -> T:
+def _made(instance_or_function: Any, kind: type[T], argument: object, expected: str) -> T:
     """The user's object of a kind: the instance itself, or the result of the user's function of the argument."""
-    made = own(argument) if callable(own) and not isinstance(own, kind) else own
+    made = instance_or_function
+    if callable(made) and not isinstance(made, kind):
+        made = made(argument)
     if not isinstance(made, kind):
         raise InputError(expected, type(made).__name__)
     return made
@@ -283,10 +287,10 @@ SCHEDULES = {"cosine": cosine, "constant": constant}
 """By name, the factor of the highest learning rate; `Loop` sets it before each step, so that a run can be prolonged."""
 
 
-def own_schedule(own: OwnSchedule, optimizer: Optimizer) -> LRScheduler:
+def make_schedule(user_schedule: UserSchedule, optimizer: Optimizer) -> LRScheduler:
     """The user's schedule of an optimiser; refuses one that belongs to another optimiser."""
     expected = "a schedule of torch, or a function from the optimiser to one"
-    schedule = _made(own, LRScheduler, optimizer, expected)
+    schedule = _made(user_schedule, LRScheduler, optimizer, expected)
     if getattr(schedule, "optimizer", optimizer) is not optimizer:
         raise InputError("a schedule of the optimiser that is used", f"a {type(schedule).__name__} of another one")
     return schedule

@@ -64,8 +64,8 @@ def recognize(
     n, in_order = length_hint(splits.train), getattr(splits.train, "in_order", False)
     rows = rows_per_step(settings.batch_size, n, processes)
     train = likelihood(flow, splits.train, Order(n, rows, settings.seed, in_order), loss)
-    test = likelihood(flow, splits.test, own=loss)
-    validation = None if held_out is None else likelihood(flow, held_out, own=loss)
+    test = likelihood(flow, splits.test, user_loss=loss)
+    validation = None if held_out is None else likelihood(flow, held_out, user_loss=loss)
     return Objectives(train, test, validation, splits, in_order)
 
 
