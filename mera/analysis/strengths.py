@@ -117,7 +117,13 @@ def strengths(
         group = sites.flatten().argsort() // sites.shape[1]
         shape = plan.latents[level].lattice.event_shape
         results.append((norms[:, group].view(shape).to(flow.dtype), error[:, group].view(shape).to(flow.dtype)))
-        _warn_of_outliers(*results[-1], level, samples)
+        top, top_error = (part.flatten()[results[-1][0].argmax()].item() for part in results[-1])
+        if top_error > MAX_RELATIVE_ERROR * top:
+            warnings.warn(
+                f"Expected strengths with small errors; got {top:.3g} +- {top_error:.2g} for the strongest latent of "
+                f"level {level}: take more than {samples} samples",
+                stacklevel=2,
+            )
     return Strengths([norms for norms, _ in results], [errors for _, errors in results], selected)
 
 
@@ -141,18 +147,6 @@ def equivalent_sites(plan: Plan, level: int) -> Tensor:
     blocks = [length for period, n in zip(periods, lattice.shape, strict=True) for length in (n // period, period)]
     sites = torch.arange(lattice.sites).view(blocks)
     return sites.permute(*range(1, len(blocks), 2), *range(0, len(blocks), 2)).reshape(math.prod(periods), -1)
-
-
-def _warn_of_outliers(norms: Tensor, errors: Tensor, level: int, samples: int) -> None:
-    """Warn if the largest strength of a level is no more than an outlier."""
-    largest = norms.flatten().argmax()
-    norm, error = norms.flatten()[largest].item(), errors.flatten()[largest].item()
-    if error > MAX_RELATIVE_ERROR * norm:
-        warnings.warn(
-            f"Expected strengths with small errors; got {norm:.3g} +- {error:.2g} for the strongest latent of level "
-            f"{level}: take more than {samples} samples",
-            stacklevel=3,
-        )
 
 
 def leading(

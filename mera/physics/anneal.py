@@ -18,7 +18,7 @@ from mera._utils.table import Table
 from mera.physics.action import Action, ActionLike
 from mera.physics.check_target import check_target, event_shape_of
 from mera.physics.measured import Measured
-from mera.physics.observables import Observables, Quantity, histories, summarize
+from mera.physics.observables import Observables, Quantity, averages_of, histories, summarize
 from mera.physics.short_run import in_domain, short_run
 from mera.physics.verdicts import Trust, Verdict
 from mera.sampling import annealing
@@ -175,7 +175,7 @@ def anneal(
         deviations = (share * centred).unflatten(0, (populations, particles)).sum(1)
         return math.sqrt(populations / (populations - 1) * deviations.square().sum().item())
 
-    functions = measured.averages(event_shape[1:])
+    functions = averages_of(event_shape[1:], action.periodic, action.inverse_temperature)
     quantities, correlator = summarize(series, functions, lambda values: share @ values, error)
     z = (log_z - log_z.max()).exp()
     return Annealed(

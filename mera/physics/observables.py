@@ -159,10 +159,6 @@ class Observables:
             return True
         return observable != "phi2" and parameter in self.action.order_depends_on
 
-    def averages(self, shape: Sequence[int]) -> dict[str, Average]:
-        """The quantities that are computed from averages on a lattice of this shape; see `averages_of`."""
-        return averages_of(shape, self.periodic, self.action.inverse_temperature)
-
 
 def _factors(name: str, entry: Any) -> tuple[Factor, ...]:
     """The factors of an observable of the user's own: of a tuple its entries, otherwise the function alone."""

@@ -7,7 +7,7 @@ import torch
 
 from mera import physics
 from mera.physics import Ising
-from mera.physics.observables import Observables, summarize
+from mera.physics.observables import Observables, averages_of, summarize
 
 SHAPE, N = (4, 4), 40_000
 
@@ -42,10 +42,12 @@ def test_against_all_configurations(action):
     exact["susceptibility"] = 16 * (exact["m2"] - exact["abs_m"] ** 2)
     exact["specific_heat"] = (weight @ (energy - weight @ energy) ** 2).item() / temperature**2 / 16
 
-    observables = Observables(action)
-    series = observables.measure(ising_fields(N, action))
+    series = Observables(action).measure(ising_fields(N, action))
     found, (correlator, errors) = summarize(
-        series, observables.averages(SHAPE), torch.mean, lambda values: values.std().item() / math.sqrt(N)
+        series,
+        averages_of(SHAPE, True, 1 / temperature),
+        torch.mean,
+        lambda values: values.std().item() / math.sqrt(N),
     )
     for name, value in exact.items():
         assert abs(found[name].value - value) < 5 * found[name].error, name
