@@ -89,7 +89,7 @@ def save_image(image: Tensor, path: str | PathLike[str]) -> None:
     Raises:
         ValueError: if the image has another dtype or shape, or the path has another extension.
     """
-    _check_images(image, "C, H, W")
+    _check_images(image[None])
     with replacing(png_path(path)) as temporary:
         to_pil(image).save(temporary, "png")
 
@@ -216,12 +216,10 @@ def _as_images(level: Tensor) -> Tensor:
     return level if level.dtype == torch.uint8 else stretch(level)
 
 
-def _check_images(images: Tensor, shape: str = "N, C, H, W") -> None:
-    """Refuse anything but uint8 images of 1 or 3 channels, at least one, of the shape that `shape` names."""
-    dims = shape.count(",") + 1
-    if not isinstance(images, Tensor) or images.ndim != dims or images.shape[-3] not in (1, 3) or not images.numel():
-        expected = shape.replace("C", "1 or 3")
-        raise InputError(f"images ({expected}), at least one", _describe(images))
+def _check_images(images: Tensor) -> None:
+    """Refuse anything but uint8 images (N, 1 or 3, H, W), at least one."""
+    if not isinstance(images, Tensor) or images.ndim != 4 or images.shape[1] not in (1, 3) or not images.numel():
+        raise InputError("images (N, 1 or 3, H, W), at least one", _describe(images))
     if images.dtype != torch.uint8:
         raise InputError("images of dtype uint8, which `flow.to_images` or `stretch` makes", str(images.dtype))
 
