@@ -89,8 +89,14 @@ def command(
                 done = (len(found) - 1) * len(possible) + number
                 progress_bar.update(done, done / (len(run) * len(possible)), f"{path.name}: {name}")
     if as_json:
-        pairs = zip(run, found, strict=True)
-        show_json([{"run": str(path), "tables": [_plain(*item) for item in tables.items()]} for path, tables in pairs])
+        results = []
+        for path, tables in zip(run, found, strict=True):
+            numbers = [
+                {"name": name, "rows": [row[0] for row in t.rows], "columns": list(t.header[1:]), "values": t.values}
+                for name, t in tables.items()
+            ]
+            results.append({"run": str(path), "tables": numbers})
+        show_json(results)
         return
     shapes = [[(name, table.header, len(table.rows)) for name, table in each.items()] for each in found]
     if any(shape != shapes[0] for shape in shapes):
@@ -142,9 +148,3 @@ def _cell(values: Sequence[float], digits: int) -> str:
     numbers = [value for value in values if not math.isnan(value)]
     counted = "" if len(numbers) == len(values) else f" ({len(numbers)} of {len(values)} runs)"
     return with_error(numbers, digits) + counted if numbers else ""
-
-
-def _plain(name: str, table: Numbers) -> dict[str, Any]:
-    """A table as numbers and lists."""
-    rows = [row[0] for row in table.rows]
-    return {"name": name, "rows": rows, "columns": list(table.header[1:]), "values": table.values}

@@ -67,11 +67,17 @@ def _inpaint(
     if learnt_fields(run):
         raise InputError("a run that learnt images", f"fields in {run}: use flow.inpaint in Python")
     torch.manual_seed(seed)
+    selected: str | int | None = label
     if image is not None:
         before = read_image(image, flow.plan.input.channels)
     elif test is not None:
-        before, label = _test_image(run, flow, test, label, root)
-    flow, _ = select_class(run, flow, label)
+        images = examples_of(run, flow, root)
+        if test >= len(images):
+            raise InputError(f"a test image from 0 to {len(images) - 1}", str(test))
+        before = images[test]
+        if label is None and flow.context_encoder.classes is not None:
+            selected = int(class_numbers(images)[test])
+    flow, _ = select_class(run, flow, selected)
     size = tuple(before.shape[1:])
     before = _fit(before, flow, image)
     if mask is not None:
@@ -133,16 +139,6 @@ def _fit_mask(white: Tensor, flow: Flow, path: Path) -> Tensor:
 def _by(shape: Sequence[int]) -> str:
     """A shape as text, "32 x 32"."""
     return " x ".join(map(str, shape))
-
-
-def _test_image(run: Path, flow: Flow, index: int, label: Any, root: Path | None) -> tuple[Tensor, Any]:
-    """A test image of a run, and `label` or else, for a flow with classes, the class of the image in the data set."""
-    images = examples_of(run, flow, root)
-    if index >= len(images):
-        raise InputError(f"a test image from 0 to {len(images) - 1}", str(index))
-    if label is None and flow.context_encoder.classes is not None:
-        label = int(class_numbers(images)[index])
-    return images[index], label
 
 
 def _report(numbers: dict[str, Any], result: Inpainting, pictures: list[Path]) -> None:

@@ -85,14 +85,9 @@ class Objective(ABC):
 
     def pictures(self, flow: Density, samples: Tensor) -> Tensor | None:
         """Samples as uint8 images (N, 1 or 3, H, W), stretched over their range; None if they are not pictures."""
-        return stretched(flow, samples)
+        from mera.analysis.drawing.images import stretch
 
-
-def stretched(flow: Density, samples: Tensor) -> Tensor | None:
-    """Samples of fields as uint8 images, stretched over their range; None if they do not have the shape of images."""
-    from mera.analysis.drawing.images import stretch
-
-    return stretch(samples) if flow.plan.input.is_picture else None
+        return stretch(samples) if flow.plan.input.is_picture else None
 
 
 def is_starting(flow: Density) -> bool:
