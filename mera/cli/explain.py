@@ -14,7 +14,7 @@ import typer
 from mera import analysis, data
 from mera._utils.checks import check_choice
 from mera._utils.errors import InputError
-from mera._utils.progress import ProgressBar
+from mera._utils.progress import ProgressBar, check_console
 from mera._utils.random import fixed_seed, seeded
 from mera._utils.table import Numbers, Table, with_error
 from mera.analysis.receptive import extents_by_level
@@ -76,7 +76,7 @@ def command(
         )
         names = [name for name in names if name not in NEED_FACTORS]
     found: list[dict[str, Numbers]] = []
-    with ProgressBar("explain", console, "table") as progress_bar:
+    with ProgressBar("explain", check_console(None if as_json else console), "table") as progress_bar:
         for path in run:
             flow, pictures, factors = _read(path, images, label, L, root, choose_device(device), seed)
             possible = [name for name in names if factors or name not in NEED_FACTORS]
