@@ -12,7 +12,9 @@ from mera._utils.errors import InputError
 from mera._utils.table import Numbers, Tabled, numbers
 from mera.flow.flow import Flow
 from mera.graph import Step
+from mera.graph.boxes import Box
 from mera.graph.executor import run_forward
+from mera.graph.local_fields import is_local, run_on_box
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -24,7 +26,7 @@ class Parts(Tabled):
         nodes: the log-det of each node that applies a bijector, by the name of the node, (B,).
         maps: for each level, finest first, its part of log p as a map over the pixels, (B, *shape): the log-density of
             its latents and the log-dets of the nodes of the same level, each spread evenly over the pixels that the
-            latent or the event covers.
+            latent, the event, or the site of a convolution covers.
         variables: the number of variables of the data, channels times pixels.
     """
 
@@ -79,12 +81,19 @@ def decompose(flow: Flow, x: Tensor, context: Tensor | None = None) -> Parts:
         raise InputError("a mera.Flow, whose log p is a sum over levels and nodes", f"a {type(flow).__name__}")
     plan = flow.plan
     flow.check_data("data", x)
-    transform = flow.runner.forward_transform(flow.runner.contexts(context, x))
+    runner, contexts = flow.runner, flow.runner.contexts(context, x)
+    transform = runner.forward_transform(contexts)
     changes: list[tuple[Step, Tensor]] = []
 
     def transform_and_record(step: Step, events: Tensor) -> tuple[Tensor, Tensor]:
+        bijector, lattice = runner.bijector(step), step.apply.lattice
+        if step.apply.is_field and is_local(bijector, lattice):
+            whole = Box.of((0, n) for n in lattice.shape)
+            y, by_site = run_on_box(bijector, lattice, events, whole, whole, contexts(step))
+            changes.append((step, by_site))
+            return y, by_site.flatten(1).sum(1)
         y, log_det = transform(step, events)
-        changes.append((step, log_det.unflatten(0, (len(x), -1))))
+        changes.append((step, _on_sites(step, log_det.unflatten(0, (len(x), -1)))))
         return y, log_det
 
     z, _ = run_forward(plan, x, transform_and_record)
@@ -93,9 +102,9 @@ def decompose(flow: Flow, x: Tensor, context: Tensor | None = None) -> Parts:
     for h, density in enumerate(densities):
         maps[h] += plan.latents[h].lattice.pixels_of(density.sum(1), plan.input.shape)
     nodes: dict[str, Tensor] = {}
-    for step, log_det in changes:
-        nodes[step.node] = nodes.get(step.node, 0) + log_det.sum(1)
-        spread = step.operation.lattice.pixels_of(_on_sites(step, log_det), plan.input.shape)
+    for step, by_site in changes:
+        nodes[step.node] = nodes.get(step.node, 0) + by_site.flatten(1).sum(1)
+        spread = step.operation.lattice.pixels_of(by_site, plan.input.shape)
         maps[min(step.level, len(z) - 1)] += spread
     levels = torch.stack([density.flatten(1).sum(1) for density in densities], dim=1)
     return Parts(levels, nodes, tuple(maps), plan.input.variables)

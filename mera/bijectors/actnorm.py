@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from mera._utils.checks import check_flag
 from mera._utils.errors import InputError
-from mera.bijectors.base import StartsFromData, log_det_dtype
+from mera.bijectors.base import StartsFromData, constant_by_site, log_det_dtype
 
 CONSTANT = 1e-7
 """A variable is constant if its standard deviation is at most this number times max(1, |mean|)."""
@@ -45,6 +45,17 @@ class ActNorm(StartsFromData):
     def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Undo the scaling, then the shift."""
         return y * torch.exp(-self.log_scale) - self.shift, -self._log_det(y)
+
+    @property
+    def is_local(self) -> bool:
+        """Whether all sites share the parameters."""
+        return self.log_scale[0].numel() == 1
+
+    def by_site(self, x: Tensor, context: Tensor | None = None, inverse: bool = False) -> tuple[Tensor, Tensor]:
+        """Shift and scale, or undo it; the log-det is the same at all sites."""
+        value, _ = self.inverse(x) if inverse else self(x)
+        log_det = self.log_scale.sum(dtype=log_det_dtype(x))
+        return value, constant_by_site(x, -log_det if inverse else log_det)
 
     def start(self, x: Tensor) -> bool:
         """Set shift and scale from a batch (B, *event_shape).

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
@@ -34,6 +35,11 @@ def as_rows(x: Tensor) -> Tensor:
 def in_dtype(x: Tensor, dtype: torch.dtype) -> Tensor:
     """A tensor in a dtype, without an operation if it has the dtype."""
     return x if x.dtype == dtype else x.to(dtype)
+
+
+def constant_by_site(x: Tensor, log_det: Tensor | float) -> Tensor:
+    """A log-det of each site of events (B, C, *sites) that is the same at all sites, (B, *sites)."""
+    return x.new_zeros(x.shape[0], *x.shape[2:], dtype=log_det_dtype(x)) + log_det
 
 
 def total(log_dets: Sequence[Tensor]) -> Tensor:
@@ -91,6 +97,46 @@ class Bijector(nn.Module, ABC):
     def receptive_kernel(self) -> tuple[int, ...] | None:
         """Size, in each dimension, of the window of input sites around an output site; None if it is all sites."""
         return (1,) * (len(self.event_shape) - 1) if self.per_site and self.event_shape else None
+
+    @property
+    def layers(self) -> list[Bijector]:
+        """The bijectors, in order, whose composition the map is; by default the map itself."""
+        return [self]
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the map of a lattice can be evaluated on a part of it: its layers have `on_box` and `by_site`."""
+        return False
+
+    def on_box(self, start: Sequence[int], shape: Sequence[int]) -> Bijector:
+        """The same layer, with the same parameters, on a box of the lattice; only for a layer that `is_local`.
+
+        Sites of the box are computed as those of the lattice, but for sites within the radius of `receptive_kernel` of
+        an edge of the box that is not an open border of the lattice.
+
+        Args:
+            start: the coordinates of the first site, which may lie beyond a periodic border.
+            shape: the edges of the box.
+        """
+        part = copy.copy(self)
+        part._modules, part._buffers = dict(self._modules), dict(self._buffers)
+        part.event_shape = (*(self.event_shape or ())[:1], *shape)
+        if self.context_shape is not None and len(self.context_shape) > 1:
+            part.context_shape = (self.context_shape[0], *shape)
+        return part
+
+    def by_site(self, x: Tensor, context: Tensor | None = None, inverse: bool = False) -> tuple[Tensor, Tensor]:
+        """Map events as `forward`, or as `inverse`, with the log-det of each site; only for a layer that `is_local`.
+
+        Args:
+            x: events, (B, *event_shape).
+            context: context of each event, (B, *context_shape); None for a map that takes none.
+            inverse: whether to map latents to data.
+
+        Returns:
+            The values, (B, *event_shape); and a log-det for each site, (B, *sites), whose sum is the log-det.
+        """
+        raise NotImplementedError(type(self).__name__)
 
     @abstractmethod
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:

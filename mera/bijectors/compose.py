@@ -42,6 +42,16 @@ class Chain(Bijector):
             return None
         return tuple(1 + sum(size - 1 for size in sizes) for sizes in zip(*windows, strict=True))
 
+    @property
+    def is_local(self) -> bool:
+        """Whether all members are local."""
+        return all(member.is_local for member in self.bijectors)
+
+    @property
+    def layers(self) -> list[Bijector]:
+        """The layers of all members."""
+        return [layer for member in self.bijectors for layer in member.layers]
+
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Apply the members from the first to the last."""
         terms = []
@@ -103,6 +113,26 @@ class Invert(Bijector):
     def receptive_kernel(self) -> tuple[int, ...] | None:
         """The window of the inner bijector, which is equal in both directions."""
         return self.bijector.receptive_kernel
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the inner bijector is local."""
+        return self.bijector.is_local
+
+    @property
+    def layers(self) -> list[Bijector]:
+        """The inverses of the layers of the inner bijector, from the last to the first."""
+        return [Invert(layer) for layer in reversed(self.bijector.layers)]
+
+    def on_box(self, start: Sequence[int], shape: Sequence[int]) -> Bijector:
+        """The inverse of the inner bijector on a box of sites."""
+        part = cast(Invert, super().on_box(start, shape))
+        part.bijector = self.bijector.on_box(start, shape)
+        return part
+
+    def by_site(self, x: Tensor, context: Tensor | None = None, inverse: bool = False) -> tuple[Tensor, Tensor]:
+        """Apply the inner bijector in the other direction, with a log-det for each site."""
+        return self.bijector.by_site(x, context, not inverse)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Apply the inverse of the inner bijector."""

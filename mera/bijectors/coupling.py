@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
+from typing import cast
 
 from torch import Tensor, nn
 
@@ -83,7 +85,22 @@ class Coupling(Bijector):
         """Transform the first half back, then the second."""
         return self._both(y, context, inverse=True)
 
-    def _both(self, x: Tensor, context: Tensor | None, inverse: bool) -> tuple[Tensor, Tensor]:
+    @property
+    def is_local(self) -> bool:
+        """Whether the conditioners are convolutions."""
+        return self.receptive_kernel is not None
+
+    def on_box(self, start: Sequence[int], shape: Sequence[int]) -> Bijector:
+        """The coupling on a box of sites."""
+        part = cast(Coupling, super().on_box(start, shape))
+        part.partition = self.partition.on_box(start, shape)
+        return part
+
+    def by_site(self, x: Tensor, context: Tensor | None = None, inverse: bool = False) -> tuple[Tensor, Tensor]:
+        """Transform both halves, or transform them back, with a log-det for each site."""
+        return self._both(x, context, inverse, by_site=True)
+
+    def _both(self, x: Tensor, context: Tensor | None, inverse: bool, by_site: bool = False) -> tuple[Tensor, Tensor]:
         networks = [prepare(network, x.shape[0]) for network in self.networks]
         halves, log_dets = list(self.partition.split(x)), []
         for changed in (0, 1) if inverse else (1, 0):
@@ -94,7 +111,7 @@ class Coupling(Bijector):
             # discard values at the positions of the other half
             halves[changed] = self.partition.confine(value, changed)
             log_slope = in_dtype(self.partition.confine(log_slope, changed), log_det_dtype(x))
-            log_dets.append(as_rows(log_slope).sum(1))
+            log_dets.append(log_slope.sum(1) if by_site else as_rows(log_slope).sum(1))
         return self.partition.merge(*halves), total(log_dets)
 
 

@@ -85,8 +85,22 @@ class Conditional(Bijector):
         """Transform each variable back."""
         return self._map(y, context, inverse=True)
 
+    @property
+    def is_local(self) -> bool:
+        """Whether the network is a convolution."""
+        return self.receptive_kernel is not None
+
+    def by_site(self, x: Tensor, context: Tensor | None = None, inverse: bool = False) -> tuple[Tensor, Tensor]:
+        """Transform each variable, or transform it back, with a log-det for each site."""
+        values, log_slope = self._transform(x, context, inverse)
+        return values, log_slope.sum(1, dtype=log_det_dtype(x))
+
     def _map(self, x: Tensor, context: Tensor | None, inverse: bool) -> tuple[Tensor, Tensor]:
+        """Apply the map, or its inverse, and sum the log-slopes."""
+        values, log_slope = self._transform(x, context, inverse)
+        return values, log_slope.flatten(1).sum(1, dtype=log_det_dtype(x))
+
+    def _transform(self, x: Tensor, context: Tensor | None, inverse: bool) -> tuple[Tensor, Tensor]:
         """Apply the map, or its inverse, with the parameters that the network computes."""
         params = self.network(join(x[:, :0], context, self.context_shape))
-        values, log_slope = transform(self.transform, x, params, inverse)
-        return values, log_slope.flatten(1).sum(1, dtype=log_det_dtype(x))
+        return transform(self.transform, x, params, inverse)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +12,7 @@ from torch import Tensor, nn
 from mera._utils.checks import check_flag
 from mera._utils.errors import InputError
 from mera._utils.torch_modes import exactly
-from mera.bijectors.base import Bijector, log_det_dtype
+from mera.bijectors.base import Bijector, constant_by_site, log_det_dtype
 
 MAX_KRONECKER_SIZE = 48
 """Up to this number of variables, a product with one matrix for all sites is faster than one for each site."""
@@ -74,6 +76,23 @@ class LULinear(Bijector):
             inner = torch.linalg.solve_triangular(upper, inner, upper=True)
             x = inner.view(self.size, y.shape[0], self.repeats).movedim(1, 0)
             return x.to(y.dtype).reshape(y.shape), -self._log_det(y)
+
+    @property
+    def is_local(self) -> bool:
+        """Whether W acts on the channels of each site."""
+        return self.per_site
+
+    def on_box(self, start: Sequence[int], shape: Sequence[int]) -> Bijector:
+        """The map of the channels on a box of sites."""
+        part = cast(LULinear, super().on_box(start, shape))
+        part.repeats = math.prod(shape)
+        return part
+
+    def by_site(self, x: Tensor, context: Tensor | None = None, inverse: bool = False) -> tuple[Tensor, Tensor]:
+        """Multiply by W, or solve; the log-det is the same at all sites."""
+        value, _ = self.inverse(x) if inverse else self(x)
+        log_det = self.log_diagonal.sum(dtype=log_det_dtype(x))
+        return value, constant_by_site(x, -log_det if inverse else log_det)
 
     def _columns(self, x: Tensor) -> Tensor:
         """The vectors that W acts on, (B, size, repeats)."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -45,6 +47,14 @@ class Partition(nn.Module, ABC):
         super().__init__()
         self.event_shape = tuple(event_shape)
         self.shapes = shapes
+
+    def on_box(self, start: Sequence[int], shape: Sequence[int]) -> Partition:
+        """The same split of a box of the sites, which begins at `start`, perhaps beyond a periodic border."""
+        part = copy.copy(self)
+        part._buffers = dict(self._buffers)
+        part.event_shape = (self.event_shape[0], *shape)
+        part.shapes = ((self.shapes[0][0], *shape), (self.shapes[1][0], *shape))
+        return part
 
     @abstractmethod
     def split(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -109,6 +119,14 @@ class Masked(Partition):
         _check_mask(mask)
         super().__init__(tuple(mask.shape), (tuple(mask.shape), tuple(mask.shape)))
         self.register_buffer("masks", torch.stack([mask, ~mask]), persistent=False)
+
+    def on_box(self, start: Sequence[int], shape: Sequence[int]) -> Partition:
+        """The same split of a box of the sites."""
+        part = cast(Masked, super().on_box(start, shape))
+        for axis, (first, edge, n) in enumerate(zip(start, shape, self.event_shape[1:], strict=True), start=2):
+            sites = torch.arange(first, first + edge, device=self.masks.device) % n
+            part.masks = part.masks.index_select(axis, sites)
+        return part
 
     def split(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Split events (B, *event_shape) into two tensors of the same shape."""

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from mera._utils.checks import check_flag
 from mera._utils.errors import InputError
-from mera.bijectors.base import Bijector, zero_log_det
+from mera.bijectors.base import Bijector, constant_by_site, zero_log_det
 
 
 class Permutation(Bijector):
@@ -47,6 +47,15 @@ class Permutation(Bijector):
     def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Undo the reordering."""
         return self._reordered(y, self.order.argsort()), zero_log_det(y)
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the channels of each site are reordered."""
+        return self.per_site
+
+    def by_site(self, x: Tensor, context: Tensor | None = None, inverse: bool = False) -> tuple[Tensor, Tensor]:
+        """Reorder, or undo it, with log-dets of 0."""
+        return (self.inverse(x) if inverse else self(x))[0], constant_by_site(x, 0)
 
     def _reordered(self, x: Tensor, order: Tensor) -> Tensor:
         return (x if self.per_site else x.flatten(1)).index_select(1, order).reshape(x.shape)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -61,6 +63,31 @@ class Conditioned(Bijector):
     def receptive_kernel(self) -> tuple[int, ...] | None:
         """The window of the inner bijector."""
         return self.bijector.receptive_kernel
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the inner bijector is local."""
+        return self.bijector.is_local
+
+    @property
+    def layers(self) -> list[Bijector]:
+        """The layers of the inner bijector, each with the channels that it reads."""
+        layers = [copy.copy(self) for _ in self.bijector.layers]
+        for layer, inner in zip(layers, self.bijector.layers, strict=True):
+            layer._modules = {"bijector": inner}
+        return list[Bijector](layers)
+
+    def on_box(self, start: Sequence[int], shape: Sequence[int]) -> Bijector:
+        """The map on a box of sites."""
+        part = cast(Conditioned, super().on_box(start, shape))
+        part.bijector = self.bijector.on_box(start, shape)
+        return part
+
+    def by_site(self, x: Tensor, context: Tensor | None = None, inverse: bool = False) -> tuple[Tensor, Tensor]:
+        """Transform the channels that change, or transform them back, with a log-det for each site."""
+        inner, context = x.index_select(1, self.changed), self._context(x, context)
+        values, log_det = self.bijector.by_site(inner, context, inverse)
+        return self._replaced(x, values), log_det
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Transform the channels that change."""

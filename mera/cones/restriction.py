@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -16,12 +17,13 @@ from mera.bijectors import Bijector
 from mera.cones.cone import Cone, cone_of_data
 from mera.cones.recording import Recorded
 from mera.cones.regions import Region, sites_of
-from mera.cones.subplan import make_subplan
+from mera.cones.subplan import Boxes, PartialStep, make_subplan
 from mera.cones.subplan_executor import SubplanExecutor
 from mera.cones.surroundings import Surroundings, WholeImage
 from mera.graph import Step
 from mera.graph.contexts import ContextOfStep
 from mera.graph.indexing import indices_at
+from mera.graph.local_fields import crop, is_local, run_on_box
 from mera.graph.runner import Runner
 
 
@@ -67,14 +69,16 @@ class Restriction:
         self.prior = runner.prior
         with torch.inference_mode(False):  # the tensors kept here take part in gradients later
             self.cone: Cone = cone_of_data(plan, indices)
-            self._subplan = make_subplan(plan, indices)
+            self._subplan = make_subplan(
+                plan, indices, is_local=lambda step: is_local(runner.bijector(step), step.apply.lattice)
+            )
             self._executor = SubplanExecutor(self._subplan, self._reference.device)
-            bijectors = {partial.step.module: runner.bijector(partial.step) for partial in self._subplan.steps}
+            bijectors = {part.step.module: runner.bijector(part.step) for part in self._subplan.steps}
             frozen = {key: _without_gradients(bijector) for key, bijector in bijectors.items()}
             self.runner = replace(runner, bijectors=frozen)
-            self._contexts = {partial.step: surroundings.contexts_of(partial) for partial in self._subplan.steps}
+            self._contexts = {part.step: surroundings.contexts_of(part) for part in self._subplan.steps}
             self.view, self._places = surroundings.view(sites)
-            self._latents, self._constants, self._rest = surroundings.of(self._subplan)
+            self._constants = surroundings.of(self._subplan)
         # for each level the columns of the sites in the cone; None if all are (a field bijector also computes others)
         self._columns = [
             torch.searchsorted(level.sites, cone_sites).to(self._reference.device)
@@ -190,13 +194,27 @@ class Restriction:
     def _evaluate(self, pixels: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
         """The latents (K, C_h, n) at all sites of the subplan, and the log-det (K,) of all events of the subplan."""
         transform = self.runner.forward_transform(self._repeated_context(pixels.shape[0]))
-        rows, log_det = self._executor.forward(pixels.flatten(1), self._constants, transform)
-        return tuple(row.unflatten(1, base.shape[1:]) for row, base in zip(rows, self._latents, strict=True)), log_det
+        constants = self._constants
+        rows, log_det = self._executor.forward(pixels.flatten(1), constants.variables, transform, self._transform_field)
+        levels = zip(rows, constants.latents, strict=True)
+        return tuple(row.unflatten(1, base.shape[1:]) for row, base in levels), log_det
+
+    def _transform_field(
+        self, partial_step: PartialStep, values: Tensor, inverse: bool = False
+    ) -> tuple[Tensor, Tensor]:
+        """Transform K settings of the box of a local field bijector to its core, or of the core back to the entry."""
+        entry, core, box = cast(Boxes, partial_step.boxes)
+        step, context = partial_step.step, self._repeated_context(len(values))(partial_step.step)
+        start, target = (core, entry) if inverse else (box, core)
+        if context is not None and context.ndim > 2:
+            context = crop(context, start, box)
+        bijector, lattice = self.runner.bijector(step), step.apply.lattice
+        return run_on_box(bijector, lattice, values, start, target, context, inverse)
 
     def _evaluate_log_prob(self, pixels: Tensor) -> Tensor:
         """`log_prob` without checks, the function that is recorded."""
         levels, log_det = self._evaluate(pixels)
-        return self.prior.log_prob(levels) + log_det + self._rest
+        return self.prior.log_prob(levels) + log_det + self._constants.log_prob
 
     def _evaluate_latents(self, pixels: Tensor) -> tuple[Tensor, ...]:
         """`encode` without checks, the function that is recorded."""
@@ -207,12 +225,13 @@ class Restriction:
     def _evaluate_pixels(self, *latents: Tensor) -> Tensor:
         """`decode` without checks, the function that is recorded."""
         rows = []
-        for level, base, columns in zip(latents, self._latents, self._columns, strict=True):
+        for level, base, columns in zip(latents, self._constants.latents, self._columns, strict=True):
             if columns is not None:
                 level = base.expand(level.shape[0], -1, -1).index_copy(2, columns, level)
             rows.append(level.flatten(1))
         transform = self.runner.inverse_transform(self._repeated_context(rows[0].shape[0]))
-        return self._executor.inverse(rows, transform).unflatten(1, self._event_shape)
+        pixels = self._executor.inverse(rows, transform, partial(self._transform_field, inverse=True))
+        return pixels.unflatten(1, self._event_shape)
 
     def _repeated_context(self, n_settings: int) -> ContextOfStep:
         """The contexts of the image's events for several settings, one setting after the other."""

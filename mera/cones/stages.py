@@ -17,8 +17,9 @@ from mera.graph.boxes import Box
 from mera.graph.executor import transform_events
 from mera.graph.lattice import Lattice
 from mera.graph.layout_error import LayoutError
+from mera.graph.local_fields import crop, is_local, run_on_box
 from mera.graph.operations import AXES, Apply
-from mera.graph.plan import Plan, Step
+from mera.graph.plan import Step
 from mera.graph.runner import Runner
 
 
@@ -68,14 +69,14 @@ class Stage:
         return boxes[::-1]
 
 
-def stages_of(plan: Plan) -> list[Stage]:
-    """The stages of a plan, finest first.
+def stages_of(runner: Runner) -> list[Stage]:
+    """The stages of the plan of a flow, finest first.
 
     Raises:
-        LayoutError: if a bijector acts on a whole lattice, or more than one lattice goes on behind a cut; the message
-            names the node.
+        LayoutError: if a bijector acts on a whole lattice at once, or more than one lattice goes on behind a cut; the
+            message names the node.
     """
-    stages: list[Stage] = []
+    plan, stages = runner.plan, list[Stage]()
     levels = {latent.value: h for h, latent in enumerate(plan.latents)}
     users = {step.source: step for step in plan.steps}
     value, lattice = 0, plan.input
@@ -83,8 +84,9 @@ def stages_of(plan: Plan) -> list[Stage]:
         entry, steps = lattice, []
         while value in users and len(users[value].targets) == 1:
             step = users[value]
-            if step.module and step.apply.is_field:
-                raise LayoutError("bijectors of patches", "one that acts on the whole lattice", node=step.node)
+            if step.module and step.apply.is_field and not is_local(runner.bijector(step), step.apply.lattice):
+                expected = "a bijector of patches, or one whose log-det is a sum over sites"
+                raise LayoutError(expected, "one that acts on the whole lattice at once", node=step.node)
             steps.append(step)
             value, lattice = step.targets[0], step.operation.outputs[0]
         outputs = [(value, slice(0, lattice.channels), lattice)]
@@ -107,13 +109,13 @@ def stages_of(plan: Plan) -> list[Stage]:
 
 @dataclass(frozen=True)
 class Events:
-    """The events of a bijector in a box.
+    """The events of a bijector in a box; or the box of a local field bijector.
 
     Args:
         step: the step.
-        box: the box of sites that the events cover.
-        inputs: the events before the bijector, (n, *event_shape), row by row.
-        log_det: the log-det of each event, (n,), in double precision.
+        box: the box of sites that the events cover; for a field, the box of the outputs.
+        inputs: the events before the bijector, (n, *event_shape), row by row; for a field, (1, C, *box.shape).
+        log_det: the log-det of each event, (n,), in double precision; for a field, of each site, (*box.shape).
     """
 
     step: Step
@@ -156,13 +158,23 @@ def run_stage(stage: Stage, runner: Runner, block: Tensor, box: Box, context: Te
         if not step.module:
             (values,) = step.move.forward(values)
             continue
+        if step.apply.is_field:
+            inputs = crop(values, after, here)
+            bijector = runner.bijector(step)
+            encoded = None if bijector.context_shape is None else context
+            values, by_site = run_on_box(bijector, step.apply.lattice, values, here, after, encoded)
+            log_det = by_site[0].to(torch.float64)
+            events.append(Events(step, after, inputs, log_det))
+            rest = tuple(all_ // done for all_, done in zip(stage.cell, cell, strict=True))
+            total += _spread(crop(log_det, box.refined(rest), after), cell)
+            continue
         covered = step.apply.covered(here)
         if math.prod(covered.shape):
             values, found = _apply(step, step.apply, runner, values, here, covered, context)
             events.append(found)
             rest = tuple(all_ // done for all_, done in zip(stage.cell, cell, strict=True))
-            total += _spread(_crop(_of_sites(step.apply, found, here), box.refined(rest), here), cell)
-        values = _crop(values, after, here)
+            total += _spread(crop(_of_sites(step.apply, found, here), box.refined(rest), here), cell)
+        values = crop(values, after, here)
     for _, channels in stage.leaving:
         density = runner.prior.log_density(values[:, channels])[0].sum(0, dtype=torch.float64)
         total += _spread(density, stage.cell)
@@ -196,12 +208,6 @@ def _of_sites(operation: Apply, found: Events, box: Box) -> Tensor:
     whole = values.new_zeros(box.shape)
     whole[found.box.within(box)] = values
     return whole
-
-
-def _crop(values: Tensor, box: Box, outer: Box) -> Tensor:
-    """The values of a box, from those of a box around it, (..., *sites)."""
-    where: Any = (..., *box.within(outer))
-    return values[where]
 
 
 def _spread(values: Tensor, cell: Sequence[int]) -> Tensor:

@@ -72,7 +72,7 @@ class Store:
     def __init__(
         self, path: Path, runner: Runner, context: Tensor | None = None, facts: Mapping[str, Any] | None = None
     ) -> None:
-        self.path, self.stages, self.runner = path, stages_of(runner.plan), runner
+        self.path, self.stages, self.runner = path, stages_of(runner), runner
         self.context = None if context is None else context.to(runner.reference.dtype)
         zarr = import_optional("zarr", "large")
         if facts is not None and not (path / FACTS).exists():

@@ -12,7 +12,7 @@ from torch import Tensor
 from mera.cones.stages import Events, Stage
 from mera.cones.store import Store
 from mera.cones.subplan import PartialStep, Subplan
-from mera.cones.surroundings import constants_of
+from mera.cones.surroundings import Constants, constants_of
 from mera.graph.boxes import Box, hull
 from mera.graph.indexing import ravel
 from mera.graph.lattice import Lattice
@@ -60,7 +60,7 @@ class StoredImage:
         return context.expand(len(partial.positions), -1)
 
     @torch.no_grad()
-    def of(self, subplan: Subplan) -> tuple[list[Tensor], list[Tensor], Tensor]:
+    def of(self, subplan: Subplan) -> Constants:
         """All values that do not change; see `Surroundings.of`.
 
         The contribution of all events and latents outside of the subplan is that of the whole image less that of the
@@ -76,16 +76,24 @@ class StoredImage:
             out = _outputs_around(stage, partials)
             events = {found.step: found for found in self.store.compute(stage, out).events}
             for partial in partials:
-                touched = _rows(partial, events[partial.step])
-                constants.append(constants_of(partial, events[partial.step].inputs[touched]))
-                rest -= events[partial.step].log_det[touched].sum()
+                found = events[partial.step]
+                if partial.step.apply.is_field:
+                    shape = partial.step.apply.lattice.shape
+                    whole = Box.of((0, n) for n in shape)
+                    _, core, box = partial.boxes or (whole, whole, whole)
+                    constants.append(constants_of(partial, _take(found.inputs, box, found.box, shape)))
+                    rest -= _take(found.log_det, core, found.box, shape).sum()
+                    continue
+                touched = _rows(partial, found)
+                constants.append(constants_of(partial, found.inputs[touched]))
+                rest -= found.log_det[touched].sum()
         latents = []
         for level, (latent, part) in enumerate(zip(subplan.plan.latents, subplan.levels, strict=True)):
             values = self._values_at(self.store.latents[level], part.sites, latent.lattice)
             latents.append(values)
             constants.append(values.flatten()[(part.source < 0).to(values.device)])
             rest -= runner.prior.log_density(values).sum(dtype=torch.float64)
-        return latents, constants, rest
+        return Constants(latents, constants, rest)
 
     def _values_at(self, array: object, sites: Tensor, lattice: Lattice) -> Tensor:
         """The values of an array at sites with flat indices (n,), from the smallest box around them: (1, C, n)."""
@@ -102,6 +110,14 @@ def _outputs_around(stage: Stage, partials: Sequence[PartialStep]) -> Box:
     places: list[set[int]] = [set() for _ in stage.lattice.shape]
     cells = dict(zip((step.node for step in stage.steps), stage.cells[1:], strict=True))
     for partial in partials:
+        if partial.boxes is not None:
+            for d, (start, stop, cell) in enumerate(
+                zip(partial.boxes.box.start, partial.boxes.box.stop, cells[partial.step.node], strict=True)
+            ):
+                edge = partial.step.apply.lattice.shape[d]
+                sites = torch.arange(start, stop) % edge
+                places[d].update((sites[:, None] * cell + torch.arange(cell)).flatten().tolist())
+            continue
         tiling = partial.step.apply.event_tiling
         corners = torch.unravel_index(partial.positions, tiling.counts)
         for d, (corner, width, offset, cell) in enumerate(
@@ -112,6 +128,14 @@ def _outputs_around(stage: Stage, partials: Sequence[PartialStep]) -> Box:
             places[d].update((sites[:, None] * cell + torch.arange(cell)).flatten().tolist())
     box = hull([sorted(values) for values in places], stage.lattice.shape, stage.lattice.periodic)
     return box.coarsened(stage.cell)
+
+
+def _take(values: Tensor, box: Box, outer: Box, shape: Sequence[int]) -> Tensor:
+    """The values of a box of a lattice, from those of another box that has its sites, (..., *outer.shape)."""
+    sizes = zip(box.start, box.stop, outer.start, shape, strict=True)
+    for axis, (start, stop, first, n) in enumerate(sizes, start=-len(shape)):
+        values = values.index_select(axis, (torch.arange(start, stop, device=values.device) - first) % n)
+    return values
 
 
 def _rows(partial: PartialStep, found: Events) -> Tensor:

@@ -150,7 +150,7 @@ def stream(
     import_optional("zarr", "large")
     plan = runner.plan
     check_precise(runner.reference.dtype, "the flow of a stream")
-    stages = stages_of(plan)
+    stages = stages_of(runner)
     if not hasattr(source, "shape") or tuple(source.shape) != plan.input.event_shape:
         got = str(tuple(source.shape)) if hasattr(source, "shape") else type(source).__name__
         raise InputError(f"an array {plan.input.event_shape}; flow.resized(shape) is the flow of another lattice", got)

@@ -7,13 +7,33 @@ next partial step reads its variables, and do not become partial steps.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from mera.graph.boxes import Box, hull
 from mera.graph.indexing import Tiling, indices_at
+from mera.graph.local_fields import crop
+from mera.graph.operations import Apply
 from mera.graph.plan import Plan, Step
+
+
+class Boxes(NamedTuple):
+    """The boxes of a local field bijector around followed variables.
+
+    Args:
+        entry: the sites of the followed variables before the bijector, and sites between them.
+        core: the sites that depend on the entry.
+        box: the sites that the core depends on.
+    """
+
+    entry: Box
+    core: Box
+    box: Box
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,6 +43,9 @@ class PartialStep:
     The variables of a partial step are first the variables of its events, one event after the other, then the followed
     variables that are in no event.
 
+    A local field bijector has one event, a box of the lattice. Its variables are those of the core, the part of the box
+    that can change; `source` is of the whole box.
+
     Args:
         step: the step.
         positions: the index of each event in the step's grid, (n_events,).
@@ -30,6 +53,7 @@ class PartialStep:
         parent: the index of the partial step that the variables come from; -1 for the data.
         source: for each variable the index among the parent's variables; -1 for a variable that is not followed, which
             is a constant.
+        boxes: for a local field bijector, the boxes of its lattice; None for patches, and for a whole lattice.
     """
 
     step: Step
@@ -37,6 +61,21 @@ class PartialStep:
     group_sizes: tuple[int, ...]
     parent: int
     source: Tensor
+    boxes: Boxes | None = None
+
+    @property
+    def size(self) -> int:
+        """The number of variables."""
+        if self.boxes is None:
+            return len(self.source)
+        return self.step.apply.lattice.channels * math.prod(self.boxes.core.shape)
+
+    @property
+    def source_of_entry(self) -> Tensor:
+        """`source` of the sites that the inverse finds: the entry of a local field bijector."""
+        if self.boxes is None:
+            return self.source
+        return crop(self.source.view(-1, *self.boxes.box.shape), self.boxes.entry, self.boxes.box).flatten()
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +111,9 @@ class Subplan:
     levels: tuple[PartialLevel, ...]
 
 
-def make_subplan(plan: Plan, indices: Tensor, group_width: int | None = None) -> Subplan:
+def make_subplan(
+    plan: Plan, indices: Tensor, group_width: int | None = None, is_local: Callable[[Step], bool] = lambda step: False
+) -> Subplan:
     """Follow variables of the data to the latents.
 
     Args:
@@ -81,6 +122,7 @@ def make_subplan(plan: Plan, indices: Tensor, group_width: int | None = None) ->
         group_width: the edge of a group of events in the step's grid. Whole groups are transformed, each in a call of
             its own, so that the batch of an event does not depend on the followed variables. If None, all events of a
             step are transformed in one call.
+        is_local: whether the field bijector of a step can be evaluated on a box.
     """
     steps: list[PartialStep] = []
     # for each value: the index of a partial step, the places of variables there, and their flat indices in the value
@@ -94,7 +136,11 @@ def make_subplan(plan: Plan, indices: Tensor, group_width: int | None = None) ->
             continue
         tiling = step.apply.event_tiling
         if tiling.locate(indices_here)[2].any():
-            partial_step, indices_here = _partial_step(step, tiling, parent, places, indices_here, group_width)
+            boxes = _boxes(step.apply, indices_here) if step.apply.is_field and is_local(step) else None
+            if boxes is None:
+                partial_step, indices_here = _partial_step(step, tiling, parent, places, indices_here, group_width)
+            else:
+                partial_step, indices_here = _partial_field(step, boxes, parent, places, indices_here)
             parent, places = len(steps), torch.arange(len(indices_here))
             steps.append(partial_step)
         followed[step.targets[0]] = parent, places, indices_here
@@ -121,6 +167,29 @@ def _partial_step(
     source = torch.cat([source, places[~is_covered]])
     partial_step = PartialStep(step, touched, tuple(map(len, groups)), parent, source)
     return partial_step, torch.cat([tiling.members(touched).flatten(), indices[~is_covered]])
+
+
+def _boxes(operation: Apply, indices: Tensor) -> Boxes | None:
+    """The boxes of a field with followed variables; None if they are the whole lattice, or go around it."""
+    lattice = operation.lattice
+    coordinates = torch.unravel_index((indices // lattice.channels).unique(), lattice.shape)
+    entry = hull([c.unique().tolist() for c in coordinates], lattice.shape, lattice.periodic)
+    core = entry.grown(operation.radius, lattice)
+    box = core.grown(operation.radius, lattice)
+    if core.shape == lattice.shape or any(edge > n for edge, n in zip(box.shape, lattice.shape, strict=True)):
+        return None
+    return Boxes(entry, core, box)
+
+
+def _partial_field(
+    step: Step, boxes: Boxes, parent: int, places: Tensor, indices: Tensor
+) -> tuple[PartialStep, Tensor]:
+    """The partial step of a local field bijector, and the flat indices of the variables of the core."""
+    lattice = step.apply.lattice
+    all_indices = indices_at(torch.arange(lattice.sites), lattice).view(lattice.event_shape)
+    source = _look_up(boxes.box.take(all_indices).flatten(), indices, places)
+    partial_step = PartialStep(step, torch.zeros(1, dtype=torch.int64), (1,), parent, source, boxes)
+    return partial_step, boxes.core.take(all_indices).flatten()
 
 
 def _look_up(keys: Tensor, table_keys: Tensor, table_values: Tensor) -> Tensor:

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
 from mera.bijectors.base import zero_log_det
 from mera.cones.subplan import PartialLevel, PartialStep, Subplan
+from mera.graph.boxes import Box
 from mera.graph.executor import Transform, transform_events
+
+TransformField = Callable[[PartialStep, Tensor], tuple[Tensor, Tensor]]
+"""From a partial step and K settings of a box, (K, C, *sites), to values in another box and the log-det of each site."""
+
+
+def no_fields(partial_step: PartialStep, values: Tensor) -> tuple[Tensor, Tensor]:
+    """The transform of the fields of a subplan that has none."""
+    raise NotImplementedError
 
 
 class SubplanExecutor:
@@ -18,7 +27,7 @@ class SubplanExecutor:
 
     def __init__(self, subplan: Subplan, device: torch.device) -> None:
         self.subplan = subplan
-        sizes = {-1: subplan.size} | {i: len(step.source) for i, step in enumerate(subplan.steps)}
+        sizes = {-1: subplan.size} | {i: step.size for i, step in enumerate(subplan.steps)}
         self._nodes: list[PartialStep | PartialLevel] = [*subplan.steps, *subplan.levels]
         self._sizes = [_sizes(step) for step in subplan.steps]
         columns = [_columns_of_parent(node.source, sizes[node.parent]) for node in self._nodes]
@@ -28,12 +37,16 @@ class SubplanExecutor:
         for i, node in enumerate(self._nodes):
             self._children[node.parent].append(i)
         self._columns_of_children = {
-            parent: _columns_of_children([self._nodes[i].source for i in children], sizes[parent]).to(device)
+            parent: _columns_of_children([_inverse_source(self._nodes[i]) for i in children], sizes[parent]).to(device)
             for parent, children in self._children.items()
         }
 
     def forward(
-        self, row: Tensor, constants: Sequence[Tensor], transform: Transform
+        self,
+        row: Tensor,
+        constants: Sequence[Tensor],
+        transform: Transform,
+        transform_field: TransformField = no_fields,
     ) -> tuple[tuple[Tensor, ...], Tensor]:
         """Map the followed variables of the data to the latents.
 
@@ -41,6 +54,7 @@ class SubplanExecutor:
             row: the followed variables, (K, size).
             constants: for each partial step and then each level, the variables that are not followed, in order, (n,).
             transform: transforms the events of a step.
+            transform_field: transforms the box of a local field bijector to its core.
 
         Returns:
             A row (K, n_latents) for each level of latents, finest first; and the log-det (K,) of the subplan's events.
@@ -52,18 +66,29 @@ class SubplanExecutor:
             constant = [constants[i].expand(row.shape[0], -1)] if self._has_constants[i] else []
             inputs = _gather([rows[node.parent], *constant], columns)
             if isinstance(node, PartialStep):
-                rows[i], change = _transform(node, self._sizes[i], inputs, transform)
+                if node.boxes is None:
+                    rows[i], change = _transform(node, self._sizes[i], inputs, transform)
+                else:
+                    box = inputs.unflatten(1, _shape_of(node, node.boxes.box))
+                    values, by_site = transform_field(node, box)
+                    rows[i], change = values.flatten(1), by_site.flatten(1).sum(1)
                 log_det = log_det + change
             else:
                 latents.append(inputs)
         return tuple(latents), log_det
 
-    def inverse(self, latents: Sequence[Tensor], transform: Transform) -> Tensor:
+    def inverse(
+        self,
+        latents: Sequence[Tensor],
+        transform: Transform,
+        transform_field: TransformField = no_fields,
+    ) -> Tensor:
         """Map the latents to the followed variables of the data.
 
         Args:
             latents: a row (K, n_latents) for each level, finest first, with all latents at the level's sites.
             transform: transforms the events of a step back.
+            transform_field: transforms the core of a local field bijector back to its entry.
 
         Returns:
             The followed variables, (K, size).
@@ -71,12 +96,26 @@ class SubplanExecutor:
         first_level = len(self.subplan.steps)
         rows = {first_level + h: level for h, level in enumerate(latents)}
         for i, step in reversed(list(enumerate(self.subplan.steps))):
-            rows[i] = _transform(step, self._sizes[i], self._collect(i, rows), transform)[0]
+            row = self._collect(i, rows)
+            if step.boxes is None:
+                rows[i] = _transform(step, self._sizes[i], row, transform)[0]
+            else:
+                rows[i] = transform_field(step, row.unflatten(1, _shape_of(step, step.boxes.core)))[0].flatten(1)
         return self._collect(-1, rows)
 
     def _collect(self, parent: int, rows: dict[int, Tensor]) -> Tensor:
         """Make the row of a parent from the rows of its children, and remove the children's rows."""
         return _gather([rows.pop(child) for child in self._children[parent]], self._columns_of_children[parent])
+
+
+def _shape_of(partial_step: PartialStep, box: Box) -> tuple[int, ...]:
+    """The shape (C, *sites) of the values of a local field bijector in a box."""
+    return (partial_step.step.apply.lattice.channels, *box.shape)
+
+
+def _inverse_source(node: PartialStep | PartialLevel) -> Tensor:
+    """The indices among the parent's variables of the variables that a node has in an inverse pass."""
+    return node.source_of_entry if isinstance(node, PartialStep) else node.source
 
 
 def _columns_of_parent(source: Tensor, size: int) -> Tensor:

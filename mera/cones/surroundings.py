@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -11,8 +11,24 @@ from mera._utils.checks import check_tensor
 from mera._utils.errors import InputError
 from mera.cones.subplan import PartialStep, Subplan
 from mera.graph import Step
+from mera.graph.boxes import Box
 from mera.graph.executor import run_forward
+from mera.graph.local_fields import run_on_box
 from mera.graph.runner import Runner
+
+
+class Constants(NamedTuple):
+    """The values of an image that do not change with the variables that a subplan follows.
+
+    Args:
+        latents: the latents (1, C_h, n) at the sites of each level.
+        variables: for each partial step and then each level, the variables that are not followed, (n,).
+        log_prob: the contribution to log p of all events and latents outside of the subplan.
+    """
+
+    latents: list[Tensor]
+    variables: list[Tensor]
+    log_prob: Tensor
 
 
 @runtime_checkable
@@ -32,16 +48,8 @@ class Surroundings(Protocol):
     def contexts_of(self, partial: PartialStep) -> Tensor | None:
         """The contexts of the events of a partial step, (n_events, *shape); None if its bijector takes none."""
 
-    def of(self, subplan: Subplan) -> tuple[list[Tensor], list[Tensor], Tensor]:
-        """All values that do not change with the variables that a subplan follows.
-
-        Args:
-            subplan: the subplan.
-
-        Returns:
-            The latents (1, C_h, n) at the sites of each level; for each partial step and then each level, the variables
-            that are not followed; and the contribution to log p of all events and latents outside of the subplan.
-        """
+    def of(self, subplan: Subplan) -> Constants:
+        """All values that do not change with the variables that a subplan follows."""
 
 
 class WholeImage:
@@ -77,10 +85,13 @@ class WholeImage:
         """The contexts of the events of a partial step."""
         with torch.no_grad():
             contexts = self._contexts(partial.step)
-        return None if contexts is None else contexts.index_select(0, partial.positions.to(contexts.device))
+        if contexts is None:
+            return None
+        contexts = contexts.index_select(0, partial.positions.to(contexts.device))
+        return contexts if partial.boxes is None or contexts.ndim == 2 else partial.boxes.box.take(contexts)
 
     @torch.no_grad()
-    def of(self, subplan: Subplan) -> tuple[list[Tensor], list[Tensor], Tensor]:
+    def of(self, subplan: Subplan) -> Constants:
         """All values that do not change; see `Surroundings.of`.
 
         The contribution of all events and latents outside of the subplan is summed directly, since subtracting the
@@ -92,9 +103,18 @@ class WholeImage:
         transform = self._runner.forward_transform(self._contexts)
 
         def transform_and_keep(step: Step, events: Tensor) -> tuple[Tensor, Tensor]:
+            partial = partial_steps.get(step)
+            if partial is not None and partial.boxes is not None:
+                lattice = step.apply.lattice
+                whole = Box.of((0, n) for n in lattice.shape)
+                contexts = self._contexts(step)
+                bijector = self._runner.bijector(step)
+                transformed, by_site = run_on_box(bijector, lattice, events, whole, whole, contexts)
+                constants.append(constants_of(partial, partial.boxes.box.take(events)))
+                in_core = partial.boxes.core.take(torch.arange(lattice.sites).view(lattice.shape)).flatten()
+                return transformed, by_site.flatten(1).index_fill(1, in_core.to(x.device), 0).sum(1)
             transformed, log_det = transform(step, events)
-            if step in partial_steps:
-                partial = partial_steps[step]
+            if partial is not None:
                 touched = partial.positions.to(x.device)
                 constants.append(constants_of(partial, events.index_select(0, touched)))
                 log_det = log_det.index_fill(0, touched, 0)
@@ -108,7 +128,7 @@ class WholeImage:
             constants.append(latents[-1].flatten()[(level.source < 0).to(x.device)])
             outside = torch.ones(flat.shape[2], dtype=torch.bool, device=x.device).index_fill(0, sites, False)
             constant_latents.append(flat[:, :, outside])
-        return latents, constants, rest + self._runner.prior.log_prob(constant_latents)
+        return Constants(latents, constants, rest + self._runner.prior.log_prob(constant_latents))
 
 
 def constants_of(partial: PartialStep, events: Tensor) -> Tensor:

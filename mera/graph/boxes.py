@@ -6,6 +6,9 @@ import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+import torch
+from torch import Tensor
+
 from mera.graph.lattice import Lattice
 
 Slices = tuple[slice, ...]
@@ -41,6 +44,25 @@ class Box:
         """The sites of a coarser lattice whose cells have sites of the box."""
         start = tuple(a // s for a, s in zip(self.start, stride, strict=True))
         return Box(start, tuple(-(-b // s) for b, s in zip(self.stop, stride, strict=True)))
+
+    def grown(self, sites: Sequence[int], lattice: Lattice) -> Box:
+        """The box with so many more sites on each side in each dimension, up to open borders."""
+        sizes = zip(self.start, self.stop, sites, lattice.shape, lattice.periodic, strict=True)
+        return Box.of((a - r, b + r) if wraps else (max(a - r, 0), min(b + r, n)) for a, b, r, n, wraps in sizes)
+
+    def overlap(self, other: Box) -> Box:
+        """The sites that are also in another box."""
+        return Box.of(
+            (max(a, c), min(b, d)) for a, b, c, d in zip(self.start, self.stop, other.start, other.stop, strict=True)
+        )
+
+    def take(self, values: Tensor) -> Tensor:
+        """The values (..., *box.shape) of the box, from those of the whole lattice, (..., *shape)."""
+        for axis, (start, stop) in enumerate(zip(self.start, self.stop, strict=True), start=-len(self.start)):
+            if (start, stop) != (0, values.shape[axis]):
+                sites = torch.arange(start, stop, device=values.device) % values.shape[axis]
+                values = values.index_select(axis, sites)
+        return values
 
     def within(self, outer: Box) -> Slices:
         """The slices of the box in an array of the sites of a box around it."""

@@ -136,6 +136,11 @@ class Apply(Operation):
         return self.kernel != self.stride
 
     @cached_property
+    def radius(self) -> tuple[int, ...]:
+        """For each dimension, the number of sites around a cell that the cell depends on."""
+        return tuple((kernel - stride) // 2 for kernel, stride in zip(self.kernel, self.stride, strict=True))
+
+    @cached_property
     def event_shape(self) -> tuple[int, ...]:
         """The shape of one event: (channels, *kernel) for a patch, (channels, *shape) of the lattice for a field."""
         return self.lattice.event_shape if self.is_field else (self.lattice.channels, *self.kernel)
@@ -247,8 +252,7 @@ class Apply(Operation):
         grid, channels = self.cell_tiling, self.lattice.channels
         sites = indices // channels
         stays = ~grid.contains(sites)
-        radius = tuple((kernel - stride) // 2 for kernel, stride in zip(self.kernel, self.stride, strict=True))
-        positions = grid.near(sites[~stays].unique_consecutive(), radius)
+        positions = grid.near(sites[~stays].unique_consecutive(), self.radius)
         reached = grid.sites(positions).flatten().sort().values
         changed = (reached[:, None] * channels + torch.arange(self.passive, channels)).flatten()
         stays |= indices % channels < self.passive
@@ -259,7 +263,12 @@ class Apply(Operation):
         return self.reached(outputs[0])[0]
 
     def needed(self, box: Box) -> Box:
-        """The box with all patches that it meets; sites outside of all patches remain as they are."""
+        """The box with all patches that it meets, or with all sites that a field bijector reads for the box.
+
+        Sites outside of all patches remain as they are.
+        """
+        if self.is_field:
+            return box.grown(self.radius, self.lattice)
         spans = [
             (
                 a if a < first or a >= last else first + (a - first) // k * k,
@@ -271,6 +280,8 @@ class Apply(Operation):
 
     def covered(self, box: Box) -> Box:
         """The part of a box from `needed` that patches cover; empty if there is no patch."""
+        if self.is_field:
+            return box
         sizes = zip(box.start, box.stop, self._patched, strict=True)
         return Box.of((max(a, first), max(min(b, last), max(a, first))) for a, b, (first, last) in sizes)
 

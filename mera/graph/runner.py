@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from mera.bijectors.base import Bijector, context_arguments, total
-from mera.bijectors.compose import Chain
 from mera.bijectors.prior import Prior
 from mera.graph.contexts import ContextEncoder, ContextOfStep, context_per_step
 from mera.graph.executor import Transform, run_forward, run_inverse
@@ -112,7 +111,7 @@ def _forward(bijector: Bijector, x: Tensor, context: Tensor | None) -> tuple[Ten
 def _checkpointed(bijector: Bijector, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
     """Run a bijector, and keep the input of each layer: the backward pass runs the layer again."""
     terms = []
-    for layer in _layers(bijector):
+    for layer in bijector.layers:
         run = layer if torch.compiler.is_compiling() else _with_the_same_weights(layer)
         x, term = checkpoint(run, x, *context_arguments(layer, context), use_reentrant=False)
         terms.append(term)
@@ -133,10 +132,3 @@ def _with_the_same_weights(layer: Bijector) -> Callable[..., Any]:
         return layer(*arguments)
 
     return run
-
-
-def _layers(bijector: Bijector) -> list[Bijector]:
-    """The members of a chain, and of chains within it, in order; any other bijector is one layer."""
-    if not isinstance(bijector, Chain):
-        return [bijector]
-    return [layer for member in bijector.bijectors for layer in _layers(member)]

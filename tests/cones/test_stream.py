@@ -28,6 +28,13 @@ FLOWS = {
     "ternary": ("ternary", {"L": 9, "channels": 1}, (27, 36)),
     "neuralrg": ("neuralrg", {"L": 8, "channels": 1, "repeats": 2}, (24, 16)),
     "tebd": ("tebd", {"L": 8, "m": 4, "channels": 1}, (16, 24)),
+    "details": ("rgflow", {"L": 16, "m": 4, "channels": 1, "details": 1, "boundary": "open"}, (32, 16)),
+    "details-context": ("rgflow", {"L": 8, "m": 2, "channels": 1, "details": 1, "context": 3}, (24, 16)),
+    "realnvp": ("realnvp", {"L": 16, "m": 4, "channels": 1}, (32, 48)),
+    "glow": ("glow", {"L": 16, "m": 4, "boundary": "periodic"}, (32, 48)),
+    "wavelet": ("wavelet", {"L": 8}, (24, 16)),
+    "decimation": ("decimation", {"L": 8, "channels": 1}, (24, 16)),
+    "decimation-1d": ("decimation", {"L": 8, "dim": 1, "channels": 1}, (96,)),
     "kernel-6": ("rgflow", {"L": 12, "m": 6, "channels": 1}, (24, 36)),
 }
 
@@ -36,7 +43,7 @@ def case(name, dtype=torch.float64):
     model, options, shape = FLOWS[name]
     flow = randomize(mera.build(model, layers=1, hidden=(5,), residual_blocks=1, **options), 0.2).resized(shape)
     x = 0.8 * torch.randn(1, *flow.plan.input.event_shape, dtype=torch.float64)
-    context = torch.randn(1, 3, dtype=torch.float64) if name == "context" else None
+    context = torch.randn(1, 3, dtype=torch.float64) if "context" in name else None
     return flow, x, context
 
 
@@ -167,9 +174,10 @@ def test_what_is_refused(tmp_path, monkeypatch):
         flow.stream(source[:, :16])
     with pytest.raises(ValueError, match="finite"):
         flow.stream(np.where(source == source.max(), np.inf, source))
-    field = mera.build("glow", L=8, m=4, channels=1, layers=1, hidden=(4,))
-    with pytest.raises(ValueError, match=r"(?s)Expected bijectors of patches.*'steps0'"):
-        field.stream(np.zeros((1, 8, 8), np.float32))
+    layout = mera.Layout((8, 8), 1)
+    layout.latent(layout.local(layout.input, "spectral", kernel=8, stride=2, name="waves"))
+    with pytest.raises(ValueError, match=r"(?s)Expected a bijector of patches.*'waves'"):
+        mera.Flow(layout).stream(np.zeros((1, 8, 8), np.float32))
     with monkeypatch.context() as patch:
         patch.setenv("WORLD_SIZE", "2")
         with pytest.raises(ValueError, match="that 2 processes share; got None"):
