@@ -14,7 +14,7 @@ from mera.graph.boxes import Box
 from mera.graph.executor import Transform, transform_events
 
 TransformField = Callable[[PartialStep, Tensor], tuple[Tensor, Tensor]]
-"""From a partial step and K settings of a box, (K, C, *sites), to values in another box and the log-det of each site."""
+"""From a partial step and K settings of a box, (K, C, *sites), to values in another box and a log-det for each site."""
 
 
 def no_fields(partial_step: PartialStep, values: Tensor) -> tuple[Tensor, Tensor]:
