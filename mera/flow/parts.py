@@ -134,7 +134,7 @@ class FlowInParts(Density):
             The result with `log_prob`, `bits_per_dim`, `levels`, `map(level)` and `store`.
 
         Raises:
-            LayoutError: if a bijector acts on a whole lattice; the message names the node.
+            LayoutError: if a bijector acts on a whole lattice at once, as Fourier modes do; the message names the node.
             ValueError: if the source has another shape than the flow, see `resized`; if values are not finite; if the
                 store to resume is damaged, or was made for another flow or source; if
                 there are several processes and no `out`; or if zarr is not installed.
