@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import copy_context
 from typing import TypeVar
 
@@ -38,6 +40,52 @@ def in_threads(function: Callable[[Item], object], items: Iterable[Item], device
     finally:
         pool.shutdown(cancel_futures=True)
         torch.set_num_threads(threads)  # which a thread may have changed for all
+
+
+def time_threads(work: Callable[[], object]) -> dict[int, float]:
+    """Time some work with one thread and with all threads of torch, in seconds by the number of threads.
+
+    All threads wait for the slowest: where another program uses a core, a step with all threads may take a hundred
+    times as long as with one. Each number of threads is timed up to three times, and the shortest time counts; a time
+    of more than twice that of one thread is not repeated. The number of threads is as before afterwards.
+    """
+    every, seconds = torch.get_num_threads(), dict[int, float]()
+    try:
+        for threads in (1, every):
+            torch.set_num_threads(threads)
+            for repeat in range(4):  # the first call allocates memory
+                start = time.perf_counter()
+                work()
+                elapsed = time.perf_counter() - start
+                if repeat or threads != 1:
+                    seconds[threads] = min(elapsed, seconds.get(threads, elapsed))
+                if threads > 1 and elapsed > 2 * seconds[1]:
+                    break
+    finally:
+        torch.set_num_threads(every)
+    return seconds
+
+
+def faster_threads(seconds: dict[int, float]) -> int:
+    """All threads, unless one thread is clearly faster; from the result of `time_threads`."""
+    every = max(seconds)
+    return 1 if seconds[1] < 0.8 * seconds[every] else every
+
+
+def may_choose_threads(device: torch.device) -> bool:
+    """Whether the number of threads is ours to choose: torch has several, and the user has not set it."""
+    return device.type == "cpu" and torch.get_num_threads() > 1 and "OMP_NUM_THREADS" not in os.environ
+
+
+@contextmanager
+def threads_set(threads: int | None) -> Iterator[None]:
+    """A context in which torch uses a number of threads; None for as many as before."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(before if threads is None else threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def exactly(device: torch.device) -> AbstractContextManager[object]:

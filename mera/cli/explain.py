@@ -18,7 +18,17 @@ from mera._utils.progress import ProgressBar, check_console
 from mera._utils.random import fixed_seed, seeded
 from mera._utils.table import Numbers, Table, with_error
 from mera.analysis.receptive import extents_by_level
-from mera.cli.common import Class, Device, Lattice, Root, Seed, choose_device, class_indices, select_class
+from mera.cli.common import (
+    Class,
+    Device,
+    Lattice,
+    Root,
+    Seed,
+    choose_device,
+    class_indices,
+    select_class,
+    use_faster_threads,
+)
 from mera.cli.lazy import sources
 from mera.cli.output import Json, console, show, show_json
 from mera.cli.sources import LEARNT_HELP, known_examples, load_flow, samples_of
@@ -110,6 +120,7 @@ def _read(
 ) -> tuple[Flow, torch.Tensor, dict[str, Any]]:
     """The flow of a run, `n` random test images, and their known factors."""
     flow = load_flow(path, L).to(device)
+    use_faster_threads(flow)
     if not isinstance(flow, Flow):
         raise InputError("a flow with latents", f"{type(flow).__name__} in {path}")
     flow, number = select_class(path, flow, label)

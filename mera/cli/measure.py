@@ -15,7 +15,7 @@ from mera import physics
 from mera._utils.errors import InputError
 from mera._utils.files import make_folder, write_atomically
 from mera._utils.table import Table
-from mera.cli.common import Device, Lattice, Seed, choose_device
+from mera.cli.common import Device, Lattice, Seed, choose_device, use_faster_threads
 from mera.cli.declared_options import assignments
 from mera.cli.output import Json, console, plain, show, show_json
 from mera.cli.sources import folder_of, learnt_action, load_flow
@@ -130,6 +130,7 @@ def command(
     flow: Any = None
     if run is not None:
         flow = load_flow(run, L).to(choose_device(device))
+        use_faster_threads(flow)
         if symmetries is not None:
             flow = Symmetrized(flow.flow, [name.strip() for name in symmetries.split(",")], images)
         elif images is not None:

@@ -23,6 +23,7 @@ from mera._utils.errors import InputError
 from mera._utils.processes import StopSignal, raise_signal, world_size
 from mera._utils.random import restored_states, seed_all
 from mera._utils.table import plus_minus
+from mera._utils.torch_modes import may_choose_threads, threads_set
 from mera.flow.density import Density
 from mera.graph.summary import count_parameters
 from mera.models.saving import describe_flow
@@ -213,7 +214,13 @@ def fit(
                 console.print("torch compiles the loss, which takes minutes the first time")
             loop.compile(first := next(batches))
             batches = chain([first], batches)
-        _train(loop, batches, learnt, callbacks, signal)
+        elif not resume and world_size() == 1 and may_choose_threads(loop.device):
+            choice = loop.choose_threads(first := next(batches))
+            batches = chain([first], batches)
+            if console is not None:
+                console.print(choice)
+        with threads_set(loop.threads):
+            _train(loop, batches, learnt, callbacks, signal)
         last = history.metrics[-1] if history.metrics else {}
         diverged = divergence(loop.trained, last.get("inverse_error", 0.0))
         if settings.keep == "best":

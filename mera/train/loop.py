@@ -16,6 +16,7 @@ from mera._utils.errors import InputError
 from mera._utils.installation import tune_allocator
 from mera._utils.processes import SIGNALS, make_accelerator
 from mera._utils.random import get_states, restored_states, set_states
+from mera._utils.torch_modes import faster_threads, time_threads
 from mera.flow.density import Density
 from mera.models.saving import describe_flow, load
 from mera.train.batches import BatchLoss, autocast, micro_batches, rows_per_step
@@ -52,6 +53,7 @@ class Loop:
             are kept, else on the test examples; None before the first evaluation.
         stopping: whether the run ends after the current step, in all processes.
         signal: the number of the signal that asked any of the processes to stop; 0 for none.
+        threads: the number of threads of torch in steps and evaluations; None for as many as torch has.
     """
 
     def __init__(
@@ -91,6 +93,7 @@ class Loop:
         of_schedule = settings.schedule if self.schedule is None else f"your own {type(self.schedule).__name__}"
         self._names = {"optimizer": name, "schedule": of_schedule}
         self.best: tuple[int, float] | None = None
+        self.threads: int | None = None  # as many as torch has
         self.signal, self.stopping = 0, False
         self._stop_requested = False
         self._best_weights: dict[str, Tensor] = {}
@@ -114,6 +117,23 @@ class Loop:
     def stop(self) -> None:
         """Ask the run to save and to end after the current step, in all processes."""
         self._stop_requested = True
+
+    def choose_threads(self, batch: Batch) -> str:
+        """Choose between one thread and all for the steps of the run, by timing a pass with each; and say which.
+
+        A resumed run keeps the number, since the rounding of sums depends on it. The flow and random numbers stay as
+        they are.
+
+        Args:
+            batch: this process's rows of a batch, as for `training_step`.
+        """
+        part = micro_batches(tuple(tensor.to(self.device) for tensor in batch), self.settings.accumulate)[0]
+        with restored_states():
+            seconds = time_threads(lambda: self._batch_loss(*part).backward())
+        self._forget_gradients()
+        self.threads = faster_threads(seconds)
+        times = ", ".join(f"{value:.2g} s with {threads}" for threads, value in seconds.items())
+        return f"threads of torch: {self.threads} (a pass takes {times})"
 
     def compile(self, batch: Batch) -> None:
         """Compile the loss and its gradient, the whole flow in one piece, by one pass before the clock starts.
@@ -251,6 +271,7 @@ class Loop:
             "compatibility": self._compatibility(),
             "step": self.step,
             "elapsed": self.elapsed,
+            "threads": self.threads,
             "test_loss": self.test_loss,
             "test_error": self.test_error,
             "best": self.best,
@@ -281,7 +302,7 @@ class Loop:
             self.optimizer.load_state_dict(state["optimizer"])
             if self.schedule is not None:
                 self.schedule.load_state_dict(state["schedule"])
-            self.step, self.elapsed = int(state["step"]), float(state["elapsed"])
+            self.step, self.elapsed, self.threads = int(state["step"]), float(state["elapsed"]), state.get("threads")
             self.test_loss, self.best = float(state["test_loss"]), state["best"]
             self.test_error = float(state["test_error"])
             set_states(state["random"])

@@ -1,4 +1,4 @@
-"""Work in threads, each of which runs torch in one thread."""
+"""Work in threads, each of which runs torch in one thread; and the choice of the number of threads of torch."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ import time
 import pytest
 import torch
 
-from mera._utils.torch_modes import in_threads
+from mera._utils.torch_modes import faster_threads, in_threads, time_threads
+from mera.train import fit, loop
+from tests.helpers.callbacks import At
+from tests.helpers.training import IMAGES, SHORT, small_flow
 
 CPU = torch.device("cpu")
 
@@ -57,3 +60,36 @@ def test_after_an_error_no_further_call_begins(threads):
         list(in_threads(call, range(2000), CPU))
     assert len(called) < 1000
     assert torch.get_num_threads() == threads
+
+
+def test_one_thread_is_chosen_where_threads_wait(monkeypatch):
+    """With two threads, work that waits for a busy core takes much longer; the number is as before afterwards."""
+    number = [2]
+    monkeypatch.setattr(torch, "get_num_threads", lambda: number[0])
+    monkeypatch.setattr(torch, "set_num_threads", lambda n: number.__setitem__(0, n))
+    calls = []
+
+    def work(busy):
+        calls.append(number[0])
+        time.sleep(0.02 if busy and number[0] == 2 else 0.002)
+
+    assert faster_threads(time_threads(lambda: work(busy=True))) == 1
+    assert (calls, number) == ([1] * 4 + [2], [2])
+    assert faster_threads(time_threads(lambda: work(busy=False))) == 2
+
+
+def test_a_run_keeps_its_number_of_threads(tmp_path, monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(loop, "faster_threads", lambda seconds: 1)
+    torch.set_num_threads(2)
+    try:
+        seen = []
+        watch = At(1, lambda loop: seen.append(torch.get_num_threads()))
+        fit(small_flow(), IMAGES, SHORT, tmp_path, steps=2, callbacks=[watch])
+        monkeypatch.setattr(loop, "faster_threads", lambda seconds: 2)
+        watch = At(3, lambda loop: seen.append(torch.get_num_threads()))
+        fit(small_flow(), IMAGES, SHORT, tmp_path, steps=4, resume=True, callbacks=[watch])
+        assert seen == [1, 1]
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(1)
