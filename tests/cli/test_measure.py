@@ -70,7 +70,7 @@ def test_measure_with_images_of_the_flow(folder, tmp_path):
     assert many["log_z"] == pytest.approx(few["log_z"], abs=0.5)
     refused = run("measure", folder, "--images", 3)
     assert refused.exit_code == 2
-    assert "--symmetries beside --images" in plain(refused)
+    assert "--images needs --symmetries" in plain(refused)
 
 
 def test_another_action(folder, tmp_path):
@@ -104,8 +104,8 @@ def test_measurements_are_kept_listed_and_prolonged(folder):
     [
         (["--out", "x"], "Pass either --data or --action"),
         (["--out", "x", "--data", "msds1", "--action", "ising"], "Pass either --data or --action"),
-        (["--out", "x", "--action", "ising", "--conditional"], "no options of data beside --action; got --conditional"),
-        (["--out", "x", "--data", "msds1", "--no-symmetrize"], "--symmetrize beside --action"),
+        (["--out", "x", "--action", "ising", "--conditional"], "--action takes no options of data; got --conditional"),
+        (["--out", "x", "--data", "msds1", "--no-symmetrize"], "--symmetrize is for --action"),
     ],
 )
 def test_arguments_that_are_refused(arguments, message):

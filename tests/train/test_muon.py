@@ -9,7 +9,7 @@ from torch.amp import GradScaler
 
 import mera
 from mera.train import Muon, RunFolder, fit, optimizers
-from mera.train.muon import layer_groups, orthogonal
+from mera.train.optimizers import layer_groups, orthogonal
 from tests.helpers.callbacks import At, StopAt
 from tests.helpers.training import IMAGES, SHORT, lines, same, small_flow
 
