@@ -33,11 +33,13 @@ ACTION_OPTIONS = {"prior": "gaussian", "norm": False, "transform": "spline(bound
 """Options of a model that learns an action, as far as the model has them. Splines work best on two minima."""
 ACTION_SETTINGS = {"batch_size": 64, "lr": 5e-3, "weight_decay": 0.0, "eval_images": 2000}
 """Default settings for learning an action."""
+PICTURE_OPTIONS = {"details": 2, "boundary": "open"}
+"""Options of a model that learns photographs, as far as the model has them: their opposite borders differ."""
 ACTION_HELP = (
     f'A lattice action to learn, in place of data: {", ".join(physics.names())}; with options, "phi4(mass2=-4, '
     'coupling=1.143)". A pair, "phi4(mass2=(-4, -1))", is a range, for a flow that is conditional on it.'
 )
-DATA_HELP = f"Data set: {', '.join(names())}; or a file .npy, .npz, .h5."
+DATA_HELP = f"A folder of photographs; a file .npy, .npz, .h5; or a data set: {', '.join(names())}."
 CALL = "NAME[(NAME=VALUE, ...)]"
 RESUME_HELP = "Folder of a run to resume, with its own settings; --steps and --minutes make it longer."
 
@@ -114,6 +116,8 @@ def _train_new(model: str, **values: Any) -> None:
     images = _images(values, usual["L"], usual["channels"])
     if "channels" in defaults:
         options.setdefault("channels", images.channels)
+    if images.name == "pictures":
+        options = {name: value for name, value in PICTURE_OPTIONS.items() if name in defaults} | options
     if values["conditional"]:
         options.setdefault("classes", _count_classes(images))
     torch.manual_seed(settings.seed)

@@ -1,6 +1,6 @@
 """Data sets by name: generated, from torchvision, from packages with pictures, or any folder of images."""
 
-from mera.data import arrays, folder, msds, packages, standard  # noqa: F401, each module registers its data sets
+from mera.data import arrays, folder, msds, packages, pictures, standard  # noqa: F401, each module registers its data sets
 from mera.data.dataset import (
     ArrayDataset,
     DataMissingError,

@@ -158,7 +158,8 @@ def load(name: str, L: Edges = 32, root: str | Path = "data", download: bool = F
     """Load both splits of a data set by name, cropped to the aspect ratio of the lattice and resized.
 
     Args:
-        name: one of `names()`; or a file .npy, .npz or .h5 of examples (N, C, *shape), which are taken as they are.
+        name: one of `names()`; a file .npy, .npz or .h5 of examples (N, C, *shape), which are taken as they are; or a
+            folder of photographs, for "pictures".
         L: edge of the images, or height and width; a data set of other lattices may take other numbers of edges.
         root: the folder of the files, or to which they are downloaded; for "folder", the folder of images.
         download: download missing files, if the data set can be downloaded.
@@ -173,6 +174,8 @@ def load(name: str, L: Edges = 32, root: str | Path = "data", download: bool = F
     """
     if isinstance(name, str) and name.endswith(ARRAYS):
         name, root = "array", name
+    elif isinstance(name, (str, Path)) and str(name) not in names() and Path(name).is_dir():
+        name, root = "pictures", name
     shape = tuple(L) if isinstance(L, Sequence) and not isinstance(L, str) else (L,)
     if not shape or not all(is_integer(edge) and edge > 0 for edge in shape):
         raise InputError("L as a positive integer, or several of them", repr(L))

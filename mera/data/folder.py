@@ -118,10 +118,10 @@ def folder(
         if groups is not None:
             raise InputError("no groups where sub-folders train and test are the splits", f"groups={groups!r}")
         tops = root / "train", root / "test"
-        splits = [_images(top) for top in tops]
+        splits = [image_files(top) for top in tops]
     else:
         tops = root, root
-        splits = list(split_files(_images(root), root, groups))
+        splits = list(split_files(image_files(root), root, groups))
     if not all(splits):
         counts = " and ".join(str(len(split)) for split in splits)
         raise DataMissingError(
@@ -144,7 +144,7 @@ def _class_names(folders: list[tuple[str, ...]]) -> tuple[str, ...]:
     return tuple(names) if len(names) > 1 else ()
 
 
-def _images(root: Path) -> list[Path]:
+def image_files(root: Path) -> list[Path]:
     """The image files below a folder, by name."""
     return sorted(path for path in root.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
 
