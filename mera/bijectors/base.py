@@ -28,7 +28,7 @@ def zero_log_det(x: Tensor) -> Tensor:
 
 
 def as_rows(x: Tensor) -> Tensor:
-    """Events (B, ...) as vectors (B, n), without an operation if they are vectors: each costs time in a recording."""
+    """Events (B, ...) as vectors (B, n), without an operation if they are vectors: an operation costs time."""
     return x if x.ndim == 2 else x.flatten(1)
 
 
@@ -70,7 +70,7 @@ class Bijector(nn.Module, ABC):
         of_angles: True for a map of angles in [-pi, pi) to such angles, False for a map of real numbers, and None for a
             map that may act on either, such as a permutation, or that acts as its parts do, such as a chain.
         per_site: whether the map acts on each site by itself.
-        passive: the number of channels, counted from the first, that the map does not change.
+        passive: the number of channels, counted from the first, that the map reads but does not change.
         circular: whether the window of `receptive_kernel` continues at the opposite border of the event.
     """
 
@@ -105,14 +105,17 @@ class Bijector(nn.Module, ABC):
 
     @property
     def is_local(self) -> bool:
-        """Whether the map of a lattice can be evaluated on a part of it: its layers have `on_box` and `by_site`."""
+        """Whether a map of a lattice can be evaluated on a part of it.
+
+        A layer that can has `by_site`, and an `on_box` of its own if it has tensors of the shape of the lattice.
+        """
         return False
 
     def on_box(self, start: Sequence[int], shape: Sequence[int]) -> Bijector:
         """The same layer, with the same parameters, on a box of the lattice; only for a layer that `is_local`.
 
-        Sites of the box are computed as those of the lattice, but for sites within the radius of `receptive_kernel` of
-        an edge of the box that is not an open border of the lattice.
+        Unless an edge of the box is an open border of the lattice, values near the edge mean nothing, within half the
+        `receptive_kernel`.
 
         Args:
             start: the coordinates of the first site, which may lie beyond a periodic border.

@@ -33,14 +33,10 @@ OF_ANNEALED = ("stages", "acceptance", "seconds", "verdict")
 """The fields of the results of samples of a flow, of chains and of annealing that are numbers by name in the report."""
 POPULATIONS = 8
 """The number of populations that --samples is divided into."""
-UNUSED = {
-    "anneal": ("fields", "warmup", "resume"),
-    "hmc": ("fields",),
-    "metropolis": ("fields",),
-    "reweighting": ("warmup",),
-}
+SamplerName: Any = Literal[tuple(SAMPLERS)]
+WITHOUT_FLOW = [name for name, entry in SAMPLERS.items() if not entry.needs_flow]
 OF_RUNS = ("symmetries", "images", "name")
-"""The options that a sampler does not have, and those that a measurement without a run does not have."""
+"""The options that a measurement without a run does not have."""
 PARTICLES = "particles.npz"
 """The file of the particles of annealing, which are kept when all of it is done."""
 
@@ -55,7 +51,7 @@ def command(
     ] = None,
     samples: Annotated[int, typer.Option(min=64, help="Number of samples, over all chains or populations.")] = 10_000,
     sampler: Annotated[
-        Literal["reweighting", "metropolis", "hmc", "anneal"],
+        SamplerName,
         typer.Option(help="How samples of the action are made; anneal also gives ln Z, without a flow."),
     ] = "reweighting",
     action: Annotated[
@@ -122,7 +118,7 @@ def command(
         raise typer.BadParameter(f"Expected --action for {subject}")
     values: dict[str, Any] = {"fields": fields, "warmup": warmup, "resume": resume or None}
     values |= {"symmetries": symmetries, "images": images, "name": name}
-    unused = [*UNUSED[sampler], *(OF_RUNS if run is None else ())]
+    unused = [*SAMPLERS[sampler].unused, *(OF_RUNS if run is None else ())]
     if given := [f"--{option}" for option in unused if values[option] is not None]:
         without = " without a run" if run is None else ""
         raise typer.BadParameter(f"Expected no {', '.join(given)} for the sampler {sampler}{without}")
@@ -159,7 +155,7 @@ def command(
     with warnings.catch_warnings():  # the verdict is printed with the table
         warnings.simplefilter("ignore", UserWarning)
         start = shape if flow is None or sampler == "anneal" else flow
-        result = SAMPLERS[sampler](start, target, console=console, **options)
+        result = SAMPLERS[sampler].run(start, target, console=console, **options)
     report = plain({"run": run and str(run), "action": text, "sampler": sampler, **_figures(result)})
     if out is not None:
         make_folder(out)
@@ -177,8 +173,9 @@ def command(
 
 def _shape(sampler: str, action: Any, L: Any) -> tuple[int, ...]:
     """The shape of a field for a measurement without a flow."""
-    if sampler not in {"hmc", "anneal"}:
-        raise typer.BadParameter(f"Expected a run for the sampler {sampler}; got none (hmc and anneal need none)")
+    if SAMPLERS[sampler].needs_flow:
+        needless = " and ".join(WITHOUT_FLOW)
+        raise typer.BadParameter(f"Expected a run for the sampler {sampler}; got none ({needless} need none)")
     if L is None:
         raise typer.BadParameter("Expected --L, the edge of the lattice, for a measurement without a run")
     return (as_action(action).channels or 1, *(L if isinstance(L, tuple) else (L, L)))

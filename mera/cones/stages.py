@@ -15,10 +15,11 @@ from torch import Tensor
 
 from mera.graph.boxes import Box
 from mera.graph.executor import transform_events
+from mera.graph.indexing import indices_at
 from mera.graph.lattice import Lattice
 from mera.graph.layout_error import LayoutError
 from mera.graph.local_fields import crop, is_local, run_on_box
-from mera.graph.operations import AXES, Apply
+from mera.graph.operations import AXES, Apply, Move
 from mera.graph.plan import Step
 from mera.graph.runner import Runner
 
@@ -87,6 +88,9 @@ def stages_of(runner: Runner) -> list[Stage]:
             if step.module and step.apply.is_field and not is_local(runner.bijector(step), step.apply.lattice):
                 expected = "a bijector of patches, or one whose log-det is a sum over sites"
                 raise LayoutError(expected, "one that acts on the whole lattice at once", node=step.node)
+            if not step.module and not _moves_within_cells(step.move):
+                expected = f"an operation that moves variables within cells of {step.operation.cell} sites"
+                raise LayoutError(expected, f"{step.operation}, which moves them further", node=step.node)
             steps.append(step)
             value, lattice = step.targets[0], step.operation.outputs[0]
         outputs = [(value, slice(0, lattice.channels), lattice)]
@@ -105,6 +109,18 @@ def stages_of(runner: Runner) -> list[Stage]:
         if not going_on:
             return stages
         value, _, lattice = going_on[0]
+
+
+def _moves_within_cells(move: Move) -> bool:
+    """Whether the first and the last site of the output come from their own cells, as a box of outputs assumes."""
+    (lattice,) = move.outputs
+    for corner in (torch.tensor([0]), torch.tensor([lattice.sites - 1])):
+        sources = move.map_inverse([indices_at(corner, lattice).flatten()]) // move.lattice.channels
+        places = torch.unravel_index(sources, move.lattice.shape)
+        own = torch.unravel_index(corner, lattice.shape)
+        if any((place // cell != at).any() for place, cell, at in zip(places, move.cell, own, strict=True)):
+            return False
+    return True
 
 
 @dataclass(frozen=True)

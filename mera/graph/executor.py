@@ -31,7 +31,7 @@ def run_forward(plan: Plan, x: Tensor, transform: Transform) -> tuple[tuple[Tens
     """
     log_dets = [zero_log_det(x)]
 
-    def act(step: Step, value: Tensor) -> Sequence[Tensor]:
+    def act(step: Step, value: Tensor) -> Sequence[Tensor]:  # steps that apply a bijector have a module
         return (_apply(step, value, transform, log_dets),) if step.module else step.move.forward(value)
 
     return plan.forward(x, act), total(log_dets)

@@ -204,3 +204,9 @@ class Split(Node):
             expected = f"to keep from 1 to {lattice.channels - 1} of {lattice.channels} channels"
             raise LayoutError(expected, f"{self.keep!r}", field="keep")
         return (Cut(lattice, int(self.keep)),)
+
+
+KINDS: dict[str, type[Any]] = {
+    "local": Local, "decimate": Decimate, "squeeze": Squeeze, "split": Split, "latent": Latent,
+}  # fmt: skip
+"""The names of the kinds of node in files."""

@@ -1,8 +1,8 @@
-"""The three operations of a plan on a lattice: apply a bijector, regroup sites into channels, cut the channels.
+"""The operations of a plan on a lattice: apply a bijector, regroup sites into channels, cut the channels.
 
 An operation holds integers and an einops pattern, but no tensors. It knows what it means: how values, the flat indices
-of variables, and boxes of sites pass through it in both directions. Executors, cones, streams and drawings ask the
-operation, so that a new one is a class in this file.
+of variables, and boxes of sites pass through it in both directions. Executors, cones and streams ask the operation, so
+that a new one is a class in this file. Streams refuse an operation that moves variables beyond its cells.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Operation(ABC):
 
     @property
     def cell(self) -> tuple[int, ...]:
-        """The number of sites for one site of an output in each dimension."""
+        """In each dimension, the number of sites of the lattice for one site of an output."""
         return (1,) * self.lattice.dim
 
     @abstractmethod
@@ -81,18 +81,18 @@ class Operation(ABC):
 
     @abstractmethod
     def map_inverse(self, outputs: Sequence[Tensor]) -> Tensor:
-        """Where variables come from: their flat indices, not sorted, from those in each output."""
+        """The flat indices of variables of the lattice, in any order, from those of variables of each output."""
 
     def reached(self, indices: Tensor) -> tuple[Tensor, ...]:
-        """The sorted flat indices of the variables of each output that can change with variables (n,)."""
+        """The sorted flat indices of the variables of each output that depend on variables of the lattice, (n,)."""
         return tuple(moved.sort().values for _, moved in self.map_forward(indices))
 
     def reached_back(self, outputs: Sequence[Tensor]) -> Tensor:
-        """The sorted flat indices of the variables that can change with variables of the outputs."""
+        """The sorted flat indices of the variables that depend on variables of the outputs, in an inverse pass."""
         return self.map_inverse(outputs).sort().values
 
     def needed(self, box: Box) -> Box:
-        """The box of sites from which a box of sites of the outputs is computed."""
+        """The box of sites from which a box of sites of the outputs is computed; by default the cells of the sites."""
         return box.refined(self.cell)
 
 
@@ -259,7 +259,7 @@ class Apply(Operation):
         return (torch.cat([changed, indices[stays]]).sort().values if stays.any() else changed,)
 
     def reached_back(self, outputs: Sequence[Tensor]) -> Tensor:
-        """The inputs that outputs depend on, which is the same relation: it is symmetric."""
+        """The inputs that depend on outputs in an inverse pass: the same relation as in a forward pass."""
         return self.reached(outputs[0])[0]
 
     def needed(self, box: Box) -> Box:
@@ -287,7 +287,7 @@ class Apply(Operation):
 
     @property
     def _patched(self) -> list[tuple[int, int]]:
-        """For each dimension the first site in a patch, and the site after the last; far away if periodic."""
+        """For each dimension the first site in a patch, and the site after the last; 2^60 patches away if periodic."""
         sizes = zip(self.offset, self.kernel, self.patches, self.lattice.periodic, strict=True)
         return [(o - 2**60 * k, o + 2**60 * k) if periodic else (o, o + n * k) for o, k, n, periodic in sizes]
 

@@ -45,13 +45,9 @@ from mera.bijectors import Named
 from mera.graph.compiler import compile
 from mera.graph.layout import Layout, Port
 from mera.graph.layout_error import LayoutError, within
-from mera.graph.nodes import Decimate, Latent, Local, Split, Squeeze
+from mera.graph.nodes import KINDS
 from mera.graph.topology import walk
 
-KINDS: dict[str, type[Any]] = {
-    "local": Local, "decimate": Decimate, "squeeze": Squeeze, "split": Split, "latent": Latent,
-}  # fmt: skip
-"""The names of the kinds of node in files."""
 LONGEST = 2**20
 """The most characters of a layout in a file."""
 LATTICE = ("shape", "channels", "boundary", "context")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from os import PathLike
+from typing import NamedTuple
 
 import torch
 
@@ -16,11 +17,30 @@ from mera.physics.reweighting import Report, estimate, report_of
 from mera.physics.storage import Arrays, Storage, joined
 from mera.sampling.diagnostics import MIN_DRAWS
 
-SAMPLERS: dict[str, Callable[..., MarkovChains | Report | Annealed]] = {
-    "reweighting": estimate, "metropolis": metropolis, "hmc": hmc,
-    "anneal": lambda shape, action, **options: anneal(action, shape, **options),
-}  # fmt: skip
-"""By the name in `mera measure --sampler`, a function of a flow or a shape, and an action."""
+
+class SamplerEntry(NamedTuple):
+    """A sampler of `mera measure`.
+
+    Args:
+        run: the function of a flow or a shape, an action, and options.
+        needs_flow: whether a shape will not do.
+        unused: the options of the command that the sampler does not have.
+    """
+
+    run: Callable[..., MarkovChains | Report | Annealed]
+    needs_flow: bool
+    unused: tuple[str, ...]
+
+
+SAMPLERS = {
+    "reweighting": SamplerEntry(estimate, True, ("warmup",)),
+    "metropolis": SamplerEntry(metropolis, True, ("fields",)),
+    "hmc": SamplerEntry(hmc, False, ("fields",)),
+    "anneal": SamplerEntry(
+        lambda shape, action, **options: anneal(action, shape, **options), False, ("fields", "warmup", "resume")
+    ),
+}
+"""By the name in `mera measure --sampler`."""
 
 
 def load_chain(path: str | PathLike[str] | Iterable[str | PathLike[str]]) -> MarkovChains | Report:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -14,6 +15,8 @@ import torch
 
 import mera
 from mera import analysis
+from mera.graph import Lattice, Node
+from mera.graph.operations import Move
 from tests.helpers.laws import randomize
 
 FLOWS = {
@@ -275,3 +278,51 @@ def test_a_hole_is_filled(region, dtype):
     )
     assert found.history[-1] > found.history[0]
     assert torch.equal(found.image[0][:, ~found.mask], found.original[0][:, ~found.mask])
+
+
+@dataclass(frozen=True)
+class Roll(Move):
+    """An operation that moves all sites of a periodic line by a distance."""
+
+    lattice: Lattice
+    distance: int
+    pattern = "roll"
+
+    @property
+    def outputs(self):
+        return (self.lattice,)
+
+    def forward(self, x):
+        return (x.roll(self.distance, 2),)
+
+    def inverse(self, outputs):
+        return outputs[0].roll(-self.distance, 2)
+
+    def map_forward(self, indices):
+        n, channels = self.lattice.sites, self.lattice.channels
+        moved = (indices // channels + self.distance) % n * channels + indices % channels
+        return ((torch.ones_like(indices, dtype=torch.bool), moved),)
+
+    def map_inverse(self, outputs):
+        return Roll(self.lattice, -self.distance).map_forward(outputs[0])[0][1]
+
+
+@dataclass(frozen=True)
+class Rotate(Node):
+    distance: int
+
+    def lower(self, lattice):
+        return (Roll(lattice, self.distance),)
+
+
+def test_operations_that_move_variables_beyond_their_cells_are_refused():
+    """Tiles would be computed from the wrong sites; cones and restrictions follow the indices."""
+    layout = mera.Layout((16,), 1)
+    (x,) = layout.add(Rotate(2), layout.local(layout.input, "coupling(hidden=(4,))", 4), "rotate")
+    layout.latent(layout.local(x, "coupling(hidden=(4,))", 4))
+    flow = randomize(mera.Flow(layout), 0.2)
+    x = torch.randn(1, 1, 16, dtype=torch.float64)
+    local = flow.restrict(x, ((3, 6),))
+    torch.testing.assert_close(local.log_prob(local.pixels + 1), flow.log_prob(local.fill(local.pixels + 1)))
+    with pytest.raises(ValueError, match=r"(?s)moves them further.*'rotate'"):
+        flow.stream(x[0].numpy())
