@@ -119,7 +119,7 @@ def sizes(options: argparse.Namespace) -> None:
             result = flow.inpaint(flow.from_images(pixels), hole, **options.chains)
             truth = pixels[0][:, result.mask].float() / 255
             draws = flow.to_images(result.draws)[:, :, result.mask].float() / 255
-            likeliest = flow.to_images(result.image)[0][:, result.mask].float() / 255
+            likeliest = flow.to_images(result.likeliest)[0][:, result.mask].float() / 255
             errors = [(a - truth).square().mean().sqrt().item() for a in (draws.mean(0), likeliest)]
             rows.append([time.perf_counter() - start, result.convergence.r_hat, *errors])
         seconds, r_hat, mean, mode = torch.tensor(rows).quantile(0.5, 0).tolist()

@@ -87,7 +87,9 @@ def repair(
     flow = flows["realnvp"]
     ways = {"as many": cone, "all": "all"} if arguments.constrained else {"all": "all"}
     for name, latents in ways.items():
-        result = flow.inpaint(flow.from_images(image), mask, latents=latents, steps=steps, draws=50, sweeps=0)
+        result = flow.inpaint(
+            flow.from_images(image), mask, latents=latents, steps=steps, draws=50, sweeps=0, samples=0
+        )
         filled[f"Real NVP, {name} latents"] = (flow.to_images(result.image), result.varied)
     return filled
 

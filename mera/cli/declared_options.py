@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
@@ -51,9 +51,7 @@ USUAL = ("data", "action", "out", "L", "minutes", "steps", "batch_size", "lr", "
 """The options that people use most, in the order of help texts, which show them first and outside of panels."""
 
 
-def options_for(
-    target: Callable[..., Any], panel: str | None = None, defaults: Mapping[str, Any] | None = None
-) -> list[inspect.Parameter]:
+def options_for(target: Callable[..., Any], panel: str | None = None) -> list[inspect.Parameter]:
     """Make a command-line option for each parameter of a function or a dataclass, with help text, for typer.
 
     The value of an option that is left out is None, which stands for the default of the function.
@@ -66,9 +64,8 @@ def options_for(
             continue
         flag = "--" + name.replace("_", "-")
         help_text = declared[name].help if name in declared else ""
-        default = (defaults or {}).get(name, parameter.default)
-        if default is not None:
-            help_text += f" Default: {default}."
+        if parameter.default is not None:
+            help_text += f" Default: {parameter.default}."
         kind, parser, metavar = _kind(types.get(name))
         option = typer.Option(
             *((f"{flag}/--no-{flag[2:]}",) if kind is bool else (flag,)),

@@ -12,6 +12,7 @@ import typer
 from torch import Tensor
 from torch.nn.functional import adaptive_max_pool2d
 
+from mera import graph
 from mera._utils.errors import InputError
 from mera._utils.files import make_folder
 from mera.analysis.drawing.images import inpainted, save_figure, save_image
@@ -26,12 +27,19 @@ from mera.data.dataset import largest_crop, resize
 from mera.data.folder import read_image
 from mera.flow.flow import Flow
 from mera.graph.indexing import mask_from_sites
+from mera.graph.resize import period
 from mera.inpaint import Inpainting, SearchOptions
 
-QUICK = {"samples": 4, "warmup": 60, "iterations": 60, "leapfrog": 8}
-"""Defaults of the search that differ from those in Python: short chains, which are fast but less well mixed."""
+MARGIN = 8
+"""The least number of pixels around a hole in its window."""
 Run = Annotated[Path, typer.Argument(help=SOURCE_HELP, autocompletion=sources)]
-ImageFile = Annotated[Path | None, typer.Option(help="The image; another size is cut at the centre and resized.")]
+ImageFile = Annotated[
+    Path | None,
+    typer.Option(help="The image. Of one that is larger than the flow, a window around the hole is filled."),
+]
+Reduce = Annotated[
+    bool, typer.Option("--reduce", help="Cut the image at its centre and resize it to the flow, in place of a window.")
+]
 Test = Annotated[int | None, typer.Option(min=0, help="Index of a test image of the run, in place of a file.")]
 MaskFile = Annotated[Path | None, typer.Option(help="An image of the same size, white where pixels are to be filled.")]
 Where = Annotated[str | None, typer.Option(help="A rectangle, in place of a mask.", metavar="START:STOP,START:STOP")]
@@ -47,6 +55,7 @@ def _inpaint(
     test: Test = None,
     mask: MaskFile = None,
     region: Where = None,
+    reduce: Reduce = False,
     L: Lattice = None,
     out: Out = None,
     label: Class = None,
@@ -56,7 +65,10 @@ def _inpaint(
     as_json: Json = False,
     **options: Any,
 ) -> None:
-    """Fill masked pixels of an image with a trained flow: the likeliest filling, samples, their medoid and spread."""
+    """Fill masked pixels of an image with a trained flow: samples, their medoid and spread, the likeliest filling.
+
+    Mask and region are in pixels of the image. All other pixels of the image stay as they are.
+    """
     if (image is None) == (test is None):
         raise typer.BadParameter("Pass either --image FILE or --test N")
     if (mask is None) == (region is None):
@@ -79,15 +91,25 @@ def _inpaint(
         if label is None and flow.context_encoder.classes is not None:
             selected = int(class_numbers(images)[test])
     flow, _ = select_class(run, flow, selected)
-    size = tuple(before.shape[1:])
-    before = _fit(before, flow, image)
+    whole, size = before, tuple(before.shape[1:])
     if mask is not None:
         pixels = read_image(mask, 1)
         if tuple(pixels.shape[1:]) != size:
             raise InputError(f"a mask of the image's size, {_by(size)}, in {mask}", f"{_by(pixels.shape[1:])}")
-        hidden = _fit_mask(pixels[0] >= 128, flow, mask)
+        hidden = pixels[0] >= 128
+        if not hidden.any():
+            raise InputError(f"white pixels in {mask}", "none")
     elif region is not None:
-        hidden = mask_from_sites(sites_of(parse_region(region), flow.plan.input), flow.plan.input)
+        lattice = graph.Lattice(len(before), size, (False, False))
+        hidden = mask_from_sites(sites_of(parse_region(region), lattice), lattice)
+    window = (slice(None), *map(slice, size))
+    if reduce or any(n < edge for n, edge in zip(size, flow.plan.input.shape, strict=True)):
+        before, hidden = _fit(before, flow, image), _fit_mask(hidden, flow)
+        whole, window = before, (slice(None), *map(slice, flow.plan.input.shape))
+    elif size != flow.plan.input.shape:
+        window = (slice(None), *_window(hidden, flow))
+        before, hidden = before[window], hidden[window[1:]]
+        flow = flow.resized(hidden.shape)
     if out is None:
         what, where = image.stem if image else f"test_{test}", mask.stem if mask else str(region).replace(",", "_")
         name = f"{what}_{where}" + (f"_seed_{seed}" if seed else "")
@@ -95,9 +117,9 @@ def _inpaint(
     make_folder(out)
     before, hidden = before.to(flow.device)[None], hidden.to(flow.device)
     x = flow.from_images(before)
-    options = QUICK | {name: value for name, value in options.items() if value is not None}
+    options = {name: value for name, value in options.items() if value is not None}
     result = flow.inpaint(x, hidden, console=None if as_json else console, **options)
-    pictures = _draw(before, hidden, result, out)
+    pictures = _draw(before, hidden, result, out, whole, window)
     numbers = {
         "masked_pixels": int(hidden.sum()),
         "pixels": hidden.numel(),
@@ -125,7 +147,21 @@ def _fit(pixels: Tensor, flow: Flow, path: Path | None) -> Tensor:
     return resize(pixels, shape)
 
 
-def _fit_mask(white: Tensor, flow: Flow, path: Path) -> Tensor:
+def _window(hidden: Tensor, flow: Flow) -> tuple[slice, ...]:
+    """The rows and the columns of a window around the masked pixels (H, W), whose edges fit the flow."""
+    spans = []
+    for axis, (unit, least) in enumerate(zip(period(flow.plan), flow.plan.input.shape, strict=True)):
+        n, places = hidden.shape[axis], hidden.any(1 - axis).nonzero()
+        start, stop = int(places[0]), int(places[-1]) + 1
+        edge = min(max(least, -(-(stop - start + 2 * MARGIN) // unit) * unit), n // unit * unit)
+        if edge < stop - start:
+            raise InputError(f"a hole within {edge} rows or columns", f"{stop - start} of the image's {n}")
+        first = min(max((start + stop - edge) // 2, 0), n - edge)
+        spans.append(slice(first, first + edge))
+    return tuple(spans)
+
+
+def _fit_mask(white: Tensor, flow: Flow) -> Tensor:
     """Crop and reduce a mask (H, W) like the image; a pixel of the lattice is masked if it contains any white."""
     from torchvision.transforms.v2.functional import center_crop
 
@@ -133,7 +169,7 @@ def _fit_mask(white: Tensor, flow: Flow, path: Path) -> Tensor:
         white = center_crop(white, list(largest_crop(white.shape, flow.plan.input.shape)))
     hidden = adaptive_max_pool2d(white[None].float(), flow.plan.input.shape)[0] > 0
     if not hidden.any():
-        raise InputError(f"white pixels in the cropped part of {path}", "none")
+        raise InputError("pixels to fill in the cropped part of the image", "none")
     return hidden
 
 
@@ -157,16 +193,20 @@ def _report(numbers: dict[str, Any], result: Inpainting, pictures: list[Path]) -
         console.print(f"  {path}")
 
 
-def _draw(before: Tensor, hidden: Tensor, result: Inpainting, out: Path) -> list[Path]:
-    """Write the pictures and return their paths; pixels that are not masked keep the values of the image."""
+def _draw(
+    before: Tensor, hidden: Tensor, result: Inpainting, out: Path, whole: Tensor, window: tuple[slice, ...]
+) -> list[Path]:
+    """Write the pictures and return their paths; pixels that are not masked keep the values of the whole image."""
     images = {name: image for name, image in (result.pictures or {}).items() if name != "the image"}
     filled = {name: torch.where(hidden, image, before[0] if name != "spread" else 0) for name, image in images.items()}
     paths = [out / "filled.png", out / "inpaint.png"]
-    save_image(filled.get("medoid", filled["likeliest"]), paths[0])
+    whole = whole.clone()
+    whole[window] = filled.get("medoid", filled["likeliest"]).cpu()
+    save_image(whole, paths[0])
     figure = inpainted({"the image": before[0]} | filled, hidden, note=str(result.convergence or ""))
     save_figure(figure, paths[1])
     return paths
 
 
-_search_options = options_for(SearchOptions, "Search", QUICK)
+_search_options = options_for(SearchOptions, "Search")
 command = with_options(_inpaint, signature_options(_inpaint), _search_options)

@@ -70,7 +70,7 @@ class FlowInParts(Density):
                 warmup, iterations, leapfrog.
 
         Returns:
-            The filled image, and the course of the search.
+            The filled image (the medoid of draws), the draws with their spread, and the likeliest filling.
 
         Raises:
             ValueError: if the mask is empty, of another shape, or masks every pixel; if x is not one finite image; or

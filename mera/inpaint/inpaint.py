@@ -40,10 +40,12 @@ class Inpainting:
     """The result of inpainting an image.
 
     Args:
-        image: the image with the likeliest filling of the search, (1, C, *shape); unmasked pixels are unchanged, bit
-            for bit.
+        image: the filled image, (1, C, *shape): the medoid of the draws, or the likeliest filling without samples.
+            Unmasked pixels are unchanged, bit for bit.
         log_prob: log p of `image`, in nats, a scalar.
-        history: log p of the likeliest filling at each step of the search, (steps + 1,).
+        likeliest: the image with the likeliest filling of the search, which is often smoother than any sample.
+        history: log p of the likeliest filling at each step of the search, (steps + 1,); the largest is that of
+            `likeliest`.
         varied: the number of variables that the search varied, including randomly chosen latents outside of the cone.
         samples: images with fillings drawn from p(masked pixels | other pixels), (S, C, *shape); None if no samples
             were requested.
@@ -58,6 +60,7 @@ class Inpainting:
 
     image: Tensor
     log_prob: Tensor
+    likeliest: Tensor
     history: Tensor
     varied: int
     samples: Tensor | None = None
@@ -70,9 +73,9 @@ class Inpainting:
     @property
     def medoid(self) -> Tensor:
         """The draw with the smallest mean distance to all draws, (1, C, *shape); a ValueError without samples."""
-        draws = self._draws().flatten(1)
-        nearest = torch.cdist(draws, draws, compute_mode="donot_use_mm_for_euclid_dist").sum(1).argmin()
-        return self._draws()[nearest : nearest + 1]
+        draws = self._draws()
+        nearest = _medoid(draws)
+        return draws[nearest : nearest + 1]
 
     @property
     def mean(self) -> Tensor:
@@ -94,7 +97,7 @@ class Inpainting:
         """The inpainting with `pictures`, made by `Flow.to_images`."""
         if self.original is None:
             return self
-        pictures = {"the image": to_images(self.original)[0], "likeliest": to_images(self.image)[0]}
+        pictures = {"the image": to_images(self.original)[0], "likeliest": to_images(self.likeliest)[0]}
         if self.draws is not None and self.samples is not None:
             draws = to_images(self.draws).float() / 255
             spread = draws.std(0, correction=0) / FULL_SPREAD
@@ -116,6 +119,12 @@ class Inpainting:
         return inpainted(pictures, self.mask, str(self.convergence or ""))._repr_png_()
 
 
+def _medoid(draws: Tensor) -> int:
+    """The index of the draw (D, ...) with the smallest mean distance to all draws."""
+    rows = draws.flatten(1)
+    return int(torch.cdist(rows, rows, compute_mode="donot_use_mm_for_euclid_dist").sum(1).argmin())
+
+
 def _uint8(image: Tensor) -> Tensor:
     """Convert an image with values from 0 to 1 to uint8."""
     return (255 * image).round().clamp(0, 255).to(torch.uint8)
@@ -135,8 +144,8 @@ def inpaint(
 
     Masked pixels are first filled with noise. Groups of random settings of the varied variables compete, the coarsest
     level first, and the likeliest of each group are starting points of Adam, which maximises log p of the filled image.
-    Only the inference cone of the mask is evaluated, and unmasked pixels do not change, bit for bit. If samples are
-    requested, particles are annealed from a Gaussian, which is learnt from samples of the flow, to p(masked pixels |
+    Only the inference cone of the mask is evaluated, and unmasked pixels do not change, bit for bit. For samples,
+    particles are annealed from a Gaussian, which is learnt from samples of the flow, to p(masked pixels |
     other pixels), so that they start by mass; the likeliest filling of a picture is often blank, and holds next to no
     mass. Chains of Hamiltonian Monte Carlo then begin at some of the particles, and draw fillings.
 
@@ -165,16 +174,15 @@ def inpaint(
 def _search(
     local: Restriction, runner: Runner, context: Tensor | None, search: SearchOptions, console: Console
 ) -> Inpainting:
-    """Search for the likeliest filling, then draw samples if they are requested; `runner` is that of the view."""
+    """Search for the likeliest filling, then draw samples; `runner` is that of the view."""
     space = latent_space(local, search.latents)
     groups = min(max(search.starts, search.samples), search.draws)
     start = populate(local, space, groups, search.draws // groups, search.sweeps)
     with ProgressBar("fill", console) as progress_bar:
         pixels, log_prob, history = climb(local, space, start, search.steps, search.lr, progress_bar)
     top = int(log_prob.argmax())
-    likeliest = Inpainting(
-        local.fill(pixels[top : top + 1]), log_prob[top], history, space.size, mask=local.hidden, original=local.view
-    )
+    image = local.fill(pixels[top : top + 1])
+    likeliest = Inpainting(image, log_prob[top], image, history, space.size, mask=local.hidden, original=local.view)
     if not search.samples:
         return likeliest
     of_angles = any(getattr(part, "of_angles", None) for b in runner.bijectors.values() for part in b.modules())
@@ -201,5 +209,13 @@ def _search(
     convergence = Convergence(acceptance, largest, effective, chains.shape[0] * chains.shape[1], chains.shape[1])
     draws_per_chain = min(len(chains), -(-DRAWS_KEPT // search.samples))
     kept = chains[torch.linspace(len(chains) - 1, 0, draws_per_chain).long().flip(0)]
-    samples, draws = (local.fill(rows.flatten(0, -2).unflatten(1, pixels.shape[1:])) for rows in (chains[-1], kept))
-    return replace(likeliest, samples=samples, draws=draws, convergence=convergence)
+    last, drawn = (rows.flatten(0, -2).unflatten(1, pixels.shape[1:]) for rows in (chains[-1], kept))
+    medoid = drawn[_medoid(drawn)][None]
+    return replace(
+        likeliest,
+        image=local.fill(medoid),
+        log_prob=local.log_prob(medoid)[0].detach(),
+        samples=local.fill(last),
+        draws=local.fill(drawn),
+        convergence=convergence,
+    )

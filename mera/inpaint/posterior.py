@@ -75,8 +75,8 @@ class Convergence:
                 "other pixels) has; more warm-up and iterations may help"
             )
         return (
-            f"acceptance {self.acceptance:.2f}, R-hat up to {self.r_hat:.3f}, {self.draws:,} draws worth "
-            f"{self.effective:.0f} independent ones where they are worth least: {verdict}"
+            f"acceptance {self.acceptance:.2f}, R-hat up to {self.r_hat:.3f}, {self.draws:,} draws, "
+            f"an effective sample size of {self.effective:.0f}: {verdict}"
         )
 
 

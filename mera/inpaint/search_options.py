@@ -53,20 +53,22 @@ class SearchOptions:
     samples: Annotated[
         int,
         Option(
-            "number of samples of plausible fillings; each is the end of a chain of Hamiltonian Monte Carlo.", count(0)
+            "number of samples of plausible fillings, each the end of a chain of Hamiltonian Monte Carlo; 0 for the "
+            "likeliest filling alone.",
+            count(0),
         ),
-    ] = 0
+    ] = 4
     particles: Annotated[
         int, Option("number of particles that are annealed to find the starting points of the chains.", count(8))
     ] = 64
     moves: Annotated[
         int, Option("number of Hamiltonian trajectories of each particle in a stage of the annealing.", count(1))
     ] = 2
-    warmup: Annotated[int, Option("number of iterations in which a chain tunes its step size.", count(0))] = 300
+    warmup: Annotated[int, Option("number of iterations in which a chain tunes its step size.", count(0))] = 60
     iterations: Annotated[
         int, Option("number of iterations of a chain after the warm-up, from which convergence is estimated.", count(4))
-    ] = 200
-    leapfrog: Annotated[int, Option("largest number of leapfrog steps in an iteration of a chain.", count(1))] = 16
+    ] = 60
+    leapfrog: Annotated[int, Option("largest number of leapfrog steps in an iteration of a chain.", count(1))] = 8
 
     def __post_init__(self) -> None:
         check_fields(self)

@@ -106,22 +106,32 @@ def test_inpaint_fills_what_is_masked_and_nothing_else(tmp_path):
     assert {path.name for path in pictures.iterdir()} == {"filled.png", "inpaint.png"}
     assert run("inpaint", out, "--test", 3, "--region", "0:2,4:6", "--seed", 1, *short).exit_code == 0
     assert {path.name for path in (out / "inpaint").iterdir()} == {pictures.name, f"{pictures.name}_seed_1"}
-    Image.fromarray(pixels).resize((40, 30)).save(tmp_path / "large.png")
-    result = run("inpaint", out, "--image", tmp_path / "large.png", "--region", "0:2,4:6", *short)
-    assert "30 x 30 pixels at its centre, resized to 16 x 16" in result.output
+    large = np.random.default_rng(1).integers(0, 256, (70, 40, 3), dtype=np.uint8)
+    Image.fromarray(large).save(tmp_path / "large.png")
+    large_image = ("--image", tmp_path / "large.png", "--out", tmp_path / "filled_large")
+    assert run("inpaint", out, *large_image, "--region", "60:63,20:24", *short).exit_code == 0
+    filled = np.asarray(Image.open(tmp_path / "filled_large" / "filled.png"))
+    hole = np.zeros((70, 40), dtype=bool)
+    hole[60:63, 20:24] = True
+    assert (filled[~hole] == large[~hole]).all()
+    assert (filled[hole] != large[hole]).any()
+    result = run("inpaint", out, *large_image, "--region", "30:32,4:6", "--reduce", *short)
+    assert "40 x 40 pixels at its centre, resized to 16 x 16" in result.output
     for arguments in (["--test", 3], ["--region", "0:2,0:2"], ["--test", 1, "--image", "x.png", "--region", "0:2,0:2"]):
         assert run("inpaint", out, *arguments).exit_code == 2
     scratch = np.zeros((64, 64), dtype=np.uint8)
     scratch[20, 3:60] = 255  # thinner than a pixel of the flow
     Image.fromarray(scratch).save(tmp_path / "scratch.png")
     Image.fromarray(pixels).resize((64, 64)).save(tmp_path / "fine.png")
-    result = run("inpaint", out, "--image", tmp_path / "fine.png", "--mask", tmp_path / "scratch.png", *short)
+    result = run("inpaint", out, "--image", tmp_path / "fine.png", "--mask", tmp_path / "scratch.png",
+                 "--reduce", *short)  # fmt: skip
     assert "15 of 256 pixels filled" in result.output
     Image.fromarray(mask).resize((9, 9)).save(tmp_path / "small.png")
     for arguments, message in (
         (["--image", tmp_path / "image.png", "--mask", tmp_path / "small.png"], "a mask of the image's size, 16 x 16"),
         (["--test", 99999, "--region", "0:2,0:2"], "Expected a test image from 0 to"),
         (["--test", 1, "--region", "0:2,0:20"], "Expected dimension 1 within 0 to 16"),
+        ([*large_image, "--region", "0:70,0:2"], "Expected a hole within 64 rows or columns; got 70"),
         (["--test", 1, "--region", "0:16,0:16"], "leaves some pixels unmasked"),
         (["--image", tmp_path / "none.png", "--region", "0:2,0:2"], "none.png; got no such file"),
         (["--test", 1, "--region", "0:2,0:2", "--latents", "cones"], "Expected latents to vary among"),

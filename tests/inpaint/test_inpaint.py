@@ -71,7 +71,7 @@ def wide():
 @pytest.mark.parametrize("options", [{}, {"draws": 7, "starts": 20, "latents": 64}])
 def test_the_likeliest_filling(wide, options):
     flow, image, mask, mean, _ = wide
-    result = flow.inpaint(image, mask, steps=600, **options)
+    result = flow.inpaint(image, mask, steps=600, samples=0, **options)
     found = result.image[:, :, mask].flatten()
     torch.testing.assert_close(found, mean, atol=2e-3, rtol=0)
     assert torch.equal(result.image[:, :, ~mask], image[:, :, ~mask])
@@ -115,7 +115,7 @@ def test_a_number_of_latents_moves_no_others(wide):
     levels = [part.view(1, *shape) for part, shape in zip(row.split(sizes, 1), local.latent_shapes, strict=True)]
     torch.testing.assert_close(moved, local.decode(levels))
     torch.testing.assert_close(space.decode(space.base[:, space.chosen]), local.pixels)
-    few, all_of_them = (flow.inpaint(image, mask, latents=n, steps=200, starts=1) for n in (3, 64))
+    few, all_of_them = (flow.inpaint(image, mask, latents=n, steps=200, starts=1, samples=0) for n in (3, 64))
     assert few.varied == 3
     assert few.log_prob < all_of_them.log_prob
     assert not torch.equal(few.image[:, :, mask], image[:, :, mask])
@@ -189,7 +189,7 @@ def test_a_field_flow_can_be_inpainted():
     flow = randomize(mera.build("realnvp", L=8, hidden=(4,), layers=1, residual_blocks=1), 0.05)
     mask = torch.zeros(8, 8, dtype=torch.bool)
     mask[3, 3] = True
-    result = flow.inpaint(torch.randn(1, 3, 8, 8, dtype=torch.float64), mask, draws=10, steps=5)
+    result = flow.inpaint(torch.randn(1, 3, 8, 8, dtype=torch.float64), mask, draws=10, steps=5, samples=0)
     assert result.varied == 3 * 64
     assert result.log_prob.isfinite()
 
@@ -242,7 +242,7 @@ def test_other_patches_are_untouched():
     layout.latent(layout.local(layout.input, Linear, kernel=4))
     flow = mera.Flow(layout, "gaussian")
     x = torch.randn(1, 1, 8, dtype=torch.float64)
-    result = flow.inpaint(x, torch.arange(8) == 1, steps=0, draws=1)
+    result = flow.inpaint(x, torch.arange(8) == 1, steps=0, draws=1, samples=0)
     assert result.varied == 4
     assert torch.equal(result.image[..., 4:], x[..., 4:])
 
@@ -286,8 +286,11 @@ def test_medoid_mean_and_spread_are_those_of_the_draws(gaussian):
     assert torch.equal(many.draws[-66:], many.samples)
     distances = (draws[:, None] - draws[None]).flatten(2).norm(dim=2).sum(1)
     assert torch.equal(result.medoid[0], draws[distances.argmin()])
+    assert torch.equal(result.image, result.medoid)
+    torch.testing.assert_close(result.log_prob, flow.log_prob(result.image)[0])
+    torch.testing.assert_close(result.history.max(), flow.log_prob(result.likeliest)[0])
     with pytest.raises(ValueError, match="samples=4"):
-        flow.inpaint(image, mask, draws=4, steps=1).medoid  # noqa: B018
+        flow.inpaint(image, mask, draws=4, steps=1, samples=0).medoid  # noqa: B018
 
 
 def test_pictures_of_an_inpainting():
