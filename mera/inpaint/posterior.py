@@ -20,6 +20,8 @@ from mera.sampling.hamiltonian import HamiltonianChains, StepSize
 
 SURVIVORS = 0.5
 """The effective sample size of the weights of a stage, as a fraction of the particles."""
+METRIC_EVERY = 2.0
+"""The growth of beta after which the metric of the annealing is computed again, which takes longer than a stage."""
 METRIC_PARTICLES = 4
 """The number of particles whose curvature is the metric of a stage."""
 MIN_EIGENVALUE = 1e-8
@@ -98,9 +100,12 @@ def anneal(
     x = start.loc + noise @ start.scale_tril.mT
     precision = torch.cholesky_inverse(start.scale_tril.double()).to(x)
 
+    found: list[tuple[float, Tensor]] = [(0.0, precision)]  # the last metric and its beta
+
     def scale(x: Tensor, beta: float) -> Tensor:
-        seen = x[torch.randperm(particles)[:METRIC_PARTICLES]]
-        return whitening(((1 - beta) * precision + beta * metric(seen).mean(0))[None])[0]
+        if beta == 1 or beta > METRIC_EVERY * found[0][0]:
+            found[0] = beta, metric(x[torch.randperm(particles)[:METRIC_PARTICLES]]).mean(0)
+        return whitening(((1 - beta) * precision + beta * found[0][1])[None])[0]
 
     rows, _ = annealing.anneal(
         start.log_prob, log_prob, x, StepSize(0.5 / x.shape[1] ** 0.25), survivors=SURVIVORS, moves=moves,

@@ -75,7 +75,8 @@ class HamiltonianChains:
         """Multiply the vectors (K, d) of the chains by S, or by its transpose."""
         if self.scale is None:
             return vectors
-        return ((self.scale.mT if transposed else self.scale) @ vectors[..., None])[..., 0]
+        scale = self.scale.mT if transposed else self.scale
+        return vectors @ scale.mT if scale.ndim == 2 else (scale @ vectors[..., None])[..., 0]
 
 
 class StepSize:
