@@ -45,7 +45,8 @@ def command(
     source = open_image(file, flow.plan.input.channels)
     if learnt_fields(run) and source.dtype == np.uint8:
         raise InputError(f"fields of floats for {run}, which learnt fields", f"8-bit integers in {file}")
-    source = _cropped(source, period(flow.plan))
+    shape = source.shape[1:]
+    source = _fitted(source, period(flow.plan))
     flow = flow.resized(source.shape[1:]).to(choose_device(device))
     result = flow.stream(source, out, tile=tile, seed=seed, resume=resume, console=None if as_json else console)
     if not is_main():
@@ -54,7 +55,12 @@ def command(
     bits = {f"level {level}": -part / variables for level, part in enumerate(result.levels)}
     preprocessing = result.bits_per_dim - sum(bits.values())  # NaN for fields
     picture = out / "map.png"
-    save_figure(map_figure(_reduced(source), result.bits().float(), preprocessing), picture)
+    cells = result.bits().float()
+    inside = [
+        math.ceil(count * n / edge) for count, n, edge in zip(cells.shape[1:], shape, source.shape[1:], strict=True)
+    ]
+    shown = _reduced(source, shape)
+    save_figure(map_figure(shown, cells[:, : inside[0], : inside[1]], preprocessing), picture)
     numbers = {"log_prob": result.log_prob, "bits_per_dim": result.bits_per_dim, "levels": bits}
     if as_json:
         show_json(numbers | {"store": str(out), "picture": str(picture)})
@@ -65,20 +71,21 @@ def command(
     show(Table(["part", "bits/dim"], rows), f"store: {out}", f"picture: {picture}")
 
 
-def _cropped(source: Source, edges: tuple[int, ...]) -> Source:
-    """The image without the last rows and columns that do not fill a patch of the coarsest level."""
-    shape = tuple(n // edge * edge for n, edge in zip(source.shape[1:], edges, strict=True))
-    if min(shape) == 0:
-        raise InputError(f"an image of at least {edges[0]} x {edges[1]} pixels", f"{source}")
-    if shape != source.shape[1:]:
-        typer.echo(f"{source.name}: the first {shape[0]} rows and {shape[1]} columns", err=True)
-    return source.cropped(shape)
+def _fitted(source: Source, edges: tuple[int, ...]) -> Source:
+    """The image, reflected at its last row and column so far that it fills the patches of the coarsest level."""
+    shape = tuple(-(-n // edge) * edge for n, edge in zip(source.shape[1:], edges, strict=True))
+    if shape == source.shape[1:]:
+        return source
+    if min(source.shape[1:]) < 2:
+        raise InputError("an image of at least 2 x 2 pixels", f"{source}")
+    typer.echo(f"{source.name}: reflected at its lower and right border to {shape[0]} x {shape[1]} pixels", err=True)
+    return source.reflected(shape)
 
 
-def _reduced(source: Source) -> Tensor:
-    """The image with fewer pixels, by leaving out rows and columns, and values from 0 to 1."""
-    step = max(1, -(-max(source.shape[1:]) // MAX_PICTURE_EDGE))
-    rows = [source[:, row : row + 1, :][:, :, ::step].float() for row in range(0, source.shape[1], step)]
+def _reduced(source: Source, shape: tuple[int, ...]) -> Tensor:
+    """The first rows and columns of an image with fewer pixels, by leaving out others, and values from 0 to 1."""
+    step = max(1, -(-max(shape) // MAX_PICTURE_EDGE))
+    rows = [source[:, row : row + 1, : shape[1]][:, :, ::step].float() for row in range(0, shape[0], step)]
     values = torch.cat(rows, 1)
     if values.max() > 1 or values.min() < 0:
         values = (values - values.min()) / (values.max() - values.min()).clamp(min=1e-12)

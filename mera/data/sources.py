@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import weakref
 from collections.abc import Sequence
 from pathlib import Path
@@ -57,14 +56,32 @@ class Source:
             part, order = part[None], ["c", *order]
         return part.permute([order.index(axis) for axis in "cyx"])
 
-    def cropped(self, shape: Sequence[int]) -> Source:
-        """The first rows and columns of the image."""
-        other = copy.copy(self)
-        other.shape = self.shape[0], *shape
-        return other
+    def reflected(self, shape: Sequence[int]) -> Source:
+        """The image with more rows and columns behind its last ones, which are reflections."""
+        return Source(_Reflected(self, shape), name=self.name)
 
     def __repr__(self) -> str:
         return f"{self.name}: {' x '.join(map(str, self.shape))}, {self.dtype}"
+
+
+class _Reflected:
+    """An image (C, H, W) as an array of more rows and columns, which are reflected at the last row and column."""
+
+    def __init__(self, source: Source, shape: Sequence[int]) -> None:
+        self.source, self.shape, self.dtype = source, (source.shape[0], *shape), source.dtype
+
+    def __getitem__(self, where: tuple[slice, ...]) -> Tensor:
+        slices, picks = [where[0]], []
+        for part, n, size in zip(where[1:], self.source.shape[1:], self.shape[1:], strict=True):
+            places = torch.arange(*part.indices(size))
+            period = max(2 * n - 2, 1)
+            places = places % period
+            places = torch.where(places < n, places, period - places)
+            first = int(places.min()) if len(places) else 0
+            slices.append(slice(first, int(places.max()) + 1 if len(places) else 0))
+            picks.append(places - first)
+        block = self.source[tuple(slices)]
+        return block[:, picks[0]][:, :, picks[1]]
 
 
 def open_image(image: Any, channels: int | None = None) -> Source:
