@@ -135,7 +135,7 @@ def test_the_strongest_latents_do_not_depend_on_the_seed():
     for seed in (1, 2):
         torch.manual_seed(seed)
         leaders.append([set(analysis.leading(flow, level, samples=1000)) for level in (1, 2, 3)])
-    assert all(len(first & second) >= 7 for first, second in zip(*leaders, strict=True))
+    assert all(len(first & second) >= 6 for first, second in zip(*leaders, strict=True))
 
 
 def test_strengths_keep_their_errors():

@@ -81,6 +81,8 @@ def test_batches_are_shuffled_epochs_that_can_be_entered_anywhere():
     for start in range(9):
         late = Order(10, 3, seed=4)
         assert [late.indices(step, range(3)) for step in range(start + 1, 10)] == batches[start:]
+    other = Order(10, 3, seed=5)
+    assert [other.indices(step, range(3)) for step in range(1, 10)] != batches
 
 
 def test_a_callback_stops_the_run_at_an_evaluation():
