@@ -31,6 +31,7 @@ def main() -> None:
     parser.add_argument("--root", type=Path, help="the folder of the data, if it is not where it was")
     parser.add_argument("--machine", required=True)
     parser.add_argument("--licence", required=True)
+    parser.add_argument("--options", default="", help="other options of the command that trained the flow")
     arguments = parser.parse_args()
     run = RunFolder(arguments.run)
     config, flow, metrics = run.config(), run.flow(), run.metrics()
@@ -39,7 +40,8 @@ def main() -> None:
     source, settings = config["data"], config["settings"]
     test = data.load(**source | ({} if arguments.root is None else {"root": arguments.root})).test
     source = {name: value for name, value in source.items() if name != "root"}
-    options = " ".join(f"--{name} {settings[name]}" for name in ("minutes", "steps", "seed") if settings[name])
+    limits = [f"--{name} {settings[name]}" for name in ("minutes", "steps", "seed") if settings[name]]
+    options = " ".join([arguments.options, *limits]).strip()
     card = Card(
         name=arguments.name,
         model=config["model"],

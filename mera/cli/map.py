@@ -24,13 +24,21 @@ from mera.data.sources import Source, open_image
 from mera.flow.flow import Flow
 from mera.graph.resize import period
 
+PHOTOGRAPHS = "photographs"
+"""The trained flow of the package for photographs."""
 MAX_PICTURE_EDGE = 512
 """The longest edge of the picture of the image, in pixels."""
 
 
 def command(
-    run: Annotated[Path, typer.Argument(help=SOURCE_HELP, autocompletion=sources)],
-    file: Annotated[Path, typer.Argument(help="The image: a picture, TIFF, zarr, OME-Zarr or .npy.")],
+    paths: Annotated[
+        list[Path],
+        typer.Argument(
+            help=f"{SOURCE_HELP} If left out, {PHOTOGRAPHS}. Then the image: a picture, TIFF, zarr, OME-Zarr or .npy.",
+            metavar="[RUN] IMAGE",
+            autocompletion=sources,
+        ),
+    ],
     out: Annotated[Path, typer.Option(help="Folder for the store and the picture.", metavar="DIR")] = Path("bits.zarr"),
     tile: Annotated[int, typer.Option(min=1, help="Edge of a tile in pixels.")] = 512,
     seed: Seed = 0,
@@ -39,6 +47,9 @@ def command(
     as_json: Json = False,
 ) -> None:
     """Map log p of an image of any size, by site and level, exactly: a store on disk, a table and a picture."""
+    if len(paths) > 2:
+        raise typer.BadParameter(f"Expected a run and an image, or an image; got {len(paths)} paths")
+    run, file = paths if len(paths) == 2 else (Path(PHOTOGRAPHS), paths[0])
     flow: Flow = load_flow(run)
     if not isinstance(flow, Flow) or flow.plan.input.dim != 2:
         raise InputError("a run of a Flow on two dimensions", f"a {type(flow).__name__} in {run}")

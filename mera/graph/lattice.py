@@ -133,3 +133,9 @@ class Lattice:
 
     def __str__(self) -> str:
         return f"{self.channels} x {' x '.join(map(str, self.shape))}"
+
+
+def brief(values: int | Sequence[int]) -> str:
+    """Sizes of all dimensions as text: "4x2", or one number if all sizes are equal."""
+    values = values if isinstance(values, Sequence) else (values,)
+    return str(values[0]) if len(set(values)) == 1 else "x".join(map(str, values))

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from mera.graph.boxes import Box
 from mera.graph.indexing import Tiling, ravel, sites_and_channels
-from mera.graph.lattice import Lattice
+from mera.graph.lattice import Lattice, brief
 
 AXES = {1: ("w",), 2: ("h", "w"), 3: ("d", "h", "w")}
 """The names of the axes of a lattice in einops patterns, by the number of dimensions."""
@@ -400,9 +400,3 @@ class Cut(Move):
             sites, channels = sites_and_channels(indices, lattice)
             inputs.append(sites * self.lattice.channels + channels + first)
         return torch.cat(inputs)
-
-
-def brief(values: int | Sequence[int]) -> str:
-    """Sizes of all dimensions as text: "4x2", or one number if all sizes are equal."""
-    values = values if isinstance(values, Sequence) else (values,)
-    return str(values[0]) if len(set(values)) == 1 else "x".join(map(str, values))
