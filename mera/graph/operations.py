@@ -263,10 +263,7 @@ class Apply(Operation):
         return self.reached(outputs[0])[0]
 
     def needed(self, box: Box) -> Box:
-        """The box with all patches that it meets, or with all sites that a field bijector reads for the box.
-
-        Sites outside of all patches remain as they are.
-        """
+        """The box with all patches that it meets, or with all sites that a field bijector reads for the box."""
         if self.is_field:
             return box.grown(self.radius, self.lattice)
         spans = [
