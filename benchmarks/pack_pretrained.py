@@ -20,7 +20,7 @@ from mera._utils.files import write_atomically
 from mera.graph.summary import count_parameters
 from mera.models.archive import write_archive
 from mera.models.pretrained import FOLDER, Card
-from mera.models.saving import describe_flow
+from mera.models.saving import describe_flow, load
 from mera.train import RunFolder, bits_per_dim
 
 
@@ -34,7 +34,7 @@ def main() -> None:
     parser.add_argument("--options", default="", help="other options of the command that trained the flow")
     arguments = parser.parse_args()
     run = RunFolder(arguments.run)
-    config, flow, metrics = run.config(), run.flow(), run.metrics()
+    config, flow, metrics = run.config(), load(run.path), run.metrics()
     packed = {name: x.half() if x.ndim > 1 and x.numel() >= 256 else x for name, x in flow.state_dict().items()}
     flow.load_state_dict(packed)  # the card has the score of the rounded weights
     source, settings = config["data"], config["settings"]

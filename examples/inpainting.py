@@ -118,7 +118,7 @@ def main() -> None:
     source = {"name": arguments.data, "L": 32, "root": str(arguments.root), **sizes, **grey}
     images = data.load(**source, download=arguments.download)
     flows = {
-        model: RunFolder(run).flow() if run else train(model, source, arguments.minutes, arguments.out)
+        model: mera.load(run) if run else train(model, source, arguments.minutes, arguments.out)
         for model, run in (("rgflow", arguments.rgflow), ("realnvp", arguments.realnvp))
     }
     torch.manual_seed(1)

@@ -11,7 +11,7 @@ from mera.models import pretrained
 from mera.models.pretrained import FOLDER
 from tests.helpers.command import run
 
-NAMES = ["clothes", "digits", "msds1", "msds2"]
+NAMES = ["clothes", "digits", "msds1", "msds2", "photographs"]
 
 
 def test_all_weights_have_cards_and_all_cards_weights():
