@@ -45,7 +45,7 @@ def test_the_version_is_that_of_the_distribution():
 def test_the_weights_of_trained_flows_stay_small():
     """They are most of the wheel, which zip compresses."""
     files = [card.weights.read_bytes() for card in mera.models.pretrained().values()]
-    assert sum(len(zlib.compress(file)) for file in files) < 6e6
+    assert sum(len(zlib.compress(file)) for file in files) < 9e6
 
 
 def test_the_page_on_the_index_repeats_the_readme_and_has_no_link_into_the_repository():

@@ -10,10 +10,10 @@ import mera
 from mera.bijectors import Logit
 from mera.physics.observables import Observables
 from tests.helpers.laws import randomize
-from tests.tables.models import CONDITIONAL, MODELS, ONE_EACH, PICKLED, batch, contexts
+from tests.tables.models import CONDITIONAL, MODELS, ONE_EACH, batch, contexts
 
 
-@pytest.mark.parametrize("name", PICKLED)
+@pytest.mark.parametrize("name", ONE_EACH.values())
 def test_pytorch_citizenship(name):
     flow = randomize(MODELS[name](), 0.2)
     x = batch(flow)

@@ -40,6 +40,7 @@ def said(page):
     return page.locator("#said").inner_text()
 
 
+@pytest.mark.slow
 @needs_browser
 def test_pointing_at_a_pixel_and_at_a_latent(page, flow):
     data, *levels = page.locator("canvas").all()
@@ -58,6 +59,7 @@ def test_pointing_at_a_pixel_and_at_a_latent(page, flow):
     assert said(page).startswith(f"A latent of z0 at (0, 3) can change {pixels} of 128 pixels")
 
 
+@pytest.mark.slow
 @needs_browser
 def test_keys_and_clicks_hold_a_choice(page):
     page.locator("canvas").first.focus()
@@ -71,6 +73,7 @@ def test_keys_and_clicks_hold_a_choice(page):
     assert said(page) == ""
 
 
+@pytest.mark.slow
 @needs_browser
 @pytest.mark.parametrize("mode", ["", "#small"])
 @pytest.mark.parametrize("width", [350, 390, 1280])
@@ -89,6 +92,7 @@ def test_nothing_moves_under_the_pointer(page, width, mode, tmp_path):
         assert page.evaluate(boxes) == before
 
 
+@pytest.mark.slow
 @needs_browser
 @pytest.mark.parametrize("width", [390, 1280])
 def test_it_fits_a_narrow_window_and_escapes_its_title(page, width):

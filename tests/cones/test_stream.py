@@ -71,7 +71,9 @@ def test_equal_to_the_pass_in_memory(name):
             assert abs(result.levels[level] - expected.sum().item()) < 1e-9
 
 
-@pytest.mark.parametrize(("name", "corner"), [(name, number % 2 == 0) for number, name in enumerate(FLOWS)])
+@pytest.mark.parametrize(
+    ("name", "corner"), [(name, number % 4 == 0) for number, name in enumerate(FLOWS) if number % 2 == 0]
+)
 def test_restrictions(name, corner):
     flow, x, context = case(name)
     result = flow.stream(x[0].numpy(), tile=8, context=context)
@@ -257,6 +259,7 @@ def test_the_picture_adds_up():
         assert abs(cells.sum(0).mean().item() - bits) < 1e-5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("region", "dtype"), [([(0, 2), (46, 48)], torch.double)])
 def test_a_hole_is_filled(region, dtype):
     """The search improves log p of the whole image, and gives a window; its other pixels are those of the image."""
