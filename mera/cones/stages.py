@@ -23,6 +23,9 @@ from mera.graph.operations import AXES, Apply, Move
 from mera.graph.plan import Step
 from mera.graph.runner import Runner
 
+SITES_TRIED = 4096
+"""The most sites of a lattice whose variables are followed to see where an operation moves them."""
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -112,15 +115,14 @@ def stages_of(runner: Runner) -> list[Stage]:
 
 
 def _moves_within_cells(move: Move) -> bool:
-    """Whether the first and the last site of the output come from their own cells, as a box of outputs assumes."""
-    (lattice,) = move.outputs
-    for corner in (torch.tensor([0]), torch.tensor([lattice.sites - 1])):
-        sources = move.map_inverse([indices_at(corner, lattice).flatten()]) // move.lattice.channels
-        places = torch.unravel_index(sources, move.lattice.shape)
-        own = torch.unravel_index(corner, lattice.shape)
-        if any((place // cell != at).any() for place, cell, at in zip(places, move.cell, own, strict=True)):
-            return False
-    return True
+    """Whether variables move to the output site of their own cell, as tiles assume; tried for some sites."""
+    lattice, (output,) = move.lattice, move.outputs
+    sites = torch.linspace(0, lattice.sites - 1, min(lattice.sites, SITES_TRIED), dtype=torch.float64).long()
+    indices = indices_at(sites, lattice).flatten()
+    ((is_moved, moved),) = move.map_forward(indices)
+    before = torch.unravel_index(indices[is_moved] // lattice.channels, lattice.shape)
+    after = torch.unravel_index(moved // output.channels, output.shape)
+    return all(torch.equal(a // cell, b) for a, cell, b in zip(before, move.cell, after, strict=True))
 
 
 @dataclass(frozen=True)
