@@ -79,7 +79,18 @@ class Narrow(Scale):
         return x * self.log_scale.exp() + 0.1 * x.roll(1, 2), self.log_det(x)
 
 
+class WrongBySite(Scale):
+    """Says that it can be evaluated on boxes, with log-dets of sites that do not add up."""
+
+    per_site = is_local = True
+
+    def by_site(self, x, context=None, inverse=False):
+        y, log_det = self.inverse(x) if inverse else self(x)
+        return y, log_det.view(-1, *[1] * (x.ndim - 2)).expand(len(x), *x.shape[2:])
+
+
 BROKEN = {
+    WrongBySite: "log-dets of sites add up",
     WrongLogDet: "log-det is that of the Jacobian",
     WrongInverse: "inverse undoes forward",
     WrongSign: "log-dets of both directions cancel",

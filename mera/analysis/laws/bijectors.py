@@ -20,6 +20,9 @@ from mera.bijectors.round_trip import (
     errors_of,
     with_noise_on_parameters,
 )
+from mera.graph import Lattice
+from mera.graph.boxes import Box
+from mera.graph.local_fields import is_local, run_on_box
 
 TOLERANCE = 1e-8
 """The largest error in double precision that rounding explains, for events of a few hundred variables."""
@@ -58,6 +61,7 @@ def check_bijector(bijector: Bijector, report: CheckReport) -> None:
             dead = dead_parameters(version, y.square().sum() + log_det.square().sum())
             report.add("a gradient for every parameter", not dead, ", ".join(dead)[:300])
     _check_geometry(version, x, context, report)
+    _check_box(version, x, context, tolerance, report)
     if x[0].numel() <= 2 and not of_angles and context is None:
         report.bound("a density integrates to 1", abs(_integral(version, x) - 1), 2e-2)
 
@@ -82,6 +86,22 @@ def _check_geometry(bijector: Bijector, x: Tensor, context: Tensor | None, repor
         beyond += int(moved.index_select(axis, (distance > kernel // 2).nonzero()[:, 0]).sum())
     name = f"nothing changes beyond the kernel {bijector.receptive_kernel}"
     report.add(name, not beyond, f"{beyond} sites" if beyond else "")
+
+
+@torch.no_grad()
+def _check_box(bijector: Bijector, x: Tensor, context: Tensor | None, tolerance: float, report: CheckReport) -> None:
+    """Check that a local field bijector has the same values on a box, and log-dets of sites that add up."""
+    lattice = Lattice(x.shape[1], x.shape[2:], (bijector.circular,) * (x.ndim - 2))
+    if not is_local(bijector, lattice):
+        return
+    y, log_det = bijector(x, *(() if context is None else (context,)))
+    whole, target = Box.of((0, n) for n in lattice.shape), Box.of((n // 2, n // 2 + 1) for n in lattice.shape)
+    _, by_site = run_on_box(bijector, lattice, x, whole, whole, context)
+    box = target.grown([width // 2 for width in bijector.receptive_kernel or ()], lattice)
+    inside = context if context is None or context.ndim == 2 else box.take(context)
+    values, _ = run_on_box(bijector, lattice, box.take(x), box, target, inside)
+    report.bound("log-dets of sites add up", (by_site.flatten(1).sum(1) - log_det).abs().max().item(), tolerance)
+    report.bound("a box has the values of the lattice", (values - target.take(y)).abs().max().item(), tolerance)
 
 
 def runs(bijector: Bijector, x: Tensor, context: Tensor | None) -> bool:

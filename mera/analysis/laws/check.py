@@ -144,7 +144,7 @@ def _is_data_set(subject: Any) -> bool:
 
 
 def _made(subject: Callable[..., Any], shape: tuple[int, ...] | None) -> Bijector | None:
-    """The bijector that a callable makes for events of a shape; None if it is no factory of bijectors."""
+    """The bijector that a callable makes for events of a shape; None if it does not make bijectors."""
     if shape is None or isinstance(subject, torch.nn.Module):
         return None
     try:
