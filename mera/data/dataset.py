@@ -174,7 +174,7 @@ def load(name: str, L: Edges = 32, root: str | Path = "data", download: bool = F
     """
     if isinstance(name, str) and name.endswith(ARRAYS):
         name, root = "array", name
-    elif isinstance(name, (str, Path)) and str(name) not in names() and Path(name).is_dir():
+    elif isinstance(name, (str, Path)) and name and str(name) not in names() and Path(name).is_dir():
         name, root = "pictures", name
     shape = tuple(L) if isinstance(L, Sequence) and not isinstance(L, str) else (L,)
     if not shape or not all(is_integer(edge) and edge > 0 for edge in shape):
