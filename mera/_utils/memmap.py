@@ -14,7 +14,7 @@ FLOATS = {"float16", "float32", "float64", "bfloat16", "f2", "f4", "f8"}
 
 
 def kind_of(array: Any) -> str:
-    """What an array of any library holds: "uint8", "float", or the name of another dtype."""
+    """The kind of the values of an array of any library: "uint8", "float", or the name of another dtype."""
     name = str(array.dtype).removeprefix("torch.").lstrip("<>=|")
     return "float" if name in FLOATS else name
 

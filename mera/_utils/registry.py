@@ -22,7 +22,7 @@ from mera._utils.errors import UNKNOWN_NAME, InputError, closest
 EMPTY = inspect.Parameter.empty
 NAMELESS = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
 BETWEEN = re.compile(r"[\s,]+(?=[A-Za-z_]\w*\s*=)")
-"""What separates two assignments NAME=VALUE."""
+"""The separator of two assignments NAME=VALUE."""
 WORDS = {"true": True, "false": False, "null": None, "inf": float("inf"), "-inf": float("-inf")}
 
 F = TypeVar("F", bound=Callable[..., Any])

@@ -1,4 +1,4 @@
-"""What the folder of a run says of it: configuration, metrics and steps, without torch."""
+"""The records in the folder of a run: configuration, metrics and steps; read without torch."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class RunRecords(Tabled):
         return "action" in config or config.get("learns") == "fields"
 
     def facts(self) -> dict[str, Any]:
-        """What a list of runs shows of this one: model, data, steps, minutes, test loss with its unit, parameters."""
+        """A row of a list of runs: model, data, steps, minutes, test loss with its unit, parameters."""
         config, metrics = self.config(), self.metrics()
         kept, weights = _kept(metrics)
         name = next((name for name in UNITS if f"test_{name}" in kept), None)
