@@ -7,8 +7,9 @@ import warnings
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -72,6 +73,23 @@ def read_image(path: Path, channels: int) -> Tensor:
             return pixels_of(image, channels)
     except Exception as error:  # decoders raise any error for bytes that are not an image
         raise InputError(f"an image in {path}", f"a file that cannot be read: {error}") from error
+
+
+def read_reduced(file: Path, scale: int, channels: int) -> np.ndarray:
+    """Read an image file as uint8 (channels, H, W), upright, with at most `scale` pixels along the longer edge.
+
+    Transparent pixels are shown on white.
+    """
+    with Image.open(file) as opened:
+        opened.draft(None, (2 * scale, 2 * scale))  # a JPEG is decoded at a half, a quarter, ...
+        image: Image.Image = opened
+        if "A" in image.getbands() or "transparency" in image.info:
+            upright = ImageOps.exif_transpose(image).convert("RGBA")
+            image = Image.alpha_composite(Image.new("RGBA", upright.size, "white"), upright)
+        pixels = pixels_of(image, channels).movedim(0, -1).numpy()
+    small = Image.fromarray(pixels[..., 0] if channels == 1 else pixels)
+    small.thumbnail((scale, scale), Image.Resampling.LANCZOS)
+    return np.ascontiguousarray(np.atleast_3d(np.asarray(small)).transpose(2, 0, 1))
 
 
 def random_cut(pixels: Tensor, L: Edges) -> Tensor:

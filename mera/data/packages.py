@@ -6,15 +6,13 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from mera._utils.checks import check_count, check_flag
 from mera._utils.errors import InputError
 from mera.data.dataset import ArrayDataset, DataMissingError, DataSplits, Edges, edges, register, resize
-from mera.data.folder import read_image
+from mera.data.folder import read_image, read_reduced
 from mera.data.random_windows import Windows, whole
 from mera.data.sources import Source
 
@@ -151,7 +149,8 @@ def wallpapers(
     """
     check_count(longest, "the longer edge")
     train, test = (
-        [_reduced(file, longest) for file in _files(package, pattern, root)] for package, pattern in PACKAGES.items()
+        [torch.from_numpy(read_reduced(file, longest, 3)) for file in _files(package, pattern, root)]
+        for package, pattern in PACKAGES.items()
     )
     return DataSplits(
         "wallpapers", 3, EvenWindows(train, L, train_windows, flip=flip), EvenWindows(test, L, test_windows, seed=1)
@@ -167,10 +166,3 @@ def _files(package: str, pattern: str, root: Path) -> list[Path]:
         f"Expected photographs of the Debian package {package} in /{FOLDER} or {root / FOLDER}; got none. "
         f"Install it, or unpack it there: apt download {package}; dpkg -x {package}_*.deb {root}"
     )
-
-
-def _reduced(file: Path, longest: int) -> Tensor:
-    """A photograph whose longer edge has at most `longest` pixels, (3, H, W) uint8."""
-    with Image.open(file) as image:
-        image.thumbnail((longest, longest), Image.Resampling.LANCZOS)
-        return torch.from_numpy(np.array(image.convert("RGB"))).movedim(-1, 0).contiguous()

@@ -10,14 +10,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
 
 from mera._utils.checks import check_count, check_flag
 from mera._utils.errors import InputError
 from mera._utils.files import write_atomically
-from mera.data.dataset import HELD_OUT, DataMissingError, DataSplits, Edges, edges, register
-from mera.data.folder import image_files
-from mera.data.items import pixels_of
+from mera.data.dataset import DataMissingError, DataSplits, Edges, edges, register
+from mera.data.folder import image_files, read_reduced, split_files
 from mera.data.random_windows import Windows, whole, windows
 from mera.data.sources import Source
 
@@ -28,7 +26,7 @@ MAX_LISTED = 10
 @register("pictures")
 def pictures(
     L: Edges, root: Path, scale: int = 960, channels: int = 3, flip: bool = True, test_windows: int = 500,
-    strict: bool = False,
+    groups: str | None = None, strict: bool = False,
 ) -> DataSplits:  # fmt: skip
     """Random windows of the photographs of a folder and its sub-folders; `mera train MODEL --data FOLDER` reads it.
 
@@ -43,6 +41,7 @@ def pictures(
         channels: 3 to read pictures in colour, 1 in grey.
         flip: whether training windows are flipped left to right at random.
         test_windows: the number of test windows, at fixed random places.
+        groups: files that stay in one split, as for "folder".
         strict: whether a file that cannot be used is an error. Otherwise a warning lists such files after all have been
             read.
     """
@@ -50,7 +49,7 @@ def pictures(
     if channels not in (1, 3):
         raise InputError("1 or 3 channels of pictures", str(channels))
     files = image_files(root)
-    found: list[Source] = []
+    found: dict[Path, Source] = {}
     refused: list[str] = []
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         for file, result in zip(files, pool.map(lambda file: _reduced(file, scale, channels), files), strict=True):
@@ -59,7 +58,7 @@ def pictures(
             elif min(n - edge for n, edge in zip(result.shape[1:], size, strict=True)) < 0:
                 refused.append(f"{file}: smaller than {size[0]} x {size[1]} pixels")
             else:
-                found.append(Source(result, name=str(file)))
+                found[file] = Source(result, name=str(file))
     if refused:
         more = f", and {len(refused) - MAX_LISTED} more" if len(refused) > MAX_LISTED else ""
         text = "; ".join(refused[:MAX_LISTED]) + more
@@ -69,13 +68,12 @@ def pictures(
     if not found:
         raise DataMissingError(f"Expected pictures below {root} of {size[0]} x {size[1]} pixels or more; got none")
     if len(found) == 1:
-        return windows(found, L, test_windows=test_windows, flip=flip, name="pictures")
-    period = min(HELD_OUT, len(found))
-    held_out = range(period - 1, len(found), period)
-    train = Windows([whole(s) for i, s in enumerate(found) if i not in held_out], L, flip=flip)
-    return DataSplits(
-        "pictures", channels, train, Windows([whole(found[i]) for i in held_out], L, test_windows, seed=0)
-    )
+        return windows([*found.values()], L, test_windows=test_windows, flip=flip, name="pictures")
+    learnt, held_out = split_files([*found], root, groups)
+    if not held_out:  # of fewer than ten pictures, the last
+        learnt, held_out = learnt[:-1], learnt[-1:]
+    train, test = ([whole(found[file]) for file in split] for split in (learnt, held_out))
+    return DataSplits("pictures", channels, Windows(train, L, flip=flip), Windows(test, L, test_windows, seed=0))
 
 
 def _reduced(file: Path, scale: int, channels: int) -> np.ndarray | Exception:
@@ -86,26 +84,12 @@ def _reduced(file: Path, scale: int, channels: int) -> np.ndarray | Exception:
         kept = cache_folder() / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.npy"
         if not kept.exists():
             content = io.BytesIO()
-            np.save(content, _decoded(file, scale, channels))
+            np.save(content, read_reduced(file, scale, channels))
             kept.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(kept, content.getvalue())
         return np.load(kept, mmap_mode="r")
     except Exception as error:  # decoders raise any error for bytes that are not an image
         return error
-
-
-def _decoded(file: Path, scale: int, channels: int) -> np.ndarray:
-    """A picture, reduced, (C, H, W) uint8."""
-    with Image.open(file) as opened:
-        opened.draft(None, (2 * scale, 2 * scale))  # a JPEG is decoded at a half, a quarter, ...
-        image: Image.Image = opened
-        if "A" in image.getbands() or "transparency" in image.info:
-            upright = ImageOps.exif_transpose(image).convert("RGBA")
-            image = Image.alpha_composite(Image.new("RGBA", upright.size, "white"), upright)
-        pixels = pixels_of(image, channels).movedim(0, -1).numpy()
-    small = Image.fromarray(pixels[..., 0] if channels == 1 else pixels)
-    small.thumbnail((scale, scale), Image.Resampling.LANCZOS)
-    return np.ascontiguousarray(np.atleast_3d(np.asarray(small)).transpose(2, 0, 1))
 
 
 def cache_folder() -> Path:

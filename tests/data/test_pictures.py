@@ -49,7 +49,7 @@ def test_pictures_are_reduced_once_and_upright(photos, tmp_path, monkeypatch):
     splits = data.load(str(photos), L=16, scale=80)
     sizes = {part.source.shape for part in splits.train.parts}
     assert sizes == {(3, 53, 80), (3, 80, 40)}
-    monkeypatch.setattr("mera.data.pictures._decoded", lambda *_: pytest.fail("decoded again"))
+    monkeypatch.setattr("mera.data.pictures.read_reduced", lambda *_: pytest.fail("decoded again"))
     again = data.load(str(photos), L=16, scale=80)
     assert torch.equal(data.first(again.test, 5), data.first(splits.test, 5))
 
