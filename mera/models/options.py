@@ -107,6 +107,9 @@ Details = Annotated[
         "coarser lattices. The number for the coarsest level is not used."
     ).per_step(),
 ]
+DetailsWidths = Annotated[
+    Hidden, Option("channels of the hidden convolutions of the option `details`.").per_step()
+]
 FieldLayers = Annotated[
     PerStep,
     Option(
@@ -166,6 +169,7 @@ class StepModel(PatchModel):
     levels: LevelCount = None
     block_spins: BlockSpinsFlag = False
     details: Details = 0
+    details_hidden: DetailsWidths = (32,)
 
 
 @dataclass(frozen=True, kw_only=True)

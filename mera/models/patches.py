@@ -20,12 +20,10 @@ from mera.flow.flow import Flow
 from mera.graph import Layout, Port
 from mera.graph.plan import context_of
 from mera.models.field_models import add_field
-from mera.models.options import PatchModel, integers_per_step, lattice_shape, levels, options_per_step
+from mera.models.options import PatchModel, hidden_per_step, integers_per_step, lattice_shape, levels, options_per_step
 
 Rows = Iterable[tuple[str, int]]
 FOR_ALL = ("conditioner", "norm", "mix_channels", "transform")
-DETAILS = (32,)
-"""Channels of the convolutions of the option `details`."""
 
 
 class Patches:
@@ -59,6 +57,7 @@ class Patches:
             )
         details = getattr(model, "details", 0)
         self.details = integers_per_step(details, steps, "details", least=0)
+        self.details_hidden = hidden_per_step(getattr(model, "details_hidden", (1,)), steps)
         if any(self.details):
             check_choice(model.boundary, PADDING, "a boundary of a flow with details")
             if share:
@@ -107,8 +106,8 @@ class Patches:
         kept = x.channels
         x = self.layout.squeeze(x, self.stride, name=f"squeeze{suffix}")
         norm = self.model.conditioner == "joint" if self.model.norm is None else self.model.norm
-        options = {"passive": kept, "layers": self.details[step], "hidden": DETAILS, "norm": norm}
-        options |= {"padding": PADDING[self.model.boundary]}
+        options = {"passive": kept, "layers": self.details[step], "hidden": self.details_hidden[step]}
+        options |= {"norm": norm, "padding": PADDING[self.model.boundary]}
         x = add_field(self.layout, x, named("details", options), f"details{suffix}", kept)
         return self.layout.split(x, keep=kept, name=f"decimate{suffix}")
 
