@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from mera._utils.errors import InputError
+from mera._utils.torch_private import is_recording
 
 Shape = tuple[int, ...]
 
@@ -41,7 +42,7 @@ def join(x: Tensor, context: Tensor | None, context_shape: Shape | None) -> Tens
     """
     if context_shape is None:
         return x
-    if context is None or tuple(context.shape[1:]) != context_shape:
+    if context is None or (not is_recording() and tuple(context.shape[1:]) != context_shape):
         shape = None if context is None else tuple(context.shape)
         raise InputError(f"a context (B, {', '.join(map(str, context_shape))})", str(shape))
     if x.ndim == 2:

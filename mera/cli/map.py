@@ -19,13 +19,9 @@ from mera.analysis.drawing.images import save_figure
 from mera.cli.common import Device, Seed, choose_device
 from mera.cli.lazy import sources
 from mera.cli.output import Json, console, show, show_json
-from mera.cli.sources import SOURCE_HELP, learnt_fields, load_flow
+from mera.cli.sources import PICTURES_HELP, fitted, learnt_fields, split_pictures
 from mera.data.sources import Source, open_image
-from mera.flow.flow import Flow
-from mera.graph.resize import period
 
-PHOTOGRAPHS = "photographs"
-"""The trained flow of the package for photographs."""
 MAX_PICTURE_EDGE = 512
 """The longest edge of the picture of the image, in pixels."""
 
@@ -34,7 +30,7 @@ def command(
     paths: Annotated[
         list[Path],
         typer.Argument(
-            help=f"{SOURCE_HELP} If left out, {PHOTOGRAPHS}. Then the image: a picture, TIFF, zarr, OME-Zarr or .npy.",
+            help=f"{PICTURES_HELP} Then the image: a picture, TIFF, zarr, OME-Zarr or .npy.",
             metavar="[RUN] IMAGE",
             autocompletion=sources,
         ),
@@ -47,17 +43,12 @@ def command(
     as_json: Json = False,
 ) -> None:
     """Map log p of an image of any size, by site and level, exactly: a store on disk, a table and a picture."""
-    if len(paths) > 2:
-        raise typer.BadParameter(f"Expected a run and an image, or an image; got {len(paths)} paths")
-    run, file = paths if len(paths) == 2 else (Path(PHOTOGRAPHS), paths[0])
-    flow: Flow = load_flow(run)
-    if not isinstance(flow, Flow) or flow.plan.input.dim != 2:
-        raise InputError("a run of a Flow on two dimensions", f"a {type(flow).__name__} in {run}")
+    run, flow, (file,) = split_pictures(paths, 1)
     source = open_image(file, flow.plan.input.channels)
     if learnt_fields(run) and source.dtype == np.uint8:
         raise InputError(f"fields of floats for {run}, which learnt fields", f"8-bit integers in {file}")
     shape = source.shape[1:]
-    source = _fitted(source, period(flow.plan))
+    source = fitted(source, flow)
     flow = flow.resized(source.shape[1:]).to(choose_device(device))
     result = flow.stream(source, out, tile=tile, seed=seed, resume=resume, console=None if as_json else console)
     if not is_main():
@@ -80,17 +71,6 @@ def command(
     if not math.isnan(result.bits_per_dim):
         rows += [("preprocessing", f"{preprocessing:.4f}"), ("bits/dim", f"{result.bits_per_dim:.4f}")]
     show(Table(["part", "bits/dim"], rows), f"store: {out}", f"picture: {picture}")
-
-
-def _fitted(source: Source, edges: tuple[int, ...]) -> Source:
-    """The image, reflected at its last row and column so far that it fills the patches of the coarsest level."""
-    shape = tuple(-(-n // edge) * edge for n, edge in zip(source.shape[1:], edges, strict=True))
-    if shape == source.shape[1:]:
-        return source
-    if min(source.shape[1:]) < 2:
-        raise InputError("an image of at least 2 x 2 pixels", f"{source}")
-    typer.echo(f"{source.name}: reflected at its lower and right border to {shape[0]} x {shape[1]} pixels", err=True)
-    return source.reflected(shape)
 
 
 def _reduced(source: Source, shape: tuple[int, ...]) -> Tensor:

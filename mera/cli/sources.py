@@ -15,7 +15,9 @@ from mera import data
 from mera._utils.errors import InputError
 from mera._utils.random import fixed_seed
 from mera.data import DataMissingError, DataSplits, Examples
+from mera.data.sources import Source
 from mera.flow.flow import Flow
+from mera.graph.resize import period
 from mera.models import Card, pretrained
 from mera.models.saving import load, rebuild_empty
 from mera.train.run import RunFolder
@@ -23,6 +25,10 @@ from mera.train.settings import Settings
 
 LEARNT_HELP = f"Folder of a run, or a flow of the package: {', '.join(pretrained())}."
 SOURCE_HELP = "Folder of a run, a file that mera.save wrote, or a flow of the package: " + ", ".join(pretrained()) + "."
+
+PHOTOGRAPHS = "photographs"
+"""The trained flow of the package for photographs."""
+PICTURES_HELP = f"{SOURCE_HELP} If left out, {PHOTOGRAPHS}."
 
 
 def is_run(path: Path) -> bool:
@@ -41,6 +47,28 @@ def load_flow(path: Path, L: Any = None) -> Any:
     if L is None:
         return flow
     return flow.resized(L if isinstance(L, tuple) else (L,) * flow.plan.input.dim)
+
+
+def split_pictures(paths: Sequence[Path], n: int) -> tuple[Path, Flow, Sequence[Path]]:
+    """From `n` pictures, with or without a run before them: the run, its flow on two dimensions, and the pictures."""
+    if not n <= len(paths) <= n + 1:
+        raise typer.BadParameter(f"Expected {n} pictures, and a run before them or none; got {len(paths)} paths")
+    run = paths[0] if len(paths) > n else Path(PHOTOGRAPHS)
+    flow = load_flow(run)
+    if not isinstance(flow, Flow) or flow.plan.input.dim != 2:
+        raise InputError("a run of a Flow on two dimensions", f"a {type(flow).__name__} in {run}")
+    return run, flow, paths[-n:]
+
+
+def fitted(source: Source, flow: Flow) -> Source:
+    """The image, reflected at its last row and column so far that it fills the patches of the coarsest level."""
+    shape = tuple(-(-n // edge) * edge for n, edge in zip(source.shape[1:], period(flow.plan), strict=True))
+    if shape == source.shape[1:]:
+        return source
+    if min(source.shape[1:]) < 2:
+        raise InputError("an image of at least 2 x 2 pixels", f"{source}")
+    typer.echo(f"{source.name}: reflected at its lower and right border to {shape[0]} x {shape[1]} pixels", err=True)
+    return source.reflected(shape)
 
 
 def folder_of(path: Path) -> Path:

@@ -108,14 +108,13 @@ class EvenWindows(Windows):
         L: edge of the windows, or height and width.
         each: the number of windows of an image.
         seed: the seed of the places.
-        flip: whether a window is flipped left to right at random at each access.
+        options: `flip` and `colours` of `Windows`.
     """
 
-    def __init__(self, images: Sequence[Tensor], L: Edges, each: int, seed: int = 0, flip: bool = False) -> None:
+    def __init__(self, images: Sequence[Tensor], L: Edges, each: int, seed: int = 0, **options: bool) -> None:
         n = len(images) * check_count(each, "a number of windows")
-        super().__init__(
-            [whole(Source(image, name=f"photograph {i}")) for i, image in enumerate(images)], L, n, seed, flip
-        )
+        parts = [whole(Source(image, name=f"photograph {i}")) for i, image in enumerate(images)]
+        super().__init__(parts, L, n, seed, **options)
         self.ends = list(range(each, n + 1, each))
         self.labels = {"photograph": torch.arange(len(images)).repeat_interleave(each)}
         generator = torch.Generator().manual_seed(seed)
@@ -130,8 +129,9 @@ class EvenWindows(Windows):
 
 @register("wallpapers")
 def wallpapers(
-    L: Edges, root: Path, train_windows: int = 3000, test_windows: int = 60, longest: int = 960, flip: bool = True
-) -> DataSplits:
+    L: Edges, root: Path, train_windows: int = 3000, test_windows: int = 60, longest: int = 960, flip: bool = True,
+    colours: bool = False,
+) -> DataSplits:  # fmt: skip
     """Random windows of 18 colour photographs for training, and of 15 photographs of other people for the test.
 
     The photographs come from the Debian packages budgie-backgrounds and lomiri-wallpapers-16.04, with free licences:
@@ -146,15 +146,16 @@ def wallpapers(
         test_windows: the number of windows of a test photograph.
         longest: the longer edge of a photograph in pixels, to which it is reduced first.
         flip: whether training windows are flipped left to right at random.
+        colours: whether the channels of every second training window are permuted at random: with few photographs, a
+            flow meets colours in the test that it has never seen.
     """
     check_count(longest, "the longer edge")
     train, test = (
         [torch.from_numpy(read_reduced(file, longest, 3)) for file in _files(package, pattern, root)]
         for package, pattern in PACKAGES.items()
     )
-    return DataSplits(
-        "wallpapers", 3, EvenWindows(train, L, train_windows, flip=flip), EvenWindows(test, L, test_windows, seed=1)
-    )
+    learnt = EvenWindows(train, L, train_windows, flip=flip, colours=colours)
+    return DataSplits("wallpapers", 3, learnt, EvenWindows(test, L, test_windows, seed=1))
 
 
 def _files(package: str, pattern: str, root: Path) -> list[Path]:

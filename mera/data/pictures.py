@@ -25,8 +25,8 @@ MAX_LISTED = 10
 
 @register("pictures")
 def pictures(
-    L: Edges, root: Path, scale: int = 960, channels: int = 3, flip: bool = True, test_windows: int = 500,
-    groups: str | None = None, strict: bool = False,
+    L: Edges, root: Path, scale: int = 960, channels: int = 3, flip: bool = True, colours: bool = False,
+    test_windows: int = 500, groups: str | None = None, strict: bool = False,
 ) -> DataSplits:  # fmt: skip
     """Random windows of the photographs of a folder and its sub-folders; `mera train MODEL --data FOLDER` reads it.
 
@@ -40,6 +40,7 @@ def pictures(
         scale: the largest number of pixels of a longer edge.
         channels: 3 to read pictures in colour, 1 in grey.
         flip: whether training windows are flipped left to right at random.
+        colours: whether the channels of every second training window are permuted at random, as for "wallpapers".
         test_windows: the number of test windows, at fixed random places.
         groups: files that stay in one split, as for "folder".
         strict: whether a file that cannot be used is an error. Otherwise a warning lists such files after all have been
@@ -68,12 +69,15 @@ def pictures(
     if not found:
         raise DataMissingError(f"Expected pictures below {root} of {size[0]} x {size[1]} pixels or more; got none")
     if len(found) == 1:
-        return windows([*found.values()], L, test_windows=test_windows, flip=flip, name="pictures")
+        (source,) = found.values()
+        return windows(source, L, test_windows=test_windows, flip=flip, colours=colours, name="pictures")
     learnt, held_out = split_files([*found], root, groups)
     if not held_out:  # of fewer than ten pictures, the last
         learnt, held_out = learnt[:-1], learnt[-1:]
     train, test = ([whole(found[file]) for file in split] for split in (learnt, held_out))
-    return DataSplits("pictures", channels, Windows(train, L, flip=flip), Windows(test, L, test_windows, seed=0))
+    return DataSplits(
+        "pictures", channels, Windows(train, L, flip=flip, colours=colours), Windows(test, L, test_windows, seed=0)
+    )
 
 
 def _reduced(file: Path, scale: int, channels: int) -> np.ndarray | Exception:

@@ -59,14 +59,16 @@ class Windows(Dataset):
             access.
         flip: whether a window is flipped left to right at random at each access.
         turn: whether a window is turned by a multiple of 90 degrees at random at each access.
+        colours: whether the channels of every second window are permuted at random at each access.
     """
 
     def __init__(
         self, parts: Sequence[Part], L: Edges, count: int | None = None, seed: int | None = None,
-        flip: bool = False, turn: bool = False,
+        flip: bool = False, turn: bool = False, colours: bool = False,
     ) -> None:  # fmt: skip
         self.parts, self.size, self.seed = list(parts), edges(L), seed
         self.flip, self.turn = check_flag(flip, "flip"), check_flag(turn, "turn")
+        self.colours = check_flag(colours, "colours")
         if turn and self.size[0] != self.size[1]:
             raise InputError("square windows to turn", f"{self.size[0]} x {self.size[1]}")
         for part in self.parts:
@@ -90,6 +92,8 @@ class Windows(Dataset):
         window = check_finite(part.window(top, left, self.size), index)
         if self.flip and torch.rand(()) < 0.5:
             window = window.flip(-1)
+        if self.colours and torch.rand(()) < 0.5:
+            window = window[torch.randperm(len(window))]
         return window.rot90(int(torch.randint(4, ())), (-2, -1)) if self.turn else window
 
     def hold_out(self) -> tuple[Windows, Windows]:
@@ -106,7 +110,8 @@ class Windows(Dataset):
             divided, held_out = _split([largest], max(share, room), self.size, None)
             training = [*(part for part in self.parts if part is not largest), *divided]
         n = max(len(held_out), len(self) // HELD_OUT)
-        others = Windows(training, self.size, max(len(training), len(self) - n), self.seed, self.flip, self.turn)
+        rest = max(len(training), len(self) - n)
+        others = Windows(training, self.size, rest, self.seed, self.flip, self.turn, self.colours)
         return others, Windows(held_out, self.size, n, seed=0)
 
     def _corner(self, index: int, counts: Sequence[int]) -> Sequence[int]:
@@ -122,7 +127,7 @@ class Windows(Dataset):
 
 def windows(
     images: Any, L: Edges = 32, *, test: Any = 0.1, test_windows: int = 500, flip: bool = False, turn: bool = False,
-    channels: int | None = None, margin: int | None = None, name: str = "windows",
+    colours: bool = False, channels: int | None = None, margin: int | None = None, name: str = "windows",
 ) -> DataSplits:  # fmt: skip
     """Random windows of images of any size, to learn from; and windows of other images, or other parts, for the test.
 
@@ -140,6 +145,7 @@ def windows(
         test_windows: the number of test windows, at fixed random places.
         flip: whether training windows are flipped left to right at random.
         turn: whether training windows are turned by multiples of 90 degrees at random.
+        colours: whether the channels of every second training window are permuted at random.
         channels: 1 to read pictures in grey, 3 in colour.
         margin: the number of rows or columns between the training part and the test part of one image; the edge of a
             window if None. No pixel is in both.
@@ -168,14 +174,14 @@ def windows(
     if len(kinds) > 1:
         got = " and ".join(sorted(f"{n} channels of {dtype}" for n, dtype in kinds))
         raise InputError("images with the same channels and type of pixels", got)
-    train = Windows(training, L, flip=flip, turn=turn)
+    train = Windows(training, L, flip=flip, turn=turn, colours=colours)
     return DataSplits(name, kinds.pop()[0], train, Windows(testing, L, test_windows, seed=0))
 
 
 @register("windows")
 def windows_of_folder(
     L: Edges, root: Path, test: float = 0.1, test_windows: int = 500, flip: bool = False, turn: bool = False,
-    channels: int | None = None,
+    colours: bool = False, channels: int | None = None,
 ) -> DataSplits:  # fmt: skip
     """Random windows of the images of a folder, of any size: pictures, TIFF, zarr, OME-Zarr, .npy.
 
@@ -185,7 +191,7 @@ def windows_of_folder(
     split = (root / "train").is_dir() and (root / "test").is_dir()
     return windows(
         root / "train" if split else root, L, test=root / "test" if split else test, test_windows=test_windows,
-        flip=flip, turn=turn, channels=channels,
+        flip=flip, turn=turn, colours=colours, channels=channels,
     )  # fmt: skip
 
 

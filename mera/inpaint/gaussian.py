@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from mera.graph.runner import Runner
 
-SAMPLES, VARIABLES = 4096, 2**24
+SAMPLES, VARIABLES = 4096, 2**22
 """The largest number of samples of a flow, and of variables in all samples."""
 BATCH = 256
 """The number of samples that are generated together."""

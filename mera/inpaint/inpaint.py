@@ -17,7 +17,7 @@ from mera.cones import Region, Restriction
 from mera.cones.surroundings import Surroundings
 from mera.graph.runner import Runner
 from mera.inpaint.gaussian import gaussian_filling
-from mera.inpaint.posterior import Convergence, anneal, curvature, hmc, judged_quantities
+from mera.inpaint.posterior import Convergence, Stop, anneal, curvature, hmc, judged_quantities
 from mera.inpaint.search import climb, latent_space, populate
 from mera.inpaint.search_options import SearchOptions
 from mera.sampling.diagnostics import effective_size, r_hat
@@ -29,6 +29,8 @@ MAX_VARIABLES = 2**20
 """The most variables of an image or window of which a Gaussian is learnt from samples of the flow."""
 DRAWS_KEPT = 64
 """The approximate number of draws that are kept for the mean and the spread."""
+STEPS, STEPS_FROM_DRAWS = 300, 60
+"""The steps of Adam from random settings, and from draws."""
 MAX_PICTURES = 11
 """The most images of an inpainting that a notebook shows."""
 FULL_SPREAD = 0.5
@@ -53,6 +55,7 @@ class Inpainting:
         convergence: diagnostics of the chains that drew the samples; None without samples.
         mask: the pixels that were filled, a bool mask of the images.
         original: the image before, (1, C, *shape).
+        stopped: whether Ctrl-C ended the search or the sampling early; what was found until then is kept.
         pictures: by name, uint8 images (C, H, W) for notebooks: the original image and the likeliest filling; with
             samples, also the medoid, mean and spread of the draws, and the samples. None unless the lattice has two
             dimensions and 1 or 3 channels.
@@ -68,6 +71,7 @@ class Inpainting:
     convergence: Convergence | None = None
     mask: Tensor | None = None
     original: Tensor | None = None
+    stopped: bool = False
     pictures: dict[str, Tensor] | None = None
 
     @property
@@ -142,12 +146,12 @@ def inpaint(
 ) -> Inpainting:
     """Fill masked pixels of one image (RG-Flow, Section 4 and App. D); see `Flow.inpaint`.
 
-    Masked pixels are first filled with noise. Groups of random settings of the varied variables compete, the coarsest
-    level first, and the likeliest of each group are starting points of Adam, which maximises log p of the filled image.
     Only the inference cone of the mask is evaluated, and unmasked pixels do not change, bit for bit. For samples,
     particles are annealed from a Gaussian, which is learnt from samples of the flow, to p(masked pixels |
     other pixels), so that they start by mass; the likeliest filling of a picture is often blank, and holds next to no
-    mass. Chains of Hamiltonian Monte Carlo then begin at some of the particles, and draw fillings.
+    mass. Chains of Hamiltonian Monte Carlo then begin at some of the particles, and draw fillings. Adam maximises log p
+    from the last draws. Without samples, it starts at the likeliest of random settings of the varied variables, which
+    compete in groups, the coarsest level first, while the other variables are those of noise in the masked pixels.
 
     Args:
         runner: the plan of the flow with its bijectors, prior and contexts.
@@ -174,17 +178,33 @@ def inpaint(
 def _search(
     local: Restriction, runner: Runner, context: Tensor | None, search: SearchOptions, console: Console
 ) -> Inpainting:
-    """Search for the likeliest filling, then draw samples; `runner` is that of the view."""
-    space = latent_space(local, search.latents)
-    groups = min(max(search.starts, search.samples), search.draws)
-    start = populate(local, space, groups, search.draws // groups, search.sweeps)
-    with ProgressBar("fill", console) as progress_bar:
-        pixels, log_prob, history = climb(local, space, start, search.steps, search.lr, progress_bar)
+    """Draw samples, or search for the likeliest filling among random ones, then climb; `runner` is that of the view."""
+    stop = Stop()
+    found: dict[str, Any] = {}
+    if search.samples:
+        chains, found = _draw(local, runner, context, search, console, stop)
+        space = latent_space(local, search.latents, chains[-1][:1])
+        start = space.latents(chains[-1])
+    else:
+        groups = min(search.starts, search.draws)
+        space = latent_space(local, search.latents)
+        start = populate(local, space, groups, search.draws // groups, search.sweeps)
+    steps = (STEPS_FROM_DRAWS if search.samples else STEPS) if search.steps is None else search.steps
+    with ProgressBar("climb", console) as progress_bar:
+        pixels, log_prob, history = climb(local, space, start, steps, search.lr, progress_bar, stop)
     top = int(log_prob.argmax())
     image = local.fill(pixels[top : top + 1])
-    likeliest = Inpainting(image, log_prob[top], image, history, space.size, mask=local.hidden, original=local.view)
-    if not search.samples:
-        return likeliest
+    base = {"image": image, "log_prob": log_prob[top]} | found
+    return Inpainting(
+        **base, likeliest=image, history=history, varied=space.size, mask=local.hidden, original=local.view,
+        stopped=stop.requested,
+    )  # fmt: skip
+
+
+def _draw(
+    local: Restriction, runner: Runner, context: Tensor | None, search: SearchOptions, console: Console, stop: Stop
+) -> tuple[Tensor, dict[str, Any]]:
+    """Fillings of all chains, (iterations, S, C, n), and the fields of an `Inpainting` that come from samples."""
     of_angles = any(getattr(part, "of_angles", None) for b in runner.bijectors.values() for part in b.modules())
     shape = local.pixels.shape[1:]
 
@@ -193,29 +213,29 @@ def _search(
 
     metric = partial(curvature, local, of_angles=of_angles)
     if of_angles or local.view.numel() > MAX_VARIABLES:  # no Gaussian
-        starts = space.decode(start).detach().flatten(1)[torch.arange(search.samples) % groups]
+        space = latent_space(local, "cone")
+        latents = populate(local, space, search.samples, max(search.draws // search.samples, 1), search.sweeps)
+        starts = space.decode(latents).flatten(1)
     else:
-        with ProgressBar("anneal", console) as progress_bar:
+        particles = max(search.particles, search.samples)
+        with ProgressBar("anneal", console) as bar:
             gaussian = gaussian_filling(runner, local.view, local.hidden, context)
-            particles = max(search.particles, search.samples)
-            rows = anneal(log_prob_of_row, metric, gaussian, particles, search.moves, search.leapfrog, progress_bar)
+            rows = anneal(log_prob_of_row, metric, gaussian, particles, search.moves, search.leapfrog, bar, stop)
         starts = rows[torch.linspace(0, particles - 1, search.samples).long()]
-    with ProgressBar("sample", console) as progress_bar:
-        chains, values, acceptance = hmc(
-            log_prob_of_row, metric, starts, search.warmup, search.iterations, search.leapfrog, progress_bar
-        )
+    with ProgressBar("sample", console) as bar:
+        lengths = search.warmup, search.iterations, search.leapfrog
+        chains, values, acceptance = hmc(log_prob_of_row, metric, starts, *lengths, bar, stop)
     quantities = judged_quantities(chains, values)
     largest, effective = r_hat(quantities).max().item(), effective_size(quantities).min().item()
     convergence = Convergence(acceptance, largest, effective, chains.shape[0] * chains.shape[1], chains.shape[1])
     draws_per_chain = min(len(chains), -(-DRAWS_KEPT // search.samples))
     kept = chains[torch.linspace(len(chains) - 1, 0, draws_per_chain).long().flip(0)]
-    last, drawn = (rows.flatten(0, -2).unflatten(1, pixels.shape[1:]) for rows in (chains[-1], kept))
+    chains, drawn = chains.unflatten(2, shape), kept.flatten(0, 1).unflatten(1, shape)
     medoid = drawn[_medoid(drawn)][None]
-    return replace(
-        likeliest,
-        image=local.fill(medoid),
-        log_prob=local.log_prob(medoid)[0].detach(),
-        samples=local.fill(last),
-        draws=local.fill(drawn),
-        convergence=convergence,
-    )
+    return chains, {
+        "image": local.fill(medoid),
+        "log_prob": local.log_prob(medoid)[0].detach(),
+        "samples": local.fill(chains[-1]),
+        "draws": local.fill(drawn),
+        "convergence": convergence,
+    }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import torch
@@ -18,15 +19,15 @@ from mera.sampling import annealing
 from mera.sampling.diagnostics import MIXED
 from mera.sampling.hamiltonian import HamiltonianChains, StepSize
 
-SURVIVORS = 0.5
+SURVIVORS = 0.4
 """The effective sample size of the weights of a stage, as a fraction of the particles."""
-METRIC_EVERY = 2.0
+METRIC_EVERY = 3.0
 """The growth of beta after which the metric of the annealing is computed again, which takes longer than a stage."""
-METRIC_PARTICLES = 4
-"""The number of particles whose curvature is the metric of a stage."""
+METRIC_PARTICLES = 2
+"""The number of particles or chains whose mean curvature is the metric."""
 MIN_EIGENVALUE = 1e-8
 """The lower bound of the eigenvalues of a metric, relative to the largest eigenvalue."""
-DIRECTIONS = 64
+DIRECTIONS = 128
 """The most directions along which latents are differentiated together."""
 DIFFERENCE = 1e-3
 """The step of a difference quotient, in standard deviations of the image's variables."""
@@ -82,84 +83,96 @@ class Convergence:
         )
 
 
+class Stop(AbstractContextManager["Stop"]):
+    """A context that ends at Ctrl-C and remembers it, so that what was found until then is kept."""
+
+    requested = False
+
+    def __exit__(self, kind: type[BaseException] | None, error: object, traceback: object) -> bool:
+        """Take a `KeyboardInterrupt` as a request to stop; any other error goes on."""
+        self.requested |= kind is KeyboardInterrupt
+        return kind is KeyboardInterrupt
+
+
 def anneal(
-    log_prob: LogProb,
-    metric: Metric,
-    start: MultivariateNormal,
-    particles: int,
-    moves: int,
-    leapfrog: int,
-    progress_bar: ProgressBar,
-) -> Tensor:
+    log_prob: LogProb, metric: Metric, start: MultivariateNormal, particles: int, moves: int, leapfrog: int,
+    progress_bar: ProgressBar, stop: Stop,
+) -> Tensor:  # fmt: skip
     """Anneal particles (particles, d) from a Gaussian to a density; see `mera.sampling.annealing.anneal`.
 
     A mode gets particles by its mass along the way, not by the height of its peak; a peak that is far narrower than
     other modes has little mass on the way, and may be lost.
     """
     noise = torch.randn(particles, len(start.loc), dtype=start.loc.dtype).to(start.loc)  # the same on any device
-    x = start.loc + noise @ start.scale_tril.mT
-    precision = torch.cholesky_inverse(start.scale_tril.double()).to(x)
-
-    found: list[tuple[float, Tensor]] = [(0.0, precision)]  # the last metric and its beta
+    rows = start.loc + noise @ start.scale_tril.mT
+    precision = torch.cholesky_inverse(start.scale_tril.double()).to(rows)
+    last_beta, last_metric = 0.0, precision
 
     def scale(x: Tensor, beta: float) -> Tensor:
-        if beta == 1 or beta > METRIC_EVERY * found[0][0]:
-            found[0] = beta, metric(x[torch.randperm(particles)[:METRIC_PARTICLES]]).mean(0)
-        return whitening(((1 - beta) * precision + beta * found[0][1])[None])[0]
+        nonlocal rows, last_beta, last_metric
+        rows = x
+        if beta == 1 or beta > METRIC_EVERY * last_beta:
+            last_beta, last_metric = beta, mean_metric(metric, x)
+        return whitening((1 - beta) * precision + beta * last_metric)
 
-    rows, _ = annealing.anneal(
-        start.log_prob, log_prob, x, StepSize(0.5 / x.shape[1] ** 0.25), survivors=SURVIVORS, moves=moves,
-        leapfrog=leapfrog, scale=scale, show=lambda n, beta: progress_bar.update(n, beta, f"beta {beta:.3f}"),
-    )  # fmt: skip
+    with stop:
+        rows, _ = annealing.anneal(
+            start.log_prob, log_prob, rows, StepSize(0.5 / rows.shape[1] ** 0.25), survivors=SURVIVORS, moves=moves,
+            leapfrog=leapfrog, scale=scale, show=lambda n, beta: progress_bar.update(n, beta, f"beta {beta:.3f}"),
+        )  # fmt: skip
     return rows
 
 
 def hmc(
-    log_prob: LogProb,
-    metric: Metric,
-    start: Tensor,
-    warmup: int,
-    iterations: int,
-    leapfrog: int,
-    progress_bar: ProgressBar,
-) -> tuple[Tensor, Tensor, float]:
+    log_prob: LogProb, metric: Metric, start: Tensor, warmup: int, iterations: int, leapfrog: int,
+    progress_bar: ProgressBar, stop: Stop,
+) -> tuple[Tensor, Tensor, float]:  # fmt: skip
     """Draw samples by chains (K, d): (iterations, K, d), their log-densities (iterations, K), the acceptance rate.
 
-    During the warm-up each chain tunes its own step size to the acceptance rate 0.8. At the start and after one and two
-    thirds of the warm-up, the mass matrix of a chain is set to the metric at its position. Both are constant after the
-    warm-up. The number of leapfrog steps is random, up to `leapfrog`, so that trajectories do not close.
+    During the warm-up each chain tunes its own step size to the acceptance rate 0.8. At the start and after half of the
+    warm-up, the mass matrix of all chains is set to the mean metric at some of them. Both are constant after the
+    warm-up. The number of leapfrog steps is random, up to `leapfrog`, so that trajectories do not close. After a
+    request to stop, the draws until then are returned, or the positions if there are none.
     """
     chains = HamiltonianChains(log_prob, start)
     step = StepSize(torch.full_like(chains.x[:, :1], 0.5 / chains.x.shape[1] ** 0.25))
     positions, values, accepted = [], [], 0.0
-    for i in range(warmup + iterations):
-        if i in {0, warmup // 3, 2 * warmup // 3}:
-            chains.scale = whitening(metric(chains.x))
-            step.restart()
-        rate = chains.trajectory(step.value, 1 + int(torch.randint(leapfrog, ())))
-        if i < warmup:
-            step.tune(rate[:, None])
-        else:
-            positions.append(chains.x)
-            values.append(chains.value)
-            accepted += rate.mean().item() / iterations
-        progress_bar.update(i + 1, (i + 1) / (warmup + iterations), f"accepted {rate.mean():.2f}")
-    return torch.stack(positions), torch.stack(values), accepted
+    with stop:
+        for i in range(0 if stop.requested else warmup + iterations):
+            if i in {0, warmup // 2}:
+                chains.scale = whitening(mean_metric(metric, chains.x))
+                step.restart()
+            rate = chains.trajectory(step.value, 1 + int(torch.randint(leapfrog, ())))
+            if i < warmup:
+                step.tune(rate[:, None])
+            else:
+                positions.append(chains.x)
+                values.append(chains.value)
+                accepted += rate.mean().item()
+            progress_bar.update(i + 1, (i + 1) / (warmup + iterations), f"accepted {rate.mean():.2f}")
+    accepted /= max(len(positions), 1)
+    return torch.stack(positions or [chains.x]), torch.stack(values or [chains.value]), accepted
+
+
+def mean_metric(metric: Metric, x: Tensor) -> Tensor:
+    """The mean metric at a few of the positions (K, d): (d, d)."""
+    return metric(x[torch.randperm(len(x))[:METRIC_PARTICLES]]).mean(0)
 
 
 def whitening(metric: Tensor) -> Tensor:
-    """For each metric M (K, d, d) a matrix S with S S^T = M^-1, after clamping the eigenvalues of M from below."""
-    values, vectors = torch.linalg.eigh(metric.double().nan_to_num())
-    floor = MIN_EIGENVALUE * values[:, -1:].clamp(min=1e-12)
-    return (vectors / values.clamp(min=floor).sqrt()[:, None, :]).to(metric)
+    """For a metric M (d, d), whose eigenvalues are raised a little, a matrix S with S S^T = M^-1."""
+    dtype, metric = metric.dtype, metric.double().nan_to_num()
+    floor = MIN_EIGENVALUE * metric.trace().clamp(min=1e-12) * torch.eye(len(metric)).to(metric)
+    factor = torch.linalg.cholesky(metric + floor)
+    return torch.linalg.solve_triangular(factor, torch.eye(len(metric)).to(metric), upper=False).mT.to(dtype)
 
 
 @torch.no_grad()
 def curvature(local: Restriction, row: Tensor, of_angles: bool = False) -> Tensor:
     """J^T J for the Jacobian J of the latents in the cone: minus the second derivatives of log p for Gaussian latents.
 
-    J is made of central differences, one for each masked variable, and not of gradients, one for each latent: a metric
-    needs no more digits, a cone has at least as many latents as masked variables, and no evaluation has to be kept for
+    J is made of differences, one for each masked variable, and not of gradients, one for each latent: a metric needs no
+    more digits, a cone has at least as many latents as masked variables, and no evaluation has to be kept for
     gradients. Angles are subtracted around the circle. From fillings (K, C n) to (K, C n, C n).
     """
     jacobians = torch.stack([_jacobian(local, filling, of_angles) for filling in row])
@@ -169,15 +182,13 @@ def curvature(local: Restriction, row: Tensor, of_angles: bool = False) -> Tenso
 def _jacobian(local: Restriction, filling: Tensor, of_angles: bool) -> Tensor:
     """The Jacobian (latents, C n) of the cone's latents with respect to the masked variables (C n,)."""
     n = len(filling)
-    width = -(-n // -(-n // DIRECTIONS))  # parts of equal width, for one recording
+    width = -(-(n + 1) // -(-(n + 1) // DIRECTIONS))  # parts of equal width, for one recording
     step = DIFFERENCE * (local.view.std().item() or 1.0)
-    shifts = step * torch.eye(n, dtype=filling.dtype, device=filling.device)
-    columns = []
-    for part in F.pad(shifts, (0, 0, 0, -n % width)).split(width):
-        pixels = (filling + torch.cat([part, -part])).unflatten(1, local.pixels.shape[1:])
-        above, below = torch.cat([level.flatten(1) for level in local.encode(pixels)], dim=1).chunk(2)
-        columns.append((wrap(above - below) if of_angles else above - below) / (2 * step))
-    return torch.cat(columns)[:n].mT
+    shifts = F.pad(step * torch.eye(n, dtype=filling.dtype, device=filling.device), (0, 0, 1, -(n + 1) % width))
+    parts = [(filling + part).unflatten(1, local.pixels.shape[1:]) for part in shifts.split(width)]
+    rows = torch.cat([torch.cat([level.flatten(1) for level in local.encode(part)], dim=1) for part in parts])
+    change = rows[1 : n + 1] - rows[:1]
+    return ((wrap(change) if of_angles else change) / step).mT
 
 
 def judged_quantities(chains: Tensor, log_prob: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from mera._utils.checks import is_integer
 from mera._utils.errors import InputError
 from mera._utils.progress import ProgressBar
 from mera.cones import Restriction
+from mera.inpaint.posterior import Stop
 from mera.sampling.annealing import largest_change
 
 CHUNK = 64
@@ -36,7 +37,7 @@ class LatentSpace:
 
     def __init__(self, local: Restriction, filling: Tensor, count: int | None = None) -> None:
         self.local = local
-        self.base = torch.cat([level.flatten(1) for level in local.encode(filling)], dim=1)
+        self.base = self._row(filling)
         indices = local.in_cone.nonzero()[:, 0]
         self.size = len(indices)
         if count is not None:
@@ -45,6 +46,14 @@ class LatentSpace:
         self.chosen = indices.to(self.base.device)
         sizes = torch.tensor([channels * n for channels, n in local.latent_shapes])
         self.levels = torch.repeat_interleave(torch.arange(len(sizes)), sizes).to(self.base.device)[self.chosen]
+
+    def latents(self, pixels: Tensor) -> Tensor:
+        """The coordinates (K, coordinates) of fillings (K, C, n)."""
+        return self._row(pixels)[:, self.chosen]
+
+    def _row(self, pixels: Tensor) -> Tensor:
+        """All latents in the cone as rows, from fillings (K, C, n)."""
+        return torch.cat([level.flatten(1) for level in self.local.encode(pixels)], dim=1)
 
     def draw(self, n: int) -> Tensor:
         """Draw latents from the prior, (n, coordinates)."""
@@ -59,12 +68,14 @@ class LatentSpace:
 
 
 @torch.no_grad()
-def latent_space(local: Restriction, latents: str | int) -> LatentSpace:
-    """The latents of a search, "cone", "all" or a number; latents that are not varied come from noise in the mask."""
+def latent_space(local: Restriction, latents: str | int, filling: Tensor | None = None) -> LatentSpace:
+    """The latents of a search, "cone", "all" or a number; others are those of a filling, by default of noise."""
     variables = local.cone.plan.input.variables
     count = {"cone": None, "all": variables}[latents] if isinstance(latents, str) else latents
     if count is not None and not (is_integer(count) and 1 <= count <= variables):
         raise InputError(f"1 to {variables} latents to vary", repr(latents))
+    if filling is not None:
+        return LatentSpace(local, filling, count)
     seen = local.unmasked_pixels
     noise = torch.randn(1, *local.pixels.shape[1:], dtype=seen.dtype, device=seen.device)
     filling = seen.mean(2, keepdim=True) + seen.std(2, keepdim=True, correction=0) * noise
@@ -117,7 +128,7 @@ def _compete(values: Tensor, log_prob: Tensor, size: int) -> tuple[Tensor, Tenso
 
 
 def climb(
-    local: Restriction, space: LatentSpace, start: Tensor, steps: int, lr: float, progress_bar: ProgressBar
+    local: Restriction, space: LatentSpace, start: Tensor, steps: int, lr: float, progress_bar: ProgressBar, stop: Stop
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Maximise log p of filled images with Adam, from K starting points (K, coordinates), with a cosine schedule.
 
@@ -131,17 +142,18 @@ def climb(
     best_pixels = space.decode(start)
     best = torch.full_like(start[:, 0], -torch.inf)
     history = []
-    for step in range(steps + 1):
-        pixels = space.decode(values)
-        log_prob = local.log_prob(pixels)
-        current = torch.where(log_prob.isnan(), -torch.inf, log_prob).detach()  # NaN ranks last
-        history.append(current.max())
-        better = current > best
-        best = torch.where(better, current, best)
-        best_pixels = torch.where(better[:, None, None], pixels.detach(), best_pixels)
-        progress_bar.update(step, step / max(steps, 1), f"log p {best.max():.1f}")
-        if step < steps:
-            (values.grad,) = torch.autograd.grad(-log_prob.sum(), values)
-            optimizer.step()
-            schedule.step()
+    with stop:
+        for step in range(steps + 1):
+            pixels = space.decode(values)
+            log_prob = local.log_prob(pixels)
+            current = torch.where(log_prob.isnan(), -torch.inf, log_prob).detach()  # NaN ranks last
+            history.append(current.max())
+            better = current > best
+            best = torch.where(better, current, best)
+            best_pixels = torch.where(better[:, None, None], pixels.detach(), best_pixels)
+            progress_bar.update(step, step / max(steps, 1), f"log p {best.max():.1f}")
+            if step < steps:
+                (values.grad,) = torch.autograd.grad(-log_prob.sum(), values)
+                optimizer.step()
+                schedule.step()
     return best_pixels, best, torch.stack(history)

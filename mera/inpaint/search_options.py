@@ -29,7 +29,10 @@ class SearchOptions:
     ] = "cone"
     draws: Annotated[
         int,
-        Option("number of random settings of the variables that compete; the likeliest are starting points.", count(1)),
+        Option(
+            "number of random settings of the variables that compete without samples; the likeliest start Adam.",
+            count(1),
+        ),
     ] = 200
     sweeps: Annotated[
         int,
@@ -42,11 +45,13 @@ class SearchOptions:
     starts: Annotated[
         int,
         Option(
-            "number of starting points of Adam, side by side, each from a group of draws; at least `samples` of them.",
+            "number of starting points of Adam without samples, side by side, each from a group of draws.",
             count(1),
         ),
     ] = 4
-    steps: Annotated[int, Option("number of steps of Adam.", count(0))] = 300
+    steps: Annotated[
+        int | None, Option("number of steps of Adam; if None, 300, or 60 where it begins at draws.", count(0))
+    ] = None
     lr: Annotated[
         float, Option("learning rate of Adam, which falls to zero along half a cosine.", positive("a learning rate"))
     ] = 0.05
@@ -57,17 +62,17 @@ class SearchOptions:
             "likeliest filling alone.",
             count(0),
         ),
-    ] = 4
+    ] = 8
     particles: Annotated[
         int, Option("number of particles that are annealed to find the starting points of the chains.", count(8))
-    ] = 64
+    ] = 32
     moves: Annotated[
         int, Option("number of Hamiltonian trajectories of each particle in a stage of the annealing.", count(1))
-    ] = 2
-    warmup: Annotated[int, Option("number of iterations in which a chain tunes its step size.", count(0))] = 60
+    ] = 1
+    warmup: Annotated[int, Option("number of iterations in which a chain tunes its step size.", count(0))] = 20
     iterations: Annotated[
         int, Option("number of iterations of a chain after the warm-up, from which convergence is estimated.", count(4))
-    ] = 60
+    ] = 20
     leapfrog: Annotated[int, Option("largest number of leapfrog steps in an iteration of a chain.", count(1))] = 8
 
     def __post_init__(self) -> None:

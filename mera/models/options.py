@@ -107,9 +107,7 @@ Details = Annotated[
         "coarser lattices. The number for the coarsest level is not used."
     ).per_step(),
 ]
-DetailsWidths = Annotated[
-    Hidden, Option("channels of the hidden convolutions of the option `details`.").per_step()
-]
+DetailsWidths = Annotated[Hidden, Option("channels of the hidden convolutions of the option `details`.").per_step()]
 FieldLayers = Annotated[
     PerStep,
     Option(

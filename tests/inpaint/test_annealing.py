@@ -10,7 +10,7 @@ from torch.distributions import MultivariateNormal
 import mera
 from mera._utils.progress import ProgressBar
 from mera.inpaint.gaussian import gaussian_filling
-from mera.inpaint.posterior import anneal
+from mera.inpaint.posterior import Stop, anneal
 from tests.inpaint.test_inpaint import conditional
 from tests.tables.models import MODELS
 
@@ -55,7 +55,7 @@ def test_modes_get_particles_by_mass_and_not_by_density(progress):
     start = MultivariateNormal(torch.zeros(d), torch.eye(d))
     shares = []
     for _ in range(16):
-        particles = anneal(log_prob, curvature, start, 200, 4, 8, progress)
+        particles = anneal(log_prob, curvature, start, 200, 4, 8, progress, Stop())
         is_first = particles.sum(1) > 0
         shares.append(is_first.double().mean().item())
         for part, width in ((particles[is_first], widths[0]), (particles[~is_first], widths[1])):
@@ -68,7 +68,7 @@ def test_modes_get_particles_by_mass_and_not_by_density(progress):
 def test_a_start_with_the_right_density_needs_one_stage(progress):
     start = MultivariateNormal(torch.ones(3), 4 * torch.eye(3))
     curvatures = start.precision_matrix.expand(4, -1, -1)
-    particles = anneal(start.log_prob, lambda row: curvatures, start, 4000, 1, 4, progress)
+    particles = anneal(start.log_prob, lambda row: curvatures, start, 4000, 1, 4, progress, Stop())
     assert (particles.mean(0) - 1).abs().max() < 0.2
     assert (particles.std(0) - 2).abs().max() < 0.2
 

@@ -36,7 +36,8 @@ def test_differences_are_the_jacobian(monkeypatch, directions):
     x = torch.randn(1, 2, 8, 8, dtype=torch.float64)
     local, row, mask = masked(flow, x)
     rows = row + torch.tensor([[0.0], [0.4]])
-    torch.testing.assert_close(module.curvature(local, rows), exactly(flow, x, mask, rows), rtol=1e-4, atol=1e-4)
+    expected = exactly(flow, x, mask, rows)
+    torch.testing.assert_close(module.curvature(local, rows), expected, rtol=0, atol=3e-3 * expected.max().item())
 
 
 def test_large_numbers_in_single_precision():

@@ -11,7 +11,7 @@ from torch import nn
 import mera
 from mera._utils.progress import ProgressBar
 from mera.bijectors import Bijector
-from mera.inpaint.posterior import Convergence, judged_quantities
+from mera.inpaint.posterior import Convergence, Stop, judged_quantities
 from mera.inpaint.search import LatentSpace, climb, populate
 from mera.sampling.diagnostics import MIXED, effective_size, r_hat
 from tests.helpers.laws import randomize
@@ -160,7 +160,7 @@ def test_draws_and_starts_that_are_not_a_number_lose(gaussian):
     with pytest.raises(ValueError, match="Expected a random filling of finite density; got none in 5 draws"):
         populate(local, Never(local, local.pixels), 1, 5, 0)
     start = torch.stack([best[0], best[0].abs() + 1])
-    pixels, log_prob, history = climb(local, space, start, 3, 0.01, ProgressBar("", Console(quiet=True)))
+    pixels, log_prob, history = climb(local, space, start, 3, 0.01, ProgressBar("", Console(quiet=True)), Stop())
     assert history.isfinite().all()
     assert log_prob.isfinite().tolist() == [True, False]
     assert pixels[0].isfinite().all()
@@ -199,7 +199,7 @@ def test_progress_is_shown_where_it_is_asked_for(gaussian):
     console = Console(record=True, width=200, file=io.StringIO())
     flow.inpaint(image, mask, steps=3, draws=4, samples=2, warmup=2, iterations=4, leapfrog=2, console=console)
     text = console.export_text()
-    assert "fill 100%  step 3" in text
+    assert "climb 100%  step 3" in text
     assert "sample 100%  step 6" in text
 
 

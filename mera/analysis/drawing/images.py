@@ -198,9 +198,14 @@ def inpainted(pictures: Mapping[str, Tensor], mask: Tensor, note: str = "") -> P
     The mask is (H, W), true where a pixel is masked; the note is a line above the images.
     """
     (name, before), *rest = pictures.items()
-    shown = [(name, before), ("what is masked", paint_mask(before[None], mask)[0]), *rest]
-    figure, axes = panels(len(shown), 6, 1.6, 1.8)
-    for panel, (title, image) in zip(axes, shown, strict=True):
+    return titled(dict([(name, before), ("what is masked", paint_mask(before[None], mask)[0]), *rest]), note)
+
+
+def titled(pictures: Mapping[str, Tensor], note: str = "", columns: int = 6, width: float = 1.6) -> Picture:
+    """Draw images (1 or 3, H, W) side by side below their names, at most `columns` in a line, `width` inches wide."""
+    height, edge = next(iter(pictures.values())).shape[1:]
+    figure, axes = panels(len(pictures), columns, width, width * height / edge + 0.2)
+    for panel, (title, image) in zip(axes, pictures.items(), strict=True):
         draw_image(panel, image)
         panel.set_title(title, fontsize=9)
     if note:
