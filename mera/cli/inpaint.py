@@ -31,7 +31,9 @@ from mera.graph.resize import period
 from mera.inpaint import Inpainting, SearchOptions
 
 MARGIN = 8
-"""The least number of pixels around a hole in its window."""
+"""The least number of pixels around a hole in its window, and the number in its picture."""
+SHOWN = ("likeliest", "medoid", "sample 1", "sample 2", "spread")
+"""The pictures of an inpainting that are drawn, the likeliest filling only without samples."""
 Run = Annotated[Path, typer.Argument(help=SOURCE_HELP, autocompletion=sources)]
 ImageFile = Annotated[
     Path | None,
@@ -125,12 +127,12 @@ def _inpaint(
         "pixels": hidden.numel(),
         "varied": result.varied,
         "variables": x.numel(),
-        "log_prob_start": result.history[0].item(),
         "log_prob": result.log_prob.item(),
+        "log_prob_of_likeliest": result.history.max().item(),
         "log_prob_of_image": flow.log_prob(x).item(),
     }
     if result.convergence is not None:
-        numbers |= asdict(result.convergence) | {"mixed": result.convergence.mixed}
+        numbers |= asdict(result.convergence) | {"mixed": result.convergence.mixed, "stopped": result.stopped}
     if as_json:
         show_json(numbers | {"pictures": [str(path) for path in pictures]})
     else:
@@ -179,12 +181,14 @@ def _by(shape: Sequence[int]) -> str:
 
 
 def _report(numbers: dict[str, Any], result: Inpainting, pictures: list[Path]) -> None:
-    """Print the number of variables that were varied, log p before and after, and the paths of the pictures."""
+    """Print the number of variables that were varied, log p of the fillings, and the paths of the pictures."""
     console.print(
         "{masked_pixels:,} of {pixels:,} pixels filled by varying {varied:,} of {variables:,} variables: "
-        "log p {log_prob_start:.1f} at the start, {log_prob:.1f} at the end, {log_prob_of_image:.1f} of the "
-        "original image, in nats".format(**numbers)
+        "log p {log_prob:.1f} of the filled image, {log_prob_of_likeliest:.1f} with the likeliest filling, "
+        "{log_prob_of_image:.1f} of the original, in nats".format(**numbers)
     )
+    if result.stopped:
+        console.print("stopped: the pictures show the best that was found until then")
     if result.convergence is not None:
         console.print(f"samples: {result.convergence}")
         if not result.convergence.mixed:
@@ -196,14 +200,21 @@ def _report(numbers: dict[str, Any], result: Inpainting, pictures: list[Path]) -
 def _draw(
     before: Tensor, hidden: Tensor, result: Inpainting, out: Path, whole: Tensor, window: tuple[slice, ...]
 ) -> list[Path]:
-    """Write the pictures and return their paths; pixels that are not masked keep the values of the whole image."""
-    images = {name: image for name, image in (result.pictures or {}).items() if name != "the image"}
+    """Write the pictures and return their paths; pixels that are not masked keep the values of the whole image.
+
+    The second picture shows the surroundings of the hole: before, masked, the medoid, two other draws, their spread.
+    """
+    images = {name: image for name, image in (result.pictures or {}).items() if name in SHOWN}
     filled = {name: torch.where(hidden, image, before[0] if name != "spread" else 0) for name, image in images.items()}
     paths = [out / "filled.png", out / "inpaint.png"]
     whole = whole.clone()
     whole[window] = filled.get("medoid", filled["likeliest"]).cpu()
     save_image(whole, paths[0])
-    figure = inpainted({"the image": before[0]} | filled, hidden, note=str(result.convergence or ""))
+    spans = [hidden.any(1 - axis).nonzero()[:, 0] for axis in range(2)]
+    near = [slice(max(int(places[0]) - MARGIN, 0), int(places[-1]) + 1 + MARGIN) for places in spans]
+    ordered = {name: filled[name] for name in SHOWN if name in filled and (name != "likeliest" or len(filled) == 1)}
+    shown = {name: image[:, near[0], near[1]] for name, image in ({"the image": before[0]} | ordered).items()}
+    figure = inpainted(shown, hidden[near[0], near[1]], str(result.convergence or ""), width=2.2)
     save_figure(figure, paths[1])
     return paths
 

@@ -139,21 +139,21 @@ def climb(
     values = start.clone().requires_grad_()
     optimizer = torch.optim.Adam([values], lr=lr)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(steps, 1))
-    best_pixels = space.decode(start)
-    best = torch.full_like(start[:, 0], -torch.inf)
+    best_pixels = space.decode(start).detach()
+    best = _log_prob(local, space, start).detach()
     history = []
     with stop:
-        for step in range(steps + 1):
+        for step in range((0 if stop.requested else steps) + 1):
             pixels = space.decode(values)
             log_prob = local.log_prob(pixels)
             current = torch.where(log_prob.isnan(), -torch.inf, log_prob).detach()  # NaN ranks last
-            history.append(current.max())
             better = current > best
             best = torch.where(better, current, best)
             best_pixels = torch.where(better[:, None, None], pixels.detach(), best_pixels)
+            history.append(current.max())
             progress_bar.update(step, step / max(steps, 1), f"log p {best.max():.1f}")
             if step < steps:
                 (values.grad,) = torch.autograd.grad(-log_prob.sum(), values)
                 optimizer.step()
                 schedule.step()
-    return best_pixels, best, torch.stack(history)
+    return best_pixels, best, torch.stack(history or [best.max()])

@@ -45,6 +45,24 @@ def test_a_picture_is_mapped(flow, tmp_path, monkeypatch):
     assert "at least 2 x 2 pixels" in str(run("map", "flow.mera", "small.png").exception)
 
 
+def test_two_pictures_are_mixed(flow, tmp_path, monkeypatch):
+    """What does not fit is reflected and cut off again, and level 0 gives the first picture."""
+    monkeypatch.chdir(tmp_path)
+    draw = np.random.default_rng(0).integers
+    for name, shape in (("a", (38, 50, 3)), ("b", (70, 64, 3))):
+        Image.fromarray(draw(0, 256, shape, dtype=np.uint8)).save(f"{name}.png")
+    pictures = []
+    for level in (0, 1, 2):
+        assert run("mix", "flow.mera", "a.png", "b.png", "--level", level, "--out", "mixed.png").exit_code == 0
+        pictures.append(np.asarray(Image.open("mixed.png")).astype(int))
+    assert [picture.shape for picture in pictures] == [(38, 50, 3)] * 3
+    assert np.abs(pictures[0] - np.asarray(Image.open("a.png"))).max() <= 1
+    assert np.abs(pictures[1] - pictures[0]).mean() > 5 < np.abs(pictures[1] - pictures[2]).mean()
+    assert "all levels" in run("mix", "flow.mera", "a.png", "b.png").stdout
+    assert "a level from 0 to 3" in str(run("mix", "flow.mera", "a.png", "b.png", "--level", 4).exception)
+    assert run("mix", "a.png").exit_code == 2
+
+
 def test_other_lattices(flow, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     mera.save(mera.build("rgflow", L=4, m=2, dim=1, channels=1, layers=1, hidden=(4,)), "fields.mera")

@@ -322,9 +322,9 @@ def test_checkpoints_of_restricted_passes(name):
         torch.testing.assert_close(gradient, expected)
 
 
-@pytest.mark.parametrize("conditioner", ["paper", "authors"])
-def test_published_networks_are_recorded(conditioner):
-    flow = randomize(mera.build("rgflow", L=8, channels=1, conditioner=conditioner), 0.1)
+@pytest.mark.parametrize("options", [{"conditioner": "paper"}, {"conditioner": "authors"}, {"details": 2}])
+def test_published_networks_and_convolutions_are_recorded(options):
+    flow = randomize(mera.build("rgflow", L=8, channels=1, **options), 0.1)
     mask = torch.zeros(8, 8, dtype=torch.bool)
     mask[2:4, 3] = True
     local = flow.restrict(torch.randn(1, 1, 8, 8, dtype=torch.float64), mask)

@@ -166,6 +166,27 @@ def test_draws_and_starts_that_are_not_a_number_lose(gaussian):
     assert pixels[0].isfinite().all()
 
 
+@pytest.mark.parametrize(("stage", "draws"), [("anneal", 2), ("sample", 6), ("climb", 8)])
+def test_a_request_to_stop_keeps_what_was_found(gaussian, monkeypatch, stage, draws):
+    """Ctrl-C in the annealing, in the third draw of two chains, and in the climb."""
+    flow, image, mask, *_ = gaussian
+    update = ProgressBar.update
+
+    def interrupted(bar, step, *values):
+        if bar.bar.desc.startswith(stage) and step == {"anneal": 1, "sample": 4, "climb": 2}[stage]:
+            raise KeyboardInterrupt
+        update(bar, step, *values)
+
+    monkeypatch.setattr(ProgressBar, "update", interrupted)
+    result = flow.inpaint(image, mask, samples=2, warmup=1, iterations=4, steps=5, leapfrog=2)
+    assert result.stopped
+    assert result.convergence.draws == draws
+    assert torch.equal(result.image[:, :, ~mask], image[:, :, ~mask])
+    torch.testing.assert_close(result.log_prob, flow.log_prob(result.image)[0])
+    assert result.history.isfinite().all()
+    assert not result.convergence.mixed
+
+
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
 def test_inpainting_within_modes_without_gradients(gaussian, mode):
     flow, image, mask, *_ = gaussian

@@ -192,13 +192,14 @@ def progression(levels: Sequence[Tensor], title: str = "") -> Picture:
     return figure
 
 
-def inpainted(pictures: Mapping[str, Tensor], mask: Tensor, note: str = "") -> Picture:
+def inpainted(pictures: Mapping[str, Tensor], mask: Tensor, note: str = "", width: float = 1.6) -> Picture:
     """Draw images (1 or 3, H, W) of an inpainting by name, the original one first; its masked pixels are also painted.
 
-    The mask is (H, W), true where a pixel is masked; the note is a line above the images.
+    The mask is (H, W), true where a pixel is masked; the note is a line above the images, each of `width` inches.
     """
     (name, before), *rest = pictures.items()
-    return titled(dict([(name, before), ("what is masked", paint_mask(before[None], mask)[0]), *rest]), note)
+    masked = "what is masked", paint_mask(before[None], mask)[0]
+    return titled(dict([(name, before), masked, *rest]), note, width=width)
 
 
 def titled(pictures: Mapping[str, Tensor], note: str = "", columns: int = 6, width: float = 1.6) -> Picture:
