@@ -82,6 +82,6 @@ def test_the_quoted_error():
 def test_tutorials_are_notebooks_for_jupytext_too():
     """It takes the kernel from the head of the page, and refuses one without a name to show."""
     pages = [path.read_text() for path in (ROOT / "docs" / "tutorials").glob("*.md") if path.stem != "index"]
-    assert len(pages) == 6
+    assert len(pages) == 7
     for page in pages:
         assert "kernelspec:\n  display_name: Python 3\n  language: python\n  name: python3\n" in page.split("---\n")[1]

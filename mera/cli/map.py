@@ -55,21 +55,20 @@ def command(
         return
     variables = math.prod(source.shape) * math.log(2)
     bits = {f"level {level}": -part / variables for level, part in enumerate(result.levels)}
-    preprocessing = result.bits_per_dim - sum(bits.values())  # NaN for fields
     picture = out / "map.png"
     cells = result.bits().float()
     inside = [
         math.ceil(count * n / edge) for count, n, edge in zip(cells.shape[1:], shape, source.shape[1:], strict=True)
     ]
     shown = _reduced(source, shape)
-    save_figure(map_figure(shown, cells[:, : inside[0], : inside[1]], preprocessing), picture)
+    save_figure(map_figure(shown, cells[:, : inside[0], : inside[1]], result.preprocessing), picture)
     numbers = {"log_prob": result.log_prob, "bits_per_dim": result.bits_per_dim, "levels": bits}
     if as_json:
         show_json(numbers | {"store": str(out), "picture": str(picture)})
         return
     rows = [(name, f"{value:.4f}") for name, value in bits.items()]
     if not math.isnan(result.bits_per_dim):
-        rows += [("preprocessing", f"{preprocessing:.4f}"), ("bits/dim", f"{result.bits_per_dim:.4f}")]
+        rows += [("preprocessing", f"{result.preprocessing:.4f}"), ("bits/dim", f"{result.bits_per_dim:.4f}")]
     show(Table(["part", "bits/dim"], rows), f"store: {out}", f"picture: {picture}")
 
 

@@ -71,6 +71,11 @@ class Streamed:
         return -math.fsum(self.store.sums()) / (variables * math.log(2))
 
     @property
+    def preprocessing(self) -> float:
+        """The bits per dimension of the map from integers to the flow's own space; NaN if the source had floats."""
+        return self.bits_per_dim + self.log_prob / (math.prod(self.store.facts["shape"]) * math.log(2))
+
+    @property
     def levels(self) -> list[float]:
         """The part of log p of each level, finest first, in nats; the sum is log p."""
         self.store.check_complete()

@@ -18,6 +18,7 @@ from mera.data.dataset import (
     takes,
 )
 from mera.data.examples import as_fields, as_images, as_splits
+from mera.data.packages import photograph
 from mera.data.random_windows import windows
 from mera.data.streams import StreamDataset
 
@@ -37,6 +38,7 @@ __all__ = [
     "labels",
     "load",
     "names",
+    "photograph",
     "register",
     "resize",
     "takes",

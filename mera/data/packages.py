@@ -71,6 +71,17 @@ def photographs(L: Edges, windows: bool = True) -> DataSplits:
     return DataSplits("photographs", 3, train, splits[1])
 
 
+def photograph() -> Tensor:
+    """A photograph of a cat that comes with mera, (3, 288, 448) uint8.
+
+    It is Chelsea, by Stéfan van der Walt (CC0 1.0), from scikit-image, without its border.
+
+    >>> photograph().shape
+    torch.Size([3, 288, 448])
+    """
+    return read_image(Path(__file__).with_name("chelsea.webp"), 3)
+
+
 def _photograph(name: str) -> Tensor:
     """A photograph, (3, H, W) uint8."""
     if name in ("china", "flower"):

@@ -202,7 +202,16 @@ def test_every_option_of_a_model_is_an_option_of_the_command(model):
 def test_demo_ends_with_pictures_and_a_table(tmp_path):
     result = run("demo", "--out", tmp_path, "--seconds", 0.5, "--train-size", 70)
     assert result.exit_code == 0, result.output
-    pictures = {"data", "curves", "rgflow_samples", "rgflow_progression", "realnvp_samples", "mixing"}
+    pictures = {
+        "data",
+        "curves",
+        "rgflow_samples",
+        "rgflow_progression",
+        "realnvp_samples",
+        "mixing",
+        "photograph",
+        "photograph_map",
+    }
     assert {p.stem for p in tmp_path.glob("*.png")} == pictures
     for word in ("rgflow", "realnvp", "test bits/dim", "error of x -> z -> x"):
         assert word in result.output
