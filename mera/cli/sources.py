@@ -62,13 +62,11 @@ def split_pictures(paths: Sequence[Path], n: int) -> tuple[Path, Flow, Sequence[
 
 def fitted(source: Source, flow: Flow) -> Source:
     """The image, reflected at its last row and column so far that it fills the patches of the coarsest level."""
-    shape = tuple(-(-n // edge) * edge for n, edge in zip(source.shape[1:], period(flow.plan), strict=True))
-    if shape == source.shape[1:]:
-        return source
-    if min(source.shape[1:]) < 2:
-        raise InputError("an image of at least 2 x 2 pixels", f"{source}")
-    typer.echo(f"{source.name}: reflected at its lower and right border to {shape[0]} x {shape[1]} pixels", err=True)
-    return source.reflected(shape)
+    found = source.reflected(period(flow.plan))
+    if found is not source:
+        height, width = found.shape[1:]
+        typer.echo(f"{source.name}: reflected at its lower and right border to {height} x {width} pixels", err=True)
+    return found
 
 
 def folder_of(path: Path) -> Path:

@@ -6,15 +6,19 @@ from collections.abc import Callable
 from io import BytesIO
 
 from nicegui import events, ui
-from PIL import Image
+from torch import Tensor
 
 from mera.analysis.drawing import draw_layout
+from mera.analysis.drawing.images import to_pil
 from mera.explore.studio import MAX_UPLOAD, Learnt
-from mera.explore.tabs import FillTab, LevelsTab, MixTab, address_of, picture_element, squares
+from mera.explore.tabs import FillTab, LevelsTab, MixTab, address_of, picture_element, show_figure, squares
 from mera.explore.visit import Visit
 
 PRIMARY = "#1f6299"
 """The colour of buttons, which has enough contrast with white text."""
+HINT = "Move a slider on the right and watch; drag on the image to mark pixels to redraw or to fill."
+HINT_OF_WINDOW = f"Choose a window in the photograph; its enlargement is the image. {HINT}"
+"""What one can do, without and with a photograph."""
 STYLE = """
 .picture img { image-rendering: pixelated; }
 .q-uploader__list, .q-uploader__subtitle { display: none; }
@@ -30,11 +34,12 @@ STYLE = """
 
 
 class Page:
-    """The page of one visitor of a flow; `make_cones` makes the page of cones."""
+    """The page of one visitor of a flow; `make_cones` makes the page of cones, and `image` (C, H, W) is opened."""
 
-    def __init__(self, learnt: Learnt, title: str, make_cones: Callable[[], str]) -> None:
+    def __init__(self, learnt: Learnt, title: str, make_cones: Callable[[], str], image: Tensor | None = None) -> None:
+        self.image = image
         self.visit, self.title, self.make_cones = Visit(learnt), title, make_cones
-        self._painting: bool | None = None
+        self._drag: tuple[int, int, bool, Tensor] | None = None  # the first pixel, the value, and the marks before
 
     def build(self) -> None:
         """Build the elements of the page."""
@@ -44,9 +49,9 @@ class Page:
         with ui.header():
             ui.label(self.title).classes("text-lg").props('role="heading" aria-level="1"')
         with ui.element("div").classes(
-            "flex flex-col flex-nowrap gap-6 w-full md:grid md:grid-cols-[20rem_minmax(0,1fr)]"
+            "flex flex-col flex-nowrap gap-6 w-full md:grid md:grid-cols-[minmax(18rem,2fr)_minmax(0,3fr)]"
         ):
-            with ui.column().classes("beside w-80 max-w-full"):
+            with ui.column().classes("beside w-full"):
                 self._build_picture()
             with ui.column().classes("w-full"):
                 self._build_tabs()
@@ -54,12 +59,24 @@ class Page:
         self.visit.watchers.append(self._show)
         self.visit.followers.append(lambda: self.before.set_source(address_of(self.visit.studio.before)))
         self.visit.marked = lambda: self.now.set_content(squares(self.visit.mask))
+        if self.image is not None:
+            self.visit.change(self.visit.studio.show, self.image)
         self.visit.changed()
 
     def _show(self) -> None:
         """Show the current image, and its log p."""
         studio, learnt = self.visit.studio, self.visit.learnt
         self.now.set_source(address_of(studio.picture))
+        has_photograph = studio.photograph is not None
+        self.photograph.set_visibility(has_photograph)
+        if has_photograph:
+            self.photograph.set_source(address_of(studio.whole))
+            (row, column), (height, width) = studio.corner, learnt.flow.plan.input.shape
+            frame = f'x="{column}" y="{row}" width="{width}" height="{height}"'
+            self.photograph.set_content(f'<rect {frame} fill="none" stroke="#e0218a" stroke-width="2"/>')
+        if learnt.is_image:
+            self.reduce.set_visibility(has_photograph)
+        self.hint.set_text(HINT_OF_WINDOW if has_photograph else HINT)
         if learnt.is_image:
             self.facts.set_text(f"{studio.bits_per_dim():.3f} bits/dim{learnt.note}")
             return
@@ -67,18 +84,26 @@ class Page:
         self.facts.set_text(f"log p = {studio.log_prob() / n:.3f} nats for each variable{learnt.note}")
 
     def _build_picture(self) -> None:
-        """Build the current image, the image before changes, and buttons."""
+        """Build the photograph, the current image, the image before changes, and buttons."""
+        self.photograph = ui.interactive_image(on_mouse=self._look, events=["mousedown"], cross=False, sanitize=False)
+        self.photograph.classes("w-full cursor-pointer").props('role="img" aria-label="the photograph"')
         with ui.element("div").classes("now"):
             mouse_events = ["mousedown", "mousemove", "mouseup", "mouseleave"]
             self.now = ui.interactive_image(on_mouse=self._paint, events=mouse_events, cross=False, sanitize=False)
-        self.now.classes("picture w-80 max-w-full cursor-crosshair").props('role="img" aria-label="the image"')
+        self.now.classes("picture w-full max-w-lg cursor-crosshair").props('role="img" aria-label="the image"')
         self.facts = ui.label().classes("text-sm").props('role="status"')
-        hint = "Move a slider on the right and watch; drag on the image to mark pixels to redraw or to fill."
-        ui.label(hint).classes("text-sm opacity-70")
-        with ui.row().classes("gap-2"):
+        self.hint = ui.label().classes("text-sm opacity-70")
+        with ui.row().classes("gap-2 items-center"):
+            ui.label("Mark with the").classes("text-sm")
+            self.tool = ui.toggle(["rectangle", "brush"], value="rectangle").props("dense no-caps")
             ui.button("New image", on_click=lambda: self.visit.change(self.visit.studio.draw))
             ui.button("Undo", on_click=self._undo).props("outline")
             ui.button("Unmark", on_click=self.visit.unmark).props("outline")
+            if self.visit.learnt.is_image:
+                ui.button("Save", on_click=self._save).props("outline")
+                change = self.visit.change
+                self.reduce = ui.button("Reduce it all", on_click=lambda: change(self.visit.studio.reduce))
+                self.reduce.props("outline").tooltip("Take the whole photograph, reduced to the size of the flow")
         with ui.row().classes("items-center"):
             self.before = picture_element("the image before changes", 24)
             with ui.column().classes("gap-1"):
@@ -91,7 +116,7 @@ class Page:
                 label="or open a picture", on_upload=self._upload, on_rejected=self._reject,
                 auto_upload=True, max_files=None, max_file_size=MAX_UPLOAD,
             )  # fmt: skip
-            self.opener.classes("w-80 max-w-full").props('accept="image/*" aria-label="open a picture"')
+            self.opener.classes("w-full max-w-lg").props('accept="image/*" aria-label="open a picture"')
 
     def _build_tabs(self) -> None:
         """Build all tabs with the page; long computations start on a click."""
@@ -119,12 +144,9 @@ class Page:
                     ui.element("iframe").props('src="/cones" title="cones"').classes("w-full h-[40rem] border-0")
 
         async def open_layout() -> None:
-            picture = await self.visit.slowly("drawing the layout", draw_layout, self.visit.learnt.flow.layout)
-            layout.clear()
-            with layout:
-                if picture is not None:
-                    image = ui.image(Image.open(BytesIO(picture._repr_png_()))).classes("w-full max-w-3xl")
-                    image.props('alt="the layout from the side"')
+            await show_figure(
+                self.visit, layout, "the layout from the side", draw_layout, self.visit.learnt.flow.layout
+            )
 
         with ui.row():
             ui.button("Show the cones", on_click=open_cones)
@@ -132,16 +154,34 @@ class Page:
         cones, layout = ui.column().classes("w-full"), ui.column().classes("w-full")
 
     def _paint(self, event: events.MouseEventArguments) -> None:
-        """Mark the pixels along a drag, or unmark them if the first pixel was marked."""
-        rows, columns = self.visit.mask.shape
-        row, column = (min(n - 1, max(0, int(place))) for n, place in ((rows, event.image_y), (columns, event.image_x)))
+        """Mark a rectangle, or what the brush touches; or unmark it, if the first pixel was marked."""
+        mask = self.visit.mask
+        places = zip(mask.shape, (event.image_y, event.image_x), strict=True)
+        row, column = (min(n - 1, max(0, int(place))) for n, place in places)
         if event.type == "mousedown":
-            self._painting = not bool(self.visit.mask[row, column])
+            self._drag = row, column, not bool(mask[row, column]), mask.clone()
         elif event.type != "mousemove":
-            self._painting = None
-        if self._painting is not None and bool(self.visit.mask[row, column]) != self._painting:
-            self.visit.mask[row, column] = self._painting
-            self.visit.marked()
+            self._drag = None
+        if self._drag is None:
+            return
+        first_row, first_column, value, before = self._drag
+        if self.tool.value == "brush":
+            mask[max(row - 1, 0) : row + 2, max(column - 1, 0) : column + 2] = value
+        else:
+            mask.copy_(before)
+            (top, bottom), (left, right) = sorted((first_row, row)), sorted((first_column, column))
+            mask[top : bottom + 1, left : right + 1] = value
+        self.visit.marked()
+
+    def _look(self, event: events.MouseEventArguments) -> None:
+        """Take the window of the photograph around the pointer."""
+        self.visit.unmark()
+        self.visit.change(self.visit.studio.look, int(event.image_y), int(event.image_x))
+
+    def _save(self) -> None:
+        file = BytesIO()
+        to_pil(self.visit.studio.whole).save(file, format="PNG")
+        ui.download.content(file.getvalue(), "picture.png", "image/png")
 
     def _undo(self) -> None:
         with self.visit.reporting():

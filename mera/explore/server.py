@@ -17,6 +17,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from mera._utils.checks import check_count
 from mera._utils.errors import InputError
@@ -39,6 +40,7 @@ class Explorer:
         title: the title of the page.
         port: the port; None for any free port.
         is_image: whether the data are images rather than fields.
+        image: a picture (C, H, W), uint8, to begin with; None for a sample.
 
     Attributes:
         address: the address with the token, for the first visit.
@@ -54,7 +56,9 @@ class Explorer:
         title: str = "a flow",
         port: int | None = None,
         is_image: bool = True,
+        image: Tensor | None = None,
     ) -> None:
+        self.image = image
         self.learnt, self.title = Learnt(flow, is_image), title
         import_optional("nicegui", "explore")
         self._socket = _bound(port)
@@ -101,7 +105,7 @@ class Explorer:
             return self.cones
 
         def page() -> None:
-            Page(self.learnt, self.title, lambda: self.cones).build()
+            Page(self.learnt, self.title, lambda: self.cones, self.image).build()
 
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # NiceGUI reads deprecated names of torch

@@ -6,7 +6,7 @@ import copy
 import io
 import math
 import threading
-from typing import Any
+from typing import Any, cast
 
 import torch
 from PIL import Image, UnidentifiedImageError
@@ -14,21 +14,23 @@ from torch import Tensor
 
 from mera._utils.errors import InputError
 from mera.analysis import combine, decompose, leading, mix, receptive_fields, subtree
+from mera.analysis.drawing.curves import map_figure
+from mera.analysis.drawing.figures import Picture
 from mera.analysis.drawing.images import coloured
 from mera.analysis.latents import LatentIndex, check_latent
 from mera.data.dataset import resize
 from mera.data.items import pixels_of
+from mera.data.sources import Source
 from mera.flow.density import Density
 from mera.flow.flow import Flow, Latents
+from mera.graph.resize import period
 
 MAX_UPLOAD = 20 * 2**20
 """The largest size of an uploaded picture, in bytes."""
 REDUCED = 1024
 """The longest edge to which an uploaded picture is reduced as it is decoded."""
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF")
-SEARCH: dict[str, Any] = {
-    "samples": 4, "draws": 50, "sweeps": 1, "steps": 30, "warmup": 30, "iterations": 10, "leapfrog": 8,
-}  # fmt: skip
+SEARCH: dict[str, Any] = {"samples": 4, "particles": 16, "warmup": 10, "iterations": 10, "steps": 10}
 """Options of the search for fillings, and their number."""
 UNDO_STEPS = 20
 """The number of images that `undo` can restore."""
@@ -90,10 +92,14 @@ class Studio:
         temperatures: the temperature of latents that are drawn, for each level, finest first.
         data: the image in the flow's own space, (1, C, H, W).
         latents: its latents, one tensor (1, C_h, *shape_h) for each level, finest first.
+        photograph: the photograph (C, H, W) of which the image is a window, uint8; None if there is none.
+        corner: the first row and the first column of the window.
     """
 
     def __init__(self, learnt: Learnt) -> None:
         self.learnt, self.flow = learnt, learnt.flow
+        self.photograph: Tensor | None = None
+        self.corner = 0, 0
         self.temperatures = [1.0] * learnt.levels
         self._kept: list[Tensor] = []
         self._moved: LatentIndex | None = None  # the latent that changed last, if nothing else has changed since
@@ -128,17 +134,64 @@ class Studio:
 
     def draw(self) -> None:
         """Draw an image at the temperatures of the levels."""
+        self.photograph = None
         self._open(self._decode(self.flow.sample_latents(1, self.temperatures)))
 
     def read(self, content: bytes) -> Tensor:
-        """The pixels (C, H, W) of an image file, cropped to the flow's aspect ratio and resized; the image stays."""
-        lattice = self.flow.plan.input
-        return resize(pixels_of(_open_image(content), lattice.channels), lattice.shape)
+        """The pixels (C, H, W) of an image file; the image stays."""
+        return pixels_of(_open_image(content), self.flow.plan.input.channels)
 
     def show(self, pixels: Tensor) -> None:
-        """Replace the image by pixels (C, H, W), uint8."""
-        with torch.no_grad():
-            self._open(self.flow.from_images(pixels[None].to(self.flow.device)))
+        """Open pixels (C, H, W), uint8: enlarged if there are too few, and the window in the middle if there are more.
+
+        All of them stay in `photograph` if there are more than the flow's lattice has.
+        """
+        shape = self.flow.plan.input.shape
+        if any(n < edge for n, edge in zip(pixels.shape[1:], shape, strict=True)):
+            pixels = resize(pixels, shape)
+        self.photograph = None
+        height, width = pixels.shape[1:]
+        if (height, width) == shape:
+            self._open_pixels(pixels)
+        else:
+            self.photograph = pixels.clone()
+            self._take_window(height // 2, width // 2)
+
+    def look(self, row: int, column: int) -> None:
+        """Take the window of the photograph around a pixel, after the changes of the present one are pasted."""
+        self.photograph = self.whole
+        self._take_window(row, column)
+
+    def reduce(self) -> None:
+        """Take the whole photograph, cut to the proportions of the flow's lattice and reduced to its size."""
+        if self.photograph is None:
+            raise InputError("a photograph that is larger than the image", "none")
+        self.show(resize(self.whole, self.flow.plan.input.shape))
+
+    @property
+    def whole(self) -> Tensor:
+        """The photograph with the present window, or the image if there is no photograph, (C, H, W) uint8."""
+        if self.photograph is None:
+            return self.picture
+        whole, (row, column) = self.photograph.clone(), self.corner
+        height, width = self.flow.plan.input.shape
+        whole[:, row : row + height, column : column + width] = self.picture
+        return whole
+
+    def _take_window(self, row: int, column: int) -> None:
+        """Take the window of the photograph around a pixel as the image."""
+        photograph, edges = cast(Tensor, self.photograph), self.flow.plan.input.shape
+        first = [
+            min(max(place - edge // 2, 0), n - edge)
+            for place, edge, n in zip((row, column), edges, photograph.shape[1:], strict=True)
+        ]
+        self.corner = first[0], first[1]
+        self._open_pixels(photograph[:, first[0] : first[0] + edges[0], first[1] : first[1] + edges[1]])
+
+    @torch.no_grad()
+    def _open_pixels(self, pixels: Tensor) -> None:
+        """Start from pixels (C, H, W) of the flow's lattice, uint8."""
+        self._open(self.flow.from_images(pixels[None].to(self.flow.device)))
 
     def set(self, latent: LatentIndex, value: float) -> None:
         """Set a latent (level, channel, *site); `undo` reverts all changes of one latent in a row."""
@@ -201,10 +254,20 @@ class Studio:
         """Restore the image that was drawn or opened last."""
         self.replace(self._start)
 
-    def cost(self) -> Tensor:
-        """The map of minus log p over the pixels, as a picture (3, H, W) uint8."""
-        maps = decompose(self.flow, self.data).maps
-        return coloured(-torch.stack([level_map[0] for level_map in maps]).sum(0).cpu(), diverging=False)
+    def cost(self) -> Picture:
+        """Bits per dimension of the photograph or the image, over its pixels, in total and by level, with scales."""
+        if self.photograph is not None:
+            whole = self.whole
+            source = Source(whole).reflected(period(self.flow.plan))
+            result = self.flow.resized(source.shape[1:]).stream(source)
+            bits = result.bits()
+            cells = zip(whole.shape[1:], bits.shape[1:], source.shape[1:], strict=True)
+            height, width = (-(-n * count // edge) for n, count, edge in cells)
+            return map_figure(whole / 255, bits[:, :height, :width].float(), result.preprocessing)
+        bits = torch.stack([-level_map[0] for level_map in decompose(self.flow, self.data).maps]).cpu().float()
+        bits = bits / (self.data.shape[1] * math.log(2))
+        preprocessing = self.bits_per_dim() - float(bits.sum(0).mean()) if self.learnt.is_image else math.nan
+        return map_figure(self.picture / 255, bits, preprocessing)
 
     def fill(self, mask: Tensor) -> list[Tensor]:
         """Sample fillings of masked pixels (H, W), each (1, C, H, W) in the flow's own space.

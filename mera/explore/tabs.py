@@ -5,9 +5,11 @@ from __future__ import annotations
 import io
 from base64 import b64encode
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from nicegui import ui
+from PIL import Image
 from torch import Tensor
 
 from mera._utils.errors import InputError
@@ -41,6 +43,16 @@ def squares(mask: Tensor) -> str:
     """Draw the pixels of a bool mask (H, W) as SVG squares, on top of a picture."""
     boxes = "".join(f'<rect x="{column}" y="{row}" width="1" height="1"/>' for row, column in mask.nonzero().tolist())
     return f'<g fill="#e0218a" fill-opacity="0.6">{boxes}</g>'
+
+
+async def show_figure(visit: Visit, place: ui.column, label: str, draw: Callable[..., Any], *arguments: Any) -> None:
+    """Draw a matplotlib picture in a thread, and show it in a place; `label` is for screen readers."""
+    picture = await visit.slowly(f"drawing: {label}", draw, *arguments)
+    if picture is not None:
+        place.clear()
+        with place:
+            image = ui.image(Image.open(io.BytesIO(picture._repr_png_()))).classes("w-full max-w-5xl")
+            image.props(f'alt="{label}"')
 
 
 class LevelsTab:
@@ -169,9 +181,9 @@ class FillTab:
         self.fillings = ui.row().classes("gap-3")
         self.visit.watchers.append(self._clear_fillings)
         ui.separator()
-        ui.label("Where the model pays: bright pixels cost the most bits.")
+        ui.label("Where the model pays: bits per dimension of the picture by place and level, bright where most.")
         ui.button("Show the map", on_click=self._show_cost).props("outline")
-        self.cost = picture_element("map of the cost", 40)
+        self.cost = ui.column().classes("w-full")
 
     def _clear_fillings(self) -> None:
         """Remove the fillings, which belong to the image before a change."""
@@ -192,6 +204,9 @@ class FillTab:
     async def _fill(self) -> None:
         """Compute several fillings of the marked pixels, and show them."""
         mask, before = self.visit.mask.clone(), self.visit.studio.data.clone()
+        if not mask.any():
+            ui.notify("First mark the pixels to fill: drag a rectangle on the image, or choose the brush.")
+            return
         self.button.disable()
         fillings = await self.visit.slowly("filling", self.visit.studio.fill, mask)
         self.button.enable()
@@ -214,6 +229,5 @@ class FillTab:
             self.visit.unmark()
             self.visit.changed()
 
-    def _show_cost(self) -> None:
-        with self.visit.reporting():
-            self.cost.set_source(address_of(self.visit.studio.cost()))
+    async def _show_cost(self) -> None:
+        await show_figure(self.visit, self.cost, "map of the cost", self.visit.studio.cost)

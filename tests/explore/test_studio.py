@@ -147,13 +147,36 @@ def test_fillings_and_cost(studio, monkeypatch):
     for filling in fillings:
         assert torch.equal(filling[..., ~mask], studio.data[..., ~mask])
         assert not torch.equal(filling, studio.data)
-    assert studio.cost().shape == (3, 8, 16)
+    titles = [axes.get_title() for axes in studio.cost().axes]
+    assert titles[0] == f"the image: {studio.bits_per_dim():.3f} bits/dim"
+    assert titles[2].startswith("level 0")
     with pytest.raises(ValueError, match="mask"):
         studio.fill(mask & ~mask)
 
 
-def test_a_picture_is_cut_and_reduced(studio):
-    studio.show(studio.read(png(300, 50, color=(200, 40, 90))))
+def test_a_photograph_stays_a_photograph(studio):
+    """A window of it is the image, whose changes are pasted at another look; the rest stays bit for bit."""
+    pixels = torch.randint(0, 256, (3, 30, 50), dtype=torch.uint8)
+    studio.show(pixels)
+    assert torch.equal(studio.whole, pixels)
+    assert torch.equal(studio.picture, pixels[:, 11:19, 17:33])
+    studio.look(0, 49)
+    assert torch.equal(studio.picture, pixels[:, :8, 34:])
+    studio.redraw(0)
+    changed = studio.picture
+    studio.look(20, 10)
+    assert torch.equal(studio.whole[:, :8, 34:], changed)
+    assert not torch.equal(changed, pixels[:, :8, 34:])
+    assert torch.equal(studio.whole[:, 8:], pixels[:, 8:])
+    assert studio.cost().axes[0].get_images()[0].get_array().shape == (30, 50, 3)
+    studio.reduce()
+    assert studio.photograph is None
+    with pytest.raises(ValueError, match="Expected a photograph that is larger than the image"):
+        studio.reduce()
+
+
+def test_small_pictures_are_enlarged(studio):
+    studio.show(studio.read(png(30, 5, color=(200, 40, 90))))
     expected = torch.tensor([200, 40, 90]).view(3, 1, 1)
     assert (studio.picture.int() - expected).abs().max() <= 1
     studio.show(studio.read(png(1, 1, "LA")))
@@ -172,7 +195,7 @@ def test_a_run_of_fields_is_shown_as_fields(tmp_path, monkeypatch):
     class Fake:
         address = "nowhere"
 
-        def __init__(self, flow, title, port, is_image):
+        def __init__(self, flow, title, port, is_image, image):
             given[title] = is_image
 
         def run(self, show):
