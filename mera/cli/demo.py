@@ -77,7 +77,7 @@ def command(
     photograph = data.photograph()
     save_image(photograph, out / "photograph.png")
     mapped = load_pretrained("photographs").resized(photograph.shape[1:]).stream(photograph)
-    figure = map_figure(photograph / 255, mapped.bits().float(), mapped.preprocessing)
+    figure = map_figure(photograph / 255, mapped.bits().float())
     save_figure(figure, out / "photograph_map.png")
     show(Table(["model", "parameters", "steps", "test bits/dim", "error of x -> z -> x"], rows))
     console.print(f"{time.monotonic() - begin:.0f} s. Pictures, and the runs in {runs}:")

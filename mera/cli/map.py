@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Annotated
 
@@ -53,22 +52,18 @@ def command(
     result = flow.stream(source, out, tile=tile, seed=seed, resume=resume, console=None if as_json else console)
     if not is_main():
         return
-    variables = math.prod(source.shape) * math.log(2)
-    bits = {f"level {level}": -part / variables for level, part in enumerate(result.levels)}
+    cells = result.bits(shape=shape).float()
+    bits = cells.mean((1, 2)).tolist()
     picture = out / "map.png"
-    cells = result.bits().float()
-    inside = [
-        math.ceil(count * n / edge) for count, n, edge in zip(cells.shape[1:], shape, source.shape[1:], strict=True)
-    ]
-    shown = _reduced(source, shape)
-    save_figure(map_figure(shown, cells[:, : inside[0], : inside[1]], result.preprocessing), picture)
+    save_figure(map_figure(_reduced(source, shape), cells), picture)
     numbers = {"log_prob": result.log_prob, "bits_per_dim": result.bits_per_dim, "levels": bits}
     if as_json:
         show_json(numbers | {"store": str(out), "picture": str(picture)})
         return
-    rows = [(name, f"{value:.4f}") for name, value in bits.items()]
-    if not math.isnan(result.bits_per_dim):
-        rows += [("preprocessing", f"{result.preprocessing:.4f}"), ("bits/dim", f"{result.bits_per_dim:.4f}")]
+    rows = [
+        *((f"level {level}", f"{value:.4f}") for level, value in enumerate(bits)),
+        ("all levels", f"{sum(bits):.4f}"),
+    ]
     show(Table(["part", "bits/dim"], rows), f"store: {out}", f"picture: {picture}")
 
 

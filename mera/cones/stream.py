@@ -8,7 +8,7 @@ import math
 import shutil
 import tempfile
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from os import PathLike
 from pathlib import Path
 from threading import Lock
@@ -71,11 +71,6 @@ class Streamed:
         return -math.fsum(self.store.sums()) / (variables * math.log(2))
 
     @property
-    def preprocessing(self) -> float:
-        """The bits per dimension of the map from integers to the flow's own space; NaN if the source had floats."""
-        return self.bits_per_dim + self.log_prob / (math.prod(self.store.facts["shape"]) * math.log(2))
-
-    @property
     def levels(self) -> list[float]:
         """The part of log p of each level, finest first, in nats; the sum is log p."""
         self.store.check_complete()
@@ -99,22 +94,31 @@ class Streamed:
         self.store.check_complete()
         return self.store.maps[level]
 
-    def bits(self, edge: int = 256) -> Tensor:
+    def bits(self, edge: int = 256, shape: Sequence[int] | None = None) -> Tensor:
         """The bits per dimension of each level in the cells of a coarse grid, for a picture.
+
+        The preprocessing of images, a change of units, is shared among the levels by the numbers of their latents: bits
+        of a level are then those of its latents in units of grey values, and seldom negative.
 
         Args:
             edge: the most cells along the longest edge of the image.
+            shape: the rows and columns of the image whose cells are returned, from the first on; None for all.
 
         Returns:
-            For each level, finest first, minus its part of log p in each cell, per variable of the cell, in bits:
-            (levels, *cells). The mean over the cells, summed over levels, is minus log p per variable.
+            For each level, finest first, its bits in each cell per variable of the cell, (levels, *cells). The mean
+            over all cells, summed over levels, is `bits_per_dim`, and for floats minus log p per variable.
         """
-        channels, *shape = self.store.facts["shape"]
-        longest = min(check_count(edge, "cells of an edge"), max(shape))
-        cells = [max(1, round(longest * n / max(shape))) for n in shape]
-        levels = [_pooled(self.store, number, cells) for number in range(len(self.store.maps))]
-        variables = channels * math.prod(shape) / math.prod(cells)
-        return -torch.stack(levels) / (variables * math.log(2))
+        channels, *whole = self.store.facts["shape"]
+        longest = min(check_count(edge, "cells of an edge"), max(whole))
+        cells = [max(1, round(longest * n / max(whole))) for n in whole]
+        levels = torch.stack([_pooled(self.store, number, cells) for number in range(len(self.store.maps))])
+        if self.store.facts["levels_of_source"]:
+            plan, units = self.store.runner.plan, self.store.sums()[0] / math.prod(cells)
+            shares = torch.tensor([latent.lattice.variables / plan.input.variables for latent in plan.latents])
+            levels = levels + units * shares.view(-1, *(1 for _ in cells))
+        variables = channels * math.prod(whole) / math.prod(cells)
+        inside = [slice(math.ceil(m * n / size)) for m, n, size in zip(cells, shape or whole, whole, strict=True)]
+        return -levels[:, *inside] / (variables * math.log(2))
 
     def __repr__(self) -> str:
         shape = " x ".join(map(str, self.store.facts["shape"]))

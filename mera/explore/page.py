@@ -20,12 +20,13 @@ HINT = "Move a slider on the right and watch; drag on the image to mark pixels t
 HINT_OF_WINDOW = f"Choose a window in the photograph; its enlargement is the image. {HINT}"
 """What one can do, without and with a photograph."""
 STYLE = """
+.now { width: 100%; }
 .picture img { image-rendering: pixelated; }
 .q-uploader__list, .q-uploader__subtitle { display: none; }
 .q-notification .q-btn { color: white !important; }
 @media (max-width: 767px) {  /* the image stays in sight while what changes it is scrolled */
   .beside { display: contents; }
-  .now { position: sticky; top: 3.5rem; z-index: 2; width: 100%; padding: 0.5rem 0; background: white; }
+  .now { position: sticky; top: 3.5rem; z-index: 2; padding: 0.5rem 0; background: white; }
   .body--dark .now { background: #121212; }
   .now .picture { width: 9rem; }
 }
@@ -90,7 +91,7 @@ class Page:
         with ui.element("div").classes("now"):
             mouse_events = ["mousedown", "mousemove", "mouseup", "mouseleave"]
             self.now = ui.interactive_image(on_mouse=self._paint, events=mouse_events, cross=False, sanitize=False)
-        self.now.classes("picture w-full max-w-lg cursor-crosshair").props('role="img" aria-label="the image"')
+        self.now.classes("picture w-full max-w-md cursor-crosshair").props('role="img" aria-label="the image"')
         self.facts = ui.label().classes("text-sm").props('role="status"')
         self.hint = ui.label().classes("text-sm opacity-70")
         with ui.row().classes("gap-2 items-center"):

@@ -256,18 +256,14 @@ class Studio:
 
     def cost(self) -> Picture:
         """Bits per dimension of the photograph or the image, over its pixels, in total and by level, with scales."""
-        if self.photograph is not None:
-            whole = self.whole
-            source = Source(whole).reflected(period(self.flow.plan))
-            result = self.flow.resized(source.shape[1:]).stream(source)
-            bits = result.bits()
-            cells = zip(whole.shape[1:], bits.shape[1:], source.shape[1:], strict=True)
-            height, width = (-(-n * count // edge) for n, count, edge in cells)
-            return map_figure(whole / 255, bits[:, :height, :width].float(), result.preprocessing)
-        bits = torch.stack([-level_map[0] for level_map in decompose(self.flow, self.data).maps]).cpu().float()
-        bits = bits / (self.data.shape[1] * math.log(2))
-        preprocessing = self.bits_per_dim() - float(bits.sum(0).mean()) if self.learnt.is_image else math.nan
-        return map_figure(self.picture / 255, bits, preprocessing)
+        if not self.learnt.is_image:
+            parts = decompose(self.flow, self.data)
+            maps = torch.stack([-level_map[0] for level_map in parts.maps]).cpu().float()
+            return map_figure(self.picture / 255, maps / (self.data.shape[1] * math.log(2)))
+        whole = self.whole
+        source = Source(whole).reflected(period(self.flow.plan))
+        result = self.flow.resized(source.shape[1:]).stream(source)
+        return map_figure(whole / 255, result.bits(shape=whole.shape[1:]).float())
 
     def fill(self, mask: Tensor) -> list[Tensor]:
         """Sample fillings of masked pixels (H, W), each (1, C, H, W) in the flow's own space.

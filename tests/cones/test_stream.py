@@ -257,6 +257,10 @@ def test_the_picture_adds_up():
         cells = result.bits(edge)
         assert max(cells.shape[1:]) == min(edge, 48)
         assert abs(cells.sum(0).mean().item() - bits) < 1e-5
+    assert torch.equal(result.bits(16, (8, 48)), result.bits(16)[:, :3])
+    image = torch.randint(0, 256, (2, 32, 48), dtype=torch.uint8)
+    result = flow.stream(image)
+    assert result.bits().sum(0).mean().item() == pytest.approx(result.bits_per_dim, abs=1e-4)
 
 
 @pytest.mark.slow

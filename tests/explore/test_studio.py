@@ -148,7 +148,7 @@ def test_fillings_and_cost(studio, monkeypatch):
         assert torch.equal(filling[..., ~mask], studio.data[..., ~mask])
         assert not torch.equal(filling, studio.data)
     titles = [axes.get_title() for axes in studio.cost().axes]
-    assert titles[0] == f"the image: {studio.bits_per_dim():.3f} bits/dim"
+    assert titles[1].startswith("all levels: ")
     assert titles[2].startswith("level 0")
     with pytest.raises(ValueError, match="mask"):
         studio.fill(mask & ~mask)
