@@ -70,6 +70,7 @@ class Page:
         self.now.set_source(address_of(studio.picture))
         has_photograph = studio.photograph is not None
         self.photograph.set_visibility(has_photograph)
+        self.now.classes(remove="max-w-xs max-w-md", add="max-w-xs" if has_photograph else "max-w-md")
         if has_photograph:
             self.photograph.set_source(address_of(studio.whole))
             (row, column), (height, width) = studio.corner, learnt.flow.plan.input.shape
@@ -91,7 +92,7 @@ class Page:
         with ui.element("div").classes("now"):
             mouse_events = ["mousedown", "mousemove", "mouseup", "mouseleave"]
             self.now = ui.interactive_image(on_mouse=self._paint, events=mouse_events, cross=False, sanitize=False)
-        self.now.classes("picture w-full max-w-md cursor-crosshair").props('role="img" aria-label="the image"')
+        self.now.classes("picture w-full cursor-crosshair").props('role="img" aria-label="the image"')
         self.facts = ui.label().classes("text-sm").props('role="status"')
         self.hint = ui.label().classes("text-sm opacity-70")
         with ui.row().classes("gap-2 items-center"):

@@ -30,7 +30,7 @@ MAX_UPLOAD = 20 * 2**20
 REDUCED = 1024
 """The longest edge to which an uploaded picture is reduced as it is decoded."""
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF")
-SEARCH: dict[str, Any] = {"samples": 4, "particles": 16, "warmup": 10, "iterations": 10, "steps": 10}
+SEARCH: dict[str, Any] = {"samples": 4, "particles": 12, "warmup": 8, "iterations": 8, "leapfrog": 5, "steps": 0}
 """Options of the search for fillings, and their number."""
 UNDO_STEPS = 20
 """The number of images that `undo` can restore."""
