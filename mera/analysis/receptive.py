@@ -26,6 +26,7 @@ def receptive_fields(
     samples: int = 64,
     temperature: float | Sequence[float] = 1.0,
     context: Tensor | None = None,
+    median: bool = False,
 ) -> Tensor:
     r"""The receptive fields of latents (RG-Flow, Eq. 8, https://arxiv.org/abs/2010.00029).
 
@@ -40,6 +41,8 @@ def receptive_fields(
         samples: the number of samples z of the prior over which the mean is taken.
         temperature: the temperature of the prior, a number for all levels, or for each level, finest first.
         context: for a conditional flow, a context for each sample (samples, ...), or one context for all samples.
+        median: whether to take the median over the samples in place of the mean, which can hang on single samples: in
+            photographs the derivatives have heavy tails.
 
     Returns:
         The fields, (n, C, *shape), in the flow's own space.
@@ -61,7 +64,7 @@ def receptive_fields(
         places = [indices[row] for row in rows]
         addresses = torch.stack([pass_to_data.wiring.latents[level][tuple(place)] for level, *place in places])
         variables, values = pass_to_data.fields(addresses)
-        fields[torch.tensor(rows)[:, None], variables] = values.mean(1)
+        fields[torch.tensor(rows)[:, None], variables] = values.median(1).values if median else values.mean(1)
     return fields.unflatten(1, flow.plan.input.event_shape)
 
 

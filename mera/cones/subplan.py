@@ -186,10 +186,9 @@ def _partial_field(
 ) -> tuple[PartialStep, Tensor]:
     """The partial step of a local field bijector, and the flat indices of the variables of the core."""
     lattice = step.apply.lattice
-    all_indices = indices_at(torch.arange(lattice.sites), lattice).view(lattice.event_shape)
-    source = _look_up(boxes.box.take(all_indices).flatten(), indices, places)
+    source = _look_up(indices_at(boxes.box.sites(lattice).flatten(), lattice).flatten(), indices, places)
     partial_step = PartialStep(step, torch.zeros(1, dtype=torch.int64), (1,), parent, source, boxes)
-    return partial_step, boxes.core.take(all_indices).flatten()
+    return partial_step, indices_at(boxes.core.sites(lattice).flatten(), lattice).flatten()
 
 
 def _look_up(keys: Tensor, table_keys: Tensor, table_values: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -12,15 +13,16 @@ from mera._utils.errors import InputError
 from mera.bijectors.prior import temperature_per_level
 from mera.cones.noise import noise_of_latents
 from mera.cones.regions import Span, rectangle, spans_of
-from mera.cones.subplan import make_subplan
+from mera.cones.subplan import Boxes, PartialStep, Subplan, make_subplan
 from mera.cones.subplan_executor import SubplanExecutor
-from mera.graph import Plan
 from mera.graph.indexing import check_indexable, indices_at
+from mera.graph.local_fields import is_local, run_on_box
 from mera.graph.runner import Runner
 
 GROUP_WIDTH = {1: 64, 2: 8, 3: 4}
 """The edge of the groups of events that are transformed in one call, by the number of dimensions. Rounding depends on
-the batch, so every window that touches a group computes the whole group in one call, and all windows agree bit for bit.
+the batch, so every window that touches a group computes the whole group in one call, and all windows agree bit for bit;
+those of local field bijectors, which are evaluated on boxes, agree up to rounding.
 """
 MAX_FIELD_SITES = 2**20
 """The number of sites of the largest lattice on which a field bijector, which needs the whole lattice, is evaluated."""
@@ -37,24 +39,33 @@ def window(runner: Runner, seed: int, region: Sequence[Span], temperature: float
         raise InputError("a seed from 0 to 2^64 - 1", repr(seed))
     temperatures = temperature_per_level(temperature, len(plan.latents))
     check_indexable(plan.input)
-    _check_fields(plan)
     indices = indices_at(rectangle(spans, plan.input), plan.input).flatten()
-    subplan = make_subplan(plan, indices, GROUP_WIDTH[plan.input.dim])
+    subplan = make_subplan(
+        plan, indices, GROUP_WIDTH[plan.input.dim], lambda step: is_local(runner.bijector(step), step.apply.lattice)
+    )
+    _check_fields(subplan)
     rows = [
         noise_of_latents(runner.prior, temperatures[h], seed, h, latent.lattice, level.sites).flatten()[None].to(like)
         for h, (latent, level) in enumerate(zip(plan.latents, subplan.levels, strict=True))
     ]
-    row = SubplanExecutor(subplan, like.device).inverse(rows, runner.inverse_transform(lambda step: None))
+
+    def transform_field(partial_step: PartialStep, values: Tensor) -> tuple[Tensor, Tensor]:
+        entry, core, _ = cast(Boxes, partial_step.boxes)
+        step = partial_step.step
+        return run_on_box(runner.bijector(step), step.apply.lattice, values, core, entry, None, inverse=True)
+
+    transform = runner.inverse_transform(lambda step: None)
+    row = SubplanExecutor(subplan, like.device).inverse(rows, transform, transform_field)
     return row.view(1, plan.input.channels, *(stop - start for start, stop in spans))
 
 
-def _check_fields(plan: Plan) -> None:
-    """Raise a ValueError if a field bijector acts on a lattice that is too large to be evaluated as a whole."""
-    for step in plan.bijections:
-        operation = step.apply
-        if operation.is_field and operation.lattice.sites > MAX_FIELD_SITES:
+def _check_fields(subplan: Subplan) -> None:
+    """Raise a ValueError if a field bijector is evaluated as a whole on a lattice that is too large."""
+    for partial_step in subplan.steps:
+        operation = partial_step.step.apply
+        if operation.is_field and partial_step.boxes is None and operation.lattice.sites > MAX_FIELD_SITES:
             raise InputError(
-                "a bijector of patches for windows of so large a lattice",
+                "a bijector of patches, or a local one, for windows of so large a lattice",
                 f"a field bijector, which needs all of {operation.lattice}",
-                where=f"node {step.node!r}",
+                where=f"node {partial_step.step.node!r}",
             )

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from mera.graph.indexing import ravel
 from mera.graph.lattice import Lattice
 
 Slices = tuple[slice, ...]
@@ -63,6 +64,12 @@ class Box:
                 sites = torch.arange(start, stop, device=values.device) % values.shape[axis]
                 values = values.index_select(axis, sites)
         return values
+
+    def sites(self, lattice: Lattice) -> Tensor:
+        """The flat indices of the sites of the box in the lattice, (*box.shape)."""
+        edges = zip(self.start, self.stop, lattice.shape, strict=True)
+        axes = [torch.arange(start, stop) % n for start, stop, n in edges]
+        return ravel(torch.meshgrid(*axes, indexing="ij"), lattice.shape)
 
     def within(self, outer: Box) -> Slices:
         """The slices of the box in an array of the sites of a box around it."""

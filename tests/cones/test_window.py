@@ -49,6 +49,20 @@ def test_the_whole_is_what_the_flow_generates_from_the_noise():
     assert not torch.equal(cold, flow.window(3, slice(None), range(32), temperature=0.5))
 
 
+@pytest.mark.parametrize("name", ["rgflow", "realnvp", "wavelet"])
+def test_windows_of_convolutions(name):
+    """Crops of the whole up to rounding, and windows of a lattice that is too large to be evaluated as a whole."""
+    options = {"details": 2, "layers": 1} if name == "rgflow" else {"layers": 1, "residual_blocks": 1}
+    flow = randomize(mera.build(name, L=128, levels=2, hidden=(4,), boundary="open", **options), 0.05).double()
+    whole = flow.window(3, (0, 128), (0, 128))
+    for spans in (((0, 5), (60, 64)), ((70, 71), (100, 128)), ((30, 90), (2, 3))):
+        crop = whole[(slice(None), slice(None), *(slice(*span) for span in spans))]
+        torch.testing.assert_close(flow.window(3, *spans), crop, rtol=1e-9, atol=1e-9)
+    huge, a = flow.resized((2**11, 2**12)), 2**10
+    first, second = huge.window(3, (a, a + 5), (7, 12)), huge.window(3, (a + 2, a + 3), (0, 10))
+    torch.testing.assert_close(first[:, :, 2:3, :3], second[:, :, :, 7:], rtol=1e-9, atol=1e-9)
+
+
 def test_windows_of_a_huge_image_overlap_exactly():
     flow = build(L=2**30, share_levels=True, layers=1)
     a, b = 2**29 - 10, 2**30 - 40
@@ -107,7 +121,7 @@ def test_refused_flows():
         build(prior=distributions.StudentT(5.0)).window(0, (0, 4), (0, 4))
     layout = mera.Layout((2**13, 2**13), 2)
     layout.latent(layout.local(layout.input, Field, kernel=3, stride=1, name="field"))
-    with pytest.raises(ValueError, match=r"node 'field': Expected a bijector of patches.*got a field bijector"):
+    with pytest.raises(ValueError, match=r"node 'field': Expected a bijector of patches, or a local.*got a field"):
         mera.Flow(layout).window(0, (0, 4), (0, 4))
 
 

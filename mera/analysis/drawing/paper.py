@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from matplotlib.axes import Axes
@@ -28,12 +29,14 @@ SEED = 0
 """The seed of the samples that the figures show."""
 FINEST, COARSER = 0.2, 0.6
 """The temperatures of App. B: the finest level takes the longest to learn, and its latents are drawn colder."""
-FIELD_SAMPLES = 8
-"""The number of samples over which receptive fields are averaged."""
+FIELD_SAMPLES = 15
+"""The number of samples of which receptive fields are the medians, as means can hang on single samples."""
 PAIRS = 1000
 """The number of pairs of latents for each estimate of mutual information."""
-REPAIRED, STEPS = 4, 40
-"""The number of images, and the number of Adam steps."""
+REPAIRED = 4
+"""The number of images that are filled."""
+SEARCH: dict[str, Any] = {"samples": 4, "particles": 16, "warmup": 10, "iterations": 10, "steps": 0}
+"""Options of the fillings."""
 
 
 class Subject:
@@ -130,7 +133,7 @@ def traversals(subject: Subject) -> Picture:
     with fixed_seed(SEED):
         z = flow.sample_latents(1, subject.temperatures)
         latents = [latent for level in levels for latent in strongest(subject.norms[level], level, 3, distinct=True)]
-        latent_fields = receptive_fields(flow, latents, FIELD_SAMPLES)
+        latent_fields = receptive_fields(flow, latents, FIELD_SAMPLES, median=True)
     figure, axes = table_of_panels(len(latents), COLUMNS + 1, 1.15, 1.25, 0.4)
     shown = math.nan  # the largest value of the row above
     for row, latent in enumerate(latents):
@@ -153,7 +156,7 @@ def mixed_images(subject: Subject) -> Picture:
     if len(images) < 4:
         raise InputError("at least 4 images to mix", str(len(images)))
     with fixed_seed(SEED):
-        z, _ = flow(flow.from_images(images[:4].to(flow.device)))
+        z, _ = flow(flow.from_images(_spread(images, 4).to(flow.device)))
     levels = len(z)
     pairs = [(0, 1), (1, 0), (2, 3), (3, 2)]
     figure, axes = table_of_panels(len(pairs), levels + 1, 1.3, 1.45, 0.4)
@@ -168,19 +171,19 @@ def mixed_images(subject: Subject) -> Picture:
 
 
 def repairs(subject: Subject) -> Picture:
-    """Fig. 6: a random square of each of the first four images is hidden, and filled with the flow."""
+    """Fig. 6: a random square of each of four images is hidden, and filled with the flow."""
     flow, images = subject.flow, subject.images
     height, width = flow.plan.input.shape
     edge = min(height, width) // 4
     rows: list[Tensor] = []
     names = []
     with fixed_seed(0):
-        for image in images[:REPAIRED]:
+        for image in _spread(images, REPAIRED):
             mask = torch.zeros(height, width, dtype=torch.bool)
             top, left = (int(torch.randint(edge, n - 2 * edge + 1, ())) for n in (height, width))
             mask[top : top + edge, left : left + edge] = True
             before = image[None].to(flow.device)
-            inpainting = flow.inpaint(flow.from_images(before), mask, draws=64, sweeps=2, starts=2, steps=STEPS)
+            inpainting = flow.inpaint(flow.from_images(before), mask, **SEARCH)
             filled = torch.where(mask.to(flow.device), flow.to_images(inpainting.image), before)
             error = ((filled.float() - before.float())[:, :, mask] / 255).square().mean().sqrt()
             rows.append(torch.cat([before, paint_mask(before, mask.to(flow.device)), filled]).cpu())
@@ -222,7 +225,8 @@ def _field_rows(
     The latents of a row are of one level; all fields of a row have one scale, or each its own.
     """
     with fixed_seed(SEED):
-        drawn = receptive_fields(subject.flow, [latent for row in rows for latent in row], FIELD_SAMPLES)
+        latents_of_rows = [latent for row in rows for latent in row]
+        drawn = receptive_fields(subject.flow, latents_of_rows, FIELD_SAMPLES, median=True)
     columns = max(map(len, rows))
     figure, axes = table_of_panels(len(rows), columns, 1.2, 1.45, 0.4)
     remaining = iter(drawn)
@@ -244,6 +248,11 @@ def _field_rows(
             axes[row, column].set_title(f"c={latent[1]} {latent[2:]}\n{strength:.2g}", fontsize=6)
     figure.suptitle(title, fontsize=10)
     return figure
+
+
+def _spread(images: Tensor, n: int) -> Tensor:
+    """At most n images from the first to the last, as neighbours of a data set may be windows of one photograph."""
+    return images[torch.linspace(0, len(images) - 1, min(n, len(images))).long()]
 
 
 def _label(axes: Axes, text: str) -> None:
