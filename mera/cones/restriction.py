@@ -23,7 +23,7 @@ from mera.cones.surroundings import Surroundings, WholeImage
 from mera.graph import Step
 from mera.graph.contexts import ContextOfStep
 from mera.graph.indexing import indices_at
-from mera.graph.local_fields import crop, is_local, run_on_box
+from mera.graph.local_fields import Around, crop, is_local, run_on_box
 from mera.graph.runner import Runner
 
 
@@ -87,6 +87,10 @@ class Restriction:
             for level, cone_sites in zip(self._subplan.levels, self.cone.sites, strict=True)
         ]
         self._event_shape = (plan.input.channels, len(sites))
+        self._around: dict[Step, Around] = {}
+        if any(part.boxes for part in self._subplan.steps):
+            with torch.no_grad():
+                self._evaluate(self.pixels)  # fills `_around`
         self.evaluation = Recorded(self._evaluate_log_prob)
         self._encode = Recorded(self._evaluate_latents)
         self._decode = Recorded(self._evaluate_pixels)
@@ -205,11 +209,14 @@ class Restriction:
         """Transform K settings of the box of a local field bijector to its core, or of the core back to the entry."""
         entry, core, box = cast(Boxes, partial_step.boxes)
         step, context = partial_step.step, self._repeated_context(len(values))(partial_step.step)
-        start, target = (core, entry) if inverse else (box, core)
-        if context is not None and context.ndim > 2:
-            context = crop(context, start, box)
         bijector, lattice = self.runner.bijector(step), step.apply.lattice
-        return run_on_box(bijector, lattice, values, start, target, context, inverse)
+        if inverse:
+            context = context if context is None or context.ndim == 2 else crop(context, core, box)
+            return run_on_box(bijector, lattice, values, core, entry, context, inverse)
+        if step not in self._around:
+            first = None if context is None else context[:1]
+            self._around[step] = Around(bijector, lattice, values[:1], box, entry, core, first)
+        return self._around[step](values, context)
 
     def _evaluate_log_prob(self, pixels: Tensor) -> Tensor:
         """`log_prob` without checks, the function that is recorded."""

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from mera.bijectors.base import Bijector, zero_log_det
 from mera.graph.boxes import Box
@@ -42,17 +46,87 @@ def run_on_box(
         The values in the target, (B, C, *target.shape); and the log-det of each of its sites, (B, *target.shape).
     """
     layers = bijector.layers[::-1] if inverse else bijector.layers
-    radii = [[width // 2 for width in layer.receptive_kernel or (1,) * lattice.dim] for layer in layers]
+    radii = _radii(layers, lattice)
     total = values.new_zeros(len(values), *target.shape, dtype=zero_log_det(values).dtype)
     for number, layer in enumerate(layers):
         values, log_det = layer.on_box(box.start, box.shape).by_site(values, context, inverse)
         total = total + crop(log_det, target, box)
-        later = [sum(radius) for radius in zip(*radii[number + 1 :], strict=True)] or [0] * lattice.dim
-        smaller = target.grown(later, lattice).overlap(box)
-        values = crop(values, smaller, box)
-        context = context if context is None or context.ndim == 2 else crop(context, smaller, box)
+        smaller = target.grown(_total(radii[number + 1 :], lattice), lattice).overlap(box)
+        values, context = crop(values, smaller, box), _crop_context(context, smaller, box)
         box = smaller
     return values, total
+
+
+class Around:
+    """A local field bijector on a box of which only the sites of an entry change, layer by layer.
+
+    What the layers make of the other sites is computed once. A layer then evaluates the sites that its changed inputs
+    reach, and not the whole box.
+
+    Args:
+        bijector: the bijector of the whole lattice, which `is_local`.
+        lattice: the lattice.
+        values: values in the box, (1, C, *box.shape), of which those of the entry do not matter.
+        box: the box, which has all sites that the target depends on.
+        entry: the sites that change.
+        target: the box of the results: the entry, grown by what all layers read.
+        context: the context of the event, (1, K) or (1, K, *box.shape); None for a bijector without context.
+    """
+
+    def __init__(
+        self, bijector: Bijector, lattice: Lattice, values: Tensor, box: Box, entry: Box, target: Box,
+        context: Tensor | None = None,
+    ) -> None:  # fmt: skip
+        self.lattice, self.box, self.entry, self.target = lattice, box, entry, target
+        self._layers: list[tuple[Bijector, list[int], Box, Tensor, Tensor]] = []
+        radii = _radii(bijector.layers, lattice)
+        with torch.no_grad():
+            for number, (layer, radius) in enumerate(zip(bijector.layers, radii, strict=True)):
+                inputs, at = values, box
+                values, log_det = layer.on_box(box.start, box.shape).by_site(values, context, False)
+                self._layers.append((layer, radius, at, inputs, crop(log_det, target, box)))
+                box = target.grown(_total(radii[number + 1 :], lattice), lattice).overlap(box)
+                values = crop(values, box, at)
+                context = _crop_context(context, box, at)
+            self._outputs = values
+
+    def __call__(self, values: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """From values in the box (B, C, *box.shape) to values in the target, and the log-det of each of its sites."""
+        changed, x = self.entry, crop(values, self.entry, self.box)
+        total = x.new_zeros(len(x), *self.target.shape, dtype=zero_log_det(x).dtype)
+        for layer, radius, at, inputs, log_det in self._layers:
+            reached = changed.grown(radius, self.lattice)
+            read = reached.grown(radius, self.lattice).overlap(at)
+            x = _paste(x, changed, crop(inputs, read, at), read)
+            x, change = layer.on_box(read.start, read.shape).by_site(x, _crop_context(context, read, self.box), False)
+            x, changed = crop(x, reached, read), reached
+            total = total + _paste(crop(change, reached, read), reached, log_det, self.target)
+        return _paste(x, changed, self._outputs, self.target), total
+
+
+def _radii(layers: Sequence[Bijector], lattice: Lattice) -> list[list[int]]:
+    """For each layer and dimension the number of sites that it reads on each side."""
+    return [[width // 2 for width in layer.receptive_kernel or (1,) * lattice.dim] for layer in layers]
+
+
+def _total(radii: Sequence[Sequence[int]], lattice: Lattice) -> list[int]:
+    """The sums of the radii of layers."""
+    return [sum(radius) for radius in zip(*radii, strict=True)] or [0] * lattice.dim
+
+
+def _crop_context(context: Tensor | None, box: Box, outer: Box) -> Tensor | None:
+    """The context of the events in a box."""
+    return context if context is None or context.ndim == 2 else crop(context, box, outer)
+
+
+def _paste(values: Tensor, box: Box, into: Tensor, outer: Box) -> Tensor:
+    """The values of a box among those of a box around it, (1, ..., *outer.shape)."""
+    if box == outer:
+        return values
+    ends = zip(box.start, box.stop, outer.start, outer.stop, strict=True)
+    widths = [width for a, b, first, last in reversed(list(ends)) for width in (a - first, last - b)]
+    inside = pad(torch.ones(box.shape, dtype=torch.bool, device=values.device), widths)
+    return torch.where(inside, pad(values, widths), into)
 
 
 def crop(values: Tensor, box: Box, outer: Box) -> Tensor:
