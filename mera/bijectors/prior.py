@@ -77,6 +77,11 @@ class Prior(nn.Module):
         support = self._support
         return float(getattr(support, "lower_bound", -math.inf)), float(getattr(support, "upper_bound", math.inf))
 
+    @property
+    def has_temperatures(self) -> bool:
+        r"""Whether :math:`p^{1/T}` has an exact sampler at each temperature T."""
+        return isinstance(self.distribution, (distributions.Normal, distributions.Laplace, distributions.Uniform))
+
     def log_density(self, z: Tensor) -> Tensor:
         r"""The log-density :math:`\ln p` of each latent, in nats, of the shape of z; -inf outside the support.
 

@@ -20,6 +20,9 @@ from mera.cli.output import console
 from mera.cli.sources import SOURCE_HELP, folder_of, learnt_fields, load_flow
 from mera.train.evaluate import sample as draw
 
+PICTURES = 0.8
+"""The usual temperature of images, which is calmer than their own."""
+
 
 def command(
     run: Annotated[Path, typer.Argument(help=SOURCE_HELP, autocompletion=sources)],
@@ -27,8 +30,12 @@ def command(
     L: Lattice = None,
     temperature: Annotated[
         Any,
-        typer.Option(parser=value, help="One for all levels, or one each, finest first.", metavar="T[,T...]"),
-    ] = "1.0",
+        typer.Option(
+            parser=value,
+            metavar="T[,T...]",
+            help=f"One for all levels, or one each, finest first. Default: {PICTURES} for images, 1 for fields.",
+        ),
+    ] = None,
     classes: Annotated[
         str | None,
         typer.Option(help="Classes of a conditional flow, in turn, by name or number.", metavar="NAME|K[,...]"),
@@ -48,8 +55,11 @@ def command(
     if classes is not None:
         chosen = torch.tensor(parse_classes(run, flow, classes), device=flow.device)
         context = chosen[torch.arange(n, device=flow.device) % len(chosen)]
+    is_image = flow.plan.input.is_picture and not learnt_fields(run)
+    if temperature is None:
+        temperature = PICTURES if is_image and flow.flow.prior.has_temperatures else 1.0
     samples = draw(flow, n, temperature, seed, context)
-    if flow.plan.input.is_picture and not learnt_fields(run):
+    if is_image:
         samples = flow.to_images(samples)
     name = "_".join(map(str, temperature)) if isinstance(temperature, tuple) else str(temperature)
     name += "" if classes is None else f"_classes_{'_'.join(map(str, chosen.tolist()))}"

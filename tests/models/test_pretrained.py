@@ -58,7 +58,7 @@ def test_commands_take_their_names(tmp_path, monkeypatch):
     assert run("cone", "msds1", "--region", "8:12,8:12").exit_code == 0
     drawn = run("sample", "digits", "--n", 4)
     assert drawn.exit_code == 0, drawn.output
-    assert (tmp_path / "digits" / "samples_T1.0.png").exists()
+    assert (tmp_path / "digits" / "samples_T0.8.png").exists()
     for name in ("new/a", "new/a.npy"):
         assert run("sample", "msds1", "--n", 2, "--out", tmp_path / name).exit_code == 0
     assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["a.npy", "a.png"]
