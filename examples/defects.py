@@ -6,12 +6,13 @@
 
 An RG-Flow learns random windows of the upper part of a texture that comes with scikit-image; for photographs it is the
 flow "photographs" of the package, and the pictures are of scikit-image and scikit-learn, which it has not learnt.
-Defects are planted in other parts or pictures: a pasted patch of another picture, a blur, a part of twice the size,
-a scratch, noise, strong compression. `flow.stream` maps log p by site and level. In cells of 8 x 8 pixels, the surprise
+Defects are planted in other parts or pictures: a pasted patch of another picture, a blur, a part of twice the size, a
+scratch, noise, strong compression. `flow.stream` maps log p by site and level. In cells of 8 x 8 pixels, the surprise
 of a level is the deviation of its log p from the mean over clean cells, in standard deviations, squared, since a blur
-is too likely rather than too unlikely; the total is the sum over the levels. The table has the area under the ROC curve
-of cells with and without defects, with its standard error over repetitions; beside it those of a Gaussian of 8 x 8
-patches and of independent Gaussians of Haar wavelets, squared deviations too. The picture shows the last repetition.
+is too likely rather than too unlikely; the total is the sum over the levels. In photographs, the median of 7 x 7 cells
+is subtracted first, for all densities. The table has the area under the ROC curve of cells with and without defects,
+with its standard error over repetitions; beside it those of a Gaussian of 8 x 8 patches and of independent Gaussians
+of Haar wavelets, squared deviations too. The picture shows the last repetition.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from rich.console import Console
 from skimage import data as pictures
 from sklearn.datasets import load_sample_image
 from torch import Tensor
-from torch.nn.functional import avg_pool2d
+from torch.nn.functional import avg_pool2d, pad
 from torchvision.transforms.v2 import functional as F
 
 import mera
@@ -106,6 +107,12 @@ def wavelets(image: Tensor) -> Tensor:
     return torch.stack(levels)
 
 
+def around(values: Tensor) -> Tensor:
+    """The median of the 7 x 7 cells around each cell: what is usual differs from place to place in a photograph."""
+    padded = pad(values[None, None], [3] * 4, mode="reflect")[0, 0]
+    return padded.unfold(0, 7, 1).unfold(1, 7, 1).flatten(2).median(2).values
+
+
 def area(scores: Tensor, defects: Tensor) -> float:
     """The probability that a cell with a defect has a higher score than one without."""
     ranks = scores.flatten().argsort().argsort().double() + 1
@@ -151,7 +158,8 @@ def main() -> None:
         """Minus log p by level, and those of the other densities, (h, w) each, up to constants."""
         parts = ((patches(image, CELL) - centre) @ directions / (sizes + 1)).square().sum(1)
         levels = list(surprise(flow, image))
-        return [*levels, parts.view(levels[0].shape), (wavelets(image) / power[..., None, None]).sum((0, 1))]
+        scores = [*levels, parts.view(levels[0].shape), (wavelets(image) / power[..., None, None]).sum((0, 1))]
+        return [score - around(score) for score in scores] if options.images == "photographs" else scores
 
     usual = [torch.stack([v.flatten() for v in values]) for values in zip(*map(scores_of, clean), strict=True)]
     rows, images = [], {}
