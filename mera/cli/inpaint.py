@@ -16,7 +16,7 @@ from mera import graph
 from mera._utils.errors import InputError
 from mera._utils.files import make_folder
 from mera.analysis.drawing.images import inpainted, save_figure, save_image
-from mera.cli.common import Class, Device, Lattice, Root, Seed, choose_device, select_class, use_faster_threads
+from mera.cli.common import Class, Device, Lattice, Root, Seed, choose_device, select_class
 from mera.cli.declared_options import options_for, signature_options
 from mera.cli.lazy import sources, with_options
 from mera.cli.output import Json, console, show_json
@@ -76,7 +76,6 @@ def _inpaint(
     if (mask is None) == (region is None):
         raise typer.BadParameter("Pass either --mask FILE or --region START:STOP,START:STOP")
     flow: Flow = load_flow(run, L).to(choose_device(device))
-    use_faster_threads(flow)
     if not isinstance(flow, Flow):
         raise InputError("a run of a Flow, to inpaint", f"one of a {type(flow).__name__}")
     if learnt_fields(run):

@@ -13,6 +13,7 @@ from torch import Tensor
 from mera._utils.checks import check_choice, check_precise
 from mera._utils.errors import InputError
 from mera._utils.progress import ProgressBar, check_console
+from mera._utils.torch_modes import may_choose_threads, threads_set
 from mera.cones import Region, Restriction
 from mera.cones.surroundings import Surroundings
 from mera.graph.runner import Runner
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 MAX_VARIABLES = 2**20
 """The most variables of an image or window of which a Gaussian is learnt from samples of the flow."""
+ONE_THREAD = 2**14
+"""The most variables of an image or window for which one thread is as fast as all, and is not held up by programs."""
 DRAWS_KEPT = 64
 """The approximate number of draws that are kept for the mean and the spread."""
 STEPS, STEPS_FROM_DRAWS = 300, 60
@@ -172,7 +175,9 @@ def inpaint(
     with torch.inference_mode(False), torch.enable_grad():  # Adam needs gradients, whatever mode the caller is in
         local = Restriction(runner, x, mask, context)
         small = runner if around is None else around(local.view.shape[2:])
-        return _search(local, small, context, search, progress_console)
+        is_small = local.view.numel() <= ONE_THREAD and may_choose_threads(local.view.device)
+        with threads_set(1 if is_small else None):
+            return _search(local, small, context, search, progress_console)
 
 
 def _search(
