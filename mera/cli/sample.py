@@ -63,7 +63,8 @@ def command(
         samples = flow.to_images(samples)
     name = "_".join(map(str, temperature)) if isinstance(temperature, tuple) else str(temperature)
     name += "" if classes is None else f"_classes_{'_'.join(map(str, chosen.tolist()))}"
-    name += f"_seed_{seed}" if seed else ""  # keeps the pictures of other seeds
+    edges = "" if L is None else f"_L_{'_'.join(map(str, flow.plan.input.shape))}"
+    name += edges + (f"_seed_{seed}" if seed else "")  # keeps the pictures of other lattices and seeds
     out = folder_of(run) / f"samples_T{name}.{'npy' if as_array else 'png'}" if out is None else out
     out = out if as_array else png_path(out)
     make_folder(out.parent)

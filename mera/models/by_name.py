@@ -112,7 +112,7 @@ def fit_width(model: str, parameters: int, options: Mapping[str, Any]) -> dict[s
         options: other options of the model.
 
     Raises:
-        ValueError: if the model has no option `hidden`, or the width does not change the number of parameters.
+        ValueError: if the model has no option `hidden`, has more parameters at a width of 2, or as many at any width.
 
     >>> import mera
     >>> options = fit_width("rgflow", 100_000, {"L": 16})
@@ -132,6 +132,10 @@ def fit_width(model: str, parameters: int, options: Mapping[str, Any]) -> dict[s
     def count(width: int) -> int:
         return count_parameters(build(model, **with_width(width)))
 
+    if parameters < count(2):
+        raise InputError(
+            f"at least {count(2):,} parameters, those of {model} with hidden layers of width 2", str(parameters)
+        )
     if count(4) == count(2):
         raise InputError("a model whose number of parameters grows with the width", f"{model} with {dict(options)}")
     low, high = 1, 2  # half widths

@@ -25,6 +25,11 @@ def tiny_images() -> DataSplits:
     return DataSplits("noise", 1, ArrayDataset(images[:30]), ArrayDataset(images[30:]))
 
 
+def test_too_few_parameters_are_refused():
+    with pytest.raises(ValueError, match=r"at least \d.* parameters, those of rgflow.*; got 50"):
+        mera.models.fit_width("rgflow", 50, {"L": 16})
+
+
 @pytest.mark.parametrize("model", ["rgflow", "realnvp", "glow", "tree", "wavelet", "tebd"])
 def test_a_width_fits_a_number_of_parameters(model):
     options = mera.models.fit_width(model, 30_000, {"L": 16, "channels": 3})
