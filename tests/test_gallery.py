@@ -12,7 +12,7 @@ PROGRAMS = sorted(path.stem for path in (ROOT / "examples" / "gallery").glob("*.
 
 def test_the_page_shows_every_program():
     page = (ROOT / "docs" / "gallery.md").read_text()
-    assert len(PROGRAMS) == 8
+    assert len(PROGRAMS) == 7
     for name in PROGRAMS:
         assert f"images/gallery/{name}.png" in page
         assert f"../examples/gallery/{name}.py" in page
