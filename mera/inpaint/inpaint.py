@@ -32,7 +32,7 @@ ONE_THREAD = 2**14
 """The most variables of an image or window for which one thread is as fast as all, and is not held up by programs."""
 DRAWS_KEPT = 64
 """The approximate number of draws that are kept for the mean and the spread."""
-STEPS, STEPS_FROM_DRAWS = 300, 60
+STEPS, STEPS_FROM_DRAWS = 300, 30
 """The steps of Adam from random settings, and from draws."""
 MAX_PICTURES = 11
 """The most images of an inpainting that a notebook shows."""

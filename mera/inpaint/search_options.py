@@ -50,7 +50,7 @@ class SearchOptions:
         ),
     ] = 4
     steps: Annotated[
-        int | None, Option("number of steps of Adam; if None, 300, or 60 where it begins at draws.", count(0))
+        int | None, Option("number of steps of Adam; if None, 300, or 30 where it begins at draws.", count(0))
     ] = None
     lr: Annotated[
         float, Option("learning rate of Adam, which falls to zero along half a cosine.", positive("a learning rate"))
@@ -73,7 +73,7 @@ class SearchOptions:
     iterations: Annotated[
         int, Option("number of iterations of a chain after the warm-up, from which convergence is estimated.", count(4))
     ] = 20
-    leapfrog: Annotated[int, Option("largest number of leapfrog steps in an iteration of a chain.", count(1))] = 8
+    leapfrog: Annotated[int, Option("largest number of leapfrog steps in an iteration of a chain.", count(1))] = 5
 
     def __post_init__(self) -> None:
         check_fields(self)
