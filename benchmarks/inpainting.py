@@ -3,7 +3,7 @@
     python benchmarks/inpainting.py field --slope 2 --fields 60
     python benchmarks/inpainting.py angle --images 12
     python benchmarks/inpainting.py sizes --flow msds1 --sizes 4 6 8 10
-    python benchmarks/inpainting.py photographs --root /tmp/wallpapers --sizes 8 12 --images 50
+    python benchmarks/inpainting.py photographs --root data --sizes 8 12 --images 50
 
 `field` hides squares of Gaussian random fields with the power spectrum (k^2 + mass^2)^(-slope / 2), whose posterior is
 exact. `angle` hides ellipses of `msds1`, whose angles do not depend on the rest of the image. `sizes` hides squares of

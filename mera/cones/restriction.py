@@ -208,7 +208,7 @@ class Restriction:
     ) -> tuple[Tensor, Tensor]:
         """Transform K settings of the box of a local field bijector to its core, or of the core back to the entry."""
         entry, core, box = cast(Boxes, partial_step.boxes)
-        step, context = partial_step.step, self._repeated_context(len(values))(partial_step.step)
+        step, context = partial_step.step, self._repeated_context(values.shape[0])(partial_step.step)
         bijector, lattice = self.runner.bijector(step), step.apply.lattice
         if inverse:
             context = context if context is None or context.ndim == 2 else crop(context, core, box)

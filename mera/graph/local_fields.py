@@ -47,7 +47,7 @@ def run_on_box(
     """
     layers = bijector.layers[::-1] if inverse else bijector.layers
     radii = _radii(layers, lattice)
-    total = values.new_zeros(len(values), *target.shape, dtype=zero_log_det(values).dtype)
+    total = values.new_zeros(values.shape[0], *target.shape, dtype=zero_log_det(values).dtype)
     for number, layer in enumerate(layers):
         values, log_det = layer.on_box(box.start, box.shape).by_site(values, context, inverse)
         total = total + crop(log_det, target, box)
@@ -93,7 +93,7 @@ class Around:
     def __call__(self, values: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """From values in the box (B, C, *box.shape) to values in the target, and the log-det of each of its sites."""
         changed, x = self.entry, crop(values, self.entry, self.box)
-        total = x.new_zeros(len(x), *self.target.shape, dtype=zero_log_det(x).dtype)
+        total = x.new_zeros(x.shape[0], *self.target.shape, dtype=zero_log_det(x).dtype)
         for layer, radius, at, inputs, log_det in self._layers:
             reached = changed.grown(radius, self.lattice)
             read = reached.grown(radius, self.lattice).overlap(at)

@@ -73,6 +73,18 @@ def test_many_events_are_evaluated_in_parts(monkeypatch):
     torch.testing.assert_close(analysis.receptive_fields(flow, latents, SAMPLES), expected)
 
 
+def test_medians_of_receptive_fields():
+    """With three samples the median is the middle one of the fields of single samples, latent by latent."""
+    flow = randomize(MODELS["rgflow-open"](), 0.2)
+    latents = some_latents(flow.plan)
+    torch.manual_seed(0)
+    z = flow.sample_latents(3)
+    single = torch.stack([mean_jacobians(flow, latents, [v[[i] * SAMPLES] for v in z], None) for i in range(3)])
+    torch.manual_seed(0)
+    found = analysis.receptive_fields(flow, latents, 3, median=True)
+    torch.testing.assert_close(found, single.median(0).values, atol=1e-8, rtol=1e-8)
+
+
 @pytest.mark.parametrize("name", ["rgflow-open", "rgflow-1d", "glow"])
 def test_strengths_from_backward_passes_are_geometric_means_of_norms(name):
     """The estimate agrees with exact norms of other samples, and its errors are honest."""

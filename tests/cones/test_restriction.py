@@ -335,6 +335,24 @@ def test_published_networks_and_convolutions_are_recorded(options):
     assert recordings(local) == [True, True]
 
 
+@pytest.mark.parametrize("name", ["realnvp", "glow", "wavelet"])
+@pytest.mark.parametrize("context", [None, (2, 64, 64)])
+def test_convolutions_on_boxes_are_recorded(name, context):
+    """Also with a context for each pixel, which is cut to the boxes; values and gradients are those of the flow."""
+    flow = randomize(mera.build(name, L=64, levels=2, layers=1, hidden=(4,), context=context), 0.1)
+    x, given = torch.randn(1, 3, 64, 64).double(), None if context is None else torch.randn(1, *context).double()
+    local = flow.restrict(x, ((30, 33), (0, 2)), context=given)
+    assert all(part.boxes for part in local._subplan.steps if part.step.apply.is_field)
+    pixels = (local.pixels + torch.randn(3, 3, 6).double()).requires_grad_()
+    whole = flow.log_prob(local.fill(pixels), None if given is None else given.expand(3, -1, -1, -1))
+    for _ in range(RECORDED_AT_CALL + 1):
+        found = local.log_prob(pixels)
+        torch.testing.assert_close(found, whole)
+        gradients = [torch.autograd.grad(v.sum(), pixels, retain_graph=True)[0] for v in (found, whole)]
+        torch.testing.assert_close(*gradients)
+    assert recordings(local) == [True]
+
+
 def test_a_recording_is_freed_with_its_restriction():
     """torch.jit.trace would keep the tensors that the function reads until the process ends."""
     kept = []

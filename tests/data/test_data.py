@@ -1,5 +1,6 @@
 """Data sets: what is generated, what is read from files that the tests make, and what is missing."""
 
+import itertools
 import pickle
 import struct
 
@@ -351,5 +352,9 @@ def test_every_place_of_a_window_is_drawn():
     corners, counts = torch.stack([window[0, 0, 0] for window in windows]).unique(return_counts=True)
     assert corners.tolist() == [0, 1, 4, 5]
     assert counts.min() > 400
+    colours = torch.arange(3, dtype=torch.uint8).view(3, 1, 1).expand(3, 4, 5)
+    permuted = [tuple(window[:, 0, 0].tolist()) for window in EvenWindows([colours], (2, 3), 200, colours=True)]
+    assert set(permuted) == set(itertools.permutations(range(3)))
+    assert 80 < permuted.count((0, 1, 2)) < 150  # a half, and a sixth of the other half: 117
     flipped = EvenWindows([image], (2, 3), 200, flip=True)
     assert {int(window[0, 0, 0] < window[0, 0, 2]) for window in flipped} == {0, 1}
