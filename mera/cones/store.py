@@ -8,6 +8,7 @@ import math
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,6 @@ from torch import Tensor
 
 from mera._utils.errors import InputError
 from mera._utils.files import write_atomically
-from mera._utils.installation import import_optional
 from mera.cones.stages import Outputs, Stage, run_stage, stages_of
 from mera.graph.boxes import Box, pieces
 from mera.graph.runner import Runner
@@ -66,7 +66,7 @@ class Store:
         facts: what the store is made for; None to open a store that exists.
 
     Raises:
-        ValueError: if zarr is not installed, or the folder holds no store, or one of something else.
+        ValueError: if the folder holds no store, or one of something else.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class Store:
     ) -> None:
         self.path, self.stages, self.runner = path, stages_of(runner), runner
         self.context = None if context is None else context.to(runner.reference.dtype)
-        zarr = import_optional("zarr", "large")
+        zarr: Any = import_module("zarr")  # late: it takes a third of a second
         if facts is not None and not (path / FACTS).exists():
             self.facts = dict(facts)
             self._create(zarr)

@@ -21,7 +21,7 @@ from torch import Tensor
 from mera._utils.checks import check_count, check_precise
 from mera._utils.errors import InputError
 from mera._utils.files import as_path, make_folder
-from mera._utils.installation import VERSION, import_optional
+from mera._utils.installation import VERSION
 from mera._utils.memmap import kind_of, read_tensor
 from mera._utils.processes import is_main, rank, wait_for_all, world_size
 from mera._utils.progress import ProgressBar, check_console
@@ -156,7 +156,6 @@ def stream(
     console: Console | None = None,
 ) -> Streamed:
     """Evaluate a large image; see `Flow.stream`."""
-    import_optional("zarr", "large")
     plan = runner.plan
     check_precise(runner.reference.dtype, "the flow of a stream")
     stages = stages_of(runner)

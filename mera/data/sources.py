@@ -154,7 +154,10 @@ def _is_zarr(path: Path) -> bool:
 
 def _open_zarr(path: Path) -> Source:
     """An array of zarr, or the full resolution of an OME-Zarr image."""
-    found, axes = import_optional("zarr", "large").open(str(path), mode="r"), None
+    import zarr  # late: it takes a third of a second
+
+    found: Any = zarr.open(str(path), mode="r")
+    axes = None
     if not hasattr(found, "shape"):
         attributes = dict(found.attrs)
         scales = attributes.get("multiscales", attributes.get("ome", {}).get("multiscales"))
@@ -168,7 +171,9 @@ def _open_zarr(path: Path) -> Source:
 def _open_tiff(path: Path) -> Source:
     """The full resolution of the first image of a TIFF file, in tiles or strips as the file has them."""
     file = import_optional("tifffile", "large").TiffFile(path)
-    array = import_optional("zarr", "large").open(file.series[0].aszarr(level=0), mode="r")
+    import zarr
+
+    array = zarr.open(file.series[0].aszarr(level=0), mode="r")
     source = Source(array, file.series[0].axes.lower().replace("s", "c"), str(path))
     weakref.finalize(source, file.close)
     return source

@@ -136,8 +136,8 @@ class FlowInParts(Density):
         Raises:
             LayoutError: if a bijector acts on a whole lattice at once, as Fourier modes do; the message names the node.
             ValueError: if the source has another shape than the flow, see `resized`; if values are not finite; if the
-                store to resume is damaged, or was made for another flow or source; if
-                there are several processes and no `out`; or if zarr is not installed.
+                store to resume is damaged, or was made for another flow or source; or if
+                there are several processes and no `out`.
             FileExistsError: if the folder holds a store, and `resume` is false.
 
         >>> import mera, torch
