@@ -104,7 +104,7 @@ def test_standard_errors_and_paired_gaps():
 
 @pytest.mark.slow
 def test_the_command_writes_a_report(tmp_path):
-    arguments = ["compare", "rgflow(layers=1)", "tree(layers=1)", "--data", "msds1", "--L", "8", "--parameters", "2000"]
+    arguments = ["compare", "rgflow(layers=1)", "tree(layers=1)", "--data", "msds1", "--L", "8", "--parameters", "3000"]
     arguments += [
         "--data-options",
         "train_size=20 test_size=10",
