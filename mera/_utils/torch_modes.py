@@ -13,30 +13,28 @@ from typing import TypeVar
 import torch
 
 Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
-def in_threads(function: Callable[[Item], object], items: Iterable[Item], device: torch.device) -> Iterator[Item]:
-    """Call a function for each item, and yield the items in order, each after its call.
+def calls_at_once(device: torch.device) -> int:
+    """The number of calls that `in_threads` runs at once: as many as torch uses threads on a CPU, else one."""
+    return torch.get_num_threads() if device.type == "cpu" else 1
+
+
+def in_threads(function: Callable[[Item], Result], items: Iterable[Item], device: torch.device) -> Iterator[Result]:
+    """Call a function for each item, and yield the results in order.
 
     On a CPU as many calls run at once as torch uses threads: unlike the threads of single operations, whole calls also
     share reading and writing. On other devices calls follow one another. An error is raised when its turn comes, and no
     further call begins then. Modes of torch that belong to a thread, such as no_grad and autocast, are not passed on.
     """
-    threads = torch.get_num_threads() if device.type == "cpu" else 1
+    threads, context = calls_at_once(device), copy_context()
     if threads == 1:
-        for item in items:
-            function(item)
-            yield item
+        yield from map(function, items)
         return
-
-    def call(item: Item) -> Item:
-        context.copy().run(function, item)
-        return item
-
-    context = copy_context()
     pool = ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,))
     try:
-        yield from pool.map(call, items)
+        yield from pool.map(lambda item: context.copy().run(function, item), items)
     finally:
         pool.shutdown(cancel_futures=True)
         torch.set_num_threads(threads)  # which a thread may have changed for all

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
+from threading import Lock
 from typing import Any
 
 import torch
@@ -37,26 +38,20 @@ class Recorded:
         self.function = function
         self._calls: Counter[Any] = Counter()
         self._recordings: dict[Any, Callable[..., Any] | None] = {}
+        self._lock = Lock()  # threads may call, and one of them records
 
-    def __getstate__(self) -> dict[str, Any]:
-        """The state for pickling, without recordings, which torch cannot pickle."""
-        return {"function": self.function, "_calls": Counter(), "_recordings": {}}
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copy and pickle the function alone, as torch cannot pickle recordings."""
+        return Recorded, (self.function,)
 
     def __call__(self, *tensors: Tensor) -> Any:
         """Evaluate the function, from a recording if there is one for the shapes, dtypes and devices of `tensors`."""
         if not all(map(_runs_plainly, tensors)):
             return self.function(*tensors)
         key = _key(tensors)
-        if key not in self._recordings:
-            self._calls[key] += 1
-            if self._calls[key] < RECORDED_AT_CALL:
-                return self.function(*tensors)
-            self._recordings[key] = _record(self.function, tensors)
-            if len(self._recordings) > MAX_RECORDINGS:  # the oldest recording; made again after RECORDED_AT_CALL calls
-                oldest = next(iter(self._recordings))
-                del self._recordings[oldest], self._calls[oldest]
-            return self.function(*tensors)
-        if (recording := self._recordings[key]) is None:
+        with self._lock:
+            recording = self._recordings[key] if key in self._recordings else self._count(key, tensors)
+        if recording is None:
             return self.function(*tensors)
         with without_fusion():
             if _needs_gradient(tensors):
@@ -64,6 +59,17 @@ class Recorded:
             with torch.inference_mode():  # each of its hundreds of operations is faster
                 found = recording(*tensors)
             return found.clone() if isinstance(found, Tensor) else tuple(value.clone() for value in found)
+
+    def _count(self, key: Any, tensors: tuple[Tensor, ...]) -> Callable[..., Any] | None:
+        """Count a call without a recording, and return a recording if this is the call that makes it."""
+        self._calls[key] += 1
+        if self._calls[key] < RECORDED_AT_CALL:
+            return None
+        self._recordings[key] = _record(self.function, tensors)
+        if len(self._recordings) > MAX_RECORDINGS:  # the oldest recording; made again after RECORDED_AT_CALL calls
+            oldest = next(iter(self._recordings))
+            del self._recordings[oldest], self._calls[oldest]
+        return self._recordings[key]
 
 
 def _key(tensors: Sequence[Tensor]) -> tuple[Any, ...]:

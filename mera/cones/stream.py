@@ -198,20 +198,20 @@ def stream(
         total = sum(math.prod(box.shape) * weight for _, _, box, weight in work)
         done, lock = 0, Lock()
 
-        def make(item: tuple[int, int, Box, int]) -> None:
-            """Make a tile, unless it is done, or another process makes it."""
-            number, i, box, _ = item
-            if i % world_size() != rank() or not np.isnan(store.part(number + 1, i)):
-                return
-            with exactly(device):
-                if number < 0:
-                    _take(store, preprocess, source, lock, i, box)
-                else:
-                    _compute(store, stages[number], i, box)
+        def make(item: tuple[int, int, Box, int]) -> tuple[int, int]:
+            """Make a tile, unless it is done, or another process makes it; return its number and its size."""
+            number, i, box, weight = item
+            if i % world_size() == rank() and np.isnan(store.part(number + 1, i)):
+                with exactly(device):
+                    if number < 0:
+                        _take(store, preprocess, source, lock, i, box)
+                    else:
+                        _compute(store, stages[number], i, box)
+            return i, math.prod(box.shape) * weight
 
         for number, group in itertools.groupby(work, key=lambda item: item[0]):
-            for _, i, box, weight in in_threads(make, group, device):
-                done += math.prod(box.shape) * weight
+            for i, size in in_threads(make, group, device):
+                done += size
                 bar.update(i + 1, done / total, f"level {number}" if number >= 0 else "data")
             wait_for_all(device)
     if is_main() and not store.is_complete:

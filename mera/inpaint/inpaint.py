@@ -13,12 +13,11 @@ from torch import Tensor
 from mera._utils.checks import check_choice, check_precise
 from mera._utils.errors import InputError
 from mera._utils.progress import ProgressBar, check_console
-from mera._utils.torch_modes import may_choose_threads, threads_set
 from mera.cones import Region, Restriction
 from mera.cones.surroundings import Surroundings
 from mera.graph.runner import Runner
 from mera.inpaint.gaussian import gaussian_filling
-from mera.inpaint.posterior import Convergence, Stop, anneal, curvature, hmc, judged_quantities
+from mera.inpaint.posterior import Convergence, LogProbInThreads, Stop, anneal, curvature, hmc, judged_quantities
 from mera.inpaint.search import climb, latent_space, populate
 from mera.inpaint.search_options import SearchOptions
 from mera.sampling.diagnostics import effective_size, r_hat
@@ -28,8 +27,6 @@ if TYPE_CHECKING:
 
 MAX_VARIABLES = 2**20
 """The most variables of an image or window of which a Gaussian is learnt from samples of the flow."""
-ONE_THREAD = 2**14
-"""The most variables of an image or window for which one thread is as fast as all, and is not held up by programs."""
 DRAWS_KEPT = 64
 """The approximate number of draws that are kept for the mean and the spread."""
 STEPS, STEPS_FROM_DRAWS = 300, 30
@@ -175,9 +172,7 @@ def inpaint(
     with torch.inference_mode(False), torch.enable_grad():  # Adam needs gradients, whatever mode the caller is in
         local = Restriction(runner, x, mask, context)
         small = runner if around is None else around(local.view.shape[2:])
-        is_small = local.view.numel() <= ONE_THREAD and may_choose_threads(local.view.device)
-        with threads_set(1 if is_small else None):
-            return _search(local, small, context, search, progress_console)
+        return _search(local, small, context, search, progress_console)
 
 
 def _search(
@@ -214,22 +209,23 @@ def _draw(
     shape = local.pixels.shape[1:]
 
     def log_prob_of_row(row: Tensor) -> Tensor:  # (K, C n) to (K,)
-        return local.log_prob(row.unflatten(1, shape))
+        return LogProbInThreads.apply(row.unflatten(1, shape), local)
 
     metric = partial(curvature, local, of_angles=of_angles)
     if of_angles or local.view.numel() > MAX_VARIABLES:  # no Gaussian
         space = latent_space(local, "cone")
         latents = populate(local, space, search.samples, max(search.draws // search.samples, 1), search.sweeps)
         starts = space.decode(latents).flatten(1)
+        mass = metric(starts[0])
     else:
         particles = max(search.particles, search.samples)
         with ProgressBar("anneal", console) as bar:
             gaussian = gaussian_filling(runner, local.view, local.hidden, context)
-            rows = anneal(log_prob_of_row, metric, gaussian, particles, search.moves, search.leapfrog, bar, stop)
+            rows, mass = anneal(log_prob_of_row, metric, gaussian, particles, search.moves, search.leapfrog, bar, stop)
         starts = rows[torch.linspace(0, particles - 1, search.samples).long()]
     with ProgressBar("sample", console) as bar:
         lengths = search.warmup, search.iterations, search.leapfrog
-        chains, values, acceptance = hmc(log_prob_of_row, metric, starts, *lengths, bar, stop)
+        chains, values, acceptance = hmc(log_prob_of_row, metric, starts, mass, *lengths, bar, stop)
     quantities = judged_quantities(chains, values)
     largest, effective = r_hat(quantities).max().item(), effective_size(quantities).min().item()
     convergence = Convergence(acceptance, largest, effective, chains.shape[0] * chains.shape[1], chains.shape[1])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,6 +14,7 @@ from torch.nn import functional as F
 
 from mera._utils.progress import ProgressBar
 from mera._utils.random import seeded
+from mera._utils.torch_modes import calls_at_once, in_threads
 from mera.bijectors.circular import wrap
 from mera.cones import Restriction
 from mera.sampling import annealing
@@ -21,10 +23,8 @@ from mera.sampling.hamiltonian import HamiltonianChains, StepSize
 
 SURVIVORS = 0.4
 """The effective sample size of the weights of a stage, as a fraction of the particles."""
-METRIC_EVERY = 3.0
+METRIC_EVERY = 30.0
 """The growth of beta after which the metric of the annealing is computed again, which takes longer than a stage."""
-METRIC_PARTICLES = 2
-"""The number of particles or chains whose mean curvature is the metric."""
 MIN_EIGENVALUE = 1e-8
 """The lower bound of the eigenvalues of a metric, relative to the largest eigenvalue."""
 DIRECTIONS = 128
@@ -39,7 +39,7 @@ MIN_EFFECTIVE = 20
 LogProb = Callable[[Tensor], Tensor]
 """ln p up to a constant, from fillings (K, d) to (K,), differentiable."""
 Metric = Callable[[Tensor], Tensor]
-"""From fillings (K, d) to approximations of minus the second derivatives of ln p, (K, d, d)."""
+"""From a filling (d,) to an approximation of minus the second derivatives of ln p, (d, d)."""
 
 
 @dataclass(frozen=True)
@@ -97,11 +97,11 @@ class Stop(AbstractContextManager["Stop"]):
 def anneal(
     log_prob: LogProb, metric: Metric, start: MultivariateNormal, particles: int, moves: int, leapfrog: int,
     progress_bar: ProgressBar, stop: Stop,
-) -> Tensor:  # fmt: skip
+) -> tuple[Tensor, Tensor]:  # fmt: skip
     """Anneal particles (particles, d) from a Gaussian to a density; see `mera.sampling.annealing.anneal`.
 
     A mode gets particles by its mass along the way, not by the height of its peak; a peak that is far narrower than
-    other modes has little mass on the way, and may be lost.
+    other modes has little mass on the way, and may be lost. Also return the metric of the last stage.
     """
     noise = torch.randn(particles, len(start.loc), dtype=start.loc.dtype).to(start.loc)  # the same on any device
     rows = start.loc + noise @ start.scale_tril.mT
@@ -112,7 +112,7 @@ def anneal(
         nonlocal rows, last_beta, last_metric
         rows = x
         if beta == 1 or beta > METRIC_EVERY * last_beta:
-            last_beta, last_metric = beta, mean_metric(metric, x)
+            last_beta, last_metric = beta, metric(_one_of(x))
         return whitening((1 - beta) * precision + beta * last_metric)
 
     with stop:
@@ -120,27 +120,28 @@ def anneal(
             start.log_prob, log_prob, rows, StepSize(0.5 / rows.shape[1] ** 0.25), survivors=SURVIVORS, moves=moves,
             leapfrog=leapfrog, scale=scale, show=lambda n, beta: progress_bar.update(n, beta, f"beta {beta:.3f}"),
         )  # fmt: skip
-    return rows
+    return rows, last_metric
 
 
 def hmc(
-    log_prob: LogProb, metric: Metric, start: Tensor, warmup: int, iterations: int, leapfrog: int,
+    log_prob: LogProb, metric: Metric, start: Tensor, mass: Tensor, warmup: int, iterations: int, leapfrog: int,
     progress_bar: ProgressBar, stop: Stop,
 ) -> tuple[Tensor, Tensor, float]:  # fmt: skip
     """Draw samples by chains (K, d): (iterations, K, d), their log-densities (iterations, K), the acceptance rate.
 
-    During the warm-up each chain tunes its own step size to the acceptance rate 0.8. At the start and after half of the
-    warm-up, the mass matrix of all chains is set to the mean metric at some of them. Both are constant after the
+    During the warm-up each chain tunes its own step size to the acceptance rate 0.8. After half of the warm-up, the
+    mass matrix `mass` (d, d) of all chains is replaced by the metric at one of them. Both are constant after the
     warm-up. The number of leapfrog steps is random, up to `leapfrog`, so that trajectories do not close. After a
     request to stop, the draws until then are returned, or the positions if there are none.
     """
     chains = HamiltonianChains(log_prob, start)
+    chains.scale = whitening(mass)
     step = StepSize(torch.full_like(chains.x[:, :1], 0.5 / chains.x.shape[1] ** 0.25))
     positions, values, accepted = [], [], 0.0
     with stop:
         for i in range(0 if stop.requested else warmup + iterations):
-            if i in {0, warmup // 2}:
-                chains.scale = whitening(mean_metric(metric, chains.x))
+            if i == warmup // 2:
+                chains.scale = whitening(metric(_one_of(chains.x)))
                 step.restart()
             rate = chains.trajectory(step.value, 1 + int(torch.randint(leapfrog, ())))
             if i < warmup:
@@ -154,9 +155,9 @@ def hmc(
     return torch.stack(positions or [chains.x]), torch.stack(values or [chains.value]), accepted
 
 
-def mean_metric(metric: Metric, x: Tensor) -> Tensor:
-    """The mean metric at a few of the positions (K, d): (d, d)."""
-    return metric(x[torch.randperm(len(x))[:METRIC_PARTICLES]]).mean(0)
+def _one_of(x: Tensor) -> Tensor:
+    """A random one of some positions (K, d): (d,)."""
+    return x[int(torch.randint(len(x), ()))]
 
 
 def whitening(metric: Tensor) -> Tensor:
@@ -167,28 +168,56 @@ def whitening(metric: Tensor) -> Tensor:
     return torch.linalg.solve_triangular(factor, torch.eye(len(metric)).to(metric), upper=False).mT.to(dtype)
 
 
+class LogProbInThreads(torch.autograd.Function):
+    """log p of fillings (K, C, n) by a restriction, (K,): each thread evaluates some fillings, with their gradients.
+
+    Where single operations are small, threads of whole fillings are faster than operations that use several threads.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, pixels: Tensor, local: Restriction) -> Tensor:
+        """Evaluate log p, and its gradient if one is needed."""
+        needs_gradient = ctx.needs_input_grad[0]
+
+        def evaluate(part: Tensor) -> tuple[Tensor, Tensor]:
+            with torch.set_grad_enabled(needs_gradient):
+                part = part.detach().requires_grad_(needs_gradient)
+                value = local.log_prob(part)
+                gradient = torch.autograd.grad(value.sum(), part)[0] if needs_gradient else part
+            return value.detach(), gradient
+
+        parts = pixels.chunk(calls_at_once(pixels.device))
+        values, gradients = zip(*in_threads(evaluate, parts, pixels.device), strict=True)
+        ctx.save_for_backward(torch.cat(gradients))
+        return torch.cat(values)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        """The gradient that the forward pass has computed."""
+        return gradients[0][:, None, None] * ctx.saved_tensors[0], None
+
+
 @torch.no_grad()
 def curvature(local: Restriction, row: Tensor, of_angles: bool = False) -> Tensor:
     """J^T J for the Jacobian J of the latents in the cone: minus the second derivatives of log p for Gaussian latents.
 
     J is made of differences, one for each masked variable, and not of gradients, one for each latent: a metric needs no
     more digits, a cone has at least as many latents as masked variables, and no evaluation has to be kept for
-    gradients. Angles are subtracted around the circle. From fillings (K, C n) to (K, C n, C n).
+    gradients. Angles are subtracted around the circle. From a filling (C n,) to (C n, C n).
     """
-    jacobians = torch.stack([_jacobian(local, filling, of_angles) for filling in row])
-    return jacobians.mT @ jacobians
+    n, step = len(row), DIFFERENCE * (local.view.std().item() or 1.0)
 
+    def encode(part: Tensor) -> Tensor:
+        with torch.no_grad():
+            return torch.cat([level.flatten(1) for level in local.encode(part)], dim=1)
 
-def _jacobian(local: Restriction, filling: Tensor, of_angles: bool) -> Tensor:
-    """The Jacobian (latents, C n) of the cone's latents with respect to the masked variables (C n,)."""
-    n = len(filling)
     width = -(-(n + 1) // -(-(n + 1) // DIRECTIONS))  # parts of equal width, for one recording
-    step = DIFFERENCE * (local.view.std().item() or 1.0)
-    shifts = F.pad(step * torch.eye(n, dtype=filling.dtype, device=filling.device), (0, 0, 1, -(n + 1) % width))
-    parts = [(filling + part).unflatten(1, local.pixels.shape[1:]) for part in shifts.split(width)]
-    rows = torch.cat([torch.cat([level.flatten(1) for level in local.encode(part)], dim=1) for part in parts])
-    change = rows[1 : n + 1] - rows[:1]
-    return ((wrap(change) if of_angles else change) / step).mT
+    shifts = F.pad(step * torch.eye(n, dtype=row.dtype, device=row.device), (0, 0, 1, -(n + 1) % width))
+    parts = (row + shifts).unflatten(1, local.pixels.shape[1:]).split(width)
+    latents = torch.cat(list(in_threads(encode, parts, row.device)))
+    change = latents[1 : n + 1] - latents[:1]
+    jacobian = (wrap(change) if of_angles else change) / step
+    return jacobian @ jacobian.mT
 
 
 def judged_quantities(chains: Tensor, log_prob: Tensor) -> Tensor:

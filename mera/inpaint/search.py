@@ -12,7 +12,7 @@ from mera._utils.checks import is_integer
 from mera._utils.errors import InputError
 from mera._utils.progress import ProgressBar
 from mera.cones import Restriction
-from mera.inpaint.posterior import Stop
+from mera.inpaint.posterior import LogProbInThreads, Stop
 from mera.sampling.annealing import largest_change
 
 CHUNK = 64
@@ -145,7 +145,7 @@ def climb(
     with stop:
         for step in range((0 if stop.requested else steps) + 1):
             pixels = space.decode(values)
-            log_prob = local.log_prob(pixels)
+            log_prob = LogProbInThreads.apply(pixels, local)
             current = torch.where(log_prob.isnan(), -torch.inf, log_prob).detach()  # NaN ranks last
             better = current > best
             best = torch.where(better, current, best)

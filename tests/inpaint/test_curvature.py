@@ -11,21 +11,21 @@ from tests.helpers.laws import randomize
 
 
 def masked(flow, x):
-    """A restriction to three pixels at a corner of a patch, and their fillings as rows."""
+    """A restriction to six pixels at a corner of a patch, and their filling as a row."""
     mask = torch.zeros(8, 8, dtype=torch.bool)
     mask[2:4, 5:8] = True
     local = flow.restrict(x, mask)
-    return local, local.pixels.flatten(1), mask.expand_as(x)
+    return local, local.pixels.flatten(), mask.expand_as(x)
 
 
-def exactly(flow, x, mask, rows):
+def exactly(flow, x, mask, row):
     """J^T J by gradients of the whole flow."""
 
     def latents(row):
         return torch.cat([z.flatten() for z in flow(x.clone().masked_scatter(mask, row))[0]])
 
-    jacobians = torch.stack([torch.autograd.functional.jacobian(latents, row) for row in rows])
-    return jacobians.mT @ jacobians
+    jacobian = torch.autograd.functional.jacobian(latents, row)
+    return jacobian.mT @ jacobian
 
 
 @pytest.mark.parametrize("directions", [4, 5, 64])
@@ -35,9 +35,9 @@ def test_differences_are_the_jacobian(monkeypatch, directions):
     flow = randomize(mera.build("rgflow", L=8, m=4, channels=2, layers=1, hidden=(5,)))
     x = torch.randn(1, 2, 8, 8, dtype=torch.float64)
     local, row, mask = masked(flow, x)
-    rows = row + torch.tensor([[0.0], [0.4]])
-    expected = exactly(flow, x, mask, rows)
-    torch.testing.assert_close(module.curvature(local, rows), expected, rtol=0, atol=3e-3 * expected.max().item())
+    row = row + 0.4
+    expected = exactly(flow, x, mask, row)
+    torch.testing.assert_close(module.curvature(local, row), expected, rtol=0, atol=3e-3 * expected.max().item())
 
 
 def test_large_numbers_in_single_precision():
@@ -55,5 +55,18 @@ def test_angles_are_compared_around_the_circle():
                       prior="Uniform(low=-3.141592653589793, high=3.141592653589793)").double()  # fmt: skip
     local, row, _ = masked(flow, torch.full((1, 1, 8, 8), math.pi - 1e-5, dtype=torch.float64))
     found = module.curvature(local, row, of_angles=True)
-    torch.testing.assert_close(found, torch.eye(row.shape[1], dtype=torch.float64)[None], rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(found, torch.eye(len(row), dtype=torch.float64), rtol=1e-3, atol=1e-3)
     assert module.curvature(local, row).max() > 1e6
+
+
+def test_fillings_in_threads_have_the_values_and_gradients_of_a_batch():
+    """Also when threads make the recordings, and for a weight of each filling."""
+    flow = randomize(mera.build("rgflow", L=8, m=4, channels=2, layers=1, hidden=(5,)))
+    local, row, _ = masked(flow, torch.randn(1, 2, 8, 8, dtype=torch.float64))
+    weights = torch.randn(7, dtype=torch.float64)
+    for _ in range(4):
+        pixels = (row + torch.randn(7, len(row), dtype=torch.float64)).unflatten(1, (2, -1)).requires_grad_()
+        found, expected = module.LogProbInThreads.apply(pixels, local), local.log_prob(pixels)
+        torch.testing.assert_close(found, expected)
+        gradients = (torch.autograd.grad((weights * value).sum(), pixels)[0] for value in (found, expected))
+        torch.testing.assert_close(*gradients)
