@@ -36,7 +36,6 @@ class ActNorm(StartsFromData):
         shape = (channels, *(1 for _ in sites)) if per_channel else tuple(event_shape)
         self.shift = nn.Parameter(torch.zeros(shape))
         self.log_scale = nn.Parameter(torch.zeros(shape))
-        self.repeats = math.prod(event_shape) // self.log_scale.numel()
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Shift, then scale."""
@@ -75,4 +74,5 @@ class ActNorm(StartsFromData):
         return True
 
     def _log_det(self, x: Tensor) -> Tensor:
-        return (self.log_scale.sum(dtype=log_det_dtype(x)) * self.repeats).expand(x.shape[0])
+        repeats = math.prod(self.event_shape or ()) // self.log_scale.numel()
+        return (self.log_scale.sum(dtype=log_det_dtype(x)) * repeats).expand(x.shape[0])

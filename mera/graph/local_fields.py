@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from mera.bijectors.base import Bijector, zero_log_det
+from mera.bijectors.compose import Chain
 from mera.graph.boxes import Box
 from mera.graph.lattice import Lattice
 
@@ -20,6 +21,13 @@ def is_local(bijector: Bijector, lattice: Lattice) -> bool:
     """
     reading = [layer for layer in bijector.layers if max(layer.receptive_kernel or (1,)) > 1]
     return bijector.is_local and (not any(lattice.periodic) or all(layer.circular for layer in reading))
+
+
+def on_lattice(bijector: Bijector, shape: tuple[int, ...]) -> Bijector:
+    """A bijector with the same parameters for events of a shape; of another lattice only if the bijector is local."""
+    if bijector.event_shape in (None, shape):
+        return bijector
+    return Chain(layer.on_box([0] * (len(shape) - 1), shape[1:]) for layer in bijector.layers)
 
 
 def run_on_box(

@@ -18,13 +18,17 @@ def make_bijectors(plan: Plan, layout: Layout) -> nn.ModuleDict:
     """The bijectors of all steps of a plan, by the key in `Step.module`; steps with the same key share a bijector.
 
     Raises:
-        LayoutError: if a callable does not make a bijector for the events of its step, or the plan has a context that
-            none of the bijectors takes.
+        LayoutError: if a callable does not make a bijector for the events of its step, lattices share a bijector that
+            is not local, or the plan has a context that none of the bijectors takes.
     """
     bijectors = nn.ModuleDict()
     for step in plan.bijections:
         if step.module not in bijectors:
             bijectors[step.module] = _make_bijector(step, layout, plan)
+        bijector = bijectors[step.module]
+        if bijector.event_shape not in (None, step.apply.event_shape) and not bijector.is_local:
+            got = f"{type(bijector).__name__} with tensors of the lattice {bijector.event_shape}"
+            raise LayoutError("a local bijector, to share it among lattices", got, node=step.node)
     if plan.context is not None and all(module.context_shape is None for module in bijectors.values()):
         raise LayoutError(f"a bijector that takes the context {plan.context}", "none in any node")
     return bijectors

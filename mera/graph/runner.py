@@ -16,6 +16,7 @@ from mera.bijectors.prior import Prior
 from mera.graph.contexts import ContextEncoder, ContextOfStep, context_per_step
 from mera.graph.executor import Transform, run_forward, run_inverse
 from mera.graph.layout_error import within
+from mera.graph.local_fields import on_lattice
 from mera.graph.pieces import in_pieces
 from mera.graph.plan import Plan, Step
 
@@ -44,8 +45,8 @@ class Runner:
     reference: Tensor
 
     def bijector(self, step: Step) -> Bijector:
-        """The bijector of a step whose operation is `Apply`."""
-        return cast(Bijector, self.bijectors[step.module])
+        """The bijector of a step whose operation is `Apply`; lattices of several sizes may share its parameters."""
+        return on_lattice(cast(Bijector, self.bijectors[step.module]), step.apply.event_shape)
 
     def contexts(self, context: Tensor | None, batch: Tensor) -> ContextOfStep:
         """The function from a step to the contexts of its events.

@@ -68,13 +68,13 @@ class Fields:
         return Flow(self.layout, self.model.prior, classes=self.model.classes)
 
 
-def add_field(layout: Layout, x: Port, make: Named, name: str, passive: int = 0) -> Port:
+def add_field(layout: Layout, x: Port, make: Named, name: str, passive: int = 0, share: str | None = None) -> Port:
     """Add a node for a registered bijector, whose `receptive_kernel` is the node's kernel, and return the output."""
     shape = x.lattice.event_shape
     with within(f"node {name!r}"):  # a temporary instance, because only the bijector itself knows its kernel
         instance: Bijector = make(shape, context_of(layout.context, shape))
     kernel = cast(tuple, instance.receptive_kernel)
-    return layout.local(x, make, kernel=kernel, stride=1, name=name, passive=passive)
+    return layout.local(x, make, kernel=kernel, stride=1, share=share, name=name, passive=passive)
 
 
 @register("realnvp")

@@ -23,6 +23,7 @@ from mera.models.field_models import add_field
 from mera.models.options import PatchModel, hidden_per_step, integers_per_step, lattice_shape, levels, options_per_step
 
 Rows = Iterable[tuple[str, int]]
+PER_STEP = ("layers", "residual_blocks", "hidden", "details", "details_hidden")
 FOR_ALL = ("conditioner", "norm", "mix_channels", "transform")
 
 
@@ -50,18 +51,17 @@ class Patches:
         if steps is None:
             steps = levels(self.shape, kernel, stride, getattr(model, "levels", None))
         self.bijectors = bijectors_per_step(steps, model)
-        if share and any(bijector != self.bijectors[0] for bijector in self.bijectors):
-            raise InputError(
-                "the same layers, residual_blocks and hidden at all levels, which share them",
-                f"{model.layers!r}, {model.residual_blocks!r} and {model.hidden!r}",
-            )
         details = getattr(model, "details", 0)
         self.details = integers_per_step(details, steps, "details", least=0)
         self.details_hidden = hidden_per_step(getattr(model, "details_hidden", (1,)), steps)
         if any(self.details):
             check_choice(model.boundary, PADDING, "a boundary of a flow with details")
-            if share:
-                raise InputError("no details at levels that share modules", repr(details))
+        if share and any(
+            row != rows[0] for rows in (self.bijectors, self.details, self.details_hidden) for row in rows
+        ):
+            names = [name for name in PER_STEP if hasattr(model, name)]
+            got = ", ".join(f"{name}={getattr(model, name)!r}" for name in names)
+            raise InputError(f"the same {', '.join(names)} at all levels, which share them", got)
         self.layout = Layout(self.shape, model.channels, model.boundary, model.context_shape)
         event_shape = (model.channels, *(kernel for _ in self.shape))
         self.block_spins = getattr(model, "block_spins", False) and not acts_on_angles(
@@ -108,7 +108,8 @@ class Patches:
         norm = self.model.conditioner == "joint" if self.model.norm is None else self.model.norm
         options = {"passive": kept, "layers": self.details[step], "hidden": self.details_hidden[step]}
         options |= {"norm": norm, "padding": PADDING[self.model.boundary]}
-        x = add_field(self.layout, x, named("details", options), f"details{suffix}", kept)
+        share = "details" if self.share else None
+        x = add_field(self.layout, x, named("details", options), f"details{suffix}", kept, share)
         return self.layout.split(x, keep=kept, name=f"decimate{suffix}")
 
     def renormalize(self, rows: Rows, x: Port | None = None) -> Flow:

@@ -57,7 +57,7 @@ def check_user_bijectors(density: Density, x: Tensor, context: Tensor | None) ->
     transform = flow.runner.forward_transform(flow.runner.contexts(context, x))
 
     def transform_and_check(step: Step, events: Tensor) -> tuple[Tensor, Tensor]:
-        bijector: Bijector = flow.bijectors[step.module]
+        bijector = flow.runner.bijector(step)
         if step.module in remaining and bijector.context_shape is None:
             remaining.remove(step.module)
             _check(step.node, bijector, events[:LAW_EVENTS])

@@ -46,6 +46,22 @@ def test_flows_of_other_shapes_share_the_parameters():
     assert {p.data_ptr() for p in larger.parameters()} == {p.data_ptr() for p in flow.parameters()}
 
 
-def test_levels_that_share_modules_have_none():
-    with pytest.raises(ValueError, match="no details at levels that share modules"):
-        build(details=1, share_levels=True)
+def test_levels_may_share_them():
+    """One module for lattices of all sizes, on which it is the map of a module of that size."""
+    flow = randomize(build(details=2, share_levels=True))
+    assert [step.module for step in flow.plan.bijections].count("details") == 2
+    larger = flow.resized((32, 32), levels=4)
+    assert {p.data_ptr() for p in larger.parameters()} == {p.data_ptr() for p in flow.parameters()}
+    x = larger.sample(3)
+    torch.testing.assert_close(larger.inverse(larger(x)[0])[0], x, rtol=1e-5, atol=1e-4)  # values of a thousand
+    first = next(step for step in flow.plan.bijections if step.module == "details")
+    halved = next(step for step in larger.plan.bijections if step.module == "details" and step.level == 1)
+    events = torch.randn(2, *halved.apply.event_shape, dtype=x.dtype)
+    assert first.apply.event_shape == halved.apply.event_shape
+    for a, b in zip(flow.runner.bijector(first)(events), larger.runner.bijector(halved)(events), strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_levels_that_share_them_have_the_same_options():
+    with pytest.raises(ValueError, match=r"the same layers, .*details_hidden at all levels, which share them; got"):
+        build(details=(2, 1, 0), share_levels=True)

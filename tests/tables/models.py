@@ -32,6 +32,7 @@ MODELS = {
     "rgflow-block-spins-off": lambda: rgflow(L=8, m=2, channels=2, block_spins=False),
     "rgflow-block-spins-authors-m6": lambda: rgflow(L=(12, 24), m=6, channels=2, order="authors"),
     "rgflow-details": lambda: rgflow(L=8, m=2, channels=2, details=(2, 1, 0), boundary="open"),
+    "rgflow-details-shared": lambda: rgflow(L=8, m=2, channels=2, details=1, share_levels=True),
     "rgflow-details-3d": lambda: rgflow(L=4, m=2, channels=2, dim=3, details=1),
     "rgflow-details-1d": lambda: rgflow(L=16, m=4, channels=2, dim=1, details=1),
     "rgflow-shared": lambda: rgflow(L=8, m=2, channels=2, share_levels=True),
