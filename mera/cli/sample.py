@@ -28,6 +28,9 @@ def command(
     run: Annotated[Path, typer.Argument(help=SOURCE_HELP, autocompletion=sources)],
     n: Annotated[int, typer.Option(min=1, help="Number of samples.")] = 64,
     L: Lattice = None,
+    levels: Annotated[
+        int | None, typer.Option(help="Another number of levels, of a flow whose levels share their bijectors.", min=1)
+    ] = None,
     temperature: Annotated[
         Any,
         typer.Option(
@@ -47,7 +50,7 @@ def command(
     device: Device = "auto",
 ) -> None:
     """Draw samples of a run, and write a grid, or an array if they are not images; of all classes in turn."""
-    flow = load_flow(run, L).to(choose_device(device))
+    flow = load_flow(run, L, levels).to(choose_device(device))
     as_array = out.suffix == ".npy" if out is not None else not flow.plan.input.is_picture
     if not as_array and not flow.plan.input.is_picture:
         raise InputError("a .npy file for samples that are not images", str(out))
@@ -64,6 +67,7 @@ def command(
     name = "_".join(map(str, temperature)) if isinstance(temperature, tuple) else str(temperature)
     name += "" if classes is None else f"_classes_{'_'.join(map(str, chosen.tolist()))}"
     edges = "" if L is None else f"_L_{'_'.join(map(str, flow.plan.input.shape))}"
+    edges += "" if levels is None else f"_levels_{levels}"
     name += edges + (f"_seed_{seed}" if seed else "")  # keeps the pictures of other lattices and seeds
     out = folder_of(run) / f"samples_T{name}.{'npy' if as_array else 'png'}" if out is None else out
     out = out if as_array else png_path(out)

@@ -41,12 +41,13 @@ def _card(path: Path) -> Card | None:
     return None if path.is_file() or is_run(path) else pretrained().get(str(path))
 
 
-def load_flow(path: Path, L: Any = None) -> Any:
-    """Load a flow, as `mera.load` does, on another lattice if `L` is not None."""
+def load_flow(path: Path, L: Any = None, levels: int | None = None) -> Any:
+    """Load a flow, as `mera.load` does, with other edges or another number of levels if they are not None."""
     flow = load(path)
-    if L is None:
+    if L is None and levels is None:
         return flow
-    return flow.resized(L if isinstance(L, tuple) else (L,) * flow.plan.input.dim)
+    shape = flow.plan.input.shape if L is None else L if isinstance(L, tuple) else (L,) * flow.plan.input.dim
+    return flow.resized(shape, levels)
 
 
 def split_pictures(paths: Sequence[Path], n: int) -> tuple[Path, Flow, Sequence[Path]]:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torch.distributions import MultivariateNormal
 from torch.nn import functional as F
 
+from mera._utils.torch_modes import in_threads
 from mera.graph.runner import Runner
 
 SAMPLES, VARIABLES = 4096, 2**22
 """The largest number of samples of a flow, and of variables in all samples."""
-BATCH = 256
+BATCH = 64
 """The number of samples that are generated together."""
 FEATURES = 1024
 """The largest number of variables around the mask that the mean depends on."""
@@ -53,12 +56,15 @@ def gaussian_filling(runner: Runner, x: Tensor, mask: Tensor, context: Tensor | 
 
 def _samples(runner: Runner, n: int, context: Tensor | None) -> Tensor:
     """Samples of the flow, (n, C, *shape)."""
-    parts = []
-    for start in range(0, n, BATCH):
-        shapes = [(min(BATCH, n - start), *latent.lattice.event_shape) for latent in runner.plan.latents]
-        z = runner.prior.sample(shapes, [1.0] * len(shapes), runner.reference)
-        parts.append(runner.inverse(z, context)[0])
-    return torch.cat(parts)
+
+    def generate(z: Sequence[Tensor]) -> Tensor:
+        with torch.no_grad():  # a mode of each thread
+            return runner.inverse(z, context)[0]
+
+    shapes = [(n, *latent.lattice.event_shape) for latent in runner.plan.latents]
+    z = runner.prior.sample(shapes, [1.0] * len(shapes), runner.reference)
+    batches = list(zip(*(level.split(BATCH) for level in z), strict=True))
+    return torch.cat(list(in_threads(generate, batches, runner.reference.device)))
 
 
 def _around(mask: Tensor, channels: int) -> Tensor:

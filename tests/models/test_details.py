@@ -5,6 +5,7 @@ import torch
 from torch.nn import functional as F
 
 import mera
+from mera.train import fit
 from tests.helpers.laws import randomize
 
 
@@ -60,6 +61,12 @@ def test_levels_may_share_them():
     assert first.apply.event_shape == halved.apply.event_shape
     for a, b in zip(flow.runner.bijector(first)(events), larger.runner.bijector(halved)(events), strict=True):
         torch.testing.assert_close(a, b)
+
+
+def test_a_flow_whose_levels_share_them_is_not_compiled():
+    images = mera.data.load("msds1", L=16, train_size=4, test_size=4)
+    with pytest.raises(ValueError, match="compile=False, as torch would compile 'details', which levels share"):
+        fit(build(channels=3, details=1, share_levels=True), images, steps=1, compile=True)
 
 
 def test_levels_that_share_them_have_the_same_options():
