@@ -22,7 +22,12 @@ Order = Annotated[
     ),
 ]
 ShareLevels = Annotated[
-    bool, Option("one disentangler and one decimator for all levels, which makes the flow scale-invariant.", flag)
+    bool,
+    Option(
+        "one disentangler, one decimator and one bijector of details for all levels, which makes the flow "
+        "scale-invariant: it can have more levels on a larger lattice. Not with `compile` and details.",
+        flag,
+    ),
 ]
 SpectralStart = Annotated[
     bool,
