@@ -5,6 +5,7 @@ If a new version of torch drops one of these names, only this file has to change
 
 from __future__ import annotations
 
+import copyreg
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
@@ -100,3 +101,6 @@ def is_called_plainly(module: nn.Module) -> bool:
 
 INVERSE_TRANSFORM = type(ExpTransform().inv)
 """The class of the inverses of `torch.distributions` transforms, which has no public name."""
+
+# Of the inverse of a transform torch's own copies, by `copy` and `pickle`, lose the transform.
+copyreg.pickle(INVERSE_TRANSFORM, lambda inverse: (getattr, (inverse.inv, "inv")))

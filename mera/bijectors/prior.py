@@ -62,15 +62,6 @@ class Prior(nn.Module):
         self._support = None if support is constraints.real else support
         self._inside = 0.0 if self._support is None else _point_inside(self.distribution, support)
 
-    def __getstate__(self) -> dict[str, Any]:
-        """The state without the distribution, because copies of some torch transforms are broken."""
-        return {name: value for name, value in self.__dict__.items() if name != "distribution"}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """Restore the state, and make the distribution again."""
-        super().__setstate__(state)
-        self.distribution = self.family.make(self._dtype)
-
     @property
     def support(self) -> tuple[float, float]:
         """The lower and upper bound of the support of p, which may be infinite."""

@@ -1,11 +1,7 @@
-"""Copies of torch's transforms with other tensors, for example on another device.
-
-`copy.deepcopy` does not work: the inverse of a torch transform has a weak reference to it, which a copy loses.
-"""
+"""Copies of torch's transforms with other tensors, for example on another device."""
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -13,46 +9,6 @@ from torch import Tensor
 from torch.distributions import Transform
 
 from mera._utils.torch_private import INVERSE_TRANSFORM
-
-
-class Inverse(Transform):
-    """The inverse of a torch transform `base`; unlike torch's own class, its copies keep the transform."""
-
-    bijective = True
-
-    def __init__(self, base: Transform) -> None:
-        super().__init__()
-        self.base = base
-
-    @property
-    def domain(self) -> Any:  # type: ignore[override]
-        """The codomain of `base`."""
-        return self.base.codomain
-
-    @property
-    def codomain(self) -> Any:  # type: ignore[override]
-        """The domain of `base`."""
-        return self.base.domain
-
-    def _call(self, x: Tensor) -> Tensor:
-        """Apply the inverse of `base`."""
-        return self.base.inv(x)
-
-    def _inverse(self, y: Tensor) -> Tensor:
-        """Apply `base`."""
-        return self.base(y)
-
-    def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
-        """Minus the log-det of `base` at y."""
-        return -self.base.log_abs_det_jacobian(y, x)
-
-    def forward_shape(self, shape: Any) -> Any:
-        """The input shape of `base` for an output shape."""
-        return self.base.inverse_shape(shape)
-
-    def inverse_shape(self, shape: Any) -> Any:
-        """The output shape of `base` for an input shape."""
-        return self.base.forward_shape(shape)
 
 
 def map_tensors(value: Any, fn: Callable[[Tensor], Tensor], copies: dict[int, Any] | None = None) -> Any:
@@ -67,13 +23,13 @@ def map_tensors(value: Any, fn: Callable[[Tensor], Tensor], copies: dict[int, An
     if isinstance(value, Tensor):
         copied: Any = fn(value)
     elif isinstance(value, INVERSE_TRANSFORM):
-        copied = Inverse(map_tensors(value.inv, fn, copies))
+        copied = map_tensors(value.inv, fn, copies).inv
     elif isinstance(value, Transform):
         copied = copies[id(value)] = object.__new__(type(value))
-        state = {key: item for key, item in vars(value).items() if not isinstance(item, weakref.ref)}
         fresh = {"_inv": None, "_cache_size": 0, "_cached_x_y": (None, None)}
-        state |= {key: item for key, item in fresh.items() if key in vars(value)}
-        copied.__dict__.update({key: map_tensors(item, fn, copies) for key, item in state.items()})
+        copied.__dict__.update(
+            {key: map_tensors(fresh.get(key, item), fn, copies) for key, item in vars(value).items()}
+        )
     elif isinstance(value, (list, tuple)):
         copied = type(value)(map_tensors(item, fn, copies) for item in value)
     elif isinstance(value, dict):
@@ -90,7 +46,8 @@ def items_within(value: Any) -> Iterator[tuple[Any, Any, Any]]:
     The owner is the transform, list, tuple or dict that holds the object under the attribute name, index or key.
     Transforms and containers are searched, and are not themselves among the objects.
     """
-    items = vars(value) if isinstance(value, Transform) else value
+    value = value.inv if isinstance(value, INVERSE_TRANSFORM) else value
+    items = {**vars(value), "_inv": None} if isinstance(value, Transform) else value
     pairs = items.items() if isinstance(items, dict) else enumerate(items) if isinstance(items, (list, tuple)) else ()
     for key, item in list(pairs):
         if isinstance(item, (Transform, dict, list, tuple)):
