@@ -87,53 +87,22 @@ class Symmetrized(Density):
     def generate(self, noise: Sequence[Tensor], context: Tensor | None = None) -> Tensor:
         """Samples of the flow, transformed by random elements of the group; see `Density.generate`."""
         *z, uniform = noise
-        return self.from_flow(self.flow.generate(z, context), self._choice(uniform))
+        return self._moved(self.flow.generate(z, context), self._choice(uniform), self._inverses)
 
     def generate_with_log_prob(self, noise: Sequence[Tensor], context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Samples with their log-densities; see `Density.generate_with_log_prob`."""
         *z, uniform = noise
         x, log_q = self.flow.generate_with_log_prob(z, context)
         choice = self._choice(uniform)
-        x = self.from_flow(x, choice)
+        x = self._moved(x, choice, self._inverses)
         return x, self._log_prob_given(x, log_q, context, choice)
 
     def regenerate(self, x: Tensor, uniform: Tensor) -> Tensor:
         """Data as a function of the parameters, for elements drawn from the posterior; see `Density.regenerate`."""
         with torch.no_grad():
-            choice = self.posterior_choice(x, uniform)
-        return self.from_flow(self.flow.regenerate(self.to_flow(x, choice), uniform), choice)
-
-    def posterior_choice(self, x: Tensor, uniform: Tensor, context: Tensor | None = None) -> Tensor:
-        """Draw an element for each datum from the posterior: the probability that the datum was sampled with it.
-
-        Args:
-            x: data (B, C, *shape).
-            uniform: random numbers in [0, 1), (B,), that determine the draw.
-            context: the contexts of the data; None for a flow without context.
-
-        Returns:
-            Indices of elements, integers (B,).
-        """
-        densities = self._densities(x, context)
-        return (densities.softmax(0).cumsum(0)[:-1] <= uniform).sum(0)
-
-    def to_flow(self, x: Tensor, choice: Tensor) -> Tensor:
-        """Apply an element of the group to each datum: samples of the flow from samples of the mixture.
-
-        Args:
-            x: data (B, C, *shape).
-            choice: index of the element for each datum, integers (B,).
-        """
-        return self._moved(x, choice, self.elements)
-
-    def from_flow(self, x: Tensor, choice: Tensor) -> Tensor:
-        """Apply the inverse of an element to each datum: samples of the mixture from samples of the flow.
-
-        Args:
-            x: data (B, C, *shape).
-            choice: index of the element for each datum, integers (B,).
-        """
-        return self._moved(x, choice, self._inverses)
+            choice = (self._densities(x, None).softmax(0).cumsum(0)[:-1] <= uniform).sum(0)
+        sampled = self.flow.regenerate(self._moved(x, choice, self.elements), uniform)
+        return self._moved(sampled, choice, self._inverses)
 
     def _moved(self, x: Tensor, choice: Tensor, maps: Sequence[Symmetry]) -> Tensor:
         """Apply to each datum the map with its index in `choice`; map 0 is the identity."""
@@ -152,7 +121,7 @@ class Symmetrized(Density):
 
         Args:
             x: data (B, C, *shape).
-            log_q: log-density of `self.to_flow(x, choice)` under `self.flow`, (B,).
+            log_q: log-density under the flow of each datum after its element was applied, (B,).
             context: the contexts of the data; None for a flow without context.
             choice: index of the element of the known term for each datum, integers (B,).
         """
