@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Sequence
 from os import PathLike
 from typing import Any
@@ -12,21 +11,11 @@ from torch import Tensor
 from mera._utils.errors import InputError
 from mera.cones import Region, Restriction, Span, Store, StoredImage, Streamed, stream, window
 from mera.flow.density import Density
-from mera.graph.runner import Runner
 from mera.inpaint import Inpainting, inpaint
 
 
 class FlowInParts(Density):
     """The methods of `mera.Flow` that evaluate a part of the flow, at the cost of that part."""
-
-    @property
-    @abstractmethod
-    def runner(self) -> Runner:
-        """The plan with the current bijectors, prior and context encoder of the flow."""
-
-    @abstractmethod
-    def resized(self, shape: Sequence[int], levels: int | None = None) -> Any:
-        """The same flow on a lattice of another shape."""
 
     def restrict(self, x: Tensor | Store, mask: Region, context: Tensor | None = None) -> Restriction:
         r"""Restrict the flow to masked pixels of one image, so that only the inference cone of the mask is evaluated.
@@ -52,7 +41,7 @@ class FlowInParts(Density):
         if isinstance(x, Store):
             self._check_store(x, context)
             return Restriction(x.runner, StoredImage(x), mask)
-        return Restriction(self.runner, x, mask, context)
+        return Restriction(self.flow.runner, x, mask, context)
 
     def inpaint(self, x: Tensor | Store, mask: Region, context: Tensor | None = None, **options: Any) -> Inpainting:
         """Fill masked pixels of one image (RG-Flow, Section 4 and App. D, https://arxiv.org/abs/2010.00029).
@@ -80,9 +69,9 @@ class FlowInParts(Density):
             self._check_store(x, context)
             if x.context is not None:
                 raise InputError("a store of a flow without context, to inpaint", "one with a context")
-            result = inpaint(x.runner, StoredImage(x), mask, around=lambda n: self.resized(n).runner, **options)
+            result = inpaint(x.runner, StoredImage(x), mask, around=lambda n: self.flow.resized(n).runner, **options)
         else:
-            result = inpaint(self.runner, x, mask, context, **options)
+            result = inpaint(self.flow.runner, x, mask, context, **options)
         return result.with_pictures(self.to_images) if self.plan.input.is_picture else result
 
     def window(self, seed: int, *region: Span, temperature: float | Sequence[float] = 1.0) -> Tensor:
@@ -110,7 +99,7 @@ class FlowInParts(Density):
         >>> flow.window(7, (2**29, 2**29 + 8), (12_345, 12_345 + 12)).shape
         torch.Size([1, 3, 8, 12])
         """
-        return window(self.runner, seed, region, temperature)
+        return window(self.flow.runner, seed, region, temperature)
 
     def stream(self, source: Any, out: str | PathLike[str] | None = None, **options: Any) -> Streamed:
         """Evaluate log p of an image that need not fit into memory, exactly, level by level in tiles.
@@ -147,10 +136,10 @@ class FlowInParts(Density):
         >>> abs(result.log_prob - flow.log_prob(x).item()) < 0.1, result.map(1).shape
         (True, (32, 48))
         """
-        return stream(self.runner, self.preprocess, source, out, **options)
+        return stream(self.flow.runner, self.preprocess, source, out, **options)
 
     def _check_store(self, store: Store, context: Tensor | None) -> None:
         """Refuse a store that another flow made, and a context beside a store."""
         if context is not None:
             raise InputError("no context beside a store, which has the context of its image", "one")
-        store.check_flow(self.runner)
+        store.check_flow(self.flow.runner)
