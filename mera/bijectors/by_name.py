@@ -43,14 +43,7 @@ def register(name: str) -> Callable[[BijectorFactory], BijectorFactory]:
     return _factories.register(name)
 
 
-def names() -> list[str]:
-    """All names of bijectors that a layout may use, sorted."""
-    return _factories.names()
-
-
-def factory(name: str) -> BijectorFactory:
-    """The factory that is registered under a name; see `Registry.get`."""
-    return _factories.get(name)
+names, factory = _factories.names, _factories.get
 
 
 def takes(factory: Callable[..., Any], option: str) -> bool:

@@ -48,14 +48,7 @@ def register(name: str, presets: Mapping[str, Preset] | None = None) -> Callable
     return decorate
 
 
-def names() -> list[str]:
-    """All names that `build` accepts, sorted."""
-    return _models.names()
-
-
-def builder(name: str) -> Builder:
-    """The class or the function that is registered under a name; a `ValueError` if the name is unknown."""
-    return _models.get(name)
+names, builder = _models.names, _models.get
 
 
 def presets(name: str) -> list[str]:

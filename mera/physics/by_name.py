@@ -6,8 +6,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from mera._utils.errors import InputError
-from mera._utils.registry import Registry, parse_call
+from mera._utils.registry import Registry
 from mera.physics.family import ActionFamily, is_pair
 
 EXAMPLE = '"phi4(mass2=-4, coupling=1.143)"'
@@ -30,9 +29,7 @@ def register(name: str) -> Callable[[ActionFactory], ActionFactory]:
     return _actions.register(name)
 
 
-def names() -> list[str]:
-    """The names of all registered actions, sorted."""
-    return _actions.names()
+names = _actions.names
 
 
 def make(text: str) -> Any:
@@ -48,11 +45,7 @@ def make(text: str) -> Any:
     >>> make("phi4(mass2=(-4, -1), coupling=1)")
     ActionFamily(Phi4(mass2=-2.5, coupling=1, periodic=True), mass2=(-4.0, -1.0))
     """
-    if not isinstance(text, str):
-        raise InputError(f"an action as text, such as {EXAMPLE}", repr(text))
-    name, values, options = parse_call(text, EXAMPLE)
-    if values:
-        raise InputError(f"options with their names, as in {EXAMPLE}", repr(text))
+    name, options = _actions.parse(text, EXAMPLE)
     _actions.check_options(name, options)
     factory = _actions.get(name)
     numbers = {key for key, p in inspect.signature(factory).parameters.items() if p.annotation in ("float", float)}
@@ -60,8 +53,3 @@ def make(text: str) -> Any:
     if not ranges:
         return factory(**options)
     return ActionFamily(factory(**options | {key: sum(pair) / 2 for key, pair in ranges.items()}), **ranges)
-
-
-def takes(name: str, option: str) -> bool:
-    """Whether a registered action has an option; a ValueError is raised if there is no such action."""
-    return _actions.takes(name, option)

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import mera
-from mera._utils.registry import Registry, parse_assignments
+from mera._utils.registry import parse_assignments
 from mera.bijectors import by_name as module
 from mera.bijectors import named, register
 from mera.cli.declared_options import options_for
@@ -111,14 +111,14 @@ def for_type_checkers(event_shape: Sequence[int], slope: float = 0.3):
 
 @pytest.mark.parametrize("factory", [for_type_checkers, Scaled(), functools.partial(Bent, slope=0.3)])
 def test_any_callable_can_be_registered(monkeypatch, factory):
-    monkeypatch.setattr(module, "_factories", Registry("a bijector", given=1))
+    monkeypatch.setattr(module._factories, "_functions", {})
     register("mine")(factory)
     assert named("mine")((2, 4, 4)).slope == 0.3
 
 
 @pytest.fixture
 def own_models(monkeypatch):
-    monkeypatch.setattr(models_registry, "_models", Registry("a model", models_registry._models._prepare))
+    monkeypatch.setattr(models_registry._models, "_functions", {})
     monkeypatch.setattr(models_registry, "_presets", {})
 
 

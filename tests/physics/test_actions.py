@@ -155,7 +155,7 @@ def test_names_and_texts():
         (lambda: ON(2)(torch.zeros(1, 1, 4, 4)), "2 channels"),
         (lambda: physics.make("phi5"), "phi4"),
         (lambda: physics.make("phi4(mass=1)"), "mass2"),
-        (lambda: physics.make("phi4(1)"), "options with their names"),
+        (lambda: physics.make("phi4(1)"), "options by name"),
     ],
 )
 def test_messages(make, message):
