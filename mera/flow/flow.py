@@ -6,7 +6,6 @@ import copy
 from collections.abc import Sequence
 from typing import Any
 
-import networkx as nx
 import torch
 from torch import Tensor, nn
 
@@ -80,8 +79,7 @@ class Flow(FlowInParts):
         self._first_recipe: Recipe | None = None  # of the flow that was resized to this one
         self._checkpoint = False
         self.plan = compile(layout)
-        self.layout = Layout.from_graph(layout.graph)  # a copy: later changes of the layout are not in the plan
-        nx.freeze(self.layout.graph)
+        self.layout = layout.frozen()  # later changes of the layout are not in the plan
         self.bijectors = make_bijectors(self.plan, self.layout)
         self.context_encoder = ContextEncoder(self.plan, classes)
         self.prior = prior if isinstance(prior, Prior) else Prior(prior)

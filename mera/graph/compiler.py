@@ -13,7 +13,6 @@ from mera.graph.layout_error import LayoutError, within
 from mera.graph.nodes import Latent, Local, Node
 from mera.graph.operations import Apply, Operation
 from mera.graph.plan import LatentLevel, Plan, Step
-from mera.graph.topology import find_input, walk
 
 
 def compile(layout: Layout) -> Plan:
@@ -27,14 +26,13 @@ def compile(layout: Layout) -> Plan:
     """
     if not isinstance(layout, Layout):
         raise LayoutError("a Layout", f"{type(layout).__name__}")
-    nodes = walk(layout.graph)
-    start, entry = find_input(layout.graph)
+    entry = layout.input.lattice
     value_numbers = count(1)
-    values = {(start, 0): (0, entry.lattice, 0)}  # (node, output) -> number, lattice and level of the output's value
+    values = {("input", 0): (0, entry, 0)}  # (node, output) -> number, lattice and level of the output's value
     keys: dict[str, tuple[str, Local, Apply]] = {}
     steps: list[Step] = []
     latents: list[LatentLevel] = []
-    for name, node, source, output in nodes:
+    for name, node, source, output in layout.walk():
         value, lattice, level = values[source, output]
         if isinstance(node, Latent):
             latents.append(LatentLevel(name, value, lattice))
@@ -47,13 +45,11 @@ def compile(layout: Layout) -> Plan:
             key = _module_key(keys, name, node, operation) if isinstance(operation, Apply) else ""
             steps.append(Step(name, level, operation, value, tuple(target for target, _ in outputs), key))
             (value, lattice), level = outputs[0], level + (len(operation.outputs) > 1)
-        if len(outputs) != node.outputs:
-            raise LayoutError(f"{node.outputs} outputs, as its class declares", f"{len(outputs)}", node=name)
         for index, (target, out) in enumerate(outputs):
             values[name, index] = (target, out, level)
-    _check_conservation(entry.lattice, steps, latents)
+    _check_conservation(entry, steps, latents)
     latents.sort(key=lambda latent: -latent.lattice.sites)  # stable: levels of equal size stay as declared
-    return Plan(entry.lattice, tuple(steps), tuple(latents), entry.context)
+    return Plan(entry, tuple(steps), tuple(latents), layout.context)
 
 
 def _lower(name: str, node: Node, lattice: Lattice) -> tuple[Operation, ...]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import Any
 
@@ -14,7 +15,6 @@ from mera._utils.checks import is_integer
 from mera.graph.lattice import Lattice, check_key
 from mera.graph.layout_error import LayoutError, within
 from mera.graph.nodes import Decimate, Input, Latent, Local, Node, Split, Squeeze
-from mera.graph.topology import find_input
 
 
 @dataclass(frozen=True)
@@ -94,24 +94,6 @@ class Layout:
             context_shape = tuple(context_shape)
         self.graph.add_node("input", node=Input(lattice, context_shape))
         self.input = Port("input", 0, lattice, self)
-
-    @classmethod
-    def from_graph(cls, graph: nx.DiGraph) -> Layout:
-        """Make a layout from a graph that was built without the methods of this class.
-
-        Args:
-            graph: a graph whose nodes and edges have the attributes `node` and `output`; it is copied.
-
-        Raises:
-            LayoutError: if the argument is not a graph with exactly one input; `compile` checks all other rules.
-        """
-        if not isinstance(graph, nx.DiGraph):
-            raise LayoutError("a networkx.DiGraph", f"{type(graph).__name__}")
-        layout = cls.__new__(cls)
-        layout.graph = nx.DiGraph(graph)
-        name, node = find_input(layout.graph)
-        layout.input = Port(name, 0, node.lattice, layout)
-        return layout
 
     def add(self, node: Node, source: Port, name: str | None = None) -> tuple[Port, ...]:
         """Add a node of any kind; `local`, `decimate`, `squeeze`, `split` and `latent` are shorthands of this method.
@@ -241,7 +223,36 @@ class Layout:
     @property
     def context(self) -> tuple[int, ...] | None:
         """The shape of the context; None if the flow is not conditional."""
-        return find_input(self.graph)[1].context
+        return self.graph.nodes["input"]["node"].context
+
+    def frozen(self) -> Layout:
+        """A copy that stays as it is: its graph cannot be changed, and has no later changes of this layout."""
+        other = copy.copy(self)
+        other.graph = nx.freeze(nx.DiGraph(self.graph))
+        other.input = replace(self.input, layout=other)
+        return other
+
+    def walk(self) -> list[tuple[str, Node, str, int]]:
+        """All nodes but the input in the order of declaration, in which they can run.
+
+        Returns:
+            The name of each node, the node, the name of its source node, and the index of the source's output.
+
+        Raises:
+            LayoutError: if the nodes are not a tree, or an output is not the input of exactly one node.
+        """
+        if not nx.is_arborescence(self.graph):
+            raise LayoutError("a tree of nodes that begins at the input", "another graph")
+        for name, node in self.nodes.items():
+            outputs = [output for *_, output in self.graph.out_edges(name, data="output")]
+            if sorted(outputs) != list(range(node.outputs)):
+                expected = f"one node, a Latent say, for each of the outputs {list(range(node.outputs))}"
+                raise LayoutError(expected, f"nodes for {outputs}", node=name)
+        return [
+            (name, node, source, output)
+            for name, node in self.nodes.items()
+            for source, _, output in self.graph.in_edges(name, data="output")
+        ]
 
     @property
     def nodes(self) -> dict[str, Node]:

@@ -54,15 +54,13 @@ class Input(Node):
             numbers at each pixel; None if the flow is not conditional.
 
     Raises:
-        LayoutError: if `lattice` is not a `Lattice`, or `context` has another form.
+        LayoutError: if `context` has another form.
     """
 
     lattice: Lattice
     context: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
-        if not isinstance(self.lattice, Lattice):
-            raise LayoutError("a Lattice", f"{self.lattice!r}")
         context = self.context
         if context is None:
             return

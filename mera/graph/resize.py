@@ -9,7 +9,6 @@ from mera._utils.checks import is_integer
 from mera.graph.layout import Layout, Port
 from mera.graph.layout_error import LayoutError
 from mera.graph.plan import Plan
-from mera.graph.topology import walk
 
 
 def edges_of(shape: Sequence[int], dim: int) -> tuple[int, ...]:
@@ -51,7 +50,7 @@ def resize(layout: Layout, shape: Sequence[int]) -> Layout:
     if context is not None and len(context) > 1:
         context = (context[0], *edges)
     other = Layout(edges, lattice.channels, boundary, context)
-    ports: dict[str, tuple[Port, ...]] = {layout.input.node: (other.input,)}
-    for name, node, source, output in walk(layout.graph):
+    ports: dict[str, tuple[Port, ...]] = {"input": (other.input,)}
+    for name, node, source, output in layout.walk():
         ports[name] = other.add(node, ports[source][output], name)
     return other

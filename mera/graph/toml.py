@@ -46,7 +46,6 @@ from mera.graph.compiler import compile
 from mera.graph.layout import Layout, Port
 from mera.graph.layout_error import LayoutError, within
 from mera.graph.nodes import KINDS
-from mera.graph.topology import walk
 
 LONGEST = 2**20
 """The most characters of a layout in a file."""
@@ -76,15 +75,15 @@ def dumps(layout: Layout) -> str:
     if layout.context is not None:
         table["context"] = list(layout.context)
     nodes: list[dict[str, Any]] = []
-    previous = layout.input.node
-    for name, node, source, output in walk(layout.graph):
+    previous = "input"
+    for name, node, source, output in layout.walk():
         kind = next((kind for kind, node_class in KINDS.items() if type(node) is node_class), None)
         if kind is None:
             expected = f"a node of a kind that can be written to a file, {', '.join(KINDS)}"
             raise LayoutError(expected, f"{node!r}", node=name)
         row = {"name": name, "kind": kind}
         if source != previous or output:
-            row["input"] = f"{'input' if source == layout.input.node else source}{f'.{output}' if output else ''}"
+            row["input"] = f"{source}.{output}" if output else source
         nodes.append(row | _settings(name, node))
         previous = name
     tables = [("[lattice]", table), *(("[[node]]", row) for row in nodes)]

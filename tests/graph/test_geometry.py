@@ -14,15 +14,12 @@ import mera
 from mera.bijectors import ActNorm, Chain, ChannelHalves, Coupling, Invert, ResidualConv
 from mera.graph import (
     Cut,
-    Decimate,
-    Input,
-    Latent,
     Layout,
     LayoutError,
     Local,
     Node,
     Regroup,
-    Split,
+    Squeeze,
     compile,
 )
 from tests.helpers.laws import Dense
@@ -93,64 +90,18 @@ def test_lattices(arguments):
         Layout(**arguments)
 
 
-def graph_of(*edges, **nodes):
-    graph = nx.DiGraph()
-    graph.add_node("input", node=Input(Layout((4,), 2).input.lattice))
-    for name, node in nodes.items():
-        graph.add_node(name, node=node)
-    for edge in edges:
-        graph.add_edge(edge[0], edge[1], **({"output": edge[2]} if len(edge) == 3 else {}))
-    return graph
-
-
-@pytest.mark.parametrize(
-    ("graph", "message"),
-    [
-        (graph_of(("input", "a"), a=Local(Dense, 2)), r"for each of the outputs .0.; got nodes for \[\].*node 'a'"),
-        (graph_of(a=Latent()), r"Expected a tree that begins at the input; got none that leads.*node 'a'"),
-        (
-            graph_of(("input", "a"), ("input", "b"), a=Latent(), b=Latent()),
-            r"got nodes for \[0, 0\].*node 'input'",
-        ),
-        (
-            graph_of(("input", "a"), ("input", "b", 1), a=Latent(), b=Latent()),
-            r"got nodes for \[0, 1\].*node 'input'",
-        ),
-        (graph_of(("input", "a", "x"), a=Latent()), r"got nodes for \['x'\].*node 'input'"),
-        (
-            graph_of(("input", "s"), ("s", "a", 0), ("s", "b", 0), s=Split(1), a=Latent(), b=Latent()),
-            r"got nodes for \[0, 0\].*node 's'",
-        ),
-        (
-            graph_of(("input", "s"), ("s", "a", 0), ("a", "s"), s=Split(1), a=Local(Dense, 2)),
-            r"Expected a tree .* got the sources \['input', 'a'\].*node 's'",
-        ),
-        (
-            graph_of(("input", "z"), ("a", "b"), ("b", "a"), z=Latent(), a=Local(Dense, 2), b=Local(Dense, 2)),
-            r"Expected a tree that begins at the input; got none that leads.*node 'a'",
-        ),
-        (graph_of(("input", "a"), ("a", "z"), a=Local(Dense, 3), z=Latent()), "Expected a kernel that.*node 'a'"),
-        (graph_of(("input", "type"), type=Latent()), "Expected a name.*node 'type'"),
-        (graph_of(("input", "a"), a=None), "Expected a mera.graph node in the attribute 'node'; got None.*node 'a'"),
-        (graph_of(("input", "a"), ("a", "input"), a=Local(Dense, 2)), r"got the sources \['a'\].*node 'input'"),
-        (nx.DiGraph(), r"Expected one input; got \[\]"),
-    ],
-)  # fmt: skip
-def test_graphs_made_elsewhere(graph, message):
-    with pytest.raises(LayoutError, match=f"(?s){message}"):
-        compile(Layout.from_graph(graph))
-
-
-def test_a_graph_handed_in_compiles_like_one_declared():
+def test_outputs_that_are_taken_never_or_twice():
     layout = Layout((4,), 2)
-    kept, rest = layout.decimate(layout.local(layout.input, Dense, 2, name="l"), name="d")
-    layout.latent(rest, name="fine")
-    layout.latent(kept, name="coarse")
-    graph = graph_of(
-        ("input", "l"), ("l", "d"), ("d", "fine", 1), ("d", "coarse", 0),
-        l=Local(Dense, 2), d=Decimate(), fine=Latent(), coarse=Latent(),
-    )  # fmt: skip
-    assert compile(Layout.from_graph(graph)) == compile(layout)
+    layout.local(layout.input, Dense, 2, name="a")
+    refuses(lambda: compile(layout), "a", "for each of the outputs [0]", "nodes for []")
+    layout = Layout((4,), 2)
+    kept, _ = layout.split(layout.input, 1, name="s")
+    layout.latent(kept)
+    refuses(lambda: compile(layout), "s", "for each of the outputs [0, 1]", "nodes for [0]")
+    layout.graph.add_edge("input", "latent0", output=0)
+    with pytest.raises(LayoutError, match="Expected a tree of nodes"):
+        compile(layout)
+    refuses(lambda: Layout((4,), 2).latent(kept, name="type"), "type", "a name that is not empty", "'type'")
 
 
 def test_sharing():
@@ -193,13 +144,14 @@ def test_a_field_bijector_must_say_its_true_kernel():
 
 
 def test_only_a_local_applies_a_bijector():
-    class Odd(Decimate):
+    class Odd(Squeeze):
         def lower(self, lattice):
             return Local(Dense, 2).lower(lattice)
 
-    graph = graph_of(("input", "a"), ("a", "b", 0), ("a", "c", 1), a=Odd(), b=Latent(), c=Latent())
+    layout = Layout((4,), 2)
+    layout.latent(layout.add(Odd(), layout.input, "a")[0])
     with pytest.raises(LayoutError, match=r"(?s)Expected a Local, or a subclass of it.*node 'a'"):
-        compile(Layout.from_graph(graph))
+        compile(layout)
 
 
 class OfAnotherLattice(Node):

@@ -1,12 +1,10 @@
 """Flows on other lattices, with the same parameters."""
 
-import networkx as nx
 import pytest
 import torch
 
 import mera
 from mera import physics
-from mera.graph import Layout
 from tests.helpers.laws import check_laws
 from tests.helpers.strategies import randomize
 
@@ -59,21 +57,6 @@ def test_far_from_borders_open_lattices_agree():
     for a, b in zip(fine, coarse, strict=True):  # both levels of latents are on a lattice of half the edge
         inner = slice(4, b.shape[-1] - 4)
         torch.testing.assert_close(a[..., 4:28, 2:26][..., inner, inner], b[..., inner, inner], atol=1e-12, rtol=0)
-
-
-def test_nodes_may_be_declared_in_any_order():
-    layout = Layout((8, 8), 2)
-    x, fine = layout.split(layout.local(layout.input, "coupling", kernel=2, name="first"), keep=1, name="split")
-    layout.latent(fine, name="fine")
-    layout.latent(layout.local(x, "coupling", kernel=4, name="second"), name="rest")
-    graph = nx.DiGraph()
-    graph.add_nodes_from(reversed(list(layout.graph.nodes(data=True))))
-    graph.add_edges_from(layout.graph.edges(data=True))
-    flow = randomize(mera.Flow(Layout.from_graph(graph)))
-    large = flow.resized((16, 24))
-    assert [level.node for level in large.plan.latents] == [level.node for level in flow.plan.latents]
-    x = torch.randn(1, 2, 16, 24, dtype=torch.float64)
-    torch.testing.assert_close(large(x)[0][0][..., :8, :8], flow(x[..., :8, :8])[0][0], atol=1e-12, rtol=0)
 
 
 @pytest.mark.parametrize(("L", "channels"), [(4, 2), (8, 3)])
