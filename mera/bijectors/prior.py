@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from numbers import Real
 from typing import Any
 
 import torch
 from torch import Tensor, distributions, nn
 from torch.distributions import Distribution, constraints
 
-from mera._utils.checks import as_plain
+from mera._utils.checks import as_plain, check_positive
 from mera._utils.errors import InputError
 from mera._utils.flow_options import PriorLike
 from mera._utils.random import seeded
@@ -170,7 +169,7 @@ def temperature_per_level(temperature: Any, levels: int) -> list[float]:
     temperatures = list(values) if is_sequence else [values] * levels
     if len(temperatures) != levels:
         raise InputError(f"one temperature, or one for each of {levels} levels", str(temperature))
-    return [_check_temperature(value) for value in temperatures]
+    return [check_positive(value, "a temperature", most=HOTTEST) for value in temperatures]
 
 
 def tempered(distribution: Distribution, temperature: float) -> Distribution:
@@ -179,7 +178,7 @@ def tempered(distribution: Distribution, temperature: float) -> Distribution:
     The scale of a Gaussian is multiplied by :math:`\sqrt{T}`, the scale of a Laplacian by :math:`T` (RG-Flow, Eq. 13),
     and a uniform distribution does not change. Other families are refused unless T is 1.
     """
-    temperature = _check_temperature(temperature)
+    temperature = check_positive(temperature, "a temperature", most=HOTTEST)
     if temperature == 1:
         return distribution
     match distribution:
@@ -191,16 +190,6 @@ def tempered(distribution: Distribution, temperature: float) -> Distribution:
             return distribution
     kind = type(distribution).__name__
     raise InputError(f"temperature 1 for a prior of type {kind}, whose powers have no exact sampler", str(temperature))
-
-
-def _check_temperature(temperature: Any) -> float:
-    """Return a temperature as a float, and refuse a value that is not a finite positive number."""
-    is_number = isinstance(temperature, Real) and not isinstance(temperature, bool)
-    if not is_number or not 0 < temperature < math.inf:
-        raise InputError("a positive temperature", repr(temperature))
-    if temperature > HOTTEST:
-        raise InputError(f"a temperature up to {HOTTEST:g}", repr(temperature))
-    return float(temperature)
 
 
 def _support_of(distribution: Distribution) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Mapping
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple
 
 import torch
 from torch import distributions
@@ -88,7 +88,11 @@ def _family_of_distribution(distribution: Any) -> Family:
     declared = _declared(distribution, "arg_constraints") or {}
     names = set(inspect.signature(kind).parameters)
     if any(parameter not in names | {"logits"} for parameter in declared) or kind in _COMPOSED:
-        _refuse_composed(kind)
+        raise InputError(
+            "a prior that is made of numbers",
+            f"a {kind.__name__}, which is made of other distributions: a bijector in front of a plain prior, such as "
+            '"pointwise-spline", can make such a density',
+        )
     parameters = {}
     for name in [name for name in declared if name != "logits" or "probs" not in declared]:
         value, constraint = torch.as_tensor(getattr(distribution, name)).double(), declared[name]
@@ -114,15 +118,6 @@ def _family_of_distribution(distribution: Any) -> Family:
 _COMPOSED = (distributions.TransformedDistribution, distributions.MixtureSameFamily, distributions.Independent)
 
 
-def _refuse_composed(kind: type) -> NoReturn:
-    """Raise the error for a class of distributions that are composed of other distributions."""
-    raise InputError(
-        "a prior that is made of numbers",
-        f"a {kind.__name__}, which is made of other distributions: a bijector in front of a plain prior, such as "
-        '"pointwise-spline", can make such a density',
-    )
-
-
 def _declared(distribution: Any, name: str) -> Any:
     """An attribute of a distribution; None if a user-defined class does not declare it."""
     try:
@@ -146,17 +141,11 @@ def _parse(text: str) -> dict[str, Any]:
         raise InputError(EXPECTED, f"{text!r}{closest(name, [*NAMED, *distributions.__all__])}")
     signature = inspect.signature(kind)
     try:
-        passed = signature.bind_partial(*values, **options)
+        passed = signature.bind_partial(*values, **options).arguments
     except TypeError as error:
         names = ", ".join(key for key in signature.parameters if key != "validate_args")
         raise InputError(f"parameters {names} of {name}", f"{text!r}: {error}") from None
-    if kind in _COMPOSED:
-        _refuse_composed(kind)
-    required = [key for key, parameter in signature.parameters.items() if parameter.default is inspect.Parameter.empty]
-    parameters = {key: STANDARD[key] for key in required if key in STANDARD} | passed.arguments
-    if missing := [key for key in required if key not in parameters]:
-        raise InputError(f"{' and '.join(missing)} of {name}, as in {name}({missing[0]}=...)", repr(text))
-    return {"distribution": name, **parameters}
+    return {"distribution": name} | {key: STANDARD[key] for key in signature.parameters if key in STANDARD} | passed
 
 
 def _from_description(description: Mapping[str, Any]) -> Distribution:
@@ -169,4 +158,4 @@ def _from_description(description: Mapping[str, Any]) -> Distribution:
         tensors: dict[str, Any] = {key: torch.tensor(value, dtype=torch.float64) for key, value in parameters.items()}
         return kind(**tensors)
     except (TypeError, ValueError, AttributeError, RuntimeError, AssertionError, NotImplementedError) as error:
-        raise InputError(f"the parameters of {kind.__name__}", str(parameters)) from error
+        raise InputError(f"the parameters of {kind.__name__}", f"{parameters}: {error}") from error

@@ -108,7 +108,7 @@ def test_noise_depends_on_seed_level_and_site_alone_and_follows_the_prior():
         (lambda f: f.window(-1, (0, 8), (0, 8)), r"Expected a seed from 0 to 2\^64 - 1; got -1"),
         (lambda f: f.window(0.5, (0, 8), (0, 8)), r"Expected a seed from 0 to 2\^64 - 1; got 0.5"),
         (lambda f: f.window(0, (0, 8), (0, 8), temperature=[1.0]), "one for each of 4 levels"),
-        (lambda f: f.window(0, (0, 8), (0, 8), temperature=0), "Expected a positive temperature"),
+        (lambda f: f.window(0, (0, 8), (0, 8), temperature=0), "Expected a temperature as a number above 0"),
     ],
 )
 def test_refused(call, message):
