@@ -15,7 +15,7 @@ from torch.distributions import Transform
 
 from mera._utils.errors import InputError
 from mera._utils.torch_private import INVERSE_TRANSFORM
-from mera.bijectors.base import Bijector, log_det_dtype
+from mera.bijectors.base import Bijector, context_arguments, log_det_dtype
 from mera.bijectors.compose import Invert
 from mera.bijectors.torch_transforms import items_within, map_tensors, replace_item
 
@@ -82,25 +82,19 @@ class Adapted(Bijector):
         self.object, self.flatten = obj, flatten
 
     @abstractmethod
-    def _encode(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Any]:
-        """Map data to latents; the log-det may have any shape that the library returns."""
-
-    @abstractmethod
-    def _decode(self, y: Tensor, context: Tensor | None) -> tuple[Tensor, Any]:
-        """Map latents to data; the log-det may have any shape that the library returns."""
+    def _run(self, x: Tensor, context: Tensor | None, inverse: bool) -> tuple[Tensor, Any]:
+        """Map data to latents, or latents to data; the log-det may have any shape that the library returns."""
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Map data to latents with the object."""
-        return self._call(self._encode, x, context)
+        return self._call(x, context, False)
 
     def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Map latents to data with the object."""
-        return self._call(self._decode, y, context)
+        return self._call(y, context, True)
 
-    def _call(
-        self, function: Callable[[Tensor, Tensor | None], tuple[Tensor, Any]], x: Tensor, context: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
-        value, log_det = function(x.flatten(1) if self.flatten else x, context)
+    def _call(self, x: Tensor, context: Tensor | None, inverse: bool) -> tuple[Tensor, Tensor]:
+        value, log_det = self._run(x.flatten(1) if self.flatten else x, context, inverse)
         log_det = torch.as_tensor(log_det, dtype=log_det_dtype(x), device=x.device)
         if log_det.ndim > 1:
             log_det = log_det.flatten(1).sum(1)
@@ -125,13 +119,10 @@ class _OfTorch(Adapted):
         for number, (_, _, constant) in enumerate(constants):
             self.register_buffer(f"constant{number}", constant)
 
-    def _encode(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Any]:
-        z = self.object.inv(x)
-        return z, -self.object.log_abs_det_jacobian(z, x)
-
-    def _decode(self, y: Tensor, context: Tensor | None) -> tuple[Tensor, Any]:
-        x = self.object(y)
-        return x, self.object.log_abs_det_jacobian(y, x)
+    def _run(self, x: Tensor, context: Tensor | None, inverse: bool) -> tuple[Tensor, Any]:
+        transform = self.object if inverse else self.object.inv
+        y = transform(x)
+        return y, transform.log_abs_det_jacobian(x, y)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> _OfTorch:
         super()._apply(fn, recurse)
@@ -143,46 +134,28 @@ class _OfTorch(Adapted):
 class _OfZuko(_OfTorch):
     """A transform of zuko, which maps data to latents; a lazy transform makes a transform for each context."""
 
-    def _encode(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Any]:
-        return _call_and_ladj(self._transform(context), x)
-
-    def _decode(self, y: Tensor, context: Tensor | None) -> tuple[Tensor, Any]:
-        return _call_and_ladj(self._transform(context).inv, y)
-
-    def _transform(self, context: Tensor | None) -> Any:
-        return self.object(context) if isinstance(self.object, nn.Module) else self.object
-
-
-def _call_and_ladj(transform: Any, x: Tensor) -> tuple[Tensor, Tensor]:
-    """Value and log-det of a transform, in one call if the transform has a method for it."""
-    if hasattr(transform, "call_and_ladj"):
-        return transform.call_and_ladj(x)
-    y = transform(x)
-    return y, transform.log_abs_det_jacobian(x, y)
+    def _run(self, x: Tensor, context: Tensor | None, inverse: bool) -> tuple[Tensor, Any]:
+        transform = self.object(context) if isinstance(self.object, nn.Module) else self.object
+        transform = transform.inv if inverse else transform
+        if hasattr(transform, "call_and_ladj"):  # both in one call
+            return transform.call_and_ladj(x)
+        y = transform(x)
+        return y, transform.log_abs_det_jacobian(x, y)
 
 
 class _OfNflows(Adapted):
     """A transform of nflows, which maps data to latents."""
 
-    def _encode(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Any]:
-        return self.object(x, context)
-
-    def _decode(self, y: Tensor, context: Tensor | None) -> tuple[Tensor, Any]:
-        return self.object.inverse(y, context)
+    def _run(self, x: Tensor, context: Tensor | None, inverse: bool) -> tuple[Tensor, Any]:
+        return (self.object.inverse if inverse else self.object)(x, context)
 
 
 class _OfFreia(Adapted):
     """A module or a graph of FrEIA, which maps data to latents."""
 
-    def _encode(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Any]:
-        return self._run(x, context, False)
-
-    def _decode(self, y: Tensor, context: Tensor | None) -> tuple[Tensor, Any]:
-        return self._run(y, context, True)
-
-    def _run(self, x: Tensor, context: Tensor | None, rev: bool) -> tuple[Tensor, Any]:
+    def _run(self, x: Tensor, context: Tensor | None, inverse: bool) -> tuple[Tensor, Any]:
         conditions = {} if context is None else {"c": [context]}
-        out, log_det = self.object([x], rev=rev, jac=True, **conditions)
+        out, log_det = self.object([x], rev=inverse, jac=True, **conditions)
         outputs = (out,) if isinstance(out, Tensor) else tuple(out)
         if len(outputs) != 1:
             raise InputError("a FrEIA module of one input and one output", f"{len(outputs)} outputs")
@@ -192,11 +165,8 @@ class _OfFreia(Adapted):
 class _OfNormflows(Adapted):
     """A flow of normflows, which maps latents to data."""
 
-    def _encode(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Any]:
-        return self.object.inverse(x) if context is None else self.object.inverse(x, context)
-
-    def _decode(self, y: Tensor, context: Tensor | None) -> tuple[Tensor, Any]:
-        return self.object(y) if context is None else self.object(y, context)
+    def _run(self, x: Tensor, context: Tensor | None, inverse: bool) -> tuple[Tensor, Any]:
+        return (self.object if inverse else self.object.inverse)(x, *context_arguments(self, context))
 
 
 ADAPTERS: list[tuple[str, str, type[Adapted]]] = [
