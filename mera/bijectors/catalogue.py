@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import partial
-from typing import Annotated, Any, cast
+from typing import Any, cast
 
 import torch
 
 from mera._utils.checks import MAX_LAYERS, check_count
-from mera._utils.errors import InputError
 from mera._utils.flow_options import (
     Bins,
     Bound,
@@ -24,7 +22,6 @@ from mera._utils.flow_options import (
     Shape,
     Transform,
 )
-from mera._utils.options import Option
 from mera.bijectors.actnorm import ActNorm
 from mera.bijectors.autoregressive import Autoregressive
 from mera.bijectors.base import Bijector
@@ -95,25 +92,8 @@ def pointwise_spline(event_shape: Shape, *, bins: Bins = 8, bound: Bound = 4.0) 
     return Elementwise(event_shape, Scaled(RationalQuadratic(bins, bound)))
 
 
-@register("permutation")
-def permutation(
-    event_shape: Shape,
-    *,
-    order: Annotated[
-        Sequence[int] | None,
-        Option("input position of each output position, a permutation of 0, ..., n - 1; random if None."),
-    ] = None,
-    per_site: Annotated[bool, Option("whether to reorder the channels of every site, or all variables.")] = True,
-) -> Bijector:
-    """A permutation of channels or variables; see `Permutation`."""
-    try:
-        indices = None if order is None else torch.tensor(list(order))
-    except (TypeError, ValueError):
-        raise InputError("a permutation as a list of numbers", repr(order)) from None
-    return Permutation(event_shape, indices, per_site)
-
-
 for name, kind in {
-    "actnorm": ActNorm, "block-spins": BlockSpins, "dct": DCT, "linear": LULinear, "spectral": Spectral,
+    "actnorm": ActNorm, "block-spins": BlockSpins, "dct": DCT, "linear": LULinear, "permutation": Permutation,
+    "spectral": Spectral,
 }.items():  # fmt: skip
     register(name)(kind)

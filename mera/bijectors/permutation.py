@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -30,7 +31,9 @@ class Permutation(Bijector):
 
     of_angles = None
 
-    def __init__(self, event_shape: tuple[int, ...], order: Tensor | None = None, per_site: bool = True) -> None:
+    def __init__(
+        self, event_shape: tuple[int, ...], order: Tensor | Sequence[int] | None = None, per_site: bool = True
+    ) -> None:
         super().__init__(event_shape)
         self.per_site = check_flag(per_site, "per_site")
         n = event_shape[0] if per_site else math.prod(event_shape)
