@@ -67,27 +67,18 @@ def first_channels(event_shape: Shape) -> Tensor:
     return first.view(-1, *(1 for _ in event_shape[1:])).expand(event_shape).clone()
 
 
-def mask_of(event_shape: Shape, mask: str | Sequence[Any] | Tensor) -> Tensor:
-    """The option `mask` as a bool tensor of the shape of an event.
+def halves(event_shape: Shape, mask: str | Sequence[Any] | Tensor, is_field: bool = False) -> Partition:
+    """The halves of an event by the option `mask`: two vectors of a patch, or two tensors with sites of a lattice.
 
-    Args:
-        event_shape: shape (C, *sites) of one event.
-        mask: a name of `MASKS`; or truth values, as nested lists or a tensor, that broadcast to the shape of an event.
-
-    Raises:
-        ValueError: if the name is unknown, or the truth values do not broadcast to the shape of an event.
+    The mask is a name of `MASKS`; or truth values, as nested lists or a tensor, that broadcast to the event's shape.
     """
     if isinstance(mask, str):
-        return MASKS.make(mask, event_shape)
-    try:
-        return torch.as_tensor(mask, dtype=torch.bool).expand(event_shape).clone()
-    except (TypeError, ValueError, RuntimeError):
-        raise InputError(f"a mask that fills an event {tuple(event_shape)}", repr(mask)) from None
-
-
-def halves(event_shape: Shape, mask: str | Sequence[Any] | Tensor, is_field: bool = False) -> Partition:
-    """The halves of an event by the option `mask`: two vectors of a patch, or two tensors with sites of a lattice."""
-    first = mask_of(event_shape, mask)
+        first = MASKS.make(mask, event_shape)
+    else:
+        try:
+            first = torch.as_tensor(mask, dtype=torch.bool).expand(event_shape).clone()
+        except (TypeError, ValueError, RuntimeError):
+            raise InputError(f"a mask that fills an event {tuple(event_shape)}", repr(mask)) from None
     if not is_field:
         return Gather(first)
     channels = first.flatten(1)
