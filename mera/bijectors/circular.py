@@ -43,17 +43,15 @@ class CircularSpline(RationalQuadratic):
 
     Args:
         bins: K.
-        smallest: smallest width and height of a bin, relative to K equal bins; see `RationalQuadratic`.
-        strongest: bound of the parameters of the spline.
 
     Raises:
-        ValueError: if an argument is out of its range.
+        ValueError: if there are fewer than 2 bins.
     """
 
     of_angles = True
 
-    def __init__(self, bins: int = 8, smallest: float = 0.5, strongest: float = 2.0) -> None:
-        super().__init__(bins, math.pi, smallest, strongest)
+    def __init__(self, bins: int = 8) -> None:
+        super().__init__(bins, math.pi)
         self.n_params = 3 * self.bins + 1
 
     def forward(self, x: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:

@@ -12,6 +12,12 @@ from torch import Tensor
 from mera._utils.checks import check_count, check_positive
 from mera.bijectors.univariate import Univariate, in_single
 
+SMALLEST = 0.5
+"""The smallest width and height of a bin, relative to equal bins; the smallest slope at a knot is an eighth of it. With
+0.5 a chain of splines can be inverted in single precision, with 0.1 often not."""
+STRONGEST = 2.0
+"""The bound of the parameters, which limits how far rounding errors of the conditioner can move a knot."""
+
 
 class RationalQuadratic(Univariate):
     r"""A monotone rational-quadratic spline within :math:`[-B, B]`, and the identity outside.
@@ -26,20 +32,15 @@ class RationalQuadratic(Univariate):
     Args:
         bins: K.
         bound: B.
-        smallest: smallest width and height of a bin, relative to K equal bins; the smallest slope at a knot is
-            `smallest / 8`. With 0.5 a chain of splines can be inverted in single precision, with 0.1 often not.
-        strongest: bound of the parameters, which limits how far rounding errors of the conditioner can move a knot.
 
     Raises:
-        ValueError: if there are fewer than 2 bins, or another argument is out of its range.
+        ValueError: if there are fewer than 2 bins, or the bound is out of its range.
     """
 
-    def __init__(self, bins: int = 8, bound: float = 4.0, smallest: float = 0.5, strongest: float = 2.0) -> None:
+    def __init__(self, bins: int = 8, bound: float = 4.0) -> None:
         super().__init__()
         self.bins = check_count(bins, "bins", 2)
         self.bound = check_positive(bound, "the bound", most=1e4)
-        self.smallest = check_positive(smallest, "the smallest size of a bin", most=0.99)
-        self.strongest = check_positive(strongest, "the bound of the parameters", most=20)
         self.n_params = 3 * self.bins - 1
 
     @in_single
@@ -90,14 +91,14 @@ class RationalQuadratic(Univariate):
     def _shares(self, sizes: Tensor) -> Tensor:
         """Widths or heights of the bins of an interval of length 1, from their parameters along dimension 2."""
         # softmax(strongest * tanh(sizes / strongest)) in fewer operations
-        bounded = 2 * self.strongest * torch.sigmoid(2 / self.strongest * sizes)
-        return torch.add(self.smallest / self.bins, torch.softmax(bounded, dim=2), alpha=1 - self.smallest)
+        bounded = 2 * STRONGEST * torch.sigmoid(2 / STRONGEST * sizes)
+        return torch.add(SMALLEST / self.bins, torch.softmax(bounded, dim=2), alpha=1 - SMALLEST)
 
     def _slope(self, params: Tensor) -> Tensor:
         """Slopes at knots from their parameters; 0 is mapped to 1."""
-        least = self.smallest / 8
+        least = SMALLEST / 8
         unit = math.log(math.expm1(1 - least))
-        return least + F.softplus(self.strongest * torch.tanh(params / self.strongest) + unit)
+        return least + F.softplus(STRONGEST * torch.tanh(params / STRONGEST) + unit)
 
     def _ends(self, slopes: Tensor) -> Tensor:
         """Add the parameters at the two ends, where the slope is 1, along dimension 1: K - 1 to K + 1 knots."""
