@@ -44,10 +44,6 @@ class Dequantize(Bijector):
         self.levels = int(levels)
         self.register_buffer("like", torch.tensor(1.0), persistent=False)  # carries the module's dtype
 
-    def extra_repr(self) -> str:
-        """The number of levels."""
-        return str(self.levels)
-
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Map integers (B, *event_shape), or the output of `with_noise`, to [0, 1)."""
         if not x.is_floating_point():
@@ -96,10 +92,6 @@ class Logit(Bijector):
         if check_positive(constraint, "a constraint") >= 1:
             raise InputError("a constraint between 0 and 1", str(constraint))
         self.constraint = float(constraint)
-
-    def extra_repr(self) -> str:
-        """The constraint."""
-        return str(self.constraint)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Map [0, 1] to the real line."""
