@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mera._utils.checks import check_count, check_shape
+from mera._utils.checks import check_shape
 from mera._utils.errors import InputError
 from mera.bijectors.base import Bijector, log_det_dtype
 from mera.bijectors.conditioners.residual import compressed
@@ -95,9 +95,6 @@ class MADE(nn.Module):
 
     def __init__(self, n: int, n_params: int, hidden: Sequence[int] = (64,), context: int = 0) -> None:
         super().__init__()
-        check_count(n, "n")
-        check_count(n_params, "n_params")
-        check_count(context, "context", 0)
         hidden = check_shape(hidden, "hidden")
         self.n, self.n_params = n, n_params
         inputs = torch.cat([torch.arange(1, n + 1), torch.zeros(context, dtype=torch.int64)])

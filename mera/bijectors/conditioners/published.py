@@ -174,7 +174,6 @@ class SeparateMLPs(Conditioner):
         self, in_shape: Shape, out_shape: Shape, n_params: int, *, hidden: Sequence[int] = (64,), blocks: int = 2
     ) -> None:
         super().__init__()
-        check_count(n_params, "n_params")
         before, after = math.prod(in_shape), math.prod(out_shape)
         self.n_params, self.in_features, self.out_shape = n_params, before, tuple(out_shape)
         self.stem = None if before == after else WeightNormLinear(1, n_params, before, after)
@@ -220,7 +219,6 @@ class PatchMLPs(Conditioner):
         self, in_shape: Shape, out_shape: Shape, n_params: int, *, hidden: Sequence[int] = (64,), blocks: int = 2
     ) -> None:
         super().__init__()
-        check_count(n_params, "n_params")
         if in_shape != out_shape or len(in_shape) != 1:
             raise InputError(
                 "halves that are vectors of one length, and no context", f"{in_shape} to read, {out_shape} to transform"

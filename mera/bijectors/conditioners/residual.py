@@ -82,7 +82,7 @@ class ResidualMLP(Conditioner):
         self, in_shape: Shape, out_shape: Shape, n_params: int, *, hidden: Sequence[int] = (64,), blocks: int = 1
     ) -> None:
         super().__init__()
-        self.out_shape = (check_count(n_params, "n_params"), *check_shape(out_shape, "out_shape"))
+        self.out_shape = (n_params, *check_shape(out_shape, "out_shape"))
         self.network = _ResidualNetwork(
             lambda i, o, wide: nn.Linear(i, o), math.prod(in_shape), math.prod(self.out_shape), hidden, blocks
         )
@@ -118,7 +118,6 @@ class ResidualConv(Conditioner):
     ) -> None:  # fmt: skip
         super().__init__()
         in_shape, out_shape = check_shape(in_shape, "in_shape", 2), check_shape(out_shape, "out_shape", 2)
-        check_count(n_params, "n_params")
         if check_count(kernel, "the kernel") % 2 == 0:
             raise InputError("an odd kernel", str(kernel))
         if check_choice(padding, ("zeros", "circular"), "a padding") == "circular" and kernel // 2 > min(in_shape[1:]):
