@@ -102,15 +102,10 @@ def corners(
             partition, conditioner, univariate, layers=layers, norm=norm, norm_per_channel=True, context_shape=context
         )
 
-    def couple_white(shape: Shape, context: Shape) -> Bijector:
-        return couple([], 1, shape, context)
-
-    def couple_all(shape: Shape, context: Shape) -> Bijector:
-        return couple([c - width for c in white[width:]], layers, shape, context)
-
+    couple_all = partial(couple, [c - width for c in white[width:]], layers)
     steps = [Conditioned(event_shape, white, map_each, context_shape, black)]
     if white[width:]:  # in one dimension only the first corner is white
-        steps.append(Conditioned(event_shape, width, couple_white, context_shape, white[width:]))
+        steps.append(Conditioned(event_shape, width, partial(couple, [], 1), context_shape, white[width:]))
     return Chain([*steps, Conditioned(event_shape, width, couple_all, context_shape)])
 
 
