@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -13,9 +12,6 @@ from mera.graph import Port
 from mera.models.by_name import register
 from mera.models.options import Channels, EvenKernel, PatchModel, StepModel, Widths
 from mera.models.patches import Patches
-
-MANY_STEPS = 7
-"""Number of RG steps of a branching MERA beyond which a warning gives the number of bijectors, then in the hundreds."""
 
 
 @register("neuralrg")
@@ -120,7 +116,7 @@ class BranchingMERA(StepModel):
     edge: the sites that RG-Flow keeps, and the sites that RG-Flow decimates, as channels. Variables leave as latents
     when the lattice of their branch is m wide. The name of a node ends in its step and the path to it, "+" for a branch
     of kept sites and "-" for a branch of decimated sites. The number of branches doubles with each step. Each branch
-    has its own bijectors; beyond 7 steps, a warning gives their number.
+    has its own bijectors.
     """
 
     m: EvenKernel = 4
@@ -130,11 +126,6 @@ class BranchingMERA(StepModel):
         """Build the flow; see `Model.flow`."""
         patches = Patches(self, self.m)
         steps = len(patches.bijectors)
-        if steps > MANY_STEPS:
-            warnings.warn(
-                f"a branching MERA of {steps} steps has {2 ** (steps + 1) - 2:,} blocks with parameters of their own",
-                stacklevel=4,
-            )
 
         def grow(x: Port, path: str) -> None:
             """Add the RG steps of the branch that starts at port `x`."""
