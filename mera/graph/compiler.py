@@ -11,7 +11,7 @@ from mera.graph.lattice import Lattice
 from mera.graph.layout import Layout
 from mera.graph.layout_error import LayoutError, within
 from mera.graph.nodes import Latent, Local, Node
-from mera.graph.operations import Apply, Operation
+from mera.graph.operations import Apply
 from mera.graph.plan import LatentLevel, Plan, Step
 
 
@@ -38,7 +38,9 @@ def compile(layout: Layout) -> Plan:
             latents.append(LatentLevel(name, value, lattice))
             continue
         outputs: tuple[tuple[int, Lattice], ...] = ((value, lattice),)
-        for operation in _lower(name, node, lattice):
+        with within(f"node {name!r}"):
+            operations = node.lower(lattice)
+        for operation in operations:
             if operation.lattice != lattice:
                 raise LayoutError(f"an operation on {lattice}", f"{operation}", node=name)
             outputs = tuple((next(value_numbers), out) for out in operation.outputs)
@@ -50,16 +52,6 @@ def compile(layout: Layout) -> Plan:
     _check_conservation(entry, steps, latents)
     latents.sort(key=lambda latent: -latent.lattice.sites)  # stable: levels of equal size stay as declared
     return Plan(entry, tuple(steps), tuple(latents), layout.context)
-
-
-def _lower(name: str, node: Node, lattice: Lattice) -> tuple[Operation, ...]:
-    """The operations of a node; errors name the node."""
-    with within(f"node {name!r}"):
-        operations = node.lower(lattice)
-    for operation in operations:
-        if not isinstance(operation, Operation):
-            raise LayoutError("operations of mera.graph.operations", repr(operation), node=name)
-    return operations
 
 
 def _check_conservation(lattice: Lattice, steps: Sequence[Step], latents: Sequence[LatentLevel]) -> None:

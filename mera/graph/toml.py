@@ -47,8 +47,6 @@ from mera.graph.layout import Layout, Port
 from mera.graph.layout_error import LayoutError, within
 from mera.graph.nodes import KINDS
 
-LONGEST = 2**20
-"""The most characters of a layout in a file."""
 LATTICE = ("shape", "channels", "boundary", "context")
 """The fields of the table `lattice`, which are arguments of `Layout`."""
 
@@ -102,8 +100,6 @@ def loads(text: str, source: str = "layout") -> Layout:
     """
     if not isinstance(text, str):
         raise LayoutError("TOML as text", type(text).__name__)
-    if len(text) > LONGEST:
-        raise LayoutError(f"a layout of at most {LONGEST:,} characters", f"{len(text):,} in {source}")
     try:
         document = tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # a ValueError, too, for integers of thousands of digits
