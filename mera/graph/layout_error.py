@@ -44,16 +44,9 @@ def within(place: str) -> Iterator[None]:
     try:
         yield
     except ValueError as error:
-        found = error if isinstance(error, LayoutError) else _as_layout_error(error)
+        found = error if isinstance(error, LayoutError) else LayoutError(str(error), kind=getattr(error, "kind", ""))
         if place not in getattr(found, "__notes__", ()):
             found.add_note(place)
         if found is error:
             raise
         raise found from error
-
-
-def _as_layout_error(error: ValueError) -> LayoutError:
-    """A `LayoutError` with the message of another error."""
-    if isinstance(error, InputError) and str(error) == f"Expected {error.expected}; got {error.got}":
-        return LayoutError(error.expected, error.got, kind=error.kind)
-    return LayoutError(str(error), kind=getattr(error, "kind", ""))

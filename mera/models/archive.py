@@ -58,13 +58,7 @@ def read_archive(path: str | PathLike[str]) -> tuple[dict[str, Any], dict[str, T
         raise InputError("a file that mera wrote", f"another or a damaged one: {error}", where=str(path)) from error
     if _checksum(text, tensors) != checksum:
         raise InputError("a file as mera wrote it", "a damaged one, its checksum does not fit", where=str(path))
-    try:
-        description = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise InputError("a description in JSON", str(error), where=str(path)) from None
-    if not isinstance(description, dict):
-        raise InputError("a description by names", f"a {type(description).__name__}", where=str(path))
-    return description, tensors
+    return json.loads(text), tensors
 
 
 def _checksum(text: str, tensors: Mapping[str, Tensor]) -> str:

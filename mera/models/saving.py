@@ -114,8 +114,8 @@ def load(path: str | PathLike[str]) -> Any:
         return rebuild(description, tensors)
     except (KeyError, TypeError, RuntimeError, ValueError) as error:
         if isinstance(error, InputError) and error.kind == UNKNOWN_NAME:
-            got = f"{error.got}, so import the module that registers it first"
-            raise InputError(f"{error.expected} in {path}", got, kind=UNKNOWN_NAME) from error
+            text = f"{error}, so import the module that registers it first"
+            raise InputError(text, "", where=str(path), kind=UNKNOWN_NAME) from error
         raise InputError("a flow that mera.save wrote", with_notes(error), where=str(path)) from error
 
 
