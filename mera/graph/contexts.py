@@ -10,10 +10,10 @@ import torch
 from einops import reduce
 from torch import Tensor, nn
 
-from mera._utils.checks import is_integer
+from mera._utils.checks import check_count
 from mera._utils.errors import InputError
 from mera._utils.torch_private import is_wrapped_by_functorch
-from mera.graph.operations import AXES, Apply
+from mera.graph.operations import Apply, blocked
 from mera.graph.plan import Plan, Step
 
 ContextOfStep = Callable[[Step], Tensor | None]
@@ -40,8 +40,7 @@ class ContextEncoder(nn.Module):
         if classes is None:
             self.embedding = None
             return
-        if not is_integer(classes) or classes < 1:
-            raise InputError("a positive number of classes", repr(classes))
+        check_count(classes, "a number of classes")
         if plan.context is None or len(plan.context) != 1:
             raise InputError("a context of shape (K,) to learn for each class", str(plan.context))
         self.embedding = nn.Embedding(classes, plan.context[0])
@@ -152,8 +151,7 @@ def event_context(plan: Plan, operation: Apply, context: Tensor) -> Tensor:
         return context.repeat_interleave(operation.events, dim=0)
     cell = tuple(n // coarse for n, coarse in zip(plan.input.shape, operation.lattice.shape, strict=True))
     if max(cell) > 1:
-        axes = AXES[operation.lattice.dim]
-        blocks = " ".join(f"({axis} s{axis})" for axis in axes)
-        sizes = {f"s{axis}": s for axis, s in zip(axes, cell, strict=True)}
-        context = reduce(context, f"b k {blocks} -> b k {' '.join(axes)}", "mean", **sizes)
+        blocks, outer, inner = blocked(operation.lattice.dim, "s")
+        sizes = dict(zip(inner.split(), cell, strict=True))
+        context = reduce(context, f"b k {blocks} -> b k {outer}", "mean", **sizes)
     return operation.gather(context)[0]

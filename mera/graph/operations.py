@@ -25,7 +25,7 @@ AXES = {1: ("w",), 2: ("h", "w"), 3: ("d", "h", "w")}
 """The names of the axes of a lattice in einops patterns, by the number of dimensions."""
 
 
-def _blocked(dim: int, prefix: str) -> tuple[str, str, str]:
+def blocked(dim: int, prefix: str) -> tuple[str, str, str]:
     """Parts of einops patterns: blocked axes "(h kh) (w kw)", block indices "h w", axes within a block "kh kw"."""
     outer = AXES[dim]
     inner = tuple(prefix + axis for axis in outer)
@@ -171,7 +171,7 @@ class Apply(Operation):
         if self.is_field:
             axes = " ".join(AXES[self.lattice.dim])
             return f"b c {axes} -> b c {axes}"
-        blocks, outer, inner = _blocked(self.lattice.dim, "k")
+        blocks, outer, inner = blocked(self.lattice.dim, "k")
         return f"b c {blocks} -> (b {outer}) c {inner}"
 
     @cached_property
@@ -304,7 +304,7 @@ class Regroup(Move):
     @cached_property
     def pattern(self) -> str:
         """The einops pattern from the fine to the coarse lattice."""
-        blocks, outer, inner = _blocked(self.lattice.dim, "s")
+        blocks, outer, inner = blocked(self.lattice.dim, "s")
         return f"b c {blocks} -> b ({inner} c) {outer}"
 
     @cached_property

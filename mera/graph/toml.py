@@ -98,8 +98,6 @@ def loads(text: str, source: str = "layout") -> Layout:
     Raises:
         LayoutError: if the text does not describe a layout; the message names the source, the node and the field.
     """
-    if not isinstance(text, str):
-        raise LayoutError("TOML as text", type(text).__name__)
     try:
         document = tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # a ValueError, too, for integers of thousands of digits
