@@ -62,26 +62,23 @@ class Action(ABC):
         """The energy of each order parameter (B, C', *shape), (B,), if it is not the action; None if it is."""
         return None
 
-    @property
-    def has_density(self) -> bool:
-        """Whether the contribution of each site is known."""
-        return True
-
-    @property
-    def has_energy(self) -> bool:
-        """Whether the energy is something else than the action."""
-        return type(self).energy is not Action.energy
-
     def log_z(self, shape: Sequence[int]) -> float:
         r"""The exact logarithm of the integral of :math:`e^{-S}` over fields; a ValueError where it is not known."""
         raise InputError("an action and a lattice whose ln Z is known", f"{self!r} on {tuple(shape)}")
 
 
-class _Checked(Action):
-    """A wrapper of any action with all attributes of an `Action`, which checks the values at each call."""
+class CheckedAction(Action):
+    """A wrapper of any action with all attributes of an `Action`, which checks the values at each call.
+
+    Attributes:
+        has_density: whether the action defines the contribution of each site.
+        has_energy: whether the action defines an energy, which is something else than the action.
+    """
 
     def __init__(self, action: ActionLike) -> None:
-        self.action, self.channels = action, None
+        self.action, self.channels, self.has_density = action, None, hasattr(action, "density")
+        own = type(action).energy is not Action.energy if isinstance(action, Action) else hasattr(action, "energy")
+        self.has_energy = own
         for name in ATTRIBUTES:
             if hasattr(action, name):
                 setattr(self, name, getattr(action, name))
@@ -98,21 +95,11 @@ class _Checked(Action):
         """Refused, unless the action defines the contribution of each site."""
         raise InputError("an action with the contribution of each site (density)", repr(self))
 
-    @property
-    def has_density(self) -> bool:
-        """Whether the action defines the contribution of each site."""
-        return hasattr(self.action, "density")
-
-    @property
-    def has_energy(self) -> bool:
-        """Whether the action defines an energy."""
-        return getattr(self.action, "has_energy", hasattr(self.action, "energy"))
-
     def __repr__(self) -> str:
         return getattr(self.action, "__name__", None) or repr(self.action)
 
 
-def as_action(action: ActionLike) -> Action:
+def as_action(action: ActionLike) -> CheckedAction:
     """Wrap any function from fields (B, C, *shape) to numbers (B,) as an `Action` that checks the values at each call.
 
     Attributes of an `Action` that the function does not have get neutral values: not even, any channels.
@@ -121,12 +108,12 @@ def as_action(action: ActionLike) -> Action:
     >>> action.is_even, action.channels
     (False, None)
     """
-    if isinstance(action, _Checked):
+    if isinstance(action, CheckedAction):
         return action
     if not callable(action) or isinstance(action, type):
         got = f"the class {action.__name__}" if isinstance(action, type) else repr(action)
         raise InputError("an action, a function from fields (B, C, *shape) to numbers (B,)", got)
-    return _Checked(action)
+    return CheckedAction(action)
 
 
 @lru_cache(maxsize=8)

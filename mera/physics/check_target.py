@@ -12,7 +12,7 @@ from mera._utils.checks import check_tensor, is_integer
 from mera._utils.errors import InputError
 from mera._utils.random import fixed_seed
 from mera.flow.density import Density
-from mera.physics.action import Action, ActionLike, as_action
+from mera.physics.action import Action, ActionLike, CheckedAction, as_action
 from mera.physics.family import ActionFamily
 from mera.physics.short_run import is_differentiable, short_run
 
@@ -73,15 +73,12 @@ def laws_of(shape: Sequence[int], action: ActionLike, like: Tensor | None = None
     return {name: torch.inference_mode(False)(torch.no_grad()(fixed_seed(0)(law))) for name, law in laws.items()}
 
 
-def check_sampled(flow: object, action: ActionLike, alone: bool = True) -> Action:
-    """Check a flow and an action, as `check_target` does; refuse anything but a flow.
-
-    If fields come from the flow `alone`, it must have a density for every field of the target.
-    """
+def check_sampled(flow: object, action: ActionLike) -> Action:
+    """Check a flow and an action, as `check_target` does; refuse anything but a flow with a density for every field."""
     if not isinstance(flow, Density):
         raise InputError("a flow", type(flow).__name__)
     action = check_target(flow, action)
-    if alone and not all(map(math.isinf, flow.prior.support)):
+    if not all(map(math.isinf, flow.prior.support)):
         _check_support(flow, action)
     return action
 
@@ -121,7 +118,7 @@ def _fields_of_a_chain(action: Action, fields: Tensor) -> Tensor:
 class _Trial:
     """The laws of an action at random fields, to which `check_chain` adds fields of a short chain."""
 
-    def __init__(self, shape: tuple[int, ...], action: Action, like: Tensor) -> None:
+    def __init__(self, shape: tuple[int, ...], action: CheckedAction, like: Tensor) -> None:
         self.shape, self.action = shape, action
         with torch.inference_mode(False), fixed_seed(0):
             self.fields = _random_fields(shape, like)
