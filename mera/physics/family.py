@@ -62,9 +62,8 @@ class Slope:
         return torch.func.jvp(lambda p: _with(self.action, {self.name: p})(phi), (at,), (torch.ones_like(at),))[1]
 
 
-def slope(action: Action, name: str) -> Slope:
-    """The derivative of an action by one of its parameters; see `Slope`."""
-    return Slope(action, name)
+slope = Slope
+"""The derivative of an action by one of its parameters."""
 
 
 def _is_number(value: object) -> bool:
