@@ -112,11 +112,6 @@ class FieldChains(Trajectories, Sampler):  # type: ignore[override]
             fields = torch.randn(chains, *shape, dtype=torch.float64)
         super().__init__(action, fields, length)
 
-    @property
-    def step(self) -> float:  # type: ignore[override]
-        """The step size."""
-        return float(self.tuning.value)
-
     def draw(self, tune: bool, most: int) -> list[Draw]:
         """Run a trajectory; for an even action, each chain is then mirrored with probability 1/2."""
         rate, chains = self.run(1, tune), self.chains

@@ -33,7 +33,6 @@ class MarkovChains(Measured):
         r_hat: by name, rank-normalised split R-hat: from 1.05 on, the chains do not agree yet.
         acceptance: the acceptance rate.
         seconds: the time of all draws together in seconds, without the warm-up.
-        step: the tuned step size; None for samplers without a step size.
     """
 
     tau: Mapping[str, float]
@@ -41,7 +40,6 @@ class MarkovChains(Measured):
     r_hat: Mapping[str, float]
     acceptance: float
     seconds: float
-    step: float | None = None
 
     @property
     def table(self) -> Table:
@@ -109,6 +107,5 @@ def chains_of(facts: Mapping[str, Any], arrays: Arrays) -> MarkovChains:
         correlator=correlator,
         acceptance=rates.mean().item(),
         seconds=float(arrays["seconds"]),
-        step=float(arrays["step"]) if "step" in arrays else None,
         log_weights=log_weights,
     )

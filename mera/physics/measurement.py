@@ -92,6 +92,6 @@ def _beside(parts: list[Arrays]) -> Arrays:
             arrays[name] = torch.stack(values).mean(0) if name == "series/_rates" else torch.cat(values, 1)
         elif name == "last":
             arrays[name] = torch.cat(values)
-        elif name in {"seconds", "step"}:
-            arrays[name] = torch.stack(values).sum() if name == "seconds" else torch.stack(values).mean()
+        elif name == "seconds":
+            arrays[name] = torch.stack(values).sum()
     return arrays

@@ -52,13 +52,11 @@ class Sampler(ABC):
         title: a word for the progress bar.
         independent: whether fields of a draw are samples that count one by one, rather than fields of K chains.
         fields: the current fields, (K, C, *shape).
-        step: the tuned step size; None for a sampler without a step size.
     """
 
     title: str
     independent = False
     fields: Tensor
-    step: float | None = None
 
     @abstractmethod
     def draw(self, tune: bool, most: int) -> list[Draw]:
@@ -157,7 +155,7 @@ def _state(sampler: Sampler, done: int, seconds: float) -> Arrays:
     arrays |= {"done": torch.tensor(done), "seconds": torch.tensor(seconds, dtype=torch.float64)}
     if not sampler.independent:
         arrays["last"] = sampler.fields.detach().cpu().clone()
-    return arrays if sampler.step is None else arrays | {"step": torch.tensor(sampler.step, dtype=torch.float64)}
+    return arrays
 
 
 def facts_of(

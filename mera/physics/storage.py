@@ -10,7 +10,7 @@ series/_rates       acceptance rates
 series/_log_weights -S - ln q, (n, K)
 series/_fields      the fields that are kept, (m, K, C, *shape), and with log-weights those of the fields
 done, seconds       all draws so far, with the warm-up; and the time of the measured ones
-last, step          the last field of each chain, and the step size
+last                the last field of each chain
 state/NAME          the sampler's state
 random/DEVICE       the states of the random number generators
 """
