@@ -139,12 +139,6 @@ class Phi4(Action):
         local = (square * (self.mass2 / 2 + self.coupling * square)).sum(1)
         return neighbours(phi, self.periodic) / 2 + local
 
-    def log_z(self, shape: Sequence[int]) -> float:
-        """The exact ln Z of the free field; a ValueError is raised if the coupling is not 0."""
-        if self.coupling != 0:
-            return super().log_z(shape)
-        return FreeField(self.mass2, self.periodic).log_z(shape)
-
 
 @register("on")
 @dataclass(frozen=True)
