@@ -6,7 +6,7 @@ Libraries other than torch are not imported: an object's library is recognised b
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -28,13 +28,12 @@ def adapt(
     context_shape: Shape | None = None,
     *,
     flatten: bool = False,
-    inverted: bool = False,
 ) -> Bijector:
     r"""Make a bijector from an object of another library; the object's parameters become parameters of the bijector.
 
     The bijector maps data to latents in the same direction as the flows of the object's library: with the inverse of a
     `torch.distributions` transform or normflows flow, which map from the base to the data, and with the forward
-    direction of a zuko, nflows or FrEIA transform.
+    direction of a zuko, nflows or FrEIA transform. `Invert` exchanges the two directions.
 
     Args:
         obj: a `torch.distributions.Transform`; a zuko transform, lazy transform, or flow, whose transform is used; an
@@ -43,11 +42,10 @@ def adapt(
         event_shape: shape (C, *sites) of one event; None for a map of events of any shape.
         context_shape: shape of the context of one event; None for an object that takes no context.
         flatten: whether to flatten events to vectors for the object.
-        inverted: whether to exchange the two directions.
 
     Raises:
         ValueError: if the object is not from one of these libraries, is not a bijection, or takes no context although
-            there is a `context_shape`; if the event shape is not a sequence.
+            there is a `context_shape`.
 
     >>> import torch, mera
     >>> from torch.distributions.transforms import AffineTransform
@@ -56,18 +54,15 @@ def adapt(
     >>> z, round(log_det.item(), 3)
     (tensor([[1., 0.]]), -1.386)
     """
-    if event_shape is not None and not isinstance(event_shape, Sequence):
-        raise InputError("an event shape (C, *sites), or None", repr(event_shape))
     if isinstance(obj, Bijector):
-        return Invert(obj) if inverted else obj
+        return obj
     if isinstance(obj, INVERSE_TRANSFORM):
-        return adapt(obj.inv, event_shape, context_shape, flatten=flatten, inverted=not inverted)
+        return Invert(adapt(obj.inv, event_shape, context_shape, flatten=flatten))
     if "zuko" in _libraries(obj) and isinstance(getattr(obj, "transform", None), nn.Module):
         obj = obj.transform  # the transform of a flow, without the base distribution
     for library, name, adapter in ADAPTERS:
         if library in _libraries(obj) and name in {kind.__name__ for kind in type(obj).__mro__}:
-            adapted = adapter(obj, event_shape, context_shape, flatten)
-            return Invert(adapted) if inverted else adapted
+            return adapter(obj, event_shape, context_shape, flatten)
     raise InputError(
         "a transform of torch.distributions, zuko, nflows, FrEIA or normflows, or a mera bijector",
         f"{type(obj).__module__}.{type(obj).__qualname__}",
