@@ -14,7 +14,7 @@ from mera._utils.checks import as_plain, check_positive
 from mera._utils.errors import InputError
 from mera._utils.flow_options import PriorLike
 from mera._utils.random import seeded
-from mera.bijectors.prior_families import Family, family_of
+from mera.bijectors.prior_families import Family, class_of, family_of
 
 HOTTEST = 1e6
 """The highest temperature: samples at far higher temperatures leave the range of numbers."""
@@ -144,7 +144,12 @@ class Prior(nn.Module):
         Raises:
             ValueError: if p is of a user-defined class, which a file cannot name.
         """
-        return self.family.describe()
+        if self.family.name:
+            return self.family.name
+        kind = self.family.kind
+        if class_of(kind.__name__) is not kind:
+            raise InputError("a prior of a class of torch", f"a {kind.__name__}, which cannot be saved")
+        return {"distribution": kind.__name__} | self.family.parameters
 
     def extra_repr(self) -> str:
         """The distribution as text."""

@@ -36,18 +36,6 @@ class Family(NamedTuple):
         tensors: Any = {key: torch.tensor(value, dtype=dtype, device=device) for key, value in self.parameters.items()}
         return self.kind(**tensors, validate_args=False)
 
-    def describe(self) -> str | dict[str, Any]:
-        """A JSON-compatible description: "gaussian", "laplace", or the name and the parameters of a torch class.
-
-        Raises:
-            ValueError: if the class is not a torch class, so that a file cannot name it.
-        """
-        if self.name:
-            return self.name
-        if _class_of(self.kind.__name__) is not self.kind:
-            raise InputError("a prior of a class of torch", f"a {self.kind.__name__}, which cannot be saved")
-        return {"distribution": self.kind.__name__} | self.parameters
-
 
 NAMED = {
     "gaussian": Family(distributions.Normal, {"loc": 0.0, "scale": 1.0}),
@@ -107,7 +95,7 @@ def _family_of_distribution(distribution: Any) -> Family:
         family.make()
     except (TypeError, ValueError) as error:  # the constructor needs more than the declared parameters
         raise InputError(f"a prior that {', '.join(parameters)} describe", f"a {kind.__name__}: {error}") from None
-    if _class_of(kind.__name__) is not kind:  # a user-defined class may not declare all parameters
+    if class_of(kind.__name__) is not kind:  # a user-defined class may not declare all parameters
         points = torch.linspace(-2.75, 2.75, 12)
         points = points if support is None else points[support.check(points)]
         if not torch.allclose(family.make().log_prob(points), distribution.log_prob(points), 1e-4, 1e-4):
@@ -126,7 +114,7 @@ def _declared(distribution: Any, name: str) -> Any:
         return None
 
 
-def _class_of(name: str) -> Any:
+def class_of(name: str) -> Any:
     """The torch distribution class with a name; None if there is no such class."""
     kind = getattr(distributions, name, None)
     is_class = isinstance(kind, type) and issubclass(kind, Distribution) and kind is not Distribution
@@ -136,7 +124,7 @@ def _class_of(name: str) -> Any:
 def _parse(text: str) -> dict[str, Any]:
     """Parse a text such as "StudentT(df=5)" into a description; `loc` and `scale` default to 0 and 1."""
     name, values, options = parse_call(text, "StudentT(df=5)")
-    kind = _class_of(name)
+    kind = class_of(name)
     if kind is None:
         raise InputError(EXPECTED, f"{text!r}{closest(name, [*NAMED, *distributions.__all__])}")
     signature = inspect.signature(kind)
@@ -151,7 +139,7 @@ def _parse(text: str) -> dict[str, Any]:
 def _from_description(description: Mapping[str, Any]) -> Distribution:
     """Make the distribution of a description, which can only name a torch class."""
     parameters = dict(description)
-    kind = _class_of(str(parameters.pop("distribution", None)))
+    kind = class_of(str(parameters.pop("distribution", None)))
     if kind is None:
         raise InputError("the description of a torch distribution", str(dict(description)))
     try:
