@@ -83,14 +83,10 @@ class Chain(Bijector):
 
 def _common_shape(members: Sequence[Bijector], name: str) -> tuple[int, ...] | None:
     """The value of the attribute `name`, which must be equal for all members where it is not None."""
-    common = None
-    for index, member in enumerate(members):
-        shape = getattr(member, name)
-        if shape is not None and common is not None and shape != common:
-            expected = f"{name.replace('_', ' ')} {common} for member {index}, as before it in the chain"
-            raise InputError(expected, f"{shape} ({type(member).__name__})")
-        common = shape if shape is not None else common
-    return common
+    shapes = dict.fromkeys(getattr(member, name) for member in members if getattr(member, name) is not None)
+    if len(shapes) > 1:
+        raise InputError(f"members of one {name.replace('_', ' ')}", " and ".join(map(str, shapes)))
+    return next(iter(shapes), None)
 
 
 class Invert(Bijector):
