@@ -292,11 +292,8 @@ def _lattice(shape: Sequence[int], channels: int, boundary: str | Sequence[str])
     """The lattice of the data, from the arguments of `Layout`."""
     if not isinstance(shape, Sequence):
         raise LayoutError("a lattice shape of 1 to 3 edge lengths", f"{shape!r}", field="shape")
-    is_word = isinstance(boundary, str) or not isinstance(boundary, Sequence) or not boundary
-    boundaries = (boundary,) * len(shape) if is_word else boundary
-    if not isinstance(boundaries, Sequence) or not all(
-        isinstance(b, str) and b in ("periodic", "open") for b in boundaries
-    ):
+    boundaries = (boundary,) * len(shape) if isinstance(boundary, str) else tuple(boundary)
+    if not set(boundaries) <= {"periodic", "open"}:
         expected = "boundary 'periodic' or 'open', for all dimensions or for each"
         raise LayoutError(expected, f"{boundary!r}", field="boundary")
     channels, *edges = (int(n) if is_integer(n) else n for n in (channels, *shape))  # converts integers of numpy
