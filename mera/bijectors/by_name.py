@@ -48,10 +48,7 @@ names, factory = _factories.names, _factories.get
 
 def takes(factory: Callable[..., Any], option: str) -> bool:
     """Whether a factory has a parameter named `option`."""
-    try:
-        return option in inspect.signature(factory).parameters
-    except (TypeError, ValueError):  # a callable written in C has no signature
-        return False
+    return option in inspect.signature(factory).parameters
 
 
 @dataclass(frozen=True)
