@@ -4,13 +4,13 @@ import pytest
 import torch
 
 import mera
-from mera.graph import pieces
+from mera.graph import runner
 from tests.helpers.laws import randomize
 
 
 @pytest.fixture
 def small_pieces(monkeypatch):
-    monkeypatch.setattr(pieces, "VALUES", 100)
+    monkeypatch.setattr(runner, "VALUES", 100)
 
 
 @pytest.mark.parametrize(
@@ -45,10 +45,10 @@ def test_events_come_in_pieces_without_gradients_only(small_pieces):
         return 2 * events, events.sum(1)
 
     events, contexts = torch.randn(25, 20), torch.randn(25, 3)
-    pieces.in_pieces(run, events, contexts)
+    runner.in_pieces(run, events, contexts)
     with torch.no_grad():
-        changed, log_det = pieces.in_pieces(run, events, contexts)
-        pieces.in_pieces(run, events[:10], None)
+        changed, log_det = runner.in_pieces(run, events, contexts)
+        runner.in_pieces(run, events[:10], None)
     assert sizes == [(25, 25), *[(5, 5)] * 5, (10, None)]
     torch.testing.assert_close(changed, 2 * events)
     torch.testing.assert_close(log_det, events.sum(1))
