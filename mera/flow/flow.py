@@ -287,8 +287,7 @@ class Flow(FlowInParts):
                     changes["context"] = [self.plan.context[0], *changes["L"]]
                 other = recipe.rebuild(**changes)
                 if set(other.bijectors) != set(self.bijectors):
-                    got = "another one"
-                    raise InputError("a flow whose levels share their bijectors, to change the number of levels", got)
+                    raise InputError("a flow whose levels share their bijectors, for other levels", "another one")
         other.to(self.device, self.dtype)
         share_bijectors(other.bijectors, other.plan, self.bijectors, self.plan)
         other.prior, other.preprocess, other._first_recipe = self.prior, self.preprocess, recipe

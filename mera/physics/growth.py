@@ -36,8 +36,6 @@ def grow(flow: Density, copy: str = "coarse") -> Density:
     (16, 16)
     """
     check_choice(copy, ("coarse", "fine"), "levels to keep")
-    if not isinstance(flow, Density):
-        raise InputError("a flow", type(flow).__name__)
     trained: Flow = flow.flow
     if trained.recipe is None or "L" not in trained.recipe.options:
         raise InputError("a flow that mera.build made with an edge L", type(flow).__name__)
