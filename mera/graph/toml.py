@@ -84,8 +84,10 @@ def dumps(layout: Layout) -> str:
             row["input"] = f"{source}.{output}" if output else source
         nodes.append(row | _settings(name, node))
         previous = name
-    tables = [("[lattice]", table), *(("[[node]]", row) for row in nodes)]
-    return "\n".join(_lines(header, row) for header, row in tables)
+    lines: list[str] = []
+    for header, fields_of_table in [("[lattice]", table), *(("[[node]]", row) for row in nodes)]:
+        lines += [header, *(f"{key} = {_value(value)}" for key, value in fields_of_table.items()), ""]
+    return "\n".join(lines)
 
 
 def loads(text: str, source: str = "layout") -> Layout:
@@ -108,13 +110,8 @@ def loads(text: str, source: str = "layout") -> Layout:
     return layout
 
 
-def _lines(header: str, table: Mapping[str, Any]) -> str:
-    """A table of TOML, one field a line; `tomli_w` would write short tables in an array as one line."""
-    return "".join([f"{header}\n", *(f"{key} = {_value(value)}\n" for key, value in table.items())])
-
-
 def _value(value: Any) -> str:
-    """A value of TOML on one line."""
+    """A value of TOML on one line; `tomli_w` would write short tables in an array as one line."""
     if isinstance(value, Mapping):
         return "{" + ", ".join(f"{_key(key)} = {_value(item)}" for key, item in value.items()) + "}"
     if isinstance(value, (list, tuple)):
