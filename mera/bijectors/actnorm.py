@@ -52,9 +52,7 @@ class ActNorm(StartsFromData):
 
     def by_site(self, x: Tensor, context: Tensor | None = None, inverse: bool = False) -> tuple[Tensor, Tensor]:
         """Shift and scale, or undo it; the log-det is the same at all sites."""
-        value, _ = self.inverse(x) if inverse else self(x)
-        log_det = self.log_scale.sum(dtype=log_det_dtype(x))
-        return value, constant_by_site(x, -log_det if inverse else log_det)
+        return constant_by_site(self, x, inverse, self.log_scale.sum(dtype=log_det_dtype(x)))
 
     def start(self, x: Tensor) -> bool:
         """Set shift and scale from a batch (B, *event_shape).

@@ -37,9 +37,11 @@ def in_dtype(x: Tensor, dtype: torch.dtype) -> Tensor:
     return x if x.dtype == dtype else x.to(dtype)
 
 
-def constant_by_site(x: Tensor, log_det: Tensor | float) -> Tensor:
-    """A log-det of each site of events (B, C, *sites) that is the same at all sites, (B, *sites)."""
-    return x.new_zeros(x.shape[0], *x.shape[2:], dtype=log_det_dtype(x)) + log_det
+def constant_by_site(bijector: Bijector, x: Tensor, inverse: bool, log_det: Tensor | float) -> tuple[Tensor, Tensor]:
+    """The result of `Bijector.by_site` if the log-det of a site in the forward direction is the same at all sites."""
+    values, _ = bijector.inverse(x) if inverse else bijector(x)
+    by_site = x.new_zeros(x.shape[0], *x.shape[2:], dtype=log_det_dtype(x))
+    return values, by_site - log_det if inverse else by_site + log_det
 
 
 def total(log_dets: Sequence[Tensor]) -> Tensor:

@@ -90,9 +90,7 @@ class LULinear(Bijector):
 
     def by_site(self, x: Tensor, context: Tensor | None = None, inverse: bool = False) -> tuple[Tensor, Tensor]:
         """Multiply by W, or solve; the log-det is the same at all sites."""
-        value, _ = self.inverse(x) if inverse else self(x)
-        log_det = self.log_diagonal.sum(dtype=log_det_dtype(x))
-        return value, constant_by_site(x, -log_det if inverse else log_det)
+        return constant_by_site(self, x, inverse, self.log_diagonal.sum(dtype=log_det_dtype(x)))
 
     def _columns(self, x: Tensor) -> Tensor:
         """The vectors that W acts on, (B, size, repeats)."""
