@@ -39,11 +39,7 @@ class Quantity(NamedTuple):
     error: float
 
     def __str__(self) -> str:
-        """The value and its error, both rounded to the second digit of the error.
-
-        >>> str(Quantity(0.25839, 0.00061)), str(Quantity(12.0, 3.4))
-        ('0.25839 +- 0.00061', '12.0 +- 3.4')
-        """
+        """The value and its error; see `text`."""
         return self.text()
 
     def text(self, n: float = math.inf) -> str:
@@ -54,6 +50,8 @@ class Quantity(NamedTuple):
 
         >>> Quantity(0.25839, 0.00061).text(30), Quantity(2.2996, 1.7e-19).text()
         ('0.2584 +- 0.0006', '2.2996 +- unknown')
+        >>> str(Quantity(0.25839, 0.00061)), str(Quantity(12.0, 3.4))
+        ('0.25839 +- 0.00061', '12.0 +- 3.4')
         """
         if not (math.isfinite(self.error) and (self.error > ROUNDING * abs(self.value) or self.error == 0)) or n < 2:
             return f"{self.value:.6g} +- unknown"
