@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cache
 
 import torch
 from torch import Tensor
@@ -12,11 +11,12 @@ from torch import Tensor
 from mera._utils.checks import as_plain, check_count
 from mera._utils.table import Numbers, numbers
 from mera.analysis.latents import LatentIndex, check_latent, random_latents
-from mera.analysis.tangents import Linearization
 from mera.flow.flow import Flow
 
 MAX_DERIVATIVES = 2**25
-"""The largest number of derivatives that are computed at once."""
+"""The largest number of derivatives that are kept at once."""
+MAX_VARIABLES = 2**18
+"""The largest number of variables of the data in one pass."""
 
 
 @torch.no_grad()
@@ -33,7 +33,7 @@ def receptive_fields(
     .. math:: \mathrm{RF}_l = \mathbb{E}_{z} \frac{\partial G(z)}{\partial z_l}
 
     for the map :math:`G` from latents to data. The derivative is exact, by automatic differentiation, and is 0
-    outside the generation cone of the latent, so that only the cone is evaluated.
+    outside the generation cone of the latent.
 
     Args:
         flow: the flow.
@@ -58,14 +58,35 @@ def receptive_fields(
     """
     indices = [check_latent(flow.plan, latent) for latent in as_plain(latents, "latents")]
     z = flow.sample_latents(check_count(samples, "samples"), temperature)
-    pass_to_data = Linearization(flow.runner, z, context)
-    fields = z[0].new_zeros(len(indices), flow.plan.input.variables)
-    for rows in _by_cone(flow, indices, max(1, MAX_DERIVATIVES // (samples * flow.plan.input.variables))):
-        places = [indices[row] for row in rows]
-        addresses = torch.stack([pass_to_data.wiring.latents[level][tuple(place)] for level, *place in places])
-        variables, values = pass_to_data.fields(addresses)
-        fields[torch.tensor(rows)[:, None], variables] = values.median(1).values if median else values.mean(1)
-    return fields.unflatten(1, flow.plan.input.event_shape)
+    at_once = max(1, MAX_DERIVATIVES // (samples * flow.plan.input.variables))
+    fields = [z[0].new_empty(0, flow.plan.input.variables)]
+    for start in range(0, len(indices), at_once):
+        found = derivatives(flow, indices[start : start + at_once], z, context)
+        fields.append(found.median(1).values if median else found.mean(1))
+    return torch.cat(fields).unflatten(1, flow.plan.input.event_shape)
+
+
+def derivatives(
+    flow: Flow, latents: Sequence[LatentIndex], z: Sequence[Tensor], context: Tensor | None = None
+) -> Tensor:
+    """The derivatives of the data with respect to each of K latents at S samples z of all latents, (K, S, variables).
+
+    The derivative J t along a latent t is that of t^T (J^T v) with respect to v, where J^T v is computed once for all
+    latents. Forward mode takes longer, as torch runs its sums and products in Python.
+    """
+    parts, at_once = [], max(1, MAX_VARIABLES // flow.plan.input.variables)
+    for start in range(0, len(z[0]), at_once):
+        rows = slice(start, start + at_once)
+        with torch.inference_mode(False), torch.enable_grad():  # whatever mode the caller is in
+            part = [level[rows].clone().requires_grad_() for level in z]
+            given = None if context is None else (context if len(context) == 1 else context[rows]).clone()
+            x = flow.inverse(part, given)[0]
+            v = torch.zeros_like(x, requires_grad=True)
+            products = torch.autograd.grad(x, part, v, create_graph=True)
+            sums = [product.sum(0) for product in products]
+            along = [sums[level][tuple(place)] for level, *place in latents]
+        parts.append(torch.stack([torch.autograd.grad(one, v, retain_graph=True)[0].flatten(1) for one in along]))
+    return torch.cat(parts, dim=1)
 
 
 @dataclass(frozen=True)
@@ -135,20 +156,3 @@ def _spread(marginal: Tensor, n: int, is_periodic: bool) -> Tensor:
     centres = torch.arange(0, n, 0.5, dtype=marginal.dtype, device=marginal.device)
     distance = (sites - centres[:, None]).abs()
     return (marginal @ torch.minimum(distance, n - distance).square().mT).amin(1)
-
-
-def _by_cone(flow: Flow, latents: Sequence[LatentIndex], most: int) -> list[Sequence[int]]:
-    """Group the indices of latents of one level that share a cone, or whose cones are most of the data.
-
-    No group has more than `most` latents.
-    """
-
-    @cache
-    def is_wide(level: int, *site: int) -> bool:
-        cone = flow.generation_cone(level, site).pixels
-        return 2 * int(cone.sum()) > cone.numel()
-
-    groups: dict[tuple[int, ...], list[int]] = {}
-    for row, (level, _, *site) in enumerate(latents):
-        groups.setdefault((level,) if is_wide(level, *site) else (level, *site), []).append(row)
-    return [rows[start : start + most] for rows in groups.values() for start in range(0, len(rows), most)]

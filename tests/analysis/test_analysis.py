@@ -9,7 +9,7 @@ import torch
 import mera
 from mera import analysis
 from mera.analysis.latents import latents_of_level
-from mera.analysis.tangents import Linearization
+from mera.analysis.receptive import derivatives
 from mera.bijectors import ActNorm
 from tests.helpers.laws import randomize
 from tests.tables.models import CONDITIONAL, MODELS, batch, contexts
@@ -62,12 +62,12 @@ def test_receptive_fields_are_mean_jacobians(models, name):
         assert not field[:, outside].any()
 
 
-def test_many_events_are_evaluated_in_parts(monkeypatch):
+def test_many_derivatives_are_computed_in_parts(monkeypatch):
     flow = randomize(MODELS["rgflow-open"](), 0.2)
     latents = some_latents(flow.plan)
     torch.manual_seed(0)
     expected = analysis.receptive_fields(flow, latents, SAMPLES)
-    monkeypatch.setattr("mera.analysis.tangents.MAX_FLOATS", 1)
+    monkeypatch.setattr("mera.analysis.receptive.MAX_VARIABLES", 1)
     monkeypatch.setattr("mera.analysis.receptive.MAX_DERIVATIVES", 1)
     torch.manual_seed(0)
     torch.testing.assert_close(analysis.receptive_fields(flow, latents, SAMPLES), expected)
@@ -92,9 +92,7 @@ def test_strengths_from_backward_passes_are_geometric_means_of_norms(name):
     level = len(flow.plan.latents) - 1
     (norms,), (errors,) = (found := analysis.strengths(flow, 2000, levels=[level])), found.errors
     z = flow.sample_latents(400)
-    fields = Linearization(flow.runner, z)
-    addresses = fields.wiring.latents[level].flatten()
-    logs = fields.fields(addresses)[1].norm(dim=2).log()
+    logs = derivatives(flow, latents_of_level(flow.plan, level), z).norm(dim=2).log()
     exact, error = logs.mean(1).exp(), logs.std(1) / 20
     distance = (norms.flatten() - exact) / (errors.flatten().square() + (exact * error).square()).sqrt()
     assert 0.4 < distance.square().mean().sqrt() < 1.7
