@@ -152,18 +152,11 @@ def stretch(x: Tensor) -> Tensor:
     return ((x - low) / (high - low).clamp(min=1e-6) * 255).clamp(0, 255).round().to(torch.uint8)
 
 
-def coloured(values: Tensor, diverging: bool = True) -> Tensor:
-    """Draw numbers (H, W) as a picture, (3, H, W) uint8.
-
-    If `diverging`, negative numbers are blue, 0 is white and positive numbers are red, on a scale up to the largest
-    magnitude; otherwise the smallest number is dark and the largest bright.
-    """
-    values, tiny = values.double(), torch.finfo(torch.float32).tiny
-    if diverging:
-        shares = 0.5 + values / (2 * values.abs().max()).clamp(min=tiny)
-    else:
-        shares = (values - values.min()) / (values.max() - values.min()).clamp(min=tiny)
-    colours = colormaps["RdBu_r" if diverging else "viridis"](shares.numpy(), bytes=True)[..., :3]
+def coloured(values: Tensor) -> Tensor:
+    """Draw numbers (H, W), (3, H, W) uint8: negative ones blue, 0 white, positive ones red, up to the largest."""
+    values = values.double()
+    shares = 0.5 + values / (2 * values.abs().max()).clamp(min=torch.finfo(torch.float32).tiny)
+    colours = colormaps["RdBu_r"](shares.numpy(), bytes=True)[..., :3]
     return torch.from_numpy(colours).movedim(2, 0)
 
 
