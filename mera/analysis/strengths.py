@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor
 
-from mera._utils.checks import check_count, check_flag
+from mera._utils.checks import check_count
 from mera._utils.table import Numbers, Tabled, numbers
 from mera.analysis.latents import LatentIndex
 from mera.flow.flow import Flow
@@ -156,34 +156,29 @@ def leading(
     samples: int = SAMPLES,
     temperature: float | Sequence[float] = 1.0,
     context: Tensor | None = None,
-    distinct: bool = True,
 ) -> list[LatentIndex]:
     """The latents of a level with the largest strengths, the strongest first; see `strengths`.
+
+    Of latents that are equivalent and equally strong, only the one next to the centre of the lattice is listed.
 
     Args:
         flow: the flow.
         level: the level, 0 for the finest.
         n: the number of latents; all latents of the level if there are fewer.
         samples: as in `strengths`, and so are `temperature` and `context`.
-        distinct: whether to list, of latents that are equivalent and equally strong, only the one next to the centre.
 
     Returns:
         The latents as tuples (level, channel, *site).
     """
     (norms,) = strengths(flow, samples, temperature, context, [flow.plan.check_level(level)])
-    return strongest(norms, level, n, distinct)
+    return strongest(norms, level, n)
 
 
-def strongest(norms: Tensor, level: int, n: int, distinct: bool = False) -> list[LatentIndex]:
-    """The n latents of a level with the largest strengths (C_h, *shape_h), the largest first, equals in their order.
-
-    If `distinct`, of latents with equal strengths only the one next to the centre of the lattice is listed.
-    """
+def strongest(norms: Tensor, level: int, n: int) -> list[LatentIndex]:
+    """The n latents of a level with the largest strengths (C_h, *shape_h), the largest first; see `leading`."""
     check_count(n, "a number of latents")
     order = norms.flatten().argsort(descending=True, stable=True).cpu()
     places = torch.stack(torch.unravel_index(order, norms.shape), dim=1).tolist()
-    if not check_flag(distinct, "distinct"):
-        return [(level, *place) for place in places[:n]]
     groups: dict[float, list[list[int]]] = {}
     for place, norm in zip(places, norms.flatten()[order].tolist(), strict=True):
         groups.setdefault(norm, []).append(place)

@@ -93,7 +93,7 @@ def generation(subject: Subject) -> Picture:
 
 def fields(subject: Subject) -> Picture:
     """Fig. 3(b): the strongest receptive fields of each level, on one scale for each level."""
-    rows = [strongest(norms, level, COLUMNS, distinct=True) for level, norms in enumerate(subject.norms)]
+    rows = [strongest(norms, level, COLUMNS) for level, norms in enumerate(subject.norms)]
     title = "the strongest receptive fields of each level, with their cones; one scale for a row"
     return _field_rows(subject, rows, title, same_scale=True)
 
@@ -132,7 +132,7 @@ def traversals(subject: Subject) -> Picture:
     levels = range(len(flow.plan.latents) - 1, 0, -1) if len(flow.plan.latents) > 1 else range(1)
     with fixed_seed(SEED):
         z = flow.sample_latents(1, subject.temperatures)
-        latents = [latent for level in levels for latent in strongest(subject.norms[level], level, 3, distinct=True)]
+        latents = [latent for level in levels for latent in strongest(subject.norms[level], level, 3)]
         latent_fields = receptive_fields(flow, latents, FIELD_SAMPLES, median=True)
     figure, axes = table_of_panels(len(latents), COLUMNS + 1, 1.15, 1.25, 0.4)
     shown = math.nan  # the largest value of the row above
