@@ -6,6 +6,7 @@ import re
 import warnings
 from collections import Counter
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import torch
@@ -75,7 +76,7 @@ def read_image(path: Path, channels: int) -> Tensor:
         raise InputError(f"an image in {path}", f"a file that cannot be read: {error}") from error
 
 
-def read_reduced(file: Path, scale: int, channels: int) -> np.ndarray:
+def read_reduced(file: Path | BinaryIO, scale: int, channels: int) -> np.ndarray:
     """Read an image file as uint8 (channels, H, W), upright, with at most `scale` pixels along the longer edge.
 
     Transparent pixels are shown on white.
@@ -89,7 +90,7 @@ def read_reduced(file: Path, scale: int, channels: int) -> np.ndarray:
         pixels = pixels_of(image, channels).movedim(0, -1).numpy()
     small = Image.fromarray(pixels[..., 0] if channels == 1 else pixels)
     small.thumbnail((scale, scale), Image.Resampling.LANCZOS)
-    return np.ascontiguousarray(np.atleast_3d(np.asarray(small)).transpose(2, 0, 1))
+    return np.array(np.atleast_3d(np.asarray(small)).transpose(2, 0, 1), order="C")
 
 
 def random_cut(pixels: Tensor, L: Edges) -> Tensor:

@@ -9,7 +9,6 @@ import threading
 from typing import Any, cast
 
 import torch
-from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from mera._utils.errors import InputError
@@ -19,7 +18,7 @@ from mera.analysis.drawing.figures import Picture
 from mera.analysis.drawing.images import coloured
 from mera.analysis.latents import LatentIndex, check_latent
 from mera.data.dataset import resize
-from mera.data.items import pixels_of
+from mera.data.folder import read_reduced
 from mera.data.sources import Source
 from mera.flow.density import Density
 from mera.flow.flow import Flow, Latents
@@ -28,8 +27,7 @@ from mera.graph.resize import period
 MAX_UPLOAD = 20 * 2**20
 """The largest size of an uploaded picture, in bytes."""
 REDUCED = 1024
-"""The longest edge to which an uploaded picture is reduced as it is decoded."""
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF")
+"""The longest edge to which an uploaded picture is reduced."""
 SEARCH: dict[str, Any] = {"samples": 4, "particles": 12, "warmup": 8, "iterations": 8, "leapfrog": 5, "steps": 0}
 """Options of the search for fillings, and their number."""
 UNDO_STEPS = 20
@@ -138,8 +136,11 @@ class Studio:
         self._open(self._decode(self.flow.sample_latents(1, self.temperatures)))
 
     def read(self, content: bytes) -> Tensor:
-        """The pixels (C, H, W) of an image file; the image stays."""
-        return pixels_of(_open_image(content), self.flow.plan.input.channels)
+        """The pixels (C, H, W) of an image file, reduced if they are many; the image stays."""
+        try:
+            return torch.from_numpy(read_reduced(io.BytesIO(content), REDUCED, self.flow.plan.input.channels))
+        except Exception as error:  # decoders raise any error for bytes that are not an image
+            raise InputError("a picture", "a file that is none, or a broken one") from error
 
     def show(self, pixels: Tensor) -> None:
         """Open pixels (C, H, W), uint8: enlarged if there are too few, and the window in the middle if there are more.
@@ -284,17 +285,3 @@ class Studio:
     def _decode(self, z: Latents) -> Tensor:
         """Map latents to data."""
         return self.flow.inverse(z)[0]
-
-
-def _open_image(content: bytes) -> Image.Image:
-    """Decode an image file, and reduce a large one."""
-    try:
-        image: Image.Image = Image.open(io.BytesIO(content), formats=FORMATS)
-        image.draft("RGB", (REDUCED, REDUCED))  # a JPEG is then decoded at a lower resolution
-        image.load()
-        if max(image.size) > REDUCED and image.mode in ("L", "RGB", "RGBA", "P"):
-            image = image.convert("RGBA" if image.mode == "P" else image.mode)
-            image.thumbnail((REDUCED, REDUCED), Image.Resampling.BOX)
-    except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise InputError(f"a picture: {', '.join(FORMATS)}", "a file that is none, or a broken one") from error
-    return image
