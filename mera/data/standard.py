@@ -8,22 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.utils.data import Dataset
 
-from mera.data.dataset import ArrayDataset, DataMissingError, DataSplits, Edges, register, resize
-
-
-class OnlyImages(Dataset):
-    """The images of a torchvision data set, without their targets."""
-
-    def __init__(self, data: Any) -> None:
-        self.data = data
-
-    def __len__(self) -> int:
-        return len(self.data)
-
-    def __getitem__(self, index: int) -> torch.Tensor:
-        return self.data[index][0]
+from mera.data.dataset import ArrayDataset, DataMissingError, DataSplits, Edges, edges, register, resize
+from mera.data.examples import ItemDataset
 
 
 def open_split(make: Callable[..., Any], name: str, folder: Path, download: bool) -> Any:
@@ -82,6 +69,6 @@ def celeba(L: Edges, root: Path, download: bool) -> DataSplits:
     splits = []
     for split, added in (("train", [transforms.RandomHorizontalFlip()]), ("test", [])):
         transform = transforms.Compose([*steps, *added])
-        make = partial(datasets.CelebA, root, split=split, transform=transform)
-        splits.append(OnlyImages(open_split(make, "celeba", root / "celeba", download)))
+        make = partial(datasets.CelebA, root, split=split, target_type=[], transform=transform)
+        splits.append(ItemDataset(open_split(make, "celeba", root / "celeba", download), (3, *edges(L))))
     return DataSplits("celeba", 3, *splits)
