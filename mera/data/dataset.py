@@ -137,21 +137,15 @@ register = _loaders.register
 
 The function is called with its own options, and with `L` (an integer for a line or a square, else a tuple of edges),
 `root` and `download` if it has these parameters."""
+names = _loaders.names
+"""Every name that `load` accepts."""
+takes = _loaders.takes
+"""Whether a data set, by its name, has an option."""
 
 
 def count_of(examples: Examples) -> str:
     """The number of examples as text; a stream has no length."""
     return f"{length_hint(examples):,}" if hasattr(examples, "__len__") else "a stream of"
-
-
-def names() -> list[str]:
-    """Every name that `load` accepts."""
-    return _loaders.names()
-
-
-def takes(name: str, option: str) -> bool:
-    """Whether a data set has an option."""
-    return _loaders.takes(name, option)
 
 
 def load(name: str, L: Edges = 32, root: str | Path = "data", download: bool = False, **options: Any) -> DataSplits:
