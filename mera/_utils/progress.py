@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from io import TextIOBase
 from typing import TYPE_CHECKING, Any
 
 from mera._utils.errors import InputError
@@ -61,7 +62,7 @@ class ProgressBar:
         from tqdm.std import tqdm
 
         is_drawn, in_cell = console.is_terminal or console.is_jupyter, console.is_jupyter and not console.quiet
-        lines = Cell() if in_cell else _Lines(console)
+        lines: TextIOBase = _Cell() if in_cell else _Lines(console)
         self.bar: Any = tqdm(
             desc=title, unit=unit, smoothing=0, bar_format=BAR if is_drawn else LINE,
             file=console.file if console.is_terminal and not console.is_jupyter and not console.quiet else lines,
@@ -88,46 +89,33 @@ class ProgressBar:
             listener(fraction, self.bar.format_meter(**{**self.bar.format_dict, "bar_format": NUMBERS}))
 
 
-class Cell:
-    """A line of text or a picture in the output of a notebook's cell, which changes in place.
+class _Cell(TextIOBase):
+    """The file of tqdm that shows each state of a bar in a notebook's cell, in place of the state before."""
 
-    Attributes:
-        handle: of IPython, for what is shown; None as long as nothing has been shown.
-    """
+    handle: Any = None
 
-    def __init__(self) -> None:
-        self.handle: Any = None
-
-    def show(self, content: dict[str, Any]) -> None:
-        """Show content by its types, such as {"text/plain": text}, which replaces the content before."""
+    def write(self, text: str) -> int:
+        """Show a state of the bar."""
         from IPython.display import display
 
-        if self.handle is None:
-            self.handle = display(content, raw=True, display_id=True)
-        else:
-            self.handle.update(content, raw=True)
-
-    def write(self, text: str) -> None:
-        """Show a state of a bar, as the file of tqdm."""
         if line := text.strip("\r\n "):
-            self.show({"text/plain": line})
+            if self.handle is None:
+                self.handle = display({"text/plain": line}, raw=True, display_id=True)
+            else:
+                self.handle.update({"text/plain": line}, raw=True)
+        return len(text)
 
-    def flush(self) -> None:
-        """Nothing is kept back."""
 
-
-class _Lines:
+class _Lines(TextIOBase):
     """The file of tqdm that writes each state of a bar to a console as a line of its own."""
 
     def __init__(self, console: Console) -> None:
         self.console, self.last = console, ""
 
-    def write(self, text: str) -> None:
+    def write(self, text: str) -> int:
         """Write a state of the bar, unless it differs from the one before in its times alone."""
         line = text.strip("\r\n ")
         if line and line.partition(" [")[0] != self.last:
             self.console.print(line, highlight=False, soft_wrap=True, markup=False)
             self.last = line.partition(" [")[0]
-
-    def flush(self) -> None:
-        """Nothing is kept back."""
+        return len(text)
