@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from itertools import combinations_with_replacement
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -243,19 +244,13 @@ def information_of_bins(a: Tensor, b: Tensor, bins: int = MI_BINS) -> Tensor:
 @cache
 def independent_mean(n: int, bins: int) -> float:
     """The exact mean of the sum over bins for n samples of independent variables: cell counts are hypergeometric."""
-    sizes = torch.bincount(torch.arange(n) * bins // n, minlength=bins).double()
+    from scipy.stats import hypergeom  # imported late, since `import mera` is to stay light
+
+    sizes, copies = np.unique(np.bincount(np.arange(n) * bins // n), return_counts=True)
     a, b = sizes[:, None, None], sizes[None, :, None]
-    count = torch.arange(int(sizes.max()) + 1, dtype=torch.float64)
-
-    def log_choose(total: Tensor, part: Tensor) -> Tensor:
-        is_possible = (part >= 0) & (part <= total)
-        part = part.clamp(min=0).minimum(total)
-        value = torch.lgamma(total + 1) - torch.lgamma(part + 1) - torch.lgamma(total - part + 1)
-        return torch.where(is_possible, value, -torch.inf)
-
-    samples = torch.tensor(float(n), dtype=torch.float64)
-    probability = (log_choose(b, count) + log_choose(n - b, a - count) - log_choose(samples, a)).exp()
-    return (probability * torch.special.xlogy(count / n, count.clamp(min=1) * n / (a * b))).sum().item()
+    count = np.arange(1, sizes.max() + 1)  # an empty cell adds nothing
+    parts = hypergeom.pmf(count, n, a, b) * count / n * np.log(count * n / (a * b))
+    return float(copies @ parts.sum(2) @ copies)
 
 
 def tree_distance(
