@@ -19,27 +19,17 @@ def kind_of(array: Any) -> str:
     return "float" if name in FLOATS else name
 
 
-def read_part(array: Any, where: tuple[Any, ...]) -> Any:
-    """A part of an array; that of a `numpy.memmap` is read by a map of its own.
+def read_tensor(array: Any, where: tuple[Any, ...]) -> Tensor:
+    """A copy of a part of an array with slices: a tensor on the CPU, in the byte order of this machine.
 
-    The pages that a map has touched count as memory of the process as long as the map exists. A map for each part keeps
-    the memory flat, however much of a file is read in the end.
-
-    Args:
-        array: any array with slices.
-        where: the slices of the part.
+    A part of a `numpy.memmap` is read by a map of its own: the pages that a map has touched count as memory of the
+    process as long as the map exists, and so the memory stays flat, however much of a file is read in the end.
     """
     is_file = isinstance(array, np.memmap) and array.filename is not None and not isinstance(array.base, np.memmap)
     if is_file and array.mode != "c" and Path(array.filename).is_file():  # "c" has values that the file has not
         order: Any = "F" if array.flags.f_contiguous and not array.flags.c_contiguous else "C"
-        mapped = np.memmap(array.filename, array.dtype, "r", array.offset, array.shape, order)
-        return np.array(mapped[where])
-    return array[where]
-
-
-def read_tensor(array: Any, where: tuple[Any, ...]) -> Tensor:
-    """A copy of a part of an array, see `read_part`: a tensor on the CPU, in the byte order of this machine."""
-    part = read_part(array, where)
+        array = np.memmap(array.filename, array.dtype, "r", array.offset, array.shape, order)
+    part = array[where]
     if isinstance(part, Tensor):  # numpy has no bfloat16
         return part.detach().to("cpu", copy=True)
     part = np.asarray(part)
