@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 import warnings
 from contextlib import nullcontext
@@ -11,10 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from mera._utils.errors import InputError
 from mera._utils.installation import tune_allocator
-from mera._utils.processes import SIGNALS, make_accelerator
+from mera._utils.processes import SIGNALS, is_main, make_accelerator, rank, world_size
 from mera._utils.random import get_states, restored_states, set_states
 from mera._utils.torch_modes import faster_threads, time_threads
 from mera.flow.density import Density
@@ -67,24 +67,20 @@ class Loop:
     ) -> None:
         self.accelerator = make_accelerator(flow.device)
         self.flow, self.settings, self.run, self.objective = flow, settings, run, objective
-        self.rank, self.world_size = 0, 1
+        self.rank, self.world_size, self.is_main = rank(), world_size(), is_main()
         if self.accelerator is not None:
             flow.to(self.accelerator.device)
-            self.rank, self.world_size = self.accelerator.process_index, self.accelerator.num_processes
-        self.is_main = self.rank == 0
         share = rows_per_step(settings.batch_size, objective.size, self.world_size) // self.world_size
         self.rows = range(self.rank * share, (self.rank + 1) * share)
         if flow.device.type == "cpu":
             tune_allocator()
         flow.checkpoint = flow.checkpoint or settings.checkpoint
-        self._average = copy.deepcopy(flow) if settings.ema else None
+        self._average = AveragedModel(flow, multi_avg_fn=get_ema_multi_avg_fn(settings.ema)) if settings.ema else None
         self._loss = BatchLoss(flow, objective, settings.precision)
         self._batch_loss: nn.Module = self._loss
         if self.accelerator is not None:
             self._batch_loss = self.accelerator.prepare(self._batch_loss)
         self._parameters: list[Tensor] = list(flow.parameters())  # a walk through all modules takes a part of a step
-        self._averaged: list[Tensor] = list(self.trained.parameters())
-        self._buffers = list(zip(self.trained.buffers(), flow.buffers(), strict=True))
         self.step, self.elapsed, self.test_loss, self.test_error = 0, 0.0, math.nan, math.nan
         name, options = settings.optimizer or objective.optimizer, settings.optimizer_options
         self.optimizer, name = make_optimizer(flow, name, settings.lr, settings.weight_decay, options, optimizer)
@@ -101,7 +97,7 @@ class Loop:
     @property
     def trained(self) -> Density:
         """The flow to evaluate, save and use: the running mean of the weights, or the flow itself if there is none."""
-        return self.flow if self._average is None else self._average
+        return self.flow if self._average is None else self._average.module  # type: ignore[return-value]
 
     @property
     def device(self) -> torch.device:
@@ -178,16 +174,8 @@ class Loop:
         if self.schedule is not None and not isinstance(self.schedule, ReduceLROnPlateau):
             self.schedule.step()
         if self._average is not None:
-            self._update_average()
+            self._average.update_parameters(self.flow)
         return metrics
-
-    @torch.no_grad()
-    def _update_average(self) -> None:
-        """Move the running mean towards the weights; the first step copies them."""
-        weight = 1.0 if self.step == 1 else 1 - self.settings.ema
-        torch._foreach_lerp_(self._averaged, self._parameters, weight)
-        for averaged, buffer in self._buffers:
-            averaged.copy_(buffer)
 
     def synchronize(self, elapsed: float, signal: int) -> None:
         """Synchronize the elapsed time (that of the main process) and the requests to stop (of any process).
@@ -276,7 +264,7 @@ class Loop:
             "test_error": self.test_error,
             "best": self.best,
             "flow": self.flow.state_dict(),
-            "ema": None if self._average is None else self._average.state_dict(),
+            "ema": None if self._average is None else self._average.module.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "schedule": {key: value for key, value in schedule.items() if not callable(value)},
             "random": get_states(),
@@ -298,7 +286,8 @@ class Loop:
                 raise ValueError(f"one with {state['compatibility']}, not {self._compatibility()}")
             self.flow.load_state_dict(state["flow"])
             if self._average is not None:
-                self._average.load_state_dict(state["ema"])
+                self._average.module.load_state_dict(state["ema"])
+                self._average.n_averaged.fill_(int(state["step"]))
             self.optimizer.load_state_dict(state["optimizer"])
             if self.schedule is not None:
                 self.schedule.load_state_dict(state["schedule"])
