@@ -102,12 +102,12 @@ class Windows(Dataset):
         Random windows overlap, so that windows held out by their number would show pixels that are learnt.
         """
         share, total = 1 / HELD_OUT, sum(map(_area, self.parts))
-        training, held_out = _split(self.parts, share, self.size, None) if len(self.parts) > 1 else ([], self.parts)
+        training, held_out = _split(self.parts, share, self.size) if len(self.parts) > 1 else ([], self.parts)
         if sum(map(_area, held_out)) > MAX_HELD_OUT * total:
             largest = max(self.parts, key=_area)
             by_rows = largest.size[0] >= largest.size[1]
             room = self.size[0 if by_rows else 1] / max(largest.size)  # of one window at least
-            divided, held_out = _split([largest], max(share, room), self.size, None)
+            divided, held_out = _split([largest], max(share, room), self.size)
             training = [*(part for part in self.parts if part is not largest), *divided]
         n = max(len(held_out), len(self) // HELD_OUT)
         rest = max(len(training), len(self) - n)
@@ -127,7 +127,7 @@ class Windows(Dataset):
 
 def windows(
     images: Any, L: Edges = 32, *, test: Any = 0.1, test_windows: int = 500, flip: bool = False, turn: bool = False,
-    colours: bool = False, channels: int | None = None, margin: int | None = None, name: str = "windows",
+    colours: bool = False, channels: int | None = None, name: str = "windows",
 ) -> DataSplits:  # fmt: skip
     """Random windows of images of any size, to learn from; and windows of other images, or other parts, for the test.
 
@@ -147,8 +147,6 @@ def windows(
         turn: whether training windows are turned by multiples of 90 degrees at random.
         colours: whether the channels of every second training window are permuted at random.
         channels: 1 to read pictures in grey, 3 in colour.
-        margin: the number of rows or columns between the training part and the test part of one image; the edge of a
-            window if None. No pixel is in both.
         name: the name of the data set.
 
     Returns:
@@ -167,7 +165,7 @@ def windows(
     sources = _sources(images, channels)
     if isinstance(test, Real):
         test = check_positive(test, "the share of the test", most=1)
-        training, testing = _split([whole(source) for source in sources], test, edges(L), margin)
+        training, testing = _split([whole(source) for source in sources], test, edges(L))
     else:
         training, testing = [whole(s) for s in sources], [whole(s) for s in _sources(test, channels)]
     kinds = {(part.source.shape[0], dtype_of(part.source)) for part in (*training, *testing)}
@@ -216,8 +214,8 @@ def whole(source: Source) -> Part:
     return Part(source, (0, source.shape[1]), (0, source.shape[2]))
 
 
-def _split(parts: list[Part], share: float, size: tuple[int, int], margin: int | None) -> tuple[list[Part], list[Part]]:
-    """Training and test parts: the last ones are for the test; a single one is divided."""
+def _split(parts: list[Part], share: float, size: tuple[int, int]) -> tuple[list[Part], list[Part]]:
+    """Training and test parts: the last ones are for the test; a single one is divided, a window's edge apart."""
     if len(parts) > 1:
         areas = list(map(_area, parts))
         last = len(parts) - 1
@@ -227,14 +225,13 @@ def _split(parts: list[Part], share: float, size: tuple[int, int], margin: int |
     (part,) = parts
     by_rows = part.size[0] >= part.size[1]
     (start, stop), edge = (part.rows, size[0]) if by_rows else (part.columns, size[1])
-    gap = edge if margin is None else check_count(margin, "the margin", 0)
     # the share does not depend on the edge of a window, so that windows of no other size learn a test pixel
     held_out = round(share * (stop - start))
-    spans = (start, stop - held_out - gap), (stop - held_out, stop)
+    spans = (start, stop - held_out - edge), (stop - held_out, stop)
     learnt = spans[0][1] - start
     if held_out < edge or learnt < edge:
         lines = "rows" if by_rows else "columns"
-        got = f"{max(0, learnt)} and {held_out} of {stop - start}, {gap} apart"
+        got = f"{max(0, learnt)} and {held_out} of {stop - start}, {edge} apart"
         raise InputError(f"at least {edge} {lines} to learn from and as many that are held out", got)
     training, test = (replace(part, rows=span) if by_rows else replace(part, columns=span) for span in spans)
     return [training], [test]
