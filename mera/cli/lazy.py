@@ -39,8 +39,6 @@ def lazy_group(
     class LazyGroup(TyperGroup):
         """A group whose commands consist of a name and a help text until they run."""
 
-        members = commands
-
         def __init__(self, **attributes: Any) -> None:
             super().__init__(**attributes)
             for name, (help_text, _) in commands.items():

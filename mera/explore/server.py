@@ -79,10 +79,6 @@ class Explorer:
                 threading.Timer(1.0, webbrowser.open, [page.as_uri()]).start()
             self._server.run(sockets=[self._socket])
 
-    def stop(self) -> None:
-        """Ask the server to stop."""
-        self._server.should_exit = True
-
     @cached_property
     def cones(self) -> str:
         """The page of cones as HTML."""
