@@ -82,10 +82,7 @@ class _Reflected:
     def __getitem__(self, where: tuple[slice, ...]) -> Tensor:
         slices, picks = [where[0]], []
         for part, n, size in zip(where[1:], self.source.shape[1:], self.shape[1:], strict=True):
-            places = torch.arange(*part.indices(size))
-            period = max(2 * n - 2, 1)
-            places = places % period
-            places = torch.where(places < n, places, period - places)
+            places = np.pad(np.arange(n), (0, size - n), mode="reflect")[part]
             first = int(places.min()) if len(places) else 0
             slices.append(slice(first, int(places.max()) + 1 if len(places) else 0))
             picks.append(places - first)
