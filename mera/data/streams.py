@@ -57,10 +57,6 @@ class StreamDataset(Dataset):
             self._position += 1
         return example_of(self._item, self.shape)
 
-    def __getstate__(self) -> dict[str, Any]:
-        """The state for pickling, without the iterator."""
-        return self.__dict__ | {"_items": iter(()), "_item": None, "_position": 0}
-
     def _next(self) -> Any:
         """The next item; after the last item the stream starts again."""
         for item in self._items:
