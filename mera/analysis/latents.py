@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from itertools import product
+from collections.abc import Iterable
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -34,15 +34,9 @@ def check_latent(plan: Plan, latent: object) -> LatentIndex:
     return tuple(map(int, numbers))
 
 
-def latents_of_level(plan: Plan, level: int) -> Sequence[LatentIndex]:
-    """All latents of a level, ordered by channel and then by site."""
-    shape = plan.latents[plan.check_level(level)].lattice.event_shape
-    return [(level, *place) for place in product(*map(range, shape))]
-
-
 def random_latents(plan: Plan, level: int, n: int) -> list[LatentIndex]:
     """At most n distinct latents of a level, in random order."""
-    latents = latents_of_level(plan, level)
+    latents = [(level, *place) for place in np.ndindex(plan.latents[level].lattice.event_shape)]
     return [latents[i] for i in torch.randperm(len(latents))[:n].tolist()]
 
 

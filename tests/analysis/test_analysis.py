@@ -3,12 +3,12 @@
 import math
 import pickle
 
+import numpy as np
 import pytest
 import torch
 
 import mera
 from mera import analysis
-from mera.analysis.latents import latents_of_level
 from mera.analysis.receptive import derivatives
 from mera.bijectors import ActNorm
 from tests.helpers.laws import randomize
@@ -20,6 +20,11 @@ LINEARIZED = [
     "tebd-open-3d", "branching-1d-open", "realnvp-periodic", "glow-1d", "wavelet-1d", "wavelet-3d",
 ]  # fmt: skip
 SAMPLES = 2
+
+
+def latents_of_level(plan, level):
+    """All latents of a level, ordered by channel and then by site."""
+    return [(level, *place) for place in np.ndindex(plan.latents[level].lattice.event_shape)]
 
 
 def some_latents(plan, n=3):
