@@ -98,13 +98,16 @@ def fields(subject: Subject) -> Picture:
     return _field_rows(subject, rows, title, same_scale=True)
 
 
-def random_fields(level: int, subject: Subject) -> Picture:
-    """Fig. 10 to 13: receptive fields of random latents of one level, which counts from the coarsest if negative."""
-    h = level % len(subject.flow.plan.latents)
+def random_fields(subject: Subject, level: int | None = None) -> Picture:
+    """Fig. 10 to 14(a): receptive fields of random latents of one level, from the coarsest if negative, or of each."""
+    plan, n = subject.flow.plan, len(subject.flow.plan.latents)
     with fixed_seed(SEED):
-        latents = random_latents(subject.flow.plan, h, 4 * COLUMNS)
-    rows = [latents[start : start + COLUMNS] for start in range(0, len(latents), COLUMNS)]
-    title = f"receptive fields at random, level {h}, with their cones; each on a scale of its own"
+        if level is None:
+            rows, where = [random_latents(plan, h, COLUMNS) for h in reversed(range(n))], "the coarsest level first"
+        else:
+            latents, where = random_latents(plan, level % n, 4 * COLUMNS), f"level {level % n}"
+            rows = [latents[start : start + COLUMNS] for start in range(0, len(latents), COLUMNS)]
+    title = f"receptive fields at random, {where}, with their cones; each on a scale of its own"
     return _field_rows(subject, rows, title)
 
 
@@ -208,15 +211,6 @@ def samples(subject: Subject) -> Picture:
     return figure
 
 
-def random_fields_of_all(subject: Subject) -> Picture:
-    """Fig. 14(a): receptive fields of random latents of each level."""
-    plan = subject.flow.plan
-    with fixed_seed(SEED):
-        rows = [random_latents(plan, h, COLUMNS) for h in reversed(range(len(plan.latents)))]
-    title = "receptive fields at random, with their cones, the coarsest level first; each on a scale of its own"
-    return _field_rows(subject, rows, title)
-
-
 def _field_rows(
     subject: Subject, rows: Sequence[Sequence[LatentIndex]], title: str, same_scale: bool = False
 ) -> Picture:
@@ -275,11 +269,11 @@ FIGURES = {
     "5": PaperFigure("mixing: coarse levels of one image, fine levels of another", mixed_images, least=4),
     "6": PaperFigure("inpainting: squares are filled in their inference cones", repairs),
     "8": PaperFigure("samples at the mixed temperature", samples),
-    "10": PaperFigure("receptive fields at random, the coarsest level", partial(random_fields, -1)),
-    "11": PaperFigure("receptive fields at random, the level below", partial(random_fields, -2)),
-    "12": PaperFigure("receptive fields at random, the third level from the top", partial(random_fields, -3)),
-    "13": PaperFigure("receptive fields at random, the finest level", partial(random_fields, 0)),
-    "14a": PaperFigure("receptive fields at random, all levels (of Real NVP in the paper)", random_fields_of_all),
+    "10": PaperFigure("receptive fields at random, the coarsest level", partial(random_fields, level=-1)),
+    "11": PaperFigure("receptive fields at random, the level below", partial(random_fields, level=-2)),
+    "12": PaperFigure("receptive fields at random, the third level from the top", partial(random_fields, level=-3)),
+    "13": PaperFigure("receptive fields at random, the finest level", partial(random_fields, level=0)),
+    "14a": PaperFigure("receptive fields at random, all levels (of Real NVP in the paper)", random_fields),
     "latents": PaperFigure(
         "latents of the images against the prior", lambda s: histograms(s.statistics), least=MIN_IMAGES
     ),
