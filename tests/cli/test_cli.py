@@ -37,6 +37,8 @@ def test_train_evaluate_sample_resume(tmp_path):
     assert result.exit_code == 0, result.output
     assert (out / "samples_T1.0.png").stat().st_size > 100
     assert run("sample", out / "flow.safetensors", "--n", 2, "--out", tmp_path / "x.png").exit_code == 0
+    assert run("sample", out, "--n", 2, "--L", 16, "--levels", 3).exit_code == 0
+    assert (out / "samples_T1.0_L_16_16_levels_3.png").is_file()
     result = run("train", "--resume", out)
     assert result.exit_code == 0, result.output
 
