@@ -42,9 +42,8 @@ def sites_of(region: Region, lattice: Lattice) -> Tensor:
         ValueError: if the region is empty, is not a mask of the lattice's shape, reaches outside of the lattice, or has
             more than `MAX_SITES` sites.
     """
-    spans = rectangle_of(region, lattice)
-    if spans is not None:
-        return rectangle(spans, lattice)
+    if isinstance(region, slice) or (isinstance(region, Sequence) and not isinstance(region, str)):
+        return rectangle(spans_of(region, lattice), lattice)
     if isinstance(region, np.ndarray):
         region = _tensor(region)
     if not isinstance(region, Tensor):
@@ -61,27 +60,6 @@ def sites_of(region: Region, lattice: Lattice) -> Tensor:
     if not len(coordinates):
         raise InputError("a mask that is true somewhere", "an empty one")
     return (rows[coordinates[:, 0]] * lattice.shape[-1] + coordinates[:, 1]).cpu()
-
-
-def rectangle_of(region: Region, lattice: Lattice) -> tuple[tuple[int, int], ...] | None:
-    """For each dimension the pair (start, stop) of a region of spans, the stop not included; None for a mask.
-
-    Raises:
-        ValueError: if the region is empty, reaches outside of the lattice, or has more than `MAX_SITES` sites.
-    """
-    parts = [region] if isinstance(region, slice) else region
-    if not isinstance(parts, Sequence) or isinstance(parts, str):
-        return None
-    spans = spans_of(parts, lattice)
-    check_size(spans)
-    return spans
-
-
-def check_size(spans: Sequence[tuple[int, int]]) -> None:
-    """Raise a ValueError if a rectangle has more than `MAX_SITES` sites."""
-    count = math.prod(stop - start for start, stop in spans)
-    if count > MAX_SITES:
-        raise InputError(f"a region of at most {MAX_SITES:,} sites", f"{count:,}")
 
 
 def latents_at(plan: Plan, level: int, site: Site) -> dict[int, Tensor]:
@@ -122,7 +100,9 @@ def rectangle(spans: Sequence[tuple[int, int]], lattice: Lattice) -> Tensor:
         spans: for each dimension a pair (start, stop), the stop not included.
         lattice: the lattice.
     """
-    check_size(spans)
+    count = math.prod(stop - start for start, stop in spans)
+    if count > MAX_SITES:
+        raise InputError(f"a region of at most {MAX_SITES:,} sites", f"{count:,}")
     sites = torch.zeros(1, dtype=torch.int64)
     for (start, stop), n in zip(spans, lattice.shape, strict=True):
         sites = (sites[:, None] * n + torch.arange(start, stop)).flatten()
