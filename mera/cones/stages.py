@@ -7,10 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate, pairwise
-from typing import Any
 
 import torch
-from einops import rearrange
 from torch import Tensor
 
 from mera.graph.boxes import Box
@@ -19,7 +17,7 @@ from mera.graph.indexing import indices_at
 from mera.graph.lattice import Lattice
 from mera.graph.layout_error import LayoutError
 from mera.graph.local_fields import crop, is_local, run_on_box
-from mera.graph.operations import AXES, Apply, Move
+from mera.graph.operations import Move
 from mera.graph.plan import Step
 from mera.graph.runner import Runner
 
@@ -131,7 +129,7 @@ class Events:
 
     Args:
         step: the step.
-        box: the box of sites that the events cover; for a field, the box of the outputs.
+        box: the box of sites that has the events; for a field, the box of the outputs.
         inputs: the events before the bijector, (n, *event_shape), row by row; for a field, (1, C, *box.shape).
         log_det: the log-det of each event, (n,), in double precision; for a field, of each site, (*box.shape).
     """
@@ -176,23 +174,22 @@ def run_stage(stage: Stage, runner: Runner, block: Tensor, box: Box, context: Te
         if not step.module:
             (values,) = step.move.forward(values)
             continue
+        bijector = runner.bijector(step)
+        encoded = None if bijector.context_shape is None else context
         if step.apply.is_field:
             inputs = crop(values, after, here)
-            bijector = runner.bijector(step)
-            encoded = None if bijector.context_shape is None else context
             values, by_site = run_on_box(bijector, step.apply.lattice, values, here, after, encoded)
-            log_det = by_site[0].to(torch.float64)
-            events.append(Events(step, after, inputs, log_det))
-            rest = tuple(all_ // done for all_, done in zip(stage.cell, cell, strict=True))
-            total += _spread(crop(log_det, box.refined(rest), after), cell)
-            continue
-        covered = step.apply.covered(here)
-        if math.prod(covered.shape):
-            values, found = _apply(step, step.apply, runner, values, here, covered, context)
+            by_site = by_site[0].to(torch.float64)
+            events.append(Events(step, after, inputs, by_site))
+        else:
+            if not step.apply.within(here).events:
+                values = crop(values, after, here)
+                continue
+            values, by_site, found = _apply(step, runner, values, here, encoded)
+            values, by_site = crop(values, after, here), crop(by_site, after, here)
             events.append(found)
-            rest = tuple(all_ // done for all_, done in zip(stage.cell, cell, strict=True))
-            total += _spread(crop(_of_sites(step.apply, found, here), box.refined(rest), here), cell)
-        values = crop(values, after, here)
+        rest = tuple(all_ // done for all_, done in zip(stage.cell, cell, strict=True))
+        total += _spread(crop(by_site, box.refined(rest), after), cell)
     for _, channels in stage.leaving:
         density = runner.prior.log_density(values[:, channels])[0].sum(0, dtype=torch.float64)
         total += _spread(density, stage.cell)
@@ -200,32 +197,21 @@ def run_stage(stage: Stage, runner: Runner, block: Tensor, box: Box, context: Te
 
 
 def _apply(
-    step: Step, operation: Apply, runner: Runner, values: Tensor, box: Box, covered: Box, context: Tensor | None
-) -> tuple[Tensor, Events]:
-    """Transform all patches in a box, and return the values behind them beside the events."""
-    where: Any = (..., *covered.within(box))
-    kernel = dict(zip((f"k{axis}" for axis in AXES[operation.lattice.dim]), operation.kernel, strict=True))
-    events = rearrange(values[where], operation.pattern, **kernel)
-    encoded = None if context is None or runner.bijector(step).context_shape is None else context
-    transform = runner.forward_transform(lambda _: None if encoded is None else encoded.expand(len(events), -1))
-    changed, log_det = transform_events(step, events, transform)
-    counts = dict(zip(AXES[operation.lattice.dim], _counts(covered, operation), strict=True))
-    patches = rearrange(changed, operation.inverse_pattern, b=1, **counts, **kernel)
-    if covered != box:
-        values = values.clone()
-        values[where] = patches
-        patches = values
-    return patches, Events(step, covered, events, log_det.to(torch.float64))
+    step: Step, runner: Runner, values: Tensor, box: Box, context: Tensor | None
+) -> tuple[Tensor, Tensor, Events]:
+    """Transform all patches in a box: the values behind them, the log-det of each site, and the events.
 
-
-def _of_sites(operation: Apply, found: Events, box: Box) -> Tensor:
-    """The log-dets of events, spread evenly over their sites; 0 at sites of a box that no event covers."""
-    values = _spread(found.log_det.view(_counts(found.box, operation)), operation.kernel)
-    if found.box == box:
-        return values
-    whole = values.new_zeros(box.shape)
-    whole[found.box.within(box)] = values
-    return whole
+    The log-det of an event is spread evenly over its sites; it is 0 at sites that no patch covers.
+    """
+    operation = step.apply.within(box)
+    inputs, outer = operation.gather(values)
+    transform = runner.forward_transform(lambda _: None if context is None else context.expand(len(inputs), -1))
+    changed, log_det = transform_events(step, inputs, transform)
+    log_det = log_det.to(torch.float64)
+    _, zeros = operation.gather(log_det.new_zeros(1, 1, *box.shape))
+    spread = (log_det / math.prod(operation.kernel)).view(-1, *(1 for _ in inputs.shape[1:]))
+    by_site = operation.scatter(spread.expand(-1, 1, *operation.kernel), zeros, 1)[0, 0]
+    return operation.scatter(changed, outer, 1), by_site, Events(step, box, inputs, log_det)
 
 
 def _spread(values: Tensor, cell: Sequence[int]) -> Tensor:
@@ -234,11 +220,6 @@ def _spread(values: Tensor, cell: Sequence[int]) -> Tensor:
     for axis, edge in enumerate(cell):
         values = values.repeat_interleave(edge, axis)
     return values
-
-
-def _counts(box: Box, operation: Apply) -> tuple[int, ...]:
-    """For each dimension, the number of patches in a box of whole patches."""
-    return tuple(n // k for n, k in zip(box.shape, operation.kernel, strict=True))
 
 
 def _times(first: Sequence[int], second: Sequence[int]) -> tuple[int, ...]:

@@ -40,7 +40,7 @@ class StoredImage:
         """A window around the sites, whose edges are those of a lattice that fits the flow."""
         lattice = self.store.runner.plan.input
         coordinates = torch.unravel_index(sites, lattice.shape)
-        around = hull([values.unique().tolist() for values in coordinates], lattice.shape, lattice.periodic)
+        around = hull([values.unique().tolist() for values in coordinates], lattice)
         spans = []
         sizes = zip(around.start, around.stop, lattice.shape, period(self.store.runner.plan), strict=True)
         for (start, stop, n, unit), wraps in zip(sizes, lattice.periodic, strict=True):
@@ -50,7 +50,7 @@ class StoredImage:
             spans.append((start, start + edge))
         box = Box.of(spans)
         block = self.store.read(self.store.lattices[0], box).to(self.store.runner.reference)[None]
-        return block, ravel(_relative(coordinates, box, lattice.shape), box.shape).to(block.device)
+        return block, ravel(_relative(coordinates, box.start, lattice.shape), box.shape).to(block.device)
 
     def contexts_of(self, partial: PartialStep) -> Tensor | None:
         """The contexts of the events of a partial step: that of the image."""
@@ -100,8 +100,8 @@ class StoredImage:
         if not len(sites):
             return self.store.runner.reference.new_empty(1, lattice.channels, 0)
         coordinates = torch.unravel_index(sites, lattice.shape)
-        box = hull([values.unique().tolist() for values in coordinates], lattice.shape, lattice.periodic)
-        where: Any = (slice(None), *_relative(coordinates, box, lattice.shape))
+        box = hull([values.unique().tolist() for values in coordinates], lattice)
+        where: Any = (slice(None), *_relative(coordinates, box.start, lattice.shape))
         return self.store.read(array, box).to(self.store.runner.reference)[where][None]
 
 
@@ -110,24 +110,14 @@ def _outputs_around(stage: Stage, partials: Sequence[PartialStep]) -> Box:
     places: list[set[int]] = [set() for _ in stage.lattice.shape]
     cells = dict(zip((step.node for step in stage.steps), stage.cells[1:], strict=True))
     for partial in partials:
-        if partial.boxes is not None:
-            for d, (start, stop, cell) in enumerate(
-                zip(partial.boxes.box.start, partial.boxes.box.stop, cells[partial.step.node], strict=True)
-            ):
-                edge = partial.step.apply.lattice.shape[d]
-                sites = torch.arange(start, stop) % edge
-                places[d].update((sites[:, None] * cell + torch.arange(cell)).flatten().tolist())
-            continue
         tiling = partial.step.apply.event_tiling
-        corners = torch.unravel_index(partial.positions, tiling.counts)
-        for d, (corner, width, offset, cell) in enumerate(
-            zip(corners, tiling.box, tiling.offset, cells[partial.step.node], strict=True)
-        ):
-            edge = tiling.lattice.shape[d]
-            sites = ((corner.unique()[:, None] * width + offset + torch.arange(width)) % edge).unique()
-            places[d].update((sites[:, None] * cell + torch.arange(cell)).flatten().tolist())
-    box = hull([sorted(values) for values in places], stage.lattice.shape, stage.lattice.periodic)
-    return box.coarsened(stage.cell)
+        boxes = zip(torch.unravel_index(partial.positions, tiling.counts), tiling.box, tiling.offset, strict=True)
+        axes = [corner.unique()[:, None] * width + offset + torch.arange(width) for corner, width, offset in boxes]
+        if partial.boxes is not None:
+            axes = [torch.arange(*ends) for ends in zip(partial.boxes.box.start, partial.boxes.box.stop, strict=True)]
+        for sites, found, edge, cell in zip(axes, places, tiling.lattice.shape, cells[partial.step.node], strict=True):
+            found.update(((sites % edge).unique()[:, None] * cell + torch.arange(cell)).flatten().tolist())
+    return hull([sorted(values) for values in places], stage.lattice).coarsened(stage.cell)
 
 
 def _take(values: Tensor, box: Box, outer: Box, shape: Sequence[int]) -> Tensor:
@@ -140,14 +130,13 @@ def _take(values: Tensor, box: Box, outer: Box, shape: Sequence[int]) -> Tensor:
 
 def _rows(partial: PartialStep, found: Events) -> Tensor:
     """The rows of the events of a partial step among the events that were found in a box."""
-    tiling = partial.step.apply.event_tiling
-    first = [(start - offset) // k for start, offset, k in zip(found.box.start, tiling.offset, tiling.box, strict=True)]
-    counts = tuple(n // k for n, k in zip(found.box.shape, tiling.box, strict=True))
-    corners = torch.unravel_index(partial.positions, tiling.counts)
-    places = ((corner - start) % n for corner, start, n in zip(corners, first, tiling.counts, strict=True))
-    return ravel(tuple(places), counts).to(found.inputs.device)
+    whole, part = partial.step.apply, partial.step.apply.within(found.box)
+    starts = zip(found.box.start, part.offset, whole.offset, whole.kernel, strict=True)
+    first = [(start + inside - offset) // k for start, inside, offset, k in starts]
+    corners = torch.unravel_index(partial.positions, whole.patches)
+    return ravel(_relative(corners, first, whole.patches), part.patches).to(found.inputs.device)
 
 
-def _relative(coordinates: Sequence[Tensor], box: Box, shape: Sequence[int]) -> tuple[Tensor, ...]:
-    """Coordinates of sites in an array of a box, across periodic borders."""
-    return tuple((values - start) % n for values, start, n in zip(coordinates, box.start, shape, strict=True))
+def _relative(coordinates: Sequence[Tensor], start: Sequence[int], shape: Sequence[int]) -> tuple[Tensor, ...]:
+    """Coordinates in an array that begins at `start`, across periodic borders."""
+    return tuple((values - first) % n for values, first, n in zip(coordinates, start, shape, strict=True))

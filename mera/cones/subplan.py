@@ -173,7 +173,7 @@ def _boxes(operation: Apply, indices: Tensor) -> Boxes | None:
     """The boxes of a field with followed variables; None if they are the whole lattice, or go around it."""
     lattice = operation.lattice
     coordinates = torch.unravel_index((indices // lattice.channels).unique(), lattice.shape)
-    entry = hull([c.unique().tolist() for c in coordinates], lattice.shape, lattice.periodic)
+    entry = hull([c.unique().tolist() for c in coordinates], lattice)
     core = entry.grown(operation.radius, lattice)
     box = core.grown(operation.radius, lattice)
     if core.shape == lattice.shape or any(edge > n for edge, n in zip(box.shape, lattice.shape, strict=True)):

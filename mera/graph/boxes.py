@@ -108,16 +108,15 @@ def pieces(box: Box, shape: Sequence[int]) -> Iterator[tuple[Slices, Slices]]:
         yield tuple(part[0] for part in combination), tuple(part[1] for part in combination)
 
 
-def hull(coordinates: Sequence[Sequence[int]], shape: Sequence[int], periodic: Sequence[bool]) -> Box:
+def hull(coordinates: Sequence[Sequence[int]], lattice: Lattice) -> Box:
     """The smallest box that has all of some sites, across periodic borders.
 
     Args:
         coordinates: for each dimension, the coordinates of the sites.
-        shape: the edge lengths of the lattice.
-        periodic: for each dimension, whether the lattice is periodic.
+        lattice: the lattice.
     """
     spans = []
-    for values, n, wraps in zip(coordinates, shape, periodic, strict=True):
+    for values, n, wraps in zip(coordinates, lattice.shape, lattice.periodic, strict=True):
         places = sorted(set(values))
         if wraps:  # begin behind the largest gap
             _, first = max((b - a, i) for i, (a, b) in enumerate(itertools.pairwise([places[-1] - n, *places])))

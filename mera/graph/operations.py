@@ -149,7 +149,7 @@ class Apply(Operation):
     def patches(self) -> tuple[int, ...]:
         """For each dimension, the number of grid positions, without patches that an open border cuts."""
         dimensions = zip(self.lattice.shape, self.stride, self.offset, self.lattice.periodic, strict=True)
-        return tuple(n // s - (0 if periodic or not o else 1) for n, s, o, periodic in dimensions)
+        return tuple(n // s if periodic else max(0, (n - o) // s) for n, s, o, periodic in dimensions)
 
     @cached_property
     def roll(self) -> tuple[tuple[int, int], ...]:
@@ -159,11 +159,8 @@ class Apply(Operation):
     @cached_property
     def crop(self) -> tuple[tuple[int, int, int], ...]:
         """The crops of open axes to whole patches, as triples (axis, start, stop); other sites pass unchanged."""
-        return tuple(
-            (2 + d, o, o + self.patches[d] * self.stride[d])
-            for d, o in enumerate(self.offset)
-            if o and not self.lattice.periodic[d]
-        )
+        sizes = enumerate(zip(self.offset, self.patches, self.stride, self.lattice.shape, strict=True), start=2)
+        return tuple((axis, o, o + count * s) for axis, (o, count, s, n) in sizes if count * s < n)
 
     @cached_property
     def pattern(self) -> str:
@@ -275,12 +272,10 @@ class Apply(Operation):
         ]
         return Box.of(spans)
 
-    def covered(self, box: Box) -> Box:
-        """The part of a box from `needed` that patches cover; empty if there is no patch."""
-        if self.is_field:
-            return box
-        sizes = zip(box.start, box.stop, self._patched, strict=True)
-        return Box.of((max(a, first), max(min(b, last), max(a, first))) for a, b, (first, last) in sizes)
+    def within(self, box: Box) -> Apply:
+        """The patches of a box from `needed` as an operation on its sites alone, with the open borders of the box."""
+        offset = tuple(max(first - a, 0) for a, (first, _) in zip(box.start, self._patched, strict=True))
+        return replace(self, lattice=Lattice(self.lattice.channels, box.shape, (False,) * len(offset)), offset=offset)
 
     @property
     def _patched(self) -> list[tuple[int, int]]:
