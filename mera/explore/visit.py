@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import Any
 
@@ -109,20 +110,14 @@ class Visit:
 
 async def in_thread(work: Callable[[], Any]) -> Any:
     """Run a function in a daemon thread, which does not delay the exit of the process, and await the result."""
-    loop = asyncio.get_running_loop()
-    future: asyncio.Future[Any] = loop.create_future()
-
-    def deliver(settle: Callable[[Any], None], value: Any) -> None:
-        if not future.done():
-            settle(value)
+    future: Future[Any] = Future()
+    future.set_running_or_notify_cancel()  # from now on a visitor who leaves cannot cancel it
 
     def run() -> None:
         try:
-            outcome = future.set_result, work()
+            future.set_result(work())
         except Exception as error:
-            outcome = future.set_exception, error
-        if not loop.is_closed():
-            loop.call_soon_threadsafe(deliver, *outcome)
+            future.set_exception(error)
 
     threading.Thread(target=run, daemon=True).start()
-    return await future
+    return await asyncio.wrap_future(future)
