@@ -11,7 +11,7 @@ from torch import Tensor
 from mera._utils.checks import check_count
 from mera._utils.errors import InputError
 from mera.physics.measured import binned, jackknife_error
-from mera.physics.observables import slice_means
+from mera.physics.observables import slice_means, two_point
 from mera.physics.verdicts import Trust, Verdict, pareto_k, verdict_on_weights
 
 BINS, MIN_FIELDS = 30, 16
@@ -129,7 +129,9 @@ def correlation_length(
         raise InputError("finite fields, with weights of which one is not 0", "infinite values or NaN")
     weights = torch.ones(len(fields)) if log_weights is None else (log_weights - log_weights.max()).exp()
     weights = weights.double().cpu()
-    products = _slices(fields.double(), length).cpu() * weights[:, None]
+    directions = [axis for axis in range(2, fields.ndim) if fields.shape[axis] == length]
+    slices = torch.stack([two_point(slice_means(fields.double(), axis)) for axis in directions]).mean(0)
+    products = slices.cpu() * weights[:, None]
     per_chain = max(1, min(BINS, len(fields)) // chains)
     sizes, bins = (binned(values.unflatten(0, (-1, chains)), per_chain) for values in (weights, products))
     mean = bins.sum(0) / sizes.sum()
@@ -170,16 +172,6 @@ def _correlation(values: Tensor, least: int) -> float:
     correlation = covariance / covariance[0]
     largest = correlation[max(least, 1) : n // 2 + 1].max().item() if n > 2 * least else 0.0
     return largest if largest > SIGNIFICANT / math.sqrt(values.numel()) else 0.0
-
-
-def _slices(fields: Tensor, length: int) -> Tensor:
-    """The product of means of slices at distance t, averaged over positions and directions, (N, T / 2 + 1)."""
-    directions = [axis for axis in range(2, fields.ndim) if fields.shape[axis] == length]
-    total = fields.new_zeros(len(fields), length // 2 + 1)
-    for axis in directions:
-        spectrum = torch.fft.rfft(slice_means(fields, axis), dim=2).abs().square()
-        total += torch.fft.irfft(spectrum, n=length, dim=2)[..., : length // 2 + 1].sum(1) / length
-    return total / len(directions)
 
 
 def _shape(mass: Tensor, times: Tensor) -> Tensor:

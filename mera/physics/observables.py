@@ -140,7 +140,7 @@ class Observables:
         if self.periodic:
             longest = [axis for axis in axes if phi.shape[axis] == max(phi.shape[2:])]
             values["_structure"] = torch.stack([_first_mode(phi, axis) for axis in longest], 1).mean(1)
-            values["correlator"] = _correlator(phi)
+            values["correlator"] = two_point(phi)
         return {name: value.double().cpu() for name, value in values.items()}
 
     def _check_slopes(self, name: str, factors: Sequence[Factor]) -> None:
@@ -256,7 +256,7 @@ def _first_mode(phi: Tensor, axis: int) -> Tensor:
     return ((profile * angle.cos()).mean(2).square() + (profile * angle.sin()).mean(2).square()).sum(1)
 
 
-def _correlator(phi: Tensor) -> Tensor:
+def two_point(phi: Tensor) -> Tensor:
     """The product phi(x) phi(x + r), averaged over x and the directions and summed over channels, (B, r)."""
     axes = range(2, phi.ndim)
     longest = min(phi.shape[axis] for axis in axes) // 2
