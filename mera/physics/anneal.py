@@ -86,12 +86,6 @@ class Annealed(Measured):
         effort = f"{len(self.fields):,} particles, {self.stages} stages, {self.seconds:.3g} s"
         return f"{self.table}\n{effort}, accepted {self.acceptance:.2f}\n{self.verdict}"
 
-    def _repr_png_(self) -> bytes:
-        """ln Z of the populations, and the two-point function."""
-        from mera.analysis.drawing.physics import annealed_figure  # late: matplotlib takes a second
-
-        return annealed_figure(self)._repr_png_()
-
 
 @torch.no_grad()
 def anneal(

@@ -79,12 +79,6 @@ class MarkovChains(Measured):
         counts = f"{draws:,} draws of {chains} chains in {self.seconds:.3g} s, accepted {self.acceptance:.2f}"
         return f"{self.table}\n{counts}\n{self.verdict}"
 
-    def _repr_png_(self) -> bytes:
-        """The histories of observables, and the two-point function."""
-        from mera.analysis.drawing.physics import chain_figure  # late: matplotlib takes a second
-
-        return chain_figure(self)._repr_png_()
-
 
 def chains_of(facts: Mapping[str, Any], arrays: Arrays) -> MarkovChains:
     """Summarise what `record` has recorded of chains: the facts, the series and the last state."""

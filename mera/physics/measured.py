@@ -73,6 +73,12 @@ class Measured(ABC):
             left_out = torch.stack([function({name: row[i] for name, row in averages.items()}) for i in range(bins)])
         return Quantity(value, jackknife_error(left_out).item())
 
+    def _repr_png_(self) -> bytes:
+        """What shows whether the measurement can be trusted, and the two-point function."""
+        from mera.analysis.drawing.physics import FIGURES  # late: matplotlib takes a second
+
+        return FIGURES[type(self)](self)._repr_png_()
+
     def save(self, path: str | PathLike[str]) -> None:
         """Write fields and histories into one file .npz for other programs.
 

@@ -88,12 +88,6 @@ class Report(Measured):
         """The table as text, followed by the verdict."""
         return f"{self.table}\n{self.verdict}"
 
-    def _repr_png_(self) -> bytes:
-        """The weights and the two-point function."""
-        from mera.analysis.drawing.physics import report_figure  # late: matplotlib takes a second
-
-        return report_figure(self)._repr_png_()
-
 
 @torch.no_grad()
 def estimate(

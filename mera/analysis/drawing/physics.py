@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from matplotlib.axes import Axes
 from torch import Tensor
 
 from mera.analysis.drawing.figures import Picture, panels
-from mera.physics import Annealed, CorrelationLength, MarkovChains, Quantity, Report
+from mera.physics import Annealed, CorrelationLength, MarkovChains, Measured, Quantity, Report
 from mera.physics.verdicts import format_ess
 
 HISTORIES = ("m", "m2", "phi2", "energy")
@@ -58,6 +61,12 @@ def annealed_figure(annealed: Annealed) -> Picture:
     _draw_correlator(correlator, annealed.correlator)
     figure.suptitle(annealed.verdict, fontsize=9)
     return figure
+
+
+FIGURES: dict[type[Measured], Callable[[Any], Picture]] = {
+    Report: report_figure, MarkovChains: chain_figure, Annealed: annealed_figure,
+}  # fmt: skip
+"""The picture of each kind of measurement."""
 
 
 def correlation_figure(found: CorrelationLength) -> Picture:
