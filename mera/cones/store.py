@@ -127,10 +127,6 @@ class Store:
         for here, there in pieces(box, array.shape[len(every) :]):
             array[(*every, *here)] = data[(*every, *there)]
 
-    def add_up(self) -> None:
-        """Make the totals of the parts, once all tiles are done."""
-        self.totals[:] = [math.fsum(self.values(part)) for part in self.parts]
-
     def _create(self, zarr: Any) -> None:
         """Make all arrays, then the file of facts, which makes them a store."""
         tile, dtype = self.facts["tile"], self.facts["dtype"]
@@ -179,14 +175,6 @@ class Store:
         if block is None:
             block = self.read(self.lattices[stage.number], stage.needed(box)[0]).to(self.runner.reference)
         return run_stage(stage, self.runner, block, box, self.context)
-
-    def write_outputs(self, stage: Stage, found: Outputs) -> None:
-        """Write the outputs of a stage, and their map."""
-        for level, channels in stage.leaving:
-            self.write(self.latents[level], found.box, found.values[channels])
-        if stage.kept is not None:
-            self.write(self.lattices[stage.number + 1], found.box, found.values[stage.kept])
-        self.write(self.maps[stage.number], found.box.refined(stage.cell), found.map.to(found.values))
 
     def check_flow(self, runner: Runner) -> None:
         """Raise a ValueError unless a flow has the plan and the parameters with which the store was made."""

@@ -215,7 +215,7 @@ def stream(
                 bar.update(i + 1, done / total, f"level {number}" if number >= 0 else "data")
             wait_for_all(device)
     if is_main() and not store.is_complete:
-        store.add_up()
+        store.totals[:] = [math.fsum(store.values(part)) for part in store.parts]
     wait_for_all(device)
     return Streamed(store)
 
@@ -253,8 +253,13 @@ def _take(store: Store, preprocess: Any, source: Any, lock: Lock, number: int, b
 def _compute(store: Store, stage: Stage, number: int, box: Box) -> None:
     """Compute a tile of the outputs of a stage, and write it."""
     found = store.compute(stage, box)
-    store.write_outputs(stage, found)
-    store.parts[stage.number + 1][number] = found.map.to(found.values).double().sum().item()  # of what was written
+    for level, channels in stage.leaving:
+        store.write(store.latents[level], box, found.values[channels])
+    if stage.kept is not None:
+        store.write(store.lattices[stage.number + 1], box, found.values[stage.kept])
+    written = found.map.to(found.values)
+    store.write(store.maps[stage.number], box.refined(stage.cell), written)
+    store.parts[stage.number + 1][number] = written.double().sum().item()
 
 
 def _prepare(path: Path, facts: dict[str, Any], resume: bool, runner: Runner) -> None:
