@@ -81,8 +81,8 @@ class StoredImage:
                     shape = partial.step.apply.lattice.shape
                     whole = Box.of((0, n) for n in shape)
                     _, core, box = partial.boxes or (whole, whole, whole)
-                    constants.append(constants_of(partial, _take(found.inputs, box, found.box, shape)))
-                    rest -= _take(found.log_det, core, found.box, shape).sum()
+                    constants.append(constants_of(partial, box.take(found.inputs, found.box, shape)))
+                    rest -= core.take(found.log_det, found.box, shape).sum()
                     continue
                 touched = _rows(partial, found)
                 constants.append(constants_of(partial, found.inputs[touched]))
@@ -118,14 +118,6 @@ def _outputs_around(stage: Stage, partials: Sequence[PartialStep]) -> Box:
         for sites, found, edge, cell in zip(axes, places, tiling.lattice.shape, cells[partial.step.node], strict=True):
             found.update(((sites % edge).unique()[:, None] * cell + torch.arange(cell)).flatten().tolist())
     return hull([sorted(values) for values in places], stage.lattice).coarsened(stage.cell)
-
-
-def _take(values: Tensor, box: Box, outer: Box, shape: Sequence[int]) -> Tensor:
-    """The values of a box of a lattice, from those of another box that has its sites, (..., *outer.shape)."""
-    sizes = zip(box.start, box.stop, outer.start, shape, strict=True)
-    for axis, (start, stop, first, n) in enumerate(sizes, start=-len(shape)):
-        values = values.index_select(axis, (torch.arange(start, stop, device=values.device) - first) % n)
-    return values
 
 
 def _rows(partial: PartialStep, found: Events) -> Tensor:

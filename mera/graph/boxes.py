@@ -57,11 +57,16 @@ class Box:
             (max(a, c), min(b, d)) for a, b, c, d in zip(self.start, self.stop, other.start, other.stop, strict=True)
         )
 
-    def take(self, values: Tensor) -> Tensor:
-        """The values (..., *box.shape) of the box, from those of the whole lattice, (..., *shape)."""
-        for axis, (start, stop) in enumerate(zip(self.start, self.stop, strict=True), start=-len(self.start)):
-            if (start, stop) != (0, values.shape[axis]):
-                sites = torch.arange(start, stop, device=values.device) % values.shape[axis]
+    def take(self, values: Tensor, outer: Box | None = None, shape: Sequence[int] = ()) -> Tensor:
+        """The values (..., *box.shape) of the box, from those of the whole lattice, (..., *shape).
+
+        Or from those of a box `outer` that has its sites, on a lattice of a shape.
+        """
+        first = (0,) * len(self.start) if outer is None else outer.start
+        sizes = zip(self.start, self.stop, first, shape or values.shape[-len(first) :], strict=True)
+        for axis, (start, stop, origin, n) in enumerate(sizes, start=-len(first)):
+            if (start, stop) != (origin, origin + values.shape[axis]):
+                sites = (torch.arange(start, stop, device=values.device) - origin) % n
                 values = values.index_select(axis, sites)
         return values
 
