@@ -17,7 +17,6 @@ from torch import Tensor
 from mera._utils.table import Table, html
 from mera.cones.regions import Region, Site, latents_at, sites_of
 from mera.graph.indexing import check_indexable, indices_at, mask_from_sites
-from mera.graph.operations import Apply
 from mera.graph.plan import Plan
 
 _EMPTY = torch.empty(0, dtype=torch.int64)
@@ -73,7 +72,8 @@ class Cone:
     @cached_property
     def blocks(self) -> tuple[int, ...]:
         """For each step that applies a bijector, in order, the number of events with variables that can change."""
-        return tuple(len(_touched(step.apply, self.reached[step.source])) for step in self.plan.bijections)
+        located = (step.apply.event_tiling.locate(self.reached[step.source]) for step in self.plan.bijections)
+        return tuple(len(positions[is_covered].unique()) for positions, _, is_covered in located)
 
     @property
     def table(self) -> Table:
@@ -153,9 +153,3 @@ def cone_of_latents(plan: Plan, indices: Mapping[int, Tensor]) -> Cone:
     for step in reversed(plan.steps):
         reached[step.source] = step.operation.reached_back([reached[target] for target in step.targets])
     return Cone(plan, reached)
-
-
-def _touched(operation: Apply, indices: Tensor) -> Tensor:
-    """The positions of the events that contain at least one of the variables with flat indices (n,)."""
-    positions, _, is_covered = operation.event_tiling.locate(indices)
-    return positions[is_covered].unique()

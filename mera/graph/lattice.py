@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TypeVar
 
 import torch
@@ -98,15 +98,6 @@ class Lattice:
     def is_picture(self) -> bool:
         """Whether a sample has the shape of a picture: two dimensions, and 1 or 3 channels."""
         return self.dim == 2 and self.channels in (1, 3)
-
-    def coarsen(self, stride: tuple[int, ...]) -> Lattice:
-        """The lattice with one site for each cell of sites, which has the channels of all sites of the cell.
-
-        Args:
-            stride: for each dimension, the number of sites in a cell.
-        """
-        shape = tuple(n // s for n, s in zip(self.shape, stride, strict=True))
-        return replace(self, channels=self.channels * math.prod(stride), shape=shape)
 
     def cell_of(self, coordinate: Number, axis: int, finer: int) -> Number:
         """The coordinate of the site whose cell contains a site of a finer lattice over the same pixels.

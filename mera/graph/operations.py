@@ -309,8 +309,9 @@ class Regroup(Move):
 
     @cached_property
     def outputs(self) -> tuple[Lattice, ...]:
-        """The coarse lattice."""
-        return (self.lattice.coarsen(self.stride),)
+        """The coarse lattice, whose sites have the channels of all sites of a cell."""
+        shape = tuple(n // s for n, s in zip(self.lattice.shape, self.stride, strict=True))
+        return (replace(self.lattice, channels=self.lattice.channels * math.prod(self.stride), shape=shape),)
 
     @property
     def cell(self) -> tuple[int, ...]:
