@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from threading import Lock
 from typing import Any
 
@@ -48,13 +48,13 @@ class Recorded:
         """Evaluate the function, from a recording if there is one for the shapes, dtypes and devices of `tensors`."""
         if not all(map(_runs_plainly, tensors)):
             return self.function(*tensors)
-        key = _key(tensors)
+        key = tuple((tuple(t.shape), t.dtype, t.device) for t in tensors)
         with self._lock:
             recording = self._recordings[key] if key in self._recordings else self._count(key, tensors)
         if recording is None:
             return self.function(*tensors)
         with without_fusion():
-            if _needs_gradient(tensors):
+            if torch.is_grad_enabled() and any(t.requires_grad for t in tensors):
                 return recording(*tensors)
             with torch.inference_mode():  # each of its hundreds of operations is faster
                 found = recording(*tensors)
@@ -70,14 +70,6 @@ class Recorded:
             oldest = next(iter(self._recordings))
             del self._recordings[oldest], self._calls[oldest]
         return self._recordings[key]
-
-
-def _key(tensors: Sequence[Tensor]) -> tuple[Any, ...]:
-    return tuple((tuple(t.shape), t.dtype, t.device) for t in tensors)
-
-
-def _needs_gradient(tensors: Sequence[Tensor]) -> bool:
-    return torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
 
 
 def _runs_plainly(tensor: Tensor) -> bool:

@@ -17,11 +17,6 @@ TransformField = Callable[[PartialStep, Tensor], tuple[Tensor, Tensor]]
 """From a partial step and K settings of a box, (K, C, *sites), to values in another box and a log-det for each site."""
 
 
-def no_fields(partial_step: PartialStep, values: Tensor) -> tuple[Tensor, Tensor]:
-    """The transform of the fields of a subplan that has none."""
-    raise NotImplementedError
-
-
 class SubplanExecutor:
     """Run a subplan in both directions, with rows (K, variables): K settings of the variables of a value."""
 
@@ -36,8 +31,9 @@ class SubplanExecutor:
         self._children: dict[int, list[int]] = {parent: [] for parent in sizes}
         for i, node in enumerate(self._nodes):
             self._children[node.parent].append(i)
+        sources = [node.source_of_entry if isinstance(node, PartialStep) else node.source for node in self._nodes]
         self._columns_of_children = {
-            parent: _columns_of_children([_inverse_source(self._nodes[i]) for i in children], sizes[parent]).to(device)
+            parent: _columns_of_children([sources[i] for i in children], sizes[parent]).to(device)
             for parent, children in self._children.items()
         }
 
@@ -46,7 +42,7 @@ class SubplanExecutor:
         row: Tensor,
         constants: Sequence[Tensor],
         transform: Transform,
-        transform_field: TransformField = no_fields,
+        transform_field: TransformField,
     ) -> tuple[tuple[Tensor, ...], Tensor]:
         """Map the followed variables of the data to the latents.
 
@@ -77,12 +73,7 @@ class SubplanExecutor:
                 latents.append(inputs)
         return tuple(latents), log_det
 
-    def inverse(
-        self,
-        latents: Sequence[Tensor],
-        transform: Transform,
-        transform_field: TransformField = no_fields,
-    ) -> Tensor:
+    def inverse(self, latents: Sequence[Tensor], transform: Transform, transform_field: TransformField) -> Tensor:
         """Map the latents to the followed variables of the data.
 
         Args:
@@ -111,11 +102,6 @@ class SubplanExecutor:
 def _shape_of(partial_step: PartialStep, box: Box) -> tuple[int, ...]:
     """The shape (C, *sites) of the values of a local field bijector in a box."""
     return (partial_step.step.apply.lattice.channels, *box.shape)
-
-
-def _inverse_source(node: PartialStep | PartialLevel) -> Tensor:
-    """The indices among the parent's variables of the variables that a node has in an inverse pass."""
-    return node.source_of_entry if isinstance(node, PartialStep) else node.source
 
 
 def _columns_of_parent(source: Tensor, size: int) -> Tensor:

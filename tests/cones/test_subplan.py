@@ -46,11 +46,11 @@ def test_a_subplan_gives_the_latents_of_the_whole_plan(name):
     for level, values in zip(subplan.levels, z, strict=True):
         constants.append(values.flatten(2)[..., level.sites].flatten()[level.source < 0])
     executor = SubplanExecutor(subplan, x.device)
-    rows, log_det = executor.forward(by_index(x)[indices][None], constants, transform)
+    rows, log_det = executor.forward(by_index(x)[indices][None], constants, transform, None)
     for row, level, values in zip(rows, subplan.levels, z, strict=True):
         torch.testing.assert_close(row, values.flatten(2)[..., level.sites].flatten(1))
     assert log_det.shape == (1,)
-    back = executor.inverse(rows, runner.inverse_transform(runner.contexts(None, x)))
+    back = executor.inverse(rows, runner.inverse_transform(runner.contexts(None, x)), None)
     torch.testing.assert_close(back[0], by_index(x)[indices])
 
 
