@@ -17,9 +17,10 @@ from mera.bijectors import Bijector
 from mera.cones.cone import Cone, cone_of_data
 from mera.cones.recording import Recorded
 from mera.cones.regions import Region, sites_of
+from mera.cones.stored_image import StoredImage
 from mera.cones.subplan import Boxes, PartialStep, make_subplan
 from mera.cones.subplan_executor import SubplanExecutor
-from mera.cones.surroundings import Surroundings, WholeImage
+from mera.cones.surroundings import WholeImage
 from mera.graph import Step
 from mera.graph.contexts import ContextOfStep
 from mera.graph.indexing import indices_at
@@ -41,9 +42,9 @@ class Restriction:
 
     Args:
         runner: the flow's plan with its bijectors, prior and contexts.
-        x: one image, (1, C, *shape), in the flow's own space; or another `Surroundings`, such as a store on disk, of
-            which only the cone is read. log p is then in double precision, as it may have many digits, and
-            `unmasked_pixels` and `fill` are of a window around the region.
+        x: one image, (1, C, *shape), in the flow's own space; or an image in a store on disk, of which only the
+            cone is read. log p is then in double precision, as it may have many digits, and `unmasked_pixels` and
+            `fill` are of a window around the region.
         region: the pixels that change: a bool mask, or a span for each dimension.
         context: the context of the image; None for a flow without context.
 
@@ -59,9 +60,9 @@ class Restriction:
             and device; if a context is missing or not of the flow's context shape; or if a bijector cannot be copied.
     """
 
-    def __init__(self, runner: Runner, x: Tensor | Surroundings, region: Region, context: Tensor | None = None) -> None:
+    def __init__(self, runner: Runner, x: Tensor | StoredImage, region: Region, context: Tensor | None = None) -> None:
         plan, self._reference = runner.plan, runner.reference
-        surroundings = x if isinstance(x, Surroundings) else WholeImage(runner, x, context)
+        surroundings = x if isinstance(x, StoredImage) else WholeImage(runner, x, context)
         sites = sites_of(region, plan.input)
         if len(sites) == plan.input.sites:
             raise InputError("a mask that leaves some pixels unmasked", "one that masks them all")

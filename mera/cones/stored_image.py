@@ -23,7 +23,7 @@ MARGIN = 8
 
 
 class StoredImage:
-    """An image in a store; see `mera.cones.surroundings.Surroundings`.
+    """An image in a store; see `mera.cones.surroundings.WholeImage` for its methods.
 
     Args:
         store: the store.
@@ -37,7 +37,7 @@ class StoredImage:
         self.store = store
 
     def view(self, sites: Tensor) -> tuple[Tensor, Tensor]:
-        """A window around the sites, whose edges are those of a lattice that fits the flow."""
+        """A window around sites, with the edges of a lattice that fits the flow; and the sites' indices in it, (n,)."""
         lattice = self.store.runner.plan.input
         coordinates = torch.unravel_index(sites, lattice.shape)
         around = hull([values.unique().tolist() for values in coordinates], lattice)
@@ -61,7 +61,7 @@ class StoredImage:
 
     @torch.no_grad()
     def of(self, subplan: Subplan) -> Constants:
-        """All values that do not change; see `Surroundings.of`.
+        """All values that do not change; see `WholeImage.of`.
 
         The contribution of all events and latents outside of the subplan is that of the whole image less that of the
         subplan, in double precision.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -31,27 +31,6 @@ class Constants(NamedTuple):
     log_prob: Tensor
 
 
-@runtime_checkable
-class Surroundings(Protocol):
-    """An image of which some pixels change: in memory, or on disk."""
-
-    def view(self, sites: Tensor) -> tuple[Tensor, Tensor]:
-        """The image, or a window of it around sites.
-
-        Args:
-            sites: the flat indices of the sites in the lattice, (n,).
-
-        Returns:
-            The image or window, (1, C, *sites of the window), and the flat indices of the sites there, (n,).
-        """
-
-    def contexts_of(self, partial: PartialStep) -> Tensor | None:
-        """The contexts of the events of a partial step, (n_events, *shape); None if its bijector takes none."""
-
-    def of(self, subplan: Subplan) -> Constants:
-        """All values that do not change with the variables that a subplan follows."""
-
-
 class WholeImage:
     """An image in memory, whose surroundings are those of one pass through the whole flow.
 
@@ -78,11 +57,11 @@ class WholeImage:
         self._runner = runner
 
     def view(self, sites: Tensor) -> tuple[Tensor, Tensor]:
-        """The whole image."""
+        """The image, (1, C, *shape), and the flat indices (n,) of sites in it, which are those in the lattice."""
         return self.image, sites.to(self.image.device)
 
     def contexts_of(self, partial: PartialStep) -> Tensor | None:
-        """The contexts of the events of a partial step."""
+        """The contexts of the events of a partial step, (n_events, *shape); None if its bijector takes none."""
         with torch.no_grad():
             contexts = self._contexts(partial.step)
         if contexts is None:
@@ -92,7 +71,7 @@ class WholeImage:
 
     @torch.no_grad()
     def of(self, subplan: Subplan) -> Constants:
-        """All values that do not change; see `Surroundings.of`.
+        """All values that do not change with the variables that a subplan follows.
 
         The contribution of all events and latents outside of the subplan is summed directly, since subtracting the
         subplan's contribution from the total would lose digits.

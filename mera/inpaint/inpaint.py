@@ -13,8 +13,7 @@ from torch import Tensor
 from mera._utils.checks import check_choice, check_precise
 from mera._utils.errors import InputError
 from mera._utils.progress import ProgressBar, check_console
-from mera.cones import Region, Restriction
-from mera.cones.surroundings import Surroundings
+from mera.cones import Region, Restriction, StoredImage
 from mera.graph.runner import Runner
 from mera.inpaint.gaussian import gaussian_filling
 from mera.inpaint.posterior import Convergence, LogProbInThreads, Stop, anneal, curvature, hmc, judged_quantities
@@ -136,7 +135,7 @@ def _uint8(image: Tensor) -> Tensor:
 
 def inpaint(
     runner: Runner,
-    x: Tensor | Surroundings,
+    x: Tensor | StoredImage,
     mask: Region,
     context: Tensor | None = None,
     *,
@@ -155,8 +154,8 @@ def inpaint(
 
     Args:
         runner: the plan of the flow with its bijectors, prior and contexts.
-        x: one image, (1, C, *shape), in the flow's own space; masked pixels may have any finite values. Or another
-            `Surroundings`, whose fillings are shown in a window.
+        x: one image, (1, C, *shape), in the flow's own space; masked pixels may have any finite values. Or an
+            image in a store, whose fillings are shown in a window.
         mask: a bool mask (H, W), true for the pixels to fill; or a span for each dimension.
         context: the context of the image; None for a flow without context.
         around: for a window, a function from its shape to the flow on such a lattice, whose samples give the Gaussian.
