@@ -224,10 +224,8 @@ class FillTab:
                     ui.button("Take it", on_click=lambda filling=filling: self._take(filling)).props("outline size=sm")
 
     def _take(self, filling: Tensor) -> None:
-        with self.visit.reporting():
-            self.visit.studio.replace(filling)
-            self.visit.unmark()
-            self.visit.changed()
+        self.visit.unmark()
+        self.visit.change(self.visit.studio.replace, filling)
 
     async def _show_cost(self) -> None:
         await show_figure(self.visit, self.cost, "map of the cost", self.visit.studio.cost)
