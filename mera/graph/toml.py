@@ -182,9 +182,7 @@ def _add(
         previous: the name of the previous table's node, whose first output is the default input.
         row: the table.
     """
-    for field in ("kind", "name"):
-        if field not in row:
-            raise LayoutError(f"the field {field!r}", f"{', '.join(row) or 'none'}", field=field)
+    _check_fields(row, row, ("kind", "name"), "the table")  # which others there may be depends on the kind
     settings = dict(row)
     name, kind = settings.pop("name"), settings.pop("kind")
     port = _source(ports, settings.pop("input", previous))
