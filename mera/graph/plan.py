@@ -6,9 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar, cast
 
-import torch
-from torch import Tensor
-
 from mera._utils.checks import is_integer
 from mera._utils.errors import InputError
 from mera._utils.table import Table, html
@@ -128,10 +125,6 @@ class Plan:
     def bijections(self) -> tuple[Step, ...]:
         """The steps that apply a bijector, in order."""
         return tuple(step for step in self.steps if step.module)
-
-    def rows_of(self, levels: Sequence[Tensor]) -> Tensor:
-        """Concatenate latents (B, C_h, *shape_h) of all levels, finest first, to rows (B, variables)."""
-        return torch.cat([level.flatten(1) for level in levels], dim=1)
 
     def context_shape(self, operation: Apply) -> tuple[int, ...] | None:
         """The context shape of one event of an operation, (K,) or (K, *sites); None if the flow is not conditional."""
