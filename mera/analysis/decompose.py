@@ -13,7 +13,7 @@ from mera._utils.table import Numbers, Tabled, numbers
 from mera.flow.flow import Flow
 from mera.graph import Step
 from mera.graph.boxes import Box
-from mera.graph.executor import run_forward
+from mera.graph.executor import on_sites, run_forward
 from mera.graph.local_fields import is_local, run_on_box
 
 
@@ -93,7 +93,7 @@ def decompose(flow: Flow, x: Tensor, context: Tensor | None = None) -> Parts:
             changes.append((step, by_site))
             return y, by_site.flatten(1).sum(1)
         y, log_det = transform(step, events)
-        changes.append((step, _on_sites(step, log_det.unflatten(0, (len(x), -1)))))
+        changes.append((step, on_sites(step.apply, log_det, len(x))))
         return y, log_det
 
     z, _ = run_forward(plan, x, transform_and_record)
@@ -108,13 +108,3 @@ def decompose(flow: Flow, x: Tensor, context: Tensor | None = None) -> Parts:
         maps[min(step.level, len(z) - 1)] += spread
     levels = torch.stack([density.flatten(1).sum(1) for density in densities], dim=1)
     return Parts(levels, nodes, tuple(maps), plan.input.variables)
-
-
-def _on_sites(step: Step, log_det: Tensor) -> Tensor:
-    """The log-dets (B, events) of a step, spread evenly over the sites of its events, (B, *shape)."""
-    sites = step.apply.event_tiling.sites(torch.arange(log_det.shape[1])).to(log_det.device)
-    spread = (log_det / sites.shape[1])[..., None].expand(-1, -1, sites.shape[1])
-    lattice = step.apply.lattice
-    on_sites = log_det.new_zeros(len(log_det), lattice.sites)
-    on_sites[:, sites.flatten()] = spread.flatten(1)
-    return on_sites.unflatten(1, lattice.shape)

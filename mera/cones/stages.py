@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from mera.graph.boxes import Box
-from mera.graph.executor import transform_events
+from mera.graph.executor import on_sites, transform_events
 from mera.graph.indexing import indices_at
 from mera.graph.lattice import Lattice
 from mera.graph.layout_error import LayoutError
@@ -199,18 +199,13 @@ def run_stage(stage: Stage, runner: Runner, block: Tensor, box: Box, context: Te
 def _apply(
     step: Step, runner: Runner, values: Tensor, box: Box, context: Tensor | None
 ) -> tuple[Tensor, Tensor, Events]:
-    """Transform all patches in a box: the values behind them, the log-det of each site, and the events.
-
-    The log-det of an event is spread evenly over its sites; it is 0 at sites that no patch covers.
-    """
+    """Transform all patches in a box: the values behind them, the log-det of each site, and the events."""
     operation = step.apply.within(box)
     inputs, outer = operation.gather(values)
     transform = runner.forward_transform(lambda _: None if context is None else context.expand(len(inputs), -1))
     changed, log_det = transform_events(step, inputs, transform)
     log_det = log_det.to(torch.float64)
-    _, zeros = operation.gather(log_det.new_zeros(1, 1, *box.shape))
-    spread = (log_det / math.prod(operation.kernel)).view(-1, *(1 for _ in inputs.shape[1:]))
-    by_site = operation.scatter(spread.expand(-1, 1, *operation.kernel), zeros, 1)[0, 0]
+    by_site = on_sites(operation, log_det, 1)[0]
     return operation.scatter(changed, outer, 1), by_site, Events(step, box, inputs, log_det)
 
 

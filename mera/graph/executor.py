@@ -6,12 +6,14 @@ calls its bijectors in `transform`; other callers only move or mark variables.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 from einops import reduce
 from torch import Tensor
 
 from mera.bijectors.base import checked_result, total, zero_log_det
+from mera.graph.operations import Apply
 from mera.graph.plan import Plan, Step
 
 Transform = Callable[[Step, Tensor], tuple[Tensor, Tensor]]
@@ -77,3 +79,11 @@ def transform_events(step: Step, events: Tensor, transform: Transform) -> tuple[
         ValueError: if the transform returns anything else; the message names the node.
     """
     return checked_result(transform(step, events), events, where=f"node {step.node!r}")
+
+
+def on_sites(operation: Apply, log_det: Tensor, batch: int) -> Tensor:
+    """The log-dets (batch * events,), spread evenly over the sites of events, (batch, *shape), with 0 elsewhere."""
+    sites = operation.event_shape[1:]
+    share = (log_det / math.prod(sites)).view(-1, 1, *(1 for _ in sites)).expand(-1, 1, *sites)
+    _, zeros = operation.gather(log_det.new_zeros(batch, 1, *operation.lattice.shape))
+    return operation.scatter(share, zeros, batch)[:, 0]
