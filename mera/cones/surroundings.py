@@ -90,7 +90,7 @@ class WholeImage:
                 bijector = self._runner.bijector(step)
                 transformed, by_site = run_on_box(bijector, lattice, events, whole, whole, contexts)
                 constants.append(constants_of(partial, partial.boxes.box.take(events)))
-                in_core = partial.boxes.core.take(torch.arange(lattice.sites).view(lattice.shape)).flatten()
+                in_core = partial.boxes.core.sites(lattice).flatten()
                 return transformed, by_site.flatten(1).index_fill(1, in_core.to(x.device), 0).sum(1)
             transformed, log_det = transform(step, events)
             if partial is not None:
