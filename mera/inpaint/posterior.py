@@ -21,7 +21,7 @@ from mera.sampling import annealing
 from mera.sampling.diagnostics import MIXED
 from mera.sampling.hamiltonian import HamiltonianChains, StepSize
 
-SURVIVORS = 0.4
+SURVIVORS = 0.25
 """The effective sample size of the weights of a stage, as a fraction of the particles."""
 METRIC_EVERY = 30.0
 """The growth of beta after which the metric of the annealing is computed again, which takes longer than a stage."""
