@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from contextvars import copy_context
+from contextvars import ContextVar, copy_context
+from functools import cache
 from typing import TypeVar
 
 import torch
@@ -16,9 +17,26 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
+_calls: ContextVar[int | None] = ContextVar("calls", default=None)
+
+
 def calls_at_once(device: torch.device) -> int:
     """The number of calls that `in_threads` runs at once: as many as torch uses threads on a CPU, else one."""
-    return torch.get_num_threads() if device.type == "cpu" else 1
+    return (_calls.get() or torch.get_num_threads()) if device.type == "cpu" else 1
+
+
+@contextmanager
+def threads_for_calls(device: torch.device) -> Iterator[None]:
+    """A context in which the threads of torch are for `in_threads`, and operations outside of its calls use one.
+
+    Threads of single operations spin as they wait for the next one, and would hold up calls.
+    """
+    token = _calls.set(calls_at_once(device))
+    try:
+        with threads_set(1 if device.type == "cpu" else None):
+            yield
+    finally:
+        _calls.reset(token)
 
 
 def in_threads(function: Callable[[Item], Result], items: Iterable[Item], device: torch.device) -> Iterator[Result]:
@@ -28,16 +46,26 @@ def in_threads(function: Callable[[Item], Result], items: Iterable[Item], device
     share reading and writing. On other devices calls follow one another. An error is raised when its turn comes, and no
     further call begins then. Modes of torch that belong to a thread, such as no_grad and autocast, are not passed on.
     """
-    threads, context = calls_at_once(device), copy_context()
-    if threads == 1:
+    calls, threads, context = calls_at_once(device), torch.get_num_threads(), copy_context()
+    if calls == 1:
         yield from map(function, items)
         return
-    pool = ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,))
+    context.run(_calls.set, 1)  # calls within calls follow one another
+    pool = _pool(calls, os.getpid())
+    futures = [pool.submit(context.copy().run, function, item) for item in items]
     try:
-        yield from pool.map(lambda item: context.copy().run(function, item), items)
+        yield from (future.result() for future in futures)
     finally:
-        pool.shutdown(cancel_futures=True)
+        for future in futures:
+            future.cancel()
+        wait(futures)
         torch.set_num_threads(threads)  # which a thread may have changed for all
+
+
+@cache
+def _pool(calls: int, process: int) -> ThreadPoolExecutor:
+    """Threads of a process, each of which runs torch in one thread; they are kept, as their memory is warm."""
+    return ThreadPoolExecutor(calls, initializer=torch.set_num_threads, initargs=(1,))
 
 
 def time_threads(work: Callable[[], object]) -> dict[int, float]:

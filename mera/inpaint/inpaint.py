@@ -13,6 +13,7 @@ from torch import Tensor
 from mera._utils.checks import check_choice, check_precise
 from mera._utils.errors import InputError
 from mera._utils.progress import ProgressBar, check_console
+from mera._utils.torch_modes import threads_for_calls
 from mera.cones import Region, Restriction, StoredImage
 from mera.graph.runner import Runner
 from mera.inpaint.gaussian import gaussian_filling
@@ -171,7 +172,8 @@ def inpaint(
     with torch.inference_mode(False), torch.enable_grad():  # Adam needs gradients, whatever mode the caller is in
         local = Restriction(runner, x, mask, context)
         small = runner if around is None else around(local.view.shape[2:])
-        return _search(local, small, context, search, progress_console)
+        with threads_for_calls(local.view.device):
+            return _search(local, small, context, search, progress_console)
 
 
 def _search(
