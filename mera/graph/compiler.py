@@ -89,9 +89,8 @@ def _module_key(keys: dict[str, tuple[str, Local, Apply]], name: str, node: Node
     if node.bijector is not other.bijector and node.bijector != other.bijector:
         raise LayoutError(f"the bijector of {first!r}, whose module it shares", "another", node=name)
     of_lattices = operation.is_field and first_operation.is_field  # a local bijector fits any of them
-    if operation.event_shape[:1] != first_operation.event_shape[:1] or (
-        operation.event_shape != first_operation.event_shape and not of_lattices
-    ):
+    axes = slice(1 if of_lattices else None)
+    if operation.event_shape[axes] != first_operation.event_shape[axes]:
         expected = f"events of shape {first_operation.event_shape} as in {first!r}, whose module it shares"
         raise LayoutError(expected, f"{operation.event_shape}", node=name)
     if operation.passive != first_operation.passive:

@@ -112,7 +112,7 @@ def anneal(
         nonlocal rows, last_beta, last_metric
         rows = x
         if beta == 1 or beta > METRIC_EVERY * last_beta:
-            last_beta, last_metric = beta, metric(_one_of(x))
+            last_beta, last_metric = beta, metric(x[0])
         return whitening((1 - beta) * precision + beta * last_metric)
 
     with stop:
@@ -130,7 +130,7 @@ def hmc(
     """Draw samples by chains (K, d): (iterations, K, d), their log-densities (iterations, K), the acceptance rate.
 
     During the warm-up each chain tunes its own step size to the acceptance rate 0.8. After half of the warm-up, the
-    mass matrix `mass` (d, d) of all chains is replaced by the metric at one of them. Both are constant after the
+    mass matrix `mass` (d, d) of all chains is replaced by the metric at the first. Both are constant after the
     warm-up. The number of leapfrog steps is random, up to `leapfrog`, so that trajectories do not close. After a
     request to stop, the draws until then are returned, or the positions if there are none.
     """
@@ -141,7 +141,7 @@ def hmc(
     with stop:
         for i in range(0 if stop.requested else warmup + iterations):
             if i == warmup // 2:
-                chains.scale = whitening(metric(_one_of(chains.x)))
+                chains.scale = whitening(metric(chains.x[0]))
                 step.restart()
             rate = chains.trajectory(step.value, 1 + int(torch.randint(leapfrog, ())))
             if i < warmup:
@@ -153,11 +153,6 @@ def hmc(
             progress_bar.update(i + 1, (i + 1) / (warmup + iterations), f"accepted {rate.mean():.2f}")
     accepted /= max(len(positions), 1)
     return torch.stack(positions or [chains.x]), torch.stack(values or [chains.value]), accepted
-
-
-def _one_of(x: Tensor) -> Tensor:
-    """A random one of some positions (K, d): (d,)."""
-    return x[int(torch.randint(len(x), ()))]
 
 
 def whitening(metric: Tensor) -> Tensor:
