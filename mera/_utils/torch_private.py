@@ -102,5 +102,5 @@ def is_called_plainly(module: nn.Module) -> bool:
 INVERSE_TRANSFORM = type(ExpTransform().inv)
 """The class of the inverses of `torch.distributions` transforms, which has no public name."""
 
-# Of the inverse of a transform torch's own copies, by `copy` and `pickle`, lose the transform.
+# The module copy, and pickle, would copy the inverse of a transform without the transform itself.
 copyreg.pickle(INVERSE_TRANSFORM, lambda inverse: (getattr, (inverse.inv, "inv")))

@@ -153,7 +153,7 @@ def stretch(x: Tensor) -> Tensor:
 
 
 def coloured(values: Tensor) -> Tensor:
-    """Draw numbers (H, W), (3, H, W) uint8: negative ones blue, 0 white, positive ones red, up to the largest."""
+    """Draw numbers (H, W) as a picture (3, H, W), uint8, from the most negative, blue, by 0, white, to red."""
     values = values.double()
     shares = 0.5 + values / (2 * values.abs().max()).clamp(min=torch.finfo(torch.float32).tiny)
     colours = colormaps["RdBu_r"](shares.numpy(), bytes=True)[..., :3]
