@@ -8,7 +8,7 @@ import time
 import pytest
 import torch
 
-from mera._utils.torch_modes import faster_threads, in_threads, time_threads
+from mera._utils.torch_modes import calls_at_once, faster_threads, in_threads, threads_for_calls, time_threads
 from mera.train import fit, loop
 from tests.helpers.callbacks import At
 from tests.helpers.training import IMAGES, SHORT, small_flow
@@ -41,6 +41,16 @@ def test_calls_run_at_once():
     barrier = threading.Barrier(2, timeout=10)
     assert sorted(in_threads(lambda item: barrier.wait(), range(2), CPU)) == [0, 1]
     torch.set_num_threads(before)
+
+
+def test_threads_are_for_calls_and_calls_within_calls_follow_one_another(threads):
+    with threads_for_calls(CPU):
+        assert torch.get_num_threads() == 1
+        assert calls_at_once(CPU) == threads
+        inner = list(in_threads(lambda item: list(in_threads(lambda _: calls_at_once(CPU), [0], CPU)), range(6), CPU))
+        assert inner == [[1]] * 6
+        assert torch.get_num_threads() == 1
+    assert torch.get_num_threads() == calls_at_once(CPU) == threads
 
 
 def test_after_an_error_no_further_call_begins(threads):

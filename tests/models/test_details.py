@@ -5,6 +5,7 @@ import torch
 from torch.nn import functional as F
 
 import mera
+from mera.bijectors import ActNorm, Chain, named
 from mera.train import fit
 from tests.helpers.laws import randomize
 
@@ -61,6 +62,20 @@ def test_levels_may_share_them():
     assert first.apply.event_shape == halved.apply.event_shape
     for a, b in zip(flow.runner.bijector(first)(events), larger.runner.bijector(halved)(events), strict=True):
         torch.testing.assert_close(a, b)
+
+
+def test_what_has_numbers_for_each_site_is_not_shared_among_lattices():
+    def make(event_shape, context_shape=None):
+        return Chain([ActNorm(event_shape), named("convolution", {"layers": 1, "hidden": (2,)})(event_shape)])
+
+    layout = mera.Layout((8, 8), 1, "open")
+    kernel = make((1, 8, 8)).receptive_kernel
+    x = layout.local(layout.input, make, kernel=kernel, stride=1, share="convolutions")
+    kept, fine = layout.decimate(x, 2)
+    layout.latent(fine)
+    layout.latent(layout.local(kept, make, kernel=kernel, stride=1, share="convolutions"))
+    with pytest.raises(mera.LayoutError, match=r"a local bijector, to share it among lattices; got Chain"):
+        mera.Flow(layout)
 
 
 def test_a_flow_whose_levels_share_them_is_not_compiled():
