@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from functools import partial
 from typing import cast
@@ -68,14 +69,24 @@ class Coupling(Bijector):
             networks.append(make(second, first))
         self.networks = nn.ModuleList(networks)
         self.circular = any(contract(network).circular for network in networks)
+        self.changed: tuple[int, ...] = (1, 0)  # the halves that are transformed, in order; the layers change one each
 
     @property
     def receptive_kernel(self) -> tuple[int, ...] | None:
         """The window of both conditioners together if they are convolutions, else None."""
-        first, second = (contract(self.networks[index]).radius for index in (0, -1))
-        if first is None or second is None:
-            return None
-        return (1 + 2 * (first + second),) * (len(self.partition.event_shape) - 1)
+        every = [contract(self.networks[changed - 1]).radius for changed in self.changed]
+        radii = [radius for radius in every if radius is not None]
+        return (1 + 2 * sum(radii),) * (len(self.partition.event_shape) - 1) if len(radii) == len(every) else None
+
+    @property
+    def layers(self) -> list[Bijector]:
+        """With convolutions, the updates of the two halves, each of which reads a window half as wide."""
+        if not self.is_local:
+            return [self]
+        layers = [copy.copy(self) for _ in self.changed]
+        for layer, changed in zip(layers, self.changed, strict=True):
+            layer.changed = (changed,)
+        return list[Bijector](layers)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Transform the second half, then the first."""
@@ -103,7 +114,7 @@ class Coupling(Bijector):
     def _both(self, x: Tensor, context: Tensor | None, inverse: bool, by_site: bool = False) -> tuple[Tensor, Tensor]:
         networks = [prepare(network, x.shape[0]) for network in self.networks]
         halves, log_dets = list(self.partition.split(x)), []
-        for changed in (0, 1) if inverse else (1, 0):
+        for changed in self.changed[::-1] if inverse else self.changed:
             read = 1 - changed
             given = join(halves[read], context, self.context_shape)
             params = networks[0](given, read) if self.shared_between_halves else networks[read](given)

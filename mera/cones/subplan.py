@@ -170,13 +170,13 @@ def _partial_step(
 
 
 def _boxes(operation: Apply, indices: Tensor) -> Boxes | None:
-    """The boxes of a field with followed variables; None if they are the whole lattice, or go around it."""
+    """The boxes of a field with followed variables; None if all sites have some, or a box goes around."""
     lattice = operation.lattice
     coordinates = torch.unravel_index((indices // lattice.channels).unique(), lattice.shape)
     entry = hull([c.unique().tolist() for c in coordinates], lattice)
     core = entry.grown(operation.radius, lattice)
     box = core.grown(operation.radius, lattice)
-    if core.shape == lattice.shape or any(edge > n for edge, n in zip(box.shape, lattice.shape, strict=True)):
+    if entry.shape == lattice.shape or any(edge > n for edge, n in zip(box.shape, lattice.shape, strict=True)):
         return None
     return Boxes(entry, core, box)
 
