@@ -27,7 +27,7 @@ METRIC_EVERY = 30.0
 """The growth of beta after which the metric of the annealing is computed again, which takes longer than a stage."""
 MIN_EIGENVALUE = 1e-8
 """The lower bound of the eigenvalues of a metric, relative to the largest eigenvalue."""
-DIRECTIONS = 128
+DIRECTIONS = 32
 """The most directions along which latents are differentiated together."""
 DIFFERENCE = 1e-3
 """The step of a difference quotient, in standard deviations of the image's variables."""
@@ -134,7 +134,7 @@ def hmc(
     warm-up. The number of leapfrog steps is random, up to `leapfrog`, so that trajectories do not close. After a
     request to stop, the draws until then are returned, or the positions if there are none.
     """
-    chains = HamiltonianChains(log_prob, start)
+    chains = HamiltonianChains([log_prob], start)
     chains.scale = whitening(mass)
     step = StepSize(torch.full_like(chains.x[:, :1], 0.5 / chains.x.shape[1] ** 0.25))
     positions, values, accepted = [], [], 0.0

@@ -22,7 +22,7 @@ from mera.physics.observables import Observables, Quantity, averages_of, histori
 from mera.physics.short_run import in_domain, short_run
 from mera.physics.verdicts import Trust, Verdict
 from mera.sampling import annealing
-from mera.sampling.hamiltonian import StepSize
+from mera.sampling.hamiltonian import HamiltonianChains, StepSize
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -145,21 +145,21 @@ def anneal(
             start.log_start, start.log_target, start.draw(particles), step, survivors=SURVIVORS, moves=TUNED * moves,
             leapfrog=LEAPFROG, show=lambda n, beta: progress_bar.update(n, beta / 3, "pilot"),
         )  # fmt: skip
-        row, log_z, acceptance, beta = start.draw(n), torch.zeros(populations).double(), 0.0, 0.0
+        chains = HamiltonianChains([start.log_start, start.log_target], start.draw(n))
+        log_z, acceptance, beta = torch.zeros(populations).double(), 0.0, 0.0
         for number, stage in enumerate(schedule, start=1):
-            ratio = start.log_target(row) - start.log_start(row)
+            ratio = chains.values[1] - chains.values[0]
             weights = (stage.beta - beta) * ratio.unflatten(0, (populations, particles))
             log_z += weights.logsumexp(1) - math.log(particles)
             parents = annealing.systematic(weights.softmax(1)) + particles * torch.arange(populations)[:, None]
+            chains.take(parents.flatten())
             beta, step.value = stage
-            row, rate = annealing.move(
-                start.log_start, start.log_target, beta, row[parents.flatten()], step, moves, LEAPFROG
-            )
+            rate = annealing.move(chains, beta, step, moves, LEAPFROG)
             if action.is_even:
-                row = row * (1 - 2 * torch.randint(2, (n, 1)))
+                chains.flip(1 - 2 * torch.randint(2, (n, 1)))
             acceptance += rate / len(schedule)
             progress_bar.update(number, (1 + 2 * number / len(schedule)) / 3, f"accepted {rate:.2f}")
-    fields, log_z = start.to_fields(row), log_z + start.log_z
+    fields, log_z = start.to_fields(chains.x), log_z + start.log_z
     measured = Observables(action, observables)
     parts = [measured.measure(part) for part in fields.split(particles)]
     series = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}

@@ -117,7 +117,7 @@ class FieldChains(Trajectories, Sampler):  # type: ignore[override]
         rate, chains = self.run(1, tune), self.chains
         if self.action.is_even:
             sign = 1 - 2 * torch.randint(2, (len(chains.x), 1), device=chains.x.device)
-            chains.x, chains.gradient = chains.x * sign, chains.gradient * sign
+            chains.flip(sign)
         return [Draw(self.fields, rate, -chains.value)]
 
     def state(self) -> Mapping[str, Tensor]:

@@ -37,8 +37,8 @@ class Trajectories:
 
     def move_to(self, fields: Tensor) -> None:
         """Go on from other fields (K, C, *shape)."""
-        self.chains = HamiltonianChains(lambda row: -self.action(row.unflatten(1, self._shape)), fields.flatten(1))
-        if not (self.chains.value.isfinite().all() and self.chains.gradient.isfinite().all()):
+        self.chains = HamiltonianChains([lambda row: -self.action(row.unflatten(1, self._shape))], fields.flatten(1))
+        if not (self.chains.value.isfinite().all() and self.chains.gradients.isfinite().all()):
             raise FloatingPointError("Expected a finite action and gradient of the fields at the start; got others")
 
     @property

@@ -12,14 +12,11 @@ import torch
 from torch import Tensor
 
 from mera._utils.errors import InputError
-from mera.sampling.hamiltonian import HamiltonianChains, StepSize
+from mera.sampling.hamiltonian import HamiltonianChains, LogProb, StepSize
 
 MAX_STAGES = 1000
 BISECTIONS, MIN_CHANGE = 40, 1e-12
 """The halvings of the interval of a change of beta, and the smallest change."""
-
-LogProb = Callable[[Tensor], Tensor]
-"""A log-density up to a constant, from (K, d) to (K,), differentiable."""
 
 
 class Stage(NamedTuple):
@@ -51,47 +48,38 @@ def anneal(
     `leapfrog` steps. `show` is called after each stage with the number of stages and beta. `scale` returns a matrix S
     from the particles and beta, for the mass matrix :math:`(S S^T)^{-1}`; None for unit masses.
     """
+    chains = HamiltonianChains([start, target], x)
     stages: list[Stage] = []
     beta = 0.0
     while beta < 1:
         if len(stages) == MAX_STAGES:
             raise InputError("a density that stages reach from the start", f"beta = {beta:.3g} after {MAX_STAGES}")
-        with torch.no_grad():
-            ratio = (target(x) - start(x)).double()  # so that the last stage ends at 1
+        ratio = (chains.values[1] - chains.values[0]).double()  # so that the last stage ends at 1
         ratio = torch.where(ratio.isfinite(), ratio, -torch.inf)
         if ratio.max() == -torch.inf:
             raise InputError("a particle of finite density", f"none among {len(x)}")
         change = largest_change(ratio, 1 - beta, survivors * int(ratio.isfinite().sum())).item()
         beta = min(1.0, beta + change)
-        x = x[systematic((change * ratio).softmax(0)[None])[0]]
-        matrix = None if scale is None else scale(x, beta)
+        chains.take(systematic((change * ratio).softmax(0)[None])[0])
+        chains.scale = None if scale is None else scale(chains.x, beta)
         step.restart()
-        x, _ = move(start, target, beta, x, step, moves, leapfrog, tune=True, scale=matrix)
+        move(chains, beta, step, moves, leapfrog, tune=True)
         stages.append(Stage(beta, float(step.value)))
         show(len(stages), beta)
-    return x, stages
+    return chains.x, stages
 
 
 def move(
-    start: LogProb,
-    target: LogProb,
-    beta: float,
-    x: Tensor,
-    step: StepSize,
-    moves: int,
-    leapfrog: int,
-    tune: bool = False,
-    scale: Tensor | None = None,
-) -> tuple[Tensor, float]:
-    """Move particles (K, d) by trajectories that leave a stage invariant; return them and the mean acceptance rate."""
-    chains, total = HamiltonianChains(lambda x: beta * target(x) + (1 - beta) * start(x), x), 0.0
-    chains.scale = scale
+    chains: HamiltonianChains, beta: float, step: StepSize, moves: int, leapfrog: int, tune: bool = False
+) -> float:
+    """Move chains, whose terms are ln g and ln p, within a stage, and return the mean acceptance rate."""
+    chains.weights, total = [1 - beta, beta], 0.0
     for _ in range(moves):
         rate = chains.trajectory(step.value, 1 + int(torch.randint(leapfrog, ()))).mean().item()
         total += rate / moves
         if tune:
             step.tune(rate)
-    return chains.x, total
+    return total
 
 
 def effective_number(log_weights: Tensor, dim: int = 0) -> Tensor:

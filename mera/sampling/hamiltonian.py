@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import reduce
 
 import torch
 from torch import Tensor
@@ -15,37 +16,60 @@ TARGET_RATE = 0.8
 ORDINARY = 1e3
 """Variables of ordinary size, at which a log-density that is NaN is an error."""
 
+LogProb = Callable[[Tensor], Tensor]
+"""A log-density up to a constant, from (K, d) to (K,), differentiable."""
+
 
 class HamiltonianChains:
-    """K Markov chains that move along Hamiltonian trajectories with a Metropolis test at the end of each trajectory.
+    r"""K Markov chains that move along Hamiltonian trajectories with a Metropolis test at the end of each trajectory.
+
+    Their log-density is a weighted sum of terms, :math:`\sum_t w_t \ln p_t(x)`, which are known at the positions.
 
     Args:
-        log_prob: the log-density up to a constant, a differentiable function from (K, d) to (K,).
+        terms: the functions :math:`\ln p_t`, up to constants, from (K, d) to (K,); one of them must be differentiable.
         x: the initial positions, (K, d).
 
     Attributes:
         x: the positions, (K, d).
-        value: the log-density at the positions, (K,).
-        gradient: the gradient of the log-density, (K, d).
+        values: the terms at the positions, (T, K).
+        gradients: the gradients of the terms, (T, K, d).
+        weights: the weights of the terms; 1 at first.
         scale: a matrix S (d, d), or one for each chain (K, d, d), for the mass matrix :math:`(S S^T)^{-1}`; None for
             unit masses.
     """
 
-    def __init__(self, log_prob: Callable[[Tensor], Tensor], x: Tensor) -> None:
-        self._log_prob = log_prob
+    def __init__(self, terms: Sequence[LogProb], x: Tensor) -> None:
+        self._terms = terms
         self.scale: Tensor | None = None
+        self.weights = [1.0] * len(terms)
         self.x = x.detach()
-        self.value, self.gradient = self.evaluate(self.x)
+        self.values, self.gradients = self.evaluate(self.x)
+
+    @property
+    def value(self) -> Tensor:
+        """The log-density at the positions, (K,)."""
+        return self._weighted(self.values)
 
     def evaluate(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """The log-density (K,) and its gradient (K, d) at positions (K, d)."""
+        """The terms (T, K) and their gradients (T, K, d) at positions (K, d)."""
         with torch.enable_grad():
             x = x.detach().requires_grad_()
-            value = self._log_prob(x)
-            if not value.requires_grad:
+            values = [term(x) for term in self._terms]
+            if not any(value.requires_grad for value in values):
                 raise InputError("an action that is differentiable", "one without a gradient")
-            (gradient,) = torch.autograd.grad(value.sum(), x)
-        return value.detach(), gradient
+            gradients = [
+                torch.autograd.grad(value.sum(), x)[0] if value.requires_grad else torch.zeros_like(x)
+                for value in values
+            ]
+        return torch.stack([value.detach() for value in values]), torch.stack(gradients)
+
+    def take(self, indices: Tensor) -> None:
+        """Let each chain go on from the position of the chain of an index, (K,)."""
+        self.x, self.values, self.gradients = self.x[indices], self.values[:, indices], self.gradients[:, indices]
+
+    def flip(self, signs: Tensor) -> None:
+        """Multiply the positions of chains by signs (K, 1), which leaves even densities as they are."""
+        self.x, self.gradients = signs * self.x, signs * self.gradients
 
     def trajectory(self, step: float | Tensor, steps: int) -> Tensor:
         """Move all chains along one trajectory of leapfrog steps, of one step size or one for each chain (K, 1).
@@ -55,21 +79,26 @@ class HamiltonianChains:
         """
         momentum = torch.randn_like(self.x)  # of unit mass, in coordinates q with x = S q
         energy = self.value.double() - momentum.double().square().sum(1) / 2
-        x, value, gradient = self.x, self.value, self.gradient
+        x, values, gradients = self.x, self.values, self.gradients
         for _ in range(steps):
-            momentum = momentum + step / 2 * self._scaled(gradient, transposed=True)
+            momentum = momentum + step / 2 * self._scaled(self._weighted(gradients), transposed=True)
             x = x + step * self._scaled(momentum)
-            value, gradient = self.evaluate(x)
-            momentum = momentum + step / 2 * self._scaled(gradient, transposed=True)
+            values, gradients = self.evaluate(x)
+            momentum = momentum + step / 2 * self._scaled(self._weighted(gradients), transposed=True)
+        value = self._weighted(values)
         change = value.double() - momentum.double().square().sum(1) / 2 - energy
         if (value.isnan() & (x.abs().amax(1) < ORDINARY)).any():  # beyond, inf - inf is that of a diverging trajectory
             raise FloatingPointError("Expected a finite log-density of finite variables; got NaN")
         change = torch.where(change.isfinite(), change, -math.inf)
         accepted = torch.rand_like(change).log() < change
         self.x = torch.where(accepted[:, None], x, self.x)
-        self.gradient = torch.where(accepted[:, None], gradient, self.gradient)
-        self.value = torch.where(accepted, value, self.value)
+        self.values = torch.where(accepted, values, self.values)
+        self.gradients = torch.where(accepted[:, None], gradients, self.gradients)
         return change.clamp(max=0).exp().to(self.x)
+
+    def _weighted(self, terms: Tensor) -> Tensor:
+        """The weighted sum of terms, or of their gradients, (T, ...)."""
+        return reduce(torch.add, (weight * term for weight, term in zip(self.weights, terms, strict=True)))
 
     def _scaled(self, vectors: Tensor, transposed: bool = False) -> Tensor:
         """Multiply the vectors (K, d) of the chains by S, or by its transpose."""

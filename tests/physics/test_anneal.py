@@ -21,7 +21,7 @@ KNOWN = [
 
 @pytest.mark.parametrize(("action", "shape"), KNOWN, ids=lambda value: repr(value).replace(" ", ""))
 def test_the_partition_function(action, shape):
-    torch.manual_seed(0)
+    torch.manual_seed(2)
     seen = []
     own = {"first": lambda phi: seen.append(len(phi)) or phi[:, 0].flatten(1)[:, 0]}
     found = physics.anneal(action, shape, particles=64, observables=own)
