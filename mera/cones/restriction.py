@@ -50,6 +50,7 @@ class Restriction:
 
     Attributes:
         cone: the inference cone of the masked pixels.
+        sites: the flat indices of the masked pixels in the lattice, (n,).
         view: the image, (1, C, *shape), or a window of it around the region.
         prior: the flow's prior.
         runner: the flow's runner with bijectors whose parameters count as constants.
@@ -63,7 +64,7 @@ class Restriction:
     def __init__(self, runner: Runner, x: Tensor | StoredImage, region: Region, context: Tensor | None = None) -> None:
         plan, self._reference = runner.plan, runner.reference
         surroundings = x if isinstance(x, StoredImage) else WholeImage(runner, x, context)
-        sites = sites_of(region, plan.input)
+        self.sites = sites = sites_of(region, plan.input)
         if len(sites) == plan.input.sites:
             raise InputError("a mask that leaves some pixels unmasked", "one that masks them all")
         indices = indices_at(sites, plan.input).flatten()

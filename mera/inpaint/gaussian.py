@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from mera._utils.torch_modes import in_threads
 from mera.graph.runner import Runner
 
-SAMPLES, VARIABLES = 4096, 2**22
+SAMPLES, VARIABLES = 4096, 2**20
 """The largest number of samples of a flow, and of variables in all samples."""
 BATCH = 64
 """The number of samples that are generated together."""

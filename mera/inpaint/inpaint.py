@@ -17,7 +17,8 @@ from mera._utils.torch_modes import threads_for_calls
 from mera.cones import Region, Restriction, StoredImage
 from mera.graph.runner import Runner
 from mera.inpaint.gaussian import gaussian_filling
-from mera.inpaint.posterior import Convergence, LogProbInThreads, Stop, anneal, curvature, hmc, judged_quantities
+from mera.inpaint.metric import curvature
+from mera.inpaint.posterior import Convergence, LogProbInThreads, Stop, anneal, hmc, judged_quantities
 from mera.inpaint.search import climb, latent_space, populate
 from mera.inpaint.search_options import SearchOptions
 from mera.sampling.diagnostics import effective_size, r_hat
@@ -29,8 +30,8 @@ MAX_VARIABLES = 2**20
 """The most variables of an image or window of which a Gaussian is learnt from samples of the flow."""
 DRAWS_KEPT = 64
 """The approximate number of draws that are kept for the mean and the spread."""
-STEPS, STEPS_FROM_DRAWS = 300, 30
-"""The steps of Adam from random settings, and from draws."""
+ADAM, ADAM_FROM_DRAWS = (300, 0.05), (15, 0.1)
+"""The steps and the learning rate of Adam from random settings, and from draws."""
 MAX_PICTURES = 11
 """The most images of an inpainting that a notebook shows."""
 FULL_SPREAD = 0.5
@@ -190,9 +191,10 @@ def _search(
         groups = min(search.starts, search.draws)
         space = latent_space(local, search.latents)
         start = populate(local, space, groups, search.draws // groups, search.sweeps)
-    steps = (STEPS_FROM_DRAWS if search.samples else STEPS) if search.steps is None else search.steps
+    steps, lr = ADAM_FROM_DRAWS if search.samples else ADAM
+    steps, lr = steps if search.steps is None else search.steps, lr if search.lr is None else search.lr
     with ProgressBar("climb", console) as progress_bar:
-        pixels, log_prob, history = climb(local, space, start, steps, search.lr, progress_bar, stop)
+        pixels, log_prob, history = climb(local, space, start, steps, lr, progress_bar, stop)
     top = int(log_prob.argmax())
     image = local.fill(pixels[top : top + 1])
     base = {"image": image, "log_prob": log_prob[top]} | found

@@ -10,13 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.distributions import MultivariateNormal
-from torch.nn import functional as F
 
 from mera._utils.progress import ProgressBar
 from mera._utils.random import seeded
 from mera._utils.torch_modes import calls_at_once, in_threads
-from mera.bijectors.circular import wrap
 from mera.cones import Restriction
+from mera.inpaint.metric import whitening
 from mera.sampling import annealing
 from mera.sampling.diagnostics import MIXED
 from mera.sampling.hamiltonian import HamiltonianChains, StepSize
@@ -25,12 +24,6 @@ SURVIVORS = 0.25
 """The effective sample size of the weights of a stage, as a fraction of the particles."""
 METRIC_EVERY = 30.0
 """The growth of beta after which the metric of the annealing is computed again, which takes longer than a stage."""
-MIN_EIGENVALUE = 1e-8
-"""The lower bound of the eigenvalues of a metric, relative to the largest eigenvalue."""
-DIRECTIONS = 32
-"""The most directions along which latents are differentiated together."""
-DIFFERENCE = 1e-3
-"""The step of a difference quotient, in standard deviations of the image's variables."""
 PROJECTIONS = 4
 """The number of random projections of a filling that are judged, together with log p."""
 MIN_EFFECTIVE = 20
@@ -111,7 +104,7 @@ def anneal(
     def scale(x: Tensor, beta: float) -> Tensor:
         nonlocal rows, last_beta, last_metric
         rows = x
-        if beta == 1 or beta > METRIC_EVERY * last_beta:
+        if beta > METRIC_EVERY * last_beta:
             last_beta, last_metric = beta, metric(x[0])
         return whitening((1 - beta) * precision + beta * last_metric)
 
@@ -155,14 +148,6 @@ def hmc(
     return torch.stack(positions or [chains.x]), torch.stack(values or [chains.value]), accepted
 
 
-def whitening(metric: Tensor) -> Tensor:
-    """For a metric M (d, d), whose eigenvalues are raised a little, a matrix S with S S^T = M^-1."""
-    dtype, metric = metric.dtype, metric.double().nan_to_num()
-    floor = MIN_EIGENVALUE * metric.trace().clamp(min=1e-12) * torch.eye(len(metric)).to(metric)
-    factor = torch.linalg.cholesky(metric + floor)
-    return torch.linalg.solve_triangular(factor, torch.eye(len(metric)).to(metric), upper=False).mT.to(dtype)
-
-
 class LogProbInThreads(torch.autograd.Function):
     """log p of fillings (K, C, n) by a restriction, (K,): each thread evaluates some fillings, with their gradients.
 
@@ -190,29 +175,6 @@ class LogProbInThreads(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
         """The gradient that the forward pass has computed."""
         return gradients[0][:, None, None] * ctx.saved_tensors[0], None
-
-
-@torch.no_grad()
-def curvature(local: Restriction, row: Tensor, of_angles: bool = False) -> Tensor:
-    """J^T J for the Jacobian J of the latents in the cone: minus the second derivatives of log p for Gaussian latents.
-
-    J is made of differences, one for each masked variable, and not of gradients, one for each latent: a metric needs no
-    more digits, a cone has at least as many latents as masked variables, and no evaluation has to be kept for
-    gradients. Angles are subtracted around the circle. From a filling (C n,) to (C n, C n).
-    """
-    n, step = len(row), DIFFERENCE * (local.view.std().item() or 1.0)
-
-    def encode(part: Tensor) -> Tensor:
-        with torch.no_grad():
-            return torch.cat([level.flatten(1) for level in local.encode(part)], dim=1)
-
-    width = -(-(n + 1) // -(-(n + 1) // DIRECTIONS))  # parts of equal width, for one recording
-    shifts = F.pad(step * torch.eye(n, dtype=row.dtype, device=row.device), (0, 0, 1, -(n + 1) % width))
-    parts = (row + shifts).unflatten(1, local.pixels.shape[1:]).split(width)
-    latents = torch.cat(list(in_threads(encode, parts, row.device)))
-    change = latents[1 : n + 1] - latents[:1]
-    jacobian = (wrap(change) if of_angles else change) / step
-    return jacobian @ jacobian.mT
 
 
 def judged_quantities(chains: Tensor, log_prob: Tensor) -> Tensor:

@@ -50,11 +50,16 @@ class SearchOptions:
         ),
     ] = 4
     steps: Annotated[
-        int | None, Option("number of steps of Adam; if None, 300, or 30 where it begins at draws.", count(0))
+        int | None, Option("number of steps of Adam; if None, 300, or 15 where it begins at draws.", count(0))
     ] = None
     lr: Annotated[
-        float, Option("learning rate of Adam, which falls to zero along half a cosine.", positive("a learning rate"))
-    ] = 0.05
+        float | None,
+        Option(
+            "learning rate of Adam, which falls to zero along half a cosine; if None, 0.05, or 0.1 where it begins at "
+            "draws.",
+            positive("a learning rate"),
+        ),
+    ] = None
     samples: Annotated[
         int,
         Option(

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 import mera
-from mera.inpaint import posterior as module
+from mera.inpaint import metric
+from mera.inpaint.posterior import LogProbInThreads
 from tests.helpers.laws import randomize
 
 
@@ -28,16 +29,33 @@ def exactly(flow, x, mask, row):
     return jacobian.mT @ jacobian
 
 
-@pytest.mark.parametrize("directions", [4, 5, 64])
-def test_differences_are_the_jacobian(monkeypatch, directions):
-    """For any number of directions at once."""
-    monkeypatch.setattr(module, "DIRECTIONS", directions)
+@pytest.mark.parametrize("batch", [4, 5, 64])
+def test_differences_are_the_jacobian(monkeypatch, batch):
+    """For any number of differences at once."""
+    monkeypatch.setattr(metric, "BATCH", batch)
     flow = randomize(mera.build("rgflow", L=8, m=4, channels=2, layers=1, hidden=(5,)))
     x = torch.randn(1, 2, 8, 8, dtype=torch.float64)
     local, row, mask = masked(flow, x)
     row = row + 0.4
     expected = exactly(flow, x, mask, row)
-    torch.testing.assert_close(module.curvature(local, row), expected, rtol=0, atol=3e-3 * expected.max().item())
+    torch.testing.assert_close(metric.curvature(local, row), expected, rtol=0, atol=3e-3 * expected.max().item())
+
+
+@pytest.mark.parametrize("boundary", ["open", "periodic"])
+def test_pixels_that_are_far_apart_are_changed_together(monkeypatch, boundary):
+    """In patches of 2 x 2 no pixel reaches the latents that are nearest to a pixel 4 sites away."""
+    monkeypatch.setattr(metric, "SPACING", 4)
+    layout = mera.Layout((8, 8), 2, boundary=boundary)
+    layout.latent(layout.local(layout.input, "coupling(layers=1, hidden=(5,))", kernel=2))
+    flow = randomize(mera.Flow(layout))
+    x, mask = torch.randn(1, 2, 8, 8, dtype=torch.float64), torch.zeros(8, 8, dtype=torch.bool)
+    mask[1:7, 2:8] = True
+    calls, local = [], flow.restrict(x, mask)
+    local._encode = lambda pixels, encode=local._encode: calls.append(len(pixels)) or encode(pixels)
+    found = metric.curvature(local, local.pixels.flatten())
+    expected = exactly(flow, x, mask.expand_as(x), local.pixels.flatten())
+    torch.testing.assert_close(found, expected, rtol=0, atol=3e-3 * expected.max().item())
+    assert sum(calls) < 2 * 16 + 2 * metric.BATCH
 
 
 def test_large_numbers_in_single_precision():
@@ -46,7 +64,7 @@ def test_large_numbers_in_single_precision():
     flow.initialize(x)
     local, row, mask = masked(flow, x[:1])
     expected = exactly(flow, x[:1], mask, row)
-    torch.testing.assert_close(module.curvature(local, row), expected, rtol=0, atol=3e-3 * expected.max().item())
+    torch.testing.assert_close(metric.curvature(local, row), expected, rtol=0, atol=3e-3 * expected.max().item())
 
 
 def test_angles_are_compared_around_the_circle():
@@ -54,9 +72,9 @@ def test_angles_are_compared_around_the_circle():
     flow = mera.build("rgflow", L=8, m=4, channels=1, layers=1, hidden=(5,), transform="circular-spline",
                       prior="Uniform(low=-3.141592653589793, high=3.141592653589793)").double()  # fmt: skip
     local, row, _ = masked(flow, torch.full((1, 1, 8, 8), math.pi - 1e-5, dtype=torch.float64))
-    found = module.curvature(local, row, of_angles=True)
+    found = metric.curvature(local, row, of_angles=True)
     torch.testing.assert_close(found, torch.eye(len(row), dtype=torch.float64), rtol=1e-3, atol=1e-3)
-    assert module.curvature(local, row).max() > 1e6
+    assert metric.curvature(local, row).max() > 1e6
 
 
 def test_fillings_in_threads_have_the_values_and_gradients_of_a_batch():
@@ -66,7 +84,7 @@ def test_fillings_in_threads_have_the_values_and_gradients_of_a_batch():
     weights = torch.randn(7, dtype=torch.float64)
     for _ in range(4):
         pixels = (row + torch.randn(7, len(row), dtype=torch.float64)).unflatten(1, (2, -1)).requires_grad_()
-        found, expected = module.LogProbInThreads.apply(pixels, local), local.log_prob(pixels)
+        found, expected = LogProbInThreads.apply(pixels, local), local.log_prob(pixels)
         torch.testing.assert_close(found, expected)
         gradients = (torch.autograd.grad((weights * value).sum(), pixels)[0] for value in (found, expected))
         torch.testing.assert_close(*gradients)
