@@ -7,7 +7,7 @@ import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from functools import reduce, wraps
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -111,7 +111,7 @@ class Bijector(nn.Module, ABC):
 
         A layer that can has `by_site`, and an `on_box` of its own if it has tensors of the shape of the lattice.
         """
-        return False
+        return type(self).by_site is not Bijector.by_site and self.receptive_kernel is not None
 
     def on_box(self, start: Sequence[int], shape: Sequence[int]) -> Bijector:
         """The same layer, with the same parameters, on a box of the lattice; only for a layer that `is_local`.
@@ -124,7 +124,11 @@ class Bijector(nn.Module, ABC):
             shape: the edges of the box.
         """
         part = copy.copy(self)
-        part._modules, part._buffers = dict(self._modules), dict(self._buffers)
+        part._buffers = dict(self._buffers)
+        part._modules = {
+            name: cast(Any, inner).on_box(start, shape) if hasattr(inner, "on_box") else inner
+            for name, inner in self._modules.items()
+        }
         part.event_shape = (*(self.event_shape or ())[:1], *shape)
         if self.context_shape is not None and len(self.context_shape) > 1:
             part.context_shape = (self.context_shape[0], *shape)

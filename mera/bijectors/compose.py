@@ -120,12 +120,6 @@ class Invert(Bijector):
         """The inverses of the layers of the inner bijector, from the last to the first."""
         return [Invert(layer) for layer in reversed(self.bijector.layers)]
 
-    def on_box(self, start: Sequence[int], shape: Sequence[int]) -> Bijector:
-        """The inverse of the inner bijector on a box of sites."""
-        part = cast(Invert, super().on_box(start, shape))
-        part.bijector = self.bijector.on_box(start, shape)
-        return part
-
     def by_site(self, x: Tensor, context: Tensor | None = None, inverse: bool = False) -> tuple[Tensor, Tensor]:
         """Apply the inner bijector in the other direction, with a log-det for each site."""
         return self.bijector.by_site(x, context, not inverse)

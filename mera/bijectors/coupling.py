@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
 from functools import partial
-from typing import cast
 
 from torch import Tensor, nn
 
@@ -95,17 +93,6 @@ class Coupling(Bijector):
     def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Transform the first half back, then the second."""
         return self._both(y, context, inverse=True)
-
-    @property
-    def is_local(self) -> bool:
-        """Whether the conditioners are convolutions."""
-        return self.receptive_kernel is not None
-
-    def on_box(self, start: Sequence[int], shape: Sequence[int]) -> Bijector:
-        """The coupling on a box of sites."""
-        part = cast(Coupling, super().on_box(start, shape))
-        part.partition = self.partition.on_box(start, shape)
-        return part
 
     def by_site(self, x: Tensor, context: Tensor | None = None, inverse: bool = False) -> tuple[Tensor, Tensor]:
         """Transform both halves, or transform them back, with a log-det for each site."""

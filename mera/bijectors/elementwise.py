@@ -85,11 +85,6 @@ class Conditional(Bijector):
         """Transform each variable back."""
         return self._map(y, context, inverse=True)
 
-    @property
-    def is_local(self) -> bool:
-        """Whether the network is a convolution."""
-        return self.receptive_kernel is not None
-
     def by_site(self, x: Tensor, context: Tensor | None = None, inverse: bool = False) -> tuple[Tensor, Tensor]:
         """Transform each variable, or transform it back, with a log-det for each site."""
         values, log_slope = self._transform(x, context, inverse)

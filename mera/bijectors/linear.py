@@ -77,11 +77,6 @@ class LULinear(Bijector):
             x = inner.view(self.size, y.shape[0], self.repeats).movedim(1, 0)
             return x.to(y.dtype).reshape(y.shape), -self._log_det(y)
 
-    @property
-    def is_local(self) -> bool:
-        """Whether W acts on the channels of each site."""
-        return self.per_site
-
     def on_box(self, start: Sequence[int], shape: Sequence[int]) -> Bijector:
         """The map of the channels on a box of sites."""
         part = cast(LULinear, super().on_box(start, shape))

@@ -51,11 +51,6 @@ class Permutation(Bijector):
         """Undo the reordering."""
         return self._reordered(y, self.order.argsort()), zero_log_det(y)
 
-    @property
-    def is_local(self) -> bool:
-        """Whether the channels of each site are reordered."""
-        return self.per_site
-
     def by_site(self, x: Tensor, context: Tensor | None = None, inverse: bool = False) -> tuple[Tensor, Tensor]:
         """Reorder, or undo it, with log-dets of 0."""
         return constant_by_site(self, x, inverse, 0)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from typing import cast
 
 import torch
 from torch import Tensor
@@ -76,12 +75,6 @@ class Conditioned(Bijector):
         for layer, inner in zip(layers, self.bijector.layers, strict=True):
             layer._modules = {"bijector": inner}
         return list[Bijector](layers)
-
-    def on_box(self, start: Sequence[int], shape: Sequence[int]) -> Bijector:
-        """The map on a box of sites."""
-        part = cast(Conditioned, super().on_box(start, shape))
-        part.bijector = self.bijector.on_box(start, shape)
-        return part
 
     def by_site(self, x: Tensor, context: Tensor | None = None, inverse: bool = False) -> tuple[Tensor, Tensor]:
         """Transform the channels that change, or transform them back, with a log-det for each site."""
