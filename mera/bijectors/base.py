@@ -111,7 +111,9 @@ class Bijector(nn.Module, ABC):
 
         A layer that can has `by_site`, and an `on_box` of its own if it has tensors of the shape of the lattice.
         """
-        return type(self).by_site is not Bijector.by_site and self.receptive_kernel is not None
+        inner = [module for module in self.children() if isinstance(module, Bijector)]
+        has_window = type(self).by_site is not Bijector.by_site and self.receptive_kernel is not None
+        return has_window and all(bijector.is_local for bijector in inner)
 
     def on_box(self, start: Sequence[int], shape: Sequence[int]) -> Bijector:
         """The same layer, with the same parameters, on a box of the lattice; only for a layer that `is_local`.

@@ -111,11 +111,6 @@ class Invert(Bijector):
         return self.bijector.receptive_kernel
 
     @property
-    def is_local(self) -> bool:
-        """Whether the inner bijector is local."""
-        return self.bijector.is_local
-
-    @property
     def layers(self) -> list[Bijector]:
         """The inverses of the layers of the inner bijector, from the last to the first."""
         return [Invert(layer) for layer in reversed(self.bijector.layers)]

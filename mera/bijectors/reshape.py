@@ -64,11 +64,6 @@ class Conditioned(Bijector):
         return self.bijector.receptive_kernel
 
     @property
-    def is_local(self) -> bool:
-        """Whether the inner bijector is local."""
-        return self.bijector.is_local
-
-    @property
     def layers(self) -> list[Bijector]:
         """The layers of the inner bijector, each with the channels that it reads."""
         layers = [copy.copy(self) for _ in self.bijector.layers]

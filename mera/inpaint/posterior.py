@@ -156,15 +156,13 @@ class LogProbInThreads(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, pixels: Tensor, local: Restriction) -> Tensor:
-        """Evaluate log p, and its gradient if one is needed."""
-        needs_gradient = ctx.needs_input_grad[0]
+        """Evaluate log p and its gradient, which all callers need."""
 
         def evaluate(part: Tensor) -> tuple[Tensor, Tensor]:
-            with torch.set_grad_enabled(needs_gradient):
-                part = part.detach().requires_grad_(needs_gradient)
+            with torch.enable_grad():
+                part = part.detach().requires_grad_()
                 value = local.log_prob(part)
-                gradient = torch.autograd.grad(value.sum(), part)[0] if needs_gradient else part
-            return value.detach(), gradient
+                return value.detach(), torch.autograd.grad(value.sum(), part)[0]
 
         parts = pixels.chunk(calls_at_once(pixels.device))
         values, gradients = zip(*in_threads(evaluate, parts, pixels.device), strict=True)
