@@ -94,7 +94,6 @@ class Restriction:
             with torch.no_grad():
                 self._evaluate(self.pixels)  # fills `_around`
         self.evaluation = Recorded(self._evaluate_log_prob)
-        self._encode = Recorded(self._evaluate_latents)
         self._decode = Recorded(self._evaluate_pixels)
 
     def __repr__(self) -> str:
@@ -161,7 +160,9 @@ class Restriction:
             ValueError: if shape, dtype or device is wrong.
         """
         self._check_pixels(pixels)
-        return self._encode(pixels)
+        levels, _ = self._evaluate(pixels)
+        pairs = zip(levels, self._columns, strict=True)
+        return tuple(level if columns is None else level.index_select(2, columns) for level, columns in pairs)
 
     def decode(self, latents: Sequence[Tensor]) -> Tensor:
         """The masked pixels of the image with new latents in the cone, and with the image's own latents elsewhere.
@@ -224,12 +225,6 @@ class Restriction:
         """`log_prob` without checks, the function that is recorded."""
         levels, log_det = self._evaluate(pixels)
         return self.prior.log_prob(levels) + log_det + self._constants.log_prob
-
-    def _evaluate_latents(self, pixels: Tensor) -> tuple[Tensor, ...]:
-        """`encode` without checks, the function that is recorded."""
-        levels, _ = self._evaluate(pixels)
-        pairs = zip(levels, self._columns, strict=True)
-        return tuple(level if columns is None else level.index_select(2, columns) for level, columns in pairs)
 
     def _evaluate_pixels(self, *latents: Tensor) -> Tensor:
         """`decode` without checks, the function that is recorded."""

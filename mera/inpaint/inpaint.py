@@ -16,7 +16,7 @@ from mera._utils.progress import ProgressBar, check_console
 from mera._utils.torch_modes import threads_for_calls
 from mera.cones import Region, Restriction, StoredImage
 from mera.graph.runner import Runner
-from mera.inpaint.gaussian import gaussian_filling
+from mera.inpaint.gaussian import gaussian_filling, scaled
 from mera.inpaint.metric import curvature
 from mera.inpaint.posterior import Convergence, LogProbInThreads, Stop, anneal, hmc, judged_quantities
 from mera.inpaint.search import climb, latent_space, populate
@@ -212,7 +212,7 @@ def _draw(
     shape = local.pixels.shape[1:]
 
     def log_prob_of_row(row: Tensor) -> Tensor:  # (K, C n) to (K,)
-        return LogProbInThreads.apply(row.unflatten(1, shape), local)
+        return LogProbInThreads.apply(row, lambda part: local.log_prob(part.unflatten(1, shape)))
 
     metric = partial(curvature, local, of_angles=of_angles)
     if of_angles or local.view.numel() > MAX_VARIABLES:  # no Gaussian
@@ -224,6 +224,7 @@ def _draw(
         particles = max(search.particles, search.samples)
         with ProgressBar("anneal", console) as bar:
             gaussian = gaussian_filling(runner, local.view, local.hidden, context)
+            gaussian = scaled(gaussian, log_prob_of_row, particles)
             rows, mass = anneal(log_prob_of_row, metric, gaussian, particles, search.moves, search.leapfrog, bar, stop)
         starts = rows[torch.linspace(0, particles - 1, search.samples).long()]
     with ProgressBar("sample", console) as bar:

@@ -14,7 +14,7 @@ MIN_EIGENVALUE = 1e-8
 """The lower bound of the eigenvalues of a metric, relative to the largest eigenvalue."""
 SPACING = 12
 """The distance between masked pixels that are changed together."""
-BATCH = 32
+BATCH = 64
 """The most changed fillings that are encoded together."""
 DIFFERENCE = 1e-3
 """The step of a difference quotient, in standard deviations of the image's variables."""

@@ -14,7 +14,6 @@ from torch.distributions import MultivariateNormal
 from mera._utils.progress import ProgressBar
 from mera._utils.random import seeded
 from mera._utils.torch_modes import calls_at_once, in_threads
-from mera.cones import Restriction
 from mera.inpaint.metric import whitening
 from mera.sampling import annealing
 from mera.sampling.diagnostics import MIXED
@@ -24,6 +23,8 @@ SURVIVORS = 0.25
 """The effective sample size of the weights of a stage, as a fraction of the particles."""
 METRIC_EVERY = 30.0
 """The growth of beta after which the metric of the annealing is computed again, which takes longer than a stage."""
+SCALE_EVERY = 2.0
+"""The growth of beta after which the mass matrix of the annealing follows it."""
 PROJECTIONS = 4
 """The number of random projections of a filling that are judged, together with log p."""
 MIN_EFFECTIVE = 20
@@ -99,14 +100,16 @@ def anneal(
     noise = torch.randn(particles, len(start.loc), dtype=start.loc.dtype).to(start.loc)  # the same on any device
     rows = start.loc + noise @ start.scale_tril.mT
     precision = torch.cholesky_inverse(start.scale_tril.double()).to(rows)
-    last_beta, last_metric = 0.0, precision
+    beta_of_metric, beta_of_scale, last_metric, last_scale = 0.0, 0.0, precision, start.scale_tril
 
     def scale(x: Tensor, beta: float) -> Tensor:
-        nonlocal rows, last_beta, last_metric
+        nonlocal rows, beta_of_metric, beta_of_scale, last_metric, last_scale
         rows = x
-        if beta > METRIC_EVERY * last_beta:
-            last_beta, last_metric = beta, metric(x[0])
-        return whitening((1 - beta) * precision + beta * last_metric)
+        if beta > METRIC_EVERY * beta_of_metric:
+            beta_of_metric, last_metric = beta, metric(x[0])
+        if beta > SCALE_EVERY * beta_of_scale:
+            beta_of_scale, last_scale = beta, whitening((1 - beta) * precision + beta * last_metric)
+        return last_scale
 
     with stop:
         rows, _ = annealing.anneal(
@@ -149,30 +152,30 @@ def hmc(
 
 
 class LogProbInThreads(torch.autograd.Function):
-    """log p of fillings (K, C, n) by a restriction, (K,): each thread evaluates some fillings, with their gradients.
+    """A log-density of rows (K, d), in threads that evaluate some rows each, with their gradients: (K,).
 
-    Where single operations are small, threads of whole fillings are faster than operations that use several threads.
+    Where single operations are small, threads of whole rows are faster than operations that use several threads.
     """
 
     @staticmethod
-    def forward(ctx: Any, pixels: Tensor, local: Restriction) -> Tensor:
-        """Evaluate log p and its gradient, which all callers need."""
+    def forward(ctx: Any, rows: Tensor, log_prob: LogProb) -> Tensor:
+        """Evaluate the log-density and its gradient, which all callers need."""
 
         def evaluate(part: Tensor) -> tuple[Tensor, Tensor]:
             with torch.enable_grad():
                 part = part.detach().requires_grad_()
-                value = local.log_prob(part)
+                value = log_prob(part)
                 return value.detach(), torch.autograd.grad(value.sum(), part)[0]
 
-        parts = pixels.chunk(calls_at_once(pixels.device))
-        values, gradients = zip(*in_threads(evaluate, parts, pixels.device), strict=True)
+        parts = rows.chunk(calls_at_once(rows.device))
+        values, gradients = zip(*in_threads(evaluate, parts, rows.device), strict=True)
         ctx.save_for_backward(torch.cat(gradients))
         return torch.cat(values)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
         """The gradient that the forward pass has computed."""
-        return gradients[0][:, None, None] * ctx.saved_tensors[0], None
+        return gradients[0][:, None] * ctx.saved_tensors[0], None
 
 
 def judged_quantities(chains: Tensor, log_prob: Tensor) -> Tensor:

@@ -136,24 +136,22 @@ def climb(
         For each starting point the masked pixels of the likeliest filling of any step, (K, C, n), and their log p (K,);
         and log p of the likeliest filling at each step, (steps + 1,).
     """
-    values = start.clone().requires_grad_()
+    values, best_values = start.clone().requires_grad_(), start
     optimizer = torch.optim.Adam([values], lr=lr)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(steps, 1))
-    best_pixels = space.decode(start).detach()
-    best = _log_prob(local, space, start).detach()
-    history = []
+    best, history = torch.full_like(start[:, 0], -torch.inf), []
     with stop:
         for step in range((0 if stop.requested else steps) + 1):
-            pixels = space.decode(values)
-            log_prob = LogProbInThreads.apply(pixels, local)
+            log_prob = LogProbInThreads.apply(values, lambda part: local.log_prob(space.decode(part)))
             current = torch.where(log_prob.isnan(), -torch.inf, log_prob).detach()  # NaN ranks last
             better = current > best
             best = torch.where(better, current, best)
-            best_pixels = torch.where(better[:, None, None], pixels.detach(), best_pixels)
+            best_values = torch.where(better[:, None], values.detach(), best_values)
             history.append(current.max())
             progress_bar.update(step, step / max(steps, 1), f"log p {best.max():.1f}")
             if step < steps:
                 (values.grad,) = torch.autograd.grad(-log_prob.sum(), values)
                 optimizer.step()
                 schedule.step()
-    return best_pixels, best, torch.stack(history or [best.max()])
+    best = best if history else _log_prob(local, space, start)
+    return space.decode(best_values).detach(), best, torch.stack(history or [best.max()])

@@ -74,7 +74,7 @@ class SearchOptions:
     moves: Annotated[
         int, Option("number of Hamiltonian trajectories of each particle in a stage of the annealing.", count(1))
     ] = 1
-    warmup: Annotated[int, Option("number of iterations in which a chain tunes its step size.", count(0))] = 30
+    warmup: Annotated[int, Option("number of iterations in which a chain tunes its step size.", count(0))] = 20
     iterations: Annotated[
         int, Option("number of iterations of a chain after the warm-up, from which convergence is estimated.", count(4))
     ] = 20

@@ -9,7 +9,7 @@ from torch.distributions import MultivariateNormal
 
 import mera
 from mera._utils.progress import ProgressBar
-from mera.inpaint.gaussian import gaussian_filling
+from mera.inpaint.gaussian import gaussian_filling, scaled
 from mera.inpaint.posterior import Stop, anneal
 from tests.inpaint.test_inpaint import conditional
 from tests.tables.models import MODELS
@@ -27,6 +27,18 @@ def test_the_gaussian_of_a_gaussian_flow_is_exact_up_to_the_number_of_samples():
     deviation = covariance.diagonal().sqrt()
     assert ((found.mean - mean).abs() < 0.25 * deviation).all()
     assert torch.allclose(found.covariance_matrix.diagonal(), covariance.diagonal(), rtol=0.15)
+
+
+@pytest.mark.parametrize("scale", [0.35, 1.0])
+def test_the_scale_of_a_gaussian_is_that_of_the_density(scale):
+    """Wherever the density is: an offset adds the same to the bound for all scales."""
+    shape = torch.randn(30, 30, dtype=torch.float64).tril() / 5 + torch.eye(30)
+    gaussian = MultivariateNormal(torch.randn(30, dtype=torch.float64), scale_tril=shape)
+    offset = 0.5 * scale * shape @ torch.randn(30, dtype=torch.float64)
+    density = MultivariateNormal(gaussian.loc + offset, scale_tril=scale * shape)
+    found = scaled(gaussian, density.log_prob, 32)
+    torch.testing.assert_close(found.scale_tril, scale * shape)
+    assert torch.equal(found.loc, gaussian.loc)
 
 
 @pytest.mark.parametrize("name", ["rgflow-3d-box-open", "rgflow-1d", "rgflow-paper"])

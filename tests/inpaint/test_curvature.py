@@ -51,7 +51,7 @@ def test_pixels_that_are_far_apart_are_changed_together(monkeypatch, boundary):
     x, mask = torch.randn(1, 2, 8, 8, dtype=torch.float64), torch.zeros(8, 8, dtype=torch.bool)
     mask[1:7, 2:8] = True
     calls, local = [], flow.restrict(x, mask)
-    local._encode = lambda pixels, encode=local._encode: calls.append(len(pixels)) or encode(pixels)
+    local.encode = lambda pixels, encode=local.encode: calls.append(len(pixels)) or encode(pixels)
     found = metric.curvature(local, local.pixels.flatten())
     expected = exactly(flow, x, mask.expand_as(x), local.pixels.flatten())
     torch.testing.assert_close(found, expected, rtol=0, atol=3e-3 * expected.max().item())
@@ -82,9 +82,13 @@ def test_fillings_in_threads_have_the_values_and_gradients_of_a_batch():
     flow = randomize(mera.build("rgflow", L=8, m=4, channels=2, layers=1, hidden=(5,)))
     local, row, _ = masked(flow, torch.randn(1, 2, 8, 8, dtype=torch.float64))
     weights = torch.randn(7, dtype=torch.float64)
+
+    def log_prob(rows):
+        return local.log_prob(rows.unflatten(1, (2, -1)))
+
     for _ in range(4):
-        pixels = (row + torch.randn(7, len(row), dtype=torch.float64)).unflatten(1, (2, -1)).requires_grad_()
-        found, expected = LogProbInThreads.apply(pixels, local), local.log_prob(pixels)
+        rows = (row + torch.randn(7, len(row), dtype=torch.float64)).requires_grad_()
+        found, expected = LogProbInThreads.apply(rows, log_prob), log_prob(rows)
         torch.testing.assert_close(found, expected)
-        gradients = (torch.autograd.grad((weights * value).sum(), pixels)[0] for value in (found, expected))
+        gradients = (torch.autograd.grad((weights * value).sum(), rows)[0] for value in (found, expected))
         torch.testing.assert_close(*gradients)
