@@ -7,10 +7,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import torch
 import typer
 from torch import Tensor
-from torch.nn.functional import adaptive_max_pool2d
 
 from mera import graph
 from mera._utils.errors import InputError
@@ -23,7 +23,6 @@ from mera.cli.output import Json, console, show_json
 from mera.cli.sources import SOURCE_HELP, examples_of, folder_of, learnt_fields, load_flow
 from mera.cones import parse_region, sites_of
 from mera.data import class_numbers
-from mera.data.dataset import largest_crop, resize
 from mera.data.folder import read_image
 from mera.flow.flow import Flow
 from mera.graph.indexing import mask_from_sites
@@ -37,10 +36,7 @@ SHOWN = ("likeliest", "medoid", "sample 1", "sample 2", "spread")
 Run = Annotated[Path, typer.Argument(help=SOURCE_HELP, autocompletion=sources)]
 ImageFile = Annotated[
     Path | None,
-    typer.Option(help="The image. Of one that is larger than the flow, a window around the hole is filled."),
-]
-Reduce = Annotated[
-    bool, typer.Option("--reduce", help="Cut the image at its centre and resize it to the flow, in place of a window.")
+    typer.Option(help="The image. Of one that has another size than the flow, a window around the hole is filled."),
 ]
 Test = Annotated[int | None, typer.Option(min=0, help="Index of a test image of the run, in place of a file.")]
 MaskFile = Annotated[Path | None, typer.Option(help="An image of the same size, white where pixels are to be filled.")]
@@ -57,7 +53,6 @@ def _inpaint(
     test: Test = None,
     mask: MaskFile = None,
     region: Where = None,
-    reduce: Reduce = False,
     L: Lattice = None,
     out: Out = None,
     label: Class = None,
@@ -103,13 +98,13 @@ def _inpaint(
     elif region is not None:
         lattice = graph.Lattice(len(before), size, (False, False))
         hidden = mask_from_sites(sites_of(parse_region(region), lattice), lattice)
-    window = (slice(None), *map(slice, size))
-    if reduce or any(n < edge for n, edge in zip(size, flow.plan.input.shape, strict=True)):
-        before, hidden = _fit(before, flow, image), _fit_mask(hidden, flow)
-        whole, window = before, (slice(None), *map(slice, flow.plan.input.shape))
-    elif size != flow.plan.input.shape:
-        window = (slice(None), *_window(hidden, flow))
-        before, hidden = before[window], hidden[window[1:]]
+    window = _window(hidden, flow)
+    beyond = [(0, max(span.stop - n, 0)) for span, n in zip(window, size, strict=True)]
+    if any(rows for _, rows in beyond):
+        typer.echo(f"{image}: reflected at its lower and right border, to fit the flow", err=True)
+    before = torch.from_numpy(np.pad(before, [(0, 0), *beyond], "reflect"))[:, *window]
+    hidden = torch.from_numpy(np.pad(hidden, beyond, "reflect"))[window]
+    if hidden.shape != flow.plan.input.shape:
         flow = flow.resized(hidden.shape)
     if out is None:
         what, where = image.stem if image else f"test_{test}", mask.stem if mask else str(region).replace(",", "_")
@@ -138,40 +133,19 @@ def _inpaint(
         _report(numbers, result, pictures)
 
 
-def _fit(pixels: Tensor, flow: Flow, path: Path | None) -> Tensor:
-    """Crop a uint8 image (C, H, W) to the aspect ratio of the flow's lattice, and resize it to the lattice."""
-    shape = flow.plan.input.shape
-    if tuple(pixels.shape[1:]) == shape:
-        return pixels
-    crop = _by(largest_crop(pixels.shape[1:], shape))
-    typer.echo(f"{path}: {crop} pixels at its centre, resized to {_by(shape)}", err=True)
-    return resize(pixels, shape)
-
-
 def _window(hidden: Tensor, flow: Flow) -> tuple[slice, ...]:
-    """The rows and the columns of a window around the masked pixels (H, W), whose edges fit the flow."""
+    """The rows and the columns of a window around the masked pixels (H, W), whose edges fit the flow.
+
+    They end beyond the image where no edge within it has place for the hole.
+    """
     spans = []
     for axis, (unit, least) in enumerate(zip(period(flow.plan), flow.plan.input.shape, strict=True)):
         n, places = hidden.shape[axis], hidden.any(1 - axis).nonzero()
         start, stop = int(places[0]), int(places[-1]) + 1
-        edge = min(max(least, -(-(stop - start + 2 * MARGIN) // unit) * unit), n // unit * unit)
-        if edge < stop - start:
-            raise InputError(f"a hole within {edge} rows or columns", f"{stop - start} of the image's {n}")
-        first = min(max((start + stop - edge) // 2, 0), n - edge)
+        edge = max(least, -(-min(stop - start + 2 * MARGIN, n) // unit) * unit)
+        first = min(max((start + stop - edge) // 2, 0), max(n - edge, 0))
         spans.append(slice(first, first + edge))
     return tuple(spans)
-
-
-def _fit_mask(white: Tensor, flow: Flow) -> Tensor:
-    """Crop and reduce a mask (H, W) like the image; a pixel of the lattice is masked if it contains any white."""
-    from torchvision.transforms.v2.functional import center_crop
-
-    if tuple(white.shape) != flow.plan.input.shape:
-        white = center_crop(white, list(largest_crop(white.shape, flow.plan.input.shape)))
-    hidden = adaptive_max_pool2d(white[None].float(), flow.plan.input.shape)[0] > 0
-    if not hidden.any():
-        raise InputError("pixels to fill in the cropped part of the image", "none")
-    return hidden
 
 
 def _by(shape: Sequence[int]) -> str:
@@ -207,7 +181,8 @@ def _draw(
     filled = {name: torch.where(hidden, image, before[0] if name != "spread" else 0) for name, image in images.items()}
     paths = [out / "filled.png", out / "inpaint.png"]
     whole = whole.clone()
-    whole[window] = filled.get("medoid", filled["likeliest"]).cpu()
+    height, width = whole[:, *window].shape[1:]
+    whole[:, *window] = filled.get("medoid", filled["likeliest"])[:, :height, :width].cpu()
     save_image(whole, paths[0])
     spans = [hidden.any(1 - axis).nonzero()[:, 0] for axis in range(2)]
     near = [slice(max(int(places[0]) - MARGIN, 0), int(places[-1]) + 1 + MARGIN) for places in spans]
