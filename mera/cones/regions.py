@@ -45,13 +45,11 @@ def sites_of(region: Region, lattice: Lattice) -> Tensor:
     if isinstance(region, slice) or (isinstance(region, Sequence) and not isinstance(region, str)):
         return rectangle(spans_of(region, lattice), lattice)
     if isinstance(region, np.ndarray):
-        region = _tensor(region)
+        region = torch.from_numpy(np.ascontiguousarray(region))
     if not isinstance(region, Tensor):
         raise InputError("a bool mask, or a span for each dimension", str(type(region).__name__))
     if region.dtype != torch.bool:
         raise InputError("a mask of dtype bool", str(region.dtype))
-    if region.layout != torch.strided or region.is_meta:
-        raise InputError("a dense mask with values", f"one of layout {region.layout} on {region.device}")
     if tuple(region.shape) != lattice.shape:
         raise InputError(f"a mask of shape {lattice.shape}, as the lattice", str(tuple(region.shape)))
     lines = region.reshape(-1, lattice.shape[-1])
@@ -74,7 +72,7 @@ def latents_at(plan: Plan, level: int, site: Site) -> dict[int, Tensor]:
         ValueError: if the level or the site does not exist.
     """
     lattice = plan.latents[plan.check_level(level)].lattice
-    array = _tensor(site) if isinstance(site, np.ndarray) else site
+    array = torch.from_numpy(np.ascontiguousarray(site)) if isinstance(site, np.ndarray) else site
     if isinstance(array, Tensor) and array.dtype == torch.bool:
         return {level: indices_at(sites_of(array, lattice), lattice).flatten()}
     values = as_plain(array, "a site")
@@ -84,13 +82,6 @@ def latents_at(plan: Plan, level: int, site: Site) -> dict[int, Tensor]:
     ):
         raise InputError(f"a site of the lattice {lattice.shape} of level {level}", repr(site))
     return {level: indices_at(rectangle([(c, c + 1) for c in coordinates], lattice), lattice).flatten()}
-
-
-def _tensor(array: np.ndarray) -> Tensor:
-    """Convert an array of bools or numbers to a tensor; raise a ValueError for any other array."""
-    if array.dtype.kind not in "biuf":
-        raise InputError("an array of truth values or numbers", f"dtype {array.dtype}")
-    return torch.from_numpy(np.ascontiguousarray(array))
 
 
 def rectangle(spans: Sequence[tuple[int, int]], lattice: Lattice) -> Tensor:

@@ -57,16 +57,10 @@ class Source:
         return part.permute([order.index(axis) for axis in "cyx"])
 
     def reflected(self, edges: Sequence[int]) -> Source:
-        """The image, reflected at its last row and column so far that the edges divide height and width.
-
-        Raises:
-            ValueError: if the image has one row or column, and does not fit.
-        """
+        """The image, reflected at its last row and column so far that the edges divide height and width."""
         shape = tuple(-(-n // edge) * edge for n, edge in zip(self.shape[1:], edges, strict=True))
         if shape == self.shape[1:]:
             return self
-        if min(self.shape[1:]) < 2:
-            raise InputError("an image of at least 2 x 2 pixels", f"{self}")
         return Source(_Reflected(self, shape), name=self.name)
 
     def __repr__(self) -> str:

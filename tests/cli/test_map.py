@@ -42,7 +42,7 @@ def test_a_picture_is_mapped(flow, tmp_path, monkeypatch):
     assert "bits/dim" in run("map", "flow.mera", "a.png", "--out", "a.zarr", "--tile", 32, "--resume").stdout
     assert "resume=True" in str(run("map", "flow.mera", "a.png", "--out", "a.zarr").exception)
     Image.fromarray(pixels[:1]).save("small.png")
-    assert "at least 2 x 2 pixels" in str(run("map", "flow.mera", "small.png").exception)
+    assert "bits/dim" in run("map", "flow.mera", "small.png").stdout
 
 
 def test_two_pictures_are_mixed(flow, tmp_path, monkeypatch):

@@ -48,7 +48,7 @@ REFUSED = {
     "channels last": (
         lambda: flow_of(3),
         np.zeros((40, 8, 8, 3), np.uint8),
-        r"got \(8, 8, 3\), channels last: examples.transpose\(0, 3, 1, 2\) of an array",
+        r"got \(8, 8, 3\), channels last: movedim or np.moveaxis moves them",
     ),
     "frame": (flow_of, Frame(), r"a DataFrame: pass frame.to_numpy\(\) in the shape"),
     "objects": (flow_of, np.array([np.zeros(2), None], dtype=object), r"np.stack\(list\(array\)\) makes one array"),
