@@ -13,7 +13,7 @@ from mera._utils.errors import InputError
 from mera.bijectors.prior import temperature_per_level
 from mera.cones.noise import noise_of_latents
 from mera.cones.regions import Span, rectangle, spans_of
-from mera.cones.subplan import Boxes, PartialStep, Subplan, make_subplan
+from mera.cones.subplan import Boxes, PartialStep, make_subplan
 from mera.cones.subplan_executor import SubplanExecutor
 from mera.graph.indexing import check_indexable, indices_at
 from mera.graph.local_fields import is_local, run_on_box
@@ -39,11 +39,11 @@ def window(runner: Runner, seed: int, region: Sequence[Span], temperature: float
         raise InputError("a seed from 0 to 2^64 - 1", repr(seed))
     temperatures = temperature_per_level(temperature, len(plan.latents))
     check_indexable(plan.input)
+    _check_fields(runner)
     indices = indices_at(rectangle(spans, plan.input), plan.input).flatten()
     subplan = make_subplan(
         plan, indices, GROUP_WIDTH[plan.input.dim], lambda step: is_local(runner.bijector(step), step.apply.lattice)
     )
-    _check_fields(subplan)
     rows = [
         noise_of_latents(runner.prior, temperatures[h], seed, h, latent.lattice, level.sites).flatten()[None].to(like)
         for h, (latent, level) in enumerate(zip(plan.latents, subplan.levels, strict=True))
@@ -59,13 +59,14 @@ def window(runner: Runner, seed: int, region: Sequence[Span], temperature: float
     return row.view(1, plan.input.channels, *(stop - start for start, stop in spans))
 
 
-def _check_fields(subplan: Subplan) -> None:
+def _check_fields(runner: Runner) -> None:
     """Raise a ValueError if a field bijector is evaluated as a whole on a lattice that is too large."""
-    for partial_step in subplan.steps:
-        operation = partial_step.step.apply
-        if operation.is_field and partial_step.boxes is None and operation.lattice.sites > MAX_FIELD_SITES:
+    for step in runner.plan.bijections:
+        operation = step.apply
+        is_whole = operation.is_field and not is_local(runner.bijector(step), operation.lattice)
+        if is_whole and operation.lattice.sites > MAX_FIELD_SITES:
             raise InputError(
                 "a bijector of patches, or a local one, for windows of so large a lattice",
                 f"a field bijector, which needs all of {operation.lattice}",
-                where=f"node {partial_step.step.node!r}",
+                where=f"node {step.node!r}",
             )
