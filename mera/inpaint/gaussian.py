@@ -21,8 +21,8 @@ FEATURES = 1024
 """The largest number of variables around the mask that the mean depends on."""
 RIDGES = tuple(10.0**k for k in range(-5, 2))
 """The penalties that are tried, relative to the mean variance of the features."""
-SCALES = (1.0, 0.7, 0.5, 0.35)
-"""The factors of deviations that are tried."""
+SCALES, MARGIN = (1.0, 0.7, 0.5, 0.35), 10.0
+"""The factors of deviations that are tried, and how far below the largest a lower bound may be, in nats."""
 HELD_OUT = 8
 """One sample in so many chooses the penalty."""
 POOL = {1: F.max_pool1d, 2: F.max_pool2d, 3: F.max_pool3d}
@@ -59,10 +59,11 @@ def gaussian_filling(runner: Runner, x: Tensor, mask: Tensor, context: Tensor | 
 
 @torch.no_grad()
 def scaled(gaussian: MultivariateNormal, log_prob: Callable[[Tensor], Tensor], draws: int) -> MultivariateNormal:
-    r"""The Gaussian g with the scale of its deviations that is nearest to a density p, known up to a constant.
+    r"""The Gaussian g with the scale of its deviations that fits a density p, which is known up to a constant.
 
-    Of a few scales it is the one with the largest evidence lower bound, the mean of :math:`\ln p - \ln g` over draws
-    from g. Samples of a flow differ more than pictures that agree in the pixels around a mask.
+    Samples of a flow differ more than pictures with the same pixels around a mask. Of a few scales it is the largest
+    whose evidence lower bound, the mean of :math:`\ln p - \ln g` over draws from g, is nearly the best: the best
+    Gaussian itself is often too narrow, and misses modes.
     """
     noise = torch.randn(draws, len(gaussian.loc), dtype=gaussian.loc.dtype).to(gaussian.loc) @ gaussian.scale_tril.mT
 
@@ -70,8 +71,9 @@ def scaled(gaussian: MultivariateNormal, log_prob: Callable[[Tensor], Tensor], d
         found = log_prob(gaussian.loc + scale * noise).nan_to_num(-torch.inf).mean()
         return found.item() + len(gaussian.loc) * math.log(scale)
 
-    best = max(SCALES, key=bound)
-    return MultivariateNormal(gaussian.loc, scale_tril=best * gaussian.scale_tril, validate_args=False)
+    bounds = {scale: bound(scale) for scale in SCALES}
+    fitting = max(scale for scale in SCALES if bounds[scale] >= max(bounds.values()) - MARGIN)
+    return MultivariateNormal(gaussian.loc, scale_tril=fitting * gaussian.scale_tril, validate_args=False)
 
 
 def _samples(runner: Runner, n: int, context: Tensor | None) -> Tensor:

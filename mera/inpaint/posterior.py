@@ -21,10 +21,8 @@ from mera.sampling.hamiltonian import HamiltonianChains, StepSize
 
 SURVIVORS = 0.25
 """The effective sample size of the weights of a stage, as a fraction of the particles."""
-METRIC_EVERY = 30.0
-"""The growth of beta after which the metric of the annealing is computed again, which takes longer than a stage."""
-SCALE_EVERY = 2.0
-"""The growth of beta after which the mass matrix of the annealing follows it."""
+METRIC_EVERY, SCALE_EVERY = 30.0, 2.0
+"""The growth of beta after which the annealing computes the metric and the masses again; a metric takes seconds."""
 PROJECTIONS = 4
 """The number of random projections of a filling that are judged, together with log p."""
 MIN_EFFECTIVE = 20
