@@ -142,7 +142,7 @@ def _window(hidden: Tensor, flow: Flow) -> tuple[slice, ...]:
     for axis, (unit, least) in enumerate(zip(period(flow.plan), flow.plan.input.shape, strict=True)):
         n, places = hidden.shape[axis], hidden.any(1 - axis).nonzero()
         start, stop = int(places[0]), int(places[-1]) + 1
-        edge = max(least, -(-min(stop - start + 2 * MARGIN, n) // unit) * unit)
+        edge = least if n <= least else max(least, -(-min(stop - start + 2 * MARGIN, n) // unit) * unit)
         first = min(max((start + stop - edge) // 2, 0), max(n - edge, 0))
         spans.append(slice(first, first + edge))
     return tuple(spans)
