@@ -223,8 +223,7 @@ def _draw(
     else:
         particles = max(search.particles, search.samples)
         with ProgressBar("anneal", console) as bar:
-            gaussian = gaussian_filling(runner, local.view, local.hidden, context)
-            gaussian = scaled(gaussian, log_prob_of_row, particles)
+            gaussian = scaled(gaussian_filling(runner, local.view, local.hidden, context), log_prob_of_row, particles)
             rows, mass = anneal(log_prob_of_row, metric, gaussian, particles, search.moves, search.leapfrog, bar, stop)
         starts = rows[torch.linspace(0, particles - 1, search.samples).long()]
     with ProgressBar("sample", console) as bar:

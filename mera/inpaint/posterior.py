@@ -157,13 +157,13 @@ class LogProbInThreads(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, rows: Tensor, log_prob: LogProb) -> Tensor:
-        """Evaluate the log-density and its gradient, which all callers need."""
+        """Evaluate the log-density, and its gradient if one is needed."""
+        needs_gradient = ctx.needs_input_grad[0]
 
         def evaluate(part: Tensor) -> tuple[Tensor, Tensor]:
-            with torch.enable_grad():
-                part = part.detach().requires_grad_()
-                value = log_prob(part)
-                return value.detach(), torch.autograd.grad(value.sum(), part)[0]
+            with torch.set_grad_enabled(needs_gradient):
+                value = log_prob(part := part.detach().requires_grad_(needs_gradient))
+                return value.detach(), torch.autograd.grad(value.sum(), part)[0] if needs_gradient else part
 
         parts = rows.chunk(calls_at_once(rows.device))
         values, gradients = zip(*in_threads(evaluate, parts, rows.device), strict=True)
