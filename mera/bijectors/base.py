@@ -7,7 +7,7 @@ import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from functools import reduce, wraps
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -47,6 +47,13 @@ def constant_by_site(bijector: Bijector, x: Tensor, inverse: bool, log_det: Tens
 def total(log_dets: Sequence[Tensor]) -> Tensor:
     """The sum of one log-det or more, (B,) each."""
     return reduce(torch.add, log_dets)
+
+
+def _on_box(module: Any, *box: Sequence[int]) -> Any:
+    """A part of a bijector on a box; a module without `on_box` is the same on each box."""
+    if isinstance(module, nn.ModuleList):
+        return nn.ModuleList(_on_box(inner, *box) for inner in module)
+    return module.on_box(*box) if hasattr(module, "on_box") else module
 
 
 class Bijector(nn.Module, ABC):
@@ -115,22 +122,20 @@ class Bijector(nn.Module, ABC):
         has_window = type(self).by_site is not Bijector.by_site and self.receptive_kernel is not None
         return has_window and all(bijector.is_local for bijector in inner)
 
-    def on_box(self, start: Sequence[int], shape: Sequence[int]) -> Bijector:
+    def on_box(self, start: Sequence[int], shape: Sequence[int], cut: Sequence[bool] = ()) -> Bijector:
         """The same layer, with the same parameters, on a box of the lattice; only for a layer that `is_local`.
 
-        Unless an edge of the box is an open border of the lattice, values near the edge mean nothing, within half the
-        `receptive_kernel`.
+        Values near an end that is cut mean nothing, within half the `receptive_kernel`.
 
         Args:
             start: the coordinates of the first site, which may lie beyond a periodic border.
             shape: the edges of the box.
+            cut: whether the lattice goes on beyond each end of the box, in the order of `torch.nn.functional.pad`; for
+                a whole lattice, none.
         """
         part = copy.copy(self)
         part._buffers = dict(self._buffers)
-        part._modules = {
-            name: cast(Any, inner).on_box(start, shape) if hasattr(inner, "on_box") else inner
-            for name, inner in self._modules.items()
-        }
+        part._modules = {name: _on_box(inner, start, shape, cut) for name, inner in self._modules.items()}
         part.event_shape = (*(self.event_shape or ())[:1], *shape)
         if self.context_shape is not None and len(self.context_shape) > 1:
             part.context_shape = (self.context_shape[0], *shape)

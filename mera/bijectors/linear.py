@@ -77,9 +77,9 @@ class LULinear(Bijector):
             x = inner.view(self.size, y.shape[0], self.repeats).movedim(1, 0)
             return x.to(y.dtype).reshape(y.shape), -self._log_det(y)
 
-    def on_box(self, start: Sequence[int], shape: Sequence[int]) -> Bijector:
+    def on_box(self, start: Sequence[int], shape: Sequence[int], cut: Sequence[bool] = ()) -> Bijector:
         """The map of the channels on a box of sites."""
-        part = cast(LULinear, super().on_box(start, shape))
+        part = cast(LULinear, super().on_box(start, shape, cut))
         part.repeats = math.prod(shape)
         return part
 

@@ -48,7 +48,7 @@ class Partition(nn.Module, ABC):
         self.event_shape = tuple(event_shape)
         self.shapes = shapes
 
-    def on_box(self, start: Sequence[int], shape: Sequence[int]) -> Partition:
+    def on_box(self, start: Sequence[int], shape: Sequence[int], cut: Sequence[bool] = ()) -> Partition:
         """The same split of a box of the sites, which begins at `start`, perhaps beyond a periodic border."""
         part = copy.copy(self)
         part._buffers = dict(self._buffers)
@@ -120,7 +120,7 @@ class Masked(Partition):
         super().__init__(tuple(mask.shape), (tuple(mask.shape), tuple(mask.shape)))
         self.register_buffer("masks", torch.stack([mask, ~mask]), persistent=False)
 
-    def on_box(self, start: Sequence[int], shape: Sequence[int]) -> Partition:
+    def on_box(self, start: Sequence[int], shape: Sequence[int], cut: Sequence[bool] = ()) -> Partition:
         """The same split of a box of the sites."""
         part = cast(Masked, super().on_box(start, shape))
         for axis, (first, edge, n) in enumerate(zip(start, shape, self.event_shape[1:], strict=True), start=2):

@@ -8,7 +8,7 @@ next partial step reads its variables, and do not become partial steps.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -17,6 +17,7 @@ from torch import Tensor
 
 from mera.graph.boxes import Box, hull
 from mera.graph.indexing import Tiling, indices_at
+from mera.graph.lattice import Lattice
 from mera.graph.local_fields import crop
 from mera.graph.operations import Apply
 from mera.graph.plan import Plan, Step
@@ -170,15 +171,21 @@ def _partial_step(
 
 
 def _boxes(operation: Apply, indices: Tensor) -> Boxes | None:
-    """The boxes of a field with followed variables; None if all sites have some, or a box goes around."""
-    lattice = operation.lattice
+    """The boxes of a field with followed variables; None if all sites have some."""
+    lattice, radius = operation.lattice, operation.radius
     coordinates = torch.unravel_index((indices // lattice.channels).unique(), lattice.shape)
     entry = hull([c.unique().tolist() for c in coordinates], lattice)
-    core = entry.grown(operation.radius, lattice)
-    box = core.grown(operation.radius, lattice)
-    if entry.shape == lattice.shape or any(edge > n for edge, n in zip(box.shape, lattice.shape, strict=True)):
+    if entry.shape == lattice.shape:
         return None
-    return Boxes(entry, core, box)
+    return Boxes(entry, _around(entry, radius, lattice), _around(entry, [2 * r for r in radius], lattice))
+
+
+def _around(box: Box, sites: Sequence[int], lattice: Lattice) -> Box:
+    """The box with so many more sites on each side; or the whole lattice around it, where it would go around."""
+    grown = box.grown(sites, lattice)
+    first = [a - (n - b + a) // 2 for a, b, n in zip(box.start, box.stop, lattice.shape, strict=True)]
+    spans = zip(grown.start, grown.stop, first, lattice.shape, strict=True)
+    return Box.of((a, b) if b - a <= n else (middle, middle + n) for a, b, middle, n in spans)
 
 
 def _partial_field(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
 
 import torch
 from torch import Tensor
@@ -53,15 +54,12 @@ def run_on_box(
     Returns:
         The values in the target, (B, C, *target.shape); and the log-det of each of its sites, (B, *target.shape).
     """
-    layers = bijector.layers[::-1] if inverse else bijector.layers
-    radii = _radii(layers, lattice)
     total = values.new_zeros(values.shape[0], *target.shape, dtype=zero_log_det(values).dtype)
-    for number, layer in enumerate(layers):
-        values, log_det = layer.on_box(box.start, box.shape).by_site(values, context, inverse)
-        total = total + crop(log_det, target, box)
-        smaller = target.grown(_total(radii[number + 1 :], lattice), lattice).overlap(box)
-        values, context = crop(values, smaller, box), _crop_context(context, smaller, box)
-        box = smaller
+    layers = bijector.layers[::-1] if inverse else bijector.layers
+    for layer, _, here, needed in _boxes(layers, lattice, box, target):
+        values, log_det = _on_box(layer, here, lattice).by_site(values, context, inverse)
+        total = total + crop(log_det, target, here)
+        values, context = crop(values, needed, here), _crop_context(context, needed, here)
     return values, total
 
 
@@ -85,41 +83,48 @@ class Around:
         self, bijector: Bijector, lattice: Lattice, values: Tensor, box: Box, entry: Box, target: Box,
         context: Tensor | None = None,
     ) -> None:  # fmt: skip
-        self.lattice, self.box, self.entry, self.target = lattice, box, entry, target
-        self._layers: list[tuple[Bijector, list[int], Box, Tensor, Tensor]] = []
-        radii = _radii(bijector.layers, lattice)
+        self.box, self.entry, self.target = box, entry, target
+        self._layers: list[tuple[Bijector, Box, Box, Tensor, Tensor]] = []
+        changed = entry
         with torch.no_grad():
-            for number, (layer, radius) in enumerate(zip(bijector.layers, radii, strict=True)):
-                inputs, at = values, box
-                values, log_det = layer.on_box(box.start, box.shape).by_site(values, context, False)
-                self._layers.append((layer, radius, at, inputs, crop(log_det, target, box)))
-                box = target.grown(_total(radii[number + 1 :], lattice), lattice).overlap(box)
-                values = crop(values, box, at)
-                context = _crop_context(context, box, at)
-            self._outputs = values
+            for layer, radius, here, needed in _boxes(bijector.layers, lattice, box, target):
+                reached = changed.grown(radius, lattice).overlap(here)
+                read = reached.grown(radius, lattice).overlap(here)
+                outputs, log_det = _on_box(layer, here, lattice).by_site(values, context, False)
+                constants = crop(values, read, here), crop(log_det, target, here)
+                self._layers.append((_on_box(layer, read, lattice), reached, read, *constants))
+                values, context = crop(outputs, needed, here), _crop_context(context, needed, here)
+                changed = reached
+        self._outputs = values
 
     def __call__(self, values: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """From values in the box (B, C, *box.shape) to values in the target, and the log-det of each of its sites."""
         changed, x = self.entry, crop(values, self.entry, self.box)
         total = x.new_zeros(x.shape[0], *self.target.shape, dtype=zero_log_det(x).dtype)
-        for layer, radius, at, inputs, log_det in self._layers:
-            reached = changed.grown(radius, self.lattice)
-            read = reached.grown(radius, self.lattice).overlap(at)
-            x = _paste(x, changed, crop(inputs, read, at), read)
-            x, change = layer.on_box(read.start, read.shape).by_site(x, _crop_context(context, read, self.box), False)
+        for layer, reached, read, inputs, log_det in self._layers:
+            x = _paste(x, changed, inputs, read)
+            x, change = layer.by_site(x, _crop_context(context, read, self.box), False)
             x, changed = crop(x, reached, read), reached
             total = total + _paste(crop(change, reached, read), reached, log_det, self.target)
         return _paste(x, changed, self._outputs, self.target), total
 
 
-def _radii(layers: Sequence[Bijector], lattice: Lattice) -> list[list[int]]:
-    """For each layer and dimension the number of sites that it reads on each side."""
-    return [[width // 2 for width in layer.receptive_kernel or (1,) * lattice.dim] for layer in layers]
+def _on_box(layer: Bijector, box: Box, lattice: Lattice) -> Bijector:
+    """A layer on a box of the lattice."""
+    ends = [*zip(box.start, box.stop, lattice.shape, lattice.periodic, strict=True)]
+    cut = [end for a, b, n, wraps in ends[::-1] for end in ((b - a != n,) * 2 if wraps else (a > 0, b < n))]
+    return layer.on_box(box.start, box.shape, cut)
 
 
-def _total(radii: Sequence[Sequence[int]], lattice: Lattice) -> list[int]:
-    """The sums of the radii of layers."""
-    return [sum(radius) for radius in zip(*radii, strict=True)] or [0] * lattice.dim
+def _boxes(
+    layers: Sequence[Bijector], lattice: Lattice, box: Box, target: Box
+) -> Iterator[tuple[Bijector, list[int], Box, Box]]:
+    """Each layer, how many sites it reads on each side, its box, and the part of it that the layers after it need."""
+    radii = [[width // 2 for width in layer.receptive_kernel or (1,) * lattice.dim] for layer in layers]
+    behind = accumulate(radii[:0:-1], lambda needed, radius: needed.grown(radius, lattice), initial=target)
+    for layer, radius, needed in zip(layers, radii, [*behind][::-1], strict=True):
+        yield layer, radius, box, needed.overlap(box)
+        box = needed.overlap(box)
 
 
 def _crop_context(context: Tensor | None, box: Box, outer: Box) -> Tensor | None:

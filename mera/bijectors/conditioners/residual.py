@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import conv1d, conv2d, conv3d, pad
 
 from mera._utils.checks import MAX_LAYERS, check_choice, check_count, check_shape
 from mera._utils.errors import InputError
@@ -128,11 +129,45 @@ class ResidualConv(Conditioner):
             k = kernel if wide else 1
             return conv(i, o, k, padding=k // 2, padding_mode=padding)
 
-        self.n_params = n_params
-        self.radius = (1 + blocks) * (kernel // 2)
+        self.n_params, self.reach = n_params, int(kernel) // 2
+        self.radius: int = (1 + blocks) * self.reach
         self.circular = padding == "circular"
         self.network = _ResidualNetwork(layer, in_shape[0], n_params * out_shape[0], hidden, blocks)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map the half that is read, (B, C_in, *sites), to parameters, (B, n_params, C_out, *sites)."""
         return self.network(x).unflatten(1, (self.n_params, -1))
+
+    def on_box(self, start: Sequence[int], shape: Sequence[int], cut: Sequence[bool] = ()) -> nn.Module:
+        """The network on a box; see `Bijector.on_box`."""
+        return _ConvOnBox(self, cut) if any(cut) else self
+
+
+class _ConvOnBox(nn.Module):
+    """A `ResidualConv` on a box: parameters that depend on sites beyond an end that is cut are zeros.
+
+    Convolutions are padded at the other ends only, so that each of them returns fewer sites than it reads.
+    """
+
+    def __init__(self, whole: ResidualConv, cut: Sequence[bool]) -> None:
+        super().__init__()
+        self.whole, self.mode = whole, "circular" if whole.circular else "constant"
+        self.padding, self.lost = [whole.reach * (not end) for end in cut], [-whole.reach * end for end in cut]
+        self.border = [whole.radius * end for end in cut]
+        self.convolve: Any = (conv1d, conv2d, conv3d)[len(cut) // 2 - 1]
+
+    def forward(self, x: Tensor) -> Tensor:
+        network: Any = self.whole.network
+        x = self._through(network.stem, compressed(x))
+        for block in network.blocks:
+            change = x
+            for layer in block:
+                change = self._through(layer, change)
+            x = pad(x, self.lost) + change
+        return pad(network.head(x), self.border).unflatten(1, (self.whole.n_params, -1))
+
+    def _through(self, layer: Any, x: Tensor) -> Tensor:
+        """Apply a layer; a convolution that reads neighbours is padded at the ends that are not cut."""
+        if not any(getattr(layer, "padding", ())):
+            return layer(x)
+        return self.convolve(pad(x, self.padding, self.mode), layer.weight, layer.bias)
