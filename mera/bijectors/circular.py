@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from mera._utils.errors import InputError
 from mera.bijectors.base import Bijector
-from mera.bijectors.conditioners.base import Conditioner, Shape, contract, make_network
+from mera.bijectors.conditioners.base import Conditioner, Shape, contract
 from mera.bijectors.spline import RationalQuadratic
 from mera.bijectors.univariate import Univariate
 
@@ -114,7 +114,7 @@ class Periodic(Conditioner):
         self, network: Callable[[Shape, Shape, int], nn.Module], in_shape: Shape, out_shape: Shape, n_params: int
     ) -> None:
         super().__init__()
-        self.network = make_network(network, (2 * in_shape[0], *in_shape[1:]), out_shape, n_params)
+        self.network = network((2 * in_shape[0], *in_shape[1:]), out_shape, n_params)
         like = contract(self.network)
         self.radius, self.circular, self.shared_between_halves = like.radius, like.circular, like.shared_between_halves
 

@@ -13,7 +13,7 @@ from mera.bijectors.actnorm import ActNorm
 from mera.bijectors.base import Bijector, as_rows, in_dtype, log_det_dtype, total
 from mera.bijectors.circular import Periodic
 from mera.bijectors.compose import Chain
-from mera.bijectors.conditioners.base import ConditionerFactory, contract, make_network, prepare
+from mera.bijectors.conditioners.base import ConditionerFactory, contract, prepare
 from mera.bijectors.context import join, joined_shape
 from mera.bijectors.linear import LULinear
 from mera.bijectors.partition import Partition
@@ -59,7 +59,7 @@ class Coupling(Bijector):
             conditioner = partial(Periodic, conditioner)
 
         def make(read: tuple[int, ...], changed: tuple[int, ...]) -> nn.Module:
-            return make_network(conditioner, joined_shape(read, context_shape), changed, self.transform.n_params)
+            return conditioner(joined_shape(read, context_shape), changed, self.transform.n_params)
 
         networks = [make(first, second)]
         self.shared_between_halves = contract(networks[0]).shared_between_halves

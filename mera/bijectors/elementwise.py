@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from mera.bijectors.base import Bijector, log_det_dtype
-from mera.bijectors.conditioners.base import ConditionerFactory, contract, make_network
+from mera.bijectors.conditioners.base import ConditionerFactory, contract
 from mera.bijectors.context import join, joined_shape
 from mera.bijectors.univariate import Affine, Univariate, transform
 
@@ -68,7 +68,7 @@ class Conditional(Bijector):
         super().__init__(event_shape, context_shape)
         self.transform = transform if transform is not None else Affine()
         in_shape = joined_shape((0, *event_shape[1:]), context_shape)
-        self.network = make_network(conditioner, in_shape, event_shape, self.transform.n_params)
+        self.network = conditioner(in_shape, event_shape, self.transform.n_params)
         self.circular = contract(self.network).circular
 
     @property

@@ -43,8 +43,8 @@ class Restriction:
     Args:
         runner: the flow's plan with its bijectors, prior and contexts.
         x: one image, (1, C, *shape), in the flow's own space; or an image in a store on disk, of which only the
-            cone is read. log p is then in double precision, as it may have many digits, and `unmasked_pixels` and
-            `fill` are of a window around the region.
+            cone is read. log p is then in double precision, as it may have many digits, and `fill` is of a window
+            around the region.
         region: the pixels that change: a bool mask, or a span for each dimension.
         context: the context of the image; None for a flow without context.
 
@@ -104,11 +104,6 @@ class Restriction:
     def pixels(self) -> Tensor:
         """The masked pixels of the image, (1, C, n)."""
         return self.view.flatten(2).index_select(2, self._places)
-
-    @property
-    def unmasked_pixels(self) -> Tensor:
-        """The unmasked pixels of `view`, (1, C, n')."""
-        return self.view[:, :, ~self.hidden]
 
     @cached_property
     def hidden(self) -> Tensor:

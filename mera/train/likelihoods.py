@@ -49,8 +49,6 @@ class Likelihood(Objective):
         self.examples, self.contexts, self.order, self.size = examples, contexts, order, length_hint(examples)
         self.user_loss = user_loss
         if user_loss is not None:
-            if not callable(user_loss):
-                raise InputError("a loss as a function of flow and batch", type(user_loss).__name__)
             self.unit, self.metric, self.is_of_rows = UNITS["loss"], "loss", False  # it may be one number for a batch
 
     def batch(self, seed: int, step: int, rows: Sequence[int]) -> Batch:

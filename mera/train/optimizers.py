@@ -278,12 +278,7 @@ def cosine(step: int, warmup: int, progress: float) -> float:
     return min(1.0, (step + 1) / max(1, warmup)) * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
 
 
-def constant(step: int, warmup: int, progress: float) -> float:
-    """The factor 1: the highest learning rate at all steps."""
-    return 1.0
-
-
-SCHEDULES = {"cosine": cosine, "constant": constant}
+SCHEDULES: dict[str, Callable[[int, int, float], float]] = {"cosine": cosine, "constant": lambda *_: 1.0}
 """By name, the factor of the highest learning rate; `Loop` sets it before each step, so that a run can be prolonged."""
 
 

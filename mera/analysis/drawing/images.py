@@ -65,8 +65,8 @@ def show(images: Tensor, columns: int = 8) -> Image:
     >>> show(torch.randn(3, 1, 16, 16)).mode
     'RGB'
     """
-    if not isinstance(images, Tensor) or images.ndim not in (3, 4) or not images.numel():
-        raise InputError("images (N, C, H, W) or (C, H, W), at least one", _describe(images))
+    if images.ndim not in (3, 4):
+        raise InputError("images (N, C, H, W) or (C, H, W)", str(tuple(images.shape)))
     return to_pil(grid(_as_images(images if images.ndim == 4 else images[None]), columns))
 
 
@@ -126,8 +126,6 @@ def paint_mask(images: Tensor, mask: Tensor) -> Tensor:
         mask: bool mask (H, W), true where a pixel is masked.
     """
     _check_images(images)
-    if not isinstance(mask, Tensor) or mask.dtype != torch.bool or mask.shape != images.shape[-2:]:
-        raise InputError(f"a bool mask {tuple(images.shape[-2:])}", _describe(mask))
     red = torch.tensor([255, 0, 0][: images.shape[1]], dtype=torch.uint8, device=images.device)
     return torch.where(mask, red.view(-1, 1, 1), images)
 
@@ -142,8 +140,6 @@ def stretch(x: Tensor) -> Tensor:
     Args:
         x: finite real numbers of any shape, at least one.
     """
-    if not isinstance(x, Tensor) or x.is_complex() or x.numel() == 0:
-        raise InputError("a tensor of real numbers, at least one", _describe(x))
     x = x.detach().float().cpu()
     if not x.isfinite().all():
         raise InputError("finite numbers", f"{int((~x.isfinite()).sum())} NaN or infinite ones")
@@ -171,10 +167,6 @@ def progression(levels: Sequence[Tensor], title: str = "") -> Picture:
             see `stretch`. If C is neither 1 nor 3, as in Glow, the mean of the channels is shown.
         title: the title.
     """
-    if isinstance(levels, Tensor) or not levels or any(level.ndim != 4 for level in levels):
-        raise InputError("a sequence of levels (N, C, H, W), finest first, at least one", _describe(levels))
-    if len(counts := {len(level) for level in levels}) > 1:
-        raise InputError("as many images at each level", str(counts))
     figure, axes = table_of_panels(len(levels[0]), len(levels), 1.6, 1.6, 0.5)
     for column, h in enumerate(reversed(range(len(levels)))):
         for row, image in enumerate(_as_images(levels[h])):
@@ -216,19 +208,10 @@ def _as_images(level: Tensor) -> Tensor:
 
 
 def _check_images(images: Tensor) -> None:
-    """Refuse anything but uint8 images (N, 1 or 3, H, W), at least one."""
-    if not isinstance(images, Tensor) or images.ndim != 4 or images.shape[1] not in (1, 3) or not images.numel():
-        raise InputError("images (N, 1 or 3, H, W), at least one", _describe(images))
-    if images.dtype != torch.uint8:
-        raise InputError("images of dtype uint8, which `flow.to_images` or `stretch` makes", str(images.dtype))
-
-
-def _describe(value: object) -> str:
-    """The shape and dtype of a tensor, or the type and length of anything else."""
-    if isinstance(value, Tensor):
-        return f"{tuple(value.shape)}, {value.dtype}"
-    length = f" of length {len(value)}" if isinstance(value, Sequence) else ""
-    return f"{type(value).__name__}{length}"
+    """Refuse anything but uint8 images (N, 1 or 3, H, W)."""
+    if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] not in (1, 3):
+        expected = "uint8 images (N, 1 or 3, H, W), which `flow.to_images` or `stretch` makes"
+        raise InputError(expected, f"{tuple(images.shape)}, {images.dtype}")
 
 
 def draw_image(axes: Axes, image: Tensor) -> None:

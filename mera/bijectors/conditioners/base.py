@@ -8,7 +8,6 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from mera._utils.errors import InputError
 from mera._utils.torch_private import is_called_plainly, is_recording, recording_paused
 
 Shape = tuple[int, ...]
@@ -53,21 +52,6 @@ class Conditioner(nn.Module):
 def contract(network: nn.Module) -> Conditioner | type[Conditioner]:
     """The object whose attributes describe a network: a conditioner itself; for any other module, `Conditioner`."""
     return network if isinstance(network, Conditioner) else Conditioner
-
-
-def make_network(conditioner: ConditionerFactory, in_shape: Shape, out_shape: Shape, n_params: int) -> nn.Module:
-    """Call a factory of conditioners.
-
-    Raises:
-        ValueError: if the factory does not take three arguments, or does not return a module.
-    """
-    try:
-        network = conditioner(in_shape, out_shape, n_params)
-    except TypeError as error:
-        raise InputError("a conditioner that takes (in_shape, out_shape, n_params)", str(error)) from error
-    if not isinstance(network, nn.Module):
-        raise InputError("a torch.nn.Module from the factory of conditioners", type(network).__name__)
-    return network
 
 
 def prepare(network: nn.Module, rows: int) -> Callable[..., Tensor]:

@@ -5,10 +5,11 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +20,8 @@ from mera._utils.errors import InputError
 from mera.bijectors.base import as_rows
 from mera.bijectors.conditioners.base import Conditioner, Shape
 
+Cut = Sequence[bool]
+"""Whether a lattice goes on beyond each end of a box, in the order of `torch.nn.functional.pad`; none for a lattice."""
 REACH = 10.0
 """The magnitude at which `compressed` turns from linear to logarithmic."""
 
@@ -48,7 +51,7 @@ class _ResidualNetwork(nn.Module):
         check_count(blocks, "residual blocks", 0, MAX_LAYERS)
         width = hidden[0]
         widths = (width, *hidden, width)
-        self.stem = layer(in_width, width, True)
+        self.stem: Any = layer(in_width, width, True)
         self.blocks = nn.ModuleList(
             nn.Sequential(*(m for k, (i, o) in enumerate(pairwise(widths)) for m in (nn.SiLU(), layer(i, o, k == 0))))
             for _ in range(blocks)
@@ -58,11 +61,23 @@ class _ResidualNetwork(nn.Module):
             nn.init.zeros_(parameter)
         self.head = nn.Sequential(nn.SiLU(), head)
 
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.stem(compressed(x))
+    def forward(self, x: Tensor, cut: Cut = ()) -> Tensor:
+        x = _through(self.stem, compressed(x), cut)
         for block in self.blocks:
-            x = x + block(x)
+            change = x
+            for layer in cast(nn.Sequential, block):
+                change = _through(layer, change, cut)
+            x = (pad(x, [-self.stem.padding[0] * end for end in cut]) if cut else x) + change
         return self.head(x)
+
+
+def _through(layer: Any, x: Tensor, cut: Cut) -> Tensor:
+    """Apply a layer; a convolution is not padded at ends that are cut, and returns fewer sites there than it reads."""
+    if not cut or not any(getattr(layer, "padding", ())):
+        return layer(x)
+    mode = "circular" if layer.padding_mode == "circular" else "constant"
+    x = pad(x, [layer.padding[0] * (not end) for end in cut], mode)
+    return (conv1d, conv2d, conv3d)[len(layer.padding) - 1](x, layer.weight, layer.bias)
 
 
 class ResidualMLP(Conditioner):
@@ -113,6 +128,9 @@ class ResidualConv(Conditioner):
             hidden width, or a width is not a positive integer.
     """
 
+    cut: Cut = ()
+    radius: int
+
     def __init__(
         self, in_shape: Shape, out_shape: Shape, n_params: int,
         *, hidden: Sequence[int] = (32,), blocks: int = 2, kernel: int = 3, padding: str = "zeros",
@@ -129,45 +147,19 @@ class ResidualConv(Conditioner):
             k = kernel if wide else 1
             return conv(i, o, k, padding=k // 2, padding_mode=padding)
 
-        self.n_params, self.reach = n_params, int(kernel) // 2
-        self.radius: int = (1 + blocks) * self.reach
+        self.n_params = n_params
+        self.radius = (1 + blocks) * (kernel // 2)
         self.circular = padding == "circular"
         self.network = _ResidualNetwork(layer, in_shape[0], n_params * out_shape[0], hidden, blocks)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map the half that is read, (B, C_in, *sites), to parameters, (B, n_params, C_out, *sites)."""
-        return self.network(x).unflatten(1, (self.n_params, -1))
+        x = self.network(x, self.cut)
+        x = pad(x, [self.radius * end for end in self.cut]) if self.cut else x
+        return x.unflatten(1, (self.n_params, -1))
 
-    def on_box(self, start: Sequence[int], shape: Sequence[int], cut: Sequence[bool] = ()) -> nn.Module:
-        """The network on a box; see `Bijector.on_box`."""
-        return _ConvOnBox(self, cut) if any(cut) else self
-
-
-class _ConvOnBox(nn.Module):
-    """A `ResidualConv` on a box: parameters that depend on sites beyond an end that is cut are zeros.
-
-    Convolutions are padded at the other ends only, so that each of them returns fewer sites than it reads.
-    """
-
-    def __init__(self, whole: ResidualConv, cut: Sequence[bool]) -> None:
-        super().__init__()
-        self.whole, self.mode = whole, "circular" if whole.circular else "constant"
-        self.padding, self.lost = [whole.reach * (not end) for end in cut], [-whole.reach * end for end in cut]
-        self.border = [whole.radius * end for end in cut]
-        self.convolve: Any = (conv1d, conv2d, conv3d)[len(cut) // 2 - 1]
-
-    def forward(self, x: Tensor) -> Tensor:
-        network: Any = self.whole.network
-        x = self._through(network.stem, compressed(x))
-        for block in network.blocks:
-            change = x
-            for layer in block:
-                change = self._through(layer, change)
-            x = pad(x, self.lost) + change
-        return pad(network.head(x), self.border).unflatten(1, (self.whole.n_params, -1))
-
-    def _through(self, layer: Any, x: Tensor) -> Tensor:
-        """Apply a layer; a convolution that reads neighbours is padded at the ends that are not cut."""
-        if not any(getattr(layer, "padding", ())):
-            return layer(x)
-        return self.convolve(pad(x, self.padding, self.mode), layer.weight, layer.bias)
+    def on_box(self, start: Sequence[int], shape: Sequence[int], cut: Cut = ()) -> ResidualConv:
+        """The network on a box, see `Bijector.on_box`; parameters that depend on sites beyond the box are zeros."""
+        part = copy.copy(self)
+        part.cut = cut if any(cut) else ()
+        return part
