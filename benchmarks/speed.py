@@ -63,12 +63,12 @@ def works() -> Iterator[tuple[str, dict[str, Callable[[str], Call]]]]:
             )
     for case in ("training step", "forward"):
         yield f"Real NVP of libraries, {case}", {who: partial(library, who, case) for who in ("mera", *LIBRARIES)}
-    for L, K in ((128, 64), (256, 1), (256, 64)):
+    for L, K, details in ((128, 64, 0), (256, 1, 0), (256, 64, 0), (256, 64, 2)):
         yield (
-            f"restriction, L={L}, {K} settings",
+            f"restriction, L={L}, {K} settings{', details' if details else ''}",
             {
-                "mera": partial(restricted, L, K),
-                "whole": partial(restricted, L, K, whole=True),
+                "mera": partial(restricted, L, K, details=details),
+                "whole": partial(restricted, L, K, details=details, whole=True),
             },
         )
     yield "stream, 1,024 x 1,024", {"mera": partial(streamed, 1024), "whole": partial(streamed, 1024, whole=True)}
@@ -134,14 +134,15 @@ def library(name: str, case: str, device: str) -> Call:
     return step_of(log_prob, module, x) if case == "training step" else torch.no_grad()(lambda: log_prob(x))
 
 
-def restricted(L: int, K: int, device: str, whole: bool = False) -> Call:
+def restricted(L: int, K: int, device: str, details: int = 0, whole: bool = False) -> Call:
     """log p of K images that differ in a few pixels, by a restriction or of whole images."""
     import torch
 
     import mera
 
     torch.manual_seed(0)
-    flow = disturbed(mera.build("rgflow", L=L, layers=2, hidden=(64,)), device)
+    options: dict[str, Any] = {"details": details} if details else {"layers": 2, "hidden": (64,)}
+    flow = disturbed(mera.build("rgflow", L=L, **options), device)
     x, first = torch.randn(1, 3, L, L, device=device), L // 2 - SIDE
     if whole:
         images = x.expand(min(K, max(1, 64 * 128**2 // L**2)), -1, -1, -1).contiguous()
