@@ -49,13 +49,6 @@ def total(log_dets: Sequence[Tensor]) -> Tensor:
     return reduce(torch.add, log_dets)
 
 
-def _on_box(module: Any, *box: Sequence[int]) -> Any:
-    """A part of a bijector on a box; a module without `on_box` is the same on each box."""
-    if isinstance(module, nn.ModuleList):
-        return nn.ModuleList(_on_box(inner, *box) for inner in module)
-    return module.on_box(*box) if hasattr(module, "on_box") else module
-
-
 class Bijector(nn.Module, ABC):
     r"""An invertible map between events whose Jacobian determinant is known.
 
@@ -130,12 +123,18 @@ class Bijector(nn.Module, ABC):
         Args:
             start: the coordinates of the first site, which may lie beyond a periodic border.
             shape: the edges of the box.
-            cut: whether the lattice goes on beyond each end of the box, in the order of `torch.nn.functional.pad`; for
-                a whole lattice, none.
+            cut: whether the lattice goes on beyond each end of the box, in the order of `torch.nn.functional.pad`;
+                empty for a whole lattice. A box as wide as a periodic lattice is not cut in that dimension.
         """
+
+        def at(module: Any) -> Any:
+            if isinstance(module, nn.ModuleList):
+                return nn.ModuleList(map(at, module))
+            return module.on_box(start, shape, cut) if hasattr(module, "on_box") else module
+
         part = copy.copy(self)
         part._buffers = dict(self._buffers)
-        part._modules = {name: _on_box(inner, start, shape, cut) for name, inner in self._modules.items()}
+        part._modules = {name: at(inner) for name, inner in self._modules.items()}
         part.event_shape = (*(self.event_shape or ())[:1], *shape)
         if self.context_shape is not None and len(self.context_shape) > 1:
             part.context_shape = (self.context_shape[0], *shape)

@@ -40,7 +40,7 @@ class Coupling(Bijector):
         context_shape: shape of a context that the networks also read; None for no context.
 
     Raises:
-        ValueError: if the conditioner cannot make a network for these halves.
+        ValueError: if the factory of conditioners does not return a module.
     """
 
     of_angles = None

@@ -56,7 +56,7 @@ class Conditional(Bijector):
         transform: :math:`f`; an affine map if None.
 
     Raises:
-        ValueError: if the conditioner cannot make a network for these shapes.
+        ValueError: if the factory of conditioners does not return a module.
     """
 
     of_angles = None

@@ -43,8 +43,8 @@ class Restriction:
     Args:
         runner: the flow's plan with its bijectors, prior and contexts.
         x: one image, (1, C, *shape), in the flow's own space; or an image in a store on disk, of which only the
-            cone is read. log p is then in double precision, as it may have many digits, and `fill` is of a window
-            around the region.
+            cone is read. log p is then in double precision, as it may have many digits, and `fill` returns
+            windows around the region.
         region: the pixels that change: a bool mask, or a span for each dimension.
         context: the context of the image; None for a flow without context.
 
@@ -64,12 +64,12 @@ class Restriction:
     def __init__(self, runner: Runner, x: Tensor | StoredImage, region: Region, context: Tensor | None = None) -> None:
         plan, self._reference = runner.plan, runner.reference
         surroundings = x if isinstance(x, StoredImage) else WholeImage(runner, x, context)
-        self.sites = sites = sites_of(region, plan.input)
-        if len(sites) == plan.input.sites:
-            raise InputError("a mask that leaves some pixels unmasked", "one that masks them all")
-        indices = indices_at(sites, plan.input).flatten()
         self.prior = runner.prior
         with torch.inference_mode(False):  # the tensors kept here take part in gradients later
+            self.sites = sites = sites_of(region, plan.input)
+            if len(sites) == plan.input.sites:
+                raise InputError("a mask that leaves some pixels unmasked", "one that masks them all")
+            indices = indices_at(sites, plan.input).flatten()
             self.cone: Cone = cone_of_data(plan, indices)
             self._subplan = make_subplan(
                 plan, indices, is_local=lambda step: is_local(runner.bijector(step), step.apply.lattice)
@@ -81,18 +81,18 @@ class Restriction:
             self._contexts = {part.step: surroundings.contexts_of(part) for part in self._subplan.steps}
             self.view, self._places = surroundings.view(sites)
             self._constants = surroundings.of(self._subplan)
-        # for each level the columns of the sites in the cone; None if all are (a field bijector also computes others)
-        self._columns = [
-            torch.searchsorted(level.sites, cone_sites).to(self._reference.device)
-            if len(cone_sites) < len(level.sites)
-            else None
-            for level, cone_sites in zip(self._subplan.levels, self.cone.sites, strict=True)
-        ]
-        self._event_shape = (plan.input.channels, len(sites))
-        self._around: dict[Step, Around] = {}
-        if any(part.boxes for part in self._subplan.steps):
-            with torch.no_grad():
-                self._evaluate(self.pixels)  # fills `_around`
+            # for each level the columns of the sites in the cone; None if all are (a field bijector computes others)
+            self._columns = [
+                torch.searchsorted(level.sites, cone_sites).to(self._reference.device)
+                if len(cone_sites) < len(level.sites)
+                else None
+                for level, cone_sites in zip(self._subplan.levels, self.cone.sites, strict=True)
+            ]
+            self._event_shape = (plan.input.channels, len(sites))
+            self._around: dict[Step, Around] = {}
+            if any(part.boxes for part in self._subplan.steps):
+                with torch.no_grad():
+                    self._evaluate(self.pixels)  # fills `_around`
         self.evaluation = Recorded(self._evaluate_log_prob)
         self._decode = Recorded(self._evaluate_pixels)
 

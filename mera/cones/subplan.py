@@ -54,7 +54,8 @@ class PartialStep:
         parent: the index of the partial step that the variables come from; -1 for the data.
         source: for each variable the index among the parent's variables; -1 for a variable that is not followed, which
             is a constant.
-        boxes: for a local field bijector, the boxes of its lattice; None for patches, and for a whole lattice.
+        boxes: for a local field bijector, the boxes of its lattice; None for patches, and if the followed variables
+            extend over the whole lattice.
     """
 
     step: Step
@@ -171,7 +172,7 @@ def _partial_step(
 
 
 def _boxes(operation: Apply, indices: Tensor) -> Boxes | None:
-    """The boxes of a field with followed variables; None if all sites have some."""
+    """The boxes of a field with followed variables; None if the variables extend over the whole lattice."""
     lattice, radius = operation.lattice, operation.radius
     coordinates = torch.unravel_index((indices // lattice.channels).unique(), lattice.shape)
     entry = hull([c.unique().tolist() for c in coordinates], lattice)
@@ -181,7 +182,7 @@ def _boxes(operation: Apply, indices: Tensor) -> Boxes | None:
 
 
 def _around(box: Box, sites: Sequence[int], lattice: Lattice) -> Box:
-    """The box with so many more sites on each side; or the whole lattice around it, where it would go around."""
+    """In each dimension, the box with more sites on both sides; or, where that goes around, all sites about the box."""
     grown = box.grown(sites, lattice)
     first = [a - (n - b + a) // 2 for a, b, n in zip(box.start, box.stop, lattice.shape, strict=True)]
     spans = zip(grown.start, grown.stop, first, lattice.shape, strict=True)

@@ -81,9 +81,7 @@ class Part(Dataset):
         return n_held_out if self.held_out else len(self.examples) - n_held_out
 
     def __getitem__(self, index: int) -> Tensor:
-        if not 0 <= index < len(self):
-            raise IndexError(f"Expected an index from 0 to {len(self) - 1}; got {index}")
-        return self.examples[self._index(index)]
+        return self.examples[self._index(range(len(self))[index])]
 
     @cached_property
     def labels(self) -> dict[str, Tensor]:

@@ -165,8 +165,6 @@ class Studio:
 
     def reduce(self) -> None:
         """Take the whole photograph, cut to the proportions of the flow's lattice and reduced to its size."""
-        if self.photograph is None:
-            raise InputError("a photograph that is larger than the image", "none")
         self.show(resize(self.whole, self.flow.plan.input.shape))
 
     @property

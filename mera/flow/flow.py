@@ -85,6 +85,8 @@ class Flow(FlowInParts):
         self.prior = prior if isinstance(prior, Prior) else Prior(prior)
         by_node: dict[str, Any] = {step.node: self.bijectors[step.module] for step in self.plan.bijections}
         self.of_angles = check_angles(by_node, self.prior.support)
+        if preprocess is not None and not isinstance(preprocess, Bijector):
+            raise InputError("a bijector to preprocess images", type(preprocess).__name__)
         like = next(self.bijectors.parameters(), torch.empty(0)).detach()
         self.preprocess = ImagePreprocess().to(like.device, like.dtype) if preprocess is None else preprocess
         self.register_buffer("_reference", like.new_empty(0), persistent=False)  # the flow's dtype and device

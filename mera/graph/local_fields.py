@@ -56,8 +56,8 @@ def run_on_box(
     """
     total = values.new_zeros(values.shape[0], *target.shape, dtype=zero_log_det(values).dtype)
     layers = bijector.layers[::-1] if inverse else bijector.layers
-    for layer, _, here, needed in _boxes(layers, lattice, box, target):
-        values, log_det = _on_box(layer, here, lattice).by_site(values, context, inverse)
+    for layer, _, here, needed in _shrinking(layers, lattice, box, target):
+        values, log_det = _layer_on_box(layer, here, lattice).by_site(values, context, inverse)
         total = total + crop(log_det, target, here)
         values, context = crop(values, needed, here), _crop_context(context, needed, here)
     return values, total
@@ -87,12 +87,12 @@ class Around:
         self._layers: list[tuple[Bijector, Box, Box, Tensor, Tensor]] = []
         changed = entry
         with torch.no_grad():
-            for layer, radius, here, needed in _boxes(bijector.layers, lattice, box, target):
+            for layer, radius, here, needed in _shrinking(bijector.layers, lattice, box, target):
                 reached = changed.grown(radius, lattice).overlap(here)
                 read = reached.grown(radius, lattice).overlap(here)
-                outputs, log_det = _on_box(layer, here, lattice).by_site(values, context, False)
+                outputs, log_det = _layer_on_box(layer, here, lattice).by_site(values, context, False)
                 constants = crop(values, read, here), crop(log_det, target, here)
-                self._layers.append((_on_box(layer, read, lattice), reached, read, *constants))
+                self._layers.append((_layer_on_box(layer, read, lattice), reached, read, *constants))
                 values, context = crop(outputs, needed, here), _crop_context(context, needed, here)
                 changed = reached
         self._outputs = values
@@ -109,14 +109,14 @@ class Around:
         return _paste(x, changed, self._outputs, self.target), total
 
 
-def _on_box(layer: Bijector, box: Box, lattice: Lattice) -> Bijector:
+def _layer_on_box(layer: Bijector, box: Box, lattice: Lattice) -> Bijector:
     """A layer on a box of the lattice."""
     ends = [*zip(box.start, box.stop, lattice.shape, lattice.periodic, strict=True)]
     cut = [end for a, b, n, wraps in ends[::-1] for end in ((b - a != n,) * 2 if wraps else (a > 0, b < n))]
     return layer.on_box(box.start, box.shape, cut)
 
 
-def _boxes(
+def _shrinking(
     layers: Sequence[Bijector], lattice: Lattice, box: Box, target: Box
 ) -> Iterator[tuple[Bijector, list[int], Box, Box]]:
     """Each layer, how many sites it reads on each side, its box, and the part of it that the layers after it need."""

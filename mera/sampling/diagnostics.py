@@ -65,9 +65,8 @@ def gamma_method(chains: Tensor) -> GammaResult:
     >>> round(result.tau, 1)
     0.5
     """
-    if not isinstance(chains, Tensor) or chains.ndim != 2 or chains.is_complex() or not chains.shape[1]:
-        got = str(tuple(chains.shape)) if isinstance(chains, Tensor) else type(chains).__name__
-        raise InputError("a quantity along chains as a tensor of real numbers, (draws, K)", got)
+    if chains.ndim != 2 or chains.is_complex() or not chains.shape[1]:
+        raise InputError("real numbers along chains, (draws, K)", f"{tuple(chains.shape)}, {chains.dtype}")
     n, k = chains.shape
     if n < MIN_DRAWS:
         raise InputError(f"at least {MIN_DRAWS} draws of each chain", str(n))

@@ -104,18 +104,14 @@ class Muon(Optimizer):
     ) -> None:
         if not 0 <= momentum < 1:
             raise InputError("a momentum from 0 to below 1", repr(momentum))
-        check_positive(lr, "lr", or_zero=True)
         check_count(iterations, "iterations")
         check_positive(scale, "scale")
         check_positive(decay, "decay", or_zero=True)
-        defaults = {"momentum": momentum, "iterations": iterations, "scale": scale, "decay": decay}
-        defaults |= {"matrices": False}
+        defaults = {"momentum": momentum, "iterations": iterations, "scale": scale, "decay": decay, "matrices": False}
         # AdamW for the groups without matrices; `step` hands it these groups and the state
         self._adamw = AdamW([torch.zeros(1)], lr=lr, weight_decay=weight_decay, betas=betas, fused=fused)
         entries: list[Any] = list(params)
-        if not entries or not all(isinstance(entry, (Tensor, dict)) for entry in entries):
-            raise InputError("one parameter or more, or groups of parameters", f"{len(entries)} values")
-        groups = entries if isinstance(entries[0], dict) else _split(entries, lambda p: p.ndim == 2)
+        groups = entries if any(isinstance(e, dict) for e in entries) else _split(entries, lambda p: p.ndim == 2)
         super().__init__(groups, self._adamw.defaults | defaults)
 
     def __setstate__(self, state: dict[str, Any]) -> None:

@@ -353,6 +353,22 @@ def test_convolutions_on_boxes_are_recorded(name, context):
     assert recordings(local) == [True]
 
 
+@pytest.mark.parametrize("hooked", [True, False])
+def test_convolutions_on_boxes_call_hooks(hooked):
+    """A network with a hook is not cut at the ends of boxes; gradients also flow if inference mode made the boxes."""
+    flow = randomize(mera.build("realnvp", L=32, levels=1, layers=1, hidden=(4,)), 0.2)
+    for coupling in (part for part in flow.modules() if isinstance(part, Coupling)):
+        for network in coupling.networks if hooked else ():
+            network.network.stem.register_forward_hook(lambda module, x, y: 2 * y)
+    x = torch.randn(1, 3, 32, 32, dtype=torch.float64)
+    with torch.inference_mode():
+        local = flow.restrict(x, ((14, 16), (14, 16)))
+    pixels = torch.randn(3, 3, 4, dtype=torch.float64, requires_grad=True)
+    found, whole = local.log_prob(pixels), flow.log_prob(local.fill(pixels))
+    torch.testing.assert_close(found, whole)
+    torch.testing.assert_close(*(torch.autograd.grad(v.sum(), pixels)[0] for v in (found, whole)))
+
+
 def test_a_recording_is_freed_with_its_restriction():
     """torch.jit.trace would keep the tensors that the function reads until the process ends."""
     kept = []

@@ -184,11 +184,9 @@ def test_anticorrelated_chains_have_honest_errors(rho):
     assert 0.85 < torch.tensor(scores).square().mean().sqrt() < 1.15
 
 
-@pytest.mark.parametrize(
-    "chains", [torch.ones(8), [[1.0]], None, torch.ones(8, 0), torch.ones(8, 1, dtype=torch.cfloat)]
-)
+@pytest.mark.parametrize("chains", [torch.ones(8), torch.ones(8, 0), torch.ones(8, 1, dtype=torch.cfloat)])
 def test_series_that_are_refused(chains):
-    with pytest.raises(ValueError, match=r"a quantity along chains as a tensor of real numbers, \(draws, K\)"):
+    with pytest.raises(ValueError, match=r"real numbers along chains, \(draws, K\)"):
         physics.gamma_method(chains)
 
 

@@ -126,6 +126,8 @@ def paint_mask(images: Tensor, mask: Tensor) -> Tensor:
         mask: bool mask (H, W), true where a pixel is masked.
     """
     _check_images(images)
+    if mask.shape != images.shape[-2:]:
+        raise InputError(f"a mask {tuple(images.shape[-2:])}", str(tuple(mask.shape)))
     red = torch.tensor([255, 0, 0][: images.shape[1]], dtype=torch.uint8, device=images.device)
     return torch.where(mask, red.view(-1, 1, 1), images)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from mera._utils.errors import InputError
 from mera._utils.torch_private import is_called_plainly, is_recording, recording_paused
 
 Shape = tuple[int, ...]
@@ -51,6 +52,8 @@ class Conditioner(nn.Module):
 
 def contract(network: nn.Module) -> Conditioner | type[Conditioner]:
     """The object whose attributes describe a network: a conditioner itself; for any other module, `Conditioner`."""
+    if not isinstance(network, nn.Module):
+        raise InputError("a torch.nn.Module from the factory of conditioners", type(network).__name__)
     return network if isinstance(network, Conditioner) else Conditioner
 
 

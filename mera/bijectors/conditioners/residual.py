@@ -8,8 +8,9 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Sequence
+from functools import reduce
 from itertools import pairwise
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,11 +18,10 @@ from torch.nn.functional import conv1d, conv2d, conv3d, pad
 
 from mera._utils.checks import MAX_LAYERS, check_choice, check_count, check_shape
 from mera._utils.errors import InputError
+from mera._utils.torch_private import is_called_plainly
 from mera.bijectors.base import as_rows
 from mera.bijectors.conditioners.base import Conditioner, Shape
 
-Cut = Sequence[bool]
-"""Whether a lattice goes on beyond each end of a box, in the order of `torch.nn.functional.pad`; none for a lattice."""
 REACH = 10.0
 """The magnitude at which `compressed` turns from linear to logarithmic."""
 
@@ -38,7 +38,8 @@ def compressed(x: Tensor) -> Tensor:
 class _ResidualNetwork(nn.Module):
     """A first layer to the width hidden[0], residual blocks, and a last layer for all parameters, which starts at 0.
 
-    Inputs are `compressed`. `layer` makes a layer from its input width, its output width, and whether it may read
+    Inputs are `compressed`. At the ends of a box that are cut, convolutions are not padded, and there are fewer outputs
+    than inputs. `layer` makes a layer from its input width, its output width, and whether it may read
     neighbouring sites. `hidden` holds the widths of the hidden layers in one residual block.
     """
 
@@ -61,18 +62,17 @@ class _ResidualNetwork(nn.Module):
             nn.init.zeros_(parameter)
         self.head = nn.Sequential(nn.SiLU(), head)
 
-    def forward(self, x: Tensor, cut: Cut = ()) -> Tensor:
+    def forward(self, x: Tensor, cut: Sequence[bool] = ()) -> Tensor:
         x = _through(self.stem, compressed(x), cut)
         for block in self.blocks:
-            change = x
-            for layer in cast(nn.Sequential, block):
-                change = _through(layer, change, cut)
-            x = (pad(x, [-self.stem.padding[0] * end for end in cut]) if cut else x) + change
+            x = (pad(x, [-self.stem.padding[0] * end for end in cut]) if cut else x) + _through(block, x, cut)
         return self.head(x)
 
 
-def _through(layer: Any, x: Tensor, cut: Cut) -> Tensor:
-    """Apply a layer; a convolution is not padded at ends that are cut, and returns fewer sites there than it reads."""
+def _through(layer: Any, x: Tensor, cut: Sequence[bool]) -> Tensor:
+    """Apply a layer; a convolution is not padded at ends that are cut."""
+    if cut and isinstance(layer, nn.Sequential):
+        return reduce(lambda values, inner: _through(inner, values, cut), layer, x)
     if not cut or not any(getattr(layer, "padding", ())):
         return layer(x)
     mode = "circular" if layer.padding_mode == "circular" else "constant"
@@ -128,8 +128,7 @@ class ResidualConv(Conditioner):
             hidden width, or a width is not a positive integer.
     """
 
-    cut: Cut = ()
-    radius: int
+    cut: Sequence[bool] = ()
 
     def __init__(
         self, in_shape: Shape, out_shape: Shape, n_params: int,
@@ -154,12 +153,19 @@ class ResidualConv(Conditioner):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map the half that is read, (B, C_in, *sites), to parameters, (B, n_params, C_out, *sites)."""
-        x = self.network(x, self.cut)
-        x = pad(x, [self.radius * end for end in self.cut]) if self.cut else x
-        return x.unflatten(1, (self.n_params, -1))
+        border = [(self.radius or 0) * end for end in self.cut]
+        values: Tensor = pad(self.network(x, self.cut), border) if self.cut else self.network(x)
+        return values.unflatten(1, (self.n_params, -1))
 
-    def on_box(self, start: Sequence[int], shape: Sequence[int], cut: Cut = ()) -> ResidualConv:
-        """The network on a box, see `Bijector.on_box`; parameters that depend on sites beyond the box are zeros."""
+    def on_box(self, start: Sequence[int], shape: Sequence[int], cut: Sequence[bool] = ()) -> ResidualConv:
+        """The network on a box, see `Bijector.on_box`; parameters that depend on sites beyond the box are zeros.
+
+        A network with hooks, or with modules of other kinds, is padded at all ends.
+        """
         part = copy.copy(self)
-        part.cut = cut if any(cut) else ()
+        part.cut = cut if any(cut) and all(type(m) in PLAIN and is_called_plainly(m) for m in self.modules()) else ()
         return part
+
+
+PLAIN = {ResidualConv, _ResidualNetwork, nn.ModuleList, nn.Sequential, nn.SiLU, nn.Conv1d, nn.Conv2d, nn.Conv3d}
+"""The modules of which a network on a box is made."""
