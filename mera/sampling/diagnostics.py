@@ -58,7 +58,7 @@ def gamma_method(chains: Tensor) -> GammaResult:
         The standard error of the mean over all draws; and the autocorrelation time with its error, in draws.
 
     Raises:
-        ValueError: if the argument is not a tensor (draws, K) of finite numbers, with at least 8 draws of each chain.
+        ValueError: if the numbers are not real, finite and (draws, K), with at least 8 draws of each chain.
 
     >>> import torch
     >>> result = gamma_method(torch.randn(1000, 4, generator=torch.Generator().manual_seed(0)))
