@@ -14,7 +14,7 @@ from mera.flow.flow import Flow
 from mera.graph import Step
 from mera.graph.boxes import Box
 from mera.graph.executor import on_sites, run_forward
-from mera.graph.local_fields import is_local, run_on_box
+from mera.graph.local_fields import run_on_box
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -87,7 +87,7 @@ def decompose(flow: Flow, x: Tensor, context: Tensor | None = None) -> Parts:
 
     def transform_and_record(step: Step, events: Tensor) -> tuple[Tensor, Tensor]:
         bijector, lattice = runner.bijector(step), step.apply.lattice
-        if step.apply.is_field and is_local(bijector, lattice):
+        if step.apply.is_field and runner.is_local(step):
             whole = Box.of((0, n) for n in lattice.shape)
             y, by_site = run_on_box(bijector, lattice, events, whole, whole, contexts(step))
             changes.append((step, by_site))

@@ -24,7 +24,7 @@ from mera.cones.surroundings import WholeImage
 from mera.graph import Step
 from mera.graph.contexts import ContextOfStep
 from mera.graph.indexing import indices_at
-from mera.graph.local_fields import Around, crop, is_local, run_on_box
+from mera.graph.local_fields import Around, crop, run_on_box
 from mera.graph.runner import Runner
 
 
@@ -71,9 +71,7 @@ class Restriction:
                 raise InputError("a mask that leaves some pixels unmasked", "one that masks them all")
             indices = indices_at(sites, plan.input).flatten()
             self.cone: Cone = cone_of_data(plan, indices)
-            self._subplan = make_subplan(
-                plan, indices, is_local=lambda step: is_local(runner.bijector(step), step.apply.lattice)
-            )
+            self._subplan = make_subplan(plan, indices, is_local=runner.is_local)
             self._executor = SubplanExecutor(self._subplan, self._reference.device)
             bijectors = {part.step.module: runner.bijector(part.step) for part in self._subplan.steps}
             frozen = {key: _without_gradients(bijector) for key, bijector in bijectors.items()}

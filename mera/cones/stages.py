@@ -16,7 +16,7 @@ from mera.graph.executor import on_sites, transform_events
 from mera.graph.indexing import indices_at
 from mera.graph.lattice import Lattice
 from mera.graph.layout_error import LayoutError
-from mera.graph.local_fields import crop, is_local, run_on_box
+from mera.graph.local_fields import crop, run_on_box
 from mera.graph.operations import Move
 from mera.graph.plan import Step
 from mera.graph.runner import Runner
@@ -86,7 +86,7 @@ def stages_of(runner: Runner) -> list[Stage]:
         entry, steps = lattice, []
         while value in users and len(users[value].targets) == 1:
             step = users[value]
-            if step.module and step.apply.is_field and not is_local(runner.bijector(step), step.apply.lattice):
+            if step.module and step.apply.is_field and not runner.is_local(step):
                 expected = "a bijector of patches, or one whose log-det is a sum over sites"
                 raise LayoutError(expected, "one that acts on the whole lattice at once", node=step.node)
             if not step.module and not _moves_within_cells(step.move):

@@ -16,7 +16,7 @@ from mera.cones.regions import Span, rectangle, spans_of
 from mera.cones.subplan import Boxes, PartialStep, make_subplan
 from mera.cones.subplan_executor import SubplanExecutor
 from mera.graph.indexing import check_indexable, indices_at
-from mera.graph.local_fields import is_local, run_on_box
+from mera.graph.local_fields import run_on_box
 from mera.graph.runner import Runner
 
 GROUP_WIDTH = {1: 64, 2: 8, 3: 4}
@@ -41,9 +41,7 @@ def window(runner: Runner, seed: int, region: Sequence[Span], temperature: float
     check_indexable(plan.input)
     _check_fields(runner)
     indices = indices_at(rectangle(spans, plan.input), plan.input).flatten()
-    subplan = make_subplan(
-        plan, indices, GROUP_WIDTH[plan.input.dim], lambda step: is_local(runner.bijector(step), step.apply.lattice)
-    )
+    subplan = make_subplan(plan, indices, GROUP_WIDTH[plan.input.dim], runner.is_local)
     rows = [
         noise_of_latents(runner.prior, temperatures[h], seed, h, latent.lattice, level.sites).flatten()[None].to(like)
         for h, (latent, level) in enumerate(zip(plan.latents, subplan.levels, strict=True))
@@ -63,7 +61,7 @@ def _check_fields(runner: Runner) -> None:
     """Raise a ValueError if a field bijector is evaluated as a whole on a lattice that is too large."""
     for step in runner.plan.bijections:
         operation = step.apply
-        is_whole = operation.is_field and not is_local(runner.bijector(step), operation.lattice)
+        is_whole = operation.is_field and not runner.is_local(step)
         if is_whole and operation.lattice.sites > MAX_FIELD_SITES:
             raise InputError(
                 "a bijector of patches, or a local one, for windows of so large a lattice",

@@ -17,7 +17,7 @@ from mera.bijectors.prior import Prior
 from mera.graph.contexts import ContextEncoder, ContextOfStep, context_per_step
 from mera.graph.executor import Transform, run_forward, run_inverse
 from mera.graph.layout_error import within
-from mera.graph.local_fields import on_lattice
+from mera.graph.local_fields import is_local, on_lattice
 from mera.graph.plan import Plan, Step
 
 Events = Callable[[Tensor, Tensor | None], tuple[Tensor, Tensor]]
@@ -54,6 +54,10 @@ class Runner:
     def bijector(self, step: Step) -> Bijector:
         """The bijector of a step whose operation is `Apply`; lattices of several sizes may share its parameters."""
         return on_lattice(cast(Bijector, self.bijectors[step.module]), step.apply.event_shape)
+
+    def is_local(self, step: Step) -> bool:
+        """Whether the field bijector of a step can be evaluated on boxes of its lattice."""
+        return is_local(self.bijector(step), step.apply.lattice)
 
     def contexts(self, context: Tensor | None, batch: Tensor) -> ContextOfStep:
         """The function from a step to the contexts of its events.
