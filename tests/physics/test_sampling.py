@@ -7,7 +7,7 @@ import torch
 
 import mera
 from mera import physics
-from mera.physics import DoubleWell, FreeField, Phi4, gamma_method
+from mera.physics import DoubleWell, FreeField, Phi4
 from mera.physics.markov_chains import chains_of
 from mera.physics.observables import Observables
 from mera.physics.sampler import Draw, Sampler, facts_of, record
@@ -26,40 +26,6 @@ def trained(action, L=4, steps=150, **options):
 @pytest.fixture(scope="module")
 def flow():
     return trained(FREE)
-
-
-def autoregressive(rho, n, k):
-    """Chains of unit variance with the autocorrelation time (1 + rho) / (1 - rho) / 2."""
-    x = torch.randn(k, dtype=torch.float64)
-    rows = []
-    for _ in range(n):
-        x = rho * x + math.sqrt(1 - rho**2) * torch.randn(k, dtype=torch.float64)
-        rows.append(x)
-    return torch.stack(rows)
-
-
-@pytest.mark.parametrize("rho", [0.0, 0.5, 0.9])
-def test_gamma_method_of_an_autoregressive_process(rho):
-    exact = (1 + rho) / (1 - rho) / 2
-    results, scores = [], []
-    for _ in range(60):
-        chains = autoregressive(rho, 1000, 4)
-        results.append(gamma_method(chains))
-        scores.append(chains.mean().item() / results[-1].error)
-    mean = sum(r.tau for r in results) / 60
-    assert mean == pytest.approx(exact, rel=0.05)
-    assert 0.75 < torch.tensor(scores).std().item() < 1.3
-    spread = torch.tensor([r.tau for r in results]).std().item()
-    stated = sum(r.tau_error for r in results) / 60
-    assert 0.6 < spread / stated < 1.6
-
-
-def test_gamma_method_of_special_chains():
-    assert gamma_method(torch.ones(10, 2)) == (0.0, 0.5, 0.0, 0)
-    with pytest.raises(ValueError, match="at least 8 draws"):
-        gamma_method(torch.ones(7, 2))
-    with pytest.raises(ValueError, match="finite draws"):
-        gamma_method(torch.full((8, 1), math.nan))
 
 
 @pytest.mark.filterwarnings("ignore:The errors mean nothing")  # Pareto k of so few samples is rough
@@ -191,7 +157,6 @@ def test_open_borders_and_other_dimensions():
             lambda flow: physics.estimate(flow, FREE, observables={"x": lambda phi: phi[:, 0, 0, 0] / 0}),
             "finite values",
         ),
-        (lambda flow: gamma_method(torch.ones(8)), "(draws, K)"),
         (lambda flow: physics.hmc((1, 4), FREE, chains=0), "a number of chains"),
         (lambda flow: physics.hmc((1, 4), FREE, draws=3), "a number of draws"),
         (lambda flow: physics.hmc((1, 4), FREE, length=-1), "the length of a trajectory"),

@@ -170,26 +170,6 @@ def test_chains_too_short_or_apart():
     assert repr(good).splitlines()[-1] == good.verdict
 
 
-@pytest.mark.parametrize("rho", [-0.3, -0.4, -0.6])
-def test_anticorrelated_chains_have_honest_errors(rho):
-    torch.manual_seed(0)
-    scores = []
-    for _ in range(200):
-        x, rows = torch.randn(4, dtype=torch.float64), []
-        for _ in range(200):
-            x = rho * x + math.sqrt(1 - rho**2) * torch.randn(4, dtype=torch.float64)
-            rows.append(x)
-        chains = torch.stack(rows)
-        scores.append(chains.mean().item() / physics.gamma_method(chains).error)
-    assert 0.85 < torch.tensor(scores).square().mean().sqrt() < 1.15
-
-
-@pytest.mark.parametrize("chains", [torch.ones(8), torch.ones(8, 0), torch.ones(8, 1, dtype=torch.cfloat)])
-def test_series_that_are_refused(chains):
-    with pytest.raises(ValueError, match=r"real numbers along chains, \(draws, K\)"):
-        physics.gamma_method(chains)
-
-
 def test_errors_have_no_more_digits_than_they_deserve():
     assert Quantity(2.29962791303217528593, 1.7e-19).text() == "2.29963 +- unknown"
     assert Quantity(3.14159, 0.0123).text(10) == "3.14 +- 0.01"
