@@ -1,0 +1,273 @@
+"""Every option of every command does something: another value of each, and what that changes."""
+
+import itertools
+import re
+import shutil
+from dataclasses import fields
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from types import SimpleNamespace as Namespace
+
+import numpy as np
+import pytest
+import torch
+from matplotlib.figure import Figure
+from PIL import Image
+from typer.main import get_command
+
+import mera
+import mera.explore
+from mera.cli.app import COMMANDS, _application
+from mera.data import ArrayDataset, DataSplits
+from mera.train import RunFolder, Settings
+from tests.helpers.command import run
+from tests.helpers.laws import randomize
+
+SMALL = "rgflow --L 4 --m 2 --layers 1 --hidden 4"
+TRAIN = (
+    f"train {SMALL} --hidden 16,16 --data shades --train-size 20 --out new "
+    "--steps 4 --eval-every 2 --eval-images 10 --batch-size 8"
+)
+LEARN = f"train {SMALL} --action phi4(mass2=1,coupling=0.5) --out new --steps 2 --eval-images 20"
+FILL = "inpaint run --test 1 --region 1:2,1:2 --particles 8 --iterations 4 --warmup 1 --steps 1 --samples 2 --json"
+CLIMB = "inpaint run --test 1 --region 1:2,1:2 --samples 0 --steps 1 --draws 4 --sweeps 0 --json"
+TABLE = {
+    "demo --train-size 70": {"file other/data.png": "--out other", "events": "--seconds 2; --train-size 9"},
+    f"info {SMALL}": {"file a.png": "--picture a.png", "json": "--json"},
+    "info": {"output": "--layout layout.toml"},
+    TRAIN: {
+        "metrics new": "--steps 2; --minutes 1e-9; --eval-every 1; --eval-images 5; --keep best; --data-options "
+         "test_size=11",
+        "events": "--batch-size 4; --accumulate 2; --checkpoint; --compile; --workers 1",
+        "weights new": "--precision bfloat16; --optimizer AdamW; --optimizer Muon --optimizer-options decay=0.5; "
+         "--lr 1e-4; --weight-decay 0.5; --schedule constant; --warmup 1; --clip 1e-3; --ema 0.5; "
+         "--seed 1; --data shades2; --root elsewhere; --download; --conditional; --train-size 10",
+        "files new": "--checkpoints 1",
+        "files .": "--out other",
+    },
+    LEARN: {"weights new": "--estimator score; --no-symmetrize; --action phi4"},
+    "train --steps 6": {"metrics run": "--resume run"},
+    "train --data shades --steps 1 --out new": {"files .": "--layout layout.toml"},
+    "train --layout layout.toml --data shades --out new --steps 1": {"weights new": "--prior laplace"},
+    "evaluate run": {"output": "--images 5; --L 8; --root elsewhere", "json": "--json"},
+    "measure phi4 --samples 64 --sampler metropolis --warmup 2 --chains 4": {
+        "history phi4/measure/metropolis": "--samples 128; --action free; --L 8; --symmetries flip,translations; "
+         "--chains 8; --warmup 3; --single; --seed 1",
+        "files phi4": "--sampler reweighting; --name other; --list",
+        "fields phi4/measure/metropolis": "--every 1",
+        "files .": "--out other",
+        "json": "--json",
+    },
+    "measure phi4 --samples 64 --symmetries flip,translations --fields fields.npy --json": {
+        "file phi4/measure/reweighting/report.json": "--images 2; --fields others.npy",
+    },
+    "measure phi4 --samples 128 --sampler metropolis --chains 4 --warmup 2 --out kept": {"history kept": "--resume"},
+    "measure --action phi4(mass2=(1,2)) --L 2 --sampler hmc --samples 64 --warmup 2 --at mass2=1 --out new": {
+        "history new": "--at mass2=2",
+    },
+    "check run": {"json": "--json"},
+    "compare rgflow --L 4 --data shades --steps 1 --out new": {
+        "weights new/rgflow/seed0": "--data shades2; --parameters 9000; --L 8; --root elsewhere; --download",
+        "files .": "--out other",
+        "files new": "--seeds 2",
+        "score": "--images 5",
+        "metrics new/rgflow/seed0": "--data-options test_size=11",
+    },
+    "runs .": {"json": "--json"},
+    "sample run --n 4 --out a.npy": {
+        "file a.npy": "--n 5; --L 8; --levels 1; --temperature 0.5; --seed 1",
+        "files .": "--out b.npy",
+    },
+    "sample classes --n 4 --out a.npy": {"file a.npy": "--classes dark"},
+    "figures run --only 4": {"files .": "--out other", "files run": "--only 5; --for paper", "output": "--list"},
+    "figures run --only 5": {"file run/figures/figure_5.png": "--root elsewhere"},
+    "figures classes --class dark --only 4": {"files classes": "--class bright"},
+    "explain run --images 60 --only bits": {
+        "output": "--images 70; --only latents; --seed 1; --L 8; --root elsewhere",
+        "json": "--json",
+    },
+    "explain classes --images 60 --only bits --class dark": {"output": "--class bright"},
+    FILL: {
+        "output": "--test 2; --region 1:3,1:2; --L 8; --root elsewhere; --seed 1; --latents 5; --steps 0; --lr 0.5; "
+         "--samples 3; --particles 9; --moves 2; --warmup 2; --iterations 5; --leapfrog 2",
+        "files .": "--out other",
+    },
+    CLIMB: {"output": "--draws 300; --sweeps 2", "events": "--starts 1"},
+    "inpaint run --image a.png --mask mask.png --samples 0 --steps 0 --out new": {
+        "file new/filled.png": "--image b.png; --mask mask2.png",
+    },
+    "inpaint classes --test 1 --region 1:2,1:2 --samples 0 --steps 1": {"output": "--class dark", "json": "--json"},
+    "map flow.mera a.png --tile 16": {
+        "files .": "--out other",
+        "events": "--tile 8",
+        "output": "--seed 1",
+        "json": "--json",
+    },
+    "map flow.mera a.png --tile 16 --out store": {"output": "--resume"},
+    "mix flow.mera a.png b.png": {"file mixed.png": "--level 1; --scale 8; --seed 1", "files .": "--out c.png"},
+    f"cone {SMALL} --region 1:2,1:2": {"output": "--region 1:2,1:3", "files .": "--out other.png", "json": "--json"},
+    f"cone {SMALL}": {"output": "--latent 1:0,0"},
+    "cone --region 1:2,1:2": {"output": "--layout layout.toml"},
+    "explore run --no-browser": {
+        "events": "--image a.png; --fields; --port 4321; --browser",
+        "files .": "--html a.html",
+    },
+    "explore": {"events": "--layout layout.toml"},
+}  # fmt: skip
+"""By a command, what changes with further words: its output, a file, or what passes through the flow (events)."""
+WITH_DEVICES = [TRAIN, "evaluate run", "sample run", "figures run", "explain run", FILL, "map flow.mera a.png",
+                "mix flow.mera a.png b.png", "measure phi4", "demo", "compare rgflow --data shades"]  # fmt: skip
+
+
+def shades(L, root, download, train_size=30, test_size=70, name="shades"):
+    """Dark and bright images, which depend on all options."""
+    generator = torch.Generator().manual_seed(len(name + Path(root).name) + 50 * download)
+    parts = []
+    for n in (train_size, test_size):
+        labels = torch.arange(n) % 2
+        noise = torch.randint(0, 60, (n, 3, *(L if isinstance(L, tuple) else (L, L))), generator=generator)
+        parts.append(ArrayDataset((noise + 120 * labels.view(-1, 1, 1, 1)).byte(), {"class": labels}))
+    return DataSplits(name, 3, *parts, classes=("dark", "bright"))
+
+
+def shades2(L, root, download, train_size=30, test_size=70):
+    return shades(L, root, download, train_size, test_size, "shades of grey")
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    """A folder of runs, flows and pictures, which commands begin with."""
+    for function in (shades, shades2):
+        mera.data.register(function.__name__)(function)
+    folder = tmp_path_factory.mktemp("prepared")
+    draw = np.random.default_rng(0).integers
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        for words in (TRAIN.replace("--out new", "--out run --share-levels"), LEARN.replace("new", "phi4"),
+                      TRAIN.replace("--out new", "--out classes --conditional"),
+                      "measure phi4 --samples 64 --sampler metropolis --chains 4 --warmup 2 --out kept"):  # fmt: skip
+            result = run(*words.split())
+            assert result.exit_code == 0, result.output
+        for name in ("a", "b"):
+            Image.fromarray(draw(0, 256, (16, 24, 3), dtype=np.uint8)).save(f"{name}.png")
+        for name, columns in (("mask", 2), ("mask2", 3)):
+            mask = np.zeros((16, 24), np.uint8)
+            mask[3:5, 3 : 3 + columns] = 255
+            Image.fromarray(mask).save(f"{name}.png")
+        np.save("fields.npy", np.zeros((4, 1, 4, 4)))
+        np.save("others.npy", np.full((4, 1, 4, 4), 9.0))
+        flow = randomize(mera.build("rgflow", L=8, m=2, layers=1, hidden=(4,)), 0.1).float()
+        mera.save(flow, "flow.mera")
+        mera.save_layout(flow.layout, "layout.toml")
+        assert run("map", "flow.mera", "a.png", "--tile", 16, "--out", "store").exit_code == 0
+    return folder
+
+
+OBSERVED = {
+    "json": lambda result, events, path: result.output.strip()[-1:] in "]}",
+    "score": lambda result, events, path: result.output.split("±")[-2].split()[-1],
+    "output": lambda result, events, path: (re.sub(r"\[[^]]*/s, .*?\]", "", result.output), repr(result.exception)),
+    "events": lambda result, events, path: list(events),
+    "files": lambda result, events, path: sorted(
+        str(file) for file in path.rglob("*") if "events.out" not in file.name
+    ),
+    "file": lambda result, events, path: path.read_bytes() if path.exists() else None,
+    "weights": lambda result, events, path: {n: v.tolist() for n, v in mera.load(path).state_dict().items()},
+    "metrics": lambda result, events, path: [line | {"seconds": 0} for line in RunFolder(path).metrics()],
+    "history": lambda result, events, path: {n: v.tolist() for n, v in mera.physics.load_chain(path).history.items()},
+    "fields": lambda result, events, path: mera.physics.load_chain(path).fields.shape,
+}
+
+
+@pytest.fixture
+def observe(prepared, tmp_path, monkeypatch):
+    """A function that runs words in a copy of the prepared folder, and returns what can be observed, by name."""
+    events = []
+
+    def recorded(target, name, replacement=None):
+        original = replacement or getattr(target, name)
+
+        def call(*args, **options):
+            values = [v for a in args for v in (a if isinstance(a, list) else [a]) if isinstance(v, torch.Tensor)]
+            events.append((name, [v.shape for v in values], options.get("num_workers")))
+            return original(*args, **options)
+
+        monkeypatch.setattr(target, name, call)
+
+    savefig = Figure.savefig
+    monkeypatch.setattr(
+        Figure, "savefig", lambda f, *a, **o: savefig(f.set_layout_engine("none") or f, *a, **o | {"dpi": 20})
+    )
+    recorded(mera.bijectors.Coupling, "forward")
+    recorded(torch.utils.data.DataLoader, "__init__")
+    recorded(torch.optim.Adam, "__init__")
+    recorded(torch, "compile", lambda function, **options: function)
+
+    def opened(flow, arguments, show):
+        events.append((flow.plan.input, str(arguments), show))
+
+    monkeypatch.setattr(
+        mera.explore, "Explorer", lambda flow, *args: Namespace(address="", run=partial(opened, flow, args))
+    )
+    monkeypatch.setattr(import_module("mera.cli.explore"), "os", Namespace(_exit=lambda status: None))
+    demo = import_module("mera.cli.demo")
+    monkeypatch.setattr(
+        demo, "train", lambda flow, images, *others: events.append((len(images.train), others[0].minutes)) or 1 / 0
+    )
+    copies = itertools.count()
+
+    def function(words, names):
+        monkeypatch.chdir(shutil.copytree(prepared, tmp_path / str(next(copies))))
+        events.clear()
+        result = run(*words.split())
+        kinds = {name: name.partition(" ") for name in names}
+        return {name: OBSERVED[kind](result, events, Path(path)) for name, (kind, _, path) in kinds.items()}
+
+    return function
+
+
+def rows_of(words):
+    """Each option of a command, with the name of what it changes."""
+    return [(option, name) for name, options in TABLE[words].items() for option in options.split("; ")]
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("words", TABLE, ids=range(len(TABLE)))
+def test_options_change_what_they_say(observe, words):
+    before = observe(words, TABLE[words])
+    assert observe(words, TABLE[words]) == before, "what a command changes by itself shows no option"
+    for option, name in rows_of(words):
+        assert observe(f"{words} {option}", [name])[name] != before[name], option
+
+
+@pytest.mark.parametrize("words", WITH_DEVICES, ids=range(len(WITH_DEVICES)))
+def test_devices_are_chosen(observe, words):
+    _, error = observe(f"{words} --device nowhere", ["output"])["output"]
+    assert "Expected a device that torch has here, got 'nowhere'" in error.replace(";", ",")
+
+
+def flags(*texts):
+    return {word for text in texts for word in text.split() if word.startswith("--")}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_option_is_in_the_table(name):
+    named = flags(*(option for words in TABLE if words.split()[0] == name for option, _ in rows_of(words)))
+    named |= {"--device"} if any(words.split()[0] == name for words in WITH_DEVICES) else set()
+    if name == "compare":  # test_settings_of_a_comparison
+        named |= {f"--{field.name.replace('_', '-')}" for field in fields(Settings)}
+    options = [p for p in get_command(_application(name)).params if p.param_type_name == "option"]
+    assert [p.opts[0] for p in options if not named & {*p.opts, *p.secondary_opts}] == []
+
+
+def test_settings_of_a_comparison(monkeypatch, prepared):
+    """`mera compare` passes on all settings, whose effects the table shows for `mera train`."""
+    seen = []
+    module = import_module("mera.cli.compare")
+    monkeypatch.setattr(module, "compare", lambda candidates, splits, settings, *others: seen.append(settings) or [])
+    names = {field.name: f"--{field.name.replace('_', '-')}" for field in fields(Settings)}
+    options = [option for option, _ in [*rows_of(TRAIN), *rows_of(LEARN)] if flags(option) <= set(names.values())]
+    run("compare", "rgflow", "--L", 4, "--data", "shades", *" ".join(options).split())
+    assert [name for name in names if getattr(seen[0], name) == getattr(Settings(), name)] == []
