@@ -32,13 +32,14 @@ PAIRS = "Lt LtE, Gt GtE, Eq NotEq, Is IsNot, In NotIn, Add Sub, Mult Div, Mod Fl
 PAIRS += ", min max, any all, amin amax, zeros ones, zeros_like ones_like, floor ceil, cos sin"
 SWAPS = {a: b for pair in PAIRS.split(", ") for a, b in (pair.split(), pair.split()[::-1])}
 NOT_MUTATED = {"annotation", "returns", "decorator_list", "bases"}
+UNCHANGED = {"TYPE_CHECKING", "strict=True"}
 
 
 def mutations(tree: ast.AST):
     """All pairs of a node below another one and the source of its replacement."""
     for field, value in ast.iter_fields(tree):
         for node in value if isinstance(value, list) else [value]:
-            if isinstance(node, ast.AST) and field not in NOT_MUTATED and ast.unparse(node) != "TYPE_CHECKING":
+            if isinstance(node, ast.AST) and field not in NOT_MUTATED and ast.unparse(node) not in UNCHANGED:
                 if field == "test" and isinstance(node, (ast.Name, ast.Attribute, ast.Call)):
                     yield node, f"(not {ast.unparse(node)})"
                 yield from ((node, text) for text in replacements(node))
@@ -67,7 +68,7 @@ def replacements(node: ast.AST):
             yield changed(attr=SWAPS[name])
         case ast.Call(keywords=keywords):
             for dropped in keywords:
-                if dropped.arg not in (None, "strict"):
+                if dropped.arg is not None and ast.unparse(dropped) not in UNCHANGED:
                     yield changed(keywords=[keyword for keyword in keywords if keyword is not dropped])
         case ast.Expr(value=ast.Call()) | ast.AugAssign() | ast.Raise() | ast.Continue() | ast.Break():
             yield "pass"

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from mera.sampling.diagnostics import gamma_method
+from mera.sampling.diagnostics import effective_size, gamma_method, r_hat
 
 
 def autoregressive(rho, n, k):
@@ -56,3 +56,55 @@ def test_anticorrelated_chains_have_honest_errors(rho):
 def test_series_that_are_refused(chains):
     with pytest.raises(ValueError, match=r"real numbers along chains, \(draws, K\)"):
         gamma_method(chains)
+
+
+def naive_gamma_method(chains):
+    """Wolff's Eq. 31, 32, 35, 42, 49 to 52, with loops; Geyer's sequence where neighbours are anticorrelated."""
+    n, k = chains.shape
+    total, centred = n * k, (chains - chains.mean()).tolist()
+    gamma = [sum(centred[i][r] * centred[i + t][r] for i in range(n - t) for r in range(k)) / (k * (n - t))
+             for t in range(n)]  # fmt: skip
+    window, running = max(1, n // 2 - 1), 0.5
+    for t in range(1, n // 2):
+        running += gamma[t] / gamma[0]
+        decay = 1.5 / math.log((2 * running + 1) / (2 * running - 1)) if running > 0.5 else 1e-9
+        if math.exp(-t / decay) < decay / math.sqrt(t * total):
+            window = t
+            break
+    if gamma[1] < 0:
+        pairs = [gamma[2 * t] + gamma[2 * t + 1] for t in range(n // 4)]
+        length = next((t for t in range(len(pairs)) if pairs[t] <= 0 or pairs[t] > min(pairs[: t + 1])), len(pairs))
+        window = 2 * max(1, length) - 1
+    bias = (gamma[0] + 2 * sum(gamma[1 : window + 1])) / total
+    gamma = [g + bias for g in gamma]
+    summed = max(gamma[0] + 2 * sum(gamma[1 : window + 1]), gamma[0] / math.log10(10 * total))
+    tau = summed / (2 * gamma[0])
+    return math.sqrt(summed / total), tau, tau * math.sqrt(4 / total * max(0.5, window + 0.5 - tau)), window
+
+
+@pytest.mark.parametrize(("rho", "n", "k"), [(0.0, 40, 3), (0.7, 90, 2), (0.99, 30, 1), (-0.5, 60, 2), (-0.9, 41, 3)])
+def test_gamma_method_is_that_of_the_paper(rho, n, k):
+    for _ in range(4):
+        chains = 3 + autoregressive(rho, n, k)
+        assert gamma_method(chains) == pytest.approx(naive_gamma_method(chains), rel=1e-9)
+
+
+def test_what_rounding_is_and_how_few_draws_are_enough():
+    noise = torch.randn(8, 1, dtype=torch.float64)
+    assert gamma_method(1e14 + noise).error == 0
+    assert gamma_method(1e10 + noise).error > 0
+
+
+def test_r_hat_and_effective_sizes():
+    """Chains apart, a single chain that drifts, and the effective size of an autoregressive process."""
+    independent = torch.randn(500, 4, 2, dtype=torch.float64)
+    apart = independent + torch.arange(4)[:, None] * torch.tensor([0.0, 1.0])
+    found = r_hat(apart)
+    assert found[0] < 1.02 < 1.2 < found[1]
+    drifting = torch.linspace(0, 5, 400, dtype=torch.float64)[:, None, None] + torch.randn(400, 1, 1)
+    assert r_hat(drifting).item() > 1.5
+    assert r_hat(torch.randn(401, 1, 1)).item() < 1.03
+    assert r_hat(torch.ones(100, 4, 1)).isnan().all()
+    sizes = effective_size(torch.stack([autoregressive(rho, 2000, 4) for rho in (0.0, 0.8)], 2))
+    assert sizes[0].item() == pytest.approx(8000, rel=0.15)
+    assert sizes[1].item() == pytest.approx(8000 / 9, rel=0.2)
