@@ -103,9 +103,9 @@ def main() -> None:
     parser.add_argument("-n", type=int, default=25, help="mutants in each room")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
-    rng = random.Random(arguments.seed)
     jobs = []
     for room in arguments.rooms:
+        rng = random.Random(f"{arguments.seed} {room}")
         sites = [(file, *site) for file in ROOMS[room] for site in mutations(ast.parse(file.read_bytes()))]
         jobs += [mutant(room, *site) for site in rng.sample(sites, min(arguments.n, len(sites)))]
     seen: dict[str, list[bool]] = {room: [] for room in arguments.rooms}
