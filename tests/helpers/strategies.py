@@ -6,7 +6,7 @@ from functools import partial
 from hypothesis import HealthCheck, assume, settings
 from hypothesis import strategies as st
 
-from mera.bijectors import ActNorm, Coupling, Gather, Masked, ResidualConv, ResidualMLP, checkerboard
+from mera.bijectors import ActNorm, Chain, Coupling, Gather, Invert, Masked, ResidualConv, ResidualMLP, checkerboard
 from mera.flow.flow import Flow
 from mera.graph import Layout, LayoutError
 from tests.helpers.dense import DenseField
@@ -30,6 +30,11 @@ def coupling(event_shape):
     return Coupling(Gather(checkerboard(event_shape)), partial(ResidualMLP, hidden=(4,)))
 
 
+def nested(event_shape):
+    """A bijector within others, one of which is inverted."""
+    return Chain([Invert(Chain([coupling(event_shape), ActNorm(event_shape)])), Dense(event_shape)])
+
+
 def field(event_shape, padding):
     """A convolutional coupling of the whole lattice, kernel 5."""
     conditioner = partial(ResidualConv, hidden=(3,), blocks=0, padding=padding)
@@ -45,6 +50,12 @@ def dense_field(draw, port):
         draw(st.integers(0, s - 1)) if wraps else 0 for s, wraps in zip(strides, port.lattice.periodic, strict=True)
     )
     return {"bijector": make, "kernel": kernel, "stride": strides, "offset": offset}
+
+
+def cell(draw, port):
+    """The edges of a cell, which seldom do not fit: one for all dimensions, or one for each."""
+    fits = [[s for s in (1, 2, 2, 3) if n % s == 0] * 3 + [3] for n in port.shape]
+    return draw(st.sampled_from([2, 3, tuple(draw(st.sampled_from(edges)) for edges in fits)]))
 
 
 @st.composite
@@ -70,7 +81,9 @@ def grow(draw, layout, port, budget, dense):
         if kind == "local":
             kernel = tuple(draw(st.sampled_from([k for k in (2, 3, 4, 1) if n % k == 0] * 3 + [4])) for n in port.shape)
             offset = tuple(draw(st.sampled_from([0, *range(k), k])) for k in kernel)
-            bijector = draw(st.sampled_from([Dense, PassiveDense] if dense else [Dense, ActNorm, coupling, *NAMED]))
+            bijector = draw(
+                st.sampled_from([Dense, PassiveDense] if dense else [Dense, ActNorm, coupling, nested, *NAMED])
+            )
             passive = draw(st.sampled_from([1] * 9 + [0])) if bijector is PassiveDense else 0
             share = draw(st.sampled_from([None, None, "s"]))
             port = layout.local(port, bijector, kernel, offset=offset, share=share, passive=passive)
@@ -83,12 +96,12 @@ def grow(draw, layout, port, budget, dense):
                 port, partial(field, padding=padding), kernel=5, stride=draw(st.sampled_from([1, 1, 3]))
             )
         elif kind == "squeeze":
-            port = layout.squeeze(port, draw(st.sampled_from([2, 2, 3])))
+            port = layout.squeeze(port, cell(draw, port))
         elif kind == "split":
             port, rest = layout.split(port, draw(st.integers(1, 3)))
             grow(draw, layout, rest, draw(st.integers(0, 1)), dense)
         else:
-            port, rest = layout.decimate(port, draw(st.sampled_from([2, 2, 3])))
+            port, rest = layout.decimate(port, cell(draw, port))
             grow(draw, layout, rest, draw(st.integers(0, 2)), dense)
     layout.latent(port)
 

@@ -1,0 +1,109 @@
+"""What holds for every kind of density: a batch is its rows, and what is saved comes back."""
+
+import pytest
+import torch
+
+import mera
+from mera.bijectors import Chain, Invert, named
+from tests.helpers.laws import randomize
+from tests.tables.models import CONDITIONAL, MODELS, ONE_EACH, batch, contexts, rgflow
+
+SMALL = {"L": (4, 8), "m": 2, "channels": 2}
+
+
+def by_hand():
+    """Cells that are not square, bijectors within others, and one that two nodes share."""
+
+    def nested(shape):
+        return Chain([Invert(named("coupling(hidden=(4,))")(shape)), named("linear")(shape)])
+
+    layout = mera.Layout((6, 4), 2, ["open", "periodic"])
+    x = layout.local(layout.input, "coupling(hidden=(4,))", kernel=(3, 2), offset=(0, 1), share="pairs")
+    x, fine = layout.decimate(layout.local(x, nested, kernel=(2, 4)), (1, 2))
+    layout.latent(fine)
+    x = layout.local(layout.local(x, "coupling(hidden=(4,))", kernel=(3, 2), share="pairs"), "actnorm", (2, 1))
+    layout.latent(layout.squeeze(x, (3, 1)))
+    return mera.Flow(layout, "laplace")
+
+
+DENSITIES = {
+    **{name: MODELS[name] for name in ONE_EACH.values()},
+    **{f"{name} with contexts": make for name, make in CONDITIONAL.items()},
+    "by hand": by_hand,
+    "flip": lambda: mera.Symmetrized(rgflow(**SMALL)),
+    "some elements": lambda: mera.Symmetrized(rgflow(**SMALL), ("translations", "signs"), elements=5),
+    "flip with contexts": lambda: mera.Symmetrized(rgflow(**SMALL, context=3)),
+    "some elements with classes": lambda: mera.Symmetrized(rgflow(**SMALL, classes=4), "translations", elements=3),
+    "contexts at each pixel": lambda: mera.Symmetrized(rgflow(**SMALL, context=(1, 4, 8)), "signs"),
+}
+SAVED = [name for name in DENSITIES if name not in ("by hand", "rgflow-asinh-behind with contexts")]
+
+
+def case(name, n=3):
+    density = randomize(DENSITIES[name](), 0.2)
+    return density, batch(density, n), contexts(density, n) if density.flow.needs_context else None
+
+
+def rows(call, *batches):
+    """A function of each row by itself, in one batch again."""
+    results = [call(*(None if b is None else b[i : i + 1] for b in batches)) for i in range(len(batches[0]))]
+    return tuple(map(torch.cat, zip(*results, strict=True))) if isinstance(results[0], tuple) else torch.cat(results)
+
+
+@pytest.mark.parametrize("name", DENSITIES)
+def test_a_batch_is_its_rows(name):
+    density, x, context = case(name)
+    torch.testing.assert_close(density.log_prob(x, context), rows(density.log_prob, x, context))
+    *noise, last = density.draw_noise(len(x))
+    made = density.generate_with_log_prob((*noise, last), context)
+    torch.testing.assert_close(
+        made, rows(lambda *b: density.generate_with_log_prob(b[:-1], b[-1]), *noise, last, context)
+    )
+    torch.testing.assert_close(density.generate((*noise, last), context), made[0])
+    torch.testing.assert_close(density.log_prob(made[0], context), made[1])
+    if context is not None:
+        one = context[1:2]
+        torch.testing.assert_close(density.log_prob(x, one), density.log_prob(x, one.expand(3, *one.shape[1:])))
+        torch.testing.assert_close(density.given(one).log_prob(x), density.log_prob(x, one))
+        torch.testing.assert_close(density.generate((*noise, last), one), density.given(one).generate((*noise, last)))
+        density = density.given(one)
+    images = torch.randint(0, 256, x.shape, dtype=torch.uint8)
+    bits, level = density.bits_per_dim(images, noise=torch.full(x.shape, 0.25)), density.bits_per_dim
+    torch.testing.assert_close(bits, rows(lambda i: level(i, noise=torch.full(i.shape, 0.25)), images))
+
+
+@pytest.mark.parametrize("name", SAVED)
+def test_what_is_saved_comes_back(name, tmp_path):
+    density, x, context = case(name)
+    mera.save(density, tmp_path / "density")
+    again = mera.load(tmp_path / "density")
+    assert type(again) is type(density)
+    assert torch.equal(again.log_prob(x, context), density.log_prob(x, context))
+    assert [*again.state_dict()] == [*density.state_dict()]
+    assert [name for name, _ in again.named_parameters()] == [name for name, _ in density.named_parameters()]
+    assert str(again) == str(density)
+    if isinstance(density, mera.Symmetrized):
+        assert (again.group, len(again.elements)) == (density.group, len(density.elements))
+        torch.testing.assert_close(again.orbit(x)[0], density.orbit(x)[0], atol=0, rtol=0)
+
+
+@pytest.mark.parametrize("name", ["some elements", "flip"])
+def test_data_are_regenerated_by_elements_of_the_posterior(name):
+    """The gradient is that of the element that the uniform number selects, by the cumulative posterior."""
+    density, x, _ = case(name, 4)
+    uniform = torch.tensor([0.0, 0.3, 0.7, 0.999999], dtype=torch.float64)
+    terms = torch.stack([density.flow.log_prob(element(x)) for element in density.elements]).detach()
+    posterior = (terms - terms.logsumexp(0)).exp()
+    expected = []
+    for i, u in enumerate(uniform):
+        k = next(k for k in range(len(posterior)) if u < posterior[: k + 1, i].sum() or k + 1 == len(posterior))
+        z, _ = density.flow(density.elements[k](x[i : i + 1]))
+        expected.append(density.elements[k].inverse()(density.flow.generate([v.detach() for v in z])))
+    made, expected = density.regenerate(x, uniform), torch.cat(expected)
+    torch.testing.assert_close(made, x)
+    weights, parameters = torch.randn_like(x), list(density.parameters())
+    gradients = [
+        torch.autograd.grad((weights * value).sum(), parameters, allow_unused=True) for value in (made, expected)
+    ]
+    for a, b in zip(*gradients, strict=True):
+        torch.testing.assert_close(a, b)
