@@ -35,6 +35,14 @@ def test_windows_lie_in_their_images():
     assert not torch.equal(data.test[7], data.test[8])
 
 
+@pytest.mark.parametrize("seed", [None, 0])
+def test_windows_lie_at_all_places(seed):
+    """From the first to the last row and column."""
+    data = Windows([Part(open_image(coordinates(20, 30)), (2, 11), (5, 15))], (8, 8), count=60, seed=seed)
+    corners = {tuple(data[i][:2, 0, 0].tolist()) for i in range(60)}
+    assert corners == {(row, column) for row in (2, 3) for column in (5, 6, 7)}
+
+
 @pytest.mark.parametrize("shape", [(300, 90), (70, 280)])
 def test_no_test_pixel_is_learnt(shape):
     image = torch.arange(shape[0] * shape[1], dtype=torch.float32).view(1, *shape)

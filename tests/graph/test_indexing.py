@@ -97,12 +97,13 @@ def plan_of(*operations):
 
 
 @pytest.mark.parametrize("lattice", LATTICES, ids=str)
-@pytest.mark.parametrize("kind", ["regroup", "cut"])
+@pytest.mark.parametrize("kind", ["square", "not square", "cut"])
 def test_moved_variables_are_found_where_the_executor_puts_them(lattice, kind):
-    operation = Regroup(lattice, (2,) * lattice.dim) if kind == "regroup" else Cut(lattice, 1)
+    cell = (2,) * lattice.dim if kind == "square" else (4, 3, 2)[: lattice.dim]
+    operation = Cut(lattice, 1) if kind == "cut" else Regroup(lattice, cell)
     plan = plan_of(operation)
     outputs, _ = run_forward(plan, flat_values(lattice), None)
-    outputs = outputs if kind == "regroup" else outputs[::-1]  # the latent of the kept channels stands last
+    outputs = outputs[::-1] if kind == "cut" else outputs  # the latent of the kept channels stands last
     indices = torch.randperm(lattice.variables)[: lattice.variables // 2]
     there = operation.map_forward(indices)
     for (goes_there, new_indices), output in zip(there, outputs, strict=True):

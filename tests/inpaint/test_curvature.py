@@ -58,6 +58,36 @@ def test_pixels_that_are_far_apart_are_changed_together(monkeypatch, boundary):
     assert sum(calls) < 2 * 36  # fewer than masked variables
 
 
+@pytest.mark.parametrize("boundary", ["open", "periodic"])
+def test_latents_belong_to_the_nearest_pixel_of_a_group(monkeypatch, boundary):
+    """Also across a periodic border, and on lattices whose edges differ."""
+    monkeypatch.setattr(metric, "SPACING", 3)
+    flow = mera.build("rgflow", L=(16, 8), m=2, channels=2, layers=1, hidden=(3,), boundary=boundary)
+    mask = torch.zeros(16, 8, dtype=torch.bool)
+    mask[0:2, 1:7] = mask[11:16, 1:7] = True
+    local = flow.restrict(torch.randn(1, 2, 16, 8), mask)
+    group, nearest = metric._groups(local)
+    pixels = mask.nonzero()
+    assert [*map(tuple, (pixels % 3).tolist())] == [divmod(k, 3) for k in group.tolist()]
+
+    def distance(site, h, pixel):
+        places = [((s + 0.5) * 2 ** min(h + 1, 2) - 0.5, p, n) for s, p, n in zip(site, pixel, (16, 8), strict=True)]
+        gaps = [min(abs(a - p), n - abs(a - p)) if boundary == "periodic" else a - p for a, p, n in places]
+        return sum(gap**2 for gap in gaps)
+
+    column = 0
+    for h, (latent, changes) in enumerate(zip(local.cone.plan.latents, local.cone.levels, strict=True)):
+        for _ in range(latent.lattice.channels):
+            for site in changes.nonzero().tolist():
+                for k in range(9):
+                    members = (group == k).nonzero()[:, 0].tolist()
+                    found = distance(site, h, pixels[nearest[k, column]].tolist())
+                    assert int(nearest[k, column]) in members
+                    assert found == min(distance(site, h, pixels[i].tolist()) for i in members)
+                column += 1
+    assert column == nearest.shape[1]
+
+
 def test_large_numbers_in_single_precision():
     flow = mera.build("rgflow", L=8, m=4, channels=2, layers=1, hidden=(5,))
     x = 1000 * torch.randn(16, 2, 8, 8)

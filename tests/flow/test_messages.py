@@ -9,7 +9,7 @@ import mera
 from mera import LayoutError
 from mera.analysis.drawing import draw_layout
 from mera.analysis.drawing.images import png_path
-from tests.tables.models import CONDITIONAL, MODELS, batch
+from tests.tables.models import MODELS
 
 
 @pytest.mark.parametrize(
@@ -80,24 +80,3 @@ def test_bad_calls(call, message, tmp_path, monkeypatch):
     flow = MODELS["rgflow"]()
     with pytest.raises(ValueError, match=f"(?s){message}"):
         call(flow)
-
-
-@pytest.mark.parametrize(
-    ("name", "context", "message"),
-    [
-        ("rgflow", None, r"Expected a context, \(B, 3\), as the flow is conditional; got none"),
-        ("rgflow", torch.zeros(2, 4), r"Expected a context, \(B, 3\), for B = 2 or 1; got \(2, 4\)"),
-        ("rgflow", torch.zeros(3, 3), r"for B = 2 or 1; got \(3, 3\)"),
-        ("rgflow", torch.zeros(2, 3).int(), "Expected a context of floats; got torch.int32"),
-        ("rgflow", [0.0], "got list"),
-        ("rgflow-classes", torch.zeros(2, dtype=torch.cfloat), "Expected class numbers, integers; got torch.complex"),
-        ("rgflow-classes", torch.zeros(2), "Expected class numbers, integers; got torch.float32"),
-        ("rgflow-classes", torch.tensor([0, 5]), "Expected class numbers from 0 to 4; got 0 to 5"),
-        ("rgflow-classes", torch.tensor([[0], [1]]), r"B class numbers, for B = 2 or 1; got \(2, 1\)"),
-    ],
-)  # fmt: skip
-def test_bad_contexts(name, context, message):
-    flow = CONDITIONAL[name]()
-    for call in (lambda: flow.log_prob(batch(flow).float(), context), lambda: flow.sample(2, context)):
-        with pytest.raises(ValueError, match=f"(?s){message}"):
-            call()

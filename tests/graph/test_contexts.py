@@ -1,0 +1,81 @@
+"""Contexts: of each event, fixed ones, and what is refused."""
+
+import pytest
+import torch
+from torch.nn.functional import avg_pool2d
+
+import mera
+from mera.graph.contexts import context_per_step, event_context
+from tests.tables.models import CONDITIONAL, batch
+
+
+def test_contexts_of_events():
+    """At each pixel they are cut as the image is, with means over the cells of coarser lattices."""
+    flow = mera.build("rgflow", L=(8, 4), m=2, channels=1, layers=1, hidden=(4,), context=(3, 8, 4))
+    context, x = torch.randn(2, 3, 8, 4), torch.randn(2, 1, 8, 4)
+    for step in flow.plan.bijections:
+        cell = 8 // step.apply.lattice.shape[0]
+        expected = step.apply.gather(avg_pool2d(context, cell))[0]
+        torch.testing.assert_close(event_context(flow.plan, step.apply, context), expected)
+    per_image = mera.build("rgflow", L=8, m=2, channels=1, layers=1, hidden=(4,), context=3)
+    step = next(iter(per_image.plan.bijections))
+    events = event_context(per_image.plan, step.apply, context[:, :, 0, 0])
+    assert torch.equal(events, context[:, None, :, 0, 0].expand(2, step.apply.events, 3).flatten(0, 1))
+    of_step = context_per_step(per_image.plan, context[:1, :, 0, 0].double(), x, lambda s: s is step)
+    assert torch.equal(of_step(step), events[:1].expand_as(events))
+    assert of_step(step) is of_step(step)
+    assert [of_step(s) is None for s in per_image.plan.bijections] == [s is not step for s in per_image.plan.bijections]
+    assert context_per_step(per_image.plan, None, x, lambda s: True)(step) is None
+
+
+@pytest.mark.parametrize("name", ["rgflow", "rgflow-classes"])
+def test_fixed_contexts(name):
+    """None stands for the fixed one; one that is passed counts more."""
+    encoder = CONDITIONAL[name]().context_encoder
+    first, second = (torch.tensor([2]), torch.tensor([4])) if encoder.classes else torch.randn(2, 1, 3)
+    given = encoder.given(first)
+    assert (encoder.needs_context, given.needs_context) == (True, False)
+    assert torch.equal(given(None, 5), encoder(first, 5))
+    assert torch.equal(given(second, 5), encoder(second, 5))
+    assert not torch.equal(given(second, 5), given(None, 5))
+    with pytest.raises(ValueError, match="a context on meta, where the flow is; got cpu"):
+        encoder(second, 1, torch.device("meta"))
+
+
+def test_numbers_of_classes():
+    flow = CONDITIONAL["rgflow-classes"]()
+    encoder, n = flow.context_encoder, flow.context_encoder.classes
+    vectors = encoder(torch.arange(n), n)
+    assert torch.equal(encoder(torch.tensor([0, n - 1], dtype=torch.uint8), 2), vectors[[0, n - 1]])
+    assert encoder(torch.empty(0, dtype=torch.long), 0).shape == (0, 16)
+    for numbers in ([-1, 0], [0, n]):
+        with pytest.raises(ValueError, match=f"class numbers from 0 to {n - 1}; got {numbers[0]} to {numbers[1]}"):
+            encoder(torch.tensor(numbers), 2)
+    plain = mera.build("rgflow", L=4, m=2, channels=1, hidden=(4,))
+    assert plain.context_encoder(None, 2) is None
+    with pytest.raises(ValueError, match="no context, as the flow was built without; got one"):
+        plain.log_prob(batch(plain).float(), torch.zeros(2, 3))
+    for options in ({"classes": 0}, {"classes": 3, "context": (2, 4, 4)}):
+        with pytest.raises(ValueError, match=r"a number of classes|a context of shape"):
+            mera.build("rgflow", L=4, m=2, channels=1, hidden=(4,), **options)
+
+
+@pytest.mark.parametrize(
+    ("name", "context", "message"),
+    [
+        ("rgflow", None, r"Expected a context, \(B, 3\), as the flow is conditional; got none"),
+        ("rgflow", torch.zeros(2, 4), r"Expected a context, \(B, 3\), for B = 2 or 1; got \(2, 4\)"),
+        ("rgflow", torch.zeros(3, 3), r"for B = 2 or 1; got \(3, 3\)"),
+        ("rgflow", torch.zeros(2, 3).int(), "Expected a context of floats; got torch.int32"),
+        ("rgflow", [0.0], "got list"),
+        ("rgflow-classes", torch.zeros(2, dtype=torch.cfloat), "Expected class numbers, integers; got torch.complex"),
+        ("rgflow-classes", torch.zeros(2), "Expected class numbers, integers; got torch.float32"),
+        ("rgflow-classes", torch.tensor([0, 5]), "Expected class numbers from 0 to 4; got 0 to 5"),
+        ("rgflow-classes", torch.tensor([[0], [1]]), r"B class numbers, for B = 2 or 1; got \(2, 1\)"),
+    ],
+)  # fmt: skip
+def test_bad_contexts(name, context, message):
+    flow = CONDITIONAL[name]()
+    for call in (lambda: flow.log_prob(batch(flow).float(), context), lambda: flow.sample(2, context)):
+        with pytest.raises(ValueError, match=f"(?s){message}"):
+            call()
