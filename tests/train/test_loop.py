@@ -1,0 +1,116 @@
+"""A run is the plain loop of torch: batches, warm-up and cosine, clipping before the step, a running mean after it."""
+
+import copy
+import math
+from itertools import chain
+
+import pytest
+import torch
+
+import mera
+from mera.train import Callback, Settings, fit
+from mera.train.batches import MAX_LISTED, Order, micro_batches, rows_per_step
+from mera.train.recognize import recognize
+
+
+def naive(flow, x, settings):
+    """Steps in plain torch; the metrics of each, and the mean of the weights."""
+    objective = recognize(flow, x, settings).train
+    optimizer = torch.optim.AdamW(flow.parameters(), settings.lr, weight_decay=settings.weight_decay)
+    mean, metrics = copy.deepcopy(flow), []
+    for step in range(settings.steps):
+        progress = step / settings.steps
+        rate = settings.lr * min(1, (step + 1) / settings.warmup) * (1 + math.cos(math.pi * progress)) / 2
+        optimizer.param_groups[0]["lr"] = rate
+        batch = objective.batch(settings.seed, step + 1, range(settings.batch_size))
+        loss = objective.loss(flow, batch).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        norm = math.sqrt(sum(parameter.grad.square().sum().item() for parameter in flow.parameters()))
+        for parameter in flow.parameters():
+            parameter.grad *= min(1, settings.clip / (norm + 1e-6))
+        optimizer.step()
+        metrics.append({"train_nats": loss.item(), "gradient_norm": norm, "lr": rate})
+        with torch.no_grad():
+            for a, b in zip(mean.parameters(), flow.parameters(), strict=True):
+                a.copy_(b if step == 0 else settings.ema * a + (1 - settings.ema) * b)
+    return metrics, mean
+
+
+class Record(Callback):
+    def __init__(self):
+        self.metrics, self.evaluations, self.progress = [], [], []
+
+    def on_start(self, loop):
+        self.progress.append(loop.progress)
+
+    def on_step(self, loop, metrics):
+        self.metrics.append(metrics)
+        self.progress.append(loop.progress)
+
+    def on_evaluation(self, loop, metrics):
+        self.evaluations.append((loop.step, metrics["test_nats"], metrics["test_nats_error"], loop.best))
+
+
+@pytest.mark.parametrize(("accumulate", "ema", "clip"), [(1, 0.0, 100.0), (3, 0.0, 0.05), (2, 0.7, 1.0)])
+def test_a_run_is_the_plain_loop(accumulate, ema, clip):
+    torch.manual_seed(0)
+    options = {"L": 4, "m": 2, "channels": 1, "layers": 1, "hidden": (8,), "norm": False, "block_spins": False}
+    flow = mera.build("rgflow", **options).double()
+    x = torch.randn(40, 1, 4, 4, dtype=torch.float64).cumsum(2)
+    expected = copy.deepcopy(flow)
+    settings = Settings(steps=7, batch_size=11, optimizer="AdamW", lr=0.02, weight_decay=0.1, warmup=3, ema=ema,
+                        accumulate=accumulate, clip=clip, eval_every=2, eval_images=4, seed=5)  # fmt: skip
+    metrics, mean = naive(expected, (x[:36], x[36:]), settings)
+    record = Record()
+    result = fit(flow, (x[:36], x[36:]), settings, callbacks=[record])
+    for found, line in zip(record.metrics, metrics, strict=True):
+        assert found == pytest.approx(line, rel=1e-9)
+    for a, b in zip(flow.parameters(), expected.parameters(), strict=True):
+        torch.testing.assert_close(a, b, atol=1e-9, rtol=1e-9)
+    used = mean if ema else expected
+    torch.testing.assert_close(result.flow.log_prob(x), used.log_prob(x), atol=1e-8, rtol=1e-8)
+    assert record.progress == pytest.approx([step / 7 for step in range(8)])
+    losses = -used.log_prob(x[36:]) / 16
+    assert result.test_loss == pytest.approx(losses.mean().item(), rel=1e-8)
+    assert result.test_error == pytest.approx(losses.std().item() / 2, rel=1e-8)
+    steps, values, errors, best = zip(*record.evaluations, strict=True)
+    assert steps == (2, 4, 6, 7)
+    assert (values[-1], errors[-1]) == (result.test_loss, result.test_error)
+    for number, found in enumerate(best, start=1):
+        assert found == min(zip(steps[:number], values[:number], strict=True), key=lambda pair: pair[1])
+    assert result.best == best[-1]
+
+
+def test_rows_of_a_step():
+    assert rows_per_step(32, 0, 2) == rows_per_step(32, 100, 2) == 32
+    assert rows_per_step(32, 21, 2) == 20
+    for arguments in ((3, 100, 2), (32, 1, 2)):
+        with pytest.raises(ValueError, match="a batch_size that 2 processes can share"):
+            rows_per_step(*arguments)
+
+
+def test_parts_of_a_batch():
+    parts = micro_batches((torch.arange(5), torch.arange(2)), 3)
+    assert [[t.tolist() for t in part] for part in parts] == [[[0, 1], [0]], [[2, 3], [1]], [[4], []]]
+    assert len(micro_batches((torch.arange(2),), 3)) == 2
+
+
+@pytest.mark.parametrize("listed", [True, False])
+def test_an_epoch_has_each_example_once(monkeypatch, listed):
+    """Also where the order of so many examples is not kept as a list."""
+    if not listed:
+        monkeypatch.setattr("mera.train.batches.MAX_LISTED", 11)
+    assert MAX_LISTED > 10**6
+    orders = []
+    for seed in (0, 1):
+        order = Order(12, 4, seed)
+        steps = [order.indices(step, range(4)) for step in range(1, 31)]
+        epochs = [tuple(chain(*steps[i : i + 3])) for i in range(0, 30, 3)]
+        assert all(sorted(epoch) == list(range(12)) for epoch in epochs)
+        assert len(set(epochs)) > 5
+        assert order.indices(2, [1, 3]) == [steps[1][1], steps[1][3]]
+        orders.append(epochs)
+    assert orders[0] != orders[1]
+    assert len({epoch[0] for epoch in orders[0]}) > 3
+    assert Order(12, 4, 0, in_order=True).indices(2, [0, 3]) == [4, 7]
