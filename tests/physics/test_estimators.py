@@ -1,0 +1,251 @@
+"""Estimators against their formulas, written out with loops over sites, samples and proposals."""
+
+import itertools
+import math
+import pickle
+from importlib import import_module
+
+import numpy as np
+import pytest
+import torch
+
+import mera
+from mera import physics
+from mera.physics.action import as_action
+from mera.physics.markov_chains import chains_of
+from mera.physics.observables import Observables, averages_of
+from mera.physics.reweighting import report_of
+from mera.physics.short_run import LONGEST, MAX_STEPS, Trajectories, fields_of, short_run, start_of_chains
+from mera.physics.verdicts import EQUAL_NATS, MISSED_NATS, Trust, forward_ess, missed, pareto_k, verdict_on_weights
+from mera.sampling.diagnostics import gamma_method, r_hat
+from tests.physics.test_verdicts import recorded
+
+
+def naive_measurement(phi):
+    """The observables of one field (C, *shape) of phi^4, but for its energy."""
+    channels, *shape = phi.shape
+    sites, V = list(itertools.product(*map(range, shape))), math.prod(shape)
+    mean = [sum(phi[(c, *site)].item() for site in sites) / V for c in range(channels)]
+    square = sum(m * m for m in mean)
+    found = {
+        "m": mean[0] if channels == 1 else math.sqrt(square),
+        "abs_m": math.sqrt(square),
+        "m2": square,
+        "m4": square**2,
+    }
+    found["phi2"] = phi.square().sum().item() / V
+    structures = []
+    for axis in (a for a, n in enumerate(shape) if n == max(shape)):
+        waves = [sum(phi[(c, *site)].item() * np.exp(2j * math.pi * site[axis] / shape[axis]) for site in sites) / V
+                 for c in range(channels)]  # fmt: skip
+        structures.append(sum(abs(wave) ** 2 for wave in waves))
+    found["_structure"] = sum(structures) / len(structures)
+    shifts = range(min(shape) // 2 + 1)
+    products = [[(phi * phi.roll(-r, axis + 1)).sum().item() / V for r in shifts] for axis in range(len(shape))]
+    found["correlator"] = [sum(row[r] for row in products) / len(shape) for r in shifts]
+    return found
+
+
+@pytest.mark.parametrize(("channels", "shape"), [(1, (7,)), (1, (4, 6)), (2, (4, 4)), (3, (3, 5, 4))])
+def test_observables_of_a_field(channels, shape):
+    action = physics.ON(channels, 0.3, 0.2)
+    phi = torch.randn(3, channels, *shape, dtype=torch.float64)
+    own = {"largest": lambda x: x.flatten(1).amax(1), "product": ("m2", lambda x: x.flatten(1).amin(1))}
+    found = Observables(action, own).measure(phi)
+    for i, field in enumerate(phi):
+        for name, value in naive_measurement(field).items():
+            torch.testing.assert_close(found[name][i], torch.tensor(value, dtype=torch.float64))
+    energy = action(phi) / math.prod(shape)
+    torch.testing.assert_close((found["energy"], found["_energy2"]), (energy, energy.square()))
+    torch.testing.assert_close(found["largest"], phi.flatten(1).amax(1))
+    torch.testing.assert_close(found["product"], found["m2"] * phi.flatten(1).amin(1))
+    given = Observables(action).measure(phi, torch.tensor([1.0, 2.0, 3.0]))
+    torch.testing.assert_close(given["energy"], torch.tensor([1.0, 2.0, 3.0]).double() / math.prod(shape))
+
+
+def test_quantities_of_averages():
+    mean = {"m2": 0.7, "abs_m": 0.4, "m4": 0.9, "energy": -0.5, "_energy2": 1.1, "_structure": 0.2}
+    found = averages_of((4, 6), True, 0.5)
+    found = {name: function({k: torch.tensor(v) for k, v in mean.items()}).item() for name, function in found.items()}
+    assert found == pytest.approx({
+        "susceptibility": 24 * (0.7 - 0.16), "binder": 1 - 0.9 / (3 * 0.49), "specific_heat": 0.25 * 24 * (1.1 - 0.25),
+        "correlation_length": math.sqrt(0.7 / 0.2 - 1) / (2 * math.sin(math.pi / 6)),
+    })  # fmt: skip
+    assert "correlation_length" not in averages_of((4, 6), False, 1.0)
+
+
+SLOPES = {"binder": {"m4": lambda m: -1 / (3 * m["m2"] ** 2), "m2": lambda m: 2 * m["m4"] / (3 * m["m2"] ** 3)}}
+
+
+def test_a_report_of_weights():
+    """Averages, errors by linear expansion, ln Z and effective numbers, from their definitions."""
+    n, names = 300, ("m2", "m4", "abs_m", "energy")
+    series = {name: torch.rand(n, dtype=torch.float64) for name in names}
+    series["correlator"] = torch.rand(n, 3, dtype=torch.float64)
+    log_w = 0.5 * torch.randn(n, dtype=torch.float64) + 3
+    target = 0.5 * torch.randn(50, dtype=torch.float64) + 3
+    report = report_of(*recorded(series, log_w, target.tolist()))
+    w = log_w.exp()
+    p = w / w.sum()
+    mean = {name: (p * series[name]).sum() for name in names}
+    for name in names:
+        error = (p * (series[name] - mean[name])).square().sum().sqrt()
+        assert report.observables[name] == pytest.approx((mean[name].item(), error.item()))
+    slope = sum(f(mean) * (series[name] - mean[name]) for name, f in SLOPES["binder"].items())
+    assert report.observables["binder"].error == pytest.approx((p * slope).square().sum().sqrt().item())
+    for r in range(3):
+        value = (p * series["correlator"][:, r]).sum()
+        error = (p * (series["correlator"][:, r] - value)).square().sum().sqrt()
+        assert [part[r].item() for part in report.correlator] == pytest.approx([value.item(), error.item()])
+    ess = (w.sum().square() / w.square().sum() / n).item()
+    assert (report.n, report.ess) == (n, pytest.approx(ess))
+    assert report.log_z == pytest.approx(w.mean().log().item())
+    assert report.log_z_error == pytest.approx((w.std(correction=0) / w.mean() / math.sqrt(n)).item())
+    assert report.free_energy == pytest.approx((-log_w.mean().item(), log_w.std().item() / math.sqrt(n)))
+    assert report.forward_ess == pytest.approx(1 / (target.exp().mean() * (-target).exp().mean()).item())
+    assert report.missed == 0
+    derived = report.derive(lambda mean: mean["m4"] / mean["m2"] ** 2)
+    assert derived.value == pytest.approx((mean["m4"] / mean["m2"] ** 2).item())
+    left_out = []
+    for i in range(n):
+        rest = torch.arange(n) != i
+        q = w[rest] / w[rest].sum()
+        left_out.append((q * series["m4"][rest]).sum() / (q * series["m2"][rest]).sum() ** 2)
+    left_out = torch.stack(left_out)
+    jackknife = ((left_out - left_out.mean()).square().sum() * (n - 1) / n).sqrt()
+    assert derived.error == pytest.approx(jackknife.item())
+
+
+def test_a_summary_of_chains():
+    """Errors from the Gamma method, of functions of averages by linear expansion along the chains."""
+    torch.manual_seed(0)
+    values = {name: torch.rand(60, 5, dtype=torch.float64).cumsum(0) / 10 for name in ("m2", "m4")}
+    values["m2"][:] = values["m2"] + 1
+    facts, arrays = recorded(values)
+    arrays |= {"series/_fields": torch.zeros(0, 1, 1, 4), "seconds": torch.tensor(1.5)}
+    arrays["series/_rates"] = torch.linspace(0.2, 0.8, 60)
+    chain = chains_of(facts, arrays)
+    mean = {name: series.mean() for name, series in values.items()}
+    for name, series in values.items():
+        gamma = gamma_method(series)
+        assert chain.observables[name] == pytest.approx((mean[name].item(), gamma.error))
+        assert (chain.tau[name], chain.tau_error[name]) == (gamma.tau, gamma.tau_error)
+        assert chain.r_hat[name] == pytest.approx(r_hat(series[:, :, None]).item())
+    slope = sum(f(mean) * (values[name] - mean[name]) for name, f in SLOPES["binder"].items())
+    assert chain.observables["binder"].error == pytest.approx(gamma_method(slope).error)
+    assert (chain.acceptance, chain.seconds) == (pytest.approx(0.5), 1.5)
+    assert "60 draws of 5 chains in 1.5 s, accepted 0.50" in repr(chain)
+
+
+@pytest.mark.parametrize(
+    ("draws", "chains", "tau", "apart", "acceptance", "trust"),
+    [
+        (100, 4, 2.5, 1.04, 0.5, Trust.GOOD),
+        (100, 4, 2.5, 1.05, 0.5, Trust.MEANINGLESS),
+        (100, 4, 2.51, 1.0, 0.5, Trust.PERHAPS_TOO_SMALL),
+        (100, 4, 2.5, 1.0, 0.0, Trust.MEANINGLESS),
+        (25, 2, 0.5, 1.0, 0.5, Trust.GOOD),
+        (49, 1, 0.5, 1.0, 0.5, Trust.ROUGH),
+    ],
+)
+def test_thresholds_of_chains(draws, chains, tau, apart, acceptance, trust):
+    """An autocorrelation time counts with two of its errors, which are as large as a half of it here."""
+    noise = torch.randn(draws, chains, dtype=torch.float64)
+    facts, arrays = recorded({"m2": noise})
+    chain = chains_of(facts, arrays | {"series/_fields": torch.zeros(0, 1, 1, 4), "seconds": torch.tensor(1.0)})
+    changed = {"tau": {"m2": tau}, "tau_error": {"m2": tau / 2}, "r_hat": {"m2": apart}, "acceptance": acceptance}
+    verdict = type(chain)(**{**vars(chain), **changed, "history": {"m2": noise}}).verdict
+    assert verdict.trust == trust
+    assert pickle.loads(pickle.dumps(verdict)).trust == trust
+
+
+def test_thresholds_of_weights():
+    equal = torch.zeros(1000)
+    assert verdict_on_weights(equal, 0.49, (0.0, 1.0)).trust == Trust.GOOD
+    assert verdict_on_weights(equal, 0.5).trust == Trust.USABLE
+    assert verdict_on_weights(equal, 0.7).trust == Trust.MEANINGLESS
+    assert verdict_on_weights(equal, 0.1, (0.0, 0.5)).trust == Trust.GOOD
+    assert verdict_on_weights(equal, 0.1, (0.0, 0.49)).trust == Trust.TOO_SMALL
+    assert verdict_on_weights(equal[:99], 0.1).trust == Trust.ROUGH
+    assert verdict_on_weights(equal[:100], 0.1).trust == Trust.GOOD
+    assert verdict_on_weights(equal[:1], 0.1).trust == Trust.MEANINGLESS
+    assert verdict_on_weights(equal[:2], 0.1).trust == Trust.ROUGH
+    assert pareto_k(EQUAL_NATS / 2 * torch.arange(2).double().repeat(100)) == 0
+    assert math.isnan(pareto_k(torch.randn(99)))
+    assert not math.isnan(pareto_k(torch.randn(100)))
+    edge = torch.tensor([1.0, MISSED_NATS + 1.0, MISSED_NATS + 1.01, -3.0])
+    assert missed(edge, torch.tensor([0.0, 1.0])) == 0.25
+    assert forward_ess(torch.full((7,), 700.0)) == 1
+
+
+def fields_and_flow(L=4):
+    torch.manual_seed(0)
+    flow = mera.build("rgflow", L=L, m=2, channels=1, layers=1, hidden=(4,), norm=False, block_spins=False)
+    return flow.double(), physics.Phi4(0.5, 0.3)
+
+
+def test_proposals_are_accepted_by_their_weights(monkeypatch):
+    """The chain of each proposal, one after the other, with the uniform numbers that were drawn."""
+    flow, action = fields_and_flow()
+    uniform, metropolis = [], import_module("mera.physics.metropolis")
+    monkeypatch.setattr(metropolis, "AT_ONCE", 30)
+    rand = torch.rand
+    monkeypatch.setattr(metropolis.torch, "rand", lambda *s, **o: uniform.append(rand(*s, **o)) or uniform[-1])
+    proposals, made = [], metropolis.weighted_samples
+    monkeypatch.setattr(metropolis, "weighted_samples", lambda *a: proposals.append(made(*a)) or proposals[-1])
+    sampler = metropolis.Proposals(flow, action, 6)
+    fields = sampler.fields.clone()
+    log_w = -action(fields) - flow.log_prob(fields)
+    draws = [sampler.draw(False, 4) for _ in range(4)]
+    assert [*map(len, draws)] == [4, 1, 4, 1]  # 5 in a batch, of which up to 4 are taken at once
+    for number, draw in enumerate(itertools.chain(*draws)):
+        phi, value, weights = (part.split(6)[number % 5] for part in proposals[number // 5])
+        torch.testing.assert_close(weights, -action(phi) - flow.log_prob(phi))
+        accept = uniform[number // 5][number % 5] < (weights - log_w).exp()
+        fields = torch.where(accept[:, None, None, None], phi, fields)
+        log_w = torch.where(accept, weights, log_w)
+        torch.testing.assert_close((draw.fields, draw.log_weights), (fields, log_w))
+        torch.testing.assert_close(draw.action, action(fields))
+        assert draw.rate == accept.double().mean().item()
+        assert torch.equal(value, action(phi))
+
+
+def test_lengths_of_trajectories(monkeypatch):
+    """They vary by half of their mean; a trajectory is never one step that is longer than itself."""
+    _, action = fields_and_flow()
+    trajectories = Trajectories(action, torch.randn(2, 1, 4, 4, dtype=torch.float64), length=2.0)
+    assert (trajectories.tuning.value, trajectories.tuning.least) == (0.1, 2 / MAX_STEPS)
+    seen = []
+    monkeypatch.setattr(trajectories.chains, "trajectory", lambda s, n: seen.append((s, n)) or torch.tensor([0.5, 1.0]))
+    assert trajectories.run(200) == pytest.approx(0.75)
+    assert {step for step, _ in seen} == {0.1}
+    assert (min(n for _, n in seen), max(n for _, n in seen)) == (11, 30)
+    trajectories.tuning.value = 50.0
+    trajectories.run(50)
+    assert {n for _, n in seen[200:]} == {1}
+    assert all(1 <= step <= 3 for step, _ in seen[200:])
+    trajectories.tuning.value = 0.5
+    trajectories.run(1, tune=True)
+    assert trajectories.tuning.value == pytest.approx(0.5 * math.exp(-0.05))
+    with pytest.raises(ValueError, match="the length of a trajectory"):
+        physics.hmc((1, 4), action, length=2 * LONGEST)
+
+
+def test_starts_of_chains():
+    """Half of them are samples of the flow, half come from noise; snapshots of one chain lie side by side."""
+    flow, action = fields_and_flow()
+    torch.manual_seed(3)
+    expected = flow.sample(5)
+    torch.manual_seed(3)
+    fields = start_of_chains(action, flow, 5)
+    assert torch.equal(fields[:3], expected[2:])
+    assert not torch.isclose(fields[3:], expected[:2]).any()
+    assert start_of_chains(action, flow, 1).shape == (1, 1, 4, 4)
+    assert fields_of(action, flow).shape == (4 * 64, 1, 4, 4)
+    assert torch.equal(fields_of(action, flow), fields_of(action, flow))
+    assert fields_of(as_action(lambda phi: action(phi).detach()), flow) is None
+    with pytest.warns(UserWarning, match="a mode that the flow misses would not show"):
+        assert start_of_chains(as_action(lambda phi: action(phi).detach()), flow, 4).shape == (4, 1, 4, 4)
+    runs = short_run(action, torch.randn(2, 1, 4, 4, dtype=torch.float64), snapshots=3, warmup=2)
+    assert runs.shape == (6, 1, 4, 4)
+    assert len(runs.flatten(1).unique(dim=0)) == 6
