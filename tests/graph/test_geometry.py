@@ -22,7 +22,8 @@ from mera.graph import (
     Squeeze,
     compile,
 )
-from tests.helpers.laws import Dense
+from mera.graph.modules import structure_of
+from tests.helpers.laws import Bent, Dense
 
 
 def refuses(make, node, expected, got):
@@ -309,3 +310,25 @@ def test_a_node_of_many_outputs():
     for port in layout.add(Comb(), layout.input):
         layout.latent(port)
     assert len(compile(layout).latents) == 12
+
+
+def test_the_structure_of_a_module():
+    """Its classes, shapes and numbers; but not what a user's class counts."""
+    make = mera.bijectors.named
+    shape = (1, 2, 2)
+    plain = structure_of(make("coupling(hidden=(4,))")(shape))
+    assert structure_of(make("coupling(hidden=(4,))")(shape)) == plain
+    for other in ("coupling(hidden=(5,))", "coupling(hidden=(4,), transform='affine(max_log_scale=1.5)')", "actnorm"):
+        assert structure_of(make(other)(shape)) != plain
+    counting = Bent(shape)
+    before = structure_of(counting)
+    counting.calls = 3
+    assert structure_of(counting) == before
+
+
+def test_a_summary_names_bijectors():
+    layout = mera.Layout((4, 4), 1)
+    x = layout.local(layout.input, lambda shape: Chain([ActNorm(shape), Dense(shape), ActNorm(shape)]), 2, name="own")
+    layout.latent(layout.local(layout.local(x, Dense, 2, name="class"), "actnorm", 2, name="named"))
+    names = {row[1]: row[2] for row in mera.Flow(layout).summary.nodes.rows}
+    assert names == {"own": "ActNorm + Dense", "class": "Dense", "named": "actnorm"}
