@@ -42,6 +42,7 @@ def check_equal(flow, mask, k=3, atol=1e-10):
     filled[:, :, mask] = pixels
     full, restricted = flow.log_prob(filled, *context), local.log_prob(pixels)
     torch.testing.assert_close(restricted, full, atol=atol, rtol=1e-12)
+    torch.testing.assert_close(local.log_prob(pixels[1:2]), full[1:2], atol=atol, rtol=1e-12)
     gradients = [torch.autograd.grad(value.sum(), pixels)[0] for value in (restricted, full)]
     torch.testing.assert_close(*gradients, atol=atol, rtol=1e-10)
     z = flow(whole, *context)[0]

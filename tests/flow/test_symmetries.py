@@ -10,8 +10,6 @@ import torch
 import mera
 from mera.flow.groups import SYMMETRIES, symmetries
 from mera.graph import Lattice
-from mera.models.saving import describe_flow, rebuild_empty
-from mera.train import fit
 from tests.helpers.laws import randomize
 
 GROUPS = [
@@ -90,38 +88,11 @@ def test_some_elements_of_a_large_group():
     torch.testing.assert_close(p.elements[0](samples), samples, atol=0, rtol=0)
 
 
-def test_one_context_for_all_samples_and_no_samples():
-    torch.manual_seed(2)
-    options = {"L": 4, "m": 2, "channels": 1, "layers": 1, "hidden": (6,), "norm": False, "prior": "gaussian"}
-    for context, more in (
-        (torch.randn(1, 3, dtype=torch.float64), {"context": 3}),
-        (torch.tensor([1]), {"classes": 4}),
-    ):
-        p = mera.Symmetrized(randomize(mera.build("rgflow", **options, **more), 0.3), "rotations")
-        samples, log_prob = p.rsample_and_log_prob(5, context)
-        torch.testing.assert_close(p.log_prob(samples, context.expand(5, *context.shape[1:])), log_prob)
-    assert symmetric("rotations").log_prob(torch.randn(0, 2, 4, 4, dtype=torch.float64)).shape == (0,)
-
-
 def test_wrong_data_is_named_as_it_is():
     with pytest.raises(ValueError, match=r"got .*\(2, 1, 5, 5\)"):
         symmetric("rotations").log_prob(torch.randn(2, 1, 5, 5, dtype=torch.float64))
     with pytest.raises(ValueError, match=r"Expected data"):
         symmetric("rotations").log_prob(torch.randn(2, 16, dtype=torch.float64))
-
-
-def test_it_learns_and_comes_back(tmp_path):
-    p = symmetric(("flip", "rotations"), channels=1, elements=5).float()
-    action = mera.physics.Phi4(-1.0, 0.5)
-    fit(p, action, steps=3, batch_size=8, run=tmp_path / "run", eval_images=20)
-    again = mera.load(tmp_path / "run")
-    x = torch.randn(2, 1, 4, 4)
-    assert again.group == ("flip", "rotations")
-    assert len(again.elements) == 5
-    torch.testing.assert_close(again.log_prob(x), p.log_prob(x))
-    whole = symmetric("rotations", channels=1)
-    assert describe_flow(whole)["symmetrized"] == "rotations"
-    assert len(rebuild_empty(describe_flow(whole)).elements) == 4
 
 
 @pytest.mark.parametrize("L", [128, 256, 2**20])

@@ -175,18 +175,3 @@ def test_errors_have_no_more_digits_than_they_deserve():
     assert Quantity(3.14159, 0.0123).text(10) == "3.14 +- 0.01"
     assert Quantity(3.14159, 0.0123).text(1.5) == "3.14159 +- unknown"
     assert str(Quantity(3.14159, 0.0123)) == "3.142 +- 0.012"
-
-
-def test_verdicts_from_the_worst_to_the_best():
-    torch.manual_seed(0)
-    light = 0.1 * torch.randn(2000)
-    verdicts = [
-        verdict_on_weights(light, 0.1, (0.25, 0.5)),
-        verdict_on_weights(light, 0.8),
-        verdict_on_weights(light, 0.1, (0.0, 0.1)),
-        verdict_on_weights(10 * light[:150], 0.1),
-        verdict_on_weights(light, 0.6),
-        verdict_on_weights(light, 0.1, (0.0, 1.0)),
-    ]
-    ranks = [verdict.trust for verdict in verdicts]
-    assert ranks == sorted(set(ranks))
