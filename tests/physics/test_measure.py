@@ -106,7 +106,8 @@ from mera import physics
 from mera.physics import sampler
 torch.set_num_threads(1)
 torch.manual_seed(5)
-sampler.EVERY = 0
+assert sampler.WRITE_SECONDS > 0
+sampler.WRITE_SECONDS = 0  # each draw is written
 physics.hmc((1, 4, 6), physics.FreeField(), draws=150, chains=12, every=100, out=sys.argv[1], resume=True)
 """
 
