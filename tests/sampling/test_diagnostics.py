@@ -39,7 +39,7 @@ def test_gamma_method_of_special_chains():
     with pytest.raises(ValueError, match="at least 8 draws"):
         gamma_method(torch.ones(7, 2))
     with pytest.raises(ValueError, match="finite draws"):
-        gamma_method(torch.full((8, 1), math.nan))
+        gamma_method(torch.arange(8.0).log()[:, None])
 
 
 @pytest.mark.parametrize("rho", [-0.3, -0.4, -0.6])
@@ -84,8 +84,10 @@ def naive_gamma_method(chains):
 
 @pytest.mark.parametrize(("rho", "n", "k"), [(0.0, 40, 3), (0.7, 90, 2), (0.99, 30, 1), (-0.5, 60, 2), (-0.9, 41, 3)])
 def test_gamma_method_is_that_of_the_paper(rho, n, k):
-    for _ in range(4):
-        chains = 3 + autoregressive(rho, n, k)
+    drifting = torch.linspace(0, 5, n, dtype=torch.float64)[:, None] + autoregressive(rho, n, k)  # without a window
+    time = torch.arange(n, dtype=torch.float64)[:, None]
+    swinging = (-1) ** time + 0.02 * time  # whose pairs of autocorrelations are positive to the end
+    for chains in (drifting, swinging, *(3 + autoregressive(rho, n, k) for _ in range(4))):
         assert gamma_method(chains) == pytest.approx(naive_gamma_method(chains), rel=1e-9)
 
 
@@ -103,6 +105,7 @@ def test_r_hat_and_effective_sizes():
     assert found[0] < 1.02 < 1.2 < found[1]
     drifting = torch.linspace(0, 5, 400, dtype=torch.float64)[:, None, None] + torch.randn(400, 1, 1)
     assert r_hat(drifting).item() > 1.5
+    assert torch.equal(r_hat(drifting), r_hat(torch.cat(drifting.chunk(2), 1)))
     assert r_hat(torch.randn(401, 1, 1)).item() < 1.03
     assert r_hat(torch.ones(100, 4, 1)).isnan().all()
     sizes = effective_size(torch.stack([autoregressive(rho, 2000, 4) for rho in (0.0, 0.8)], 2))
