@@ -249,18 +249,42 @@ def test_a_cone_without_latents_of_a_level():
     torch.testing.assert_close(local.log_prob(whole.pixels + 1).float(), whole.log_prob(whole.pixels + 1))
 
 
-def test_the_picture_adds_up():
-    flow, x, _ = case("rgflow")
+def pooled(values, cells):
+    """The sums over a grid of cells, where a site counts for a cell by the share of it that the cell covers."""
+    for axis, count in enumerate(cells):
+        n = values.shape[axis]
+        shares = torch.tensor([[max(0.0, min((i + 1) * count / n, j + 1) - max(i * count / n, j)) * n / count
+                                for j in range(count)] for i in range(n)], dtype=torch.float64)  # fmt: skip
+        values = (values.movedim(axis, -1) @ shares).movedim(-1, axis)
+    return values
+
+
+@pytest.mark.parametrize(
+    ("name", "cells"), [("rgflow", {5: (3, 5), 48: (32, 48)}), ("3d", {7: (2, 5, 7), 1: (1, 1, 1)})]
+)
+def test_the_picture_adds_up(name, cells):
+    flow, x, _ = case(name)
     result = flow.stream(x[0].numpy(), tile=16)
     bits = -result.log_prob / (x[0].numel() * np.log(2))
-    for edge in (5, 16, 100):
-        cells = result.bits(edge)
-        assert max(cells.shape[1:]) == min(edge, 48)
-        assert abs(cells.sum(0).mean().item() - bits) < 1e-5
+    for edge, shape in cells.items():
+        found = result.bits(edge)
+        assert abs(found.sum(0).mean().item() - bits) < 1e-5
+        for level, values in enumerate(found):
+            nats = pooled(torch.from_numpy(np.asarray(result.map(level))).double(), shape)
+            torch.testing.assert_close(
+                values, -nats * np.prod(shape) / (x[0].numel() * np.log(2)), atol=1e-4, rtol=1e-5
+            )
+
+
+def test_the_picture_of_an_image():
+    flow, x, _ = case("rgflow")
+    result = flow.stream(x[0].numpy())
     assert torch.equal(result.bits(16, (8, 48)), result.bits(16)[:, :3])
     image = torch.randint(0, 256, (2, 32, 48), dtype=torch.uint8)
     result = flow.stream(image)
     assert result.bits().sum(0).mean().item() == pytest.approx(result.bits_per_dim, abs=1e-4)
+    with pytest.raises(ValueError, match="Expected finite values; got infinite values or NaN in the box"):
+        flow.stream(torch.where(x[0] == x.max(), torch.nan, x[0]))
 
 
 @pytest.mark.slow

@@ -49,7 +49,10 @@ def test_a_subplan_gives_the_latents_of_the_whole_plan(name):
     rows, log_det = executor.forward(by_index(x)[indices][None], constants, transform, None)
     for row, level, values in zip(rows, subplan.levels, z, strict=True):
         torch.testing.assert_close(row, values.flatten(2)[..., level.sites].flatten(1))
-    assert log_det.shape == (1,)
+    single = SubplanExecutor(make_subplan(plan, indices, group_width=1), x.device)  # each event in a group of its own
+    for found in single.forward(by_index(x)[indices][None], constants, transform, None), (rows, log_det):
+        torch.testing.assert_close(found, (rows, log_det))
+        assert log_det.shape == (1,)
     back = executor.inverse(rows, runner.inverse_transform(runner.contexts(None, x)), None)
     torch.testing.assert_close(back[0], by_index(x)[indices])
 
