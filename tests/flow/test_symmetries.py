@@ -57,6 +57,7 @@ def test_elements_form_a_group(name, shape, periodic):
     except ValueError:
         assert name == "rotations" or not periodic[0]
         return
+    assert len(symmetries(name, lattice, len(elements))) == len(elements)  # in a random order
     x = torch.randn(1, *lattice.event_shape, dtype=torch.float64)
     images = torch.cat([element(x) for element in elements])
     assert torch.equal(images.abs().flatten(1).sort().values, x.abs().flatten(1).sort().values.expand(len(images), -1))
