@@ -108,3 +108,15 @@ def test_data_are_regenerated_by_elements_of_the_posterior(name):
     ]
     for a, b in zip(*gradients, strict=True):
         torch.testing.assert_close(a, b)
+
+
+def test_a_layout_without_steps():
+    layout = mera.Layout((4, 6), channels=2)
+    layout.latent(layout.input)
+    flow = mera.Flow(layout)
+    assert len(flow.level(0)) == 0
+    with pytest.raises(ValueError, match="a level from 0 to 0"):
+        flow.level(1)
+    large = flow.resized((8, 2))
+    x = torch.randn(3, 2, 8, 2)
+    assert torch.equal(large(x)[0][0], x)

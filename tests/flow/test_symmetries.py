@@ -89,6 +89,14 @@ def test_some_elements_of_a_large_group():
     torch.testing.assert_close(p.elements[0](samples), samples, atol=0, rtol=0)
 
 
+def test_the_selection_of_a_saved_mixture_stays_the_same():
+    """A file names the number of elements alone, so that these are the same in all versions."""
+    chosen = symmetries("translations", Lattice(1, (4, 8), (True, True)), 6)
+    assert [element.sites[0].item() for element in chosen] == [0, 14, 16, 4, 27, 24]
+    huge = symmetries("translations", Lattice(1, (2**11, 2**10), (True, True)), 2)
+    assert [element.sites[0].item() for element in huge] == [0, 327296]
+
+
 def test_wrong_data_is_named_as_it_is():
     with pytest.raises(ValueError, match=r"got .*\(2, 1, 5, 5\)"):
         symmetric("rotations").log_prob(torch.randn(2, 1, 5, 5, dtype=torch.float64))
