@@ -17,7 +17,7 @@ def console(**options):
 
 def test_a_log_has_lines_whose_rate_does_not_count_a_slow_first_step(monkeypatch):
     monkeypatch.setattr(progress, "LINE_EVERY", 0)
-    log = console()
+    log, resumed = console(), console()
     with ProgressBar("sample", log) as bar:
         time.sleep(0.3)  # the first iteration prepares what the others use
         bar.update(1, 0.01)
@@ -29,31 +29,21 @@ def test_a_log_has_lines_whose_rate_does_not_count_a_slow_first_step(monkeypatch
     assert second.startswith("sample  11%  step 11, accepted 0.80 [")
     assert 40 < float(re.search(r"\[ *([\d.]+)step/s", second)[1]) < 101
     assert last.startswith("sample 100%  step 100 [")
-
-
-def test_a_resumed_run_counts_from_where_it_goes_on(monkeypatch):
-    monkeypatch.setattr(progress, "LINE_EVERY", 0)
-    log = console()
-    with ProgressBar("train", log) as bar:
+    with ProgressBar("train", resumed) as bar:
         bar.update(501, 0.501)
         time.sleep(0.2)
         bar.update(511, 0.511)
-    assert 20 < float(re.search(r"step 511 \[ *([\d.]+)step/s", log.file.getvalue())[1]) < 51
+    assert 20 < float(re.search(r"step 511 \[ *([\d.]+)step/s", resumed.file.getvalue())[1]) < 51
 
 
-def test_a_terminal_has_a_bar():
-    terminal = console(force_terminal=True)
-    with ProgressBar("train", terminal) as bar:
-        bar.update(1, 0.5, "2.5 bits/dim")
+def test_a_terminal_has_a_bar_and_a_silent_console_nothing():
+    terminal, silent = console(force_terminal=True), [console(quiet=True, force_terminal=it) for it in (False, True)]
+    for shown in (terminal, *silent):
+        with ProgressBar("train", shown) as bar:
+            bar.update(1, 0.5, "2.5 bits/dim")
     assert "2.5 bits/dim" in terminal.file.getvalue()
     assert "50%|" in terminal.file.getvalue()
-
-
-def test_nothing_is_shown_on_a_silent_console():
-    silent = console(quiet=True)
-    with ProgressBar("train", silent) as bar:
-        bar.update(1, 1.0)
-    assert silent.file.getvalue() == ""
+    assert [shown.file.getvalue() for shown in silent] == ["", ""]
 
 
 def test_a_listener_hears_of_all_bars_in_its_context_and_may_end_the_work():

@@ -18,35 +18,57 @@ from mera.graph.toml import dumps, loads
 from mera.models import by_name as models_registry
 from tests.helpers.laws import Bent
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
-def third_party(event_shape, slope=0.3):
-    """A factory of another package."""
+
+@pytest.fixture(autouse=True)
+def own(monkeypatch):
+    """What a test registers is forgotten."""
+    monkeypatch.setattr(module._factories, "_functions", dict(module._factories._functions))
+    monkeypatch.setattr(models_registry._models, "_functions", dict(models_registry._models._functions))
+    monkeypatch.setattr(models_registry, "_presets", dict(models_registry._presets))
+
+
+def for_type_checkers(event_shape: Sequence[int], slope: float = 0.3):
+    """A factory of another package, whose annotations cannot be evaluated."""
     return Bent(event_shape, slope)
 
 
-def third_party_model(L: int = 8, slope: float = 0.3):
+class Scaled:
+    """A callable object, as good a factory as a function."""
+
+    def __call__(self, event_shape, slope=0.3):
+        return Bent(event_shape, slope)
+
+
+def small(L=8, width=4):
     """A model of another package."""
-    layout = mera.Layout((L, L), 3)
-    layout.latent(layout.local(layout.input, {"name": "third-party", "slope": slope}, kernel=2))
+    layout = mera.Layout((L, L), 1)
+    layout.latent(layout.local(layout.input, {"name": "coupling", "hidden": (width,)}, L))
     return mera.Flow(layout)
 
 
-def test_a_refused_registration_changes_nothing(own_models):
-    mera.models.register("mine", presets={"wide": lambda options: {}})(third_party_model)
-    with pytest.raises(ValueError, match="that is not taken; got 'mine'"):
-        mera.models.register("mine")(third_party)
-    assert mera.models.presets("mine") == ["wide"]
-    again = functools.partial(third_party_model, slope=0.1)
-    mera.models.register("mine")(functools.partial(third_party_model, slope=0.2))
-    mera.models.register("mine")(again)
-
-
 def test_a_name_is_taken_once():
-    register("test-once")(third_party)
-    register("test-once")(third_party)  # a cell of a notebook that runs twice
-    with pytest.raises(ValueError, match="Expected a name of a bijector that is not taken; got 'test-once'"):
-        register("test-once")(for_type_checkers)
-    assert named("test-once", {"slope": 0.1})((2, 2)).slope == 0.1
+    """A refused registration changes nothing; a cell of a notebook may run twice."""
+    mera.models.register("mine", presets={"wide": lambda options: {}})(small)
+    with pytest.raises(ValueError, match="that is not taken; got 'mine'"):
+        mera.models.register("mine")(for_type_checkers)
+    assert mera.models.presets("mine") == ["wide"]
+    for width in (2, 3):
+        mera.models.register("mine")(functools.partial(small, width=width))
+    register("mine")(for_type_checkers)
+    register("mine")(functools.partial(for_type_checkers, slope=0.2))
+    with pytest.raises(ValueError, match="Expected a name of a bijector that is not taken; got 'mine'"):
+        register("mine")(Scaled())
+    assert named("mine")((2, 2)).slope == 0.2
+    assert named("mine", {"slope": 0.1})((2, 2)).slope == 0.1
+
+
+def test_any_callable_can_be_registered():
+    for number, factory in enumerate((for_type_checkers, Scaled(), functools.partial(Bent, slope=0.3))):
+        register(f"mine{number}")(factory)
+        assert named(f"mine{number}")((2, 4, 4)).slope == 0.3
 
 
 @pytest.mark.parametrize("text", ["maf(layers=5)", "maf(layers = 5, )", " maf( layers=5 ) "])
@@ -61,68 +83,27 @@ def test_options_in_a_text(text):
 
 
 @pytest.mark.parametrize(
-    ("text", "message"),
+    ("arguments", "message"),
     [
-        ("maf(5)", "Expected options by name, as in coupling.layers=3.; got 'maf.5.'"),
-        (
-            "maf(layers=5hidden=[4])",
-            "Expected a name, or a name with options such as coupling.layers=3.; got ",
-        ),
-        ("maf(layers=)", "Expected a name, or a name with options such as coupling.layers=3."),
-        ("maf(layers=5", "Expected a name, or a name with options such as coupling"),
-        ("maf(layer=5)", "did you mean 'layers'"),
-        ("couplings(bins=5)", "did you mean 'coupling'"),
+        (("maf(5)",), "Expected options by name, as in coupling.layers=3.; got 'maf.5.'"),
+        (("maf(layers=5hidden=[4])",), "Expected a name, or a name with options such as coupling.layers=3.; got "),
+        (("maf(layers=)",), "Expected a name, or a name with options such as coupling.layers=3.; got "),
+        (("maf(layers=5",), "Expected a name, or a name with options such as coupling.layers=3.; got "),
+        (("maf(layer=5)",), "Expected an option of 'maf' among .*did you mean 'layers'"),
+        (("couplings(bins=5)",), "Expected a bijector among .*did you mean 'coupling'"),
+        (("couplings", {}), "Expected a bijector among .*did you mean 'coupling'"),
+        (("maf", {"layer": 3}), "Expected an option of 'maf' among .*did you mean 'layers'"),
+        (("maf", {"context_shape": (3,)}), "Expected an option of 'maf'"),
+        (("maf", {"event_shape": (3,)}), "Expected an option of 'maf'"),
+        ((None, {}), "Expected a bijector as text"),
     ],
 )
-def test_texts_that_are_no_bijector(text, message):
+def test_what_is_no_bijector(arguments, message):
     with pytest.raises(ValueError, match=f"(?s){message}"):
-        named(text)
+        named(*arguments)
 
 
-@pytest.mark.parametrize(
-    ("name", "options", "message"),
-    [
-        ("couplings", {}, "Expected a bijector among .*did you mean 'coupling'"),
-        ("maf", {"layer": 3}, "Expected an option of 'maf' among .*did you mean 'layers'"),
-        ("maf", {"context_shape": (3,)}, "Expected an option of 'maf'"),
-        ("maf", {"event_shape": (3,)}, "Expected an option of 'maf'"),
-        (None, {}, "Expected a bijector as text"),
-    ],
-)
-def test_unknown_names_and_options(name, options, message):
-    with pytest.raises(ValueError, match=f"(?s){message}"):
-        named(name, options)
-
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-
-class Scaled:
-    """A callable object, as good a factory as a function."""
-
-    def __call__(self, event_shape, slope=0.3):
-        return Bent(event_shape, slope)
-
-
-def for_type_checkers(event_shape: Sequence[int], slope: float = 0.3):
-    return Bent(event_shape, slope)
-
-
-@pytest.mark.parametrize("factory", [for_type_checkers, Scaled(), functools.partial(Bent, slope=0.3)])
-def test_any_callable_can_be_registered(monkeypatch, factory):
-    monkeypatch.setattr(module._factories, "_functions", {})
-    register("mine")(factory)
-    assert named("mine")((2, 4, 4)).slope == 0.3
-
-
-@pytest.fixture
-def own_models(monkeypatch):
-    monkeypatch.setattr(models_registry._models, "_functions", {})
-    monkeypatch.setattr(models_registry, "_presets", {})
-
-
-def test_models_with_options_of_any_kind(own_models, tmp_path):
+def test_models_with_options_of_any_kind(tmp_path):
     @mera.models.register("required")
     def required(width, L=4, **others: Any):
         return small(L, width + others.get("more", 0))
@@ -142,12 +123,6 @@ def test_models_with_options_of_any_kind(own_models, tmp_path):
         mera.build("nothing")
 
 
-def small(L, width):
-    layout = mera.Layout((L, L), 1)
-    layout.latent(layout.local(layout.input, {"name": "coupling", "hidden": (width,)}, L))
-    return mera.Flow(layout)
-
-
 def test_parts_of_couplings_are_registered():
     bijectors = mera.bijectors
     bijectors.register_conditioner("wide")(lambda *shapes, hidden, blocks: bijectors.ResidualMLP(*shapes, hidden=(40,)))
@@ -160,7 +135,7 @@ def test_parts_of_couplings_are_registered():
     assert mera.build("rgflow", L=4, channels=1, conditioner="wide").n_parameters > 0
 
 
-def test_options_of_a_function_are_checked(own_models):
+def test_options_of_a_function_are_checked():
     @mera.models.register("checked")
     def checked(width: Annotated[int, mera.models.Option("a width.", lambda value, name: int(value))] = 4):
         return small(4, width)
@@ -169,14 +144,9 @@ def test_options_of_a_function_are_checked(own_models):
     assert mera.build("checked", width=3.7).n_parameters == mera.build("checked", width=3).n_parameters
 
 
-@pytest.mark.parametrize(
-    ("text", "options"),
-    [
-        ("a=1,b=2 c=x", {"a": 1, "b": 2, "c": "x"}),
-        ("betas=(0.9, 0.99) sizes=[[1, 2], [3]] on=true", {"betas": (0.9, 0.99), "sizes": [[1, 2], [3]], "on": True}),
-        ('root="/data/a=b" number="3"', {"root": "/data/a=b", "number": "3"}),
-        (r"root=C:\data\x", {"root": r"C:\data\x"}),
-    ],
-)
-def test_assignments(text, options):
-    assert parse_assignments(text) == options
+def test_assignments():
+    text = r'a=1,b=2 c=x betas=(0.9, 0.99) sizes=[[1, 2], [3]] on=true root="/data/a=b" number="3" path=C:\data\x'
+    assert parse_assignments(text) == {
+        "a": 1, "b": 2, "c": "x", "betas": (0.9, 0.99), "sizes": [[1, 2], [3]], "on": True, "root": "/data/a=b",
+        "number": "3", "path": r"C:\data\x",
+    }  # fmt: skip

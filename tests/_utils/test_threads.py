@@ -34,13 +34,11 @@ def test_results_come_in_order(threads):
     assert torch.get_num_threads() == threads
 
 
-def test_calls_run_at_once():
+@pytest.mark.parametrize("threads", [2], indirect=True)
+def test_calls_run_at_once(threads):
     """Each of two calls waits for the other one."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    barrier = threading.Barrier(2, timeout=10)
-    assert sorted(in_threads(lambda item: barrier.wait(), range(2), CPU)) == [0, 1]
-    torch.set_num_threads(before)
+    barrier = threading.Barrier(threads, timeout=10)
+    assert sorted(in_threads(lambda item: barrier.wait(), range(threads), CPU)) == [0, 1]
 
 
 def test_threads_are_for_calls_and_calls_within_calls_follow_one_another(threads):
@@ -84,18 +82,13 @@ def test_one_thread_is_chosen_where_threads_wait(monkeypatch):
     assert faster_threads(time_threads(lambda: work(busy=False))) == 2
 
 
-def test_a_run_keeps_its_number_of_threads(tmp_path, monkeypatch):
+@pytest.mark.parametrize("threads", [2], indirect=True)
+def test_a_run_keeps_its_number_of_threads(tmp_path, monkeypatch, threads):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    monkeypatch.setattr(loop, "faster_threads", lambda seconds: 1)
-    torch.set_num_threads(2)
-    try:
-        seen = []
-        watch = At(1, lambda loop: seen.append(torch.get_num_threads()))
-        fit(small_flow(), IMAGES, SHORT, tmp_path, steps=2, callbacks=[watch])
-        monkeypatch.setattr(loop, "faster_threads", lambda seconds: 2)
-        watch = At(3, lambda loop: seen.append(torch.get_num_threads()))
-        fit(small_flow(), IMAGES, SHORT, tmp_path, steps=4, resume=True, callbacks=[watch])
-        assert seen == [1, 1]
-        assert torch.get_num_threads() == 2
-    finally:
-        torch.set_num_threads(1)
+    seen = []
+    for start, faster in ((0, 1), (2, 2)):  # the resumed run does not choose again
+        monkeypatch.setattr(loop, "faster_threads", lambda seconds, faster=faster: faster)
+        watch = At(start + 1, lambda loop: seen.append(torch.get_num_threads()))
+        fit(small_flow(), IMAGES, SHORT, tmp_path, steps=start + 2, resume=start > 0, callbacks=[watch])
+    assert seen == [1, 1]
+    assert torch.get_num_threads() == threads

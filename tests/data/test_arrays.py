@@ -24,14 +24,10 @@ def test_files_of_all_kinds(tmp_path):
         assert torch.equal(found, FIELDS[36:])
         assert splits.source["name"] == "array"
         assert len(mera.data.load(**splits.source).train) == 36
-
-
-def test_arrays_without_channels(tmp_path):
     for shape, expected in (((6, 4, 5), (1, 4, 5)), ((6, 1, 5), (1, 5)), ((6, 2, 4, 5), (2, 4, 5))):
         np.save(tmp_path / "a.npy", np.zeros(shape))
         splits = mera.data.load(str(tmp_path / "a.npy"))
-        assert tuple(splits.train[0].shape) == expected
-        assert splits.channels == expected[0]
+        assert (tuple(splits.train[0].shape), splits.channels) == (expected, expected[0])
 
 
 def test_what_is_refused(tmp_path):

@@ -50,6 +50,12 @@ REFUSED = {
         np.zeros((40, 8, 8, 3), np.uint8),
         r"got \(8, 8, 3\), channels last: movedim or np.moveaxis moves them",
     ),
+    "other shape": (
+        flow_of,
+        torch.randn(20, 1, 4, 4),
+        r"examples of shape \(1, 8, 8\), as the flow's; got \(1, 4, 4\)",
+    ),
+    "two kinds": (flow_of, (PIXELS, 5 * X[:5]), "training and test examples of one kind; got images and fields"),
     "frame": (flow_of, Frame(), r"a DataFrame: pass frame.to_numpy\(\) in the shape"),
     "objects": (flow_of, np.array([np.zeros(2), None], dtype=object), r"np.stack\(list\(array\)\) makes one array"),
     "text": (flow_of, np.array(["a", "b"]), "examples of numbers; got an array of dtype <U1"),
@@ -94,18 +100,31 @@ def test_as_images(name):
     assert fit(flow_of(), images, **SHORT).unit == "bits/dim"
 
 
-def test_a_data_set_as_images_keeps_its_labels():
+def test_a_data_set_as_images():
+    """Labels stay, and palettes become colours."""
     examples = as_images(TensorDataset(X, Y))
     assert torch.equal(examples[3], as_images(X)[3])
     assert torch.equal(examples.labels["class"], Y)
     assert fit(flow_of(classes=2), examples, **SHORT).unit == "bits/dim"
+    image = Image.new("P", (2, 2))
+    image.putpalette([200, 100, 50] * 256)
+    assert as_images([image])[0][:, 0, 0].tolist() == [200, 100, 50]
 
 
-def test_pixels_out_of_range():
-    with pytest.raises(ValueError, match=r"pixels from 0 to 1; got \S+ to [45]"):
-        as_images(5 * X)
-    with pytest.raises(ValueError, match="a data set that can be read in any order; got generator"):
-        as_images(x for x in X)
+def test_pixels_that_cannot_be_converted(tmp_path):
+    """NaN of an array on disk too, which is not read before."""
+    np.save(tmp_path / "a.npy", np.array([[[[0.5, np.nan]]]], np.float32))
+    for pixels, message in (
+        (5 * X, r"pixels from 0 to 1; got \S+ to [45]"),
+        (np.load(tmp_path / "a.npy", mmap_mode="r"), "Expected pixels from 0 to 1; got nan to nan"),
+        (torch.rand(5), r"Expected pixels \(N, C, H, W\), .*; got shape \(5,\)"),
+        ((x for x in X), "a data set that can be read in any order; got generator"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            as_images(pixels)
+    images = as_images([torch.rand(3, 4, 4), torch.full((3, 4, 4), 2.0)])
+    with pytest.raises(ValueError, match="example 1: Expected pixels from 0 to 1; got 2 to 2"):
+        images[1]
 
 
 def test_floats_that_look_like_images():
@@ -125,18 +144,6 @@ def test_a_memory_map_is_checked_as_it_is_read(tmp_path):
         examples[7]
 
 
-def test_pixels_that_are_converted_are_refused_with_their_place(tmp_path):
-    """NaN of an array on disk too, which is not read before."""
-    np.save(tmp_path / "a.npy", np.array([[[[0.5, np.nan]]]], np.float32))
-    with pytest.raises(ValueError, match="Expected pixels from 0 to 1; got nan to nan"):
-        data.as_images(np.load(tmp_path / "a.npy", mmap_mode="r"))
-    with pytest.raises(ValueError, match=r"Expected pixels \(N, C, H, W\), .*; got shape \(5,\)"):
-        data.as_images(torch.rand(5))
-    images = data.as_images([torch.rand(3, 4, 4), torch.full((3, 4, 4), 2.0)])
-    with pytest.raises(ValueError, match="example 1: Expected pixels from 0 to 1; got 2 to 2"):
-        images[1]
-
-
 def test_converted_windows_are_held_out_by_place():
     """Windows overlap, so that every tenth window would show pixels that are learnt."""
     windows = data.windows(torch.rand(3, 400, 400), L=8).train
@@ -144,9 +151,3 @@ def test_converted_windows_are_held_out_by_place():
     assert [part[0].dtype for part in parts] == [torch.uint8, torch.uint8]
     assert [len(part) for part in parts] == [len(part) for part in hold_out(ItemDataset(windows, (3, 8, 8)))]
     assert all(isinstance(part.data, type(windows)) for part in parts)
-
-
-def test_palettes_become_colours():
-    image = Image.new("P", (2, 2))
-    image.putpalette([200, 100, 50] * 256)
-    assert data.as_images([image])[0][:, 0, 0].tolist() == [200, 100, 50]

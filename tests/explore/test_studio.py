@@ -3,6 +3,7 @@
 import io
 import math
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -11,7 +12,6 @@ from PIL import Image
 import mera
 from mera._utils.random import fixed_seed
 from mera.analysis import mix
-from mera.explore.server import private_page
 from mera.explore.studio import SEARCH, Learnt, Studio
 from mera.train import RunFolder, fit
 from tests.helpers.command import run
@@ -30,12 +30,6 @@ def studio(learnt):
         return Studio(learnt)
 
 
-def png(width, height, mode="RGB", **options):
-    file = io.BytesIO()
-    Image.new(mode, (width, height), **options).save(file, format="PNG")
-    return file.getvalue()
-
-
 def test_a_latent_is_set_within_its_cone(learnt, studio):
     for level in range(learnt.levels):
         latent = learnt.leads(level)[0][0]
@@ -50,23 +44,22 @@ def test_a_latent_is_set_within_its_cone(learnt, studio):
         assert studio.log_prob() == pytest.approx(learnt.flow.log_prob(expected).item(), rel=1e-4)
 
 
-def test_leading_latents_have_thumbnails(learnt):
-    leads = learnt.leads(1)
-    assert len({latent for latent, _ in leads}) == len(leads) == 6
-    assert all(picture.shape == (3, 8, 16) and picture.dtype == torch.uint8 for _, picture in leads)
-    assert learnt.leads(1) is leads
-
-
-def test_visitors_may_ask_for_leading_latents_at_once():
-    """The threads wait for one another; derivatives in torch's forward mode could not nest, even in two threads."""
+def test_leading_latents_have_thumbnails():
+    """Also where visitors ask at once: the threads wait, as derivatives in torch's forward mode could not nest."""
     fresh = Learnt(mera.build("rgflow", L=8, m=4, hidden=(6,)))
     with ThreadPoolExecutor() as pool:
         found = list(pool.map(fresh.leads, [0, 1, 0, 1]))
-    assert [leads[0][0][0] for leads in found] == [0, 1, 0, 1]
+    for level, leads in enumerate(found[:2]):
+        assert {latent[0] for latent, _ in leads} == {level}
+        assert len({latent for latent, _ in leads}) == len(leads) == 6
+        assert all(picture.shape == (3, 8, 8) and picture.dtype == torch.uint8 for _, picture in leads)
+        assert found[level + 2] is leads
+        assert fresh.leads(level) is leads
 
 
 def test_undo_and_back(studio):
-    first = studio.data.clone()
+    """Undo reverts all values of a slider at once."""
+    first, one, other = studio.data.clone(), (0, 0, 0, 0), (1, 1, 0, 1)
     studio.redraw(0)
     second = studio.data.clone()
     studio.redraw(1)
@@ -76,24 +69,25 @@ def test_undo_and_back(studio):
     assert torch.equal(studio.data, first)
     assert studio.undo()
     assert torch.equal(studio.data, second)
-    studio.undo()
-    assert not studio.undo()
-    assert torch.equal(studio.before, studio.picture)
-
-
-def test_undo_of_a_slider_reverts_all_its_values(studio):
-    first, one, other = studio.data.clone(), (0, 0, 0, 0), (1, 1, 0, 1)
     for value in (0.5, 1.0, 1.5):
         studio.set(one, value)
-    second = studio.data.clone()
+    third = studio.data.clone()
     studio.set(other, -1.0)
     assert studio.undo()
-    assert torch.equal(studio.data, second)
+    assert torch.equal(studio.data, third)
+    for _ in range(2):
+        assert studio.undo()
+        assert torch.equal(studio.data, second)
+        studio.set(one, 2.0)
+    studio.redraw(0)
+    third = studio.data.clone()
+    studio.set(one, 1.0)
     assert studio.undo()
-    torch.testing.assert_close(studio.data, first)
-    studio.set(one, 2.0)
-    assert studio.undo()
-    torch.testing.assert_close(studio.data, first)
+    assert torch.equal(studio.data, third)
+    assert all(studio.undo() for _ in range(3))
+    assert torch.equal(studio.data, first)
+    assert not studio.undo()
+    assert torch.equal(studio.before, studio.picture)
 
 
 def test_bits_per_dim_count_the_preprocessing(studio):
@@ -119,9 +113,6 @@ def test_redrawing_a_level_and_below_pixels(learnt, studio):
     assert [level.nonzero().tolist() for level in redrawn] == [[[2, 4]], [[2, 4]]]  # two levels of 4 x 8 sites
     with pytest.raises(ValueError, match="Expected marked pixels; got none"):
         studio.redraw_below(1, ~mask & mask)
-
-
-def test_temperatures(learnt, studio):
     studio.temperatures = [0.01] * learnt.levels
     studio.redraw(0)
     assert studio.latents[0].abs().mean() < 0.1
@@ -174,32 +165,25 @@ def test_a_photograph_stays_a_photograph(studio):
 
 
 def test_small_pictures_are_enlarged(studio):
-    studio.show(studio.read(png(30, 5, color=(200, 40, 90))))
-    expected = torch.tensor([200, 40, 90]).view(3, 1, 1)
-    assert (studio.picture.int() - expected).abs().max() <= 1
-    studio.show(studio.read(png(1, 1, "LA")))
-    assert studio.picture.min() >= 254  # transparent, on white
+    for picture, colour in (
+        (Image.new("RGB", (30, 5), (200, 40, 90)), (200, 40, 90)),
+        (Image.new("LA", (1, 1)), (255, 255, 255)),  # transparent, on white
+    ):
+        file = io.BytesIO()
+        picture.save(file, format="PNG")
+        studio.show(studio.read(file.getvalue()))
+        assert (studio.picture.int() - torch.tensor(colour).view(3, 1, 1)).abs().max() <= 1
 
 
-def test_fields_have_colours():
-    flow = mera.build("rgflow", L=8, m=4, channels=1, hidden=(6,), prior="gaussian")
-    studio = Studio(Learnt(mera.Symmetrized(flow), is_image=False))
-    assert studio.picture.shape == (3, 8, 8)
-
-
-def test_a_run_of_fields_is_shown_as_fields(tmp_path, monkeypatch):
+def test_fields_have_colours(tmp_path, monkeypatch):
+    """Those of a run on fields, which the command line knows from images."""
     given = {}
 
-    class Fake:
-        address = "nowhere"
+    def fake(flow, title, port, is_image, image):
+        given[title] = is_image
+        return SimpleNamespace(address="nowhere", run=lambda show: None)
 
-        def __init__(self, flow, title, port, is_image, image):
-            given[title] = is_image
-
-        def run(self, show):
-            pass
-
-    monkeypatch.setattr("mera.explore.Explorer", Fake)
+    monkeypatch.setattr("mera.explore.Explorer", fake)
     monkeypatch.setattr("os._exit", lambda status: None)
     flow = mera.build("rgflow", L=8, m=4, channels=1, hidden=(6,), norm=False, prior="gaussian")
     fit(flow, torch.randn(40, 1, 8, 8), run=RunFolder(tmp_path / "fields"), steps=1, batch_size=8)
@@ -207,12 +191,4 @@ def test_a_run_of_fields_is_shown_as_fields(tmp_path, monkeypatch):
     for path in ("fields", "flow.safetensors"):
         assert run("explore", tmp_path / path).exit_code == 0
     assert list(given.values()) == [False, True]
-
-
-def test_the_page_that_opens_the_browser_is_private():
-    with private_page("http://127.0.0.1:1/?token=secret") as page:
-        assert page.stat().st_mode & 0o077 == 0
-        assert page.parent.stat().st_mode & 0o077 == 0
-        assert 'url=http://127.0.0.1:1/?token=secret"' in page.read_text()
-        assert "secret" not in page.as_uri()
-    assert not page.exists()
+    assert Studio(Learnt(mera.Symmetrized(flow), is_image=False)).picture.shape == (3, 8, 8)
