@@ -70,6 +70,11 @@ def test_samples_come_with_their_densities(name):
     assert any(gradient.abs().sum() > 0 for gradient in found if gradient is not None)
 
 
+def test_a_context_is_needed_at_once():
+    with pytest.raises(ValueError, match=r"Expected a context, \(B, 3\), as the flow is conditional; got none"):
+        FlowDistribution(CONDITIONAL["rgflow"]())
+
+
 def test_samples_follow_their_context():
     """With latents held fixed, a sample is the flow's own for that context: the batch runs fastest."""
     flow = randomize(CONDITIONAL["rgflow"](), 0.2)
