@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import mera
+from mera.graph import toml as layout_file
 from tests.helpers.laws import Dense
 
 ROOT = Path(__file__).parent.parent
@@ -31,15 +32,15 @@ def test_python_blocks_run_one_after_the_other(name, tmp_path, monkeypatch):
 
 
 def test_layouts_in_toml_are_layouts():
-    from mera.graph import toml as layout_file
-
     blocks = re.findall(r"```toml\n(\[lattice\].*?)```", PAGES["toolkit.md"], re.S)
     assert blocks
     for text in [*blocks, "\n".join(line[4:] for line in layout_file.__doc__.splitlines() if line[:4] in ("", "    "))]:
         mera.Flow(layout_file.loads(text))
 
 
-def test_there_are_blocks_and_the_links_exist():
+def test_there_are_blocks_and_the_links_exist_and_the_readme_is_short():
+    """The README: one sentence, one picture, installation, some lines of code, two commands, and a table of pages."""
+    assert len(README.splitlines()) <= 120
     assert {name: len(blocks) for name, blocks in BLOCKS.items() if blocks} == {
         "README.md": 1, "coming_from.md": 2, "architecture.md": 2, "analysis.md": 6, "data.md": 4, "cones.md": 5,
         "explorer.md": 1, "index.md": 3,
@@ -65,11 +66,6 @@ def test_the_front_page_shows_what_its_lines_print():
                 assert repr(eval(line, names)) == comment[2:]
                 shown += 1
     assert shown == 4
-
-
-def test_the_readme_is_short():
-    """One sentence, one picture, installation, some lines of code, two commands, and a table of pages."""
-    assert len(README.splitlines()) <= 120
 
 
 def test_the_quoted_error():

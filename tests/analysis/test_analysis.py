@@ -27,12 +27,12 @@ def latents_of_level(plan, level):
     return [(level, *place) for place in np.ndindex(plan.latents[level].lattice.event_shape)]
 
 
-def some_latents(plan, n=3):
+def some_latents(plan):
     """Some latents of each level, the first and the last among them."""
     found = []
     for level in range(len(plan.latents)):
         latents = latents_of_level(plan, level)
-        found += [latents[int(i)] for i in torch.linspace(0, len(latents) - 1, min(n, len(latents)))]
+        found += [latents[int(i)] for i in torch.linspace(0, len(latents) - 1, min(3, len(latents)))]
     return found
 
 
@@ -67,19 +67,10 @@ def test_receptive_fields_are_mean_jacobians(models, name):
         assert not field[:, outside].any()
 
 
-def test_many_derivatives_are_computed_in_parts(monkeypatch):
-    flow = randomize(MODELS["rgflow-open"](), 0.2)
-    latents = some_latents(flow.plan)
-    torch.manual_seed(0)
-    expected = analysis.receptive_fields(flow, latents, SAMPLES)
+def test_medians_of_receptive_fields_and_parts_of_the_computation(monkeypatch):
+    """With three samples the median is the middle one of the fields of single samples, latent by latent."""
     monkeypatch.setattr("mera.analysis.receptive.MAX_VARIABLES", 1)
     monkeypatch.setattr("mera.analysis.receptive.MAX_DERIVATIVES", 1)
-    torch.manual_seed(0)
-    torch.testing.assert_close(analysis.receptive_fields(flow, latents, SAMPLES), expected)
-
-
-def test_medians_of_receptive_fields():
-    """With three samples the median is the middle one of the fields of single samples, latent by latent."""
     flow = randomize(MODELS["rgflow-open"](), 0.2)
     latents = some_latents(flow.plan)
     torch.manual_seed(0)
@@ -120,34 +111,15 @@ def test_latents_that_are_alike_share_a_strength():
 
 
 def test_a_latent_without_effect_has_no_strength():
-    class Forget(torch.autograd.Function):
-        @staticmethod
-        def forward(ctx, x):
-            return x.clone()
-
-        @staticmethod
-        def backward(ctx, gradient):
-            return gradient * torch.tensor([1.0, 0.0], dtype=gradient.dtype)
-
     class Half(ActNorm):
         def inverse(self, y, context=None):
-            return Forget.apply(y), y.new_zeros(len(y))
+            return y * y.new_tensor([1.0, 0.0]), y.new_zeros(len(y))
 
     layout = mera.Layout((2,), 1)
     layout.latent(layout.local(layout.input, Half, kernel=2))
     found = analysis.strengths(mera.Flow(layout), 300)
     assert found[0][0, 0] == pytest.approx(1, abs=0.2)
     assert found[0][0, 1] == found.errors[0][0, 1] == 0
-
-
-@pytest.mark.slow
-def test_the_strongest_latents_do_not_depend_on_the_seed():
-    flow = mera.load_pretrained("msds1")
-    leaders = []
-    for seed in (1, 2):
-        torch.manual_seed(seed)
-        leaders.append([set(analysis.leading(flow, level, samples=1000)) for level in (1, 2, 3)])
-    assert all(len(first & second) >= 6 for first, second in zip(*leaders, strict=True))
 
 
 def test_strengths_keep_their_errors():
@@ -178,19 +150,11 @@ def test_a_traversal_changes_one_latent():
 def test_mixing_by_scale_and_by_place():
     flow = randomize(MODELS["rgflow"](), 0.2)
     a, b = flow.sample_latents(2), flow.sample_latents(2)
-    x_a, x_b = flow.inverse(a)[0], flow.inverse(b)[0]
-    assert torch.equal(flow.inverse(analysis.mix(a, b, 0))[0], x_a)
-    assert torch.equal(flow.inverse(analysis.mix(a, b, len(a)))[0], x_b)
-    mixed = analysis.mix(a, b, 1)
-    assert torch.equal(mixed[0], b[0])
-    assert torch.equal(mixed[1], a[1])
-    everything = tuple(torch.ones(level.shape[2:], dtype=torch.bool) for level in a)
-    assert torch.equal(flow.inverse(analysis.combine(a, b, everything))[0], x_a)
     cone = flow.inference_cone((slice(2, 4), slice(2, 4)))
-    inside = flow.inverse(analysis.combine(a, b, cone.levels))[0]
-    again, _ = flow(inside)
-    for level, mask, of_a, of_b in zip(again, cone.levels, a, b, strict=True):
-        torch.testing.assert_close(level, torch.where(mask, of_a, of_b))
+    cases = [(analysis.mix(a, b, h), [torch.tensor(g >= h) for g in range(len(a))]) for h in range(len(a) + 1)]
+    for mixed, masks in [*cases, (analysis.combine(a, b, cone.levels), cone.levels)]:
+        for level, mask, of_a, of_b in zip(mixed, masks, a, b, strict=True):
+            assert torch.equal(level, torch.where(mask, of_a, of_b))
 
 
 @pytest.mark.parametrize(("L", "m", "sizes"), [(16, 4, [4, 1, 0]), (16, 2, [4, 1, 0, 0])])
@@ -231,6 +195,4 @@ def test_maps_show_where_an_image_is_unlikely():
     maps = analysis.decompose(flow, x).maps
     for h, level in enumerate(maps):
         row, column = divmod(int(level[0].argmin()), 16)
-        cell = 2 ** (h + 1)
-        assert abs(row - 9) <= 2 * cell
-        assert abs(column - 6) <= 2 * cell
+        assert max(abs(row - 9), abs(column - 6)) <= 2 ** (h + 2)  # two cells of this level

@@ -5,12 +5,10 @@ import re
 import pytest
 import torch
 from matplotlib.colors import to_hex
-from matplotlib.figure import Figure
 
 import mera
 from mera.analysis.drawing import draw_layout, level_masks, side_view
 from mera.analysis.drawing.layouts import DATA, DECIMATOR, DISENTANGLER, FIELD, LATENT, roles
-from tests.helpers.command import run
 from tests.tables.models import MODELS
 
 
@@ -76,23 +74,18 @@ def test_cones_and_layouts_are_one_picture():
     assert together == {*points(layout, DATA), *points(layout, LATENT)}
 
 
+RGFLOW = {"disentangler": {"disentangler"}, "decimator": {"decimator"}}
+
+
 @pytest.mark.parametrize(
     ("name", "options", "expected"),
     [
-        ("rgflow", {"L": 16, "block_spins": False}, {"disentangler": {"disentangler"}, "decimator": {"decimator"}}),
-        (
-            "rgflow",
-            {"L": 16, "dim": 1, "levels": 2},
-            {"block": {"block spins"}, "disentangler": {"disentangler"}, "decimator": {"decimator"}},
-        ),
+        ("rgflow", {"L": 16, "block_spins": False}, RGFLOW),
+        ("rgflow", {"L": 16, "dim": 1}, RGFLOW | {"block": {"block spins"}}),
         ("wavelet", {"L": 16}, {"haar": {"decimator"}, "details": {"field"}, "top": {"field"}}),
-        (
-            "decimation",
-            {"L": 16},
-            {"details": {"field"}, "disentangler": {"disentangler"}, "decimator": {"decimator"}},
-        ),
+        ("decimation", {"L": 16}, RGFLOW | {"details": {"field"}}),
         ("tree", {"L": 16}, {"decimator": {"decimator"}}),
-        ("branching", {"L": 16}, {"disentangler": {"disentangler"}, "decimator": {"decimator"}}),
+        ("branching", {"L": 16}, RGFLOW),
         ("neuralrg", {"L": 8}, {"even": {"disentangler"}, "odd": {"decimator"}}),
         ("tebd", {"L": 16}, {"even": {"disentangler"}, "odd": {"disentangler"}}),  # nothing is decimated
         ("glow", {"L": 16}, {"steps": {"field"}}),
@@ -106,27 +99,21 @@ def test_roles(name, options, expected):
     assert found == expected
 
 
-@pytest.mark.parametrize("name", [*MODELS][::3])
-def test_every_layout_is_drawn(name):
-    layout = MODELS[name]().layout
+def bare():
+    layout = mera.Layout((4,), 1)
+    layout.latent(layout.input)
+    return layout
+
+
+@pytest.mark.parametrize("make", [*list(MODELS.values())[::3], lambda: mera.Flow(bare())])
+def test_every_layout_is_drawn(make):
+    layout = make().layout
     for dimension in range(layout.input.lattice.dim):
         axes = draw_layout(layout, dimension=dimension, title="a title").axes[0]
         assert points(axes, DATA)
         assert points(axes, LATENT)
         fields = any(to_hex(patch.get_facecolor()) == FIELD for patch in axes.patches)
         assert fields == any(s.module and s.operation.is_field for s in mera.graph.compile(layout).steps)
-
-
-def test_a_layout_without_bijectors():
-    layout = mera.Layout((4,), 1)
-    layout.latent(layout.input)
-    assert isinstance(draw_layout(layout), Figure)
-
-
-def test_the_command_line_draws(tmp_path):
-    result = run("info", "wavelet", "--L", 8, "--hidden", 2, "--picture", tmp_path / "w.png")
-    assert result.exit_code == 0, result.output
-    assert (tmp_path / "w.png").stat().st_size > 1000
 
 
 def test_masks_of_levels_count_what_lies_elsewhere():

@@ -4,14 +4,13 @@ import json
 
 import pytest
 import torch
-from typer.testing import CliRunner
 
 import mera
 from mera import analysis, data
 from mera.analysis.receptive import extents_by_level
-from mera.cli.app import app
 from mera.data import ArrayDataset
 from mera.train import fit
+from tests.helpers.command import run
 
 
 def test_factors_of_msds_are_what_cells_share_and_where_they_differ():
@@ -27,19 +26,15 @@ def test_factors_of_msds_are_what_cells_share_and_where_they_differ():
 
 @pytest.mark.slow
 def test_runs_of_different_tables():
-    result = CliRunner().invoke(app, ["explain", "msds1", "msds2", "--only", "factors", "--images", "60"])
+    result = run("explain", "msds1", "msds2", "--only", "factors", "--images", 60)
     assert "Expected runs of one lattice and one data set" in str(result.exception)
 
 
 def test_labels_of_one_row_are_factors():
     images = torch.zeros(6, 1, 4, 4, dtype=torch.uint8)
-    labels = {
-        "class": torch.arange(6),
-        "context": torch.zeros(6, 2),
-        "map": torch.zeros(6, 4, 4),
-        "w": torch.ones(6, 3),
-    }
-    assert list(data.factors(ArrayDataset(images, labels))) == ["class", "w"]
+    labels = {"class": torch.arange(6), "w": torch.ones(6, 3)}
+    others = {"context": torch.zeros(6, 2), "map": torch.zeros(6, 4, 4)}
+    assert list(data.factors(ArrayDataset(images, labels | others))) == ["class", "w"]
     assert list(data.factors(ArrayDataset(images, labels, {"mine": torch.ones(6)}))) == ["mine"]
 
 
@@ -53,15 +48,11 @@ def halves(n: int, seed: int = 0):
     return pixels.round().clamp(0, 255).to(torch.uint8)[:, None], {"mean": mean, "contrast": contrast}
 
 
-@pytest.fixture(scope="module")
-def wavelet():
-    """A flow whose coarsest level holds means by construction: a Haar pyramid."""
+def test_coarse_factors_follow_a_and_fine_ones_b():
+    """The coarsest level of this flow holds means by construction: a Haar pyramid."""
     torch.manual_seed(0)
     flow = mera.build("wavelet", L=8, channels=1, layers=1, hidden=(16,))
-    return fit(flow, halves(500)[0], steps=100, quiet=True, eval_every=100).flow
-
-
-def test_coarse_factors_follow_a_and_fine_ones_b(wavelet):
+    wavelet = fit(flow, halves(500)[0], steps=100, quiet=True, eval_every=100).flow
     images, factors = halves(300, seed=1)
     table = analysis.mixing(wavelet, images, factors)
     levels = len(wavelet.plan.latents)
@@ -72,10 +63,7 @@ def test_coarse_factors_follow_a_and_fine_ones_b(wavelet):
     mean, contrast = (table.names.index(name) for name in ("mean", "contrast"))
     assert table.coarse[1, mean] > 0.9 > 0.2 > table.fine[1, mean].abs()
     assert table.fine[1, contrast] > 0.8 > 0.2 > table.coarse[1, contrast].abs()
-
-
-def test_classes_are_read_off_mixed_images(wavelet):
-    images, factors = halves(200, seed=2)
+    images, factors = halves(200, seed=2)  # a class, too, is read off mixed images
     table = analysis.mixing(wavelet, images, {"bright": (factors["mean"] > 0.5).long()})
     assert table.regressors[0] > 0.9
     assert table.coarse[1, 0] > 0.85
@@ -90,20 +78,18 @@ def test_extents_lie_within_cones():
 
 @pytest.mark.usefixtures("quick")
 def test_the_command_prints_tables_and_standard_errors(tmp_path):
-    runner = CliRunner()
-    for seed in ("0", "1"):
-        arguments = ["train", "rgflow", "--L", "8", "--layers", "1", "--hidden", "8", "--data", "msds1", "--steps", "2"]
-        arguments += ["--data-options", "train_size=20 test_size=80", "--seed", seed, "--out", str(tmp_path / seed)]
-        assert runner.invoke(app, arguments).exit_code == 0
-    options = ["--images", "80"]
-    one = runner.invoke(app, ["explain", str(tmp_path / "0"), *options, "--only", "factors"])
+    learn = "train rgflow --L 8 --layers 1 --hidden 8 --data msds1 --train-size 20 --steps 2"
+    runs = [tmp_path / seed for seed in "01"]
+    for path in runs:
+        trained = run(*learn.split(), "--data-options", "test_size=80", "--seed", path.name, "--out", path)
+        assert trained.exit_code == 0, trained.output
+    one = run("explain", runs[0], "--images", 80, "--only", "factors")
     assert one.exit_code == 0, one.output
     assert "known factors that each level predicts" in one.output
     assert "±" not in one.output
-    both = runner.invoke(app, ["explain", *map(str, (tmp_path / "0", tmp_path / "1")), *options, "--only", "bits"])
+    both = run("explain", *runs, "--images", 80, "--only", "bits")
     assert both.exit_code == 0, both.output
     assert "±" in both.output
-    plain = runner.invoke(app, ["explain", str(tmp_path / "0"), *options, "--json"])
-    tables = json.loads(plain.stdout.strip().splitlines()[-1])[0]["tables"]
+    tables = json.loads(run("explain", runs[0], "--images", 80, "--json").stdout.strip().splitlines()[-1])[0]["tables"]
     assert [table["name"] for table in tables] == ["bits", "latents", "fields", "strengths", "factors", "mixing"]
     assert tables[0]["columns"][0] == "bits/dim"

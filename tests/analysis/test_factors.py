@@ -1,36 +1,22 @@
 """Scores of disentanglement on cases whose value is known."""
 
-import numpy as np
 import pytest
 import torch
 
 import mera
 from mera import analysis
 
-RANDOM = np.random.default_rng(0)
-N = 4000
-FACTORS = RANDOM.uniform(-1, 1, (N, 3))
 
-
-def noisy(columns):
-    """Latents: some columns, and noise beside them."""
-    return np.concatenate([columns, RANDOM.normal(size=(N, 5))], axis=1)
-
-
-def identity_flow():
-    """A flow whose fine latents are the odd sites, and whose coarse latents are the even ones."""
+def test_a_flow_that_is_the_identity():
+    """Its fine latents are the odd sites, and its coarse latents are the even ones."""
     layout = mera.Layout((8,), channels=1)
     coarse, fine = layout.decimate(layout.input)
     layout.latent(fine)
     layout.latent(coarse)
-    return mera.Flow(layout, prior="gaussian")
-
-
-def test_a_flow_that_is_the_identity():
     x = torch.randn(800, 1, 8)
     kind = (x[:, 0, 3] > 0).long()
     known = {"even": x[:, 0, 4], "pair": x[:, 0, [0, 2]].numpy(), "class": kind, "square": x[:, 0, 1] ** 2}
-    table = analysis.factors(identity_flow(), x, known)
+    table = analysis.factors(mera.Flow(layout, prior="gaussian"), x, known)
     assert table.names == ("even", "pair", "class", "square")
     fine, coarse = table.scores
     assert coarse[:2].tolist() == pytest.approx([1, 1], abs=0.01)

@@ -45,11 +45,9 @@ def test_tree_distances_are_those_of_a_graph():
     places = [(h, *site) for h, shape in enumerate(lattices) for site in product(*map(range, shape))]
     for h, *site in places:
         above = lattices[h + 1] if h + 1 < len(lattices) else None
-        parent = (
-            "root"
-            if above is None
-            else (h + 1, *(s * a // n for s, a, n in zip(site, above, lattices[h], strict=True)))
-        )
+        parent = "root"
+        if above is not None:
+            parent = (h + 1, *(s * a // n for s, a, n in zip(site, above, lattices[h], strict=True)))
         tree.add_edge((h, *site), parent)
     exact = dict(nx.all_pairs_shortest_path_length(tree))
     pairs = list(product(places, places))
