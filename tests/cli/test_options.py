@@ -12,6 +12,7 @@ from types import SimpleNamespace as Namespace
 import numpy as np
 import pytest
 import torch
+import typer
 from matplotlib.figure import Figure
 from PIL import Image
 from typer.main import get_command
@@ -54,11 +55,12 @@ TABLE = {
     "measure phi4 --samples 64 --sampler metropolis --warmup 2 --chains 4": {
         "history phi4/measure/metropolis": "--samples 128; --action free; --L 8; --symmetries flip,translations; "
          "--chains 8; --warmup 3; --single; --seed 1",
-        "files phi4": "--sampler reweighting; --name other; --list",
+        "files phi4": "--name other; --list",
         "fields phi4/measure/metropolis": "--every 1",
         "files .": "--out other",
         "json": "--json",
     },
+    "measure phi4 --samples 64 --sampler metropolis": {"files phi4": "--sampler reweighting"},
     "measure phi4 --samples 64 --symmetries flip,translations --fields fields.npy --json": {
         "file phi4/measure/reweighting/report.json": "--images 2; --fields others.npy",
     },
@@ -165,6 +167,7 @@ def prepared(tmp_path_factory):
 
 
 OBSERVED = {
+    "exit": lambda result, events, path: result.exit_code,
     "json": lambda result, events, path: result.output.strip()[-1:] in "]}",
     "score": lambda result, events, path: result.output.split("±")[-2].split()[-1],
     "output": lambda result, events, path: (re.sub(r"\[[^]]*/s, .*?\]", "", result.output), repr(result.exception)),
@@ -212,9 +215,12 @@ def observe(prepared, tmp_path, monkeypatch):
     )
     monkeypatch.setattr(import_module("mera.cli.explore"), "os", Namespace(_exit=lambda status: None))
     demo = import_module("mera.cli.demo")
-    monkeypatch.setattr(
-        demo, "train", lambda flow, images, *others: events.append((len(images.train), others[0].minutes)) or 1 / 0
-    )
+
+    def train(flow, images, settings, run):
+        events.append((len(images.train), settings.minutes))
+        raise typer.Exit
+
+    monkeypatch.setattr(demo, "train", train)
     copies = itertools.count()
 
     def function(words, names):
@@ -239,7 +245,9 @@ def test_options_change_what_they_say(observe, words):
     before = observe(words, TABLE[words])
     assert observe(words, TABLE[words]) == before, "what a command changes by itself shows no option"
     for option, name in rows_of(words):
-        assert observe(f"{words} {option}", [name])[name] != before[name], option
+        after = observe(f"{words} {option}", [name, "exit"])
+        assert after[name] != before[name], option
+        assert after["exit"] == 0, option
 
 
 @pytest.mark.parametrize("words", WITH_DEVICES, ids=range(len(WITH_DEVICES)))
