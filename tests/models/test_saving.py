@@ -44,3 +44,12 @@ def test_other_formats_are_refused(tmp_path):
             mera.load(tmp_path / "other")
         with pytest.raises(ValueError, match=f"a flow of format {FORMAT}; got format {other}"):
             rebuild_empty(description | {"format": other})
+
+
+def test_a_file_comes_before_a_trained_flow_of_its_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "digits").mkdir()  # commands write pictures into folders of such names
+    assert mera.load("digits").plan == mera.load_pretrained("digits").plan
+    own = MODELS["rgflow"]()
+    mera.save(own, "digits/flow.safetensors")
+    assert mera.load("digits").plan == own.plan
