@@ -114,3 +114,20 @@ def test_an_epoch_has_each_example_once(monkeypatch, listed):
     assert orders[0] != orders[1]
     assert len({epoch[0] for epoch in orders[0]}) > 3
     assert Order(12, 4, 0, in_order=True).indices(2, [0, 3]) == [4, 7]
+
+
+@pytest.mark.parametrize("checkpoint", [False, True])
+def test_progress_by_the_clock_and_checkpoints(checkpoint):
+    """A flow that saves memory already goes on to do so."""
+    seen = []
+
+    class Half(Callback):
+        def on_start(self, loop):
+            loop.elapsed = 30.0
+            seen.append((loop.progress, loop.flow.checkpoint))
+
+    for own in (False, True):
+        flow = mera.build("rgflow", L=4, m=2, channels=1, hidden=(4,))
+        flow.checkpoint = own
+        fit(flow, torch.randn(20, 1, 4, 4), steps=10, minutes=1, checkpoint=checkpoint, callbacks=[Half()])
+    assert seen == [(0.5, checkpoint), (0.5, True)]
