@@ -45,17 +45,14 @@ def test_a_new_flow_is_a_wavelet_transform(model, edge, options):
     torch.testing.assert_close(total, x.square().flatten(1).sum(1))
 
 
-@pytest.mark.parametrize("order", ["paper", "authors"])
-@pytest.mark.parametrize(("L", "m", "boundary"), [(16, 2, "periodic"), (16, 4, "open"), ((24, 12), 6, "periodic"),
-                                                   (32, 8, "periodic")])  # fmt: skip
-def test_no_cone_changes(L, m, boundary, order):
-    on, off = (build("rgflow", L=L, m=m, boundary=boundary, order=order, block_spins=spins) for spins in (True, False))
-    _same_cones(on, off)
-
-
 @pytest.mark.parametrize(
     ("model", "options"),
     [
+        *(
+            ("rgflow", {"L": L, "m": m, "boundary": boundary, "order": order})
+            for L, m, boundary in ((16, 2, "periodic"), (16, 4, "open"), ((24, 12), 6, "periodic"), (32, 8, "periodic"))
+            for order in ("paper", "authors")
+        ),
         ("rgflow", {"L": 8, "m": 2, "dim": 3}),
         ("rgflow", {"L": 16, "m": 4, "share_levels": True}),
         ("neuralrg", {"L": 16}),
@@ -64,12 +61,9 @@ def test_no_cone_changes(L, m, boundary, order):
         ("branching", {"L": 8, "m": 2}),
     ],
 )
-def test_no_cone_of_another_model_changes(model, options):
-    _same_cones(*(build(model, block_spins=spins, **options) for spins in (True, False)))
-
-
-def _same_cones(on, off):
+def test_no_cone_changes(model, options):
     """The cones of some pixels and latents, their sizes and the blocks in them, are those without block spins."""
+    on, off = (build(model, block_spins=spins, **options) for spins in (True, False))
     shape = on.plan.input.shape
     for _ in range(5):
         mask = torch.rand(shape) < 0.03

@@ -102,11 +102,11 @@ def test_progression_follows_what_is_kept():
         torch.testing.assert_close(level, x[..., ::stride])
 
 
-@pytest.mark.parametrize("name", ["rgflow", "realnvp"])
+@pytest.mark.parametrize("name", ["rgflow-open", "realnvp"])
 def test_samples_and_images(name):
     flow = randomize(MODELS[name](), 0.2).float()
     images = flow.to_images(flow.sample(5, temperature=0.7))
-    assert (images.dtype, images.shape) == (torch.uint8, (5, 1, 8, 8))
+    assert (images.dtype, images.shape) == (torch.uint8, (5, *flow.plan.input.event_shape))
     torch.manual_seed(3)
     bits = flow.bits_per_dim(images)
     torch.manual_seed(3)
@@ -114,43 +114,17 @@ def test_samples_and_images(name):
     p = 0.9 * y + 0.05
     x = torch.log(p) - torch.log1p(-p)
     slope = (math.log(0.9) - torch.log(p) - torch.log1p(-p)).flatten(1).sum(1)
-    nats_per_dim = -(flow.log_prob(x) + slope) / 64
+    nats_per_dim = -(flow.log_prob(x) + slope) / x[0].numel()
     torch.testing.assert_close(bits, (nats_per_dim + math.log(256)) / math.log(2), atol=1e-4, rtol=1e-4)
-    assert flow.from_images(images).shape == (5, 1, 8, 8)
+    assert flow.from_images(images).shape == images.shape
 
 
-def test_bits_per_dim_of_a_uniform_model_is_eight():
-    """Without couplings, and a prior that undoes the logit's slope, nothing is learnt: 8 bits for 8 bits."""
-
-    class Uniformity(mera.bijectors.Bijector):
-        def forward(self, x):
-            y = (torch.sigmoid(x) - 0.05) / 0.9
-            p = torch.sigmoid(x)
-            return y, (torch.log(p * (1 - p)) - math.log(0.9)).flatten(1).sum(1)
-
-        def inverse(self, y):
-            raise AssertionError("not needed here")
-
-    layout = mera.Layout((4, 4), 3)
-    layout.latent(layout.local(layout.input, Uniformity(), 4))
-    flow = mera.Flow(layout, torch.distributions.Uniform(-0.01, 1.01, validate_args=False)).double()
-    bits = flow.bits_per_dim(torch.randint(0, 256, (6, 3, 4, 4), dtype=torch.uint8))
-    torch.testing.assert_close(bits, torch.full_like(bits, 8 + math.log2(1.02)))
-
-
-def test_initialize_then_train_a_step():
+def test_latents_of_the_examples_that_a_flow_starts_from_are_about_one():
     flow = rgflow(L=8, channels=1)
     images = torch.randint(0, 256, (64, 1, 8, 8), dtype=torch.uint8)
     flow.initialize(flow.from_images(images))
     z, _ = flow(flow.from_images(images))
     assert 0.5 < torch.cat([level.flatten() for level in z]).std() < 2
-    before = flow.bits_per_dim(images).mean()
-    optimizer = torch.optim.Adam(flow.parameters(), 1e-2)
-    for _ in range(20):
-        optimizer.zero_grad()
-        flow.bits_per_dim(images).mean().backward()
-        optimizer.step()
-    assert flow.bits_per_dim(images).mean() < before
 
 
 def test_a_refused_start_changes_nothing():

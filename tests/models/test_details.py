@@ -42,12 +42,6 @@ def test_a_cone_grows_by_the_reach_of_the_convolutions():
         assert torch.equal(with_details[-1], without[-1])
 
 
-def test_flows_of_other_shapes_share_the_parameters():
-    flow = build(details=1)
-    larger = flow.resized((32, 48))
-    assert {p.data_ptr() for p in larger.parameters()} == {p.data_ptr() for p in flow.parameters()}
-
-
 def test_levels_may_share_them():
     """One module for lattices of all sizes, on which it is the map of a module of that size."""
     flow = randomize(build(details=2, share_levels=True))

@@ -84,11 +84,9 @@ def test_sizes_are_read_off_the_file(tmp_path, options, scale, dtype):
 
 def test_pickled_code_is_not_run(tmp_path):
     target = tmp_path / "executed"
-    for file, content in {
-        "a.state": lambda f: torch.save({"flow": Malicious(target), "optimizer": {}}, f),
-        "b.state": lambda f: Path(f).write_bytes(pickle.dumps(Malicious(target))),
-    }.items():
-        content(tmp_path / file)
+    torch.save({"flow": Malicious(target), "optimizer": {}}, tmp_path / "a.state")
+    (tmp_path / "b.state").write_bytes(pickle.dumps(Malicious(target)))
+    for file in ("a.state", "b.state"):
         with pytest.raises(ValueError, match=f"{file}: Expected a checkpoint of tensors; .*no code was run"):
             mera.load_rgflow_checkpoint(tmp_path / file)
     assert not target.exists()
@@ -100,41 +98,34 @@ def test_damaged_or_other_files(tmp_path):
     path = tmp_path / "c.state"
     for damaged in (b"", b"not a checkpoint", whole[:1000], whole[: len(whole) // 2]):
         path.write_bytes(damaged)
-        with pytest.raises(
-            ValueError,
-            match=r"c\.state: Expected a checkpoint of tensors; got a damaged file or one with other objects",
-        ):
+        with pytest.raises(ValueError, match=r"c\.state: Expected a checkpoint of tensors; got a damaged file or one"):
             mera.load_rgflow_checkpoint(path)
-    without = {name: tensor for name, tensor in state.items() if "t_layers.1.res_blocks.0.1.bias" not in name}
     for content in ({"flow": {}}, {"model": state}, [1], {"flow": [state]}):
         torch.save(content, path)
         with pytest.raises(ValueError, match="Expected a dict with the state dict of a flow under 'flow'"):
             mera.load_rgflow_checkpoint(path)
-    second = state | {"layers.1.mask_left": state["layers.1.mask_right"]}
-    flat = state | {"layers.0.mask_left": state["layers.0.mask_left"][:, 0]}
-    mixed = state | {"layers.0.s_layers.0.scale.scale": state["layers.0.s_layers.0.scale.scale"].half()}
-    nan = state | {"layers.0.s_layers.0.scale.scale": state["layers.0.s_layers.0.scale.scale"] * math.nan}
-    odd = {name: tensor for name, tensor in state.items() if not name.startswith("layers.3.")}
-    scaled = state | {"prior.scale": torch.tensor(0.3)}
-    mask = state | {"layers.0.mask_left": state["layers.0.mask_right"]}
-    named = state | {"layers.0.extra": torch.zeros(1)}
-    shape = state | {"layers.0.s_layers.0.scale.scale": torch.zeros(3).double()}
+    mask, scale = "layers.0.mask_left", "layers.0.s_layers.0.scale.scale"
     for content, reason in (
-        (without, "got none with"), (odd, "got 3 blocks"), (scaled, "prior="), (mask, "checkerboard"),
-        (named, "layers.0.extra"),
-        (second, "mask_left of block 1"), (flat, "masks of square patches"), (mixed, "one floating-point dtype"),
-        (nan, "finite weights"), (shape, "equal size"), ({"weight": torch.zeros(1)}, "got 0 blocks"),
-    ):  # fmt: skip
+        ({name: tensor for name, tensor in state.items() if "1.res_blocks.0.1.bias" not in name}, "got none with"),
+        ({name: tensor for name, tensor in state.items() if not name.startswith("layers.3.")}, "got 3 blocks"),
+        (state | {"prior.scale": torch.tensor(0.3)}, "prior="),
+        (state | {mask: state["layers.0.mask_right"]}, "checkerboard"),
+        (state | {"layers.0.extra": torch.zeros(1)}, "layers.0.extra"),
+        (state | {"layers.1.mask_left": state["layers.1.mask_right"]}, "mask_left of block 1"),
+        (state | {mask: state[mask][:, 0]}, "masks of square patches"),
+        (state | {scale: state[scale].half()}, "one floating-point dtype"),
+        (state | {scale: state[scale] * math.nan}, "finite weights"),
+        (state | {scale: torch.zeros(3).double()}, "equal size"),
+        ({"weight": torch.zeros(1)}, "got 0 blocks"),
+    ):
         torch.save({"flow": content, "optimizer": {}}, path)
         with pytest.raises(ValueError, match=rf"(?s)c\.state: Expected a checkpoint of the authors' RG-Flow.*{reason}"):
             mera.load_rgflow_checkpoint(path)
     flipped = bytearray(whole)
-    flipped[whole.index(state["layers.0.s_layers.0.scale.scale"].numpy().tobytes()) + 3] ^= 1
+    flipped[whole.index(state[scale].numpy().tobytes()) + 3] ^= 1
     path.write_bytes(flipped)
     with pytest.raises(ValueError, match=r"c\.state: Expected a checkpoint of tensors; got a damaged file"):
         mera.load_rgflow_checkpoint(path)
-    with pytest.raises(FileNotFoundError):
-        mera.load_rgflow_checkpoint(tmp_path / "missing.state")
 
 
 def test_tensors_larger_than_what_is_stored_are_refused(tmp_path):

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 
 import mera
 from mera._utils import files
-from mera.bijectors import Affine
+from mera.bijectors import ActNorm, Affine, Chain, Dequantize, Logit
 from mera.models.archive import read_archive, write_archive
 from tests.helpers.laws import Bent, randomize
 from tests.tables.models import MODELS, PICKLED, batch
@@ -32,19 +32,41 @@ def test_saved_flows_come_back(name, tmp_path):
     assert torch.equal(mera.load(tmp_path / "twice").log_prob(x), flow.log_prob(x))
 
 
-def test_preprocessing_of_its_own_is_not_lost_without_a_word(tmp_path):
-    flow = mera.build("rgflow", L=4, channels=1, layers=1, hidden=(4,))
-    flow.preprocess = mera.bijectors.Chain([mera.bijectors.Dequantize(), mera.bijectors.Logit(0.5)])
-    with pytest.raises(ValueError, match="Expected a flow with the usual preprocessing; got Chain"):
-        mera.save(flow, tmp_path / "flow")
+def small_flow(**options):
+    return mera.build("rgflow", **{"L": 4, "channels": 1, "layers": 1, "hidden": (4,)} | options)
+
+
+def by_hand(bijector, **options):
+    layout = mera.Layout((4,), 1)
+    layout.latent(layout.local(layout.input, bijector, 2))
+    return mera.Flow(layout, **options)
+
+
+def without(flow, node):
+    del flow.bijectors[node]
+    return flow
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: by_hand(ActNorm), r"a flow from mera\.build, .*; got one made by hand: node 'local0'"),
+        (MODELS["rgflow-leaky"], r"a flow from mera\.build, .*; got one made by hand: node 'disent"),
+        (lambda: by_hand("actnorm", preprocess=Logit(0.5)), "a flow with the usual preprocessing; got Logit"),
+        (lambda: by_hand("actnorm", preprocess=Chain([Dequantize(), Logit(0.5)])), "a flow .*preprocessing; got Chain"),
+        (lambda: without(small_flow(L=8), "decimator1"), "a flow of the bijectors with .*; got others in decimator1"),
+    ],
+)
+def test_what_a_file_does_not_hold_is_refused(tmp_path, make, message):
+    with pytest.raises(ValueError, match=f"Expected {message}"):
+        mera.save(make(), tmp_path / "flow")
     assert not list(tmp_path.iterdir())
 
 
 def test_replaced_bijectors_are_refused_for_they_would_not_be_loaded(tmp_path):
-    flow = mera.build("rgflow", L=8, channels=1, layers=1, hidden=(4,))
-    other = mera.build("rgflow", L=8, channels=1, layers=1, hidden=(4,), transform="affine(max_log_scale=1.5)")
+    flow, other = small_flow(L=8), small_flow(L=8, transform="affine(max_log_scale=1.5)")
     for change in (
-        lambda flow: flow.bijectors.update({"decimator0": mera.bijectors.ActNorm((1, 4, 4))}),
+        lambda flow: flow.bijectors.update({"decimator0": ActNorm((1, 4, 4))}),
         lambda flow: flow.bijectors.update({"decimator0": other.bijectors["decimator0"]}),  # with the same shapes
         lambda flow: setattr(
             next(m for m in flow.bijectors["decimator0"].modules() if isinstance(m, Affine)), "max_log_scale", 3.0
@@ -60,12 +82,7 @@ def test_replaced_bijectors_are_refused_for_they_would_not_be_loaded(tmp_path):
         assert not list(tmp_path.iterdir())
 
 
-def test_removed_bijectors_and_counters_of_a_users_class(tmp_path):
-    flow = mera.build("rgflow", L=8, channels=1, layers=1, hidden=(4,))
-    del flow.bijectors["decimator1"]
-    with pytest.raises(ValueError, match="others in decimator1"):
-        mera.save(flow, tmp_path / "flow")
-
+def test_a_counter_of_a_users_class_replaces_nothing(tmp_path):
     class Counting(Bent):
         calls = 0
 
@@ -74,63 +91,32 @@ def test_removed_bijectors_and_counters_of_a_users_class(tmp_path):
             return super().forward(x)
 
     mera.bijectors.register("counting")(lambda event_shape: Counting(event_shape))
-    flow = mera.build("rgflow", L=4, m=2, channels=1, bijector="counting")
+    flow = small_flow(m=2, bijector="counting")
     flow.log_prob(torch.randn(2, 1, 4, 4))
     mera.save(flow, tmp_path / "flow")
 
 
 @pytest.mark.parametrize("load", [mera.load, lambda path: mera.load_pretrained("digits")])
 def test_loading_draws_no_random_numbers(load, tmp_path):
-    mera.save(mera.build("rgflow", L=4, channels=1, layers=1, hidden=(4,)), tmp_path / "flow")
-    torch.manual_seed(5)
-    expected = torch.rand(3)
-    torch.manual_seed(5)
+    mera.save(small_flow(), tmp_path / "flow")
+    before = torch.get_rng_state()
     load(tmp_path / "flow")
-    assert torch.equal(torch.rand(3), expected)
+    assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_a_folder_of_a_run_will_do(tmp_path):
-    flow = mera.build("rgflow", L=4, channels=1, layers=1, hidden=(4,))
-    mera.save(flow, tmp_path / "flow.safetensors")
-    assert mera.load(tmp_path).plan == flow.plan
-
-
-def test_a_prior_of_torch_is_saved_by_its_numbers(tmp_path):
-    flow = mera.build(
-        "rgflow", L=4, channels=1, layers=1, hidden=(4,), prior=torch.distributions.StudentT(4.0, 0.0, 2.0)
-    )
-    mera.save(flow, tmp_path / "flow")
-    x = torch.randn(3, 1, 4, 4)
-    assert torch.equal(mera.load(tmp_path / "flow").log_prob(x), flow.log_prob(x))
-
-
-def test_initialized_normalisation_is_not_initialized_again(tmp_path):
-    flow = mera.build("rgflow", L=4, channels=1, layers=1, hidden=(4,))
+def test_a_prior_of_torch_and_started_normalisation_are_saved(tmp_path):
+    """Here in the folder of a run."""
+    flow = small_flow(prior=torch.distributions.StudentT(4.0, 0.0, 2.0))
     flow.initialize(5 + torch.randn(50, 1, 4, 4))
-    mera.save(flow, tmp_path / "flow")
-    again = mera.load(tmp_path / "flow")
-    again.initialize(torch.randn(50, 1, 4, 4))
+    mera.save(flow, tmp_path / "flow.safetensors")
+    again = mera.load(tmp_path)
+    again.initialize(torch.randn(50, 1, 4, 4))  # it starts once
     x = torch.randn(3, 1, 4, 4)
     assert torch.equal(again.log_prob(x), flow.log_prob(x))
 
 
-def test_a_flow_made_by_hand_cannot_be_saved_this_way(tmp_path):
-    layout = mera.Layout((4,), 1)
-    layout.latent(layout.local(layout.input, mera.bijectors.ActNorm, 2))
-    with pytest.raises(ValueError, match=r"Expected a flow from mera\.build, .*; got one made by hand: node 'local0'"):
-        mera.save(mera.Flow(layout), tmp_path / "flow")
-    with pytest.raises(ValueError, match=r"Expected a flow from mera\.build, .*; got one made by hand: node 'disent"):
-        mera.save(MODELS["rgflow-leaky"](), tmp_path / "flow")
-    named = mera.Layout((4,), 1)
-    named.latent(named.local(named.input, "actnorm", 2))
-    with pytest.raises(ValueError, match="Expected a flow with the usual preprocessing; got Logit"):
-        mera.save(mera.Flow(named, preprocess=mera.bijectors.Logit(0.5)), tmp_path / "flow")
-    assert not list(tmp_path.iterdir())
-
-
 def test_other_files(tmp_path):
-    path = tmp_path / "flow"
-    flow = mera.build("rgflow", L=4, channels=1, layers=1, hidden=(4,))
+    path, flow = tmp_path / "flow", small_flow()
     mera.save(flow, path)
     whole = path.read_bytes()
     for content in (b"", b"text", whole[:100], whole[:-10]):

@@ -40,10 +40,3 @@ def test_blocks_and_their_order(L, repeats):
         if step.module
     ]
     assert seen == published_blocks(L, repeats)
-
-
-def test_first_site_of_a_cell_goes_on():
-    flow = mera.build("neuralrg", L=8, hidden=(2,))
-    t = torch.arange(64.0).view(1, 1, 8, 8)
-    z = flow.from_lattice(t)
-    assert torch.equal(z[-1], t[..., ::4, ::4])

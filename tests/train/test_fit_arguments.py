@@ -10,8 +10,6 @@ from mera import data
 from mera.train import RunFolder, Settings, fit
 from tests.helpers.training import IMAGES, SHORT, small_flow
 
-ONE_IMAGE = data.DataSplits("one", 3, data.ArrayDataset(IMAGES.train.array[:1]), IMAGES.test)
-
 
 @pytest.mark.parametrize(
     ("call", "message"),
@@ -41,36 +39,29 @@ def test_wrong_arguments(tmp_path, call, message):
     assert not list(tmp_path.iterdir())
 
 
-def test_one_image_without_normalisation_to_start():
-    """A flow that has no normalisation layers, or whose layers have started, may learn a single image."""
-    torch.manual_seed(1)
-    result = fit(mera.build("rgflow", L=8, layers=1, hidden=(8,), norm=False), ONE_IMAGE, replace(SHORT, steps=1))
-    assert result.test_loss < 20
-    started = small_flow()
-    started.initialize(started.from_images(IMAGES.train.array))
-    assert fit(started, ONE_IMAGE, replace(SHORT, steps=1)).test_loss < 20
+def started_flow():
+    flow = small_flow()
+    flow.initialize(flow.from_images(IMAGES.train.array))
+    return flow
 
 
-def test_two_images_are_enough_to_start_from():
-    two = data.DataSplits("two", 3, data.ArrayDataset(IMAGES.train.array[:2]), IMAGES.test)
-    assert (
-        fit(mera.build("rgflow", L=8, layers=1, hidden=(8,), prior="laplace"), two, replace(SHORT, steps=1)).test_loss
-        < 20
-    )
+@pytest.mark.parametrize(
+    ("flow", "n"),
+    [
+        (lambda: mera.build("rgflow", L=8, layers=1, hidden=(8,), norm=False), 1),
+        (started_flow, 1),
+        (lambda: mera.build("rgflow", L=8, layers=1, hidden=(8,), prior="laplace"), 2),
+    ],
+)
+def test_one_image_is_enough_without_normalisation_to_start_and_two_are_with_it(flow, n):
+    few = data.DataSplits("few", 3, data.ArrayDataset(IMAGES.train.array[:n]), IMAGES.test)
+    assert fit(flow(), few, replace(SHORT, steps=1)).test_loss < 20
 
 
 def labelled(classes):
-    return data.DataSplits(
-        "labelled",
-        3,
-        data.ArrayDataset(IMAGES.train.array, {"class": classes}),
-        data.ArrayDataset(IMAGES.test.array, {"class": classes[: len(IMAGES.test)]}),
-    )
-
-
-def conditional_flow():
-    torch.manual_seed(1)
-    return mera.build("rgflow", L=8, layers=1, hidden=(8,), classes=3)
+    train = data.ArrayDataset(IMAGES.train.array, {"class": classes})
+    test = data.ArrayDataset(IMAGES.test.array, {"class": classes[: len(IMAGES.test)]})
+    return data.DataSplits("labelled", 3, train, test)
 
 
 @pytest.mark.parametrize(
@@ -86,9 +77,9 @@ def conditional_flow():
     ],
 )
 def test_wrong_class_numbers(tmp_path, classes, message):
-    run = RunFolder(tmp_path / "run")
+    flow = mera.build("rgflow", L=8, layers=1, hidden=(8,), classes=3)
     with pytest.raises(ValueError, match=message):
-        fit(conditional_flow(), labelled(classes), SHORT, run)
+        fit(flow, labelled(classes), SHORT, tmp_path / "run")
     assert not list(tmp_path.iterdir())
 
 

@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch import optim
 
-from mera.train import RunFolder, fit
+from mera.train import fit
 from mera.train.optimizers import cosine
-from tests.helpers.callbacks import At, StopAt
+from tests.helpers.callbacks import At
 from tests.helpers.command import run
-from tests.helpers.training import IMAGES, SHORT, lines, same, small_flow
+from tests.helpers.training import IMAGES, SHORT, same, small_flow
 
 
 def halved(optimizer):
@@ -43,20 +43,11 @@ def test_schedules_of_the_user():
     assert named.history.metrics[-1]["lr"] == SHORT.lr
 
 
-def test_an_interrupted_run_goes_on_bit_by_bit(tmp_path):
-    whole, parts = RunFolder(tmp_path / "whole"), RunFolder(tmp_path / "parts")
-    flows = [small_flow() for _ in range(3)]
-    own = {"optimizer": partial(optim.RMSprop, lr=1e-3, momentum=0.9), "schedule": halved}
-    fit(flows[0], IMAGES, SHORT, whole, **own)
-    fit(flows[1], IMAGES, SHORT, parts, callbacks=[StopAt(4)], **own)
-    fit(flows[2], IMAGES, SHORT, parts, resume=True, **own)
-    assert same(flows[0], flows[2])
-    assert lines(parts) == lines(whole)
-    with pytest.raises(ValueError, match="'optimizer': 'your own RMSprop'"):  # not with another optimiser
-        fit(small_flow(), IMAGES, SHORT, parts, resume=True)
-    resumed = run("train", "--resume", parts.path, "--steps", 9)
+def test_the_command_line_does_not_resume_with_another_optimizer(tmp_path):
+    fit(small_flow(), IMAGES, SHORT, tmp_path, optimizer=partial(optim.RMSprop, lr=1e-3), steps=1)
+    resumed = run("train", "--resume", tmp_path, "--steps", 9)
     assert resumed.exit_code == 1
-    assert "your own RMSprop" in str(resumed.exception)
+    assert "'optimizer': 'your own RMSprop'" in str(resumed.exception)
 
 
 def other_parameters():
@@ -66,15 +57,10 @@ def other_parameters():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (
-            {"optimizer": optim.SGD, "lr": 0.1},
-            "Pass lr to your own optimizer itself, not to fit",
-        ),
+        ({"optimizer": optim.SGD, "lr": 0.1}, "Pass lr to your own optimizer itself, not to fit"),
         ({"optimizer": 3}, "Expected an optimiser of torch, or a function from parameters to one; got int"),
         ({"optimizer": lambda parameters: None}, "Expected an optimiser of torch, .*; got NoneType"),
         ({"optimizer": other_parameters()}, "Expected an optimiser of the flow's parameters; got one with 2 other"),
-        ({"optimizer": "adamw"}, "did you mean 'AdamW'"),
-        ({"optimizer": "SGD"}, "Expected an optimizer among"),
         (
             {"schedule": halved(other_parameters()), "optimizer": "AdamW"},
             "Pass a schedule of an optimiser or the name 'AdamW', not both",
@@ -88,7 +74,7 @@ def other_parameters():
 )
 def test_what_is_no_optimizer_or_schedule(options, message, tmp_path):
     with pytest.raises(ValueError, match=message):
-        fit(small_flow(), IMAGES, SHORT, RunFolder(tmp_path / "run"), **options)
+        fit(small_flow(), IMAGES, SHORT, tmp_path / "run", **options)
     assert not list(tmp_path.iterdir())
 
 

@@ -13,16 +13,33 @@ import torch
 from torch import optim
 
 import mera
-from mera import data
+from mera import data, physics
 from mera.bijectors import ActNorm, Bijector
 from mera.models.archive import read_archive
 from mera.train import Callback, RunFolder, fit, loop
 from mera.train.health import first_not_finite
 from mera.train.likelihoods import ImageLikelihood
 from tests.helpers.callbacks import At, interrupt
+from tests.helpers.laws import randomize
 from tests.helpers.training import FLIPPED, IMAGES, SHORT, lines, same, small_flow
 
-OTHERS = {
+
+def labelled_flow():
+    torch.manual_seed(1)
+    return mera.build("rgflow", L=8, layers=1, hidden=(8,), classes=2)
+
+
+def field_flow():
+    torch.manual_seed(1)
+    return randomize(mera.build("rgflow", L=4, m=2, channels=1, layers=1, hidden=(8,), norm=False, prior="gaussian"))
+
+
+LABELLED = data.DataSplits(
+    "labelled",
+    3,
+    *(data.ArrayDataset(x.array, {"class": torch.arange(len(x)) % 2}) for x in (IMAGES.train, IMAGES.test)),
+)
+OWN = {
     "plain": {},
     "ema": {"ema": 0.9, "accumulate": 2},
     "sgd": {
@@ -30,30 +47,40 @@ OTHERS = {
         "schedule": partial(optim.lr_scheduler.OneCycleLR, max_lr=1e-3, total_steps=6),
     },
     "plateau": {"schedule": partial(optim.lr_scheduler.ReduceLROnPlateau, patience=0, threshold=10.0)},
+    "function": {"schedule": partial(optim.lr_scheduler.LambdaLR, lr_lambda=lambda step: 0.5**step)},
     "step": {
-        "optimizer": partial(optim.RMSprop, lr=1e-3),
+        "optimizer": partial(optim.RMSprop, lr=1e-3, momentum=0.9),
         "schedule": partial(optim.lr_scheduler.MultiStepLR, milestones=[2, 4]),
     },
     "constant": {"optimizer": "AdamW", "optimizer_options": {"betas": (0.8, 0.9)}, "schedule": "constant"},
     "bfloat16": {"precision": "bfloat16"},
     "workers": {"workers": 1},
+    "classes": {"accumulate": 2},
+    "action": {"batch_size": 8},
+    "symmetrized": {"batch_size": 8},
 }
+LEARNT = {
+    **dict.fromkeys(("plain", "workers"), (small_flow, FLIPPED)),
+    "classes": (labelled_flow, LABELLED),
+    "action": (field_flow, physics.Phi4(0.5, 0.3)),
+    "symmetrized": (lambda: mera.Symmetrized(field_flow()), physics.Phi4(0.5, 0.3)),
+}
+"""By name, a flow and its data, if these are not the usual ones."""
 
 
-@pytest.mark.parametrize(("step", "other"), [(1, "plain"), (5, "plain"), *((3, other) for other in OTHERS)])
+@pytest.mark.parametrize(("step", "other"), [(1, "plain"), (5, "plain"), *((3, other) for other in OWN)])
 def test_an_interrupted_run_goes_on_as_if_it_had_not_been(tmp_path, step, other):
-    images = FLIPPED if other in ("plain", "workers") else IMAGES
-    settings, own = SHORT, OTHERS[other]
+    (make_flow, examples), own = LEARNT.get(other, (small_flow, IMAGES)), OWN[other]
     whole, cut = RunFolder(tmp_path / "whole"), RunFolder(tmp_path / "cut")
-    flow = small_flow()
-    expected = fit(flow, images, settings, whole, **own)
+    flow = make_flow()
+    expected = fit(flow, examples, SHORT, whole, **own)
     before = signal.getsignal(signal.SIGINT)
-    result = fit(small_flow(), images, settings, cut, callbacks=[At(step, interrupt)], on_signal="return", **own)
+    result = fit(make_flow(), examples, SHORT, cut, callbacks=[At(step, interrupt)], on_signal="return", **own)
     assert (result.steps, result.interrupted) == (step, True)
     assert signal.getsignal(signal.SIGINT) == before
     torch.manual_seed(99)
-    again = small_flow()
-    result = fit(again, images, settings, cut, resume=True, **own)
+    again = make_flow()
+    result = fit(again, examples, SHORT, cut, resume=True, **own)
     assert not result.interrupted
     assert same(flow, again)
     assert same(expected.flow, result.flow)
@@ -64,7 +91,9 @@ def test_an_interrupted_run_goes_on_as_if_it_had_not_been(tmp_path, step, other)
         assert not same(flow, result.flow)
     if other == "plateau":
         assert result.steps == 6
-        assert lines(cut)[-1]["lr"] < settings.lr
+        assert lines(cut)[-1]["lr"] < SHORT.lr
+    if other == "action":
+        assert {"ess", "free_energy", "test_nats"} <= lines(whole)[-1].keys()
 
 
 def test_parameters_and_state_of_a_resumed_run_start_at_multiples_of_64_bytes(tmp_path):
@@ -158,44 +187,17 @@ def test_the_first_node_whose_gradient_is_not_finite():
     assert where == "the gradient that enters node 'first' at level 0 from the latents"
 
 
-def test_a_run_can_go_on_from_its_very_start(tmp_path):
-    """A first step that fails, on a corrupt image say, leaves a run that goes on once the image is mended."""
-    run = RunFolder(tmp_path)
-    flow = small_flow()
-    fit(flow, IMAGES, SHORT)
-
-    class Corrupt(data.ArrayDataset):
-        """Looked at, and read once from the first to the last, to start from; then one is found to be corrupt."""
-
-        reads = 0
-
-        def __getitem__(self, index):
-            self.reads += 1
-            if self.reads > len(self) + 2:
-                raise ValueError("Expected an image in a.png; got a corrupt one")
-            return super().__getitem__(index)
-
-    broken = data.DataSplits("broken", 3, Corrupt(IMAGES.train.array), IMAGES.test)
-    with pytest.raises(ValueError, match=r"a\.png"):
-        fit(small_flow(), broken, SHORT, run)
-    assert run.steps() == [0]
-    again = small_flow()
-    fit(again, IMAGES, SHORT, run, resume=True)
-    assert same(flow, again)
-
-
 def test_a_mean_starts_where_the_flow_does(tmp_path):
-    run = RunFolder(tmp_path)
     seen = []
 
     class AtStart(Callback):
         def on_start(self, loop):
-            seen.append(
-                same(loop.trained, loop.flow) and same(mera.load(run.path), loop.flow) and loop.trained is not loop.flow
+            seen.extend(
+                [loop.trained is loop.flow, same(loop.trained, loop.flow), same(mera.load(tmp_path), loop.flow)]
             )
 
-    fit(small_flow(), IMAGES, replace(SHORT, ema=0.9, steps=1), run, callbacks=[AtStart()])
-    assert seen == [True]
+    fit(small_flow(), IMAGES, replace(SHORT, ema=0.9, steps=1), tmp_path, callbacks=[AtStart()])
+    assert seen == [False, True, True]
 
 
 def test_an_evaluation_that_is_no_number_stops_the_run(tmp_path, monkeypatch):
@@ -245,22 +247,13 @@ def test_metrics_and_configurations_that_are_damaged(tmp_path):
         run.config()
 
 
-class Rates(Callback):
-    """Keep the learning rate of each step."""
-
-    def __init__(self):
-        self.rates = []
-
-    def on_step(self, loop, metrics):
-        self.rates.append(metrics["lr"])
-
-
 def test_a_prolonged_run_has_the_rates_of_its_new_settings(tmp_path):
     """Of more steps and of another learning rate, from the next step on; a finished cosine is at 0."""
-    whole, rates = Rates(), Rates()
-    fit(small_flow(), IMAGES, SHORT, steps=8, callbacks=[whole])
-    fit(small_flow(), IMAGES, SHORT, tmp_path, steps=4)
-    fit(small_flow(), IMAGES, SHORT, tmp_path, steps=6, resume=True)
-    fit(small_flow(), IMAGES, SHORT, tmp_path, steps=8, lr=2 * SHORT.lr, resume=True, callbacks=[rates])
-    assert rates.rates == pytest.approx([2 * rate for rate in whole.rates[6:]])
-    assert min(rates.rates) > 0
+    settings = replace(SHORT, eval_every=1)
+    whole = fit(small_flow(), IMAGES, settings, steps=8)
+    fit(small_flow(), IMAGES, settings, tmp_path, steps=4)
+    fit(small_flow(), IMAGES, settings, tmp_path, steps=6, resume=True)
+    last = fit(small_flow(), IMAGES, settings, tmp_path, steps=8, lr=2 * SHORT.lr, resume=True)
+    expected, rates = ([line["lr"] for line in result.history.metrics[6:]] for result in (whole, last))
+    assert rates == pytest.approx([2 * rate for rate in expected])
+    assert min(rates) > 0

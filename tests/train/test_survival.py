@@ -111,35 +111,22 @@ def states_equal(a, b):
 
 
 @pytest.mark.slow
-def test_two_kills(tmp_path):
-    whole, startup = uninterrupted(tmp_path / "whole", 60)
-    survive(tmp_path / "run", whole, startup, 60, 2, random.Random(0))
+@pytest.mark.parametrize(("kills", "steps"), [(2, 60), (30, 900)])
+def test_kills(tmp_path, kills, steps):
+    whole, startup = uninterrupted(tmp_path / "whole", steps)
+    survive(tmp_path / "run", whole, startup, steps, kills, random.Random(kills))
 
 
 @pytest.mark.slow
-def test_thirty_kills(tmp_path):
-    whole, startup = uninterrupted(tmp_path / "whole", 900)
-    survive(tmp_path / "run", whole, startup, 900, 30, random.Random(1))
-
-
-@pytest.mark.slow
-def test_a_killed_run_of_fields_goes_on_bit_by_bit(tmp_path):
-    array = tmp_path / "fields.bin"
-    torch.randn(100, 64, generator=torch.Generator().manual_seed(0)).numpy().tofile(array)
-
-    survive_one_kill(tmp_path, lambda path: ["tests.helpers.field_worker", str(path), str(array)])
-
-
-@pytest.mark.slow
-def test_a_killed_run_of_an_action_goes_on_bit_by_bit(tmp_path):
-    survive_one_kill(tmp_path, lambda path: ["tests.helpers.action_worker", str(path), "60"])
-
-
-def survive_one_kill(tmp_path, module_and_arguments):
-    """A run of 60 steps that is killed after the tenth and goes on is one that was never killed."""
+@pytest.mark.parametrize(("worker", "argument"), [("field_worker", "fields.bin"), ("action_worker", "60")])
+def test_a_run_that_is_killed_after_its_tenth_step_goes_on_bit_by_bit(tmp_path, worker, argument):
+    """A run of 60 steps, on fields or of an action."""
+    fields = torch.randn(100, 64, generator=torch.Generator().manual_seed(0)).numpy()
+    fields.tofile(tmp_path / "fields.bin")
+    argument = argument if worker == "action_worker" else tmp_path / argument
 
     def command(path):
-        return [sys.executable, "-m", *module_and_arguments(path)]
+        return [sys.executable, "-m", f"tests.helpers.{worker}", str(path), str(argument)]
 
     assert start(command(tmp_path / "whole")).communicate()[1] == ""
     killed, process = RunFolder(tmp_path / "killed"), start(command(tmp_path / "killed"))
@@ -276,13 +263,6 @@ def test_numbers_of_numpy_are_kept_as_numbers(tmp_path):
     with pytest.raises(TypeError, match="Expected tensors, numbers and text"):
         run.save(None, {"path": tmp_path}, 4)
     assert run.steps() == [3]
-
-
-def test_the_last_checkpoints_stay(tmp_path):
-    run = RunFolder(tmp_path)
-    for step in range(0, 60, 10):
-        run.save(small_flow(), {"step": step}, step, keep=2)
-    assert run.steps() == [40, 50]
 
 
 def test_a_second_run_into_the_same_folder_is_refused(tmp_path):

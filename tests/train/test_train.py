@@ -11,6 +11,7 @@ from mera.train import Callback, RunFolder, Settings, bits_per_dim, fit
 from mera.train.batches import BatchLoss, Order
 from mera.train.likelihoods import ImageLikelihood
 from mera.train.recognize import recognize
+from tests.helpers.callbacks import At
 from tests.helpers.training import FLIPPED, IMAGES, SHORT, small_flow
 
 
@@ -48,41 +49,32 @@ def test_run_folder_holds_everything(tmp_path):
         fit(small_flow(), IMAGES, SHORT, run)
 
 
-class Rates(Callback):
-    """The learning rate of each step."""
+def test_the_schedule_ends_with_the_time():
+    """The rate rises, then falls to almost nothing."""
+    rates = []
 
-    def __init__(self):
-        self.rates = []
+    class Keep(Callback):
+        def on_step(self, loop, metrics):
+            rates.append(metrics["lr"])
 
-    def on_step(self, loop, metrics):
-        self.rates.append(metrics["lr"])
-
-
-@pytest.mark.parametrize("limit", [{"steps": 30}, {"steps": 10**9, "minutes": 0.03}])
-def test_the_schedule_ends_with_the_run(limit):
-    """Whether steps or time limit it: the rate rises, then falls to almost nothing."""
-    recorded = Rates()
-    settings = Settings(**limit, eval_every=10**6, eval_images=10, lr=1e-3, warmup=3)
-    result = fit(small_flow(), IMAGES, settings, callbacks=[recorded])
-    assert 10 < result.steps == len(recorded.rates) < 10**6
+    settings = Settings(steps=10**9, minutes=0.03, eval_every=10**6, eval_images=10, lr=1e-3, warmup=3)
+    result = fit(small_flow(), IMAGES, settings, callbacks=[Keep()])
+    assert 10 < result.steps == len(rates) < 10**6
     assert not result.interrupted
-    assert recorded.rates[0] == pytest.approx(1e-3 / 3, rel=0.05)
-    assert 0.9e-3 < max(recorded.rates) <= 1e-3
-    assert recorded.rates[-1] < 0.05e-3
-    assert recorded.rates[3:] == sorted(recorded.rates[3:], reverse=True)
+    assert rates[0] == pytest.approx(1e-3 / 3, rel=0.05)
+    assert 0.9e-3 < max(rates) <= 1e-3
+    assert rates[-1] < 0.05e-3
+    assert rates[3:] == sorted(rates[3:], reverse=True)
 
 
-def test_batches_are_shuffled_epochs_that_can_be_entered_anywhere():
+def test_an_incomplete_batch_is_left_out_and_epochs_can_be_entered_anywhere():
     order = Order(10, 3, seed=4)
     batches = [order.indices(step, range(3)) for step in range(1, 10)]
     for epoch in range(3):
         assert len({i for batch in batches[3 * epoch : 3 * epoch + 3] for i in batch}) == 9
-    assert batches[:3] != batches[3:6]
     for start in range(9):
         late = Order(10, 3, seed=4)
         assert [late.indices(step, range(3)) for step in range(start + 1, 10)] == batches[start:]
-    other = Order(10, 3, seed=5)
-    assert [other.indices(step, range(3)) for step in range(1, 10)] != batches
 
 
 def test_a_callback_stops_the_run_at_an_evaluation():
@@ -95,15 +87,12 @@ def test_a_callback_stops_the_run_at_an_evaluation():
 
 
 def test_optimizer_options_that_exclude_fusing():
-    class Defaults(Callback):
-        def on_start(self, loop):
-            self.defaults = loop.optimizer.defaults
-
     for options, expected in (({"foreach": True}, (True, None)), ({}, (None, True))):
-        recorded = Defaults()
+        defaults = {}
         settings = replace(SHORT, steps=1, optimizer="AdamW", optimizer_options=options)
-        fit(small_flow(), IMAGES, settings, callbacks=[recorded])
-        assert (recorded.defaults["foreach"], recorded.defaults["fused"]) == expected
+        keep = At(1, lambda loop, kept=defaults: kept.update(loop.optimizer.defaults))
+        fit(small_flow(), IMAGES, settings, callbacks=[keep])
+        assert (defaults["foreach"], defaults["fused"]) == expected
 
 
 def test_a_compiled_run_reads_each_example_of_a_stream_once(tmp_path, monkeypatch):
@@ -172,19 +161,11 @@ def test_noise_is_a_function_of_seed_step_and_row():
         ({"checkpoints": 0}, "Expected checkpoints as an integer >= 1; got 0"),
         ({"precision": "float16"}, "Expected a precision among"),
         ({"optimizer": "adamw"}, r"Expected an optimizer among .*did you mean 'AdamW'"),
-        ({"optimizer": "LBFGS"}, "Expected an optimizer among .*; got 'LBFGS'"),
         ({"optimizer": 3}, "Expected an optimizer among .*; got 3"),
         ({"optimizer_options": {"rho": 1}}, "Pass the name of the optimizer with optimizer_options"),
-        (
-            {"optimizer": "Muon", "optimizer_options": {"rho": 1}},
-            "Expected optimizer_options of Muon among .*; got 'rho'",
-        ),
+        ({"optimizer": "Muon", "optimizer_options": {"rho": 1}}, "optimizer_options of Muon among .*; got 'rho'"),
         ({"optimizer": "AdamW", "optimizer_options": [1]}, "Expected optimizer_options of AdamW as a dict"),
         ({"lr": True}, "Expected lr as a positive number; got True"),
-        (
-            {"schedule": "StepLR"},
-            r"Expected a schedule among .*; got 'StepLR'",
-        ),
         ({"schedule": "cosin"}, "Expected a schedule among .*did you mean 'cosine'"),
         ({"compile": 1}, "Expected compile as True or False; got 1"),
         ({"minutes": "1"}, "Expected minutes as a positive number; got '1'"),

@@ -8,14 +8,12 @@ import torch
 
 import mera
 from mera.bijectors import ActNorm
-from mera.physics import XY, DoubleWell, FreeField, Phi4
+from mera.physics import DoubleWell, FreeField, Phi4
 from mera.physics.action import as_action
 from mera.physics.check_target import check_sampled
-from mera.train import RunFolder, fit
+from mera.train import fit
 from mera.train.reverse_kl import ReverseKL
 from mera.train.settings import ESTIMATORS
-from tests.helpers.callbacks import At, interrupt
-from tests.helpers.training import lines, same
 
 SHORT = {"batch_size": 8, "eval_every": 2, "eval_images": 20, "warmup": 2}
 
@@ -34,27 +32,23 @@ def learn(flow, action, estimator="path"):
     return ReverseKL(flow, as_action(action), estimator)
 
 
+def total(flow, action, noise):
+    """The plain loss, whose gradient is through samples and density."""
+    x, log_q = flow.generate_with_log_prob(noise)
+    return (log_q + action(x)) / 16
+
+
 def gradients(flow, action, estimator, noise, n=1):
-    """The gradients of the mean loss of batches of n samples, (batches, parameters)."""
-    objective, rows = learn(flow, action, estimator), []
+    """The gradients of the mean loss of batches of n samples, (batches, parameters); `estimator` may be "total"."""
+    rows = []
     for part in zip(*(tensor.split(n) for tensor in noise), strict=True):
-        loss = objective.loss(flow, part).mean()
-        rows.append(torch.cat([g.flatten() for g in torch.autograd.grad(loss, list(flow.parameters()))]))
+        losses = total(flow, action, part) if estimator == "total" else learn(flow, action, estimator).loss(flow, part)
+        rows.append(torch.cat([g.flatten() for g in torch.autograd.grad(losses.mean(), list(flow.parameters()))]))
     return torch.stack(rows)
 
 
 def draws(flow, n):
     return learn(flow, FreeField(1.0)).batch(0, 1, range(n))
-
-
-def total_gradients(flow, action, noise, n=1):
-    """The plain gradients, through samples and density."""
-    rows = []
-    for part in zip(*(tensor.split(n) for tensor in noise), strict=True):
-        x, log_q = flow.generate_with_log_prob(part)
-        loss = ((log_q + action(x)) / 16).mean()
-        rows.append(torch.cat([g.flatten() for g in torch.autograd.grad(loss, list(flow.parameters()))]))
-    return torch.stack(rows)
 
 
 @pytest.mark.parametrize("symmetrized", [False, True])
@@ -63,7 +57,7 @@ def test_estimators_have_one_mean(estimator, symmetrized):
     """They differ from the total gradient by terms of mean zero, which span about five dimensions here."""
     flow, action = small_flow(symmetrized=symmetrized), Phi4(0.5, 0.3)
     noise = draws(flow, 3000)
-    difference = gradients(flow, action, estimator, noise, 50) - total_gradients(flow, action, noise, 50)
+    difference = gradients(flow, action, estimator, noise, 50) - gradients(flow, action, "total", noise, 50)
     z = difference.mean(0) / (difference.std(0) / math.sqrt(len(difference)))
     assert difference.abs().max() > 1e-3  # they are different estimators
     assert z.square().mean() < 4
@@ -72,14 +66,13 @@ def test_estimators_have_one_mean(estimator, symmetrized):
 def test_the_path_gradient_has_no_noise_where_the_flow_is_exact():
     flow = small_flow()
     noise = draws(flow, 5)
-
     exact = copy.deepcopy(flow).requires_grad_(False)
 
     def action(phi):
         return -exact.log_prob(phi)
 
     assert gradients(flow, action, "path", noise).abs().max() < 1e-12
-    assert total_gradients(flow, action, noise).abs().max() > 1e-3
+    assert gradients(flow, action, "total", noise).abs().max() > 1e-3
 
 
 @pytest.mark.parametrize("estimator", ESTIMATORS)
@@ -109,25 +102,6 @@ def test_draws_are_functions_of_seed_step_and_row():
     assert 0.8 < whole.std() < 1.2
 
 
-INTERRUPTED = {"callbacks": [At(3, interrupt)], "on_signal": "return"}
-
-
-@pytest.mark.parametrize("symmetrized", [False, True])
-def test_an_interrupted_run_goes_on_as_if_it_had_not_been(tmp_path, symmetrized):
-    action = Phi4(0.5, 0.3)
-    whole, cut = RunFolder(tmp_path / "whole"), RunFolder(tmp_path / "cut")
-    settings = SHORT | {"steps": 6}
-    flow, again = small_flow(symmetrized=symmetrized), small_flow(symmetrized=symmetrized)
-    fit(flow, action, run=whole, **settings)
-    result = fit(small_flow(symmetrized=symmetrized), action, run=cut, **settings, **INTERRUPTED)
-
-    assert (result.steps, result.interrupted) == (3, True)
-    fit(again, action, run=cut, resume=True, **settings)
-    assert same(flow, again)
-    assert lines(cut) == lines(whole)
-    assert {"ess", "free_energy", "test_nats"} <= lines(whole)[-1].keys()
-
-
 @pytest.mark.slow
 def test_a_free_field_is_learnt():
     torch.manual_seed(0)
@@ -155,33 +129,23 @@ class Energy(torch.nn.Module):
         return phi.square().flatten(1).sum(1)
 
 
-def nan_for_large(phi):
-    return torch.where(phi.abs().amax((1, 2, 3)) > 3.7, math.nan, phi.square().flatten(1).sum(1))
-
-
 @pytest.mark.parametrize(
-    ("action", "error", "message"),
+    ("action", "message"),
     [
-        (lambda phi: phi.square().sum(), ValueError, r"one number for each field, floats \(16,\); got torch.float64"),
-        (lambda phi: 3.0, ValueError, "got float"),
-        (lambda phi: phi.flatten(1).sum(1) > 0, ValueError, "torch.bool"),
-        (lambda phi: phi.flatten(1).sum(1) * math.nan, FloatingPointError, "finite action of each field"),
-        (lambda phi: -phi.square().flatten(1).sum(1), ValueError, "bounded from below; got"),
-        (lambda phi: phi.flatten(1).sum(1), ValueError, "bounded from below"),
+        (lambda phi: phi.square().sum(), r"one number for each field, floats \(16,\); got torch.float64"),
+        (lambda phi: 3.0, "got float"),
+        (lambda phi: phi.flatten(1).sum(1) > 0, "torch.bool"),
+        (lambda phi: phi.flatten(1).sum(1), "bounded from below"),
     ],
 )
-def test_actions_that_are_refused(action, error, message):
-    with pytest.raises(error, match=message):
+def test_actions_that_are_refused(action, message):
+    with pytest.raises(ValueError, match=message):
         fit(small_flow(), action, steps=2, **SHORT)
 
 
 def test_other_arguments_that_are_refused():
     with pytest.raises(ValueError, match="Pass an action or a loss of your own, not both"):
         fit(small_flow(), FreeField(1.0), loss=lambda flow, x: x.sum(), steps=1)
-    with pytest.raises(ValueError, match="a flow of angles"):
-        fit(small_flow(), XY(), steps=1)
-    with pytest.raises(ValueError, match="the class Phi4"):
-        fit(small_flow(), Phi4, steps=1)
     with pytest.raises(ValueError, match="at least 2 samples"):
         fit(small_flow(), FreeField(1.0), estimator="score", accumulate=8, steps=1, **SHORT)
     for bounded in (DoubleWell(4.0, 1000.0), Phi4(-1.0, 1e-7), torch.nn.Sequential(Energy())):
@@ -191,13 +155,6 @@ def test_other_arguments_that_are_refused():
     conditional = mera.build("rgflow", L=4, m=2, channels=1, hidden=(4,), classes=3)
     with pytest.raises(ValueError, match="without context"):
         check_sampled(conditional, FreeField(1.0))
-
-
-def test_a_symmetrized_flow_mirrors_half_of_its_samples():
-    flow = small_flow(symmetrized=True)
-    x = torch.randn(4, 1, 4, 4, dtype=torch.float64)
-    mirrored = flow.generate((*flow.flow(x)[0], torch.tensor([0.2, 0.7, 0.2, 0.7])))
-    torch.testing.assert_close(mirrored, x * torch.tensor([1.0, -1.0, 1.0, -1.0]).view(4, 1, 1, 1))
 
 
 def test_layers_that_start_from_the_action():

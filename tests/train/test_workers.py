@@ -4,43 +4,43 @@ from dataclasses import replace
 
 import pytest
 import torch
+from PIL import Image
 from torch.utils.data import get_worker_info
 
 from mera import data
-from mera.train import fit
+from mera.train import RunFolder, fit
 from tests.helpers.command import SMALL, run
-from tests.helpers.training import IMAGES, SHORT, small_flow
-
-
-class Corrupt(data.ArrayDataset):
-    """Images that cannot be read during training; a first look and the first pass over them, to start from, work."""
-
-    def __init__(self, images, error):
-        super().__init__(images)
-        self.error, self.reads = error, 0
-
-    def __getitem__(self, index):
-        self.reads += 1
-        if self.reads > len(self) + 2 or get_worker_info() is not None:
-            raise self.error
-        return super().__getitem__(index)
-
-
-def corrupt_images(error):
-    return data.DataSplits("corrupt", 3, Corrupt(IMAGES.train.array, error), IMAGES.test)
+from tests.helpers.training import IMAGES, SHORT, same, small_flow
 
 
 def settings(workers):
     return replace(SHORT, steps=3, workers=workers)
 
 
+class Corrupt(data.ArrayDataset):
+    """Looked at, and read once from the first to the last, to start from; then one is found to be corrupt."""
+
+    reads, error = 0, ValueError()
+
+    def __getitem__(self, index):
+        self.reads += 1
+        if self.reads > len(self) + 2:
+            raise self.error
+        return super().__getitem__(index)
+
+
 @pytest.mark.parametrize("kind", [ValueError, FileNotFoundError, data.DataMissingError])
-def test_the_message_of_an_error_is_its_own(kind):
-    text = "Expected an image in a.png; got a corrupt one: line one\nError: line two: and a colon"
+def test_an_error_has_its_own_message_and_the_run_goes_on_once_it_is_mended(tmp_path, kind):
+    corrupt, run = Corrupt(IMAGES.train.array), RunFolder(tmp_path)
+    corrupt.error = kind("Expected an image in a.png; got a corrupt one: line one\nError: line two: and a colon")
     with pytest.raises(kind) as info:
-        fit(small_flow(), corrupt_images(kind(text)), settings(0))
-    assert type(info.value) is kind
-    assert str(info.value) == text
+        fit(small_flow(), data.DataSplits("corrupt", 3, corrupt, IMAGES.test), settings(0), run)
+    assert info.value is corrupt.error
+    assert run.steps() == [0]
+    flow, again = small_flow(), small_flow()
+    fit(flow, IMAGES, settings(0))
+    fit(again, IMAGES, settings(0), run, resume=True)
+    assert same(flow, again)
 
 
 def test_images_of_different_sizes():
@@ -56,8 +56,6 @@ def test_images_of_different_sizes():
 
 
 def test_the_command_line_names_the_file(tmp_path):
-    from PIL import Image
-
     root, out = tmp_path / "images", tmp_path / "run"
     root.mkdir()
     for i in range(20):
@@ -77,5 +75,4 @@ def test_workers_read_what_one_process_reads():
     flows = [small_flow(), small_flow()]
     for flow, workers in zip(flows, (0, 2), strict=True):
         fit(flow, IMAGES, settings(workers))
-    for name, tensor in flows[0].state_dict().items():
-        assert torch.equal(tensor, flows[1].state_dict()[name])
+    assert same(*flows)
