@@ -15,13 +15,7 @@ import mera
 from mera.cli.app import COMMANDS
 from mera.cli.declared_options import options_for
 from mera.data.dataset import _loaders
-from tests.helpers.command import SMALL, mera_command, plain, run
-
-
-def succeed(*arguments):
-    result = run(*arguments)
-    assert result.exit_code == 0, (result.output, result.exception)
-    return result
+from tests.helpers.command import SMALL, mera_command, plain, run, succeed
 
 
 def test_a_run_is_evaluated_sampled_and_made_longer(tmp_path, monkeypatch):

@@ -9,15 +9,9 @@ import mera
 from mera import physics
 from mera.flow import Symmetrized
 from mera.train import RunFolder
-from tests.helpers.command import SMALL, plain, run
+from tests.helpers.command import SMALL, plain, run, succeed
 
 ACTION = "phi4(mass2=1, coupling=0.5)"
-
-
-def succeed(*arguments):
-    result = run(*arguments)
-    assert result.exit_code == 0, (result.output, result.exception)
-    return result
 
 
 def measured(*arguments):

@@ -13,7 +13,7 @@ from torch.utils.data import Dataset, IterableDataset, TensorDataset
 import mera
 from mera import data
 from mera.data import as_splits
-from mera.train import RunFolder, Settings, batches, fit
+from mera.train import RunFolder, Settings, fit
 from mera.train.evaluate import example_losses
 from tests.helpers.callbacks import StopAt
 from tests.helpers.training import IMAGES, SHORT, lines, same, small_flow
@@ -108,14 +108,6 @@ def test_an_array_larger_than_memory(tmp_path):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     fit(field_flow(norm=False), array, steps=3, batch_size=8, eval_images=10)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < before + 2**18  # 256 MiB, in units of a KiB
-
-
-def test_orders_of_very_many_examples_are_permutations(monkeypatch):
-    monkeypatch.setattr(batches, "MAX_LISTED", 10)
-    for n in (11, 12, 60, 97):
-        indices = batches.Order(n, n, seed=5).indices(1, range(n))
-        assert sorted(indices) == list(range(n))
-        assert indices != batches.Order(n, n, seed=6).indices(1, range(n))
 
 
 def test_settings_by_keyword():

@@ -114,14 +114,6 @@ def test_a_flow_that_fails_in_the_mirror_alone():
     assert first_not_finite(p, FieldLikelihood(fields), (fields, torch.empty(2, 0))) == "the density of the latents"
 
 
-def test_one_context_for_all_samples():
-    p = mera.Symmetrized(mera.build("rgflow", L=8, layers=1, hidden=(6,), context=2))
-    p.initialize(torch.randn(6, 3, 8, 8), torch.randn(1, 2))
-    assert p.plan is p.flow.plan
-    p.flow = mera.build("rgflow", L=4, m=2, layers=1, hidden=(6,))
-    assert p.plan.input.shape == (4, 4)
-
-
 def test_contexts_of_sites_are_not_moved():
     flow = mera.build("rgflow", L=4, m=2, channels=1, hidden=(4,), context=(1, 4, 4))
     with pytest.raises(ValueError, match="one context for all sites beside symmetries that move sites"):

@@ -15,6 +15,13 @@ def run(*arguments):
     return CliRunner().invoke(app, [str(a) for a in arguments])
 
 
+def succeed(*arguments):
+    """The result of a command that ends without an error."""
+    result = run(*arguments)
+    assert result.exit_code == 0, (result.output, result.exception)
+    return result
+
+
 def plain(result):
     return " ".join(result.output.replace("│", " ").split())
 

@@ -146,6 +146,7 @@ def test_a_summary_of_chains():
         (100, 4, 2.5, 1.0, 0.0, Trust.MEANINGLESS),
         (25, 2, 0.5, 1.0, 0.5, Trust.GOOD),
         (49, 1, 0.5, 1.0, 0.5, Trust.ROUGH),
+        (50, 1, 0.5, 1.0, 0.5, Trust.GOOD),
     ],
 )
 def test_thresholds_of_chains(draws, chains, tau, apart, acceptance, trust):
@@ -156,6 +157,7 @@ def test_thresholds_of_chains(draws, chains, tau, apart, acceptance, trust):
     changed = {"tau": {"m2": tau}, "tau_error": {"m2": tau / 2}, "r_hat": {"m2": apart}, "acceptance": acceptance}
     verdict = type(chain)(**{**vars(chain), **changed, "history": {"m2": noise}}).verdict
     assert verdict.trust == trust
+    assert ("a single chain does not show" in verdict) == (chains == 1 and trust == Trust.GOOD)
     assert pickle.loads(pickle.dumps(verdict)).trust == trust
 
 
@@ -173,6 +175,8 @@ def test_thresholds_of_weights():
     assert pareto_k(EQUAL_NATS / 2 * torch.arange(2).double().repeat(100)) == 0
     assert math.isnan(pareto_k(torch.randn(99)))
     assert not math.isnan(pareto_k(torch.randn(100)))
+    weights = torch.cat([torch.full((100,), -math.inf), torch.randn(400)])
+    assert pareto_k(weights) == pytest.approx(pareto_k(weights[100:]))  # without the weights of 0
     edge = torch.tensor([1.0, MISSED_NATS + 1.0, MISSED_NATS + 1.01, -3.0])
     assert missed(edge, torch.tensor([0.0, 1.0])) == 0.25
     assert forward_ess(torch.full((7,), 700.0)) == 1

@@ -1,4 +1,4 @@
-"""Hamiltonian trajectories are reversible, of second order, and sample known targets."""
+"""Hamiltonian trajectories are those of leapfrog, reversible, and sample known targets."""
 
 import math
 
@@ -65,17 +65,6 @@ def test_trajectories_are_those_of_leapfrog_and_reversible(momenta, scale):
     back = chains.trajectory(step, 7)
     torch.testing.assert_close(chains.x, START, atol=1e-10, rtol=0)
     assert ((rate < 1) != (back < 1)).all()
-
-
-def test_the_error_of_the_energy_falls_with_the_square_of_the_step(momenta):
-    changes = []
-    for step, steps in ((0.1, 4), (0.05, 8), (0.025, 16)):
-        chains = HamiltonianChains([gaussian], START)
-        momenta.append(torch.ones_like(START))
-        before = chains.value
-        changes.append(chains.trajectory(step, steps).log().abs().max().item() if before.numel() else 0.0)
-    assert changes[0] / changes[1] == pytest.approx(4, rel=0.2)
-    assert changes[1] / changes[2] == pytest.approx(4, rel=0.2)
 
 
 @pytest.mark.parametrize("scale", SCALES)
