@@ -1,6 +1,7 @@
 """The table of laws for every bijector, and what a user is told."""
 
 import copy
+import inspect
 import math
 from functools import partial
 
@@ -275,6 +276,28 @@ def test_every_public_bijector_is_in_the_table():
 def test_every_name_is_in_the_table():
     registered = {name for name in bijectors.names() if by_name.factory(name).__module__ in OWN_MODULES}
     assert registered == set(NAMED)
+    assert len({named("maf"), named("maf"), named("maf(layers=2)")}) == 2  # layouts and plans hold them
+
+
+OTHER = {"per_channel": True, "layers": 3, "residual_blocks": 3, "hidden": (7,), "norm": False, "mask": "channels",
+         "padding": "circular", "kernel": 5, "transform": "spline(bins=3)", "mix_channels": False, "passive": 2,
+         "conditioner": "paper", "per_site": False, "identity": True, "order": [2, 0, 3, 1], "bins": 4,
+         "bound": 0.5}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_every_option_changes_the_bijector(name):
+    def described(**options):
+        torch.manual_seed(0)
+        bijector = randomize(named(name, ({"passive": 1} if name == "details" else {}) | options)((4, 6, 6)), 0.1)
+        x = torch.linspace(-2, 2, 288, dtype=torch.float64).view(2, 4, 6, 6)
+        return {key: tensor.shape for key, tensor in bijector.state_dict().items()}, bijector(x)[0].tolist()
+
+    before = described()
+    assert described() == before
+    assert not any(key.endswith(("read", "changed")) for key in before[0])  # in a file, parameters alone
+    for option in set(inspect.signature(by_name.factory(name)).parameters) - {"event_shape", "context_shape"}:
+        assert described(**{option: OTHER[option]}) != before, option
 
 
 @pytest.mark.parametrize(

@@ -111,7 +111,7 @@ def test_bad_priors(distribution, message):
 D = distributions
 BOUNDED = [
     D.Exponential(1.0), D.Weibull(1.0, 1.0), D.Chi2(2.0), D.Pareto(1.0, 2.0), D.Gamma(2.0, 1.0), D.LogNormal(0.0, 1.0),
-    D.Beta(2.0, 3.0), D.HalfNormal(1.0), D.Uniform(0.0, 1.0),
+    D.Beta(2.0, 3.0), D.HalfNormal(1.0), D.Uniform(0.0, 1.0), D.Uniform(-1.0, -0.2),
 ]  # fmt: skip
 if hasattr(D, "GeneralizedPareto"):  # torch 2.7 and later
     BOUNDED.append(D.GeneralizedPareto(0.0, 1.0, 0.1))

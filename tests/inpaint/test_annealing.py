@@ -9,7 +9,7 @@ from torch.distributions import MultivariateNormal
 
 import mera
 from mera._utils.progress import ProgressBar
-from mera.inpaint.gaussian import gaussian_filling, scaled
+from mera.inpaint.gaussian import _around, gaussian_filling, scaled
 from mera.inpaint.posterior import Stop, anneal
 from tests.inpaint.test_inpaint import conditional
 from tests.tables.models import MODELS
@@ -27,6 +27,18 @@ def test_the_gaussian_of_a_gaussian_flow_is_exact_up_to_the_number_of_samples():
     deviation = covariance.diagonal().sqrt()
     assert ((found.mean - mean).abs() < 0.25 * deviation).all()
     assert torch.allclose(found.covariance_matrix.diagonal(), covariance.diagonal(), rtol=0.15)
+
+
+@pytest.mark.parametrize(("channels", "edge"), [(1, 5), (2, 3), (9, 3)])
+def test_a_gaussian_reads_the_nearest_pixels(monkeypatch, channels, edge):
+    """Whole rings around the mask, up to a number of variables, but at least one."""
+    monkeypatch.setattr("mera.inpaint.gaussian.FEATURES", 30)
+    mask, expected = torch.zeros(20, 18, dtype=torch.bool), torch.zeros(20, 18, dtype=torch.bool)
+    mask[7, 9] = True
+    expected[7 - edge // 2 : 8 + edge // 2, 9 - edge // 2 : 10 + edge // 2] = True
+    assert torch.equal(_around(mask, channels), expected & ~mask)
+    monkeypatch.setattr("mera.inpaint.gaussian.FEATURES", 10_000)
+    assert torch.equal(_around(mask, channels), ~mask)
 
 
 @pytest.mark.parametrize("scale", [0.35, 1.0])
