@@ -110,23 +110,3 @@ def test_torch_takes_it_for_one_of_its_own():
 
     normal = Independent(Normal(torch.zeros(EVENT).double(), torch.ones(EVENT).double()), 3)
     assert kl_divergence(p, normal) > 0
-
-
-def test_symmetrized_density_is_normalised_and_even():
-    flow = randomize(mera.build("neuralrg", L=2, dim=1, hidden=(6,)), 0.1)
-    p = mera.Symmetrized(flow)
-    axis = torch.linspace(-16, 16, 401, dtype=torch.float64)
-    x = torch.cartesian_prod(axis, axis).view(-1, 1, 2)
-    with torch.no_grad():
-        total = p.log_prob(x).exp().sum() * (axis[1] - axis[0]) ** 2
-    torch.testing.assert_close(total, torch.ones_like(total), atol=1e-3, rtol=0)
-    x = x[::97]  # what follows holds for each point
-    torch.testing.assert_close(p.log_prob(x), p.log_prob(-x))
-    assert not torch.allclose(flow.log_prob(x), flow.log_prob(-x))
-    samples = p.rsample(4000)
-    assert samples.requires_grad
-    assert p.sample(3, temperature=0.5).shape == (3, 1, 2)
-    mean, spread = samples.mean(0), samples.std(0)
-    assert (mean.abs() < 5 * spread / math.sqrt(4000)).all()
-    both = torch.logaddexp(flow.log_prob(x), flow.log_prob(-x)) - math.log(2)
-    torch.testing.assert_close(p(x), both)

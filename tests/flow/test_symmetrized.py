@@ -69,29 +69,11 @@ def test_it_is_trained_and_goes_on_bit_by_bit(tmp_path):
     assert same(mera.load(tmp_path / "whole"), expected)
 
 
-def test_the_command_line_takes_it(tmp_path):
-    folder = tmp_path / "run"
+def test_the_command_line_does_not_fill_with_it(tmp_path):
     images = mera.data.load("msds1", L=8, train_size=60, test_size=20)
-    fit(symmetric(), images, SHORT, folder)
-    for command in (
-        ("evaluate", folder),
-        ("sample", folder, "--n", 2),
-        ("info", folder),
-        ("train", "--resume", folder),
-    ):
-        done = run(*command)
-        assert done.exit_code == 0, (command, done.output, done.exception)
-    assert "Symmetrized Flow" in run("info", folder).output
-    refused = run("inpaint", folder, "--test", 0, "--region", "0:2,0:2")
+    fit(symmetric(), images, SHORT, tmp_path / "run")
+    refused = run("inpaint", tmp_path / "run", "--test", 0, "--region", "0:2,0:2")
     assert "Expected a run of a Flow, to inpaint; got one of a Symmetrized" in str(refused.exception)
-
-
-def test_a_loss_that_is_not_finite_names_the_node(tmp_path):
-    p = field_flow()
-    with torch.no_grad():
-        list(p.flow.bijectors["decimator1"].parameters())[-1].fill_(math.nan)
-    with pytest.raises(FloatingPointError, match="node 'decimator1' at level 1"):
-        fit(p, fields(), SHORT)
 
 
 def test_images_in_the_place_of_data():

@@ -158,17 +158,6 @@ def test_messages(flow, call, message):
     assert message in str(error.value)
 
 
-@pytest.mark.slow
-def test_correlation_length_of_a_rectangle():
-    """Of the longest edge alone; exact for a free field."""
-    action = FreeField(0.25)
-    chain = physics.hmc((1, 4, 16), action, draws=3000, length=2.0)
-    measured = chain.observables["correlation_length"]
-    exact = 1 / math.sqrt(0.25)
-    assert abs(measured.value - exact) < 4 * measured.error
-    assert measured.error < 0.1
-
-
 def test_chains_that_do_not_move(flow):
     chain = physics.metropolis(flow, Phi4(-40.0, 0.25), chains=2, draws=10, warmup=300)
     assert chain.acceptance < 0.01
