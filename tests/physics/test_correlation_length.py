@@ -6,6 +6,8 @@ import pytest
 import torch
 
 from mera import physics
+from mera.physics.correlation_length import CorrelationLength
+from mera.physics.verdicts import Trust, Verdict
 
 
 def fields(mass2, shape, n, seed=0):
@@ -90,3 +92,26 @@ def test_bad_arguments():
     for arguments in ((phi[:3],), (phi[:, 0, 0],), (phi, 1), (phi, -1), (phi, 0, torch.zeros(3))):
         with pytest.raises(ValueError, match="Expected"):
             physics.correlation_length(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("changes", "trust"),
+    [
+        ({}, Trust.GOOD),
+        ({"drift": -3.0}, Trust.GOOD),
+        ({"drift": -3.01}, Trust.WRONG),
+        ({"drift": math.nan}, Trust.WRONG),
+        ({"error": 2.0}, Trust.MEANINGLESS),
+        ({"value": 0.0549, "error": 0.01}, Trust.MEANINGLESS),  # near the smallest mass of a fit, or the largest
+        ({"value": 0.0551, "error": 0.01}, Trust.GOOD),
+        ({"value": 899.0}, Trust.GOOD),
+        ({"value": 901.0}, Trust.MEANINGLESS),
+        ({"correlation": 0.3}, Trust.TOO_SMALL),
+        ({"correlation": 0.3, "verdict_on_weights": Verdict(Trust.ROUGH, "few")}, Trust.ROUGH),
+        ({"verdict_on_weights": Verdict(Trust.GOOD, "many")}, Trust.GOOD),
+    ],
+)
+def test_thresholds(changes, trust):
+    pair = torch.zeros(5), torch.ones(5)
+    rest = {"value": 2.0, "error": 0.1, "first": 2, "drift": 1.0, "correlator": pair, "fit": pair[0], "masses": pair}
+    assert CorrelationLength(**rest | changes).verdict.trust == trust
