@@ -28,6 +28,7 @@ def test_free_fields(mass2, shape):
         deviations.append((found.value - exact) / found.error)
         steady += "is steady" in found.verdict
         assert found.fit.shape == found.correlator[0].shape == (max(shape) // 2 + 1,)
+        assert ((found.fit - found.correlator[0]).abs() < 5 * found.correlator[1]).all()
     deviations = torch.tensor(deviations)
     assert deviations.square().mean().sqrt() < 1.6
     assert deviations.mean().abs() < 4 / math.sqrt(20)

@@ -34,6 +34,11 @@ def field_flow():
     return randomize(mera.build("rgflow", L=4, m=2, channels=1, layers=1, hidden=(8,), norm=False, prior="gaussian"))
 
 
+def noisy_loss(flow, x):
+    """A loss that draws from torch's own random state."""
+    return -flow.log_prob(x + 0.1 * torch.randn_like(x)) / 192
+
+
 LABELLED = data.DataSplits(
     "labelled",
     3,
@@ -55,6 +60,7 @@ OWN = {
     "constant": {"optimizer": "AdamW", "optimizer_options": {"betas": (0.8, 0.9)}, "schedule": "constant"},
     "bfloat16": {"precision": "bfloat16"},
     "workers": {"workers": 1},
+    "noise": {"loss": noisy_loss},
     "classes": {"accumulate": 2},
     "action": {"batch_size": 8},
     "symmetrized": {"batch_size": 8},
