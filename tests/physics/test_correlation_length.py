@@ -28,12 +28,22 @@ def test_free_fields(mass2, shape):
         deviations.append((found.value - exact) / found.error)
         steady += "is steady" in found.verdict
         assert found.fit.shape == found.correlator[0].shape == (max(shape) // 2 + 1,)
+        times = torch.arange(len(found.fit), dtype=torch.float64) - max(shape) / 2
+        curve = torch.cosh(times / found.value)
+        torch.testing.assert_close(found.fit / found.fit[0], curve / curve[0])
+        mean, errors = found.masses
+        assert (mean[0] - 1 / exact).abs() < 5 * errors[0]
         assert ((found.fit - found.correlator[0]).abs() < 5 * found.correlator[1]).all()
     deviations = torch.tensor(deviations)
     assert deviations.square().mean().sqrt() < 1.6
     assert deviations.mean().abs() < 4 / math.sqrt(20)
     assert (deviations.abs() < 1).sum() >= 7  # 13.7 are expected
     assert steady >= 16
+
+
+def test_fields_that_are_all_the_same():
+    with pytest.raises(ValueError, match="Expected fields whose two-point function has errors"):
+        physics.correlation_length(fields(0.5, (16,), 1).expand(20, 1, 16))
 
 
 def test_weights():

@@ -134,6 +134,8 @@ def test_a_summary_of_chains():
     slope = sum(f(mean) * (values[name] - mean[name]) for name, f in SLOPES["binder"].items())
     assert chain.observables["binder"].error == pytest.approx(gamma_method(slope).error)
     assert (chain.acceptance, chain.seconds) == (pytest.approx(0.5), 1.5)
+    text = chain.observables["m2"].text(300 / (2 * max(chain.tau.values())))
+    assert next(row[1] for row in chain.table.rows if row[0] == "m2") == text != str(chain.observables["m2"])
     assert "60 draws of 5 chains in 1.5 s, accepted 0.50" in repr(chain)
 
 
