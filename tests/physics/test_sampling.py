@@ -39,6 +39,7 @@ def test_reweighting_covers(flow):
         scores.append([(report.log_z - exact_z) / report.log_z_error, (phi2.value - exact_phi2) / phi2.error])
     scores = torch.tensor(scores)
     assert report.ess > 0.5
+    assert physics.estimate(flow, FREE, n=2000).verdict.startswith(("errors can be trusted", "errors are usable"))
     assert scores.mean(0).abs().max() < 4 / math.sqrt(50)
     assert (scores.std(0) < 1.35).all()
     assert (scores.std(0) > 0.7).all()

@@ -1,7 +1,6 @@
 """Reports and chains judge themselves: Pareto k, fields of the target, and how many digits an error deserves."""
 
 import math
-import warnings
 
 import pytest
 import torch
@@ -35,9 +34,7 @@ def test_sentences():
     )
     assert "compared" not in verdict_on_weights(light, 0.1, (0.0, 1.0))
     assert "fewer than 100 samples" in verdict_on_weights(light[:50], pareto_k(light[:50]))
-    assert "rough: there are" in verdict_on_weights(light[:99].repeat(2)[:150] * 10, 0.1)
     assert "there are 1.57 effective" in verdict_on_weights(light[:99].repeat(2)[:150] * 30, 0.1)
-    assert "usable: they may be too small" in verdict_on_weights(light, 0.6)
     assert "misses 25 % of the fields" in verdict_on_weights(light, 0.1, (0.25, 0.5))
     assert "fields of the target give an ESS of 0.1" in verdict_on_weights(light, 0.1, (0.0, 0.1))
     assert format_ess(0.5, 0.2) == "0.5000"
@@ -119,23 +116,6 @@ def test_an_untrained_flow_says_so_everywhere():
     assert report.pareto_k > 0.7
     assert repr(report).splitlines()[-1] == report.verdict
     assert "<= 0.0" in repr(report)
-
-
-@pytest.mark.slow
-def test_errors_of_a_good_flow_cover():
-    """20 repetitions against the exact value, all of which trust their errors."""
-    torch.manual_seed(1)
-    action = FreeField(1.0)
-    flow = mera.build("rgflow", L=4, m=2, channels=1, layers=2, hidden=(16,), norm=False, prior="gaussian")
-    mera.train.fit(flow, action, steps=150, batch_size=64, lr=5e-3, eval_every=150, eval_images=100)
-    scores = []
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        for _ in range(20):
-            report = physics.estimate(flow, action, n=2000)
-            assert report.verdict.startswith(("errors can be trusted", "errors are usable"))
-            scores.append((report.log_z - action.log_z((4, 4))) / report.log_z_error)
-    assert 0.5 < torch.tensor(scores).square().mean().sqrt() < 1.5
 
 
 def test_chains_too_short_or_apart():
