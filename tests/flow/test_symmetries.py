@@ -97,13 +97,6 @@ def test_the_selection_of_a_saved_mixture_stays_the_same():
     assert [element.sites[0].item() for element in huge] == [0, 327296]
 
 
-def test_wrong_data_is_named_as_it_is():
-    with pytest.raises(ValueError, match=r"got .*\(2, 1, 5, 5\)"):
-        symmetric("rotations").log_prob(torch.randn(2, 1, 5, 5, dtype=torch.float64))
-    with pytest.raises(ValueError, match=r"Expected data"):
-        symmetric("rotations").log_prob(torch.randn(2, 16, dtype=torch.float64))
-
-
 @pytest.mark.parametrize("L", [128, 256, 2**20])
 def test_large_groups_are_never_listed(L):
     lattice = Lattice(1, (L, L), (True, True))
