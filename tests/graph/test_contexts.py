@@ -25,6 +25,9 @@ def test_contexts_of_events():
     assert torch.equal(of_step(step), events[:1].expand_as(events))
     assert of_step(step) is of_step(step)
     assert [of_step(s) is None for s in per_image.plan.bijections] == [s is not step for s in per_image.plan.bijections]
+    assert mera.Layout((4,), 1, context=(1,)).context == (1,)
+    with pytest.raises(mera.LayoutError, match="a context of shape"):
+        mera.Layout((4,), 1, context=())
     assert context_per_step(per_image.plan, None, x, lambda s: True)(step) is None
 
 

@@ -105,7 +105,10 @@ def test_modes_get_particles_by_mass_and_not_by_density(progress):
 
 def test_a_start_with_the_right_density_needs_one_stage(progress):
     start = MultivariateNormal(torch.ones(3), 4 * torch.eye(3))
-    particles, _ = anneal(start.log_prob, lambda row: start.precision_matrix, start, 4000, 1, 4, progress, Stop())
+    seen = []
+    metric = lambda row: seen.append(row) or start.precision_matrix  # noqa: E731
+    particles, _ = anneal(start.log_prob, metric, start, 4000, 1, 4, progress, Stop())
+    assert len(seen) == 1
     assert (particles.mean(0) - 1).abs().max() < 0.2
     assert (particles.std(0) - 2).abs().max() < 0.2
 
