@@ -84,9 +84,9 @@ def naive_gamma_method(chains):
 
 @pytest.mark.parametrize(("rho", "n", "k"), [(0.0, 40, 3), (0.7, 90, 2), (0.99, 30, 1), (-0.5, 60, 2), (-0.9, 41, 3)])
 def test_gamma_method_is_that_of_the_paper(rho, n, k):
-    drifting = torch.linspace(0, 5, n, dtype=torch.float64)[:, None] + autoregressive(rho, n, k)  # without a window
     time = torch.arange(n, dtype=torch.float64)[:, None]
-    swinging = (-1) ** time + 0.02 * time  # whose pairs of autocorrelations are positive to the end
+    drifting = time.repeat(1, 5)  # without a window
+    swinging = (-1) ** time * (-time / 200).exp()  # whose pairs of autocorrelations are positive to the end
     for chains in (drifting, swinging, *(3 + autoregressive(rho, n, k) for _ in range(4))):
         assert gamma_method(chains) == pytest.approx(naive_gamma_method(chains), rel=1e-9)
 
