@@ -15,7 +15,7 @@ from mera.physics.action import as_action
 from mera.physics.markov_chains import chains_of
 from mera.physics.observables import Observables, averages_of
 from mera.physics.reweighting import report_of
-from mera.physics.short_run import LONGEST, MAX_STEPS, Trajectories, fields_of, short_run, start_of_chains
+from mera.physics.short_run import MAX_STEPS, Trajectories, fields_of, short_run, start_of_chains
 from mera.physics.verdicts import EQUAL_NATS, MISSED_NATS, Trust, forward_ess, missed, pareto_k, verdict_on_weights
 from mera.sampling.diagnostics import gamma_method, r_hat
 from tests.physics.test_verdicts import recorded
@@ -234,8 +234,6 @@ def test_lengths_of_trajectories(monkeypatch):
     trajectories.tuning.value = 0.5
     trajectories.run(1, tune=True)
     assert trajectories.tuning.value == pytest.approx(0.5 * math.exp(-0.05))
-    with pytest.raises(ValueError, match="the length of a trajectory"):
-        physics.hmc((1, 4), action, length=2 * LONGEST)
 
 
 def test_starts_of_chains():
