@@ -1,13 +1,14 @@
 """What holds for every kind of density: a batch is its rows, and what is saved comes back."""
 
 import copy
+import math
 import pickle
 
 import pytest
 import torch
 
 import mera
-from mera.bijectors import Chain, Invert, named
+from mera.bijectors import Chain, Invert, named, with_noise
 from tests.helpers.laws import randomize
 from tests.tables.models import CONDITIONAL, MODELS, ONE_EACH, batch, contexts, rgflow
 
@@ -71,8 +72,10 @@ def test_a_batch_is_its_rows(name):
         torch.testing.assert_close(density.generate((*noise, last), one), density.given(one).generate((*noise, last)))
         density = density.given(one)
     images = torch.randint(0, 256, x.shape, dtype=torch.uint8)
-    bits, level = density.bits_per_dim(images, noise=torch.full(x.shape, 0.25)), density.bits_per_dim
-    torch.testing.assert_close(bits, rows(lambda i: level(i, noise=torch.full(i.shape, 0.25)), images))
+    noise = torch.full(x.shape, 0.25)
+    x, volume = density.preprocess(with_noise(images, noise))
+    expected = -(density.log_prob(x.double()) + volume) / (x[0].numel() * math.log(2))
+    torch.testing.assert_close(density.bits_per_dim(images, noise=noise), expected)
 
 
 @pytest.mark.parametrize("name", SAVED)
@@ -86,7 +89,6 @@ def test_what_is_saved_comes_back(name, tmp_path):
         assert not any("_reference" in name for name in again.state_dict())
         assert [name for name, _ in again.named_parameters()] == [name for name, _ in density.named_parameters()]
         assert str(again) == str(density)
-        assert torch.equal(again.orbit(x)[0], density.orbit(x)[0])
 
 
 @pytest.mark.parametrize("name", ["some elements", "flip"])

@@ -93,7 +93,6 @@ def test_rows_of_a_step():
 def test_parts_of_a_batch():
     parts = micro_batches((torch.arange(5), torch.arange(2)), 3)
     assert [[t.tolist() for t in part] for part in parts] == [[[0, 1], [0]], [[2, 3], [1]], [[4], []]]
-    assert len(micro_batches((torch.arange(2),), 3)) == 2
 
 
 @pytest.mark.parametrize("listed", [True, False])
