@@ -36,6 +36,9 @@ from mera.bijectors import (
     with_noise,
     wrap,
 )
+from mera.graph import Lattice
+from mera.graph.boxes import Box
+from mera.graph.local_fields import run_on_box
 from tests.helpers.laws import check_laws, randomize
 from tests.tables.bijectors import (
     BIJECTORS,
@@ -179,6 +182,24 @@ def test_zero_size_batch(name):
     x = torch.zeros(0, *bijector.event_shape, dtype=torch.float64)
     y, log_det = bijector(x)
     assert (y.shape, log_det.shape) == (x.shape, (0,))
+
+
+@pytest.mark.parametrize("name", [*BIJECTORS, *(f"conditional {name}" for name in CONDITIONAL)])
+def test_log_dets_by_site_add_up(name):
+    is_conditional = name.startswith("conditional ")
+    bijector = randomize((CONDITIONAL if is_conditional else BIJECTORS)[name.removeprefix("conditional ")]())
+    if not bijector.is_local:
+        return
+    x = torch.randn(2, *bijector.event_shape, dtype=torch.float64)
+    context = torch.randn(2, *bijector.context_shape, dtype=torch.float64) if is_conditional else None
+    lattice = Lattice(len(x[0]), x.shape[2:], (False,) * (x.ndim - 2))
+    whole = Box.of((0, n) for n in lattice.shape)
+    for inverse in (False, True):
+        y, log_det = (bijector.inverse if inverse else bijector)(x, *([context] if is_conditional else []))
+        values, by_site = run_on_box(bijector, lattice, x, whole, whole, context, inverse)
+        assert by_site.shape == (2, *lattice.shape)
+        torch.testing.assert_close(values, y)
+        torch.testing.assert_close(by_site.flatten(1).sum(1), log_det)
 
 
 @pytest.mark.parametrize("context", [0, 2])
