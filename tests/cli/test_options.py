@@ -168,7 +168,7 @@ def prepared(tmp_path_factory):
 
 OBSERVED = {
     "exit": lambda result, events, path: result.exit_code,
-    "json": lambda result, events, path: result.output.strip()[-1:] in "]}",
+    "json": lambda result, events, path: result.output.strip().endswith(("]", "}")),
     "score": lambda result, events, path: result.output.split("±")[-2].split()[-1],
     "output": lambda result, events, path: (re.sub(r"\[[^]]*/s, .*?\]", "", result.output), repr(result.exception)),
     "events": lambda result, events, path: list(events),
@@ -259,7 +259,7 @@ def test_options_change_what_they_say(observe, words):
 @pytest.mark.parametrize("words", WITH_DEVICES, ids=range(len(WITH_DEVICES)))
 def test_devices_are_chosen(observe, words):
     _, error = observe(f"{words} --device nowhere", ["output"])["output"]
-    assert "Expected a device that torch has here, got 'nowhere'" in error.replace(";", ",")
+    assert "Expected a device that torch has here; got 'nowhere'" in error
 
 
 def flags(*texts):
