@@ -1,4 +1,4 @@
-"""Flows as torch distributions, and symmetric densities."""
+"""Flows as torch distributions."""
 
 import math
 
