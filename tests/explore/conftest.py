@@ -16,7 +16,7 @@ import mera
 @contextmanager
 def served(*arguments, first=""):
     """The address of an explorer that a process of its own serves, after it has run `first`."""
-    program = f"import mera.explore.studio as studio; {first}; from mera.cli import main; main()"
+    program = f"import mera.explore.studio as studio\n{first}\nfrom mera.cli import main\nmain()"
     command = [sys.executable, "-c", program, "explore", *map(str, arguments), "--no-browser"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
                                env=os.environ | {"PYTHONUNBUFFERED": "1"})  # fmt: skip

@@ -76,7 +76,7 @@ def survive(path, whole, startup, steps, kills, rng):
         process, number = start(command), rng.choice([signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
         training = kill % 3 < 2
         if training:  # so early that the run cannot end before the signal, but after a step of this process
-            step = rng.randint(kill * steps // (kills + 1), (kill + 1) * steps // (kills + 1))
+            step = rng.randint(kill * steps // (2 * kills), (kill + 1) * steps // (2 * kills))
             wait_for_step(run, max(step, last + 1), process)
             time.sleep(rng.uniform(0, 0.02))
         else:
