@@ -30,6 +30,8 @@ from mera.physics import FreeField
 
 EDGE, WIDTH = 16, 2.0
 """Edge of the square that holds a source, and the standard deviation of its profile, in pixels."""
+WINDOW = 160
+"""Edge of a window of five blocks of the flow, which has the whole cone of a square of its third block."""
 
 
 def sky(action: FreeField, L: int, generator: torch.Generator) -> Tensor:
@@ -83,7 +85,7 @@ def main() -> None:
     real = torch.rand(options.places, generator=generator) < 0.5
     for row, column in corners[real].tolist():
         found[0, row : row + EDGE, column : column + EDGE] += source
-    large = flow.resized((L, L))
+    large, small = flow.resized((L, L)), flow.resized((WINDOW, WINDOW))
     result = large.stream(found.numpy(), console=console)
     exact = -action(found[None].double()).item() - action.log_z((L, L))
     by_level = [f"{value / L**2:.4f}" for value in result.levels]
@@ -94,8 +96,11 @@ def main() -> None:
 
     scores, start = [], time.monotonic()
     for row, column in corners.tolist():
-        region = (row, row + EDGE), (column, column + EDGE)
-        local = large.restrict(result.store, region)
+        top, left = (
+            corner // 32 * 32 - 64 for corner in (row, column)
+        )  # a window that begins with a block
+        x = found.roll((-top, -left), (1, 2))[None, :, :WINDOW, :WINDOW]
+        local = small.restrict(x, ((row - top, row - top + EDGE), (column - left, column - left + EDGE)))
         with torch.no_grad():
             settings = torch.cat([local.pixels - source.view(1, 1, -1), local.pixels])
             without, as_it_is = local.log_prob(settings).tolist()

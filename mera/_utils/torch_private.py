@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copyreg
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -64,6 +64,12 @@ def recording_paused() -> Iterator[None]:
         yield
     finally:
         torch._C._set_tracing_state(state)  # type: ignore[attr-defined]
+
+
+def sizes(tensor: Tensor) -> tuple[int, ...]:
+    """The shape of a tensor as Python's integers, also while a function is recorded, where torch has none."""
+    with recording_paused() if is_recording() else nullcontext():
+        return tuple(tensor.shape)
 
 
 def is_wrapped_by_functorch(tensor: Tensor) -> bool:

@@ -82,7 +82,7 @@ def decompose(flow: Flow, x: Tensor, context: Tensor | None = None) -> Parts:
     plan = flow.plan
     flow.check_data("data", x)
     runner, contexts = flow.runner, flow.runner.contexts(context, x)
-    transform = runner.forward_transform(contexts)
+    transform = runner.transform(contexts)
     changes: list[tuple[Step, Tensor]] = []
 
     def transform_and_record(step: Step, events: Tensor) -> tuple[Tensor, Tensor]:
@@ -105,6 +105,6 @@ def decompose(flow: Flow, x: Tensor, context: Tensor | None = None) -> Parts:
     for step, by_site in changes:
         nodes[step.node] = nodes.get(step.node, 0) + by_site.flatten(1).sum(1)
         spread = step.operation.lattice.pixels_of(by_site, plan.input.shape)
-        maps[min(step.level, len(z) - 1)] += spread
+        maps[step.level] += spread
     levels = torch.stack([density.flatten(1).sum(1) for density in densities], dim=1)
     return Parts(levels, nodes, tuple(maps), plan.input.variables)

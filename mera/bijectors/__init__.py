@@ -18,10 +18,12 @@ from mera.bijectors.coupling import Coupling
 from mera.bijectors.elementwise import Conditional, Elementwise
 from mera.bijectors.image import Dequantize, ImagePreprocess, Logit, with_noise
 from mera.bijectors.linear import LULinear
+from mera.bijectors.local import LocalBijector
 from mera.bijectors.partition import ChannelHalves, Gather, Masked, Partition, checkerboard
 from mera.bijectors.parts import register_conditioner, register_mask, register_transform
 from mera.bijectors.permutation import Permutation
 from mera.bijectors.reshape import Conditioned
+from mera.bijectors.sites import Sites
 from mera.bijectors.spectral import Spectral
 from mera.bijectors.spline import RationalQuadratic
 from mera.bijectors.univariate import Additive, Affine, Scaled, Univariate
@@ -48,6 +50,7 @@ __all__ = [
     "ImagePreprocess",
     "Invert",
     "LULinear",
+    "LocalBijector",
     "Logit",
     "Masked",
     "Named",
@@ -59,6 +62,7 @@ __all__ = [
     "ResidualMLP",
     "Scaled",
     "SeparateMLPs",
+    "Sites",
     "Spectral",
     "Univariate",
     "adapt",

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor, nn
 
 from mera._utils.checks import check_flag
 from mera._utils.errors import InputError
-from mera.bijectors.base import StartsFromData, constant_by_site, log_det_dtype
+from mera.bijectors.base import StartsFromData, log_det_dtype
+from mera.bijectors.local import LocalBijector, equal_log_dets
+from mera.bijectors.sites import Sites
 
 CONSTANT = 1e-7
 """A variable is constant if its standard deviation is at most this number times max(1, |mean|)."""
 
 
-class ActNorm(StartsFromData):
+class ActNorm(LocalBijector, StartsFromData):
     r"""A learnt shift and scale of each variable: :math:`y = (x + b) \, e^s`.
 
     Activation normalisation is due to Glow (Kingma and Dhariwal 2018, https://arxiv.org/abs/1807.03039). The log-det is
@@ -32,27 +32,24 @@ class ActNorm(StartsFromData):
     def __init__(self, event_shape: tuple[int, ...], per_channel: bool = False) -> None:
         super().__init__(event_shape)
         channels, *sites = event_shape
-        check_flag(per_channel, "per_channel")
+        self.per_channel = check_flag(per_channel, "per_channel")
         shape = (channels, *(1 for _ in sites)) if per_channel else tuple(event_shape)
         self.shift = nn.Parameter(torch.zeros(shape))
         self.log_scale = nn.Parameter(torch.zeros(shape))
 
-    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Shift, then scale."""
-        return (x + self.shift) * torch.exp(self.log_scale), self._log_det(x)
-
-    def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Undo the scaling, then the shift."""
-        return y * torch.exp(-self.log_scale) - self.shift, -self._log_det(y)
+    def on_sites(self, x: Tensor, context: Tensor | None, inverse: bool, sites: Sites | None) -> tuple[Tensor, Tensor]:
+        """Shift, then scale; or undo it."""
+        if inverse:
+            y = x * torch.exp(-self.log_scale) - self.shift
+        else:
+            y = (x + self.shift) * torch.exp(self.log_scale)
+        log_det = self.log_scale.sum(dtype=log_det_dtype(x))
+        return y, equal_log_dets(log_det, x, inverse, sites, of_site=self.per_channel)
 
     @property
-    def is_local(self) -> bool:
+    def fits_any_lattice(self) -> bool:
         """Whether all sites share the parameters."""
-        return self.log_scale[0].numel() == 1
-
-    def by_site(self, x: Tensor, context: Tensor | None = None, inverse: bool = False) -> tuple[Tensor, Tensor]:
-        """Shift and scale, or undo it; the log-det is the same at all sites."""
-        return constant_by_site(self, x, inverse, self.log_scale.sum(dtype=log_det_dtype(x)))
+        return self.per_channel
 
     def start(self, x: Tensor) -> bool:
         """Set shift and scale from a batch (B, *event_shape).
@@ -70,7 +67,3 @@ class ActNorm(StartsFromData):
             raise InputError("values of each variable that differ, to start from", f"{count} constant")
         self.log_scale.copy_(-torch.log(deviation.clamp(min=1e-3)))
         return True
-
-    def _log_det(self, x: Tensor) -> Tensor:
-        repeats = math.prod(self.event_shape or ()) // self.log_scale.numel()
-        return (self.log_scale.sum(dtype=log_det_dtype(x)) * repeats).expand(x.shape[0])

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-import copy
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import reduce, wraps
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from mera._utils.checks import check_shape
 from mera._utils.errors import InputError
 from mera._utils.torch_private import is_recording
+from mera._utils.weights import versions
+
+_keeps_inputs = [False]  # values and gradients do not depend on it, so that threads may share it; for `inputs_kept`
 
 
 def log_det_dtype(x: Tensor) -> torch.dtype:
@@ -35,13 +39,6 @@ def as_rows(x: Tensor) -> Tensor:
 def in_dtype(x: Tensor, dtype: torch.dtype) -> Tensor:
     """A tensor in a dtype, without an operation if it has the dtype."""
     return x if x.dtype == dtype else x.to(dtype)
-
-
-def constant_by_site(bijector: Bijector, x: Tensor, inverse: bool, log_det: Tensor | float) -> tuple[Tensor, Tensor]:
-    """The result of `Bijector.by_site` if the log-det of a site in the forward direction is the same at all sites."""
-    values, _ = bijector.inverse(x) if inverse else bijector(x)
-    by_site = x.new_zeros(x.shape[0], *x.shape[2:], dtype=log_det_dtype(x))
-    return values, by_site - log_det if inverse else by_site + log_det
 
 
 def total(log_dets: Sequence[Tensor]) -> Tensor:
@@ -71,22 +68,24 @@ class Bijector(nn.Module, ABC):
     Attributes:
         of_angles: True for a map of angles in [-pi, pi) to such angles, False for a map of real numbers, and None for a
             map that may act on either, such as a permutation, or that acts as its parts do, such as a chain.
+        is_composite: whether the map only calls other bijectors; `Flow.checkpoint` keeps the inputs of those.
         per_site: whether the map acts on each site by itself.
         passive: the number of channels, counted from the first, that the map reads but does not change.
         circular: whether the window of `receptive_kernel` continues at the opposite border of the event.
     """
 
     of_angles: bool | None = False
+    is_composite = False
     per_site = False
     passive = 0
     circular = False
 
     def __init_subclass__(cls, **options: Any) -> None:
-        """Let both methods refuse events of another shape, which an index or a broadcast might accept."""
+        """Prepare both methods; see `_prepared`."""
         super().__init_subclass__(**options)
         for name in ("forward", "inverse"):
-            if name in cls.__dict__:
-                setattr(cls, name, _with_checked_event(cls.__dict__[name]))
+            if name in vars(cls):
+                setattr(cls, name, _prepared(vars(cls)[name]))
 
     def __init__(
         self, event_shape: tuple[int, ...] | None = None, context_shape: tuple[int, ...] | None = None
@@ -101,57 +100,29 @@ class Bijector(nn.Module, ABC):
         return (1,) * (len(self.event_shape) - 1) if self.per_site and self.event_shape else None
 
     @property
-    def layers(self) -> list[Bijector]:
-        """The bijectors, in order, whose composition the map is; by default the map itself."""
-        return [self]
+    def radius(self) -> tuple[int, ...]:
+        """For each dimension, the number of sites to each side that an output site depends on."""
+        return tuple(width // 2 for width in self.receptive_kernel or ())
+
+    @property
+    def fits_any_lattice(self) -> bool:
+        """Whether events may have other edges than `event_shape`."""
+        return self.event_shape is None
 
     @property
     def is_local(self) -> bool:
-        """Whether a map of a lattice can be evaluated on a part of it.
+        """Whether the map can be evaluated on a part of a lattice; see `mera.bijectors.LocalBijector`."""
+        return False
 
-        A layer that can has `by_site`, and an `on_box` of its own if it has tensors of the shape of the lattice.
-        """
-        inner = [module for module in self.children() if isinstance(module, Bijector)]
-        has_window = type(self).by_site is not Bijector.by_site and self.receptive_kernel is not None
-        return has_window and all(bijector.is_local for bijector in inner)
-
-    def on_box(self, start: Sequence[int], shape: Sequence[int], cut: Sequence[bool] = ()) -> Bijector:
-        """The same layer, with the same parameters, on a box of the lattice; only for a layer that `is_local`.
-
-        Values near an end that is cut mean nothing, within half the `receptive_kernel`.
-
-        Args:
-            start: the coordinates of the first site, which may lie beyond a periodic border.
-            shape: the edges of the box.
-            cut: whether the lattice goes on beyond each end of the box, in the order of `torch.nn.functional.pad`;
-                empty for a whole lattice. A box as wide as a periodic lattice is not cut in that dimension.
-        """
-
-        def at(module: Any) -> Any:
-            if isinstance(module, nn.ModuleList):
-                return nn.ModuleList(map(at, module))
-            return module.on_box(start, shape, cut) if hasattr(module, "on_box") else module
-
-        part = copy.copy(self)
-        part._buffers = dict(self._buffers)
-        part._modules = {name: at(inner) for name, inner in self._modules.items()}
-        part.event_shape = (*(self.event_shape or ())[:1], *shape)
-        if self.context_shape is not None and len(self.context_shape) > 1:
-            part.context_shape = (self.context_shape[0], *shape)
-        return part
-
-    def by_site(self, x: Tensor, context: Tensor | None = None, inverse: bool = False) -> tuple[Tensor, Tensor]:
-        """Map events as `forward`, or as `inverse`, with the log-det of each site; only for a layer that `is_local`.
-
-        Args:
-            x: events, (B, *event_shape).
-            context: context of each event, (B, *context_shape); None for a map that takes none.
-            inverse: whether to map latents to data.
-
-        Returns:
-            The values, (B, *event_shape); and a log-det for each site, (B, *sites), whose sum is the log-det.
-        """
-        raise NotImplementedError(type(self).__name__)
+    def check_events(self, x: object) -> None:
+        """Refuse events that are not (B, *event_shape); of a map that `fits_any_lattice`, the sites may differ."""
+        shape = self.event_shape
+        if shape is None or (isinstance(x, Tensor) and x.shape[1:] == shape):
+            return
+        is_other_lattice = isinstance(x, Tensor) and x.shape[1:2] == shape[:1] and x.ndim == 1 + len(shape)
+        if not is_other_lattice or not self.fits_any_lattice:
+            got = str(tuple(x.shape)) if isinstance(x, Tensor) else type(x).__name__
+            raise InputError(f"events (B, {', '.join(map(str, shape))})", got, where=type(self).__name__)
 
     @abstractmethod
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -214,19 +185,52 @@ class StartsFromData(Bijector):
         return self(x)[0]
 
 
-def _with_checked_event(method: Callable[..., Any]) -> Callable[..., Any]:
-    """A method of a bijector that first refuses an event of another shape than the bijector's."""
+@contextmanager
+def inputs_kept() -> Iterator[None]:
+    """A context in which bijectors keep only their inputs for the backward pass, which runs them again."""
+    before, _keeps_inputs[0] = _keeps_inputs[0], True
+    try:
+        yield
+    finally:
+        _keeps_inputs[0] = before
+
+
+def _prepared(method: Callable[..., Any]) -> Callable[..., Any]:
+    """A method of a bijector that first refuses events of another shape, which an index or a broadcast might accept.
+
+    Within `inputs_kept` it runs under `torch.utils.checkpoint`.
+    """
     name = [*inspect.signature(method).parameters][1]
 
     @wraps(method)
     def run(self: Bijector, *args: Any, **by_name: Any) -> Any:
-        shape = self.event_shape
-        if shape is not None and (args or name in by_name) and not is_recording():
-            x = args[0] if args else by_name[name]
-            if not isinstance(x, Tensor) or x.shape[1:] != shape:
-                got = str(tuple(x.shape)) if isinstance(x, Tensor) else type(x).__name__
-                raise InputError(f"events (B, {', '.join(map(str, shape))})", got, where=type(self).__name__)
+        if (args or name in by_name) and not is_recording():
+            self.check_events(args[0] if args else by_name[name])
+        if _keeps_inputs[0] and not self.is_composite:
+            return checkpoint(_runs_again(method, self), self, *args, **by_name, use_reentrant=False)
         return method(self, *args, **by_name)
+
+    return run
+
+
+def _runs_again(method: Callable[..., Any], bijector: Bijector) -> Callable[..., Any]:
+    """The method as a function that refuses to run again with other weights, whose gradients would be wrong."""
+    weights: list[Any] = []
+
+    def run(*args: Any, **by_name: Any) -> Any:
+        if torch.compiler.is_compiling():
+            return method(*args, **by_name)
+        weights.append(versions(bijector.parameters()))
+        if weights[-1] != weights[0]:
+            raise RuntimeError(
+                "Expected the weights of the forward pass in the backward pass, for checkpoint=True; got others: "
+                "set checkpoint=False to change weights in between, or with torch.func.functional_call"
+            )
+        before, _keeps_inputs[0] = _keeps_inputs[0], False
+        try:
+            return method(*args, **by_name)
+        finally:
+            _keeps_inputs[0] = before
 
     return run
 

@@ -29,7 +29,7 @@ from mera.bijectors.conditioners.residual import ResidualConv
 from mera.bijectors.coupling import Coupling, couplings
 from mera.bijectors.elementwise import Conditional
 from mera.bijectors.linear import LULinear
-from mera.bijectors.partition import ChannelHalves, Masked, checkerboard
+from mera.bijectors.partition import ChannelHalves, Masked, even_sites
 from mera.bijectors.parts import TRANSFORMS, halves
 from mera.bijectors.reshape import Conditioned
 
@@ -96,7 +96,7 @@ def corners(
     def couple(first: Sequence[int], layers: int, shape: Shape, context: Shape) -> Bijector:
         if math.prod(shape) == 1:  # nothing to couple
             return map_each(shape, context)
-        partition = ChannelHalves(shape, first) if first else Masked(checkerboard(shape))
+        partition = ChannelHalves(shape, first) if first else Masked(even_sites, shape)
         conditioner = partial(network, blocks=residual_blocks)
         return couplings(
             partition, conditioner, univariate, layers=layers, norm=norm, norm_per_channel=True, context_shape=context

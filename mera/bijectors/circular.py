@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from mera._utils.errors import InputError
 from mera.bijectors.base import Bijector
-from mera.bijectors.conditioners.base import Conditioner, Shape, contract
+from mera.bijectors.conditioners.base import Conditioner, Shape, contract, parameters_at
+from mera.bijectors.sites import Sites
 from mera.bijectors.spline import RationalQuadratic
 from mera.bijectors.univariate import Univariate
 
@@ -118,7 +119,6 @@ class Periodic(Conditioner):
         like = contract(self.network)
         self.radius, self.circular, self.shared_between_halves = like.radius, like.circular, like.shared_between_halves
 
-    def forward(self, x: Tensor, *half: int) -> Tensor:
-        """Map angles (B, *in_shape) to parameters (B, n_params, *out_shape)."""
-        parameters: Tensor = self.network(torch.cat([x.cos(), x.sin()], dim=1), *half)
-        return parameters
+    def forward(self, x: Tensor, *half: int, sites: Sites | None = None) -> Tensor:
+        """Map angles (B, *in_shape) to parameters (B, n_params, *out_shape); for `sites` see `Conditioner`."""
+        return parameters_at(self.network, torch.cat([x.cos(), x.sin()], dim=1), sites, *half)

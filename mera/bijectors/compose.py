@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from mera._utils.errors import InputError
-from mera.bijectors.base import Bijector, context_arguments, total
+from mera.bijectors.base import Bijector, context_arguments
+from mera.bijectors.local import LocalBijector, evaluate, shrunk_context
+from mera.bijectors.sites import Sites
 
 
-class Chain(Bijector):
+class Chain(LocalBijector):
     """A composition of bijectors; their log-dets add up.
 
     Args:
@@ -23,6 +25,7 @@ class Chain(Bijector):
     """
 
     of_angles = None
+    is_composite = True
 
     def __init__(self, bijectors: Iterable[Bijector]) -> None:
         members = list(bijectors)
@@ -42,31 +45,17 @@ class Chain(Bijector):
             return None
         return tuple(1 + sum(size - 1 for size in sizes) for sizes in zip(*windows, strict=True))
 
-    @property
-    def is_local(self) -> bool:
-        """Whether all members are local."""
-        return all(member.is_local for member in self.bijectors)
-
-    @property
-    def layers(self) -> list[Bijector]:
-        """The layers of all members."""
-        return [layer for member in self.bijectors for layer in member.layers]
-
-    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Apply the members from the first to the last."""
-        terms = []
-        for member in self.bijectors:
-            x, term = member(x, *context_arguments(member, context))
-            terms.append(term)
-        return x, total(terms)
-
-    def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Apply the inverses of the members from the last to the first."""
-        terms = []
-        for member in reversed(self.bijectors):
-            y, term = member.inverse(y, *context_arguments(member, context))
-            terms.append(term)
-        return y, total(terms)
+    def on_sites(self, x: Tensor, context: Tensor | None, inverse: bool, sites: Sites | None) -> tuple[Tensor, Tensor]:
+        """Apply the members from the first to the last, or their inverses from the last to the first."""
+        log_det: Any = None
+        for member in self.bijectors[::-1] if inverse else self.bijectors:
+            x, term = evaluate(member, x, context, inverse, sites)
+            if sites is not None:
+                context = shrunk_context(context, sites, member.radius)
+                log_det = None if log_det is None else sites.shrink(log_det, member.radius)
+                sites = sites.shrunk(member.radius)
+            log_det = term if log_det is None else log_det + term
+        return x, log_det
 
     @torch.no_grad()
     def initialize(self, x: Tensor, context: Tensor | None = None) -> Tensor:
@@ -89,7 +78,7 @@ def _common_shape(members: Sequence[Bijector], name: str) -> tuple[int, ...] | N
     return next(iter(shapes), None)
 
 
-class Invert(Bijector):
+class Invert(LocalBijector):
     """A bijector with its two directions exchanged.
 
     `initialize` only transforms the batch, because the inner bijector would need a batch of its inputs, and this batch
@@ -100,6 +89,7 @@ class Invert(Bijector):
     """
 
     of_angles = None
+    is_composite = True
 
     def __init__(self, bijector: Bijector) -> None:
         super().__init__(bijector.event_shape, bijector.context_shape)
@@ -110,19 +100,6 @@ class Invert(Bijector):
         """The window of the inner bijector, which is equal in both directions."""
         return self.bijector.receptive_kernel
 
-    @property
-    def layers(self) -> list[Bijector]:
-        """The inverses of the layers of the inner bijector, from the last to the first."""
-        return [Invert(layer) for layer in reversed(self.bijector.layers)]
-
-    def by_site(self, x: Tensor, context: Tensor | None = None, inverse: bool = False) -> tuple[Tensor, Tensor]:
-        """Apply the inner bijector in the other direction, with a log-det for each site."""
-        return self.bijector.by_site(x, context, not inverse)
-
-    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Apply the inverse of the inner bijector."""
-        return self.bijector.inverse(x, *context_arguments(self.bijector, context))
-
-    def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Apply the inner bijector."""
-        return self.bijector(y, *context_arguments(self.bijector, context))
+    def on_sites(self, x: Tensor, context: Tensor | None, inverse: bool, sites: Sites | None) -> tuple[Tensor, Tensor]:
+        """Apply the inner bijector in the other direction."""
+        return evaluate(self.bijector, x, context, not inverse, sites)

@@ -42,9 +42,10 @@ def join(x: Tensor, context: Tensor | None, context_shape: Shape | None) -> Tens
     """
     if context_shape is None:
         return x
-    if context is None or (not is_recording() and tuple(context.shape[1:]) != context_shape):
+    expected = context_shape[:1] + (x.shape[2:] if x.ndim > 2 and len(context_shape) > 1 else context_shape[1:])
+    if context is None or (not is_recording() and context.shape[1:] != expected):
         shape = None if context is None else tuple(context.shape)
-        raise InputError(f"a context (B, {', '.join(map(str, context_shape))})", str(shape))
+        raise InputError(f"a context (B, {', '.join(map(str, expected))})", str(shape))
     if x.ndim == 2:
         return torch.cat([x, context.flatten(1).to(x.dtype)], dim=1)
     if context.ndim == 2:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from functools import partial
 
 from torch import Tensor, nn
@@ -13,15 +12,17 @@ from mera.bijectors.actnorm import ActNorm
 from mera.bijectors.base import Bijector, as_rows, in_dtype, log_det_dtype, total
 from mera.bijectors.circular import Periodic
 from mera.bijectors.compose import Chain
-from mera.bijectors.conditioners.base import ConditionerFactory, contract, prepare
+from mera.bijectors.conditioners.base import ConditionerFactory, contract, parameters_at, prepare
 from mera.bijectors.context import join, joined_shape
 from mera.bijectors.linear import LULinear
+from mera.bijectors.local import LocalBijector, shrunk_context
 from mera.bijectors.partition import Partition
+from mera.bijectors.sites import Sites
 from mera.bijectors.univariate import Affine, Univariate
 from mera.bijectors.univariate import transform as apply_transform
 
 
-class Coupling(Bijector):
+class Coupling(LocalBijector):
     r"""A coupling layer: each half of an event is transformed in turn, with parameters that depend on the other half.
 
     Coupling layers are due to Dinh et al. (2017), https://arxiv.org/abs/1605.08803. As in RG-Flow, Eq. 10 and Fig. 7
@@ -67,49 +68,32 @@ class Coupling(Bijector):
             networks.append(make(second, first))
         self.networks = nn.ModuleList(networks)
         self.circular = any(contract(network).circular for network in networks)
-        self.changed: tuple[int, ...] = (1, 0)  # the halves that are transformed, in order; the layers change one each
 
     @property
     def receptive_kernel(self) -> tuple[int, ...] | None:
         """The window of both conditioners together if they are convolutions, else None."""
-        every = [contract(self.networks[changed - 1]).radius for changed in self.changed]
-        radii = [radius for radius in every if radius is not None]
-        return (1 + 2 * sum(radii),) * (len(self.partition.event_shape) - 1) if len(radii) == len(every) else None
+        radii = [contract(self.networks[index]).radius for index in (0, -1)]  # of the update of each half
+        known = [radius for radius in radii if radius is not None]
+        return (1 + 2 * sum(known),) * (len(self.partition.event_shape) - 1) if len(known) == 2 else None
 
-    @property
-    def layers(self) -> list[Bijector]:
-        """With convolutions, the updates of the two halves, each of which reads a window half as wide."""
-        if not self.is_local:
-            return [self]
-        layers = [copy.copy(self) for _ in self.changed]
-        for layer, changed in zip(layers, self.changed, strict=True):
-            layer.changed = (changed,)
-        return list[Bijector](layers)
-
-    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Transform the second half, then the first."""
-        return self._both(x, context, inverse=False)
-
-    def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Transform the first half back, then the second."""
-        return self._both(y, context, inverse=True)
-
-    def by_site(self, x: Tensor, context: Tensor | None = None, inverse: bool = False) -> tuple[Tensor, Tensor]:
-        """Transform both halves, or transform them back, with a log-det for each site."""
-        return self._both(x, context, inverse, by_site=True)
-
-    def _both(self, x: Tensor, context: Tensor | None, inverse: bool, by_site: bool = False) -> tuple[Tensor, Tensor]:
-        networks = [prepare(network, x.shape[0]) for network in self.networks]
-        halves, log_dets = list(self.partition.split(x)), []
-        for changed in self.changed[::-1] if inverse else self.changed:
-            read = 1 - changed
-            given = join(halves[read], context, self.context_shape)
-            params = networks[0](given, read) if self.shared_between_halves else networks[read](given)
+    def on_sites(self, x: Tensor, context: Tensor | None, inverse: bool, sites: Sites | None) -> tuple[Tensor, Tensor]:
+        """Transform the second half, then the first; or transform the first back, then the second."""
+        networks = [prepare(network, x.shape[0]) if sites is None else network for network in self.networks]
+        halves = list(self.partition.split(x, sites))
+        log_dets: list[Tensor] = []
+        for read in (1, 0) if inverse else (0, 1):
+            changed, joined = 1 - read, join(halves[read], context, self.context_shape)
+            index, half = (0, (read,)) if self.shared_between_halves else (read, ())
+            params = parameters_at(networks[index], joined, sites, *half)
+            if sites is not None:
+                radius = (contract(self.networks[index]).radius or 0,) * (x.ndim - 2)
+                halves, log_dets = ([sites.shrink(part, radius) for part in parts] for parts in (halves, log_dets))
+                context, sites = shrunk_context(context, sites, radius), sites.shrunk(radius)
             value, log_slope = apply_transform(self.transform, halves[changed], params, inverse)
             # discard values at the positions of the other half
-            halves[changed] = self.partition.confine(value, changed)
-            log_slope = in_dtype(self.partition.confine(log_slope, changed), log_det_dtype(x))
-            log_dets.append(log_slope.sum(1) if by_site else as_rows(log_slope).sum(1))
+            halves[changed] = self.partition.confine(value, changed, sites)
+            log_slope = in_dtype(self.partition.confine(log_slope, changed, sites), log_det_dtype(x))
+            log_dets.append(as_rows(log_slope).sum(1) if sites is None else log_slope.sum(1))
         return self.partition.merge(*halves), total(log_dets)
 
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from mera.bijectors.base import Bijector, log_det_dtype
-from mera.bijectors.conditioners.base import ConditionerFactory, contract
+from mera.bijectors.base import log_det_dtype
+from mera.bijectors.conditioners.base import ConditionerFactory, contract, parameters_at
 from mera.bijectors.context import join, joined_shape
+from mera.bijectors.local import LocalBijector
+from mera.bijectors.sites import Sites
 from mera.bijectors.univariate import Affine, Univariate, transform
 
 
-class Elementwise(Bijector):
+class Elementwise(LocalBijector):
     """A `Univariate` map with learnt parameters for each variable, which depend on no variables.
 
     Args:
@@ -27,21 +29,18 @@ class Elementwise(Bijector):
         self.transform = transform
         self.params = nn.Parameter(torch.zeros(transform.n_params, *event_shape))
 
-    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Transform each variable with its parameters."""
-        return self._map(x, inverse=False)
+    @property
+    def fits_any_lattice(self) -> bool:
+        """False: each variable has parameters."""
+        return False
 
-    def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Transform each variable back with its parameters."""
-        return self._map(y, inverse=True)
-
-    def _map(self, x: Tensor, inverse: bool) -> tuple[Tensor, Tensor]:
-        """Apply the map, or its inverse."""
+    def on_sites(self, x: Tensor, context: Tensor | None, inverse: bool, sites: Sites | None) -> tuple[Tensor, Tensor]:
+        """Transform each variable, or transform it back, with its parameters."""
         y, log_slope = transform(self.transform, x, self.params.expand(x.shape[0], *self.params.shape), inverse)
         return y, log_slope.flatten(1).sum(1, dtype=log_det_dtype(x))
 
 
-class Conditional(Bijector):
+class Conditional(LocalBijector):
     r"""Transform each variable with parameters that depend on the context, and on no other variable of the event.
 
     .. math:: y_i = f(x_i; c_i(\mathrm{context})), \qquad \ln |\det J| = \sum_i \ln \partial f / \partial x_i
@@ -77,25 +76,10 @@ class Conditional(Bijector):
         radius = contract(self.network).radius
         return None if radius is None else (1 + 2 * radius,) * (len(self.event_shape or ()) - 1)
 
-    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Transform each variable."""
-        return self._map(x, context, inverse=False)
-
-    def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Transform each variable back."""
-        return self._map(y, context, inverse=True)
-
-    def by_site(self, x: Tensor, context: Tensor | None = None, inverse: bool = False) -> tuple[Tensor, Tensor]:
-        """Transform each variable, or transform it back, with a log-det for each site."""
-        values, log_slope = self._transform(x, context, inverse)
+    def on_sites(self, x: Tensor, context: Tensor | None, inverse: bool, sites: Sites | None) -> tuple[Tensor, Tensor]:
+        """Transform each variable, or transform it back, with the parameters that the network computes."""
+        params = parameters_at(self.network, join(x[:, :0], context, self.context_shape), sites)
+        x = x if sites is None else sites.shrink(x, self.radius)
+        values, log_slope = transform(self.transform, x, params, inverse)
+        log_slope = log_slope.flatten(1) if sites is None else log_slope
         return values, log_slope.sum(1, dtype=log_det_dtype(x))
-
-    def _map(self, x: Tensor, context: Tensor | None, inverse: bool) -> tuple[Tensor, Tensor]:
-        """Apply the map, or its inverse, and sum the log-slopes."""
-        values, log_slope = self._transform(x, context, inverse)
-        return values, log_slope.flatten(1).sum(1, dtype=log_det_dtype(x))
-
-    def _transform(self, x: Tensor, context: Tensor | None, inverse: bool) -> tuple[Tensor, Tensor]:
-        """Apply the map, or its inverse, with the parameters that the network computes."""
-        params = self.network(join(x[:, :0], context, self.context_shape))
-        return transform(self.transform, x, params, inverse)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -12,13 +10,16 @@ from torch import Tensor, nn
 from mera._utils.checks import check_flag
 from mera._utils.errors import InputError
 from mera._utils.torch_modes import exactly
-from mera.bijectors.base import Bijector, constant_by_site, log_det_dtype
+from mera._utils.torch_private import sizes
+from mera.bijectors.base import log_det_dtype
+from mera.bijectors.local import LocalBijector, equal_log_dets
+from mera.bijectors.sites import Sites
 
 MAX_KRONECKER_SIZE = 48
 """Up to this number of variables, a product with one matrix for all sites is faster than one for each site."""
 
 
-class LULinear(Bijector):
+class LULinear(LocalBijector):
     r"""A linear map in LU decomposition, :math:`W = P L (U + \mathrm{diag}(d))`.
 
     :math:`P` is a fixed permutation, :math:`L` is unit lower triangular, :math:`U` is strictly upper triangular, and
@@ -41,7 +42,6 @@ class LULinear(Bijector):
         super().__init__(event_shape)
         self.per_site = check_flag(per_site, "per_site")
         self.size = event_shape[0] if per_site else math.prod(event_shape)
-        self.repeats = math.prod(event_shape) // self.size
         if self.size < 2:
             raise InputError("at least 2 variables to mix", f"event shape {tuple(event_shape)}")
         start = torch.eye(self.size)
@@ -54,48 +54,36 @@ class LULinear(Bijector):
         self.upper = nn.Parameter(upper.triu(1))
         self.log_diagonal = nn.Parameter(upper.diagonal().abs().log())
 
-    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Multiply by W."""
+    def on_sites(self, x: Tensor, context: Tensor | None, inverse: bool, sites: Sites | None) -> tuple[Tensor, Tensor]:
+        """Multiply by W, or solve W x = y."""
+        columns = x.reshape(x.shape[0], self.size, math.prod(sizes(x)[1:]) // self.size)
         with exactly(x.device):
-            lower, upper = self._factors()
-            weight, columns = (lower @ upper).index_select(0, self.permutation.argsort()), self._columns(x)
-            if self.repeats > 1 and self.size * self.repeats > MAX_KRONECKER_SIZE:
-                return torch.einsum("ij,bjs->bis", weight, columns).reshape(x.shape), self._log_det(x)
-            if self.repeats > 1:  # torch.kron fails for matrices that are not contiguous
-                eye = torch.eye(self.repeats, dtype=weight.dtype, device=weight.device)
-                weight = torch.kron(weight.contiguous(), eye)
-            return (columns.flatten(1) @ weight.mT).reshape(x.shape), self._log_det(x)
+            y = self._solution(columns) if inverse else self._product(columns)
+        log_det = self.log_diagonal.sum(dtype=log_det_dtype(x))
+        return y.reshape(x.shape), equal_log_dets(log_det, x, inverse, sites, of_site=self.per_site)
 
-    def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Solve W x = y."""
-        with exactly(y.device):
-            dtype, columns = log_det_dtype(y), self._columns(y)  # torch solves no linear systems in half precision
-            lower, upper = (factor.to(dtype) for factor in self._factors())
-            inner = columns.index_select(1, self.permutation).to(dtype).movedim(1, 0)
-            inner = torch.linalg.solve_triangular(lower, inner.flatten(1), upper=False, unitriangular=True)
-            inner = torch.linalg.solve_triangular(upper, inner, upper=True)
-            x = inner.view(self.size, y.shape[0], self.repeats).movedim(1, 0)
-            return x.to(y.dtype).reshape(y.shape), -self._log_det(y)
+    def _product(self, columns: Tensor) -> Tensor:
+        """W times vectors (B, size, n)."""
+        lower, upper = self._factors()
+        weight, repeats = (lower @ upper).index_select(0, self.permutation.argsort()), sizes(columns)[2]
+        if repeats > 1 and self.size * repeats > MAX_KRONECKER_SIZE:
+            return torch.einsum("ij,bjs->bis", weight, columns)
+        if repeats > 1:  # torch.kron fails for matrices that are not contiguous
+            eye = torch.eye(repeats, dtype=weight.dtype, device=weight.device)
+            weight = torch.kron(weight.contiguous(), eye)
+        return columns.flatten(1) @ weight.mT
 
-    def on_box(self, start: Sequence[int], shape: Sequence[int], cut: Sequence[bool] = ()) -> Bijector:
-        """The map of the channels on a box of sites."""
-        part = cast(LULinear, super().on_box(start, shape, cut))
-        part.repeats = math.prod(shape)
-        return part
-
-    def by_site(self, x: Tensor, context: Tensor | None = None, inverse: bool = False) -> tuple[Tensor, Tensor]:
-        """Multiply by W, or solve; the log-det is the same at all sites."""
-        return constant_by_site(self, x, inverse, self.log_diagonal.sum(dtype=log_det_dtype(x)))
-
-    def _columns(self, x: Tensor) -> Tensor:
-        """The vectors that W acts on, (B, size, repeats)."""
-        return x.reshape(x.shape[0], self.size, self.repeats)
+    def _solution(self, columns: Tensor) -> Tensor:
+        """The solutions x of W x = y for vectors (B, size, n)."""
+        dtype = log_det_dtype(columns)  # torch solves no linear systems in half precision
+        lower, upper = (factor.to(dtype) for factor in self._factors())
+        inner = columns.index_select(1, self.permutation).to(dtype).movedim(1, 0)
+        rows = torch.linalg.solve_triangular(lower, inner.flatten(1), upper=False, unitriangular=True)
+        rows = torch.linalg.solve_triangular(upper, rows, upper=True)
+        return rows.view(inner.shape).movedim(1, 0).to(columns.dtype)
 
     def _factors(self) -> tuple[Tensor, Tensor]:
         """L and U + diag(d)."""
         eye = torch.eye(self.size, dtype=self.lower.dtype, device=self.lower.device)
         diagonal = torch.diag(self.sign * torch.exp(self.log_diagonal))
         return self.lower.tril(-1) + eye, self.upper.triu(1) + diagonal
-
-    def _log_det(self, x: Tensor) -> Tensor:
-        return (self.log_diagonal.sum(dtype=log_det_dtype(x)) * self.repeats).expand(x.shape[0])

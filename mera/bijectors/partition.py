@@ -2,16 +2,32 @@
 
 from __future__ import annotations
 
-import copy
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import cast
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from functools import reduce
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from mera._utils.checks import check_shape
 from mera._utils.errors import InputError
+from mera._utils.torch_private import is_recording, recording_paused, sizes
+from mera.bijectors.sites import Sites
+
+MAX_MASKS = 16
+"""The number of sets of sites whose masks a partition keeps."""
+
+
+Grids = Sequence[Tensor]
+"""The channels (C, 1, ...) and the coordinates (1, n, ...), ... of sites, as open grids."""
+
+
+def even_sites(grids: Grids) -> Tensor:
+    """True where the sum of a site's coordinates is even."""
+    return reduce(torch.add, grids[1:]) % 2 == 0
 
 
 def checkerboard(event_shape: tuple[int, ...]) -> Tensor:
@@ -30,9 +46,7 @@ def checkerboard(event_shape: tuple[int, ...]) -> Tensor:
     channels, *sites = check_shape(event_shape, "event_shape")
     if not sites:
         raise InputError("an event shape of channels and sites", str(tuple(event_shape)))
-    coordinates = torch.meshgrid(*(torch.arange(n) for n in sites), indexing="ij")
-    even = torch.stack(coordinates).sum(0) % 2 == 0
-    return even.expand(channels, *sites).clone()
+    return even_sites(Sites.whole(sites).grids(channels)).expand(channels, *sites).clone()
 
 
 class Partition(nn.Module, ABC):
@@ -48,23 +62,18 @@ class Partition(nn.Module, ABC):
         self.event_shape = tuple(event_shape)
         self.shapes = shapes
 
-    def on_box(self, start: Sequence[int], shape: Sequence[int], cut: Sequence[bool] = ()) -> Partition:
-        """The same split of a box of the sites, which begins at `start`, perhaps beyond a periodic border."""
-        part = copy.copy(self)
-        part._buffers = dict(self._buffers)
-        part.event_shape = (self.event_shape[0], *shape)
-        part.shapes = ((self.shapes[0][0], *shape), (self.shapes[1][0], *shape))
-        return part
-
     @abstractmethod
-    def split(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Split events (B, *event_shape) into their first and second halves, (B, *shape) each."""
+    def split(self, x: Tensor, sites: Sites | None = None) -> tuple[Tensor, Tensor]:
+        """Split events (B, *event_shape) into their first and second halves, (B, *shape) each.
+
+        Or split values (B, C, *sites.shape) at some sites of a lattice, if both halves are on lattices.
+        """
 
     @abstractmethod
     def merge(self, first: Tensor, second: Tensor) -> Tensor:
         """Merge two halves to events (B, *event_shape)."""
 
-    def confine(self, values: Tensor, index: int) -> Tensor:
+    def confine(self, values: Tensor, index: int, sites: Sites | None = None) -> Tensor:
         """Set values (B, ..., *shape) to zero where half `index` has no variable; by default they are unchanged."""
         return values
 
@@ -91,7 +100,7 @@ class Gather(Partition):
         self.register_buffer("order", order, persistent=False)
         self.register_buffer("back", order.argsort(), persistent=False)
 
-    def split(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def split(self, x: Tensor, sites: Sites | None = None) -> tuple[Tensor, Tensor]:
         """Split events (B, *event_shape) into vectors (B, n) and (B, N - n)."""
         x = x.flatten(1).index_select(1, self.order)
         first, second = (shape[0] for shape in self.shapes)
@@ -106,39 +115,66 @@ class Gather(Partition):
 class Masked(Partition):
     """Whole events with zeros in place of the other half, for conditioners that need the lattice, as convolutions do.
 
+    The mask is a function of sites, so that it also fits a part of the lattice, or another one.
+
     Args:
-        mask: bool tensor of the shape of an event, true for the variables of the first half.
+        mask: true for the variables of the first half: a bool tensor of the shape of an event, which is repeated on
+            larger lattices; or a function from open grids of channels and coordinates to bools, such as `even_sites`.
+        event_shape: shape (C, *sites) of one event; None for that of the tensor.
 
     Raises:
         ValueError: if the mask is not bool, or a half is empty.
     """
 
-    masks: Tensor
+    def __init__(self, mask: Tensor | Callable[[Grids], Tensor], event_shape: tuple[int, ...] | None = None) -> None:
+        shape = tuple(mask.shape) if isinstance(mask, Tensor) else tuple(event_shape or ())
+        super().__init__(shape, (shape, shape))
+        self.mask = Repeated(mask) if isinstance(mask, Tensor) else mask
+        self._cached: dict[Any, Tensor] = {}
+        _check_mask(mask if isinstance(mask, Tensor) else self._first(Sites.whole(shape[1:])))
 
-    def __init__(self, mask: Tensor) -> None:
-        _check_mask(mask)
-        super().__init__(tuple(mask.shape), (tuple(mask.shape), tuple(mask.shape)))
-        self.register_buffer("masks", torch.stack([mask, ~mask]), persistent=False)
-
-    def on_box(self, start: Sequence[int], shape: Sequence[int], cut: Sequence[bool] = ()) -> Partition:
-        """The same split of a box of the sites."""
-        part = cast(Masked, super().on_box(start, shape))
-        for axis, (first, edge, n) in enumerate(zip(start, shape, self.event_shape[1:], strict=True), start=2):
-            sites = torch.arange(first, first + edge, device=self.masks.device) % n
-            part.masks = part.masks.index_select(axis, sites)
-        return part
-
-    def split(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def split(self, x: Tensor, sites: Sites | None = None) -> tuple[Tensor, Tensor]:
         """Split events (B, *event_shape) into two tensors of the same shape."""
-        return self.confine(x, 0), self.confine(x, 1)
+        return self.confine(x, 0, sites), self.confine(x, 1, sites)
 
     def merge(self, first: Tensor, second: Tensor) -> Tensor:
         """Add the halves; each is zero at the variables of the other half."""
         return first + second
 
-    def confine(self, values: Tensor, index: int) -> Tensor:
+    def confine(self, values: Tensor, index: int, sites: Sites | None = None) -> Tensor:
         """Set values to zero at the variables of the other half."""
-        return values * self.masks[index]
+        return values * self._masks(values, sites)[index]
+
+    def _masks(self, values: Tensor, sites: Sites | None) -> Tensor:
+        """The masks of both halves at some sites, or at all sites of a lattice as large as the values."""
+        key = sizes(values)[2:] if sites is None else sites, values.device
+        if torch.compiler.is_compiling():
+            return self._cached[key] if key in self._cached else self._made(*key)
+        if key not in self._cached:
+            with torch.inference_mode(False), recording_paused() if is_recording() else nullcontext():
+                self._cached = {key: self._made(*key), **dict([*self._cached.items()][: MAX_MASKS - 1])}
+        return self._cached[key]
+
+    def _made(self, sites: Sites | tuple[int, ...], device: torch.device) -> Tensor:
+        """Compute the masks of both halves at some sites, or at all sites of a lattice."""
+        first = self._first(sites if isinstance(sites, Sites) else Sites.whole(sites))
+        return torch.stack([first, ~first]).to(device)
+
+    def _first(self, sites: Sites) -> Tensor:
+        """The mask of the first half at some sites."""
+        channels = self.event_shape[0]
+        return self.mask(sites.grids(channels)).expand(channels, *sites.shape)
+
+
+@dataclass(frozen=True, eq=False)
+class Repeated:
+    """The mask of an event as a function of sites: the tensor, repeated side by side."""
+
+    mask: Tensor
+
+    def __call__(self, grids: Grids) -> Tensor:
+        """The mask at open grids of channels and coordinates."""
+        return self.mask.cpu()[tuple(grid % n for grid, n in zip(grids, self.mask.shape, strict=True))]
 
 
 class ChannelHalves(Partition):
@@ -168,7 +204,7 @@ class ChannelHalves(Partition):
         self.register_buffer("order", order, persistent=False)
         self.register_buffer("back", None if order is None else order.argsort(), persistent=False)
 
-    def split(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def split(self, x: Tensor, sites: Sites | None = None) -> tuple[Tensor, Tensor]:
         """Split events (B, C, *sites) into (B, n, *sites) and (B, C - n, *sites)."""
         x = x if self.order is None else x.index_select(1, self.order)
         count = self.shapes[0][0]

@@ -7,6 +7,7 @@ then know: "coupling(transform='spline(bins=5)', mask='channels')".
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -18,7 +19,8 @@ from mera.bijectors.circular import CircularSpline
 from mera.bijectors.conditioners.base import ConditionerFactory
 from mera.bijectors.conditioners.published import PatchMLPs, SeparateMLPs
 from mera.bijectors.conditioners.residual import ResidualMLP
-from mera.bijectors.partition import ChannelHalves, Gather, Masked, Partition, checkerboard
+from mera.bijectors.partition import ChannelHalves, Gather, Grids, Masked, Partition, even_sites
+from mera.bijectors.sites import Sites
 from mera.bijectors.spline import RationalQuadratic
 from mera.bijectors.univariate import Additive, Affine, Scaled, Univariate
 
@@ -26,8 +28,8 @@ Shape = tuple[int, ...]
 
 TRANSFORMS: Registry[Callable[..., Univariate]] = Registry("a transform")
 """From options to the monotone map of a coupling."""
-MASKS: Registry[Callable[[Shape], Tensor]] = Registry("a mask", given=1)
-"""From an event shape to a bool tensor of that shape, true for the variables of the first half."""
+MASKS: Registry[Callable[[Grids], Tensor]] = Registry("a mask", given=1)
+"""From open grids of channels (C, 1, ...) and coordinates (1, n, ...), ... to bools, true in the first half."""
 CONDITIONERS: Registry[Callable[..., ConditionerFactory]] = Registry("a conditioner", given=3)
 """Networks of patches, see `mera.bijectors.Conditioner`, with the options `hidden` and `blocks`."""
 
@@ -38,7 +40,7 @@ register_conditioner = CONDITIONERS.register
 register_conditioner("joint")(ResidualMLP)
 register_conditioner("paper")(SeparateMLPs)
 register_conditioner("authors")(PatchMLPs)
-register_mask("checkerboard")(checkerboard)
+register_mask("checkerboard")(even_sites)
 register_transform("additive")(Additive)
 
 
@@ -61,10 +63,9 @@ def circular_spline(bins: int = 8) -> Univariate:
 
 
 @register_mask("channels")
-def first_channels(event_shape: Shape) -> Tensor:
+def first_channels(grids: Grids) -> Tensor:
     """True in the first half of the channels, rounded up."""
-    first = torch.arange(event_shape[0]) < (event_shape[0] + 1) // 2
-    return first.view(-1, *(1 for _ in event_shape[1:])).expand(event_shape).clone()
+    return grids[0] < (len(grids[0]) + 1) // 2
 
 
 def halves(event_shape: Shape, mask: str | Sequence[Any] | Tensor, is_field: bool = False) -> Partition:
@@ -73,15 +74,20 @@ def halves(event_shape: Shape, mask: str | Sequence[Any] | Tensor, is_field: boo
     The mask is a name of `MASKS`; or truth values, as nested lists or a tensor, that broadcast to the event's shape.
     """
     if isinstance(mask, str):
-        first = MASKS.make(mask, event_shape)
+        name, options = MASKS.parse(mask, "checkerboard")
+        MASKS.check_options(name, options)
+        rule: Any = partial(MASKS.get(name), **options)
+        first = rule(Sites.whole(event_shape[1:]).grids(event_shape[0]))
     else:
         try:
-            first = torch.as_tensor(mask, dtype=torch.bool).expand(event_shape).clone()
+            rule = first = torch.as_tensor(mask, dtype=torch.bool)
+            first.expand(event_shape)
         except (TypeError, ValueError, RuntimeError):
             raise InputError(f"a mask that fills an event {tuple(event_shape)}", repr(mask)) from None
+    whole = first.expand(event_shape)
     if not is_field:
-        return Gather(first)
-    channels = first.flatten(1)
+        return Gather(whole)
+    channels = whole.flatten(1)
     if (channels == channels[:, :1]).all():
         return ChannelHalves(event_shape, channels[:, 0].nonzero()[:, 0].tolist())
-    return Masked(first)
+    return Masked(rule, event_shape) if isinstance(mask, str) else Masked(whole)

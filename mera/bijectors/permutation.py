@@ -10,10 +10,12 @@ from torch import Tensor
 
 from mera._utils.checks import check_flag
 from mera._utils.errors import InputError
-from mera.bijectors.base import Bijector, constant_by_site, zero_log_det
+from mera.bijectors.base import zero_log_det
+from mera.bijectors.local import LocalBijector, equal_log_dets
+from mera.bijectors.sites import Sites
 
 
-class Permutation(Bijector):
+class Permutation(LocalBijector):
     """Reorder all variables of an event, or the channels at each site; the log-det is 0.
 
     The order is part of the state dict.
@@ -43,17 +45,8 @@ class Permutation(Bijector):
             raise InputError(f"a permutation of 0 to {n - 1}", str(order.tolist()))
         self.register_buffer("order", order.long())
 
-    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Reorder."""
-        return self._reordered(x, self.order), zero_log_det(x)
-
-    def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Undo the reordering."""
-        return self._reordered(y, self.order.argsort()), zero_log_det(y)
-
-    def by_site(self, x: Tensor, context: Tensor | None = None, inverse: bool = False) -> tuple[Tensor, Tensor]:
-        """Reorder, or undo it, with log-dets of 0."""
-        return constant_by_site(self, x, inverse, 0)
-
-    def _reordered(self, x: Tensor, order: Tensor) -> Tensor:
-        return (x if self.per_site else x.flatten(1)).index_select(1, order).reshape(x.shape)
+    def on_sites(self, x: Tensor, context: Tensor | None, inverse: bool, sites: Sites | None) -> tuple[Tensor, Tensor]:
+        """Reorder, or undo it."""
+        order = self.order.argsort() if inverse else self.order
+        y = (x if self.per_site else x.flatten(1)).index_select(1, order).reshape(x.shape)
+        return y, equal_log_dets(zero_log_det(x[:1]).sum(), x, inverse, sites)

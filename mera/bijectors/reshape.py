@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Sequence
 
 import torch
@@ -11,9 +10,11 @@ from torch import Tensor
 from mera._utils.errors import InputError
 from mera.bijectors.base import Bijector
 from mera.bijectors.context import join, joined_shape
+from mera.bijectors.local import LocalBijector, evaluate
+from mera.bijectors.sites import Sites
 
 
-class Conditioned(Bijector):
+class Conditioned(LocalBijector):
     r"""Transform some channels conditioned on other channels; all channels but the transformed ones stay as they are.
 
     .. math:: y_2 = f(x_2; x_1), \qquad \ln |\det J| = \ln |\det \partial f / \partial x_2|
@@ -35,6 +36,7 @@ class Conditioned(Bijector):
     """
 
     of_angles = None
+    is_composite = True
     read: Tensor
     changed: Tensor
 
@@ -63,29 +65,11 @@ class Conditioned(Bijector):
         """The window of the inner bijector."""
         return self.bijector.receptive_kernel
 
-    @property
-    def layers(self) -> list[Bijector]:
-        """The layers of the inner bijector, each with the channels that it reads."""
-        layers = [copy.copy(self) for _ in self.bijector.layers]
-        for layer, inner in zip(layers, self.bijector.layers, strict=True):
-            layer._modules = {"bijector": inner}
-        return list[Bijector](layers)
-
-    def by_site(self, x: Tensor, context: Tensor | None = None, inverse: bool = False) -> tuple[Tensor, Tensor]:
-        """Transform the channels that change, or transform them back, with a log-det for each site."""
-        inner, context = x.index_select(1, self.changed), self._context(x, context)
-        values, log_det = self.bijector.by_site(inner, context, inverse)
-        return self._replaced(x, values), log_det
-
-    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Transform the channels that change."""
-        values, log_det = self.bijector(x.index_select(1, self.changed), self._context(x, context))
-        return self._replaced(x, values), log_det
-
-    def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Transform them back; the channels that are read are known in both directions."""
-        values, log_det = self.bijector.inverse(y.index_select(1, self.changed), self._context(y, context))
-        return self._replaced(y, values), log_det
+    def on_sites(self, x: Tensor, context: Tensor | None, inverse: bool, sites: Sites | None) -> tuple[Tensor, Tensor]:
+        """Transform the channels that change, or transform them back; the channels that are read stay."""
+        inner, joined = x.index_select(1, self.changed), self._context(x, context)
+        values, log_det = evaluate(self.bijector, inner, joined, inverse, sites)
+        return self._replaced(x if sites is None else sites.shrink(x, self.radius), values), log_det
 
     @torch.no_grad()
     def initialize(self, x: Tensor, context: Tensor | None = None) -> Tensor:

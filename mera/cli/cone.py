@@ -28,7 +28,7 @@ def _cone(
     from mera.analysis.drawing import level_masks, side_view
     from mera.analysis.drawing.images import png_path, save_figure
 
-    flow, out = source.make(), png_path(out)
+    flow, out = source.make().flow, png_path(out)
     make_folder(out.parent)
     if region is not None:
         cone, colour = flow.inference_cone(parse_region(region)), "tab:blue"

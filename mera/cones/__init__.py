@@ -4,7 +4,6 @@ from mera.cones.cone import Cone, generation_cone, inference_cone
 from mera.cones.regions import Region, Site, Span, parse_region, sites_of
 from mera.cones.restriction import Restriction
 from mera.cones.store import Store
-from mera.cones.stored_image import StoredImage
 from mera.cones.stream import Streamed, stream
 from mera.cones.window import window
 
@@ -15,7 +14,6 @@ __all__ = [
     "Site",
     "Span",
     "Store",
-    "StoredImage",
     "Streamed",
     "generation_cone",
     "inference_cone",

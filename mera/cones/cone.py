@@ -7,7 +7,7 @@ kernel, the Jacobian is non-zero inside the cone and zero outside.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -17,9 +17,10 @@ from torch import Tensor
 from mera._utils.table import Table, html
 from mera.cones.regions import Region, Site, latents_at, sites_of
 from mera.graph.indexing import check_indexable, indices_at, mask_from_sites
-from mera.graph.plan import Plan
+from mera.graph.plan import Plan, Step
 
-_EMPTY = torch.empty(0, dtype=torch.int64)
+CPU = torch.device("cpu")
+"""Where indices are computed, whatever torch's default device is."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -30,10 +31,12 @@ class Cone:
         plan: the plan.
         reached: from the number of each value to the sorted flat indices (see `mera.graph.indexing`) of its variables
             that can change.
+        of_data: whether it is the inference cone of variables of the data, rather than a generation cone.
     """
 
     plan: Plan
     reached: Mapping[int, Tensor]
+    of_data: bool = True
 
     @cached_property
     def levels(self) -> tuple[Tensor, ...]:
@@ -117,7 +120,8 @@ def inference_cone(plan: Plan, region: Region) -> Cone:
     Raises:
         ValueError: if the region is empty, is not a mask of the lattice's shape, or reaches outside of the lattice.
     """
-    return cone_of_data(plan, indices_at(sites_of(region, plan.input), plan.input).flatten())
+    with CPU:
+        return cone_of_data(plan, indices_at(sites_of(region, plan.input), plan.input).flatten())
 
 
 def generation_cone(plan: Plan, level: int, site: Site) -> Cone:
@@ -131,16 +135,31 @@ def generation_cone(plan: Plan, level: int, site: Site) -> Cone:
     Raises:
         ValueError: if the level or the site does not exist.
     """
-    return cone_of_latents(plan, latents_at(plan, level, site))
+    with CPU:
+        return cone_of_latents(plan, latents_at(plan, level, site))
 
 
 def cone_of_data(plan: Plan, indices: Tensor) -> Cone:
     """The cone of variables of the data with flat indices (n,), in any order."""
+    return Cone(plan, followed(plan, indices, lambda step, reached: step.operation.reached(reached)))
+
+
+def followed(plan: Plan, indices: Tensor, spread: Callable[[Step, Tensor], Sequence[Tensor]]) -> dict[int, Tensor]:
+    """Follow variables of the data through a plan.
+
+    Args:
+        plan: the plan.
+        indices: the flat indices of the variables, (n,), in any order.
+        spread: from a step and the sorted flat indices in its source to those in each of its targets.
+
+    Returns:
+        From the number of each value to sorted flat indices of variables.
+    """
     check_indexable(plan.input)
     reached = {0: indices.unique()}
     for step in plan.steps:
-        reached.update(zip(step.targets, step.operation.reached(reached[step.source]), strict=True))
-    return Cone(plan, reached)
+        reached.update(zip(step.targets, spread(step, reached[step.source]), strict=True))
+    return reached
 
 
 def cone_of_latents(plan: Plan, indices: Mapping[int, Tensor]) -> Cone:
@@ -149,7 +168,8 @@ def cone_of_latents(plan: Plan, indices: Mapping[int, Tensor]) -> Cone:
     The latents of levels that are left out do not change.
     """
     check_indexable(plan.input)
-    reached = {latent.value: indices.get(level, _EMPTY).unique() for level, latent in enumerate(plan.latents)}
+    none = torch.empty(0, dtype=torch.int64, device="cpu")
+    reached = {latent.value: indices.get(level, none).unique() for level, latent in enumerate(plan.latents)}
     for step in reversed(plan.steps):
         reached[step.source] = step.operation.reached_back([reached[target] for target in step.targets])
-    return Cone(plan, reached)
+    return Cone(plan, reached, of_data=False)

@@ -32,21 +32,22 @@ class Recorded:
 
     Args:
         function: from tensors to a tensor or a tuple of tensors. Other objects that the function reads must not change.
+        enabled: whether to record; a recording would save all values that `torch.utils.checkpoint` does not save.
     """
 
-    def __init__(self, function: Callable[..., Any]) -> None:
-        self.function = function
+    def __init__(self, function: Callable[..., Any], enabled: bool = True) -> None:
+        self.function, self.enabled = function, enabled
         self._calls: Counter[Any] = Counter()
         self._recordings: dict[Any, Callable[..., Any] | None] = {}
         self._lock = Lock()  # threads may call, and one of them records
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Copy and pickle the function alone, as torch cannot pickle recordings."""
-        return Recorded, (self.function,)
+        return Recorded, (self.function, self.enabled)
 
     def __call__(self, *tensors: Tensor) -> Any:
         """Evaluate the function, from a recording if there is one for the shapes, dtypes and devices of `tensors`."""
-        if not all(map(_runs_plainly, tensors)):
+        if not self.enabled or not all(map(_runs_plainly, tensors)):
             return self.function(*tensors)
         key = tuple((tuple(t.shape), t.dtype, t.device) for t in tensors)
         with self._lock:

@@ -9,23 +9,21 @@ from functools import cached_property, partial
 from typing import cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from mera._utils.checks import check_latents, check_tensor
 from mera._utils.errors import InputError
-from mera.bijectors import Bijector
-from mera.cones.cone import Cone, cone_of_data
+from mera._utils.weights import Unchanged
+from mera.cones.cone import CPU, Cone, followed, inference_cone
+from mera.cones.constants import constants_of
 from mera.cones.recording import Recorded
-from mera.cones.regions import Region, sites_of
-from mera.cones.stored_image import StoredImage
-from mera.cones.subplan import Boxes, PartialStep, make_subplan
+from mera.cones.regions import Region
+from mera.cones.subplan import Boxes, PartialStep, make_subplan, spread_over_events
 from mera.cones.subplan_executor import SubplanExecutor
-from mera.cones.surroundings import WholeImage
-from mera.graph import Step
-from mera.graph.contexts import ContextOfStep
+from mera.graph import Plan, Step
 from mera.graph.indexing import indices_at
-from mera.graph.local_fields import Around, crop, run_on_box
-from mera.graph.runner import Runner
+from mera.graph.local_fields import crop, run_on_box
+from mera.graph.runner import ContextOfStep, Runner
 
 
 class Restriction:
@@ -36,63 +34,63 @@ class Restriction:
     - pixels are (K, C, n) for n masked pixels, in the order of `x[:, :, mask]`;
     - latents are one tensor (K, C_h, n_h) for each level, finest first, in the order of `z[h][:, :, cone.levels[h]]`.
 
-    Values are differentiable in pixels and latents. Parameters are shared with the flow and count as constants. Make a
-    new restriction after each training step: an old one would combine the new weights with values computed from old
-    weights. `Flow.checkpoint` applies here too: it saves memory where a field bijector is evaluated on a large lattice.
+    Values are differentiable in pixels and latents; parameters count as constants. After a weight, a buffer, the dtype
+    or the mode of a bijector has changed, the methods raise an error, as they would combine new weights with values
+    computed from old ones: call `Flow.restrict` again. `Flow.checkpoint` applies here too: it saves memory where a
+    field bijector is evaluated on a large lattice, and evaluation is then not recorded.
 
     Args:
         runner: the flow's plan with its bijectors, prior and contexts.
-        x: one image, (1, C, *shape), in the flow's own space; or an image in a store on disk, of which only the
-            cone is read. log p is then in double precision, as it may have many digits, and `fill` returns
-            windows around the region.
-        region: the pixels that change: a bool mask, or a span for each dimension.
+        x: one image, (1, C, *shape), in the flow's own space.
+        region: the pixels that change: their cone, a bool mask, or a span for each dimension.
         context: the context of the image; None for a flow without context.
 
     Attributes:
         cone: the inference cone of the masked pixels.
         sites: the flat indices of the masked pixels in the lattice, (n,).
-        view: the image, (1, C, *shape), or a window of it around the region.
+        image: the image, (1, C, *shape).
         prior: the flow's prior.
         runner: the flow's runner with bijectors whose parameters count as constants.
         evaluation: log p of pixels, recorded after the first calls; see `Recorded`.
 
     Raises:
         ValueError: if the region is empty or masks every pixel; if x is not one finite image of the flow's shape, dtype
-            and device; if a context is missing or not of the flow's context shape; or if a bijector cannot be copied.
+            and device; if the cone is of another plan, or of latents; or if a context is missing or not of the
+            flow's context shape.
     """
 
-    def __init__(self, runner: Runner, x: Tensor | StoredImage, region: Region, context: Tensor | None = None) -> None:
-        plan, self._reference = runner.plan, runner.reference
-        surroundings = x if isinstance(x, StoredImage) else WholeImage(runner, x, context)
+    def __init__(self, runner: Runner, x: Tensor, region: Region | Cone, context: Tensor | None = None) -> None:
+        plan = runner.plan
+        check_tensor("data", x, plan.input.event_shape, runner.reference)
+        if len(x) != 1:
+            raise InputError("one image, (1, C, ...)", str(len(x)))
+        if not x.isfinite().all():
+            n = int((~x.isfinite()).sum())
+            raise InputError("finite pixels, any number under the mask", f"{n} NaN or infinite values")
+        self.cone = region if isinstance(region, Cone) else inference_cone(plan, region)
         self.prior = runner.prior
-        with torch.inference_mode(False):  # the tensors kept here take part in gradients later
-            self.sites = sites = sites_of(region, plan.input)
-            if len(sites) == plan.input.sites:
-                raise InputError("a mask that leaves some pixels unmasked", "one that masks them all")
-            indices = indices_at(sites, plan.input).flatten()
-            self.cone: Cone = cone_of_data(plan, indices)
-            self._subplan = make_subplan(plan, indices, is_local=runner.is_local)
-            self._executor = SubplanExecutor(self._subplan, self._reference.device)
-            bijectors = {part.step.module: runner.bijector(part.step) for part in self._subplan.steps}
-            frozen = {key: _without_gradients(bijector) for key, bijector in bijectors.items()}
-            self.runner = replace(runner, bijectors=frozen)
-            self._contexts = {part.step: surroundings.contexts_of(part) for part in self._subplan.steps}
-            self.view, self._places = surroundings.view(sites)
-            self._constants = surroundings.of(self._subplan)
-            # for each level the columns of the sites in the cone; None if all are (a field bijector computes others)
-            self._columns = [
-                torch.searchsorted(level.sites, cone_sites).to(self._reference.device)
-                if len(cone_sites) < len(level.sites)
-                else None
-                for level, cone_sites in zip(self._subplan.levels, self.cone.sites, strict=True)
-            ]
-            self._event_shape = (plan.input.channels, len(sites))
-            self._around: dict[Step, Around] = {}
-            if any(part.boxes for part in self._subplan.steps):
-                with torch.no_grad():
-                    self._evaluate(self.pixels)  # fills `_around`
-        self.evaluation = Recorded(self._evaluate_log_prob)
-        self._decode = Recorded(self._evaluate_pixels)
+        with torch.inference_mode(False), CPU:  # the tensors kept here take part in gradients later
+            self.sites = self._sites_of_cone(plan)
+            self.image = x.detach().clone()
+            self._places = self.sites.to(x.device)
+            indices = indices_at(self.sites, plan.input).flatten()
+            needed = followed(plan, indices, spread_over_events(runner.is_local))
+            self._subplan = make_subplan(plan, needed, indices, runner.is_local)
+            self._executor = SubplanExecutor(self._subplan, x.device)
+            levels = zip(self._subplan.levels, self.cone.sites, strict=True)
+            self._columns = [torch.searchsorted(level.sites, sites).to(x.device) for level, sites in levels]
+            with torch.no_grad():
+                contexts = runner.contexts(context, x)
+                self._contexts = {part.step: _contexts_of(part, contexts) for part in self._subplan.steps}
+            modules = {part.step.module: runner.bijector(part.step) for part in self._subplan.steps}
+            self._weights = Unchanged(runner.bijectors, modules)
+            self._constants = constants_of(runner, self.image, contexts, self._subplan)
+            self.runner = replace(
+                runner, bijectors={key: copy.deepcopy(b).requires_grad_(False) for key, b in modules.items()}
+            )
+            self._event_shape = (plan.input.channels, len(self.sites))
+        self.evaluation = Recorded(self._evaluate_log_prob, not runner.checkpoint)
+        self._decode = Recorded(self._evaluate_pixels, not runner.checkpoint)
 
     def __repr__(self) -> str:
         pixels, latents = self._event_shape[1], self.cone.count
@@ -101,13 +99,12 @@ class Restriction:
     @property
     def pixels(self) -> Tensor:
         """The masked pixels of the image, (1, C, n)."""
-        return self.view.flatten(2).index_select(2, self._places)
+        return self.image.flatten(2).index_select(2, self._places)
 
     @cached_property
     def hidden(self) -> Tensor:
-        """Whether a pixel of `view` is masked: bool, the same as `cone.pixels` for a whole image."""
-        hidden = torch.zeros(self.view[0, 0].numel(), dtype=torch.bool, device=self.view.device)
-        return hidden.index_fill(0, self._places, True).view(self.view.shape[2:])
+        """Whether a pixel is masked: `cone.pixels`, on the device of the image."""
+        return self.cone.pixels.to(self.image.device)
 
     @cached_property
     def latent_shapes(self) -> tuple[tuple[int, int], ...]:
@@ -154,8 +151,7 @@ class Restriction:
         """
         self._check_pixels(pixels)
         levels, _ = self._evaluate(pixels)
-        pairs = zip(levels, self._columns, strict=True)
-        return tuple(level if columns is None else level.index_select(2, columns) for level, columns in pairs)
+        return tuple(level.index_select(2, columns) for level, columns in zip(levels, self._columns, strict=True))
 
     def decode(self, latents: Sequence[Tensor]) -> Tensor:
         """The masked pixels of the image with new latents in the cone, and with the image's own latents elsewhere.
@@ -172,47 +168,45 @@ class Restriction:
         Raises:
             ValueError: if the number of levels, a shape, dtype or device is wrong.
         """
-        check_latents("the cone's latents", latents, self.latent_shapes, self._reference, "K")
+        check_latents("the cone's latents", latents, self.latent_shapes, self.image, "K")
+        self._weights.check("flow.restrict")
         return self._decode(*latents)
 
     def fill(self, pixels: Tensor) -> Tensor:
-        """Copies of `view` with new values of the masked pixels; unmasked pixels are equal bit for bit.
+        """Copies of `image` with new values of the masked pixels; unmasked pixels are equal bit for bit.
 
         Args:
             pixels: values of the masked pixels, (K, C, n).
 
         Returns:
-            The images (K, C, *shape), or windows.
+            The images (K, C, *shape).
 
         Raises:
             ValueError: if shape, dtype or device is wrong.
         """
         self._check_pixels(pixels)
-        images = self.view.repeat(len(pixels), *(1 for _ in self.view.shape[1:]))
+        images = self.image.repeat(len(pixels), *(1 for _ in self.image.shape[1:]))
         return images.flatten(2).index_copy(2, self._places, pixels).view(images.shape)
 
     def _evaluate(self, pixels: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
         """The latents (K, C_h, n) at all sites of the subplan, and the log-det (K,) of all events of the subplan."""
-        transform = self.runner.forward_transform(self._repeated_context(pixels.shape[0]))
-        constants = self._constants
-        rows, log_det = self._executor.forward(pixels.flatten(1), constants.variables, transform, self._transform_field)
+        contexts, constants = self._repeated_context(pixels.shape[0]), self._constants
+        field = partial(self._transform_field, contexts)
+        transform = self.runner.transform(contexts)
+        rows, log_det = self._executor.forward(pixels.flatten(1), constants.variables, transform, field)
         levels = zip(rows, constants.latents, strict=True)
         return tuple(row.unflatten(1, base.shape[1:]) for row, base in levels), log_det
 
     def _transform_field(
-        self, partial_step: PartialStep, values: Tensor, inverse: bool = False
+        self, contexts: ContextOfStep, partial_step: PartialStep, values: Tensor, inverse: bool = False
     ) -> tuple[Tensor, Tensor]:
         """Transform K settings of the box of a local field bijector to its core, or of the core back to the entry."""
         entry, core, box = cast(Boxes, partial_step.boxes)
-        step, context = partial_step.step, self._repeated_context(values.shape[0])(partial_step.step)
-        bijector, lattice = self.runner.bijector(step), step.apply.lattice
+        step, context, (here, target) = partial_step.step, contexts(partial_step.step), (box, core)
         if inverse:
+            here, target = core, entry
             context = context if context is None or context.ndim == 2 else crop(context, core, box)
-            return run_on_box(bijector, lattice, values, core, entry, context, inverse)
-        if step not in self._around:
-            first = None if context is None else context[:1]
-            self._around[step] = Around(bijector, lattice, values[:1], box, entry, core, first)
-        return self._around[step](values, context)
+        return run_on_box(self.runner.bijector(step), step.apply.lattice, values, here, target, context, inverse)
 
     def _evaluate_log_prob(self, pixels: Tensor) -> Tensor:
         """`log_prob` without checks, the function that is recorded."""
@@ -221,14 +215,12 @@ class Restriction:
 
     def _evaluate_pixels(self, *latents: Tensor) -> Tensor:
         """`decode` without checks, the function that is recorded."""
-        rows = []
+        rows, contexts = [], self._repeated_context(latents[0].shape[0])
         for level, base, columns in zip(latents, self._constants.latents, self._columns, strict=True):
-            if columns is not None:
-                level = base.expand(level.shape[0], -1, -1).index_copy(2, columns, level)
-            rows.append(level.flatten(1))
-        transform = self.runner.inverse_transform(self._repeated_context(rows[0].shape[0]))
-        pixels = self._executor.inverse(rows, transform, partial(self._transform_field, inverse=True))
-        return pixels.unflatten(1, self._event_shape)
+            rows.append(base.expand(level.shape[0], -1, -1).index_copy(2, columns, level).flatten(1))
+        field = partial(self._transform_field, contexts, inverse=True)
+        transform = self.runner.transform(contexts, inverse=True)
+        return self._executor.inverse(rows, transform, field).unflatten(1, self._event_shape)
 
     def _repeated_context(self, n_settings: int) -> ContextOfStep:
         """The contexts of the image's events for several settings, one setting after the other."""
@@ -239,17 +231,26 @@ class Restriction:
 
         return context_of_step
 
+    def _sites_of_cone(self, plan: Plan) -> Tensor:
+        """The flat indices of the masked pixels, (n,); refuses a cone that is not one of some pixels of the plan."""
+        pixels = self.cone.reached[0]
+        sites = (pixels // plan.input.channels).unique()
+        if self.cone.plan != plan or not self.cone.of_data or len(pixels) != len(sites) * plan.input.channels:
+            raise InputError("an inference cone of this flow, or a region", "another cone")
+        if len(sites) == plan.input.sites:
+            raise InputError("a mask that leaves some pixels unmasked", "one that masks them all")
+        return sites
+
     def _check_pixels(self, pixels: Tensor) -> None:
-        """Raise a ValueError unless pixels have the shape (K, C, n) and the image's dtype and device."""
-        check_tensor("pixels", pixels, self._event_shape, self._reference, "K")
+        """Raise an error unless pixels have the shape (K, C, n) and the image's dtype and device."""
+        check_tensor("pixels", pixels, self._event_shape, self.image, "K")
+        self._weights.check("flow.restrict")
 
 
-def _without_gradients(bijector: Bijector) -> Bijector:
-    """A copy of a bijector that shares its parameters' memory, and whose parameters do not require gradients."""
-    shared = {id(p): nn.Parameter(p.detach(), requires_grad=False) for p in bijector.parameters()}
-    try:
-        return copy.deepcopy(bijector, memo=shared | {id(b): b for b in bijector.buffers()})
-    except RuntimeError as error:
-        hint = "torch.nn.utils.parametrizations can be copied, hooks that set tensors cannot"
-        got = f"{type(bijector).__name__}: {error} ({hint})"
-        raise InputError("a bijector that can be copied", got) from error
+def _contexts_of(partial_step: PartialStep, contexts: ContextOfStep) -> Tensor | None:
+    """The contexts of the events of a partial step, (n_events, *shape); None if its bijector takes none."""
+    context = contexts(partial_step.step)
+    if context is None:
+        return None
+    context = context.index_select(0, partial_step.positions.to(context.device))
+    return context if partial_step.boxes is None or context.ndim == 2 else partial_step.boxes.box.take(context)

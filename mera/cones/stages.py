@@ -30,7 +30,7 @@ class Stage:
     """The steps between one lattice and the next.
 
     Args:
-        number: the number of the stage, which is that of its level, 0 for the finest.
+        number: the number of the stage, from the data on.
         lattice: the lattice at the entry.
         steps: the steps that act on the lattice, in order: bijectors of patches, and regroupings of sites.
         leaving: for each level of latents that leaves, the number of the level and the channels, first to last.
@@ -124,37 +124,17 @@ def _moves_within_cells(move: Move) -> bool:
 
 
 @dataclass(frozen=True)
-class Events:
-    """The events of a bijector in a box; or the box of a local field bijector.
-
-    Args:
-        step: the step.
-        box: the box of sites that has the events; for a field, the box of the outputs.
-        inputs: the events before the bijector, (n, *event_shape), row by row; for a field, (1, C, *box.shape).
-        log_det: the log-det of each event, (n,), in double precision; for a field, of each site, (*box.shape).
-    """
-
-    step: Step
-    box: Box
-    inputs: Tensor
-    log_det: Tensor
-
-
-@dataclass(frozen=True)
 class Outputs:
     """What a stage makes of a box.
 
     Args:
-        box: the box of sites of the outputs.
         values: the outputs with all channels, (C, *sites).
-        map: the part of log p of each site of the entry that belongs to the box, in double precision.
-        events: the events of each bijector in order, also of patches that reach beyond the box.
+        maps: for each level of latents that leaves, the part of log p of each site of the entry, in double precision.
+            All log-dets count for the finest of the levels.
     """
 
-    box: Box
     values: Tensor
-    map: Tensor
-    events: tuple[Events, ...]
+    maps: dict[int, Tensor]
 
 
 def run_stage(stage: Stage, runner: Runner, block: Tensor, box: Box, context: Tensor | None) -> Outputs:
@@ -167,9 +147,8 @@ def run_stage(stage: Stage, runner: Runner, block: Tensor, box: Box, context: Te
         box: the box of outputs.
         context: the encoded context of the image, (1, K); None for a flow without context.
     """
-    boxes, events = stage.needed(box), []
+    boxes, values = stage.needed(box), block[None]
     total = torch.zeros(box.refined(stage.cell).shape, dtype=torch.float64, device=block.device)
-    values = block[None]
     for step, cell, (here, after) in zip(stage.steps, stage.cells[1:], pairwise(boxes), strict=True):
         if not step.module:
             (values,) = step.move.forward(values)
@@ -177,36 +156,29 @@ def run_stage(stage: Stage, runner: Runner, block: Tensor, box: Box, context: Te
         bijector = runner.bijector(step)
         encoded = None if bijector.context_shape is None else context
         if step.apply.is_field:
-            inputs = crop(values, after, here)
             values, by_site = run_on_box(bijector, step.apply.lattice, values, here, after, encoded)
-            by_site = by_site[0].to(torch.float64)
-            events.append(Events(step, after, inputs, by_site))
+        elif step.apply.within(here).events:
+            values, by_site = (crop(part, after, here) for part in _apply(step, runner, values, here, encoded))
         else:
-            if not step.apply.within(here).events:
-                values = crop(values, after, here)
-                continue
-            values, by_site, found = _apply(step, runner, values, here, encoded)
-            values, by_site = crop(values, after, here), crop(by_site, after, here)
-            events.append(found)
+            values = crop(values, after, here)
+            continue
         rest = tuple(all_ // done for all_, done in zip(stage.cell, cell, strict=True))
-        total += _spread(crop(by_site, box.refined(rest), after), cell)
-    for _, channels in stage.leaving:
+        total += _spread(crop(by_site[0].to(torch.float64), box.refined(rest), after), cell)
+    maps = {}
+    for level, channels in stage.leaving:
         density = runner.prior.log_density(values[:, channels])[0].sum(0, dtype=torch.float64)
-        total += _spread(density, stage.cell)
-    return Outputs(box, values[0], total, tuple(events))
+        maps[level] = _spread(density, stage.cell)
+    maps[min(maps)] += total
+    return Outputs(values[0], maps)
 
 
-def _apply(
-    step: Step, runner: Runner, values: Tensor, box: Box, context: Tensor | None
-) -> tuple[Tensor, Tensor, Events]:
-    """Transform all patches in a box: the values behind them, the log-det of each site, and the events."""
+def _apply(step: Step, runner: Runner, values: Tensor, box: Box, context: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Transform all patches in a box: the values behind them, and the log-det of each site, (1, *sites)."""
     operation = step.apply.within(box)
     inputs, outer = operation.gather(values)
-    transform = runner.forward_transform(lambda _: None if context is None else context.expand(len(inputs), -1))
+    transform = runner.transform(lambda _: None if context is None else context.expand(len(inputs), -1))
     changed, log_det = transform_events(step, inputs, transform)
-    log_det = log_det.to(torch.float64)
-    by_site = on_sites(operation, log_det, 1)[0]
-    return operation.scatter(changed, outer, 1), by_site, Events(step, box, inputs, log_det)
+    return operation.scatter(changed, outer, 1), on_sites(operation, log_det.to(torch.float64), 1)
 
 
 def _spread(values: Tensor, cell: Sequence[int]) -> Tensor:

@@ -1,10 +1,11 @@
-"""A large image with its lattices and latents on disk, in arrays of zarr: parts of it are computed and restricted."""
+"""A pass over a large image on disk, in arrays of zarr: the lattices that are needed next, and the maps of log p."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import math
+import shutil
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ from mera._utils.errors import InputError
 from mera._utils.files import write_atomically
 from mera.cones.stages import Outputs, Stage, run_stage, stages_of
 from mera.graph.boxes import Box, pieces
+from mera.graph.lattice import Lattice
 from mera.graph.runner import Runner
 
 FACTS = "facts.json"
@@ -52,12 +54,13 @@ def read_facts(path: Path) -> dict[str, Any]:
 
 
 class Store:
-    """The store that `Flow.stream` makes: lattices, latents and maps of a large image, with the flow that made them.
+    """The store that `Flow.stream` makes.
 
-    Lattices and latents are (C, *sites), in the dtype of the flow; lattice 0 holds the data in the flow's own space.
-    Maps are (*sites of the entry of a stage), in nats. `parts` has the sum of the map over each tile in double
-    precision, and NaN for a tile that is not done; first, for the data, the log-det of the preprocessing. Chunks have
-    checksums. `totals` has the sums of the parts, and NaN until all tiles are done.
+    Lattices, at the entries of stages, are (C, *sites), in the dtype of the flow; lattice 0 holds the data in the
+    flow's own space. A lattice is removed when the next one is complete. Maps, one for each level of latents, are
+    (*sites of the entry of its stage), in nats. `parts` has the sum of the map over each tile in double precision, and
+    NaN for a tile that is not done; first, for the data, the log-det of the preprocessing. Chunks have checksums.
+    `totals` has the sums of the parts, and NaN until all tiles are done.
 
     Args:
         path: the folder.
@@ -81,10 +84,10 @@ class Store:
         self.facts = read_facts(path)
         with intact(path, "arrays"):
             group = zarr.open_group(str(path / "arrays"), mode="r+")
-            self.lattices = [group[f"lattice{stage.number}"] for stage in self.stages]
-            self.latents = {level: group[f"latents{level}"] for stage in self.stages for level, _ in stage.leaving}
-            self.maps = [group[f"map{stage.number}"] for stage in self.stages]
-            self.parts = [group["parts_of_data"], *(group[f"parts{stage.number}"] for stage in self.stages)]
+            levels = range(len(runner.plan.latents))
+            self.lattices = {stage.number: group.get(f"lattice{stage.number}") for stage in self.stages}
+            self.maps = [group[f"map{level}"] for level in levels]
+            self.parts = [group["parts_of_data"], *(group[f"parts{level}"] for level in levels)]
             self.totals = group["totals"]
         self.folder = group.store  # lives as long as any of its arrays
 
@@ -92,12 +95,18 @@ class Store:
         """The edges of a tile of the outputs of a stage."""
         return tuple(max(1, self.facts["tile"] // c) for c in stage.cell)
 
+    def lattice_of(self, level: int) -> Lattice:
+        """The lattice of the map of a level: that at the entry of the stage in which its latents leave."""
+        return next(stage.lattice for stage in self.stages if level in dict(stage.leaving))
+
     def read(self, array: Any, box: Box) -> Tensor:
         """The values of an array in a box of sites, (C, *sites) or (*sites).
 
         Raises:
             ValueError: if values are missing or damaged.
         """
+        if array is None:
+            raise InputError("an intact store", "a lattice that is missing", where=str(self.path))
         channels = array.shape[: array.ndim - len(box.start)]
         values = np.empty((*channels, *box.shape), dtype=array.dtype)
         every = (slice(None),) * len(channels)
@@ -115,10 +124,16 @@ class Store:
         with intact(self.path, array.name):
             return np.asarray(array[:])
 
-    def part(self, row: int, index: int) -> float:
-        """The part of a tile, NaN if it is not done; row 0 is that of the data."""
-        with intact(self.path, self.parts[row].name):
-            return float(self.parts[row][index])
+    def is_done(self, number: int, index: int) -> bool:
+        """Whether a tile of a stage is done; of the data if the number is -1."""
+        parts = [1 + level for level, _ in self.stages[number].leaving] if number >= 0 else [0]
+        with intact(self.path, self.parts[parts[-1]].name):
+            return not any(np.isnan(self.parts[part][index]) for part in parts)
+
+    def remove(self, number: int) -> None:
+        """Remove the lattice at the entry of a stage, which no tile needs any more."""
+        shutil.rmtree(self.path / "arrays" / f"lattice{number}", ignore_errors=True)
+        self.lattices[number] = None
 
     def write(self, array: Any, box: Box, values: Tensor) -> None:
         """Write values into a box of sites."""
@@ -142,20 +157,19 @@ class Store:
         for stage in self.stages:
             sites, edge = stage.lattice.shape, self.tile(stage)
             make(f"lattice{stage.number}", stage.lattice.event_shape, (stage.lattice.channels, *entry), dtype)
-            make(f"map{stage.number}", sites, tuple(e * c for e, c in zip(edge, stage.cell, strict=True)), dtype)
             counts = math.prod(-(-n // e) for n, e in zip(stage.coarse, edge, strict=True))
-            make(f"parts{stage.number}", (counts,), (1,), "float64")
-            for level, channels in stage.leaving:
-                number = channels.stop - channels.start
-                make(f"latents{level}", (number, *stage.coarse), (number, *edge), dtype)
+            for level, _ in stage.leaving:
+                make(f"map{level}", sites, tuple(e * c for e, c in zip(edge, stage.cell, strict=True)), dtype)
+                make(f"parts{level}", (counts,), (1,), "float64")
             entry = edge
         counts = math.prod(-(-n // tile) for n in self.stages[0].lattice.shape)
         make("parts_of_data", (counts,), (1,), "float64")
-        make("totals", (1 + len(self.stages),), (1 + len(self.stages),), "float64")
+        levels = len(self.runner.plan.latents)
+        make("totals", (1 + levels,), (1 + levels,), "float64")
         write_atomically(self.path / FACTS, json.dumps(self.facts).encode())
 
     def sums(self) -> list[float]:
-        """The log-det of the preprocessing, and the part of log p of each stage, in nats; NaN until all are done."""
+        """The log-det of the preprocessing, and the part of log p of each level, in nats; NaN until all are done."""
         return self.values(self.totals).tolist()
 
     @property
@@ -164,22 +178,10 @@ class Store:
         return not np.isnan(self.values(self.totals)).any()
 
     @torch.no_grad()
-    def compute(self, stage: Stage, box: Box, block: Tensor | None = None) -> Outputs:
-        """Compute a box of the outputs of a stage from the lattice at its entry.
-
-        Args:
-            stage: the stage.
-            box: the box of outputs.
-            block: the values at the entry in the box `stage.needed(box)[0]`; None for those of the store.
-        """
-        if block is None:
-            block = self.read(self.lattices[stage.number], stage.needed(box)[0]).to(self.runner.reference)
+    def compute(self, stage: Stage, box: Box) -> Outputs:
+        """Compute a box of the outputs of a stage from the lattice at its entry."""
+        block = self.read(self.lattices[stage.number], stage.needed(box)[0]).to(self.runner.reference)
         return run_stage(stage, self.runner, block, box, self.context)
-
-    def check_flow(self, runner: Runner) -> None:
-        """Raise a ValueError unless a flow has the plan and the parameters with which the store was made."""
-        if fingerprint(runner) != self.facts["flow"]:
-            raise InputError("the flow that made the store", "another one, or other parameters", where=str(self.path))
 
     def check_complete(self) -> None:
         """Raise a ValueError if the folder is gone, whose arrays zarr would read as NaN, or a tile is not done yet."""

@@ -49,8 +49,8 @@ class Streamed:
     Raises a `ValueError` where the folder of the store is gone, or tiles are not done.
 
     Attributes:
-        store: the lattices, latents and maps on disk, see `Store`; if `stream` got no folder, in a temporary one, which
-            goes when the store and its arrays go.
+        store: the maps on disk, see `Store`; if `stream` got no folder, in a temporary one, which goes when the store
+            and its arrays go.
     """
 
     def __init__(self, store: Store) -> None:
@@ -72,16 +72,16 @@ class Streamed:
 
     @property
     def levels(self) -> list[float]:
-        """The part of log p of each level, finest first, in nats; the sum is log p."""
+        """The part of log p of each level of latents, finest first, in nats; the sum is log p."""
         self.store.check_complete()
         return self.store.sums()[1:]
 
     def map(self, level: int) -> Any:
         """The part of log p of a level as an array of zarr, (*sites of the level), in nats; `np.asarray` reads it.
 
-        The log-det of a bijector is spread evenly over the sites of its patch, the log-density of latents over the
-        sites of their cell. The sum over the sites is the level's part of log p, as in `analysis.decompose`, whose maps
-        spread the values over pixels.
+        The log-det of a bijector counts for the finest level of latents that are computed from its values, and is
+        spread evenly over the sites of its patch, the log-density of latents over the sites of their cell. The sum over
+        the sites is the level's part of log p, as in `analysis.decompose`, whose maps spread the values over pixels.
 
         Args:
             level: the level, 0 for the finest.
@@ -128,7 +128,7 @@ class Streamed:
 
 def _pooled(store: Store, number: int, cells: list[int]) -> Tensor:
     """A map of log p on a grid of cells: each site is shared by the cells that it covers, which are read in turn."""
-    array, lattice = store.maps[number], store.stages[number].lattice
+    array, lattice = store.maps[number], store.lattice_of(number)
     total = torch.zeros(cells, dtype=torch.float64)
     for box in tiles(lattice, [max(store.facts["tile"], 512)] * lattice.dim):
         values = store.read(array, box).double()
@@ -168,6 +168,8 @@ def stream(
     if kind not in ("uint8", "float"):
         raise InputError("8-bit integers, or floats in the flow's own space", f"an array of {kind}")
     is_image = kind == "uint8"
+    if is_image and any(getattr(part, "of_angles", None) for b in runner.bijectors.values() for part in b.modules()):
+        raise InputError("a flow of real numbers for images", "a flow of angles")
     if is_image and type(preprocess) is not ImagePreprocess:
         raise InputError("data in the flow's own space, or the usual preprocessing", f"uint8, and {preprocess}")
     encoded = runner.context_encoder(context, 1, runner.reference.device)
@@ -201,7 +203,7 @@ def stream(
         def make(item: tuple[int, int, Box, int]) -> tuple[int, int]:
             """Make a tile, unless it is done, or another process makes it; return its number and its size."""
             number, i, box, weight = item
-            if i % world_size() == rank() and np.isnan(store.part(number + 1, i)):
+            if i % world_size() == rank() and not store.is_done(number, i):
                 with exactly(device):
                     if number < 0:
                         _take(store, preprocess, source, lock, i, box)
@@ -214,6 +216,8 @@ def stream(
                 done += size
                 bar.update(i + 1, done / total, f"level {number}" if number >= 0 else "data")
             wait_for_all(device)
+            if is_main() and number >= 0:
+                store.remove(number)
     if is_main() and not store.is_complete:
         store.totals[:] = [math.fsum(store.values(part)) for part in store.parts]
     wait_for_all(device)
@@ -253,13 +257,12 @@ def _take(store: Store, preprocess: Any, source: Any, lock: Lock, number: int, b
 def _compute(store: Store, stage: Stage, number: int, box: Box) -> None:
     """Compute a tile of the outputs of a stage, and write it."""
     found = store.compute(stage, box)
-    for level, channels in stage.leaving:
-        store.write(store.latents[level], box, found.values[channels])
     if stage.kept is not None:
         store.write(store.lattices[stage.number + 1], box, found.values[stage.kept])
-    written = found.map.to(found.values)
-    store.write(store.maps[stage.number], box.refined(stage.cell), written)
-    store.parts[stage.number + 1][number] = written.double().sum().item()
+    for level, values in found.maps.items():
+        written = values.to(found.values)
+        store.write(store.maps[level], box.refined(stage.cell), written)
+        store.parts[level + 1][number] = written.double().sum().item()
 
 
 def _prepare(path: Path, facts: dict[str, Any], resume: bool, runner: Runner) -> None:

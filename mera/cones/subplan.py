@@ -1,14 +1,14 @@
 """Subplans: a plan restricted to the events that a few variables of the data pass through.
 
-`make_subplan` follows variables of the data through a plan. For each step that applies a bijector, a `PartialStep` has
-the events that contain followed variables. Operations that only move variables change the indices from which the
-next partial step reads its variables, and do not become partial steps.
+`make_subplan` starts from the variables that a cone reached. For each step that applies a bijector, a `PartialStep` has
+the events that contain reached variables. Operations that only move variables change the columns from which the next
+partial step reads its variables, and do not become partial steps.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -16,18 +16,21 @@ import torch
 from torch import Tensor
 
 from mera.graph.boxes import Box, hull
-from mera.graph.indexing import Tiling, indices_at
+from mera.graph.indexing import indices_at
 from mera.graph.lattice import Lattice
 from mera.graph.local_fields import crop
 from mera.graph.operations import Apply
 from mera.graph.plan import Plan, Step
 
+IsLocal = Callable[[Step], bool]
+"""Whether the field bijector of a step can be evaluated on a box."""
+
 
 class Boxes(NamedTuple):
-    """The boxes of a local field bijector around followed variables.
+    """The boxes of a local field bijector around reached variables.
 
     Args:
-        entry: the sites of the followed variables before the bijector, and sites between them.
+        entry: the sites of the reached variables before the bijector, and sites between them.
         core: the sites that depend on the entry.
         box: the sites that the core depends on.
     """
@@ -39,7 +42,7 @@ class Boxes(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class PartialStep:
-    """The events of a step that contain followed variables.
+    """The events of a step that contain reached variables.
 
     The variables of a partial step are first the variables of its events, one event after the other, then the followed
     variables that are in no event.
@@ -52,9 +55,9 @@ class PartialStep:
         positions: the index of each event in the step's grid, (n_events,).
         group_sizes: the number of events that are transformed in each call of the bijector; the sum is n_events.
         parent: the index of the partial step that the variables come from; -1 for the data.
-        source: for each variable the index among the parent's variables; -1 for a variable that is not followed, which
+        source: for each variable the index among the parent's variables; -1 for a variable that cannot change, which
             is a constant.
-        boxes: for a local field bijector, the boxes of its lattice; None for patches, and if the followed variables
+        boxes: for a local field bijector, the boxes of its lattice; None for patches, and if the reached variables
             extend over the whole lattice.
     """
 
@@ -67,10 +70,17 @@ class PartialStep:
 
     @property
     def size(self) -> int:
-        """The number of variables."""
+        """The number of variables in the row."""
         if self.boxes is None:
             return len(self.source)
         return self.step.apply.lattice.channels * math.prod(self.boxes.core.shape)
+
+    def row(self, indices: Tensor) -> Tensor:
+        """The flat indices of the variables in the row, (size,), from those of the reached variables of the source."""
+        tiling, lattice = self.step.apply.event_tiling, self.step.apply.lattice
+        if self.boxes is not None:
+            return indices_at(self.boxes.core.sites(lattice).flatten(), lattice).flatten()
+        return torch.cat([tiling.members(self.positions).flatten(), indices[~tiling.locate(indices)[2]]])
 
     @property
     def source_of_entry(self) -> Tensor:
@@ -82,12 +92,12 @@ class PartialStep:
 
 @dataclass(frozen=True, eq=False)
 class PartialLevel:
-    """The latents of one level at the sites that followed variables arrive at, in the order (channel, site).
+    """The latents of one level at the sites that reached variables arrive at, in the order (channel, site).
 
     Args:
         sites: the flat indices of the sites, (n_sites,).
         parent: the index of the partial step that the latents come from; -1 for the data.
-        source: for each latent the index among the parent's variables; -1 for a latent that is not followed, which is a
+        source: for each latent the index among the parent's variables; -1 for a latent that cannot change, which is a
             constant.
     """
 
@@ -98,11 +108,11 @@ class PartialLevel:
 
 @dataclass(frozen=True, eq=False)
 class Subplan:
-    """The part of a plan that followed variables of the data pass through.
+    """The part of a plan that reached variables of the data pass through.
 
     Args:
         plan: the whole plan.
-        size: the number of followed variables.
+        size: the number of reached variables.
         steps: the partial steps, in the order of the plan's steps.
         levels: one partial level for each level of latents, finest first.
     """
@@ -114,65 +124,88 @@ class Subplan:
 
 
 def make_subplan(
-    plan: Plan, indices: Tensor, group_width: int | None = None, is_local: Callable[[Step], bool] = lambda step: False
+    plan: Plan, reached: Mapping[int, Tensor], first: Tensor, is_local: IsLocal, group_width: int | None = None
 ) -> Subplan:
-    """Follow variables of the data to the latents.
+    """The part of a plan that reached variables pass through.
 
     Args:
         plan: the plan.
-        indices: the flat indices of the variables, (n,), whose order is kept; see `mera.graph.indexing`.
-        group_width: the edge of a group of events in the step's grid. Whole groups are transformed, each in a call of
-            its own, so that the batch of an event does not depend on the followed variables. If None, all events of a
-            step are transformed in one call.
+        reached: from the number of each value to the sorted flat indices of variables, from `followed` with
+            `spread_over_events`.
+        first: the flat indices of the reached variables of the data, in the order of the first row.
         is_local: whether the field bijector of a step can be evaluated on a box.
+        group_width: the edge of a group of events in the step's grid; see `PartialStep`. None for one group.
     """
     steps: list[PartialStep] = []
-    # for each value: the index of a partial step, the places of variables there, and their flat indices in the value
-    followed = {0: (-1, torch.arange(len(indices)), indices)}
+    # for each value: the index of a partial step, and the columns of the reached variables in its row
+    places = {0: (-1, _look_up(reached[0], first, torch.arange(len(first))))}
     for step in plan.steps:
-        parent, places, indices_here = followed.pop(step.source)
+        (parent, columns), indices = places.pop(step.source), reached[step.source]
         if not step.module:
-            outputs = step.operation.map_forward(indices_here)
+            outputs = step.operation.map_forward(indices)
             for target, (is_moved, moved) in zip(step.targets, outputs, strict=True):
-                followed[target] = parent, places[is_moved], moved
+                places[target] = parent, columns[is_moved][moved.argsort()]
             continue
-        tiling = step.apply.event_tiling
-        if tiling.locate(indices_here)[2].any():
-            boxes = _boxes(step.apply, indices_here) if step.apply.is_field and is_local(step) else None
-            if boxes is None:
-                partial_step, indices_here = _partial_step(step, tiling, parent, places, indices_here, group_width)
-            else:
-                partial_step, indices_here = _partial_field(step, boxes, parent, places, indices_here)
-            parent, places = len(steps), torch.arange(len(indices_here))
-            steps.append(partial_step)
-        followed[step.targets[0]] = parent, places, indices_here
+        partial = _partial_step(step, parent, indices, columns, is_local, group_width)
+        if partial is not None:
+            row = partial.row(indices)
+            parent, columns = len(steps), _look_up(reached[step.targets[0]], row, torch.arange(len(row)))
+            steps.append(partial)
+        places[step.targets[0]] = parent, columns
     levels = []
     for latent in plan.latents:
-        parent, places, indices_here = followed[latent.value]
-        sites = (indices_here // latent.lattice.channels).unique()
+        parent, columns = places[latent.value]
+        sites = (reached[latent.value] // latent.lattice.channels).unique()
         order = indices_at(sites, latent.lattice).flatten()
-        levels.append(PartialLevel(sites, parent, _look_up(order, indices_here, places)))
-    return Subplan(plan, len(indices), tuple(steps), tuple(levels))
+        levels.append(PartialLevel(sites, parent, _look_up(order, reached[latent.value], columns)))
+    return Subplan(plan, len(first), tuple(steps), tuple(levels))
+
+
+def spread_over_events(is_local: IsLocal, group_width: int | None = None) -> Callable[[Step, Tensor], Sequence[Tensor]]:
+    """A function for `followed`: all variables of the events, or groups of events, in which there is a variable.
+
+    These are more than a cone has, such as passive channels: the inverse of an event depends on all of its variables.
+    """
+
+    def spread(step: Step, indices: Tensor) -> Sequence[Tensor]:
+        if not step.module:
+            return step.operation.reached(indices)
+        partial = _partial_step(step, -1, indices, torch.zeros_like(indices), is_local, group_width)
+        return (indices if partial is None else partial.row(indices).sort().values,)
+
+    return spread
 
 
 def _partial_step(
-    step: Step, tiling: Tiling, parent: int, places: Tensor, indices: Tensor, group_width: int | None
-) -> tuple[PartialStep, Tensor]:
-    """The partial step of a step with followed variables, and the flat indices of the partial step's variables."""
-    positions, within, is_covered = tiling.locate(indices)
+    step: Step, parent: int, indices: Tensor, columns: Tensor, is_local: IsLocal, group_width: int | None
+) -> PartialStep | None:
+    """The events of a step with reached variables; None if there are none.
+
+    Args:
+        step: the step.
+        parent: the index of the partial step that the variables come from.
+        indices: the sorted flat indices of reached variables.
+        columns: the column of each in the row of the parent.
+        is_local: see `make_subplan`.
+        group_width: see `make_subplan`.
+    """
+    tiling, lattice = step.apply.event_tiling, step.apply.lattice
+    positions, _, is_covered = tiling.locate(indices)
+    if not is_covered.any():
+        return None
+    boxes = _boxes(step.apply, indices) if step.apply.is_field and is_local(step) else None
     touched = positions[is_covered].unique()
+    if boxes is not None:
+        members = indices_at(boxes.box.sites(lattice).flatten(), lattice).flatten()
+        return PartialStep(step, touched, (1,), parent, _look_up(members, indices, columns), boxes)
     groups = [touched] if group_width is None else tiling.groups(touched, group_width)
     touched = torch.cat(groups)
-    source = torch.full((len(touched) * tiling.variables,), -1)
-    rank = _look_up(positions[is_covered], touched, torch.arange(len(touched)))
-    source[rank * tiling.variables + within[is_covered]] = places[is_covered]
-    source = torch.cat([source, places[~is_covered]])
-    partial_step = PartialStep(step, touched, tuple(map(len, groups)), parent, source)
-    return partial_step, torch.cat([tiling.members(touched).flatten(), indices[~is_covered]])
+    source = _look_up(tiling.members(touched).flatten(), indices, columns)
+    return PartialStep(step, touched, tuple(map(len, groups)), parent, torch.cat([source, columns[~is_covered]]))
 
 
 def _boxes(operation: Apply, indices: Tensor) -> Boxes | None:
-    """The boxes of a field with followed variables; None if the variables extend over the whole lattice."""
+    """The boxes of a field with reached variables; None if the variables extend over the whole lattice."""
     lattice, radius = operation.lattice, operation.radius
     coordinates = torch.unravel_index((indices // lattice.channels).unique(), lattice.shape)
     entry = hull([c.unique().tolist() for c in coordinates], lattice)
@@ -187,16 +220,6 @@ def _around(box: Box, sites: Sequence[int], lattice: Lattice) -> Box:
     first = [a - (n - b + a) // 2 for a, b, n in zip(box.start, box.stop, lattice.shape, strict=True)]
     spans = zip(grown.start, grown.stop, first, lattice.shape, strict=True)
     return Box.of((a, b) if b - a <= n else (middle, middle + n) for a, b, middle, n in spans)
-
-
-def _partial_field(
-    step: Step, boxes: Boxes, parent: int, places: Tensor, indices: Tensor
-) -> tuple[PartialStep, Tensor]:
-    """The partial step of a local field bijector, and the flat indices of the variables of the core."""
-    lattice = step.apply.lattice
-    source = _look_up(indices_at(boxes.box.sites(lattice).flatten(), lattice).flatten(), indices, places)
-    partial_step = PartialStep(step, torch.zeros(1, dtype=torch.int64), (1,), parent, source, boxes)
-    return partial_step, indices_at(boxes.core.sites(lattice).flatten(), lattice).flatten()
 
 
 def _look_up(keys: Tensor, table_keys: Tensor, table_values: Tensor) -> Tensor:

@@ -44,11 +44,11 @@ class SubplanExecutor:
         transform: Transform,
         transform_field: TransformField,
     ) -> tuple[tuple[Tensor, ...], Tensor]:
-        """Map the followed variables of the data to the latents.
+        """Map the reached variables of the data to the latents.
 
         Args:
-            row: the followed variables, (K, size).
-            constants: for each partial step and then each level, the variables that are not followed, in order, (n,).
+            row: the reached variables, (K, size).
+            constants: for each partial step and then each level, the variables that are not reached, in order, (n,).
             transform: transforms the events of a step.
             transform_field: transforms the box of a local field bijector to its core.
 
@@ -74,7 +74,7 @@ class SubplanExecutor:
         return tuple(latents), log_det
 
     def inverse(self, latents: Sequence[Tensor], transform: Transform, transform_field: TransformField) -> Tensor:
-        """Map the latents to the followed variables of the data.
+        """Map the latents to the reached variables of the data.
 
         Args:
             latents: a row (K, n_latents) for each level, finest first, with all latents at the level's sites.
@@ -82,7 +82,7 @@ class SubplanExecutor:
             transform_field: transforms the core of a local field bijector back to its entry.
 
         Returns:
-            The followed variables, (K, size).
+            The reached variables, (K, size).
         """
         first_level = len(self.subplan.steps)
         rows = {first_level + h: level for h, level in enumerate(latents)}
@@ -111,7 +111,7 @@ def _columns_of_parent(source: Tensor, size: int) -> Tensor:
 
 
 def _columns_of_children(sources: Sequence[Tensor], size: int) -> Tensor:
-    """For each of a parent's `size` variables the column in the rows of the children, concatenated in order."""
+    """For each of a parent's `size` variables the column in the rows of the children, one after another."""
     source = torch.cat([*sources])
     columns = torch.empty(size, dtype=torch.int64)
     columns[source[source >= 0]] = (source >= 0).nonzero()[:, 0]

@@ -15,7 +15,6 @@ from mera._utils.checks import check_flag, check_images, check_window
 from mera._utils.errors import InputError
 from mera.bijectors import Bijector, with_noise
 from mera.bijectors.prior import Prior
-from mera.cones import Cone, Region, Site, generation_cone, inference_cone
 from mera.flow.distribution import FlowDistribution
 from mera.graph import Layout, Plan
 from mera.graph.contexts import ContextEncoder
@@ -300,51 +299,6 @@ class Density(nn.Module, ABC):
         check_images(images, self.plan.input.event_shape, self.device)
         if self.flow.of_angles:
             raise InputError("a flow of real numbers for images", "a flow of angles")
-
-    # Cones
-
-    def inference_cone(self, region: Region) -> Cone:
-        """The latents that can change when pixels change (RG-Flow, Fig. 2d, https://arxiv.org/abs/2010.00029).
-
-        Args:
-            region: the pixels: a bool mask (H, W); or for each dimension a slice, a pair (start, stop) or a single
-                site, for lattices of any size.
-
-        Returns:
-            The cone, with the variables that can change at each level.
-
-        Raises:
-            ValueError: if the region is empty, reaches outside, or is a mask of another lattice.
-
-        >>> import mera, numpy as np
-        >>> cone = mera.build("rgflow", L=32, m=4).inference_cone(np.s_[8:16, 8:16])
-        >>> cone.count, [level.sum().item() for level in cone.levels]
-        (1092, [64, 36, 16, 16])
-        """
-        return inference_cone(self.plan, region)
-
-    def generation_cone(self, level: int, site: Site) -> Cone:
-        """The pixels that can change when the latents at a site change.
-
-        See RG-Flow, Fig. 2c, https://arxiv.org/abs/2010.00029. The cone of latents of several levels is the union of
-        the cones of the levels.
-
-        Args:
-            level: the level of the latents, 0 for the finest.
-            site: the coordinates of the site in the lattice of the level; or a bool mask (H_h, W_h) of several sites.
-
-        Returns:
-            The cone, with the pixels and all intermediate values that can change.
-
-        Raises:
-            ValueError: if there is no such level or site.
-
-        >>> import mera
-        >>> cone = mera.build("rgflow", L=32, m=4).generation_cone(level=1, site=(1, 3))
-        >>> cone.pixels.shape, int(cone.pixels.sum())
-        (torch.Size([32, 32]), 400)
-        """
-        return generation_cone(self.plan, level, site)
 
     # Description
 

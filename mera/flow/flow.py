@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,7 +10,7 @@ from torch import Tensor, nn
 
 from mera._utils.checks import check_count, check_latents, check_tensor, is_integer
 from mera._utils.errors import InputError
-from mera._utils.random import fixed_seed
+from mera._utils.random import restored_states
 from mera.bijectors import Bijector, ImagePreprocess
 from mera.bijectors.circular import check_angles
 from mera.bijectors.prior import Prior, PriorLike, temperature_per_level
@@ -20,12 +19,16 @@ from mera.flow.parts import FlowInParts
 from mera.graph import Layout, LayoutError, Step, compile
 from mera.graph.contexts import ContextEncoder
 from mera.graph.executor import run_forward, run_inverse
-from mera.graph.modules import make_bijectors, structure_of
+from mera.graph.modules import Bijectors, check_lattices, make_bijectors, structure_of
 from mera.graph.resize import edges_of, period, resize
 from mera.graph.runner import Runner
-from mera.graph.shared_bijectors import share_bijectors
 from mera.graph.summary import Summary, summarize
 
+SHARED = (
+    "recipe", "_first_recipe", "_checkpoint", "plan", "layout", "bijectors", "context_encoder", "prior", "of_angles",
+    "preprocess", "_built",
+)  # fmt: skip
+"""The attributes of a flow."""
 Latents = tuple[Tensor, ...]
 """One tensor per level, finest first: z[h] is (B, channels_h, *sites_h)."""
 
@@ -65,7 +68,7 @@ class Flow(FlowInParts):
             of real numbers.
     """
 
-    _reference: Tensor
+    bijectors: Bijectors
 
     def __init__(
         self,
@@ -81,16 +84,19 @@ class Flow(FlowInParts):
         self.plan = compile(layout)
         self.layout = layout.frozen()  # later changes of the layout are not in the plan
         self.bijectors = make_bijectors(self.plan, self.layout)
-        self.context_encoder = ContextEncoder(self.plan, classes)
+        self.context_encoder = ContextEncoder(self.plan.context, classes)
         self.prior = prior if isinstance(prior, Prior) else Prior(prior)
         by_node: dict[str, Any] = {step.node: self.bijectors[step.module] for step in self.plan.bijections}
         self.of_angles = check_angles(by_node, self.prior.support)
         if preprocess is not None and not isinstance(preprocess, Bijector):
             raise InputError("a bijector to preprocess images", type(preprocess).__name__)
-        like = next(self.bijectors.parameters(), torch.empty(0)).detach()
-        self.preprocess = ImagePreprocess().to(like.device, like.dtype) if preprocess is None else preprocess
-        self.register_buffer("_reference", like.new_empty(0), persistent=False)  # the flow's dtype and device
+        self.preprocess = ImagePreprocess().to(self._reference) if preprocess is None else preprocess
         self._built = self._structures()
+
+    @property
+    def _reference(self) -> Tensor:
+        """A tensor with the dtype and device of the flow."""
+        return self.bijectors.reference
 
     @property
     def replaced(self) -> list[str]:
@@ -192,7 +198,7 @@ class Flow(FlowInParts):
         self._check_latents(z)
         values = {latent.value: level for latent, level in zip(self.plan.latents, z, strict=True)}
         runner = self.runner
-        transform = runner.inverse_transform(runner.contexts(context, z[0]))
+        transform = runner.transform(runner.contexts(context, z[0]), inverse=True)
         run_inverse(self.plan, z, transform, watch=values.__setitem__)
         return tuple(values[value] for value in self.plan.entries)
 
@@ -246,8 +252,16 @@ class Flow(FlowInParts):
 
     def given(self, context: Tensor) -> Flow:
         """The flow with a fixed context, which has the same parameters; see `Density.given`."""
-        other = copy.copy(self)
-        other._modules = {**self._modules, "context_encoder": self.context_encoder.given(context)}
+        encoder = self.context_encoder
+        return self._with(context_encoder=ContextEncoder(encoder.shape, encoder.embedding, context))
+
+    def _with(self, **changes: Any) -> Flow:
+        """A flow with other attributes, which shares all others, and so all parameters, with this one."""
+        other = Flow.__new__(Flow)
+        nn.Module.__init__(other)
+        for name in SHARED:
+            setattr(other, name, changes.get(name, getattr(self, name)))
+        other.training = self.training
         return other
 
     def resized(self, shape: Sequence[int], levels: int | None = None) -> Flow:
@@ -274,27 +288,26 @@ class Flow(FlowInParts):
         ((64, 96), True)
         """
         number, recipe = 1 + max((step.level for step in self.plan.steps), default=0), self.recipe or self._first_recipe
-        with fixed_seed(0):  # new parameters are drawn, and replaced
-            if levels is None or check_count(levels, "levels") == number:
-                self._check_edges(edges_of(shape, self.plan.input.dim))
-                layout = resize(self.layout, shape)
-                other = Flow(layout, self.prior, self.preprocess, self.context_encoder.classes)
-            elif recipe is None or "levels" not in recipe.options:
-                raise InputError("a flow of mera.build whose model has the option levels", "another one")
-            else:
-                changes: dict[str, Any] = {"L": list(edges_of(shape, self.plan.input.dim)), "levels": levels}
-                if self.plan.context is not None and len(self.plan.context) > 1:
-                    changes["context"] = [self.plan.context[0], *changes["L"]]
-                other = recipe.rebuild(**changes)
-                if set(other.bijectors) != set(self.bijectors):
-                    raise InputError("a flow whose levels share their bijectors, for other levels", "another one")
-        other.to(self.device, self.dtype)
-        share_bijectors(other.bijectors, other.plan, self.bijectors, self.plan)
-        other.prior, other.preprocess, other._first_recipe = self.prior, self.preprocess, recipe
-        other.checkpoint = self.checkpoint
-        if other.plan.context == self.plan.context:
-            other.context_encoder = self.context_encoder
-        return other.train(self.training)
+        edges = edges_of(shape, self.plan.input.dim)
+        if levels is None or check_count(levels, "levels") == number:
+            self._check_edges(edges)
+            layout = resize(self.layout, edges)
+        elif recipe is None or "levels" not in recipe.options:
+            raise InputError("a flow of mera.build whose model has the option levels", "another one")
+        else:
+            changes: dict[str, Any] = {"L": list(edges), "levels": levels}
+            if self.plan.context is not None and len(self.plan.context) > 1:
+                changes["context"] = [self.plan.context[0], *edges]
+            with restored_states(), torch.inference_mode(False):  # only the layout of the new flow is used
+                layout = recipe.rebuild(**changes).layout
+        plan = compile(layout)
+        if {step.module for step in plan.bijections} != set(self.bijectors):
+            raise InputError("a flow whose levels share their bijectors, for other levels", "another one")
+        check_lattices(plan, self.bijectors, self.plan)
+        encoder = self.context_encoder
+        if plan.context != encoder.shape:
+            encoder = ContextEncoder(plan.context, encoder.embedding)
+        return self._with(layout=layout.frozen(), plan=plan, context_encoder=encoder, recipe=None, _first_recipe=recipe)
 
     @property
     def flow(self) -> Flow:
@@ -321,8 +334,8 @@ class Flow(FlowInParts):
     @property
     def runner(self) -> Runner:
         """The plan with the current bijectors, prior and context encoder of the flow."""
-        modules = dict(self.bijectors.items())
-        return Runner(self.plan, modules, self.prior, self.context_encoder, self.checkpoint, self._reference)
+        bijectors: Any = self.bijectors
+        return Runner(self.plan, bijectors, self.prior, self.context_encoder, self.checkpoint, self._reference)
 
     @property
     def summary(self) -> Summary:

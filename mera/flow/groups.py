@@ -78,6 +78,8 @@ def symmetries(names: str | Sequence[str], lattice: Lattice, elements: int | Non
             or the group has more than 256 elements and `elements` is None.
     """
     names = [names] if isinstance(names, str) else list(names)
+    if not names:
+        raise InputError("the name of a symmetry, or several", "none")
     factors = [SYMMETRIES.get(name)(lattice) for name in names]
     size = math.prod(factor.size for factor in factors)
     group = f"{' x '.join(names)} on {lattice}"

@@ -65,8 +65,9 @@ class Symmetrized(Density):
             raise InputError(
                 "one context for all sites beside symmetries that move sites", f"one for each {flow.plan.context}"
             )
-        self.elements = symmetries(group, flow.plan.input, elements)
-        self._inverses = [element.inverse() for element in self.elements]
+        with torch.device("cpu"):
+            self.elements = symmetries(group, flow.plan.input, elements)
+            self._inverses = [element.inverse() for element in self.elements]
         self.options: dict[str, Any] = {"group": self.group, "elements": elements}
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:

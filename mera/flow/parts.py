@@ -1,4 +1,4 @@
-"""Methods of a flow that evaluate a part of it: restrictions to masked pixels, windows, and tiles of large images."""
+"""Methods of a flow about a part of it: cones, restrictions to masked pixels, windows, and tiles of large images."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from mera._utils.errors import InputError
-from mera.cones import Region, Restriction, Span, Store, StoredImage, Streamed, stream, window
+from mera.cones import Cone, Region, Restriction, Site, Span, Streamed, generation_cone, inference_cone, stream, window
 from mera.flow.density import Density
 from mera.inpaint import Inpainting, inpaint
 
@@ -17,40 +16,78 @@ from mera.inpaint import Inpainting, inpaint
 class FlowInParts(Density):
     """The methods of `mera.Flow` that evaluate a part of the flow, at the cost of that part."""
 
-    def restrict(self, x: Tensor | Store, mask: Region, context: Tensor | None = None) -> Restriction:
+    def inference_cone(self, region: Region) -> Cone:
+        """The latents that can change when pixels change (RG-Flow, Fig. 2d, https://arxiv.org/abs/2010.00029).
+
+        Args:
+            region: the pixels: a bool mask (H, W); or for each dimension a slice, a pair (start, stop) or a single
+                site, for lattices of any size.
+
+        Returns:
+            The cone, with the variables that can change at each level.
+
+        Raises:
+            ValueError: if the region is empty, reaches outside, or is a mask of another lattice.
+
+        >>> import mera, numpy as np
+        >>> cone = mera.build("rgflow", L=32, m=4).inference_cone(np.s_[8:16, 8:16])
+        >>> cone.count, [level.sum().item() for level in cone.levels]
+        (1092, [64, 36, 16, 16])
+        """
+        return inference_cone(self.plan, region)
+
+    def generation_cone(self, level: int, site: Site) -> Cone:
+        """The pixels that can change when the latents at a site change.
+
+        See RG-Flow, Fig. 2c, https://arxiv.org/abs/2010.00029. The cone of latents of several levels is the union of
+        the cones of the levels.
+
+        Args:
+            level: the level of the latents, 0 for the finest.
+            site: the coordinates of the site in the lattice of the level; or a bool mask (H_h, W_h) of several sites.
+
+        Returns:
+            The cone, with the pixels and all intermediate values that can change.
+
+        Raises:
+            ValueError: if there is no such level or site.
+
+        >>> import mera
+        >>> cone = mera.build("rgflow", L=32, m=4).generation_cone(level=1, site=(1, 3))
+        >>> cone.pixels.shape, int(cone.pixels.sum())
+        (torch.Size([32, 32]), 400)
+        """
+        return generation_cone(self.plan, level, site)
+
+    def restrict(self, x: Tensor, region: Region | Cone, context: Tensor | None = None) -> Restriction:
         r"""Restrict the flow to masked pixels of one image, so that only the inference cone of the mask is evaluated.
 
         This call makes one pass through the whole flow. Then `log_prob`, `encode` and `decode` of the restriction
         evaluate only the patches in the inference cone of the mask, :math:`O(\log L)` patches for a small mask, with
-        the same values as the whole flow. With the store of `stream` in place of an image there is no such pass: only
-        the cone is read, and the store is not changed; log p is in double precision.
+        the same values as the whole flow. After the flow's weights have changed, the restriction refuses to go on.
 
         Args:
-            x: one image, (1, C, *shape), in the flow's own space; or the store of an image of this flow.
-            mask: the pixels that change: a bool mask (H, W); or for each dimension a slice, a pair (start, stop) or a
-                single site.
+            x: one image, (1, C, *shape), in the flow's own space.
+            region: the pixels that change: their inference cone; a bool mask (H, W); or for each dimension a slice, a
+                pair (start, stop) or a single site.
             context: the context of the image, which does not change; None for a flow without context.
 
         Returns:
             The restriction, whose methods take and return values of the masked pixels only.
 
         Raises:
-            ValueError: if the mask is empty, of another shape, or masks every pixel; or if x is not one image, or has
-                NaN or infinite pixels, under the mask or not.
+            ValueError: if the region is empty, of another shape, or all pixels; if the cone is not an inference cone of
+                this flow; or if x is not one image, or has NaN or infinite pixels, in the region or not.
         """
-        if isinstance(x, Store):
-            self._check_store(x, context)
-            return Restriction(x.runner, StoredImage(x), mask)
-        return Restriction(self.flow.runner, x, mask, context)
+        return Restriction(self.flow.runner, x, region, context)
 
-    def inpaint(self, x: Tensor | Store, mask: Region, context: Tensor | None = None, **options: Any) -> Inpainting:
+    def inpaint(self, x: Tensor, mask: Region, context: Tensor | None = None, **options: Any) -> Inpainting:
         """Fill masked pixels of one image (RG-Flow, Section 4 and App. D, https://arxiv.org/abs/2010.00029).
 
         `torch.manual_seed` makes the result repeatable.
 
         Args:
-            x: one image, (1, C, *shape), in the flow's own space; masked pixels may have any finite values. Or the
-                store of an image of this flow; images of the result are then windows around the pixels.
+            x: one image, (1, C, *shape), in the flow's own space; masked pixels may have any finite values.
             mask: the pixels to fill: a bool mask (H, W); or for each dimension a slice, a pair (start, stop) or a
                 single site.
             context: the context of the image; None for a flow without context.
@@ -65,13 +102,7 @@ class FlowInParts(Density):
             ValueError: if the mask is empty, of another shape, or masks every pixel; if x is not one finite image; or
                 if an option is unknown or has an invalid value.
         """
-        if isinstance(x, Store):
-            self._check_store(x, context)
-            if x.context is not None:
-                raise InputError("a store of a flow without context, to inpaint", "one with a context")
-            result = inpaint(x.runner, StoredImage(x), mask, around=lambda n: self.flow.resized(n).runner, **options)
-        else:
-            result = inpaint(self.flow.runner, x, mask, context, **options)
+        result = inpaint(self.flow.runner, x, mask, context, **options)
         return result.with_pictures(self.to_images) if self.plan.input.is_picture else result
 
     def window(self, seed: int, *region: Span, temperature: float | Sequence[float] = 1.0) -> Tensor:
@@ -137,9 +168,3 @@ class FlowInParts(Density):
         (True, (32, 48))
         """
         return stream(self.flow.runner, self.preprocess, source, out, **options)
-
-    def _check_store(self, store: Store, context: Tensor | None) -> None:
-        """Refuse a store that another flow made, and a context beside a store."""
-        if context is not None:
-            raise InputError("no context beside a store, which has the context of its image", "one")
-        store.check_flow(self.flow.runner)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import count
 
 from mera.bijectors.base import Bijector
@@ -28,12 +29,12 @@ def compile(layout: Layout) -> Plan:
         raise LayoutError("a Layout", f"{type(layout).__name__}")
     entry = layout.input.lattice
     value_numbers = count(1)
-    values = {("input", 0): (0, entry, 0)}  # (node, output) -> number, lattice and level of the output's value
+    values = {("input", 0): (0, entry)}  # (node, output) -> number and lattice of the output's value
     keys: dict[str, tuple[str, Local, Apply]] = {}
     steps: list[Step] = []
     latents: list[LatentLevel] = []
     for name, node, source, output in layout.walk():
-        value, lattice, level = values[source, output]
+        value, lattice = values[source, output]
         if isinstance(node, Latent):
             latents.append(LatentLevel(name, value, lattice))
             continue
@@ -45,13 +46,23 @@ def compile(layout: Layout) -> Plan:
                 raise LayoutError(f"an operation on {lattice}", f"{operation}", node=name)
             outputs = tuple((next(value_numbers), out) for out in operation.outputs)
             key = _module_key(keys, name, node, operation) if isinstance(operation, Apply) else ""
-            steps.append(Step(name, level, operation, value, tuple(target for target, _ in outputs), key))
-            (value, lattice), level = outputs[0], level + (len(operation.outputs) > 1)
-        for index, (target, out) in enumerate(outputs):
-            values[name, index] = (target, out, level)
+            steps.append(Step(name, 0, operation, value, tuple(target for target, _ in outputs), key))
+            value, lattice = outputs[0]
+        for index, output_value in enumerate(outputs):
+            values[name, index] = output_value
     _check_conservation(entry, steps, latents)
     latents.sort(key=lambda latent: -latent.lattice.sites)  # stable: levels of equal size stay as declared
-    return Plan(entry, tuple(steps), tuple(latents), layout.context)
+    return Plan(entry, _with_levels(steps, latents), tuple(latents), layout.context)
+
+
+def _with_levels(steps: Sequence[Step], latents: Sequence[LatentLevel]) -> tuple[Step, ...]:
+    """The steps with their levels: that of the latents that leave next behind a step, the finest of several."""
+    leaving = {latent.value: level for level, latent in enumerate(latents)}
+    levels = dict(leaving)
+    for step in reversed(steps):
+        next_ones = [leaving[target] for target in step.targets if target in leaving]
+        levels[step.source] = min(next_ones or [levels[target] for target in step.targets])
+    return tuple(replace(step, level=levels[step.source]) for step in steps)
 
 
 def _check_conservation(lattice: Lattice, steps: Sequence[Step], latents: Sequence[LatentLevel]) -> None:

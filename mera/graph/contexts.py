@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable
+from collections.abc import Mapping
 from typing import cast
 
 import torch
@@ -13,48 +12,49 @@ from torch import Tensor, nn
 from mera._utils.checks import check_count
 from mera._utils.errors import InputError
 from mera._utils.torch_private import is_wrapped_by_functorch
+from mera.bijectors.base import Bijector
 from mera.graph.operations import Apply, blocked
 from mera.graph.plan import Plan, Step
-
-ContextOfStep = Callable[[Step], Tensor | None]
-"""From a step to the contexts of its events, (events, *shape), or to None if its bijector does not take a context."""
 
 
 class ContextEncoder(nn.Module):
     """Check the context of a conditional flow, and replace class numbers by a learnt vector for each class.
 
     Args:
-        plan: the plan of the flow; `plan.context` is the shape of a context.
-        classes: the number of classes; None if a context is passed as floats, or if the flow does not have contexts.
+        shape: the shape of a context; None for a flow without contexts.
+        classes: the number of classes, or the module that has their vectors; None if a context is passed as floats, or
+            if the flow does not have contexts.
+        fixed: a context of one image, (1, *shape), or a class number, (1,), for which None stands; None for a flow
+            whose context is not fixed.
 
     Raises:
-        ValueError: if `classes` is not a positive integer, or the shape of a context is not (K,).
+        ValueError: if `classes` is not a positive integer, the shape of a context is not (K,), or `fixed` is not a
+            context of one image.
     """
 
     fixed: Tensor | None
 
-    def __init__(self, plan: Plan, classes: int | None = None) -> None:
+    def __init__(
+        self, shape: tuple[int, ...] | None, classes: int | nn.Embedding | None = None, fixed: Tensor | None = None
+    ) -> None:
         super().__init__()
-        self.shape, self.classes = plan.context, classes
+        self.shape = shape
+        if classes is not None and not isinstance(classes, nn.Embedding):
+            check_count(classes, "a number of classes")
+            if shape is None or len(shape) != 1:
+                raise InputError("a context of shape (K,) to learn for each class", str(shape))
+            classes = nn.Embedding(classes, shape[0])
+        self.embedding = classes
         self.register_buffer("fixed", None, persistent=False)
-        if classes is None:
-            self.embedding = None
-            return
-        check_count(classes, "a number of classes")
-        if plan.context is None or len(plan.context) != 1:
-            raise InputError("a context of shape (K,) to learn for each class", str(plan.context))
-        self.embedding = nn.Embedding(classes, plan.context[0])
+        if fixed is not None:
+            with torch.inference_mode(False), torch.no_grad():  # passes with gradients may follow
+                self(fixed, 1)
+                self.fixed = fixed.clone()
 
-    def given(self, context: Tensor) -> ContextEncoder:
-        """An encoder with the same vectors, for a flow whose context stays the same: None stands for this context.
-
-        Args:
-            context: a context of one image, (1, *shape), or a class number, (1,).
-        """
-        self(context, 1)
-        other = copy.copy(self)
-        other._buffers = {**self._buffers, "fixed": context}
-        return other
+    @property
+    def classes(self) -> int | None:
+        """The number of classes; None for a flow without classes."""
+        return None if self.embedding is None else self.embedding.num_embeddings
 
     @property
     def needs_context(self) -> bool:
@@ -113,32 +113,30 @@ class ContextEncoder(nn.Module):
         return self.embedding(context)
 
 
-def context_per_step(
-    plan: Plan, values: Tensor | None, batch: Tensor, takes_context: Callable[[Step], bool]
-) -> ContextOfStep:
-    """A function from a step to the contexts of its events; steps with the same geometry share one computation.
+class Contexts:
+    """The contexts of the events of each step; steps with the same geometry share one computation.
 
     Args:
         plan: the plan.
         values: the context as floats, (B, *plan.context) or (1, *plan.context); None for a flow without context.
         batch: the data or latents (B, ...) of the contexts, which get the dtype of the batch.
-        takes_context: a function from a step to whether its bijector takes a context.
+        bijectors: the bijectors, by the key in `Step.module`.
     """
-    if values is None:
-        return lambda step: None
-    expanded = values.to(batch.dtype).expand(batch.shape[0], *values.shape[1:])
-    cached: dict[tuple[tuple[int, ...], ...], Tensor] = {}
 
-    def context_of_step(step: Step) -> Tensor | None:
-        if not takes_context(step):
+    def __init__(self, plan: Plan, values: Tensor | None, batch: Tensor, bijectors: Mapping[str, Bijector]) -> None:
+        self._plan, self._bijectors = plan, bijectors
+        self._values = None if values is None else values.to(batch.dtype).expand(batch.shape[0], *values.shape[1:])
+        self._computed: dict[tuple[tuple[int, ...], ...], Tensor] = {}
+
+    def __call__(self, step: Step) -> Tensor | None:
+        """The contexts of the events of a step, (events, *shape); None if its bijector does not take a context."""
+        if self._values is None or self._bijectors[step.module].context_shape is None:
             return None
         operation = step.apply
         geometry = operation.lattice.shape, operation.kernel, operation.stride, operation.offset
-        if geometry not in cached:
-            cached[geometry] = event_context(plan, operation, expanded)
-        return cached[geometry]
-
-    return context_of_step
+        if geometry not in self._computed:
+            self._computed[geometry] = event_context(self._plan, operation, self._values)
+        return self._computed[geometry]
 
 
 def event_context(plan: Plan, operation: Apply, context: Tensor) -> Tensor:

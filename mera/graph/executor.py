@@ -31,12 +31,17 @@ def run_forward(plan: Plan, x: Tensor, transform: Transform) -> tuple[tuple[Tens
     Returns:
         The latents, one tensor for each level, finest first; and the log-det (B,).
     """
-    log_dets = [zero_log_det(x)]
-
-    def act(step: Step, value: Tensor) -> Sequence[Tensor]:  # steps that apply a bijector have a module
-        return (_apply(step, value, transform, log_dets),) if step.module else step.move.forward(value)
-
-    return plan.forward(x, act), total(log_dets)
+    values, log_dets = {0: x}, [zero_log_det(x)]
+    for step in plan.steps:
+        value = values.pop(step.source)
+        if step.module:
+            changed, log_det = _apply(step, value, transform)
+            outputs: Sequence[Tensor] = (changed,)
+            log_dets.append(log_det)
+        else:
+            outputs = step.move.forward(value)
+        values.update(zip(step.targets, outputs, strict=True))
+    return tuple(values[latent.value] for latent in plan.latents), total(log_dets)
 
 
 def run_inverse(
@@ -53,23 +58,27 @@ def run_inverse(
     Returns:
         The data (B, channels, *shape), and the log-det (B,) of the inverse.
     """
+    values = {latent.value: level for latent, level in zip(plan.latents, z, strict=True)}
     log_dets = [zero_log_det(z[0])]
-
-    def act(step: Step, values: list[Tensor]) -> Tensor:
-        value = _apply(step, values[0], transform, log_dets) if step.module else step.move.inverse(values)
+    for step in reversed(plan.steps):
+        outputs = [values.pop(target) for target in step.targets]
+        if step.module:
+            value, log_det = _apply(step, outputs[0], transform)
+            log_dets.append(log_det)
+        else:
+            value = step.move.inverse(outputs)
+        values[step.source] = value
         if watch is not None:
             watch(step.source, value)
-        return value
-
-    return plan.inverse(z, act), total(log_dets)
+    return values[0], total(log_dets)
 
 
-def _apply(step: Step, x: Tensor, transform: Transform, log_dets: list[Tensor]) -> Tensor:
-    """Gather the events of a step in one batch, transform them, and write them back to their sites."""
+def _apply(step: Step, x: Tensor, transform: Transform) -> tuple[Tensor, Tensor]:
+    """Gather the events of a step in one batch, transform them, and write them back; with the log-det (B,)."""
     events, outer = step.apply.gather(x)
     changed, log_det = transform_events(step, events, transform)
-    log_dets.append(reduce(log_det, "(b n) -> b", "sum", n=step.apply.events))
-    return step.apply.scatter(changed, outer, x.shape[0])
+    log_det = reduce(log_det, "(b n) -> b", "sum", n=step.apply.events)
+    return step.apply.scatter(changed, outer, x.shape[0]), log_det
 
 
 def transform_events(step: Step, events: Tensor, transform: Transform) -> tuple[Tensor, Tensor]:

@@ -140,7 +140,7 @@ class Layout:
             source: the output of an earlier node that the bijector acts on.
             bijector: a bijector, a callable that makes one, or the name of a registered one.
             kernel: the number of sites that one position reads in each dimension.
-            stride: the number of sites between positions; the kernel if None.
+            stride: the kernel, for patches side by side, or 1, for a bijector of the whole lattice; the kernel if None.
             offset: the site at which the grid of positions starts.
             share: a key; nodes with the same key use one module.
             name: the name of the node; if None, "local" and a number.
@@ -292,8 +292,9 @@ def _lattice(shape: Sequence[int], channels: int, boundary: str | Sequence[str])
     """The lattice of the data, from the arguments of `Layout`."""
     if not isinstance(shape, Sequence):
         raise LayoutError("a lattice shape of 1 to 3 edge lengths", f"{shape!r}", field="shape")
-    boundaries = (boundary,) * len(shape) if isinstance(boundary, str) else tuple(boundary)
-    if not set(boundaries) <= {"periodic", "open"}:
+    boundaries = list(boundary) if isinstance(boundary, Sequence) and not isinstance(boundary, str) else [boundary]
+    boundaries *= len(shape) if len(boundaries) == 1 and isinstance(boundary, str) else 1
+    if not all(word in ("periodic", "open") for word in boundaries):
         expected = "boundary 'periodic' or 'open', for all dimensions or for each"
         raise LayoutError(expected, f"{boundary!r}", field="boundary")
     channels, *edges = (int(n) if is_integer(n) else n for n in (channels, *shape))  # converts integers of numpy

@@ -4,34 +4,69 @@ from __future__ import annotations
 
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from mera.bijectors import Bijector
 from mera.bijectors.by_name import make
+from mera.bijectors.spectral import Spectral
 from mera.graph.layout import Layout
 from mera.graph.layout_error import LayoutError, within
 from mera.graph.plan import Plan, Step
 from mera.graph.validation import check_bijector
 
 
-def make_bijectors(plan: Plan, layout: Layout) -> nn.ModuleDict:
-    """The bijectors of all steps of a plan, by the key in `Step.module`; steps with the same key share a bijector.
+class Bijectors(nn.ModuleDict):
+    """The bijectors of a flow, by the key in `Step.module`; flows on several lattices may share them.
+
+    Attributes:
+        reference: a tensor with the dtype and device of the bijectors, which `to` changes.
+    """
+
+    reference: Tensor
+
+    def __init__(self, like: Tensor | None = None) -> None:
+        super().__init__()
+        self.register_buffer("reference", torch.empty(0) if like is None else like.new_empty(0), persistent=False)
+
+
+def make_bijectors(plan: Plan, layout: Layout) -> Bijectors:
+    """The bijectors of all steps of a plan; steps with the same key share a bijector.
 
     Raises:
         LayoutError: if a callable does not make a bijector for the events of its step, lattices share a bijector that
-            is not local, or the plan has a context that none of the bijectors takes.
+            does not fit both, or the plan has a context that none of the bijectors takes.
     """
-    bijectors = nn.ModuleDict()
+    made: dict[str, Bijector] = {}
     for step in plan.bijections:
-        if step.module not in bijectors:
-            bijectors[step.module] = _make_bijector(step, layout, plan)
-        bijector = bijectors[step.module]
-        if bijector.event_shape not in (None, step.apply.event_shape) and not bijector.is_local:
-            got = f"{type(bijector).__name__} with tensors of the lattice {bijector.event_shape}"
-            raise LayoutError("a local bijector, to share it among lattices", got, node=step.node)
-    if plan.context is not None and all(module.context_shape is None for module in bijectors.values()):
+        if step.module not in made:
+            made[step.module] = _make_bijector(step, layout, plan)
+    check_lattices(plan, made)
+    if plan.context is not None and all(module.context_shape is None for module in made.values()):
         raise LayoutError(f"a bijector that takes the context {plan.context}", "none in any node")
+    tensors = (parameter.detach() for bijector in made.values() for parameter in bijector.parameters())
+    bijectors = Bijectors(next(tensors, None))
+    bijectors.update(made)
     return bijectors
+
+
+def check_lattices(plan: Plan, bijectors: Any, before: Plan | None = None) -> None:
+    """Raise a LayoutError if the events of a step do not fit its bijector, such as one with parameters for each site.
+
+    Args:
+        plan: the plan.
+        bijectors: a mapping or a `ModuleDict` of the bijectors, by the key in `Step.module`.
+        before: the plan for which the bijectors were made; None for `plan`.
+    """
+    lattices = {step.module: step.apply for step in (before or plan).bijections}
+    for step in plan.bijections:
+        bijector, made_for = bijectors[step.module], lattices[step.module]
+        has_modes = any(isinstance(part, Spectral) for part in bijector.modules())
+        of_whole_lattice = has_modes and made_for.events == 1 and made_for.lattice.shape != step.apply.lattice.shape
+        fits = bijector.fits_any_lattice or bijector.event_shape == step.apply.event_shape
+        if of_whole_lattice or not fits:
+            got = f"a {type(bijector).__name__} of events {bijector.event_shape}"
+            raise LayoutError(f"a bijector that fits the lattice {step.apply.lattice}", got, node=step.node)
 
 
 def _make_bijector(step: Step, layout: Layout, plan: Plan) -> Bijector:

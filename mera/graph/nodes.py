@@ -97,9 +97,9 @@ class Local(Node):
             same bijector object share its parameters, as is usual for modules in torch; a callable or a name makes a
             new bijector for each flow.
         kernel: the number of sites that one position reads, one number for all dimensions or one for each.
-        stride: the number of sites between positions; the kernel if None. If stride and kernel are equal, patches tile
-            the lattice, and each patch is an event. If the stride is less, the bijector is a field bijector, and the
-            whole lattice is one event.
+        stride: the number of sites between positions; the kernel if None: patches tile the lattice, and each patch is
+            an event. With stride 1 and a larger kernel the bijector is a field bijector, which reads `kernel` sites for
+            each site, and the whole lattice is one event.
         offset: the site at which the grid of positions starts, 0 <= offset < stride. Patches continue around a
             periodic border. Sites of patches that an open border would cut pass unchanged.
         share: a key, other than the name of a node; nodes with the same key use one module. None for a module of the

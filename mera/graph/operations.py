@@ -113,8 +113,8 @@ class Apply(Operation):
     """Apply a local bijector at every position of a grid.
 
     With kernel = stride the grid tiles the lattice with patches. Each patch is an event, and all patches form one
-    batch. With kernel > stride the bijector is a field bijector: the whole lattice is one event, and the `stride` sites
-    at a grid position depend on the `kernel` sites around them.
+    batch. With stride 1 and a larger kernel the bijector is a field bijector: the whole lattice is one event, and each
+    site depends on the `kernel` sites around it.
 
     Args:
         lattice: the lattice that the bijector acts on.

@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import partial
-from typing import Any, cast
 
 import torch
-from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
+from torch import Tensor
 
 from mera._utils.torch_private import is_recording
-from mera.bijectors.base import Bijector, context_arguments, total
+from mera.bijectors.base import Bijector, context_arguments, inputs_kept
+from mera.bijectors.local import evaluate
 from mera.bijectors.prior import Prior
-from mera.graph.contexts import ContextEncoder, ContextOfStep, context_per_step
-from mera.graph.executor import Transform, run_forward, run_inverse
+from mera.graph.contexts import ContextEncoder, Contexts
+from mera.graph.executor import run_forward, run_inverse
 from mera.graph.layout_error import within
-from mera.graph.local_fields import is_local, on_lattice
+from mera.graph.local_fields import is_local
 from mera.graph.plan import Plan, Step
 
-Events = Callable[[Tensor, Tensor | None], tuple[Tensor, Tensor]]
-"""From events (n, *event_shape) and their contexts to the transformed events and the log-det (n,) of each."""
+ContextOfStep = Callable[[Step], Tensor | None]
+"""From a step to the contexts of its events, (events, *shape), or to None if its bijector does not take a context."""
 
 VALUES = 2**18
 """The approximate number of values in a piece. Networks compute ten times as many values from them, which fit in the
@@ -45,22 +44,22 @@ class Runner:
     """
 
     plan: Plan
-    bijectors: Mapping[str, nn.Module]
+    bijectors: Mapping[str, Bijector]
     prior: Prior
     context_encoder: ContextEncoder
     checkpoint: bool
     reference: Tensor
 
     def bijector(self, step: Step) -> Bijector:
-        """The bijector of a step whose operation is `Apply`; lattices of several sizes may share its parameters."""
-        return on_lattice(cast(Bijector, self.bijectors[step.module]), step.apply.event_shape)
+        """The bijector of a step whose operation is `Apply`."""
+        return self.bijectors[step.module]
 
     def is_local(self, step: Step) -> bool:
         """Whether the field bijector of a step can be evaluated on boxes of its lattice."""
         return is_local(self.bijector(step), step.apply.lattice)
 
-    def contexts(self, context: Tensor | None, batch: Tensor) -> ContextOfStep:
-        """The function from a step to the contexts of its events.
+    def contexts(self, context: Tensor | None, batch: Tensor) -> Contexts:
+        """The contexts of the events of each step.
 
         Args:
             context: the argument of the user: floats (B, *plan.context), class numbers (B,), or None.
@@ -69,38 +68,19 @@ class Runner:
         Raises:
             ValueError: if the context is missing, of another shape, dtype or device, or a class number is out of range.
         """
-        values = self.context_encoder(context, batch.shape[0], batch.device)
-        return context_per_step(self.plan, values, batch, lambda step: self.bijector(step).context_shape is not None)
-
-    def forward_transform(self, contexts: ContextOfStep) -> Transform:
-        """The function that transforms the events of a step in a forward pass, for `run_forward`."""
-
-        def transform(step: Step, events: Tensor) -> tuple[Tensor, Tensor]:
-            run = _checkpointed if self.checkpoint and torch.is_grad_enabled() else _forward
-            return in_pieces(partial(run, self.bijector(step)), events, contexts(step))
-
-        return transform
-
-    def inverse_transform(self, contexts: ContextOfStep) -> Transform:
-        """The function that transforms the events of a step in an inverse pass, for `run_inverse`."""
-
-        def transform(step: Step, events: Tensor) -> tuple[Tensor, Tensor]:
-            bijector = self.bijector(step)
-
-            def run(part: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
-                return bijector.inverse(part, *context_arguments(bijector, context))
-
-            return in_pieces(run, events, contexts(step))
-
-        return transform
+        return Contexts(self.plan, self.context_encoder(context, batch.shape[0], batch.device), batch, self.bijectors)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[tuple[Tensor, ...], Tensor]:
         """Map data to latents; see `Flow.forward`."""
-        return run_forward(self.plan, x, self.forward_transform(self.contexts(context, x)))
+        return run_forward(self.plan, x, self.transform(self.contexts(context, x)))
 
     def inverse(self, z: Sequence[Tensor], context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Map latents to data; see `Flow.inverse`."""
-        return run_inverse(self.plan, z, self.inverse_transform(self.contexts(context, z[0])))
+        return run_inverse(self.plan, z, self.transform(self.contexts(context, z[0]), inverse=True))
+
+    def transform(self, contexts: ContextOfStep, inverse: bool = False) -> Transformation:
+        """The function for the executor that applies the bijectors, or their inverses."""
+        return Transformation(self, contexts, inverse)
 
     @torch.no_grad()
     def initialize(self, x: Tensor, context: Tensor | None = None) -> None:
@@ -116,55 +96,44 @@ class Runner:
         run_forward(self.plan, x, transform)
 
 
-def in_pieces(run: Events, events: Tensor, contexts: Tensor | None) -> tuple[Tensor, Tensor]:
+@dataclass(frozen=True, eq=False)
+class Transformation:
+    """Apply the bijector of a step, or its inverse, to events of the step; see `mera.graph.executor.Transform`."""
+
+    runner: Runner
+    contexts: ContextOfStep
+    inverse: bool
+
+    def __call__(self, step: Step, events: Tensor) -> tuple[Tensor, Tensor]:
+        """The transformed events (n, *event_shape), and the log-det (n,) of each."""
+        bijector, contexts = self.runner.bijector(step), self.contexts(step)
+        keeps_inputs = self.runner.checkpoint and not self.inverse and torch.is_grad_enabled()
+        with inputs_kept() if keeps_inputs else nullcontext():
+            return in_pieces(bijector, events, contexts, self.inverse)
+
+
+def in_pieces(bijector: Bijector, events: Tensor, contexts: Tensor | None, inverse: bool) -> tuple[Tensor, Tensor]:
     """Transform events piece by piece on the CPU without gradients, otherwise in one call.
 
     Args:
-        run: transforms events.
+        bijector: the bijector.
         events: the events (n, *event_shape).
         contexts: the contexts (n, *context_shape), or None.
+        inverse: whether to apply the inverse.
     """
     if torch.is_grad_enabled() or is_recording() or torch.compiler.is_compiling():  # first: a recording has no sizes
-        return run(events, contexts)
+        return evaluate(bijector, events, contexts, inverse)
     if events.device.type != "cpu" or events.numel() <= 2 * VALUES:
-        return run(events, contexts)
+        return evaluate(bijector, events, contexts, inverse)
     rows = -(-len(events) // -(-events.numel() // VALUES))  # equal pieces: a small last one would cost a call
     pieces = events.split(rows)
     piece_contexts = [None] * len(pieces) if contexts is None else contexts.split(rows)
-    results = [run(piece, context) for piece, context in zip(pieces, piece_contexts, strict=True)]
+    results = [
+        evaluate(bijector, piece, context, inverse) for piece, context in zip(pieces, piece_contexts, strict=True)
+    ]
     for piece, result in zip(pieces, results, strict=True):
         shapes = [getattr(part, "shape", None) for part in result] if isinstance(result, tuple) else None
         if shapes != [piece.shape, piece.shape[:1]]:
-            return run(events, contexts)  # the caller checks the result and raises the error
+            return evaluate(bijector, events, contexts, inverse)  # the caller checks the result and raises the error
     changed, log_dets = zip(*results, strict=True)
     return torch.cat(changed), torch.cat(log_dets)
-
-
-def _forward(bijector: Bijector, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
-    return bijector(x, *context_arguments(bijector, context))
-
-
-def _checkpointed(bijector: Bijector, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Run a bijector, and keep the input of each layer: the backward pass runs the layer again."""
-    terms = []
-    for layer in bijector.layers:
-        run = layer if torch.compiler.is_compiling() else _with_the_same_weights(layer)
-        x, term = checkpoint(run, x, *context_arguments(layer, context), use_reentrant=False)
-        terms.append(term)
-    return x, total(terms)
-
-
-def _with_the_same_weights(layer: Bijector) -> Callable[..., Any]:
-    """The layer as a function that refuses to run again with other weights, whose gradients would be wrong."""
-    weights: list[Any] = []
-
-    def run(*arguments: Any) -> Any:
-        weights.append([(parameter.data_ptr(), parameter._version) for parameter in layer.parameters()])
-        if weights[-1] != weights[0]:
-            raise RuntimeError(
-                "Expected the weights of the forward pass in the backward pass, for checkpoint=True; got others: set "
-                "checkpoint=False to change weights in between, or with torch.func.functional_call"
-            )
-        return layer(*arguments)
-
-    return run

@@ -18,30 +18,24 @@ def check_grid(n: int, kernel: int, stride: int, offset: int, periodic: bool, is
         periodic: whether the last site of the edge is a neighbour of the first.
         is_field: whether kernel and stride differ in some dimension.
     """
-    if stride > kernel:
-        raise LayoutError(f"a stride up to the kernel {kernel}", f"{stride}, which skips sites", field="stride")
+    if is_field and stride != 1:
+        expected = "the stride of the kernel, for patches, or stride 1, for a field bijector"
+        raise LayoutError(expected, f"kernel {kernel}, stride {stride}", field="stride")
     if n % stride:
-        field = "stride" if is_field else "kernel"
-        raise LayoutError(f"a {field} that divides the edge {n} of the lattice", f"{stride}", field=field)
+        raise LayoutError(f"a kernel that divides the edge {n} of the lattice", f"{stride}", field="kernel")
     if offset >= stride:
         raise LayoutError(f"an offset below the stride {stride}", f"{offset}", field="offset")
-    if (kernel - stride) % 2:
-        expected = "kernel - stride to be even, as much on both sides"
-        raise LayoutError(expected, f"kernel {kernel}, stride {stride}", field="kernel")
-    if offset and not periodic:
-        if is_field:
-            raise LayoutError("offset 0 for a field bijector between open borders", f"{offset}", field="offset")
-        if n == stride:
-            expected = f"room for a whole patch of {kernel} sites between open borders"
-            raise LayoutError(expected, f"an edge of {n} sites and offset {offset}", field="offset")
+    if kernel % 2 == 0 and is_field:
+        raise LayoutError("an odd kernel of a field bijector, as much on both sides", f"{kernel}", field="kernel")
+    if offset and not periodic and n == stride:
+        expected = f"room for a whole patch of {kernel} sites between open borders"
+        raise LayoutError(expected, f"an edge of {n} sites and offset {offset}", field="offset")
 
 
 def check_bijector(bijector: Bijector, operation: Apply) -> None:
     """Check that a bijector fits the events of its node, and reads exactly the sites of the node's kernel.
 
-    At a grid position of a field, each of the `stride` sites depends on a window of `receptive_kernel` sites around the
-    site; the node's kernel is the union of the windows. A bijector whose `receptive_kernel` is None may depend on the
-    whole event.
+    A bijector whose `receptive_kernel` is None may depend on the whole event.
 
     Args:
         bijector: the bijector.
@@ -51,7 +45,7 @@ def check_bijector(bijector: Bijector, operation: Apply) -> None:
         LayoutError: if the event shape, the passive channels, the borders or the kernel differ.
     """
     shape = bijector.event_shape
-    if shape is not None and tuple(shape) != operation.event_shape:
+    if shape is not None and shape != operation.event_shape and not _fits(bijector, operation):
         raise LayoutError(f"a bijector with event shape {operation.event_shape}", f"{tuple(shape)}")
     if bijector.passive != operation.passive:
         expected = f"passive={bijector.passive}, the channels that the bijector leaves"
@@ -62,9 +56,9 @@ def check_bijector(bijector: Bijector, operation: Apply) -> None:
         raise LayoutError("a bijector that ends at open borders", "one that continues at the opposite border")
     window = bijector.receptive_kernel
     if window is None:
-        # between open borders, a kernel around the first cell must be nearly twice as wide to reach the last site
-        sizes = zip(operation.lattice.shape, operation.stride, operation.lattice.periodic, strict=True)
-        least = tuple(n if periodic else 2 * n - stride for n, stride, periodic in sizes)
+        # between open borders, a kernel around the first site must be nearly twice as wide to reach the last one
+        sizes = zip(operation.lattice.shape, operation.lattice.periodic, strict=True)
+        least = tuple(n if periodic else 2 * n - 1 for n, periodic in sizes)
         if any(kernel < smallest for kernel, smallest in zip(operation.kernel, least, strict=True)):
             raise LayoutError(
                 f"a kernel that reaches all of the lattice from everywhere, at least {least}, or a bijector "
@@ -72,7 +66,12 @@ def check_bijector(bijector: Bijector, operation: Apply) -> None:
                 f"kernel {operation.kernel}",
             )
         return
-    kernel = tuple(width - 1 + stride for width, stride in zip(window, operation.stride, strict=True))
-    if kernel != operation.kernel:
-        expected = f"kernel {kernel}, which the bijector reads at stride {operation.stride}"
-        raise LayoutError(expected, f"{operation.kernel}")
+    if window != operation.kernel:
+        raise LayoutError(f"kernel {window}, which the bijector reads", f"{operation.kernel}")
+
+
+def _fits(bijector: Bijector, operation: Apply) -> bool:
+    """Whether a bijector of another lattice has the channels and dimensions of a field."""
+    shape, event_shape = bijector.event_shape or (), operation.event_shape
+    same = shape[:1] == event_shape[:1] and len(shape) == len(event_shape)
+    return operation.is_field and same and bijector.fits_any_lattice

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ from mera._utils.checks import check_choice, check_precise
 from mera._utils.errors import InputError
 from mera._utils.progress import ProgressBar, check_console
 from mera._utils.torch_modes import threads_for_calls
-from mera.cones import Region, Restriction, StoredImage
+from mera.cones import Region, Restriction
 from mera.graph.runner import Runner
 from mera.inpaint.gaussian import gaussian_filling, scaled
 from mera.inpaint.metric import curvature
@@ -137,11 +137,10 @@ def _uint8(image: Tensor) -> Tensor:
 
 def inpaint(
     runner: Runner,
-    x: Tensor | StoredImage,
+    x: Tensor,
     mask: Region,
     context: Tensor | None = None,
     *,
-    around: Callable[[Sequence[int]], Runner] | None = None,
     console: Console | None = None,
     **options: Any,
 ) -> Inpainting:
@@ -156,11 +155,9 @@ def inpaint(
 
     Args:
         runner: the plan of the flow with its bijectors, prior and contexts.
-        x: one image, (1, C, *shape), in the flow's own space; masked pixels may have any finite values. Or an
-            image in a store, whose fillings are shown in a window.
+        x: one image, (1, C, *shape), in the flow's own space; masked pixels may have any finite values.
         mask: a bool mask (H, W), true for the pixels to fill; or a span for each dimension.
         context: the context of the image; None for a flow without context.
-        around: for a window, a function from its shape to the flow on such a lattice, whose samples give the Gaussian.
         console: the console that shows progress; None to show nothing.
         options: fields of `SearchOptions`.
     """
@@ -172,15 +169,14 @@ def inpaint(
         check_precise(runner.reference.dtype, "samples of fillings")
     with torch.inference_mode(False), torch.enable_grad():  # Adam needs gradients, whatever mode the caller is in
         local = Restriction(runner, x, mask, context)
-        small = runner if around is None else around(local.view.shape[2:])
-        with threads_for_calls(local.view.device):
-            return _search(local, small, context, search, progress_console)
+        with threads_for_calls(x.device):
+            return _search(local, runner, context, search, progress_console)
 
 
 def _search(
     local: Restriction, runner: Runner, context: Tensor | None, search: SearchOptions, console: Console
 ) -> Inpainting:
-    """Draw samples, or search for the likeliest filling among random ones, then climb; `runner` is that of the view."""
+    """Draw samples, or search for the likeliest filling among random ones, then climb."""
     stop = Stop()
     found: dict[str, Any] = {}
     if search.samples:
@@ -199,7 +195,7 @@ def _search(
     image = local.fill(pixels[top : top + 1])
     base = {"image": image, "log_prob": log_prob[top]} | found
     return Inpainting(
-        **base, likeliest=image, history=history, varied=space.size, mask=local.hidden, original=local.view,
+        **base, likeliest=image, history=history, varied=space.size, mask=local.hidden, original=local.image,
         stopped=stop.requested,
     )  # fmt: skip
 
@@ -215,7 +211,7 @@ def _draw(
         return LogProbInThreads.apply(row, lambda part: local.log_prob(part.unflatten(1, shape)))
 
     metric = partial(curvature, local, of_angles=of_angles)
-    if of_angles or local.view.numel() > MAX_VARIABLES:  # no Gaussian
+    if of_angles or local.image.numel() > MAX_VARIABLES:  # no Gaussian
         space = latent_space(local, "cone")
         latents = populate(local, space, search.samples, max(search.draws // search.samples, 1), search.sweeps)
         starts = space.decode(latents).flatten(1)
@@ -223,7 +219,7 @@ def _draw(
     else:
         particles = max(search.particles, search.samples)
         with ProgressBar("anneal", console) as bar:
-            gaussian = scaled(gaussian_filling(runner, local.view, local.hidden, context), log_prob_of_row, particles)
+            gaussian = scaled(gaussian_filling(runner, local.image, local.hidden, context), log_prob_of_row, particles)
             rows, mass = anneal(log_prob_of_row, metric, gaussian, particles, search.moves, search.leapfrog, bar, stop)
         starts = rows[torch.linspace(0, particles - 1, search.samples).long()]
     with ProgressBar("sample", console) as bar:

@@ -31,7 +31,7 @@ def curvature(local: Restriction, row: Tensor, of_angles: bool = False) -> Tenso
     a filling (C n,) to (C n, C n).
     """
     channels, n = local.pixels.shape[1:]
-    step = DIFFERENCE * (local.view.std().item() or 1.0)
+    step = DIFFERENCE * (local.image.std().item() or 1.0)
     group, nearest = (indices.to(row.device) for indices in _groups(local))
 
     def encode(part: Tensor) -> Tensor:

@@ -76,7 +76,7 @@ def latent_space(local: Restriction, latents: str | int, filling: Tensor | None 
         raise InputError(f"1 to {variables} latents to vary", repr(latents))
     if filling is not None:
         return LatentSpace(local, filling, count)
-    seen = local.view[:, :, ~local.hidden]
+    seen = local.image[:, :, ~local.hidden]
     noise = torch.randn(1, *local.pixels.shape[1:], dtype=seen.dtype, device=seen.device)
     filling = seen.mean(2, keepdim=True) + seen.std(2, keepdim=True, correction=0) * noise
     return LatentSpace(local, filling, count)

@@ -192,11 +192,6 @@ def fit(
     console = None if quiet else _console() if console is None else console
     settings, user_optimizer, user_schedule = _settings(settings, optimizer, schedule, options)
     learnt = recognize(flow, data, settings, loss, world_size())
-    runner = flow.flow.runner
-    adapted = (step for step in flow.plan.bijections if runner.bijector(step) is not runner.bijectors[step.module])
-    if settings.compile and (step := next(adapted, None)) is not None:
-        expected = f"compile=False, as torch would compile {step.module!r}, which levels share, again in each step"
-        raise InputError(expected, "compile=True")
     loop = Loop(flow, settings, run, learnt.train, user_optimizer, user_schedule)
     rows, history = loop.rows, History()
     callbacks = [history, *_standard_callbacks(loop, learnt.test, console), *callbacks]

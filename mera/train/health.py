@@ -54,7 +54,7 @@ def check_user_bijectors(density: Density, x: Tensor, context: Tensor | None) ->
     if not remaining:
         return
     x, context = x[:LAW_EVENTS], None if context is None else context[:LAW_EVENTS]
-    transform = flow.runner.forward_transform(flow.runner.contexts(context, x))
+    transform = flow.runner.transform(flow.runner.contexts(context, x))
 
     def transform_and_check(step: Step, events: Tensor) -> tuple[Tensor, Tensor]:
         bijector = flow.runner.bijector(step)
@@ -115,7 +115,7 @@ def first_not_finite(density: Density, objective: Objective, batch: Batch) -> st
             return f"the {objective.name}, before any node"
         if (place := objective.not_finite(x)) is not None:
             return place
-        transform = runner.forward_transform(runner.contexts(context, x))
+        transform = runner.transform(runner.contexts(context, x))
         z, log_det = run_forward(flow.plan, x, transform_and_keep)
         for step, y, change in events:
             if not (y.isfinite().all() and change.isfinite().all()):

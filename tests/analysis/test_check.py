@@ -1,6 +1,7 @@
 """`mera.check` finds each broken law, and passes everything of the package."""
 
 import json
+import math
 from functools import partial
 
 import pytest
@@ -9,7 +10,8 @@ import torch
 import mera
 from mera import data, physics
 from mera.analysis.laws import LawError
-from mera.bijectors import Bijector, Coupling, Gather, ResidualMLP, checkerboard, named
+from mera.bijectors import Bijector, Coupling, Gather, LocalBijector, ResidualMLP, checkerboard, named
+from mera.bijectors.local import equal_log_dets
 from mera.train import RunFolder, fit
 from tests.helpers.command import plain, run
 from tests.helpers.training import IMAGES, SHORT, small_flow
@@ -41,14 +43,17 @@ class Dead(Scale):
         self.unused = torch.nn.Parameter(torch.zeros(2))
 
 
-class WrongBySite(Scale):
-    """Says that it can be evaluated on boxes, with log-dets of sites that do not add up."""
+class WrongAtSites(LocalBijector):
+    """y = 2 x, whose log-dets of sites do not add up."""
 
-    per_site = is_local = True
+    per_site = True
 
-    def by_site(self, x, context=None, inverse=False):
-        y, log_det = self.inverse(x) if inverse else self(x)
-        return y, log_det.view(-1, *[1] * (x.ndim - 2)).expand(len(x), *x.shape[2:])
+    def __init__(self, event_shape=SHAPE):
+        super().__init__(event_shape)
+
+    def on_sites(self, x, context, inverse, sites):
+        log_det = equal_log_dets(torch.tensor(math.log(2)).to(x), x, inverse, sites)
+        return x / 2 if inverse else 2 * x, log_det if sites is None else 2 * log_det
 
 
 def wrong(**members):
@@ -70,7 +75,7 @@ BROKEN = {
     "nothing changes beyond the kernel (1, 1)": wrong(
         receptive_kernel=(1, 1), forward=lambda self, x: scaled(self, x, 0.1 * x.roll(1, 2))
     ),
-    "log-dets of sites add up": WrongBySite,
+    "log-dets of sites add up": WrongAtSites,
 }
 """Laws, and a bijector that breaks each of them."""
 WRONG_LOG_DET = BROKEN["log-det is that of the Jacobian"]

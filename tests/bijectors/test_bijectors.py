@@ -23,6 +23,7 @@ from mera.bijectors import (
     Gather,
     ImagePreprocess,
     Invert,
+    LocalBijector,
     Logit,
     LULinear,
     Permutation,
@@ -51,7 +52,10 @@ from tests.tables.bijectors import (
     patch,
 )
 
-PUBLIC = {c for c in vars(bijectors).values() if isinstance(c, type) and issubclass(c, Bijector)} - {Bijector}
+PUBLIC = {c for c in vars(bijectors).values() if isinstance(c, type) and issubclass(c, Bijector)} - {
+    Bijector,
+    LocalBijector,
+}
 OWN_MODULES = {cls.__module__ for cls in PUBLIC} | {m.__name__ for m in (catalogue, catalogue_fields, circular)}
 """Modules with bijectors of this package; tests and examples register others."""
 

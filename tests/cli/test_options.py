@@ -208,7 +208,7 @@ def observe(prepared, tmp_path, monkeypatch):
     monkeypatch.setattr(Figure, "savefig", save_numbers)
     monkeypatch.setattr("mera.cones.recording.RECORDED_AT_CALL", 10**9)  # a recording pays in longer runs only
     monkeypatch.setattr("mera.inpaint.gaussian.SAMPLES", 64)
-    recorded(mera.bijectors.Coupling, "forward")
+    recorded(mera.bijectors.Coupling, "on_sites")
     recorded(torch.utils.data.DataLoader, "__init__")
     recorded(torch.optim.Adam, "__init__")
     recorded(torch, "compile", lambda function, **options: function)

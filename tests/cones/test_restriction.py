@@ -1,5 +1,6 @@
 """Evaluation restricted to a cone equals the full evaluation."""
 
+import copy
 import gc
 import pickle
 import weakref
@@ -7,10 +8,9 @@ import weakref
 import pytest
 import torch
 from hypothesis import assume, given
-from torch import nn
 
 import mera
-from mera.bijectors import Bijector, Coupling, Gather
+from mera.bijectors import Bijector, Coupling
 from mera.cones.recording import MAX_RECORDINGS, RECORDED_AT_CALL, Recorded
 from tests.helpers.laws import Dense, randomize
 from tests.helpers.strategies import few, layouts, make_flow
@@ -36,7 +36,7 @@ def check_equal(flow, mask, k=3, atol=1e-10):
     x[:, :, mask] = torch.nan  # the image is the restriction's own from now on
     x = x_before
     torch.testing.assert_close(local.pixels, x[:, :, mask])
-    torch.testing.assert_close(local.view[:, :, ~local.hidden], x[:, :, ~mask])
+    torch.testing.assert_close(local.image[:, :, ~local.hidden], x[:, :, ~mask])
     pixels.requires_grad_()
     filled = whole.clone()
     filled[:, :, mask] = pixels
@@ -201,17 +201,6 @@ def test_a_recording_made_in_inference_mode_serves_for_gradients():
 
 
 @pytest.mark.filterwarnings("ignore:.*weight_norm.*:FutureWarning")
-def test_a_bijector_that_cannot_be_copied_is_refused():
-    def conditioner(*_):
-        return nn.Sequential(nn.utils.weight_norm(nn.Linear(8, 16)), nn.Unflatten(1, (2, 8)))
-
-    layout = mera.Layout((16,), 1)
-    coupling = Coupling(Gather(torch.arange(16).view(1, 16) % 2 == 0), conditioner)
-    layout.latent(layout.local(layout.input, coupling, kernel=16))
-    with pytest.raises(ValueError, match=r"Expected a bijector that can be copied; got Coupling.*parametrizations"):
-        mera.Flow(layout).restrict(torch.zeros(1, 1, 16), torch.arange(16) == 3)
-
-
 def test_what_looks_at_its_data_is_not_replayed():
     layout = mera.Layout((8,), 1)
     layout.latent(layout.local(layout.local(layout.input, Chooses(), kernel=8), Dense, kernel=4))
@@ -268,8 +257,6 @@ def test_parameters_count_as_constants():
     local.log_prob(pixels).sum().backward()
     assert pixels.grad is not None
     assert all(p.grad is None and p.requires_grad for p in flow.parameters())
-    held = next(p for b in local.runner.bijectors.values() for p in b.parameters())
-    assert held.data_ptr() in {p.data_ptr() for p in flow.parameters()}  # no copy of the weights
 
 
 def test_only_the_cone_is_evaluated():
@@ -400,3 +387,64 @@ def test_torch_compiles_a_restriction():
     torch.testing.assert_close(found, expected)
     gradients = [torch.autograd.grad(value.sum(), pixels)[0] for value in (found, expected)]
     torch.testing.assert_close(*gradients)
+
+
+def replaced(flow):
+    flow.bijectors["decimator0"] = copy.deepcopy(flow.bijectors["decimator0"])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda flow: torch.nn.init.normal_(next(flow.bijectors.parameters())),
+        lambda flow: next(b for n, b in flow.named_buffers() if n.endswith("permutation")).copy_(torch.tensor([1, 0])),
+        lambda flow: flow.float(), lambda flow: flow.bijectors["decimator0"].eval(), lambda flow: flow.eval(), replaced,
+    ],
+    ids=["weight", "buffer", "dtype", "mode of a level", "mode", "module"],
+)  # fmt: skip
+def test_a_restriction_knows_its_weights(change):
+    flow = randomize(mera.build("rgflow", L=8, channels=2, hidden=(4,)))
+    local = flow.restrict(torch.randn(1, 2, 8, 8, dtype=torch.float64), ((3, 5), (4, 5)))
+    pixels = local.pixels
+    latents = local.encode(pixels)
+    change(flow)
+    for call in (lambda: local.log_prob(pixels), lambda: local.encode(pixels), lambda: local.decode(latents)):
+        with pytest.raises(RuntimeError, match=r"got others: call flow\.restrict again"):
+            call()
+
+
+def test_cones_are_restricted():
+    flow = randomize(mera.build("rgflow", L=16, m=4, channels=1, hidden=(4,), details=1))
+    x, region = torch.randn(1, 1, 16, 16, dtype=torch.float64), ((3, 5), (4, 6))
+    cone = flow.inference_cone(region)
+    local = flow.restrict(x, cone)
+    assert local.cone is cone
+    assert torch.equal(local.log_prob(local.pixels), flow.restrict(x, region).log_prob(local.pixels))
+    other = flow.resized((32, 32)).inference_cone(region)
+    for cone in (other, flow.generation_cone(0, (1, 1))):
+        with pytest.raises(ValueError, match="an inference cone of this flow, or a region; got another cone"):
+            flow.restrict(x, cone)
+    assert not hasattr(mera.Symmetrized(flow), "inference_cone")  # a mixture has other cones
+
+
+def test_a_checkpoint_is_not_recorded():
+    """A recording would keep all that the checkpoint does not."""
+    flow = mera.build("rgflow", L=16, channels=1, hidden=(8,))
+    flow.checkpoint = True
+    local = flow.restrict(torch.randn(1, 1, 16, 16), ((3, 5), (4, 6)))
+    for _ in range(2 * RECORDED_AT_CALL):
+        local.log_prob(local.pixels)
+    assert recordings(local) == []
+
+
+def test_another_default_device():
+    flow = randomize(mera.build("rgflow", L=8, channels=1, hidden=(4,), details=1, details_hidden=(3,)))
+    x, region = torch.randn(1, 1, 8, 8, dtype=torch.float64), ((3, 5), (4, 6))
+    expected = flow.log_prob(x)
+    with torch.device("meta"):
+        local = flow.restrict(x, region)
+        for _ in range(2 * RECORDED_AT_CALL):
+            torch.testing.assert_close(local.log_prob(local.pixels), expected)
+        assert flow.window(0, *region).device == x.device
+        assert flow.generation_cone(0, (2, 3)).pixels.any()
+        assert mera.Symmetrized(flow, "reflections").log_prob(x).device == x.device

@@ -1,4 +1,4 @@
-"""log p of large images: tiles, stores, kills, changes, restrictions."""
+"""log p of large images: tiles, stores, kills, changes."""
 
 import json
 import os
@@ -62,32 +62,49 @@ def test_equal_to_the_pass_in_memory(name):
     for tile in (16 if name in ("realnvp", "glow") else 5, 1000):
         result = flow.stream(x[0].numpy(), tile=tile, context=context)
         assert abs(result.log_prob - log_prob) < 1e-9
-        for level, values in enumerate(z):
-            np.testing.assert_allclose(result.store.latents[level][:], values[0].detach(), atol=1e-11)
+        assert len(result.levels) == len(z)
+        assert result.store.lattices == dict.fromkeys(result.store.lattices)  # which no tile needs any more
         for level, expected in enumerate(parts.maps):
             found = torch.from_numpy(np.asarray(result.map(level))).double()[None]
-            lattice = result.store.stages[level].lattice
+            lattice = result.store.lattice_of(level)
             torch.testing.assert_close(lattice.pixels_of(found, flow.plan.input.shape), expected, atol=1e-4, rtol=1e-5)
             assert abs(result.levels[level] - expected.sum().item()) < 1e-9
 
 
-@pytest.mark.parametrize(
-    ("name", "corner"), [(name, number % 4 == 0) for number, name in enumerate(FLOWS) if number % 2 == 0]
-)
-def test_restrictions(name, corner):
-    flow, x, context = case(name)
-    result = flow.stream(x[0].numpy(), tile=8, context=context)
-    region = [(0, 2) if corner else (n // 2 - 1, n // 2 + 2) for n in flow.plan.input.shape]
-    stored, whole = flow.restrict(result.store, region), flow.restrict(x, region, context)
-    fillings = torch.randn(3, *whole.pixels.shape[1:], dtype=torch.float64)
-    assert torch.equal(stored.pixels, whole.pixels)
-    torch.testing.assert_close(stored.log_prob(fillings), whole.log_prob(fillings), atol=1e-9, rtol=0)
-    for a, b in zip(stored.encode(fillings), whole.encode(fillings), strict=True):
-        torch.testing.assert_close(a, b, atol=1e-11, rtol=0)
-    torch.testing.assert_close(stored.decode(stored.encode(fillings)), fillings, atol=1e-9, rtol=0)
-    assert stored.view[0].flatten(1)[:, stored.hidden.flatten()].shape == whole.pixels.shape[1:]
-    torch.testing.assert_close(stored.fill(whole.pixels), stored.view)
-    assert stored.fill(fillings).shape[1:] == stored.view.shape[1:]
+BLOCK = {"name": "coupling", "layers": 1, "hidden": (8,)}
+
+
+def ends_in_a_decimation(layout):
+    x = layout.local(layout.input, BLOCK, kernel=4)
+    coarse, fine = layout.decimate(x)
+    layout.latent(fine)
+    layout.latent(coarse)
+
+
+def fine_goes_on(layout):
+    """The coarse lattice leaves first, and is the second level."""
+    coarse, fine = layout.decimate(layout.local(layout.input, BLOCK, kernel=4, offset=(2, 0)))
+    layout.latent(layout.local(fine, "actnorm", kernel=2), name="fine")
+    layout.latent(coarse, name="coarse")
+
+
+@pytest.mark.parametrize("declare", [ends_in_a_decimation, fine_goes_on])
+def test_levels_are_those_of_latents(declare):
+    layout = mera.Layout((16, 24), 2)
+    declare(layout)
+    flow = randomize(mera.Flow(layout), 0.2)
+    x = torch.randn(1, *flow.plan.input.event_shape, dtype=torch.float64)
+    (z, log_det), result = flow(x), flow.stream(x[0].numpy(), tile=8)
+    densities = [flow.prior.log_prob([level]).item() for level in z]
+    own = log_det.item()
+    if "local1" in flow.bijectors:  # an ActNorm of 24 patches
+        own = 24 * flow.bijectors["local1"].log_scale.sum().item()
+    expected = [densities[0] + own, densities[1] + log_det.item() - own]
+    assert result.levels == pytest.approx(expected, abs=1e-9)
+    assert result.levels == pytest.approx([part.sum().item() for part in analysis.decompose(flow, x).maps], abs=1e-9)
+    image = torch.randint(0, 256, (2, 16, 24), dtype=torch.uint8)
+    result = flow.stream(image)
+    assert result.bits().mean((1, 2)).sum().item() == pytest.approx(result.bits_per_dim, abs=1e-6)
 
 
 def test_images_of_8_bits():
@@ -97,13 +114,10 @@ def test_images_of_8_bits():
     flow = flow.resized((96, 64))
     results = [flow.stream(images, tile=tile, seed=3) for tile in (16, 96)]
     assert abs(results[0].bits_per_dim - results[1].bits_per_dim) < 1e-5
-    x = torch.from_numpy(np.asarray(results[0].store.lattices[0]))[None]
-    assert (flow.to_images(x)[0].numpy() == images).all()
-    assert abs(flow.log_prob(x).item() - results[0].log_prob) < 1e-5 * abs(results[0].log_prob)
     drawn = torch.stack([flow.bits_per_dim(torch.from_numpy(images)[None]) for _ in range(8)])
     assert abs(results[0].bits_per_dim - drawn.mean()) < 6 * drawn.std()
     assert results[0].bits_per_dim != flow.stream(images, seed=4).bits_per_dim
-    assert np.isnan(flow.stream(x[0].numpy()).bits_per_dim)
+    assert np.isnan(flow.stream(images / np.float32(255)).bits_per_dim)
 
 
 def test_sources_on_disk(tmp_path):
@@ -155,7 +169,7 @@ def test_a_killed_pass_goes_on(tmp_path, how):
     whole = flow.stream(x[0].numpy(), tile=8)
     assert result.log_prob == whole.log_prob
     for level in range(3):
-        assert (result.store.latents[level][:] == whole.store.latents[level][:]).all()
+        assert (result.map(level)[:] == whole.map(level)[:]).all()
 
 
 @pytest.mark.slow
@@ -179,33 +193,34 @@ def test_what_is_refused(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="finite"):
         flow.stream(np.where(source == source.max(), np.inf, source))
     layout = mera.Layout((8, 8), 1)
-    layout.latent(layout.local(layout.input, "spectral", kernel=8, stride=2, name="waves"))
+    layout.latent(layout.local(layout.input, "spectral", kernel=9, stride=1, name="waves"))
     with pytest.raises(ValueError, match=r"(?s)Expected a bijector of patches.*'waves'"):
         mera.Flow(layout).stream(np.zeros((1, 8, 8), np.float32))
     with monkeypatch.context() as patch:
         patch.setenv("WORLD_SIZE", "2")
         with pytest.raises(ValueError, match="that 2 processes share; got None"):
             flow.stream(source)
-    result = flow.stream(source, tmp_path / "out", tile=16)
+    flow.stream(source, tmp_path / "out", tile=16)
     with pytest.raises(ValueError, match="pixels of the store"):
         flow.stream(source + 1, tmp_path / "out", tile=16, resume=True)
     with pytest.raises(ValueError, match="tile of the store"):
         flow.stream(source, tmp_path / "out", tile=8, resume=True)
     with torch.no_grad():
         next(flow.parameters()).add_(0.1)
-    for call in (
-        lambda: flow.stream(source, tmp_path / "out", tile=16, resume=True),
-        lambda: flow.restrict(result.store, [(0, 2), (0, 2)]),
-    ):
-        with pytest.raises(ValueError, match=r"flow.*other|flow that made"):
-            call()
+    with pytest.raises(ValueError, match="flow and parameters of the store; got another"):
+        flow.stream(source, tmp_path / "out", tile=16, resume=True)
+    angles = mera.build(
+        "rgflow", L=8, channels=1, transform="circular-spline", hidden=(4,), prior="VonMises(loc=0, concentration=1)"
+    )
+    with pytest.raises(ValueError, match="a flow of real numbers for images; got a flow of angles"):
+        angles.stream(np.zeros((1, 8, 8), np.uint8))
 
 
 @pytest.mark.parametrize("damage", ["cut", "flip", "gone"])
 def test_damage_is_found(tmp_path, damage):
     flow, x, _ = case("rgflow")
     result = flow.stream(x[0].numpy(), tmp_path / "out", tile=16)
-    chunk = next(path for path in tmp_path.glob("out/arrays/lattice1/c/**/*") if path.is_file())
+    chunk = next(path for path in tmp_path.glob("out/arrays/map1/c/**/*") if path.is_file())
     data = bytearray(chunk.read_bytes())
     data[9] ^= 4
     if damage == "gone":
@@ -213,7 +228,7 @@ def test_damage_is_found(tmp_path, damage):
     else:
         chunk.write_bytes(bytes(data[:-7]) if damage == "cut" else bytes(data))
     with pytest.raises(ValueError, match="intact store"):
-        flow.restrict(result.store, [(0, 3), (0, 3)])
+        result.bits()
     facts = tmp_path / "out" / "facts.json"
     facts.write_text(json.dumps(json.loads(facts.read_text()) | {"tile": 5}))
     with pytest.raises(ValueError, match="tile"):
@@ -229,24 +244,15 @@ def test_a_store_whose_folder_is_gone_has_no_log_prob(tmp_path):
             read()
 
 
-def test_classes_that_have_learnt_since_are_noticed():
+def test_classes_that_have_learnt_since_are_noticed(tmp_path):
     flow = mera.build("rgflow", L=8, m=2, channels=1, layers=1, hidden=(4,), classes=3)
-    result = flow.stream(torch.randn(1, 8, 8), context=torch.tensor([2]))
-    flow.restrict(result.store, [(0, 2), (0, 2)])
+    x = torch.randn(1, 8, 8)
+    flow.stream(x, tmp_path / "out", context=torch.tensor([2]))
+    flow.stream(x, tmp_path / "out", context=torch.tensor([2]), resume=True)
     with torch.no_grad():
         next(flow.context_encoder.parameters()).add_(1)
-    with pytest.raises(ValueError, match="flow that made"):
-        flow.restrict(result.store, [(0, 2), (0, 2)])
-
-
-def test_a_cone_without_latents_of_a_level():
-    layout = mera.Layout((8,), 1)
-    coarse, fine = layout.decimate(layout.local(layout.input, "actnorm", kernel=1))
-    layout.latent(fine)
-    layout.latent(coarse)
-    flow, x = mera.Flow(layout), torch.randn(1, 1, 8)
-    local, whole = flow.restrict(flow.stream(x[0]).store, [(0, 1)]), flow.restrict(x, [(0, 1)])
-    torch.testing.assert_close(local.log_prob(whole.pixels + 1).float(), whole.log_prob(whole.pixels + 1))
+    with pytest.raises(ValueError, match="flow and parameters"):
+        flow.stream(x, tmp_path / "out", context=torch.tensor([2]), resume=True)
 
 
 def pooled(values, cells):
@@ -285,25 +291,6 @@ def test_the_picture_of_an_image():
     assert result.bits().sum(0).mean().item() == pytest.approx(result.bits_per_dim, abs=1e-4)
     with pytest.raises(ValueError, match="Expected finite values; got infinite values or NaN in the box"):
         flow.stream(torch.where(x[0] == x.max(), torch.nan, x[0]))
-
-
-@pytest.mark.slow
-def test_a_hole_is_filled():
-    """log p of both fillings is that of the whole image; other pixels of the window are those of the image."""
-    flow, x, _ = case("rgflow")
-    flow, x, region = flow.double(), x.double(), ((0, 2), (46, 48))
-    result = flow.stream(x[0].numpy(), tile=16)
-    torch.manual_seed(0)
-    found = flow.inpaint(
-        result.store, region, steps=10, draws=8, samples=2, warmup=2, iterations=4, particles=8, moves=1, leapfrog=2
-    )
-    assert found.image.shape == (1, 2, *found.mask.shape)
-    assert int(found.mask.sum()) == 4
-    for window, log_prob in ((found.image, found.log_prob), (found.likeliest, found.history.max())):
-        filled = x.clone()
-        filled[(0, slice(None), *(slice(*span) for span in region))] = window[0][:, found.mask].view(2, 2, 2)
-        torch.testing.assert_close(flow.log_prob(filled)[0], log_prob, atol=1e-8, rtol=0)
-        assert torch.equal(window[0][:, ~found.mask], found.original[0][:, ~found.mask])
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from mera.cones.subplan import make_subplan
+from mera.cones.cone import followed
+from mera.cones.subplan import make_subplan, spread_over_events
 from mera.cones.subplan_executor import SubplanExecutor
 from mera.graph import Apply
 from mera.graph.executor import run_forward
@@ -14,9 +15,16 @@ from tests.tables.models import MODELS, ONE_EACH
 NAMES = [*ONE_EACH.values(), "rgflow-open", "rgflow-1d", "rgflow-3d"]
 
 
-def followed(plan):
-    sites = torch.tensor([0, 1, plan.input.sites - 1])
-    return indices_at(sites, plan.input).flatten()
+def whole_fields(step):
+    return False
+
+
+def make(plan, indices=None, width=None):
+    """The subplan of three pixels, and the flat indices of its first row."""
+    if indices is None:
+        indices = indices_at(torch.tensor([0, 1, plan.input.sites - 1]), plan.input).flatten()
+    reached = followed(plan, indices, spread_over_events(whole_fields, width))
+    return make_subplan(plan, reached, indices, whole_fields, width), indices
 
 
 def by_index(x):
@@ -29,7 +37,7 @@ def test_a_subplan_gives_the_latents_of_the_whole_plan(name):
     flow = randomize(MODELS[name](), 0.2)
     plan, runner = flow.plan, flow.runner
     x = torch.randn(1, *plan.input.event_shape, dtype=torch.float64)
-    transform = runner.forward_transform(runner.contexts(None, x))
+    transform = runner.transform(runner.contexts(None, x))
     seen = {}
 
     def keep(step, events):
@@ -37,8 +45,7 @@ def test_a_subplan_gives_the_latents_of_the_whole_plan(name):
         return transform(step, events)
 
     z, _ = run_forward(plan, x, keep)
-    indices = followed(plan)
-    subplan = make_subplan(plan, indices)
+    subplan, indices = make(plan)
     constants = []
     for partial in subplan.steps:
         values = seen[partial.step][partial.positions].flatten()
@@ -49,18 +56,18 @@ def test_a_subplan_gives_the_latents_of_the_whole_plan(name):
     rows, log_det = executor.forward(by_index(x)[indices][None], constants, transform, None)
     for row, level, values in zip(rows, subplan.levels, z, strict=True):
         torch.testing.assert_close(row, values.flatten(2)[..., level.sites].flatten(1))
-    single = SubplanExecutor(make_subplan(plan, indices, group_width=1), x.device)  # each event in a group of its own
-    for found in single.forward(by_index(x)[indices][None], constants, transform, None), (rows, log_det):
-        torch.testing.assert_close(found, (rows, log_det))
-        assert log_det.shape == (1,)
-    back = executor.inverse(rows, runner.inverse_transform(runner.contexts(None, x)), None)
+    assert log_det.shape == (1,)
+    single, _ = make(plan, width=1)  # each event in a group of its own, with all of its variables
+    latents = [values.flatten(2)[..., level.sites].flatten(1) for level, values in zip(single.levels, z, strict=True)]
+    inverse = runner.transform(runner.contexts(None, x), inverse=True)
+    back = SubplanExecutor(single, x.device).inverse(latents, inverse, None)
     torch.testing.assert_close(back[0], by_index(x)[indices])
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_subplan_holds_the_events_that_are_touched_and_no_others(name):
     plan = MODELS[name]().plan
-    subplan = make_subplan(plan, followed(plan))
+    subplan, _ = make(plan)
     assert [partial.step for partial in subplan.steps] == [
         step for step in plan.steps if step in {partial.step for partial in subplan.steps}
     ]
@@ -77,8 +84,8 @@ def test_a_subplan_holds_the_events_that_are_touched_and_no_others(name):
 
 def test_groups_do_not_depend_on_the_variables_followed():
     plan = MODELS["rgflow"]().plan
-    wide = make_subplan(plan, followed(plan), group_width=1)
+    wide, _ = make(plan, width=1)
     assert all(set(partial.group_sizes) == {1} for partial in wide.steps)
-    whole = make_subplan(plan, torch.arange(plan.input.variables))
+    whole, _ = make(plan, torch.arange(plan.input.variables))
     assert all(len(partial.positions) == partial.step.operation.events for partial in whole.steps)
     assert not any((level.source < 0).any() for level in whole.levels)

@@ -131,12 +131,3 @@ def test_a_refused_start_changes_nothing():
     with pytest.raises(ValueError, match="Expected at least 2 values of each variable"):
         flow.initialize(100 * torch.randn(1, 1, 8, 8))
     assert all(torch.equal(tensor, before[name]) for name, tensor in flow.state_dict().items())
-
-
-def test_an_image_and_its_store_are_restricted_alike():
-    flow = randomize(MODELS["rgflow-1d"](), 0.2)
-    x = batch(flow, 1)
-    whole, stored = flow.restrict(x, ((3, 6),)), flow.restrict(flow.stream(x[0]).store, ((3, 6),))
-    fillings = torch.randn(2, 2, 3, dtype=torch.float64)
-    torch.testing.assert_close(whole.log_prob(fillings), flow.log_prob(whole.fill(fillings)))
-    torch.testing.assert_close(stored.log_prob(fillings), whole.log_prob(fillings))

@@ -5,7 +5,8 @@ import torch
 from torch.nn.functional import avg_pool2d
 
 import mera
-from mera.graph.contexts import context_per_step, event_context
+from mera.bijectors import ActNorm
+from mera.graph.contexts import ContextEncoder, Contexts, event_context
 from tests.tables.models import CONDITIONAL, batch
 
 
@@ -21,13 +22,16 @@ def test_contexts_of_events():
     step = next(iter(per_image.plan.bijections))
     events = event_context(per_image.plan, step.apply, context[:, :, 0, 0])
     assert torch.equal(events, context[:, None, :, 0, 0].expand(2, step.apply.events, 3).flatten(0, 1))
-    of_step = context_per_step(per_image.plan, context[:1, :, 0, 0].double(), x, lambda s: s is step)
+    with_context = dict.fromkeys(per_image.bijectors, ActNorm((1, 2, 2))) | {
+        step.module: per_image.bijectors[step.module]
+    }
+    of_step = Contexts(per_image.plan, context[:1, :, 0, 0].double(), x, with_context)
     assert torch.equal(of_step(step), events[:1].expand_as(events))
     assert [of_step(s) is None for s in per_image.plan.bijections] == [s is not step for s in per_image.plan.bijections]
     assert mera.Layout((4,), 1, context=(1,)).context == (1,)
     with pytest.raises(mera.LayoutError, match="a context of shape"):
         mera.Layout((4,), 1, context=())
-    assert context_per_step(per_image.plan, None, x, lambda s: True)(step) is None
+    assert Contexts(per_image.plan, None, x, per_image.bijectors)(step) is None
 
 
 @pytest.mark.parametrize("name", ["rgflow", "rgflow-classes"])
@@ -35,7 +39,7 @@ def test_fixed_contexts(name):
     """None stands for the fixed one; one that is passed counts more."""
     encoder = CONDITIONAL[name]().context_encoder
     first, second = (torch.tensor([2]), torch.tensor([4])) if encoder.classes else torch.randn(2, 1, 3)
-    given = encoder.given(first)
+    given = ContextEncoder(encoder.shape, encoder.embedding, first)
     assert (encoder.needs_context, given.needs_context) == (True, False)
     assert torch.equal(given(None, 5), encoder(first, 5))
     assert torch.equal(given(second, 5), encoder(second, 5))

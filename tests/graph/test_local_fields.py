@@ -1,13 +1,17 @@
 """Local field bijectors: values and log-dets by site on a box are those of the whole lattice."""
 
+import math
+from functools import partial
+
 import pytest
 import torch
 
-from mera.bijectors import Invert, named
+import mera
+from mera.bijectors import Coupling, Invert, Masked, ResidualConv, checkerboard, named
 from mera.graph import Lattice
 from mera.graph.boxes import Box
 from mera.graph.local_fields import is_local, run_on_box
-from tests.helpers.laws import randomize
+from tests.helpers.laws import check_laws, randomize
 
 SMALL = {"hidden": (4,), "layers": 2, "residual_blocks": 1}
 FIELDS = {
@@ -48,3 +52,93 @@ def test_convolutions_that_end_at_a_periodic_border_are_not_local():
     bijector = named("convolution", SMALL)((1, 8, 8))
     assert not is_local(bijector, Lattice(1, (8, 8), (True, True)))
     assert not named("spectral")((1, 8, 8)).is_local
+
+
+def convolutions(event_shape, coupling=Coupling):
+    network = partial(ResidualConv, hidden=(4,), blocks=0, padding="circular")
+    return coupling(Masked(checkerboard(event_shape)), network)
+
+
+class Doubled(Coupling):
+    """y = 2 f(x) for the coupling f, by both methods alone."""
+
+    def forward(self, x, context=None):
+        y, log_det = super().forward(x, context)
+        return 2 * y, log_det + x[0].numel() * math.log(2)
+
+    def inverse(self, y, context=None):
+        x, log_det = super().inverse(y / 2, context)
+        return x, log_det - y[0].numel() * math.log(2)
+
+
+def on_a_lattice(make, edge=16):
+    layout = mera.Layout((edge, edge), 1)
+    layout.latent(layout.local(layout.input, make, kernel=5, stride=1))
+    return randomize(mera.Flow(layout), 0.3)
+
+
+def check_restricted(flow):
+    x = torch.randn(1, *flow.plan.input.event_shape, dtype=torch.float64)
+    local = flow.restrict(x, ((1, 3), (1, 2)))
+    pixels = torch.randn(2, 1, 2, dtype=torch.float64)
+    torch.testing.assert_close(local.log_prob(pixels), flow.log_prob(local.fill(pixels)))
+    torch.testing.assert_close(local.decode(local.encode(pixels)), pixels)
+
+
+@pytest.mark.parametrize(("edge", "levels"), [(16, 3), (12, 3), (8, 4)])
+def test_a_bijector_that_lattices_share(edge, levels):
+    """The mask of each lattice is that of its own sites; a kernel may go around a lattice of one site."""
+    layout, name = mera.Layout((edge, edge), 1), named("convolution", SMALL | {"padding": "circular", "layers": 1})
+    x, kernel = layout.input, name((1, edge, edge)).receptive_kernel
+    for _ in range(levels - 1):
+        x, fine = layout.decimate(layout.local(x, name, kernel=kernel, stride=1, share="c"))
+        layout.latent(fine)
+    layout.latent(layout.local(x, name, kernel=kernel, stride=1, share="c"))
+    flow = randomize(mera.Flow(layout), 0.2)
+    check_restricted(flow)
+    check_laws(flow, torch.randn(2, 1, edge, edge, dtype=torch.float64))
+    x = torch.randn(1, 1, 2 * edge, 2 * edge, dtype=torch.float64)
+    large = flow.resized((2 * edge, 2 * edge))
+    assert large.stream(x[0].numpy(), tile=edge).log_prob == pytest.approx(large.log_prob(x).item(), abs=1e-9)
+
+
+def hooked(flow):
+    """The flow, with a hook on its coupling that doubles values."""
+
+    def double(module, arguments, result):
+        return 2 * result[0], result[1] + arguments[0][0].numel() * math.log(2)
+
+    for module in flow.modules():
+        if isinstance(module, Coupling):
+            module.register_forward_hook(double)
+    return flow
+
+
+@pytest.mark.parametrize(
+    "flow",
+    [lambda: on_a_lattice(partial(convolutions, coupling=Doubled)), lambda: hooked(on_a_lattice(convolutions))],
+    ids=["a subclass", "a hook"],
+)
+def test_what_is_more_than_its_map_on_sites_is_evaluated_whole(flow):
+    flow = flow()
+    x = torch.randn(1, 1, 16, 16, dtype=torch.float64)
+    local = flow.restrict(x, ((3, 5), (4, 6)))
+    torch.testing.assert_close(local.log_prob(local.pixels), flow.log_prob(x))
+    assert torch.equal(flow.window(3, (0, 16), (0, 16))[..., 2:6, 2:6], flow.window(3, (2, 6), (2, 6)))
+    with pytest.raises(mera.LayoutError, match="one that acts on the whole lattice at once"):
+        flow.stream(x[0].numpy())
+
+
+def test_hooks_run_once_and_count_under_checkpoints():
+    flow, calls = hooked(mera.build("realnvp", L=16, channels=1, hidden=(4,), levels=1, layers=1)), []
+    flow, x = randomize(flow, 0.1), torch.randn(2, 1, 16, 16, dtype=torch.float64)
+    for module in flow.modules():
+        module.register_forward_hook(lambda module, *_: calls.append(type(module).__name__))
+    plain, expected = flow.log_prob(x), calls[:]
+    gradients = torch.autograd.grad(plain.sum(), list(flow.parameters()))
+    flow.checkpoint = True
+    calls.clear()
+    again = flow.log_prob(x)
+    assert torch.equal(plain, again)
+    assert calls == expected
+    torch.testing.assert_close(torch.autograd.grad(again.sum(), list(flow.parameters())), gradients)

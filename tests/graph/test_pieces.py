@@ -40,15 +40,18 @@ def test_pieces_change_nothing(options, small_pieces):
 def test_events_come_in_pieces_without_gradients_only(small_pieces):
     sizes = []
 
-    def run(events, contexts):
-        sizes.append((len(events), None if contexts is None else len(contexts)))
-        return 2 * events, events.sum(1)
+    class Doubled(mera.bijectors.Bijector):
+        def forward(self, events, contexts):
+            sizes.append((len(events), None if contexts is None else len(contexts)))
+            return 2 * events, events.sum(1)
 
-    events, contexts = torch.randn(25, 20), torch.randn(25, 3)
-    runner.in_pieces(run, events, contexts)
+        inverse = forward
+
+    events, contexts, double = torch.randn(25, 20), torch.randn(25, 3), Doubled(context_shape=(3,))
+    runner.in_pieces(double, events, contexts, False)
     with torch.no_grad():
-        changed, log_det = runner.in_pieces(run, events, contexts)
-        runner.in_pieces(run, events[:10], None)
+        changed, log_det = runner.in_pieces(double, events, contexts, True)
+        runner.in_pieces(double, events[:10], None, False)
     assert sizes == [(25, 25), *[(5, 5)] * 5, (10, None)]
     torch.testing.assert_close(changed, 2 * events)
     torch.testing.assert_close(log_det, events.sum(1))

@@ -137,7 +137,7 @@ def test_layouts_made_by_hand_and_growth():
         ({"L": 8}, (12, 12), r"multiples of \(8, 8\) as edges"),
         ({"L": 8}, (16,), "Expected 2 edge lengths"),
         ({"L": 8}, (16, 0), "Expected 2 edge lengths"),
-        ({"L": 8, "channels": 1, "spectral": True}, (16, 16), "(?s)Expected bijectors that fit.*'spectral'"),
+        ({"L": 8, "channels": 1, "spectral": True}, (16, 16), "(?s)Expected a bijector that fits.*'spectral'"),
     ],
 )
 def test_what_does_not_fit(options, shape, message):
@@ -147,3 +147,17 @@ def test_what_does_not_fit(options, shape, message):
         mera.build("rgflow", L=(20, 32), m=4, levels=3)
     with pytest.raises(ValueError, match="levels as an integer"):
         mera.build("rgflow", L=16, m=4, levels=0)
+
+
+def test_modules_stay_as_they_are():
+    """Modes, hooks and parameters, also if inference mode makes the other lattice."""
+    flow, calls = mera.build("rgflow", L=8, channels=1, hidden=(4,), details=1), []
+    flow.level(0).eval()
+    flow.bijectors["details0"].register_forward_hook(lambda *_: calls.append(1))
+    with torch.inference_mode():
+        large = flow.resized((16, 24))
+    assert large.bijectors is flow.bijectors
+    assert [part.training for part in large.level(0)] == [False] * len(large.level(0))
+    large.log_prob(torch.randn(1, 1, 16, 24)).sum().backward()
+    assert calls == [1]
+    assert large.double().dtype == flow.dtype == torch.float64

@@ -7,20 +7,20 @@ from mera.bijectors import Bijector
 
 
 class DenseField(Bijector):
-    """Each cell of `stride` sites depends on all of its kernel, in both directions."""
+    """Each site depends on all of its kernel, in both directions."""
 
-    def __init__(self, event_shape, kernel, stride, periodic):
+    def __init__(self, event_shape, kernel, periodic):
         super().__init__(event_shape)
         channels, *self.shape = event_shape
-        self.half, self.kernel, self.stride, self.periodic = channels // 2, kernel, stride, periodic
+        self.half, self.kernel, self.periodic = channels // 2, kernel, periodic
         n = torch.Size(kernel).numel()
         self.reads = nn.Parameter((0.5 + torch.rand(self.half, n)) / n)
-        self.writes = nn.Parameter(0.5 + torch.rand(channels - self.half, *stride))
+        self.writes = nn.Parameter(0.5 + torch.rand(channels - self.half, *(1 for _ in self.shape)))
         self.mix = nn.ParameterList([torch.eye(channels) + 0.3 * torch.rand(channels, channels) for _ in range(2)])
 
     @property
     def receptive_kernel(self):
-        return tuple(k - s + 1 for k, s in zip(self.kernel, self.stride, strict=True))
+        return self.kernel
 
     def forward(self, x):
         x = torch.tensordot(x, self.mix[0], ([1], [1])).movedim(-1, 1)
@@ -39,16 +39,13 @@ class DenseField(Bijector):
         return (sign * one * torch.Size(self.shape).numel()).expand(x.shape[0])
 
     def _shift(self, a):
-        """A number for each cell from all of its kernel, written to each of its sites."""
-        for d, (n, k, s, wraps) in enumerate(zip(self.shape, self.kernel, self.stride, self.periodic, strict=True)):
-            r = (k - s) // 2
+        """A number for each site from all of its kernel."""
+        for d, (n, k, wraps) in enumerate(zip(self.shape, self.kernel, self.periodic, strict=True)):
+            r = k // 2
             where = torch.arange(-r, n + r)
             inside = ((where >= 0) & (where < n)) | torch.tensor(wraps)
             a = a.index_select(2 + d, where % n) * inside.to(a).view(-1, *[1] * (a.ndim - 3 - d))
-            a = a.unfold(2 + d, k, s)
-        windows = a.flatten(2 + len(self.shape))  # (B, half, *cells, kernel)
+            a = a.unfold(2 + d, k, 1)
+        windows = a.flatten(2 + len(self.shape))  # (B, half, *sites, kernel)
         numbers = torch.asinh(torch.einsum("bc...k,ck->b...", windows, self.reads))  # whose slope never rounds to 0
-        for d, s in enumerate(self.stride):
-            numbers = numbers.repeat_interleave(s, 1 + d)
-        tiles = [n // s for n, s in zip(self.shape, self.stride, strict=True)]
-        return numbers[:, None] * self.writes.repeat(1, *tiles)
+        return numbers[:, None] * self.writes

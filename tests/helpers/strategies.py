@@ -7,6 +7,7 @@ from hypothesis import HealthCheck, assume, settings
 from hypothesis import strategies as st
 
 from mera.bijectors import ActNorm, Chain, Coupling, Gather, Invert, Masked, ResidualConv, ResidualMLP, checkerboard
+from mera.bijectors.partition import even_sites
 from mera.flow.flow import Flow
 from mera.graph import Layout, LayoutError
 from tests.helpers.dense import DenseField
@@ -35,21 +36,37 @@ def nested(event_shape):
     return Chain([Invert(Chain([coupling(event_shape), ActNorm(event_shape)])), Dense(event_shape)])
 
 
-def field(event_shape, padding):
-    """A convolutional coupling of the whole lattice, kernel 5."""
-    conditioner = partial(ResidualConv, hidden=(3,), blocks=0, padding=padding)
-    return Coupling(Masked(checkerboard(event_shape)), conditioner)
+def field(event_shape, padding, kind=Coupling, hook=False):
+    """A convolutional coupling of the whole lattice, kernel 5; a hook scales its values."""
+    coupling = kind(Masked(even_sites, event_shape), partial(ResidualConv, hidden=(3,), blocks=0, padding=padding))
+    if hook:
+        coupling.register_forward_hook(lambda module, x, result: (result[0] * 1.0, result[1] + 0.0))
+    return coupling
+
+
+class Opposite(Coupling):
+    """Minus a coupling, by both methods alone."""
+
+    def forward(self, x, context=None):
+        y, log_det = super().forward(x, context)
+        return -y, log_det
+
+    def inverse(self, y, context=None):
+        return super().inverse(-y, context)
+
+
+FIELDS = [
+    {padding: partial(field, padding=padding, kind=kind, hook=hook) for padding in ("zeros", "circular")}
+    for kind, hook in ((Coupling, False), (Coupling, False), (Opposite, False), (Coupling, True))
+]
+"""Fields that lattices may share: local ones, and two that are evaluated whole."""
 
 
 def dense_field(draw, port):
     """A field bijector that is zero nowhere that its node allows it to be otherwise, with that node's settings."""
-    strides = tuple(draw(st.sampled_from([s for s in (1, 2, 3) if n % s == 0])) for n in port.shape)
-    kernel = tuple(s + 2 * draw(st.integers(d == 0, 2)) for d, s in enumerate(strides))
-    make = partial(DenseField, kernel=kernel, stride=strides, periodic=port.lattice.periodic)
-    offset = tuple(
-        draw(st.integers(0, s - 1)) if wraps else 0 for s, wraps in zip(strides, port.lattice.periodic, strict=True)
-    )
-    return {"bijector": make, "kernel": kernel, "stride": strides, "offset": offset}
+    kernel = tuple(1 + 2 * draw(st.integers(d == 0, 2)) for d in range(len(port.shape)))
+    make = partial(DenseField, kernel=kernel, periodic=port.lattice.periodic)
+    return {"bijector": make, "kernel": kernel, "stride": 1}
 
 
 def cell(draw, port):
@@ -91,10 +108,9 @@ def grow(draw, layout, port, budget, dense):
             if port.channels > 1:
                 port = layout.local(port, **dense_field(draw, port))
         elif kind == "field":
-            padding = "circular" if all(port.lattice.periodic) else "zeros"
-            port = layout.local(
-                port, partial(field, padding=padding), kernel=5, stride=draw(st.sampled_from([1, 1, 3]))
-            )
+            number, share = draw(st.integers(0, len(FIELDS) - 1)), draw(st.sampled_from([None, "f"]))
+            make = FIELDS[number]["circular" if all(port.lattice.periodic) else "zeros"]
+            port = layout.local(port, make, kernel=5, stride=1, share=share and f"{share}{number}")
         elif kind == "squeeze":
             port = layout.squeeze(port, cell(draw, port))
         elif kind == "split":

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import mera
-from mera.graph.contexts import context_per_step
+from mera.graph.contexts import Contexts
 from mera.models import names
 from tests.helpers.laws import check_laws, randomize
 from tests.tables.models import CONDITIONAL, MODELS, batch, contexts, rgflow
@@ -66,7 +66,7 @@ def test_context_of_pixels_is_local():
     context = contexts(flow, 1).requires_grad_()
     x = batch(flow, 1)
     seen = {}
-    given = context_per_step(flow.plan, context, x, lambda step: True)
+    given = Contexts(flow.plan, context, x, flow.bijectors)
     for step in flow.plan.steps:
         if step.module:
             seen[step.node] = given(step)

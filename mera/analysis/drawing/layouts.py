@@ -70,6 +70,6 @@ def roles(plan: Plan) -> dict[Step, str]:
             is_small = any(math.prod(kernel) > math.prod(cell) for kernel in patches)
             roles_by_step[step] = "block spins" if is_cell and is_small else "disentangler"
         else:
-            cuts = step.level > 0 if following is None else True
+            cuts = step.apply.lattice != plan.input if following is None else True
             roles_by_step[step] = "decimator" if cuts else "disentangler"
     return roles_by_step

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from contextlib import nullcontext
+from functools import cache
 from typing import Any
 
 from torch import Tensor, nn
 
 from mera._utils.errors import InputError
 from mera._utils.torch_private import is_called_plainly, is_recording, recording_paused
+from mera.bijectors.sites import Sites
 
 Shape = tuple[int, ...]
 
@@ -24,6 +27,8 @@ class Conditioner(nn.Module):
     takes the index of the half that it reads, 0 or 1, as a second argument.
 
     Any other module with such a forward may serve as a conditioner; the defaults of the attributes below then apply.
+    If its forward has a parameter `sites`, a `mera.bijectors.sites.Sites`, it may be called with values of these sites,
+    and returns parameters of `sites.shrunk(radius)`. From other networks with a `radius`, the rest is cut off.
     """
 
     radius: int | None = None
@@ -65,3 +70,18 @@ def prepare(network: nn.Module, rows: int) -> Callable[..., Tensor]:
         return network
     with recording_paused() if is_recording() else nullcontext():  # what weights determine is constant in a recording
         return network.prepared(int(rows))
+
+
+def parameters_at(network: Callable[..., Tensor], x: Tensor, sites: Sites | None, *half: int) -> Tensor:
+    """Call a network with whole events; or with values at some sites, for parameters of `sites.shrunk(radius)`."""
+    if sites is None:
+        return network(x, *half)
+    if isinstance(network, nn.Module) and _takes_sites(type(network).forward):
+        return network(x, *half, sites=sites)
+    return sites.shrink(network(x, *half), (contract(network).radius or 0,) * len(sites.shape))  # type: ignore[arg-type]
+
+
+@cache
+def _takes_sites(forward: Callable[..., Any]) -> bool:
+    """Whether the forward of a class of networks has a parameter `sites`."""
+    return "sites" in inspect.signature(forward).parameters

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Callable, Sequence
 from functools import reduce
@@ -18,9 +17,10 @@ from torch.nn.functional import conv1d, conv2d, conv3d, pad
 
 from mera._utils.checks import MAX_LAYERS, check_choice, check_count, check_shape
 from mera._utils.errors import InputError
-from mera._utils.torch_private import is_called_plainly
+from mera._utils.torch_private import sizes
 from mera.bijectors.base import as_rows
 from mera.bijectors.conditioners.base import Conditioner, Shape
+from mera.bijectors.sites import Sites
 
 REACH = 10.0
 """The magnitude at which `compressed` turns from linear to logarithmic."""
@@ -38,9 +38,9 @@ def compressed(x: Tensor) -> Tensor:
 class _ResidualNetwork(nn.Module):
     """A first layer to the width hidden[0], residual blocks, and a last layer for all parameters, which starts at 0.
 
-    Inputs are `compressed`. At the ends of a box that are cut, convolutions are not padded, and there are fewer outputs
-    than inputs. `layer` makes a layer from its input width, its output width, and whether it may read
-    neighbouring sites. `hidden` holds the widths of the hidden layers in one residual block.
+    Inputs are `compressed`. At the ends of a box that are interior to the lattice, convolutions are not padded, and
+    there are fewer outputs than inputs. `layer` makes a layer from its input width, its output width, and whether it
+    may read neighbouring sites. `hidden` holds the widths of the hidden layers in one residual block.
     """
 
     def __init__(
@@ -62,22 +62,36 @@ class _ResidualNetwork(nn.Module):
             nn.init.zeros_(parameter)
         self.head = nn.Sequential(nn.SiLU(), head)
 
-    def forward(self, x: Tensor, cut: Sequence[bool] = ()) -> Tensor:
-        x = _through(self.stem, compressed(x), cut)
+    def forward(self, x: Tensor, ends: Sequence[bool] = ()) -> Tensor:
+        x = _through(self.stem, compressed(x), ends)
         for block in self.blocks:
-            x = (pad(x, [-self.stem.padding[0] * end for end in cut]) if cut else x) + _through(block, x, cut)
+            x = (pad(x, [-self.stem.padding[0] * end for end in ends]) if ends else x) + _through(block, x, ends)
         return self.head(x)
 
 
-def _through(layer: Any, x: Tensor, cut: Sequence[bool]) -> Tensor:
-    """Apply a layer; a convolution is not padded at ends that are cut."""
-    if cut and isinstance(layer, nn.Sequential):
-        return reduce(lambda values, inner: _through(inner, values, cut), layer, x)
-    if not cut or not any(getattr(layer, "padding", ())):
+def _through(layer: Any, x: Tensor, ends: Sequence[bool]) -> Tensor:
+    """Apply a layer; a convolution is not padded at the given ends, in the order of `pad`."""
+    if ends and isinstance(layer, nn.Sequential):
+        return reduce(lambda values, inner: _through(inner, values, ends), layer, x)
+    padding = getattr(layer, "padding", (0,))[0]
+    is_circular = padding > 0 and layer.padding_mode == "circular"
+    if not padding or not (ends or is_circular):
         return layer(x)
-    mode = "circular" if layer.padding_mode == "circular" else "constant"
-    x = pad(x, [layer.padding[0] * (not end) for end in cut], mode)
+    widths = [padding * (not end) for end in ends or [False] * (2 * x.ndim - 4)]
+    x = _wrapped(x, widths) if is_circular else pad(x, widths)
     return (conv1d, conv2d, conv3d)[len(layer.padding) - 1](x, layer.weight, layer.bias)
+
+
+def _wrapped(x: Tensor, widths: Sequence[int]) -> Tensor:
+    """Continue values (B, C, *sites) at the opposite border, as often as necessary; widths are those of `pad`."""
+    if all(
+        max(pair) <= n for n, pair in zip(sizes(x)[:1:-1], zip(widths[::2], widths[1::2], strict=True), strict=True)
+    ):
+        return pad(x, widths, "circular")
+    for axis, (low, high) in enumerate(zip(widths[::2], widths[1::2], strict=True)):
+        n = sizes(x)[-1 - axis]
+        x = x.index_select(-1 - axis, torch.arange(-low, n + high, device=x.device) % n)
+    return x
 
 
 class ResidualMLP(Conditioner):
@@ -124,11 +138,9 @@ class ResidualConv(Conditioner):
         padding: "zeros" between open borders, "circular" on a periodic lattice.
 
     Raises:
-        ValueError: if the kernel is even or goes around the lattice more than once, the padding is unknown, there is no
-            hidden width, or a width is not a positive integer.
+        ValueError: if the kernel is even, the padding is unknown, there is no hidden width, or a width is not a
+            positive integer.
     """
-
-    cut: Sequence[bool] = ()
 
     def __init__(
         self, in_shape: Shape, out_shape: Shape, n_params: int,
@@ -138,8 +150,7 @@ class ResidualConv(Conditioner):
         in_shape, out_shape = check_shape(in_shape, "in_shape", 2), check_shape(out_shape, "out_shape", 2)
         if check_count(kernel, "the kernel") % 2 == 0:
             raise InputError("an odd kernel", str(kernel))
-        if check_choice(padding, ("zeros", "circular"), "a padding") == "circular" and kernel // 2 > min(in_shape[1:]):
-            raise InputError(f"a lattice that the kernel {kernel} goes around once at most", f"{in_shape[1:]}")
+        check_choice(padding, ("zeros", "circular"), "a padding")
         conv: Any = (nn.Conv1d, nn.Conv2d, nn.Conv3d)[len(in_shape) - 2]
 
         def layer(i: int, o: int, wide: bool) -> nn.Module:
@@ -151,21 +162,20 @@ class ResidualConv(Conditioner):
         self.circular = padding == "circular"
         self.network = _ResidualNetwork(layer, in_shape[0], n_params * out_shape[0], hidden, blocks)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map the half that is read, (B, C_in, *sites), to parameters, (B, n_params, C_out, *sites)."""
-        border = [(self.radius or 0) * end for end in self.cut]
-        values: Tensor = pad(self.network(x, self.cut), border) if self.cut else self.network(x)
-        return values.unflatten(1, (self.n_params, -1))
+    def forward(self, x: Tensor, sites: Sites | None = None) -> Tensor:
+        """Map the half that is read, (B, C_in, *sites), to parameters, (B, n_params, C_out, *sites).
 
-    def on_box(self, start: Sequence[int], shape: Sequence[int], cut: Sequence[bool] = ()) -> ResidualConv:
-        """The network on a box, see `Bijector.on_box`; parameters that depend on sites beyond the box are zeros.
-
-        A network with hooks, or with modules of other kinds, is padded at all ends.
+        With `sites`, x is of these sites, and the parameters of `sites.shrunk(radius)`.
         """
-        part = copy.copy(self)
-        part.cut = cut if any(cut) and all(type(m) in PLAIN and is_called_plainly(m) for m in self.modules()) else ()
-        return part
+        ends = () if sites is None else sites.interior_ends
+        if sites is not None and not all(
+            type(module) in PLAIN for module in self.modules()
+        ):  # such modules may need the padding
+            values = sites.shrink(self.network(x), (self.radius or 0,) * (x.ndim - 2))
+        else:
+            values = self.network(x, ends)
+        return values.unflatten(1, (self.n_params, -1))
 
 
 PLAIN = {ResidualConv, _ResidualNetwork, nn.ModuleList, nn.Sequential, nn.SiLU, nn.Conv1d, nn.Conv2d, nn.Conv3d}
-"""The modules of which a network on a box is made."""
+"""The modules of which a network is made that can be evaluated without padding."""

@@ -1,0 +1,100 @@
+"""Local bijectors: each output depends on a window of sites, so that a part of a lattice can be evaluated by itself."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import cast
+
+from torch import Tensor
+
+from mera._utils.torch_private import is_called_plainly, sizes
+from mera.bijectors.base import Bijector, context_arguments
+from mera.bijectors.sites import Sites
+
+
+class LocalBijector(Bijector):
+    """A bijector that is written as one map, `on_sites`; `forward` and `inverse` evaluate the map on whole events.
+
+    If the map has a `receptive_kernel`, it can be evaluated on a part of a lattice, and on lattices of any size.
+    A subclass that overrides `forward` and `inverse` is evaluated on whole lattices only, as is a module with hooks.
+    """
+
+    @abstractmethod
+    def on_sites(self, x: Tensor, context: Tensor | None, inverse: bool, sites: Sites | None) -> tuple[Tensor, Tensor]:
+        """Map data to latents, or latents to data.
+
+        Args:
+            x: the values at the sites, (B, C, *sites.shape); or whole events, (B, *event_shape).
+            context: the context of each event, (B, K) or (B, K, *sites.shape); None for a map that takes none.
+            inverse: whether to map latents to data.
+            sites: the sites; None for whole events, of patches or lattices.
+
+        Returns:
+            The values, and a log-det for each site, (B, *sites). At an end that is interior to the lattice there are
+            fewer sites than in x, by half the `receptive_kernel`. For whole events the log-det may also be (B,).
+        """
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Map data to latents."""
+        return _of_events(*self.on_sites(x, context, False, None))
+
+    def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Map latents to data."""
+        return _of_events(*self.on_sites(y, context, True, None))
+
+    @property
+    def fits_any_lattice(self) -> bool:
+        """Whether the map has a window, and no parameters for single sites."""
+        inner = [part for part in self.modules() if isinstance(part, Bijector) and part is not self]
+        return self.receptive_kernel is not None and all(part.fits_any_lattice for part in inner)
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the map can be evaluated on a part of a lattice; see `LocalBijector`."""
+        bijectors = [part for part in self.modules() if isinstance(part, Bijector)]
+        return (
+            self.fits_any_lattice and all(map(is_called_plainly, self.modules())) and all(map(_is_one_map, bijectors))
+        )
+
+
+def evaluate(
+    bijector: Bijector, x: Tensor, context: Tensor | None, inverse: bool, sites: Sites | None = None
+) -> tuple[Tensor, Tensor]:
+    """Apply a bijector, or its inverse, to whole events, or a local bijector to sites; see `LocalBijector.on_sites`."""
+    if sites is not None:
+        return cast(LocalBijector, bijector).on_sites(x, context, inverse, sites)
+    return (bijector.inverse if inverse else bijector)(x, *context_arguments(bijector, context))
+
+
+def equal_log_dets(log_det: Tensor, x: Tensor, inverse: bool, sites: Sites | None, of_site: bool = True) -> Tensor:
+    """The log-dets of a map that changes all volumes by one factor: (B, *sites), or (B,) for whole events.
+
+    Args:
+        log_det: the log-det in the forward direction, ().
+        x: the events, (B, C, *sites).
+        inverse: whether latents are mapped to data.
+        sites: the sites; None for whole events.
+        of_site: whether `log_det` is that of one site, rather than of an event.
+    """
+    log_det = -log_det if inverse else log_det
+    if sites is not None:
+        return log_det.expand(x.shape[0], *x.shape[2:])
+    return (log_det * math.prod(sizes(x)[2:]) if of_site else log_det).expand(x.shape[0])
+
+
+def shrunk_context(context: Tensor | None, sites: Sites, radius: Sequence[int]) -> Tensor | None:
+    """The context of `sites.shrunk(radius)`: a context for all sites stays as it is."""
+    return context if context is None or context.ndim == 2 else sites.shrink(context, radius)
+
+
+def _of_events(values: Tensor, log_det: Tensor) -> tuple[Tensor, Tensor]:
+    """The values and the log-det of events, (B,), from log-dets of sites or of events."""
+    return values, log_det if log_det.ndim == 1 else log_det.flatten(1).sum(1)
+
+
+def _is_one_map(bijector: Bijector) -> bool:
+    """Whether no subclass overrides `forward` or `inverse` of the class that has the bijector's map on sites."""
+    owners = [next(k for k in type(bijector).__mro__ if name in vars(k)) for name in ("forward", "inverse", "on_sites")]
+    return all(not issubclass(owner, owners[2]) or owner is owners[2] for owner in owners[:2])
