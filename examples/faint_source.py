@@ -96,9 +96,7 @@ def main() -> None:
 
     scores, start = [], time.monotonic()
     for row, column in corners.tolist():
-        top, left = (
-            corner // 32 * 32 - 64 for corner in (row, column)
-        )  # a window that begins with a block
+        top, left = (corner // 32 * 32 - 64 for corner in (row, column))  # a window that begins with a block
         x = found.roll((-top, -left), (1, 2))[None, :, :WINDOW, :WINDOW]
         local = small.restrict(x, ((row - top, row - top + EDGE), (column - left, column - left + EDGE)))
         with torch.no_grad():
