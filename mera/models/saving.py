@@ -109,7 +109,6 @@ def load(path: str | PathLike[str]) -> Any:
         )
     path = file
     description, tensors = read_archive(path)
-    _check_format(description, str(path))
     try:
         return rebuild(description, tensors)
     except (KeyError, TypeError, RuntimeError, ValueError) as error:
@@ -153,8 +152,10 @@ def rebuild(description: dict[str, Any], tensors: dict[str, torch.Tensor]) -> An
 
 
 def rebuild_empty(description: dict[str, Any]) -> Any:
-    """Build a flow from a description, with new weights."""
-    _check_format(description)
+    """Build a flow from a description, with new weights; refuses one of an earlier or later version."""
+    if (got := description.get("format", FORMAT)) != FORMAT:
+        mend = "load it with the version that wrote it, or train the flow again"
+        raise InputError(f"a flow of format {FORMAT}", f"format {got}: {mend}")
     options = description["options"]
     if "layout" in description:
         flow = Flow(loads(description["layout"]), **options)
@@ -162,13 +163,6 @@ def rebuild_empty(description: dict[str, Any]) -> Any:
         flow = build(description["model"], **options)
     group = description.get("symmetrized")
     return Symmetrized(flow, group, description.get("elements")) if group else flow
-
-
-def _check_format(description: dict[str, Any], where: str = "") -> None:
-    """Refuse the description of an earlier or later version."""
-    if (got := description.get("format", FORMAT)) != FORMAT:
-        mend = "load it with the version that wrote it, or train the flow again"
-        raise InputError(f"a flow of format {FORMAT}", f"format {got}: {mend}", where=where)
 
 
 def save_layout(layout: Layout, path: str | PathLike[str]) -> None:

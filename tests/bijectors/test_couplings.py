@@ -1,5 +1,7 @@
 """Couplings, one and several, their networks, and how far they read."""
 
+from functools import partial
+
 import pytest
 import torch
 
@@ -12,6 +14,7 @@ from mera.bijectors import (
     Gather,
     Invert,
     Masked,
+    ResidualConv,
     checkerboard,
 )
 from tests.helpers.laws import randomize
@@ -23,6 +26,9 @@ def test_windows_of_chains():
     assert Chain([ActNorm(EVEN), field, ActNorm(EVEN), field]).receptive_kernel == (17, 17)
     assert Chain([field, Coupling(ChannelHalves(EVEN), mlp)]).receptive_kernel is None
     assert Invert(field).receptive_kernel == (9, 9)
+    around = Coupling(ChannelHalves(EVEN), partial(ResidualConv, hidden=(3,), padding="circular"))
+    assert Chain([ActNorm(EVEN), around]).circular
+    assert not Chain([ActNorm(EVEN), field]).circular
 
 
 @pytest.mark.parametrize("halves", ["checkerboard", "channels"])

@@ -54,6 +54,8 @@ IMAGES = torch.zeros(2, 1, 8, 8, dtype=torch.uint8)
         (lambda f: mera.build("tebd", L=4, hidden=(2,)).resized((8, 8), 3), "whose model has the option levels; got"),
         (lambda f: f.inverse(torch.zeros(2, 1, 8, 8)), "a tuple of 2 tensors.*got Tensor"),
         (lambda f: f.initialize(torch.zeros(0, 1, 8, 8)), "Expected at least one example to start from; got none"),
+        (lambda f: f.initialize(torch.full((8, 1, 8, 8), torch.nan)), "Expected finite data to start from; got 512 inf"),
+        (lambda f: mera.Symmetrized(f, "flip", 3), "Expected at most 2 elements of flip on 1 x 8 x 8"),
         (lambda f: f.initialize(torch.ones(8, 1, 8, 8)), "; got 16 constant.*node 'disentangler0'"),
         (lambda f: f.inverse(f.sample_latents(2)[:1]), "Expected latents as a tuple of 2 tensors.*got 1 tensors"),
         (lambda f: f.inverse(f.sample_latents(2)[::-1]), "Expected latents of level 0 of shape"),

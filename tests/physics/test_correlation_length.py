@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from mera import physics
-from mera.physics.correlation_length import CorrelationLength
+from mera.physics.correlation_length import CorrelationLength, _correlation
 from mera.physics.verdicts import Trust, Verdict
 
 
@@ -17,6 +17,13 @@ def fields(mass2, shape, n, seed=0):
     momentum = sum(grid.square() for grid in torch.meshgrid(*waves, indexing="ij"))
     noise = torch.fft.fftn(torch.randn(n, *shape, dtype=torch.float64), dim=tuple(range(1, 1 + len(shape))))
     return torch.fft.ifftn(noise / (momentum + mass2).sqrt(), dim=tuple(range(1, 1 + len(shape)))).real[:, None]
+
+
+def test_noise_is_not_a_correlation():
+    torch.manual_seed(0)
+    chains = torch.randn(1000, 4, dtype=torch.float64)
+    assert _correlation(chains, 1) == 0
+    assert _correlation(chains[::2].repeat_interleave(2, 0), 1) == pytest.approx(0.5, abs=0.05)
 
 
 @pytest.mark.parametrize(("mass2", "shape"), [(0.3, (16,)), (0.1, (12, 20)), (0.5, (8, 8)), (0.4, (4, 6, 10))])
