@@ -3,23 +3,34 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, distributions, nn
-from torch.distributions import Distribution, constraints
+from torch.distributions import Distribution
 
-from mera._utils.checks import as_plain, check_positive
-from mera._utils.errors import InputError
+from mera._utils.checks import as_plain, check_number, check_positive
+from mera._utils.errors import InputError, closest
 from mera._utils.flow_options import PriorLike
-from mera._utils.random import seeded
-from mera.bijectors.prior_families import Family, class_of, family_of
+from mera._utils.registry import parse_call
 
 HOTTEST = 1e6
 """The highest temperature: samples at far higher temperatures leave the range of numbers."""
-CANDIDATES = (0.5, 1.5, -0.5, -1.5, 0.0)
-"""Candidates for a point in the support of a distribution."""
+Parameters = dict[str, float]
+FAMILIES = {
+    "Normal": ("loc", "scale"),
+    "Laplace": ("loc", "scale"),
+    "StudentT": ("df", "loc", "scale"),
+    "Uniform": ("low", "high"),
+    "VonMises": ("loc", "concentration"),
+}
+"""The families of distributions, by the names of torch, with their parameters."""
+STANDARD = {"loc": 0.0, "scale": 1.0}
+"""The values of parameters that may be left out."""
+NAMED = {"gaussian": "Normal", "laplace": f"Laplace(scale={1 / math.sqrt(2)!r})"}
+"""The priors of unit variance; torch's own "Laplace" has variance 2."""
+EXPECTED = f"'gaussian', 'laplace', or one of {', '.join(FAMILIES)} with parameters, such as StudentT(df=5), as prior"
 
 
 class Prior(nn.Module):
@@ -27,22 +38,29 @@ class Prior(nn.Module):
 
     .. math:: \log p(z) = \sum_l \log p(z_l)
 
-    over all latents :math:`z_l` (RG-Flow, Eq. 6 and 11, https://arxiv.org/abs/2010.00029). Outside the support of p the
-    log-density is -inf. The parameters are stored as Python numbers, so that converting a flow to another dtype does
-    not round them; tensors are made where p is evaluated.
+    over all latents :math:`z_l` (RG-Flow, Eq. 6 and 11, https://arxiv.org/abs/2010.00029). p is one of
+
+    - Normal(loc, scale): :math:`\ln p = -x^2 / 2 + c` with :math:`x = (z - \mathrm{loc}) / \mathrm{scale}`;
+    - Laplace(loc, scale): :math:`\ln p = -|x| + c`;
+    - StudentT(df, loc, scale): :math:`\ln p = -\frac{df + 1}{2} \ln(1 + x^2 / df) + c`;
+    - Uniform(low, high): constant on [low, high);
+    - VonMises(loc, concentration): :math:`\ln p = \mathrm{concentration} \cos(z - \mathrm{loc}) + c` for angles in
+      [-pi, pi).
+
+    Outside the support of p the log-density is -inf. The parameters are stored as Python numbers, so that converting a
+    flow to another dtype does not round them; tensors are made where p is evaluated.
 
     Args:
-        distribution: p: "gaussian" or "laplace", both of unit variance (torch's own "Laplace" has variance 2); a
-            univariate `torch.distributions` distribution with a density and numbers as parameters, or its name with
-            parameters, "StudentT(df=5)"; or a description from `Prior.describe`.
+        distribution: p: "gaussian" or "laplace", both of unit variance; a name with parameters, "StudentT(df=5)", a
+            `torch.distributions` distribution of these families, or a description from `Prior.describe`.
 
     Attributes:
-        family: the class of p and its parameters by name.
-        distribution: p on the CPU, in double precision if torch can evaluate it in double precision.
+        family: the name of the family in torch.
+        parameters: the parameters by name.
+        distribution: p on the CPU, in double precision.
 
     Raises:
-        ValueError: if the name is unknown, a parameter is invalid, or the distribution is not univariate, has no
-            density, or is composed of other distributions, such as a mixture.
+        ValueError: if the family or a parameter is unknown, or the value of a parameter is invalid.
 
     >>> Prior("laplace"), Prior("StudentT(df=5)")
     (Prior(Laplace of variance 1), Prior(StudentT(df=5, loc=0, scale=1)))
@@ -50,43 +68,28 @@ class Prior(nn.Module):
 
     def __init__(self, distribution: PriorLike = "gaussian") -> None:
         super().__init__()
-        self.family: Family = family_of(distribution)
-        self._dtype = torch.float64
-        try:
-            self.family.make().log_prob(torch.zeros(1, dtype=torch.float64))
-        except RuntimeError:  # torch cannot evaluate some densities in double precision
-            self._dtype = torch.float32
-        self.distribution: Distribution = self.family.make(self._dtype)
-        support = _support_of(self.distribution)
-        self._support = None if support is constraints.real else support
-        self._inside = 0.0 if self._support is None else _point_inside(self.distribution, support)
+        self.family, self.parameters = _family_and_parameters(distribution)
+        self.distribution = _make(self.family, self.parameters)
 
     @property
     def support(self) -> tuple[float, float]:
         """The lower and upper bound of the support of p, which may be infinite."""
-        support = self._support
-        return float(getattr(support, "lower_bound", -math.inf)), float(getattr(support, "upper_bound", math.inf))
-
-    @property
-    def has_temperatures(self) -> bool:
-        r"""Whether :math:`p^{1/T}` has an exact sampler at each temperature T."""
-        return isinstance(self.distribution, (distributions.Normal, distributions.Laplace, distributions.Uniform))
+        if self.family == "VonMises":
+            return -math.pi, math.pi
+        return self.parameters.get("low", -math.inf), self.parameters.get("high", math.inf)
 
     def log_density(self, z: Tensor) -> Tensor:
         r"""The log-density :math:`\ln p` of each latent, in nats, of the shape of z; -inf outside the support.
 
-        The formula is evaluated at points of the support only: a NaN in the branch that `where` does not take would
-        make gradients NaN.
-
         Args:
             z: latents, of any shape.
         """
-        if self._support is None:
+        low, high = self.support
+        if low == -math.inf:
             return self.distribution.log_prob(z)
-        in_support = self._support.check(z)
-        log_prob = self.distribution.log_prob(torch.where(in_support, z, self._inside))
-        at_bound = log_prob.isnan() & ~z.isnan()  # of a closed interval, where some formulas are 0 times infinity
-        return torch.where(in_support & ~at_bound, log_prob, -math.inf)
+        inside = (z >= low) & (z <= high)  # the formula is only evaluated there, so that no gradient is NaN
+        log_density = self.distribution.log_prob(torch.where(inside, z, (low + high) / 2))
+        return torch.where(inside, log_density.to(z.dtype), -math.inf)
 
     def log_prob(self, z: Sequence[Tensor]) -> Tensor:
         """The log-density of latents, (B,), in nats.
@@ -109,11 +112,10 @@ class Prior(nn.Module):
             like: a tensor with the dtype and the device of the result.
 
         Raises:
-            ValueError: if a temperature is not positive, or p has no exact sampler at a temperature other than 1.
+            ValueError: if a temperature is not positive, or :math:`p^{1/T}` has no norm.
         """
-        distribution = self.family.make(self._dtype, like.device)
         return tuple(
-            _below(self.support[1], tempered(distribution, temperature).sample(torch.Size(shape)).to(like))
+            _below(self.support[1], self._tempered(temperature, like.device).sample(torch.Size(shape)).to(like))
             for shape, temperature in zip(shapes, temperatures, strict=True)
         )
 
@@ -127,36 +129,52 @@ class Prior(nn.Module):
             A function from probabilities in (0, 1) to quantiles, tensors in double precision on the CPU.
 
         Raises:
-            ValueError: if the temperature is not positive, p has no exact sampler at a temperature other than 1, or
-                torch has no quantile function of p.
+            ValueError: if the temperature is not positive, :math:`p^{1/T}` has no norm, or torch has no quantile
+                function of p.
         """
-        distribution = tempered(self.distribution, temperature)
-        try:
-            distribution.icdf(torch.tensor(0.5, dtype=torch.float64))
-        except NotImplementedError:
-            kind = type(distribution).__name__
-            raise InputError("a prior with a quantile function (icdf) in torch", kind) from None
-        return distribution.icdf
+        if self.family in ("StudentT", "VonMises"):
+            raise InputError("a prior with a quantile function (icdf) in torch", self.family)
+        return self._tempered(temperature, torch.device("cpu")).icdf
+
+    def _tempered(self, temperature: float, device: torch.device) -> Distribution:
+        r"""The distribution :math:`p^{1/T}`, normalised, which is of the same family.
+
+        The scale of a Gaussian is multiplied by :math:`\sqrt{T}`, the scale of a Laplacian by :math:`T` (RG-Flow,
+        Eq. 13); a uniform distribution does not change; a concentration is divided by T; and for Student's t
+        :math:`df' + 1 = (df + 1) / T` with the same :math:`df \, \mathrm{scale}^2`.
+        """
+        t, changed = check_positive(temperature, "a temperature", most=HOTTEST), dict(self.parameters)
+        match self.family:
+            case "Normal":
+                changed["scale"] *= math.sqrt(t)
+            case "Laplace":
+                changed["scale"] *= t
+            case "VonMises":
+                changed["concentration"] /= t
+            case "StudentT":
+                changed["df"] = (changed["df"] + 1) / t - 1
+                if changed["df"] <= 0:
+                    limit = self.parameters["df"] + 1
+                    raise InputError(f"a temperature below {limit:g}, where p^(1/T) has a norm", str(temperature))
+                changed["scale"] *= math.sqrt(self.parameters["df"] / changed["df"])
+        return _make(self.family, changed, device)
 
     def describe(self) -> str | dict[str, Any]:
-        """A JSON-compatible description, from which `Prior` makes the same prior again.
+        """A JSON-compatible description, from which `Prior` makes the same prior again."""
+        return self._name or {"distribution": self.family} | self.parameters
 
-        Raises:
-            ValueError: if p is of a user-defined class, which a file cannot name.
-        """
-        if self.family.name:
-            return self.family.name
-        kind = self.family.kind
-        if class_of(kind.__name__) is not kind:
-            raise InputError("a prior of a class of torch", f"a {kind.__name__}, which cannot be saved")
-        return {"distribution": kind.__name__} | self.family.parameters
+    @property
+    def _name(self) -> str:
+        """The name "gaussian" or "laplace" of the prior; "" for any other."""
+        mine = self.family, self.parameters
+        return next((name for name, text in NAMED.items() if _family_and_parameters(text) == mine), "")
 
     def extra_repr(self) -> str:
         """The distribution as text."""
-        if self.family.name:
-            return f"{self.family.name.capitalize()} of variance 1"
-        values = (f"{name}={value:.6g}" for name, value in self.family.parameters.items())
-        return f"{self.family.kind.__name__}({', '.join(values)})"
+        if self._name:
+            return f"{self._name.capitalize()} of variance 1"
+        values = (f"{name}={value:.6g}" for name, value in self.parameters.items())
+        return f"{self.family}({', '.join(values)})"
 
 
 def temperature_per_level(temperature: Any, levels: int) -> list[float]:
@@ -177,43 +195,34 @@ def temperature_per_level(temperature: Any, levels: int) -> list[float]:
     return [check_positive(value, "a temperature", most=HOTTEST) for value in temperatures]
 
 
-def tempered(distribution: Distribution, temperature: float) -> Distribution:
-    r"""The distribution :math:`p^{1/T}`, normalised, for families of distributions that are closed under powers.
-
-    The scale of a Gaussian is multiplied by :math:`\sqrt{T}`, the scale of a Laplacian by :math:`T` (RG-Flow, Eq. 13),
-    and a uniform distribution does not change. Other families are refused unless T is 1.
-    """
-    temperature = check_positive(temperature, "a temperature", most=HOTTEST)
-    if temperature == 1:
-        return distribution
-    match distribution:
-        case distributions.Normal():
-            return distributions.Normal(distribution.loc, distribution.scale * math.sqrt(temperature))
-        case distributions.Laplace():
-            return distributions.Laplace(distribution.loc, distribution.scale * temperature)
-        case distributions.Uniform():
-            return distribution
-    kind = type(distribution).__name__
-    raise InputError(f"temperature 1 for a prior of type {kind}, whose powers have no exact sampler", str(temperature))
+def _make(family: str, parameters: Parameters, device: torch.device | str = "cpu") -> Distribution:
+    """Make the torch distribution without argument validation, so that values outside the support are allowed."""
+    tensors = {key: torch.tensor(value, dtype=torch.float64, device=device) for key, value in parameters.items()}
+    return getattr(distributions, family)(**tensors, validate_args=False)
 
 
-def _support_of(distribution: Distribution) -> Any:
-    """The support of a distribution; all real numbers if its class does not declare a support."""
-    if isinstance(distribution, distributions.VonMises):  # angles, but torch declares real numbers
-        return constraints.interval(-math.pi, math.pi)
-    try:
-        return distribution.support
-    except NotImplementedError:
-        return constraints.real
-
-
-def _point_inside(distribution: Distribution, support: Any) -> float:
-    """A number in the support of a distribution: a candidate, or else a sample."""
-    for candidate in CANDIDATES:
-        if support.check(torch.tensor(candidate)):
-            return candidate
-    with seeded(0):
-        return distribution.sample().item()
+def _family_and_parameters(prior: PriorLike) -> tuple[str, Parameters]:
+    """The family and all parameters of an argument `prior`, which has one of the forms that `Prior` accepts."""
+    given: dict[str, Any]
+    if isinstance(prior, str):
+        family, values, given = parse_call(NAMED.get(prior, prior), "StudentT(df=5)")
+        given = dict(zip(FAMILIES.get(family, ()), values, strict=False)) | given
+    elif isinstance(prior, Mapping):
+        given = dict(prior)
+        family = str(given.pop("distribution", None))
+    else:
+        family = next((name for name in FAMILIES if type(prior) is getattr(distributions, name)), "")
+        given = {name: as_plain(getattr(prior, name), name) for name in FAMILIES.get(family, ())}
+    if family not in FAMILIES:
+        raise InputError(EXPECTED, f"{prior!r}{closest(family, [*NAMED, *FAMILIES])}")
+    if set(given | STANDARD) - set(STANDARD) != set(FAMILIES[family]) - set(STANDARD):
+        raise InputError(f"parameters {', '.join(FAMILIES[family])} of {family}", ", ".join(given) or "none")
+    parameters = {name: check_number((STANDARD | given)[name], name) for name in FAMILIES[family]}
+    for name in {"scale", "df", "concentration"} & parameters.keys():
+        check_positive(parameters[name], name)
+    if family == "Uniform" and parameters["low"] >= parameters["high"]:
+        raise InputError("low below high", f"{parameters['low']:g} and {parameters['high']:g}")
+    return family, parameters
 
 
 def _below(bound: float, samples: Tensor) -> Tensor:

@@ -60,7 +60,7 @@ def command(
         context = chosen[torch.arange(n, device=flow.device) % len(chosen)]
     is_image = flow.plan.input.is_picture and not learnt_fields(run)
     if temperature is None:
-        temperature = PICTURES if is_image and flow.flow.prior.has_temperatures else 1.0
+        temperature = PICTURES if is_image else 1.0
     samples = draw(flow, n, temperature, seed, context)
     if is_image:
         samples = flow.to_images(samples)

@@ -56,8 +56,7 @@ LevelCount = Annotated[
 PriorOption = Annotated[
     PriorLike,
     Option(
-        'prior of the latents: "gaussian", "laplace", or a univariate distribution of torch whose parameters are '
-        'numbers, "StudentT(df=5)".'
+        'prior of the latents: "gaussian", "laplace", or a distribution of torch, "StudentT(df=5)"; see `mera.Prior`.'
     ),
 ]
 ContextEdges = Annotated[

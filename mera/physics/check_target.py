@@ -206,7 +206,7 @@ class _Trial:
 
 def _check_domain(action: Action, flow: Density) -> None:
     """Refuse a flow of real numbers for an action of angles, and the reverse."""
-    prior = flow.prior.family.kind.__name__
+    prior = flow.prior.family
     if action.is_compact and not flow.flow.of_angles:
         expected = f"a flow of angles for {action!r}, as mera.build makes one with XY.flow_options"
         raise InputError(expected, f"a flow of real numbers with the prior {prior}")
@@ -220,5 +220,5 @@ def _check_support(flow: Density, action: Action) -> None:
         noise = _random_fields(event_shape_of(flow), torch.empty(0, dtype=flow.dtype, device=flow.device))
         missed = (flow.log_prob(_fields_of_a_chain(action, noise)) == -math.inf).double().mean().item()
     if missed:
-        got = f"one that has none for {missed:.0%} of them, by its prior {flow.prior.family.kind.__name__}"
+        got = f"one that has none for {missed:.0%} of them, by its prior {flow.prior.family}"
         raise InputError("a flow with a density for every field of the target", got)

@@ -14,11 +14,7 @@ from tests.helpers.laws import randomize
 PRIORS = {
     prior if isinstance(prior, str) else type(prior).__name__: prior
     for prior in (
-        "gaussian", "laplace", D.StudentT(5.0), D.Cauchy(0.0, 1.0), D.Gumbel(0.0, 2.0), D.VonMises(0.3, 4.0),
-        D.Uniform(-math.pi, math.pi), D.Uniform(0.0, 1.0), D.Beta(2.0, 3.0), D.Kumaraswamy(2.0, 3.0),
-        D.ContinuousBernoulli(0.3), D.Exponential(1.0), D.Gamma(2.0, 1.0), D.Chi2(4.0), D.HalfNormal(1.0),
-        D.HalfCauchy(1.0), D.LogNormal(0.0, 0.5), D.Pareto(1.0, 2.0), D.Weibull(1.0, 2.0), D.InverseGamma(3.0, 1.0),
-        D.FisherSnedecor(4.0, 6.0),
+        "gaussian", "laplace", D.StudentT(5.0), D.VonMises(0.3, 4.0), D.Uniform(0.0, 1.0), D.Normal(1.0, 2.0),
     )
 }  # fmt: skip
 

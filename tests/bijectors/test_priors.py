@@ -1,6 +1,5 @@
 """Densities and temperatures of the latents, against closed forms and statistics."""
 
-import copy
 import json
 import math
 import pickle
@@ -24,14 +23,16 @@ def test_unit_variance(name):
 
 
 @pytest.mark.parametrize("temperature", [0.25, 0.6, 2.0])
-@pytest.mark.parametrize("name", ["gaussian", "laplace"])
+@pytest.mark.parametrize(
+    "name", ["gaussian", "laplace", "StudentT(df=5, scale=0.5)", "VonMises(0.3, 2)", "Uniform(-1, 2)"]
+)
 def test_a_tempered_sample_has_the_density_to_the_power(name, temperature):
     """p^(1/T) is known up to its norm; its histogram must follow it (Eq. 12)."""
     prior = Prior(name)
     (z,) = prior.sample([(N, 1)], [temperature], torch.empty(0, dtype=torch.float64))
     edges = torch.linspace(-2, 2, 9, dtype=torch.float64)
     grid = torch.linspace(-12, 12, 240_001, dtype=torch.float64)
-    density = torch.exp(prior.distribution.log_prob(grid) / temperature)
+    density = torch.exp(prior.log_density(grid) / temperature)
     cumulative = torch.cumsum(density, 0) / density.sum()
     expected = cumulative[torch.searchsorted(grid, edges)]
     measured = torch.stack([(z <= edge).double().mean() for edge in edges])
@@ -50,32 +51,6 @@ def test_log_prob_sums_over_all_levels():
     torch.testing.assert_close(Prior("gaussian").log_prob(z), expected)
 
 
-MIXTURE = distributions.MixtureSameFamily(
-    distributions.Categorical(torch.tensor([0.3, 0.7])),
-    distributions.Normal(torch.tensor([-1.0, 1.0]), torch.tensor([0.5, 0.5])),
-)
-
-
-LOGISTIC = distributions.TransformedDistribution(
-    distributions.Uniform(torch.tensor(0.0), torch.tensor(1.0)),
-    [distributions.SigmoidTransform().inv, distributions.AffineTransform(0.0, 1.0)],
-)
-NUMBERS = [distributions.StudentT(5.0), distributions.Gumbel(0.0, 2.0), distributions.Cauchy(0.0, 1.0)]
-
-
-@pytest.mark.parametrize("distribution", NUMBERS)
-def test_any_univariate_distribution(distribution):
-    prior = Prior(distribution).double()
-    z = (torch.randn(3, 2, 4, dtype=torch.float64),)
-    log_prob = prior.log_prob(z)
-    assert log_prob.dtype == torch.float64
-    torch.testing.assert_close(log_prob, distribution.log_prob(z[0]).flatten(1).sum(1), atol=1e-5, rtol=1e-6)
-    assert prior.sample([(5, 2)], [1.0], z[0])[0].dtype == torch.float64
-    assert torch.equal(copy.deepcopy(prior).log_prob(z), log_prob)
-    with pytest.raises(ValueError, match=r"Expected temperature 1 for a prior of type .*; got 0\.5"):
-        prior.sample([(5, 2)], [0.5], z[0])
-
-
 @pytest.mark.parametrize("distribution", ["gaussian", "laplace", distributions.StudentT(5.0, 1.0, 2.0)])
 def test_a_prior_survives_json(distribution):
     prior = Prior(distribution)
@@ -85,22 +60,25 @@ def test_a_prior_survives_json(distribution):
     assert torch.equal(pickle.loads(pickle.dumps(prior)).log_prob([z]), prior.log_prob([z]))
 
 
+class Unsaid(distributions.Normal):
+    """A density of a user's own, which may have any values."""
+
+
 @pytest.mark.parametrize(
     ("distribution", "message"),
     [
-        ("cauchy", "Expected 'gaussian', 'laplace' or a torch distribution"),
-        (3, "Expected 'gaussian', 'laplace' or a torch distribution"),
-        (distributions.Normal(torch.zeros(2), torch.ones(2)), "Expected a univariate prior"),
-        (distributions.Bernoulli(0.5), "Expected a prior with a density"),
-        (distributions.Normal(0.0, -1.0, validate_args=False), "Expected a scale that is"),
-        (distributions.Normal(math.nan, 1.0, validate_args=False), "Expected a loc that is"),
-        ({"distribution": "Normal", "loc": "a", "scale": 1}, "Expected the parameters of Normal"),
-        ({"distribution": "os.system"}, "Expected the description of a torch distribution"),
-        ({"distribution": "Distribution"}, "Expected the description of a torch distribution"),
-        ({"distribution": "Normal", "mean": 0.0}, "Expected the parameters of Normal"),
-        (MIXTURE, "Expected a prior that is made of numbers; got a MixtureSameFamily"),
-        (LOGISTIC, "Expected a prior that is made of numbers; got a TransformedDistribution"),
-        (distributions.RelaxedBernoulli(1.0, 0.5), "Expected a prior that probs describe"),
+        ("cauchy", "Expected 'gaussian', 'laplace', or one of Normal, .* as prior; got 'cauchy'"),
+        (3, "Expected 'gaussian', 'laplace', or one of"),
+        ("Norml", "got 'Norml' .did you mean 'Normal'"),
+        (distributions.Normal(torch.zeros(2), torch.ones(2)), "Expected loc as a finite number"),
+        (distributions.Bernoulli(0.5), "Expected 'gaussian', 'laplace', or one of"),
+        (Unsaid(0.0, 1.0), "Expected 'gaussian', 'laplace', or one of"),
+        (distributions.Normal(0.0, -1.0, validate_args=False), "Expected scale as a positive number"),
+        ({"distribution": "Normal", "loc": "a", "scale": 1}, "Expected loc as a finite number"),
+        ({"distribution": "os.system"}, "Expected 'gaussian', 'laplace', or one of"),
+        ({"distribution": "Normal", "mean": 0.0}, "Expected parameters loc, scale of Normal; got mean"),
+        ("StudentT", "Expected parameters df, loc, scale of StudentT; got none"),
+        ("Uniform(1, 1)", "Expected low below high; got 1 and 1"),
     ],
 )
 def test_bad_priors(distribution, message):
@@ -108,35 +86,23 @@ def test_bad_priors(distribution, message):
         Prior(distribution)
 
 
-D = distributions
-BOUNDED = [
-    D.Exponential(1.0), D.Weibull(1.0, 1.0), D.Chi2(2.0), D.Pareto(1.0, 2.0), D.Gamma(2.0, 1.0), D.LogNormal(0.0, 1.0),
-    D.Beta(2.0, 3.0), D.HalfNormal(1.0), D.Uniform(0.0, 1.0), D.Uniform(-1.0, -0.2),
-]  # fmt: skip
-if hasattr(D, "GeneralizedPareto"):  # torch 2.7 and later
-    BOUNDED.append(D.GeneralizedPareto(0.0, 1.0, 0.1))
-
-
-@pytest.mark.parametrize("distribution", BOUNDED, ids=lambda d: type(d).__name__)
+@pytest.mark.parametrize("distribution", ["Uniform(0, 1)", "Uniform(-1, -0.2)", "VonMises(0, 1)"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_nothing_is_outside_of_the_support(distribution, dtype):
     """Some of torch's formulas give finite numbers, or NaN, where there is no density."""
-    prior = Prior(distribution)
-    inside, outside = distribution.sample((20, 1)).to(dtype), torch.full((1, 1), -5.0, dtype=dtype)
+    prior, outside = Prior(distribution), torch.full((1, 1), -5.0, dtype=dtype)
+    (inside,) = prior.sample([(20, 1)], [1.0], outside)
+    assert inside.dtype == dtype
     assert prior.log_prob([outside]).item() == -math.inf
-    torch.testing.assert_close(
-        prior.log_prob([inside]), prior.distribution.log_prob(inside.double())[:, 0].to(dtype), atol=1e-5, rtol=1e-5
-    )
+    torch.testing.assert_close(prior.log_prob([inside]), prior.distribution.log_prob(inside)[:, 0].to(dtype))
     both = torch.cat([inside, outside]).requires_grad_()
     (gradient,) = torch.autograd.grad(prior.log_prob([both])[:20].sum() + 0 * both.sum(), both)
     assert gradient.isfinite().all()
-    assert prior.sample([(5, 2)], [1.0], outside)[0].dtype == dtype
 
 
-def test_the_random_state_is_left_alone():
-    state = torch.get_rng_state()
-    Prior(D.Exponential(1.0)).log_prob([torch.ones(2, 3)])
-    assert torch.equal(torch.get_rng_state(), state)
+def test_a_temperature_without_a_norm_is_refused():
+    with pytest.raises(ValueError, match=r"a temperature below 4, where p\^\(1/T\) has a norm; got 4"):
+        Prior("StudentT(df=3)").sample([(5, 2)], [4.0], torch.empty(0))
 
 
 @pytest.mark.parametrize("distribution", ["laplace", "StudentT(df=3.3, scale=0.7)"])
@@ -164,7 +130,8 @@ def test_a_prior_of_angles_is_a_density_on_the_circle():
         ("Normal(1, 2)", distributions.Normal(1.0, 2.0)),
         ("StudentT(4)", distributions.StudentT(4.0)),
         ("StudentT(df=4, scale=.5)", distributions.StudentT(4.0, scale=0.5)),
-        ("Gamma(2, rate=3)", distributions.Gamma(2.0, 3.0)),
+        ("Laplace(scale=2)", distributions.Laplace(0.0, 2.0)),
+        ("VonMises(0, concentration=2)", distributions.VonMises(0.0, 2.0)),
     ],
 )
 def test_priors_as_text(text, expected, tmp_path):
@@ -175,14 +142,6 @@ def test_priors_as_text(text, expected, tmp_path):
     assert repr(mera.load(tmp_path / "flow").prior) == repr(flow.prior)
 
 
-class Unsaid(distributions.Normal):
-    """A density that does not say its support."""
-
-    @property
-    def support(self):
-        raise NotImplementedError
-
-
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_samples_stay_below_the_bound(dtype):
     """Which rounding may reach, where the density is 0."""
@@ -191,7 +150,3 @@ def test_samples_stay_below_the_bound(dtype):
     (samples,) = prior.sample([(200_000,)], [1.0], torch.empty(0, dtype=dtype))
     assert samples.max() < 1
     assert prior.log_density(samples.double()).isfinite().all()
-    assert (
-        mera.Prior(Unsaid(0.0, 1.0, validate_args=False)).sample([(3,)], [1.0], torch.empty(0, dtype=dtype))[0].dtype
-        == dtype
-    )
