@@ -25,7 +25,7 @@ class Unchanged:
     """
 
     def __init__(self, modules: Mapping[str, nn.Module], names: Iterable[str]) -> None:
-        self._modules, self._names = modules, list(dict.fromkeys(names))
+        self._mapping, self._names = modules, list(dict.fromkeys(names))
         chosen = [modules[name] for name in self._names]
         tensors = [[*module.parameters(), *module.buffers()] for module in chosen]
         self._tensors = list({id(tensor): tensor for row in tensors for tensor in row}.values())
@@ -37,7 +37,7 @@ class Unchanged:
     def __reduce__(self) -> Any:
         """Copies remember the weights of the copied modules."""
         self.check("the copied object")
-        return Unchanged, (self._modules, self._names)
+        return Unchanged, (self._mapping, self._names)
 
     def check(self, since: str) -> None:
         """Raise a RuntimeError if a weight, a buffer, a dtype, a device, a mode or a module has changed.
@@ -49,7 +49,7 @@ class Unchanged:
             raise RuntimeError(f"Expected the weights with which {since} was called; got others: call {since} again")
 
     def _now(self) -> Any:
-        modules = [id(self._modules[name]) for name in self._names]
+        modules = [id(self._mapping[name]) for name in self._names]
         values = [tensor._version for tensor in self._tensors]
         return values, versions(self._first), [part.training for part in self._with_modes], modules
 

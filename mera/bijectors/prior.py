@@ -56,7 +56,7 @@ class Prior(nn.Module):
 
     Attributes:
         family: the name of the family in torch.
-        parameters: the parameters by name.
+        values: the values of the parameters by name.
         distribution: p on the CPU, in double precision.
 
     Raises:
@@ -68,15 +68,15 @@ class Prior(nn.Module):
 
     def __init__(self, distribution: PriorLike = "gaussian") -> None:
         super().__init__()
-        self.family, self.parameters = _family_and_parameters(distribution)
-        self.distribution = _make(self.family, self.parameters)
+        self.family, self.values = _family_and_parameters(distribution)
+        self.distribution = _make(self.family, self.values)
 
     @property
     def support(self) -> tuple[float, float]:
         """The lower and upper bound of the support of p, which may be infinite."""
         if self.family == "VonMises":
             return -math.pi, math.pi
-        return self.parameters.get("low", -math.inf), self.parameters.get("high", math.inf)
+        return self.values.get("low", -math.inf), self.values.get("high", math.inf)
 
     def log_density(self, z: Tensor) -> Tensor:
         r"""The log-density :math:`\ln p` of each latent, in nats, of the shape of z; -inf outside the support.
@@ -143,7 +143,7 @@ class Prior(nn.Module):
         Eq. 13); a uniform distribution does not change; a concentration is divided by T; and for Student's t
         :math:`df' + 1 = (df + 1) / T` with the same :math:`df \, \mathrm{scale}^2`.
         """
-        t, changed = check_positive(temperature, "a temperature", most=HOTTEST), dict(self.parameters)
+        t, changed = check_positive(temperature, "a temperature", most=HOTTEST), dict(self.values)
         match self.family:
             case "Normal":
                 changed["scale"] *= math.sqrt(t)
@@ -154,26 +154,26 @@ class Prior(nn.Module):
             case "StudentT":
                 changed["df"] = (changed["df"] + 1) / t - 1
                 if changed["df"] <= 0:
-                    limit = self.parameters["df"] + 1
+                    limit = self.values["df"] + 1
                     raise InputError(f"a temperature below {limit:g}, where p^(1/T) has a norm", str(temperature))
-                changed["scale"] *= math.sqrt(self.parameters["df"] / changed["df"])
+                changed["scale"] *= math.sqrt(self.values["df"] / changed["df"])
         return _make(self.family, changed, device)
 
     def describe(self) -> str | dict[str, Any]:
         """A JSON-compatible description, from which `Prior` makes the same prior again."""
-        return self._name or {"distribution": self.family} | self.parameters
+        return self._name or {"distribution": self.family} | self.values
 
     @property
     def _name(self) -> str:
         """The name "gaussian" or "laplace" of the prior; "" for any other."""
-        mine = self.family, self.parameters
+        mine = self.family, self.values
         return next((name for name, text in NAMED.items() if _family_and_parameters(text) == mine), "")
 
     def extra_repr(self) -> str:
         """The distribution as text."""
         if self._name:
             return f"{self._name.capitalize()} of variance 1"
-        values = (f"{name}={value:.6g}" for name, value in self.parameters.items())
+        values = (f"{name}={value:.6g}" for name, value in self.values.items())
         return f"{self.family}({', '.join(values)})"
 
 

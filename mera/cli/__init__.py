@@ -10,10 +10,10 @@ from pathlib import Path
 
 from mera._utils.errors import UNKNOWN_NAME, InputError, with_notes
 
-__all__ = ["import_modules", "main"]
+__all__ = ["import_extensions", "main"]
 
 
-def import_modules(arguments: Sequence[str]) -> list[str]:
+def import_extensions(arguments: Sequence[str]) -> list[str]:
     """Import what `--import` names, modules (in the working directory too) or files, before the commands are made.
 
     Models, bijectors and data that these modules register then have commands and options like those of the package.
@@ -42,7 +42,7 @@ def main() -> None:
     from mera.cli.app import app
 
     try:
-        sys.argv[1:] = import_modules(sys.argv[1:])
+        sys.argv[1:] = import_extensions(sys.argv[1:])
         app()
     except (ValueError, OSError, FloatingPointError, ImportError) as error:
         is_unknown = isinstance(error, InputError) and error.kind == UNKNOWN_NAME

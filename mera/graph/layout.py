@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
@@ -227,7 +226,9 @@ class Layout:
 
     def frozen(self) -> Layout:
         """A copy that stays as it is: its graph cannot be changed, and has no later changes of this layout."""
-        other = copy.copy(self)
+        lattice = self.input.lattice
+        boundary = ["periodic" if periodic else "open" for periodic in lattice.periodic]
+        other = Layout(lattice.shape, lattice.channels, boundary, self.context)
         other.graph = nx.freeze(nx.DiGraph(self.graph))
         other.input = replace(self.input, layout=other)
         return other

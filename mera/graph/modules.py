@@ -88,22 +88,21 @@ def _make_bijector(step: Step, layout: Layout, plan: Plan) -> Bijector:
     return bijector
 
 
-def structure_of(module: nn.Module) -> list[tuple[str, str, str, dict[str, Any]]]:
+def structure_of(module: nn.Module) -> list[tuple[str, str, dict[str, Any]]]:
     """The structure of a module: the class, the tensors' shapes, and the plain attributes of each of its modules.
 
     Two modules of one structure compute the same function of the values in their state dicts, but for attributes that
     are neither numbers nor text.
     """
     return [
-        (name, f"{type(part).__module__}.{type(part).__qualname__}", str(_shapes(part)), _plain_attributes(part))
-        for name, part in module.named_modules()
+        (f"{type(part).__module__}.{type(part).__qualname__}", _shapes(part), _plain_attributes(part))
+        for part in module.modules()
     ]
 
 
-def _shapes(module: nn.Module) -> dict[str, tuple[int, ...]]:
+def _shapes(module: nn.Module) -> str:
     """The shapes of the parameters and buffers that belong to a module itself."""
-    tensors = {**module._parameters, **module._buffers}
-    return {name: tuple(tensor.shape) for name, tensor in tensors.items() if tensor is not None}
+    return str([tuple(t.shape) for t in (*module.parameters(recurse=False), *module.buffers(recurse=False))])
 
 
 def _plain_attributes(module: nn.Module) -> dict[str, Any]:
