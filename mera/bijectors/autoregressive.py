@@ -14,7 +14,7 @@ from mera._utils.checks import check_shape
 from mera._utils.errors import InputError
 from mera.bijectors.base import Bijector, log_det_dtype
 from mera.bijectors.conditioners.residual import compressed
-from mera.bijectors.context import join
+from mera.bijectors.joined_context import join
 from mera.bijectors.univariate import Affine, Univariate, transform
 
 

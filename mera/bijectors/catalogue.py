@@ -30,9 +30,9 @@ from mera.bijectors.by_name import register
 from mera.bijectors.compose import Chain, Invert
 from mera.bijectors.cosine import DCT
 from mera.bijectors.coupling import couplings
+from mera.bijectors.coupling_parts import CONDITIONERS, TRANSFORMS, halves
 from mera.bijectors.elementwise import Elementwise
 from mera.bijectors.linear import LULinear
-from mera.bijectors.parts import CONDITIONERS, TRANSFORMS, halves
 from mera.bijectors.permutation import Permutation
 from mera.bijectors.spectral import Spectral
 from mera.bijectors.spline import RationalQuadratic

@@ -25,13 +25,13 @@ from mera.bijectors.actnorm import ActNorm
 from mera.bijectors.base import Bijector
 from mera.bijectors.by_name import register
 from mera.bijectors.compose import Chain
+from mera.bijectors.conditioned import Conditioned
 from mera.bijectors.conditioners.residual import ResidualConv
 from mera.bijectors.coupling import Coupling, couplings
+from mera.bijectors.coupling_parts import TRANSFORMS, halves
 from mera.bijectors.elementwise import Conditional
 from mera.bijectors.linear import LULinear
 from mera.bijectors.partition import ChannelHalves, Masked, even_sites
-from mera.bijectors.parts import TRANSFORMS, halves
-from mera.bijectors.reshape import Conditioned
 
 
 @register("convolution")

@@ -13,7 +13,7 @@ from mera.bijectors.base import Bijector, as_rows, in_dtype, log_det_dtype, tota
 from mera.bijectors.circular import Periodic
 from mera.bijectors.compose import Chain
 from mera.bijectors.conditioners.base import ConditionerFactory, contract, parameters_at, prepare
-from mera.bijectors.context import join, joined_shape
+from mera.bijectors.joined_context import join, joined_shape
 from mera.bijectors.linear import LULinear
 from mera.bijectors.local import LocalBijector, shrunk_context
 from mera.bijectors.partition import Partition

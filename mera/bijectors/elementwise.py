@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from mera.bijectors.base import log_det_dtype
 from mera.bijectors.conditioners.base import ConditionerFactory, contract, parameters_at
-from mera.bijectors.context import join, joined_shape
+from mera.bijectors.joined_context import join, joined_shape
 from mera.bijectors.local import LocalBijector
 from mera.bijectors.sites import Sites
 from mera.bijectors.univariate import Affine, Univariate, transform

@@ -15,11 +15,11 @@ from mera.bijectors import Bijector, ImagePreprocess
 from mera.bijectors.circular import check_angles
 from mera.bijectors.prior import Prior, PriorLike, temperature_per_level
 from mera.flow.density import Recipe, Temperature
-from mera.flow.parts import FlowInParts
+from mera.flow.in_parts import FlowInParts
 from mera.graph import Layout, LayoutError, Step, compile
+from mera.graph.bijectors_of_plan import Bijectors, check_lattices, make_bijectors, structure_of
 from mera.graph.contexts import ContextEncoder
 from mera.graph.executor import run_forward, run_inverse
-from mera.graph.modules import Bijectors, check_lattices, make_bijectors, structure_of
 from mera.graph.resize import edges_of, period, resize
 from mera.graph.runner import Runner
 from mera.graph.summary import Summary, summarize

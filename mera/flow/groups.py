@@ -7,7 +7,7 @@ import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
-from itertools import chain, islice, product
+from itertools import islice, product
 from typing import NamedTuple
 
 import numpy as np
@@ -19,10 +19,8 @@ from mera._utils.errors import InputError
 from mera._utils.registry import Registry
 from mera.graph import Lattice
 
-DRAWS = 20
-"""The number of random elements that are tried for each one that is asked for, as several may be the same map."""
 MAX_LISTED = 2**20
-"""The largest size of a group whose elements are put into a random order as a list."""
+"""The largest size of a group, whose elements are put into a random order."""
 MAX_WHOLE = 256
 """The largest size of a group that is used whole, since a density evaluates the flow for each element."""
 
@@ -74,8 +72,8 @@ def symmetries(names: str | Sequence[str], lattice: Lattice, elements: int | Non
         elements: number of elements: the identity and a fixed random selection, equal in each call; None for all.
 
     Raises:
-        ValueError: if a name is unknown, the lattice lacks the symmetry, the group has fewer than `elements` elements,
-            or the group has more than 256 elements and `elements` is None.
+        ValueError: if a name is unknown, the lattice lacks the symmetry, the group has fewer than `elements` elements
+            or more than 2^20, or it has more than 256 elements and `elements` is None.
     """
     names = [names] if isinstance(names, str) else list(names)
     if not names:
@@ -86,24 +84,16 @@ def symmetries(names: str | Sequence[str], lattice: Lattice, elements: int | Non
     if elements is None and max(factor.size for factor in factors) > MAX_WHOLE:
         raise InputError(f"a number of elements for a group of more than {MAX_WHOLE}", f"None for {size} of {group}")
     n = None if elements is None else check_count(elements, "a number of elements")
-    numbers = range(size) if n is None else _random_order(size, n)
+    if size > MAX_LISTED:
+        raise InputError(f"a group of at most {MAX_LISTED:,} elements", f"{size:,} of {group}")
+    draw = random.Random(0).random  # Python guarantees the same numbers in all versions, unlike for `sample`
+    numbers = range(size) if n is None else [0, *sorted(range(1, size), key=lambda _: draw())]
     members = list(islice(_distinct(numbers, factors, lattice), MAX_WHOLE + 1 if n is None else n))
     if n is None and len(members) > MAX_WHOLE:
         raise InputError(f"a number of elements for a group of more than {MAX_WHOLE}", f"None for {group}")
     if n is not None and len(members) < n:
         raise InputError(f"at most {len(members)} elements of {group}, all that are found", str(n))
     return members
-
-
-def _random_order(size: int, n: int) -> Iterable[int]:
-    """The numbers 0 to size - 1 in an order that is random but equal in each call; 0, the identity, stays first.
-
-    Of a group that is too large to be listed, many more than n random numbers, of which few are equal.
-    """
-    draw = random.Random(0).random  # Python guarantees the same numbers in all versions, unlike for `sample`
-    if size > MAX_LISTED:
-        return chain([0], (int(draw() * size) for _ in range(DRAWS * n)))
-    return [0, *sorted(range(1, size), key=lambda _: draw())]
 
 
 def _distinct(numbers: Iterable[int], factors: Sequence[Group], lattice: Lattice) -> Iterator[Symmetry]:

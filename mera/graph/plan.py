@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar, cast
+from typing import cast
 
 from mera._utils.checks import is_integer
 from mera._utils.errors import InputError
 from mera._utils.table import Table, html
 from mera.graph.lattice import Lattice
 from mera.graph.operations import Apply, Move, Operation
-
-V = TypeVar("V")
 
 
 def context_of(context: tuple[int, ...] | None, event_shape: tuple[int, ...]) -> tuple[int, ...] | None:
@@ -97,30 +94,6 @@ class Plan:
         if not is_integer(level) or not 0 <= level < len(self.latents):  # type: ignore[operator]
             raise InputError(f"a level from 0 to {len(self.latents) - 1}", repr(level))
         return int(level)  # type: ignore[call-overload]
-
-    def forward(self, data: V, act: Callable[[Step, V], Sequence[V]]) -> tuple[V, ...]:
-        """Pass anything through the steps, from the data to the levels of latents, finest first.
-
-        Args:
-            data: what enters: values, flat indices, places in a drawing.
-            act: from a step and what its source holds to what each of its targets holds.
-        """
-        held = {0: data}
-        for step in self.steps:
-            held.update(zip(step.targets, act(step, held.pop(step.source)), strict=True))
-        return tuple(held[latent.value] for latent in self.latents)
-
-    def inverse(self, latents: Sequence[V], act: Callable[[Step, list[V]], V]) -> V:
-        """Pass anything through the steps backwards, from the levels of latents to the data; see `forward`.
-
-        Args:
-            latents: what enters, for each level, finest first.
-            act: from a step and what each of its targets holds to what its source holds.
-        """
-        held = {latent.value: level for latent, level in zip(self.latents, latents, strict=True)}
-        for step in reversed(self.steps):
-            held[step.source] = act(step, [held.pop(target) for target in step.targets])
-        return held[0]
 
     @property
     def bijections(self) -> tuple[Step, ...]:

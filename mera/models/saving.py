@@ -17,7 +17,7 @@ from mera.flow.density import Density
 from mera.flow.flow import Flow
 from mera.flow.mixture import Symmetrized
 from mera.graph import Layout, LayoutError
-from mera.graph.modules import structure_of
+from mera.graph.bijectors_of_plan import structure_of
 from mera.graph.toml import dumps, loads
 from mera.models.archive import read_archive, write_archive
 from mera.models.by_name import build

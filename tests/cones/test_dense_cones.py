@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from mera.bijectors import ActNorm
+from mera.cones.all_cones import all_generation_cones, all_inference_cones
 from mera.cones.cone import cone_of_data, generation_cone
-from mera.cones.dense import all_generation_cones, all_inference_cones
 from mera.graph import Layout, compile
 from tests.tables.models import MODELS
 

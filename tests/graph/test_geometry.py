@@ -22,7 +22,7 @@ from mera.graph import (
     Squeeze,
     compile,
 )
-from mera.graph.modules import structure_of
+from mera.graph.bijectors_of_plan import structure_of
 from tests.helpers.laws import Bent, Dense
 
 

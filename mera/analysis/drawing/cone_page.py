@@ -13,7 +13,7 @@ from torch import Tensor
 
 from mera._utils.errors import InputError
 from mera._utils.progress import ProgressBar, check_console
-from mera.cones.dense import all_generation_cones, all_inference_cones
+from mera.cones.all_cones import all_generation_cones, all_inference_cones
 from mera.graph import Layout, Plan, compile
 
 MAX_PIXELS = 64 * 64

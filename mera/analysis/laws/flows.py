@@ -19,7 +19,7 @@ from mera.bijectors.round_trip import (
     round_trip_error,
     with_noise_on_parameters,
 )
-from mera.cones.dense import all_generation_cones, all_inference_cones
+from mera.cones.all_cones import all_generation_cones, all_inference_cones
 from mera.flow.density import Density
 from mera.flow.flow import Flow
 from mera.graph import Layout

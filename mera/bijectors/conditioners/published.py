@@ -1,17 +1,10 @@
 r"""The conditioner networks of the RG-Flow paper and of its authors' code.
 
 The weights of all networks of one shape, and of all residual blocks, are stacked in one parameter (blocks, networks,
-...); values are (networks, B, features). What depends on weights alone is computed once for a pass, for all blocks:
-
-- A swish :math:`x \, \sigma(a x) = \mathrm{silu}(a x) / a` is torch's silu, if the layer before it is multiplied by
-  :math:`a` and the layer behind it divided by :math:`a`. Between activations of slopes :math:`a` and :math:`a'` a layer
-  is a product with the matrix :math:`v \, \gamma / a`, where :math:`\gamma = g \, a' / \|v\|`. The gradient of a slope
-  is then the difference of two terms, with a relative rounding error of about :math:`\epsilon / |a|` for the machine
-  precision :math:`\epsilon`; all other gradients are exact to rounding.
-- Let :math:`x_k` enter block :math:`k = 0, 1, \ldots`, let :math:`b_k` be the bias of the last layer of its
-  :math:`f_k`, and :math:`\bar f_k = f_k - b_k`. With :math:`v_k = 2^{k/2} x_k - c_k` and
-  :math:`c_k = \sum_{j<k} 2^{j/2} b_j`, the factors :math:`1 / \sqrt 2` and the biases move behind all blocks:
-  :math:`v_{k+1} = v_k + 2^{k/2} \bar f_k(x_k)`, so that a block adds a matrix product to the stream :math:`v`.
+...); values are (networks, B, features). A swish :math:`x \, \sigma(a x) = \mathrm{silu}(a x) / a` is torch's silu, if
+the layer before it is multiplied by :math:`a` and the layer behind it divided by :math:`a`: slopes and norms are
+multiplied into the weights, once for a pass. The gradient of a slope is then the difference of two terms, with a
+relative rounding error of about :math:`\epsilon / |a|` for the machine precision :math:`\epsilon`.
 """
 
 from __future__ import annotations
@@ -19,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -67,49 +60,6 @@ class WeightNormLinear(nn.Module):
         return self.weight_g / (self.weight_v * self.weight_v).sum(2, keepdim=True).sqrt()  # linalg.norm is slower
 
 
-class Folded(NamedTuple):
-    """The networks of a `ResidualStack`, with all that depends on weights alone; a list has an entry for each block.
-
-    Attributes:
-        slopes: factors of the stream before the first activation of a block.
-        starts: constants that are added to it.
-        layers: for each layer its weights, its biases, and for few rows the factors of its inputs and of its outputs.
-        scale: factor of the outputs.
-        shift: constant that is added to the outputs.
-    """
-
-    slopes: Sequence[Tensor]
-    starts: Sequence[Tensor]
-    layers: list[tuple[Sequence[Tensor], Sequence[Tensor], Sequence[Tensor], Sequence[Tensor]]]
-    scale: Tensor
-    shift: Tensor
-
-    def __call__(self, x: Tensor, inputs: slice = ALL, outputs: slice = ALL) -> Tensor:
-        """Run all networks, each on its own inputs, (networks, B, features).
-
-        Args:
-            x: the features that enter; all but those of `inputs` are 0.
-            inputs: the features that are read.
-            outputs: the features that are computed.
-        """
-        blocks, depth = len(self.slopes), len(self.layers)
-        for block in range(blocks):
-            read, kept = inputs if block == 0 else ALL, outputs if block == blocks - 1 else ALL
-            value = torch.addcmul(cut(self.starts[block], read), cut(x, read), cut(self.slopes[block], read))
-            x = cut(x, kept)
-            for layer, (weights, biases, befores, afters) in enumerate(self.layers, 1):
-                rows, columns = read if layer == 1 else ALL, kept if layer == depth else ALL
-                weight, added = cut(weights[block], columns, rows), x if layer == depth else biases[block]
-                value = F.silu(value, inplace=not torch.is_grad_enabled())
-                if befores:
-                    product = torch.bmm(value * cut(befores[block], rows), weight)
-                    value = torch.addcmul(added, product, cut(afters[block], columns))
-                else:
-                    value = torch.bmm(value, weight).add_(added)  # baddbmm would copy the biases first
-            x = value
-        return torch.addcmul(cut(self.shift, outputs), x, cut(self.scale, outputs))
-
-
 def cut(tensor: Tensor, features: slice, rows: slice = ALL) -> Tensor:
     """The features, and rows, of a tensor (networks, rows, features), without an operation for all of them."""
     return tensor if features is ALL and rows is ALL else tensor[:, rows, features]
@@ -126,31 +76,35 @@ class ResidualStack(nn.Module):
         super().__init__()
         check_count(blocks, "residual blocks", most=MAX_LAYERS)
         widths = (features, *check_shape(hidden, "hidden", 0), features)
-        self.blocks = blocks
-        self.sizes = networks, widths, blocks
+        self.blocks, self.sizes = blocks, (networks, widths, blocks)
         self.swishes = nn.ModuleList(Swish(blocks, networks, width) for width in widths[:-1])
         self.linears = nn.ModuleList(WeightNormLinear(blocks, networks, i, o) for i, o in pairwise(widths))
         self.scale = nn.Parameter(torch.zeros(networks, 1, features))
 
-    def folded(self, rows: int) -> Folded:
-        """Compute what depends on weights alone; see the head of this file.
+    def prepared(self) -> Callable[..., Tensor]:
+        """The networks as a function, with all that depends on weights alone; see the head of this file.
 
-        Slopes and norms are multiplied into the weights; or, if a batch has fewer rows than the weights, into values.
+        Its arguments are the features that enter, (networks, B, features), the slice of the features that are not 0,
+        and the slice of the features to compute.
         """
-        swishes: Any = self.swishes
-        linears: Any = self.linears
-        slopes = [swish.away_from_zero() for swish in swishes]
-        roots = self.scale.new_tensor([2 ** (k / 2) for k in range(self.blocks)]).view(-1, 1, 1, 1)
-        layers: list[Any] = []
-        bias: Tensor = self.scale
-        for linear, slope, factor in zip(linears, slopes, [*slopes[1:], roots], strict=True):
-            before, after, bias = slope.reciprocal(), linear.gain() * factor, linear.bias * factor
-            if 2 * rows > after.shape[3]:
-                layers.append(((linear.weight_v * (before.mT @ after)).unbind(), bias.unbind(), (), ()))
-            else:
-                layers.append((linear.weight_v.unbind(), bias.unbind(), before.unbind(), after.unbind()))
-        sums, first, scale = bias.cumsum(0), slopes[0] / roots, self.scale * 2 ** (-self.blocks / 2)
-        return Folded(first.unbind(), (first * (sums - bias)).unbind(), layers, scale, scale * sums[-1])
+        slopes = [swish.away_from_zero() for swish in cast(Any, self.swishes)]
+        layers = []
+        for linear, before, after in zip(cast(Any, self.linears), slopes, [*slopes[1:], 1], strict=True):
+            weight = linear.weight_v * (linear.gain() * after / before.mT)
+            layers.append((weight.unbind(), (linear.bias * after).unbind()))
+
+        def run(x: Tensor, inputs: slice = ALL, outputs: slice = ALL) -> Tensor:
+            for block, slope in enumerate(slopes[0].unbind()):
+                read, kept = inputs if block == 0 else ALL, outputs if block == self.blocks - 1 else ALL
+                value = cut(x, read) * cut(slope, read)
+                for number, (weights, biases) in enumerate(layers, 1):
+                    rows, columns = read if number == 1 else ALL, kept if number == len(layers) else ALL
+                    value = F.silu(value, inplace=not torch.is_grad_enabled())
+                    value = torch.bmm(value, cut(weights[block], columns, rows)) + cut(biases[block], columns)
+                x = (cut(x, kept) + value) * math.sqrt(0.5)
+            return x * cut(self.scale, outputs)
+
+        return run
 
 
 class SeparateMLPs(Conditioner):
@@ -181,7 +135,7 @@ class SeparateMLPs(Conditioner):
 
     def prepared(self, rows: int) -> Callable[[Tensor], Tensor]:
         """Map the half that is read, (B, *in_shape), to parameters, (B, n_params, *out_shape)."""
-        networks = self.networks.folded(rows)
+        networks = self.networks.prepared()
         stem = self.stem
         weight = None if stem is None else stem.weight_v[0] * stem.gain()[0]
 
@@ -228,7 +182,7 @@ class PatchMLPs(Conditioner):
 
     def prepared(self, rows: int) -> Callable[[Tensor, int], Tensor]:
         """Map half 0 or half 1, (B, n), to the parameters of the other half, (B, n_params, n)."""
-        networks, n = self.networks.folded(rows), self.in_features
+        networks, n = self.networks.prepared(), self.in_features
         halves = slice(None, n), slice(n, None)
 
         def parameters(x: Tensor, half: int) -> Tensor:

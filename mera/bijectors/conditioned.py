@@ -9,7 +9,7 @@ from torch import Tensor
 
 from mera._utils.errors import InputError
 from mera.bijectors.base import Bijector
-from mera.bijectors.context import join, joined_shape
+from mera.bijectors.joined_context import join, joined_shape
 from mera.bijectors.local import LocalBijector, evaluate
 from mera.bijectors.sites import Sites
 
