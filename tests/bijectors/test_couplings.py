@@ -29,6 +29,8 @@ def test_windows_of_chains():
     around = Coupling(ChannelHalves(EVEN), partial(ResidualConv, hidden=(3,), padding="circular"))
     assert Chain([ActNorm(EVEN), around]).circular
     assert not Chain([ActNorm(EVEN), field]).circular
+    fits = Chain([ActNorm(EVEN, per_channel=True), around]), Chain([ActNorm(EVEN, per_channel=True), ActNorm(EVEN)])
+    assert [chain.fits_any_lattice for chain in fits] == [True, False]
 
 
 @pytest.mark.parametrize("halves", ["checkerboard", "channels"])

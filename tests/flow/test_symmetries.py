@@ -106,5 +106,6 @@ def test_large_groups_are_never_listed(L):
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 1e6
+    assert len(symmetries("translations", Lattice(1, (16, 16), (True, True)))) == 256
     if L == 256:
         assert len(symmetries("translations", lattice, 3)) == 3

@@ -41,6 +41,7 @@ def test_fixed_contexts(name):
     first, second = (torch.tensor([2]), torch.tensor([4])) if encoder.classes else torch.randn(2, 1, 3)
     given = ContextEncoder(encoder.shape, encoder.embedding, first)
     assert (encoder.needs_context, given.needs_context) == (True, False)
+    assert given.state_dict().keys() == encoder.state_dict().keys()
     assert torch.equal(given(None, 5), encoder(first, 5))
     assert torch.equal(given(second, 5), encoder(second, 5))
     assert not torch.equal(given(second, 5), given(None, 5))
