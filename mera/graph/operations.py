@@ -24,6 +24,9 @@ from mera.graph.lattice import Lattice, brief
 AXES = {1: ("w",), 2: ("h", "w"), 3: ("d", "h", "w")}
 """The names of the axes of a lattice in einops patterns, by the number of dimensions."""
 
+ENDLESS = 2**60
+"""A number of patches that stands for infinity."""
+
 
 def blocked(dim: int, prefix: str) -> tuple[str, str, str]:
     """Parts of einops patterns: blocked axes "(h kh) (w kw)", block indices "h w", axes within a block "kh kw"."""
@@ -279,9 +282,9 @@ class Apply(Operation):
 
     @property
     def _patched(self) -> list[tuple[int, int]]:
-        """For each dimension the first site in a patch, and the site after the last; 2^60 patches away if periodic."""
+        """For each dimension the first site in a patch, and the site after the last; a periodic axis has no ends."""
         sizes = zip(self.offset, self.kernel, self.patches, self.lattice.periodic, strict=True)
-        return [(o - 2**60 * k, o + 2**60 * k) if periodic else (o, o + n * k) for o, k, n, periodic in sizes]
+        return [(o - ENDLESS * k, o + ENDLESS * k) if periodic else (o, o + n * k) for o, k, n, periodic in sizes]
 
 
 @dataclass(frozen=True)
