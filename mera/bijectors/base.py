@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,7 +19,15 @@ from mera._utils.errors import InputError
 from mera._utils.torch_private import is_recording
 from mera._utils.weights import versions
 
-_keeps_inputs = [False]  # values and gradients do not depend on it, so that threads may share it; for `inputs_kept`
+
+class _Mode(threading.local):
+    """Whether bijectors keep only their inputs, in a thread."""
+
+    keeps_inputs = False
+
+
+_mode = _Mode()
+_mode_of_compiler = [False]  # which cannot trace what belongs to a thread
 
 
 def log_det_dtype(x: Tensor) -> torch.dtype:
@@ -29,16 +38,6 @@ def log_det_dtype(x: Tensor) -> torch.dtype:
 def zero_log_det(x: Tensor) -> Tensor:
     """The log-det (B,) of the identity on events (B, ...)."""
     return x.new_zeros(x.shape[0], dtype=log_det_dtype(x))
-
-
-def as_rows(x: Tensor) -> Tensor:
-    """Events (B, ...) as vectors (B, n), without an operation if they are vectors: an operation costs time."""
-    return x if x.ndim == 2 else x.flatten(1)
-
-
-def in_dtype(x: Tensor, dtype: torch.dtype) -> Tensor:
-    """A tensor in a dtype, without an operation if it has the dtype."""
-    return x if x.dtype == dtype else x.to(dtype)
 
 
 def total(log_dets: Sequence[Tensor]) -> Tensor:
@@ -188,11 +187,20 @@ class StartsFromData(Bijector):
 @contextmanager
 def inputs_kept() -> Iterator[None]:
     """A context in which bijectors keep only their inputs for the backward pass, which runs them again."""
-    before, _keeps_inputs[0] = _keeps_inputs[0], True
+    before = _keep_inputs(True)
     try:
         yield
     finally:
-        _keeps_inputs[0] = before
+        _keep_inputs(before)
+
+
+def _keep_inputs(value: bool) -> bool:
+    """Set whether bijectors keep only their inputs, and return whether they did before."""
+    if torch.compiler.is_compiling():
+        before, _mode_of_compiler[0] = _mode_of_compiler[0], value
+    else:
+        before, _mode.keeps_inputs = _mode.keeps_inputs, value
+    return before
 
 
 def _prepared(method: Callable[..., Any]) -> Callable[..., Any]:
@@ -206,7 +214,8 @@ def _prepared(method: Callable[..., Any]) -> Callable[..., Any]:
     def run(self: Bijector, *args: Any, **by_name: Any) -> Any:
         if (args or name in by_name) and not is_recording():
             self.check_events(args[0] if args else by_name[name])
-        if _keeps_inputs[0] and not self.is_composite:
+        keeps_inputs = _mode_of_compiler[0] if torch.compiler.is_compiling() else _mode.keeps_inputs
+        if keeps_inputs and not self.is_composite:
             return checkpoint(_runs_again(method, self), self, *args, **by_name, use_reentrant=False)
         return method(self, *args, **by_name)
 
@@ -226,11 +235,11 @@ def _runs_again(method: Callable[..., Any], bijector: Bijector) -> Callable[...,
                 "Expected the weights of the forward pass in the backward pass, for checkpoint=True; got others: "
                 "set checkpoint=False to change weights in between, or with torch.func.functional_call"
             )
-        before, _keeps_inputs[0] = _keeps_inputs[0], False
+        before = _keep_inputs(False)
         try:
             return method(*args, **by_name)
         finally:
-            _keeps_inputs[0] = before
+            _keep_inputs(before)
 
     return run
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from mera._utils.checks import MAX_LAYERS, check_count, check_flag
 from mera._utils.errors import InputError
 from mera.bijectors.actnorm import ActNorm
-from mera.bijectors.base import Bijector, as_rows, in_dtype, log_det_dtype, total
+from mera.bijectors.base import Bijector, log_det_dtype, total
 from mera.bijectors.circular import Periodic
 from mera.bijectors.compose import Chain
 from mera.bijectors.conditioners.base import ConditionerFactory, contract, parameters_at, prepare
@@ -78,7 +78,7 @@ class Coupling(LocalBijector):
 
     def on_sites(self, x: Tensor, context: Tensor | None, inverse: bool, sites: Sites | None) -> tuple[Tensor, Tensor]:
         """Transform the second half, then the first; or transform the first back, then the second."""
-        networks = [prepare(network, x.shape[0]) if sites is None else network for network in self.networks]
+        networks = [prepare(network) if sites is None else network for network in self.networks]
         halves = list(self.partition.split(x, sites))
         log_dets: list[Tensor] = []
         for read in (1, 0) if inverse else (0, 1):
@@ -92,8 +92,8 @@ class Coupling(LocalBijector):
             value, log_slope = apply_transform(self.transform, halves[changed], params, inverse)
             # discard values at the positions of the other half
             halves[changed] = self.partition.confine(value, changed, sites)
-            log_slope = in_dtype(self.partition.confine(log_slope, changed, sites), log_det_dtype(x))
-            log_dets.append(as_rows(log_slope).sum(1) if sites is None else log_slope.sum(1))
+            log_slope = self.partition.confine(log_slope, changed, sites).to(log_det_dtype(x))
+            log_dets.append(log_slope.flatten(1).sum(1) if sites is None else log_slope.sum(1))
         return self.partition.merge(*halves), total(log_dets)
 
 

@@ -54,9 +54,8 @@ class LocalBijector(Bijector):
     def is_local(self) -> bool:
         """Whether the map can be evaluated on a part of a lattice; see `LocalBijector`."""
         bijectors = [part for part in self.modules() if isinstance(part, Bijector)]
-        return (
-            self.fits_any_lattice and all(map(is_called_plainly, self.modules())) and all(map(_is_one_map, bijectors))
-        )
+        are_maps = all(isinstance(part, LocalBijector) and _is_one_map(part) for part in bijectors)
+        return self.fits_any_lattice and are_maps and all(map(is_called_plainly, self.modules()))
 
 
 def evaluate(

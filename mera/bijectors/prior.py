@@ -89,7 +89,7 @@ class Prior(nn.Module):
             return self.distribution.log_prob(z)
         inside = (z >= low) & (z <= high)  # the formula is only evaluated there, so that no gradient is NaN
         log_density = self.distribution.log_prob(torch.where(inside, z, (low + high) / 2))
-        return torch.where(inside, log_density.to(z.dtype), -math.inf)
+        return torch.where(inside, log_density.to(z), -math.inf)  # torch's Uniform answers on the CPU
 
     def log_prob(self, z: Sequence[Tensor]) -> Tensor:
         """The log-density of latents, (B,), in nats.

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from mera._utils.checks import check_positive
 from mera._utils.errors import InputError
 from mera._utils.torch_private import is_recording
-from mera.bijectors.base import in_dtype, log_det_dtype
+from mera.bijectors.base import log_det_dtype
 
 Map = Callable[..., tuple[Tensor, Tensor]]
 """A method of a map: from variables and parameters to variables and log-slopes."""
@@ -78,7 +78,7 @@ def transform(univariate: Univariate, x: Tensor, params: Tensor, inverse: bool =
     if not isinstance(params, Tensor) or (not recorded and params.shape != expected):
         got = str(tuple(params.shape)) if isinstance(params, Tensor) else type(params).__name__
         raise InputError(f"parameters {expected} from the conditioner", got)
-    y, log_slope = (univariate.inverse if inverse else univariate)(x, in_dtype(params, x.dtype))
+    y, log_slope = (univariate.inverse if inverse else univariate)(x, params.to(x.dtype))
     if not recorded and not y.shape == log_slope.shape == x.shape:
         got = f"{tuple(y.shape)} and {tuple(log_slope.shape)}"
         raise InputError(f"variables and log-slopes {tuple(x.shape)} from {type(univariate).__name__}", got)

@@ -7,7 +7,7 @@ kernel, the Jacobian is non-zero inside the cone and zero outside.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -17,7 +17,7 @@ from torch import Tensor
 from mera._utils.table import Table, html
 from mera.cones.regions import Region, Site, latents_at, sites_of
 from mera.graph.indexing import check_indexable, indices_at, mask_from_sites
-from mera.graph.plan import Plan, Step
+from mera.graph.plan import Plan
 
 CPU = torch.device("cpu")
 """Where indices are computed, whatever torch's default device is."""
@@ -141,25 +141,11 @@ def generation_cone(plan: Plan, level: int, site: Site) -> Cone:
 
 def cone_of_data(plan: Plan, indices: Tensor) -> Cone:
     """The cone of variables of the data with flat indices (n,), in any order."""
-    return Cone(plan, followed(plan, indices, lambda step, reached: step.operation.reached(reached)))
-
-
-def followed(plan: Plan, indices: Tensor, spread: Callable[[Step, Tensor], Sequence[Tensor]]) -> dict[int, Tensor]:
-    """Follow variables of the data through a plan.
-
-    Args:
-        plan: the plan.
-        indices: the flat indices of the variables, (n,), in any order.
-        spread: from a step and the sorted flat indices in its source to those in each of its targets.
-
-    Returns:
-        From the number of each value to sorted flat indices of variables.
-    """
     check_indexable(plan.input)
     reached = {0: indices.unique()}
     for step in plan.steps:
-        reached.update(zip(step.targets, spread(step, reached[step.source]), strict=True))
-    return reached
+        reached.update(zip(step.targets, step.operation.reached(reached[step.source]), strict=True))
+    return Cone(plan, reached)
 
 
 def cone_of_latents(plan: Plan, indices: Mapping[int, Tensor]) -> Cone:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import cached_property, partial
-from typing import cast
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -14,15 +13,14 @@ from torch import Tensor
 from mera._utils.checks import check_latents, check_tensor
 from mera._utils.errors import InputError
 from mera._utils.weights import Unchanged
-from mera.cones.cone import CPU, Cone, followed, inference_cone
+from mera.cones.cone import CPU, Cone, inference_cone
 from mera.cones.constants import constants_of
 from mera.cones.recording import Recorded
 from mera.cones.regions import Region
-from mera.cones.subplan import Boxes, PartialStep, make_subplan, spread_over_events
+from mera.cones.subplan import PartialStep, make_subplan
 from mera.cones.subplan_executor import SubplanExecutor
 from mera.graph import Plan, Step
 from mera.graph.indexing import indices_at
-from mera.graph.local_fields import crop, run_on_box
 from mera.graph.runner import ContextOfStep, Runner
 
 
@@ -35,8 +33,8 @@ class Restriction:
     - latents are one tensor (K, C_h, n_h) for each level, finest first, in the order of `z[h][:, :, cone.levels[h]]`.
 
     Values are differentiable in pixels and latents; parameters count as constants. After a weight, a buffer, the dtype
-    or the mode of a bijector has changed, the methods raise an error, as they would combine new weights with values
-    computed from old ones: call `Flow.restrict` again. `Flow.checkpoint` applies here too: it saves memory where a
+    or the mode of a bijector has changed, the methods raise an error, as a restriction is of the flow as it was: call
+    `Flow.restrict` again. `Flow.checkpoint` applies here too: it saves memory where a
     field bijector is evaluated on a large lattice, and evaluation is then not recorded.
 
     Args:
@@ -74,8 +72,7 @@ class Restriction:
             self.image = x.detach().clone()
             self._places = self.sites.to(x.device)
             indices = indices_at(self.sites, plan.input).flatten()
-            needed = followed(plan, indices, spread_over_events(runner.is_local))
-            self._subplan = make_subplan(plan, needed, indices, runner.is_local)
+            self._subplan = make_subplan(plan, indices, runner.is_local)
             self._executor = SubplanExecutor(self._subplan, x.device)
             levels = zip(self._subplan.levels, self.cone.sites, strict=True)
             self._columns = [torch.searchsorted(level.sites, sites).to(x.device) for level, sites in levels]
@@ -191,22 +188,9 @@ class Restriction:
     def _evaluate(self, pixels: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
         """The latents (K, C_h, n) at all sites of the subplan, and the log-det (K,) of all events of the subplan."""
         contexts, constants = self._repeated_context(pixels.shape[0]), self._constants
-        field = partial(self._transform_field, contexts)
-        transform = self.runner.transform(contexts)
-        rows, log_det = self._executor.forward(pixels.flatten(1), constants.variables, transform, field)
+        rows, log_det = self._executor.forward(pixels.flatten(1), constants.variables, self.runner, contexts)
         levels = zip(rows, constants.latents, strict=True)
         return tuple(row.unflatten(1, base.shape[1:]) for row, base in levels), log_det
-
-    def _transform_field(
-        self, contexts: ContextOfStep, partial_step: PartialStep, values: Tensor, inverse: bool = False
-    ) -> tuple[Tensor, Tensor]:
-        """Transform K settings of the box of a local field bijector to its core, or of the core back to the entry."""
-        entry, core, box = cast(Boxes, partial_step.boxes)
-        step, context, (here, target) = partial_step.step, contexts(partial_step.step), (box, core)
-        if inverse:
-            here, target = core, entry
-            context = context if context is None or context.ndim == 2 else crop(context, core, box)
-        return run_on_box(self.runner.bijector(step), step.apply.lattice, values, here, target, context, inverse)
 
     def _evaluate_log_prob(self, pixels: Tensor) -> Tensor:
         """`log_prob` without checks, the function that is recorded."""
@@ -218,9 +202,7 @@ class Restriction:
         rows, contexts = [], self._repeated_context(latents[0].shape[0])
         for level, base, columns in zip(latents, self._constants.latents, self._columns, strict=True):
             rows.append(base.expand(level.shape[0], -1, -1).index_copy(2, columns, level).flatten(1))
-        field = partial(self._transform_field, contexts, inverse=True)
-        transform = self.runner.transform(contexts, inverse=True)
-        return self._executor.inverse(rows, transform, field).unflatten(1, self._event_shape)
+        return self._executor.inverse(rows, self.runner, contexts).unflatten(1, self._event_shape)
 
     def _repeated_context(self, n_settings: int) -> ContextOfStep:
         """The contexts of the image's events for several settings, one setting after the other."""

@@ -123,21 +123,9 @@ def _moves_within_cells(move: Move) -> bool:
     return all(torch.equal(a // cell, b) for a, cell, b in zip(before, move.cell, after, strict=True))
 
 
-@dataclass(frozen=True)
-class Outputs:
-    """What a stage makes of a box.
-
-    Args:
-        values: the outputs with all channels, (C, *sites).
-        maps: for each level of latents that leaves, the part of log p of each site of the entry, in double precision.
-            All log-dets count for the finest of the levels.
-    """
-
-    values: Tensor
-    maps: dict[int, Tensor]
-
-
-def run_stage(stage: Stage, runner: Runner, block: Tensor, box: Box, context: Tensor | None) -> Outputs:
+def run_stage(
+    stage: Stage, runner: Runner, block: Tensor, box: Box, context: Tensor | None
+) -> tuple[Tensor, dict[int, Tensor]]:
     """Compute a box of the outputs of a stage.
 
     Args:
@@ -146,6 +134,10 @@ def run_stage(stage: Stage, runner: Runner, block: Tensor, box: Box, context: Te
         block: the values at the entry in the box `stage.needed(box)[0]`, (C, *sites).
         box: the box of outputs.
         context: the encoded context of the image, (1, K); None for a flow without context.
+
+    Returns:
+        The outputs with all channels, (C, *sites); and for each level of latents that leaves the part of log p of each
+        site of the entry, in double precision. All log-dets count for the finest of the levels.
     """
     boxes, values = stage.needed(box), block[None]
     total = torch.zeros(box.refined(stage.cell).shape, dtype=torch.float64, device=block.device)
@@ -169,7 +161,7 @@ def run_stage(stage: Stage, runner: Runner, block: Tensor, box: Box, context: Te
         density = runner.prior.log_density(values[:, channels])[0].sum(0, dtype=torch.float64)
         maps[level] = _spread(density, stage.cell)
     maps[min(maps)] += total
-    return Outputs(values[0], maps)
+    return values[0], maps
 
 
 def _apply(step: Step, runner: Runner, values: Tensor, box: Box, context: Tensor | None) -> tuple[Tensor, Tensor]:

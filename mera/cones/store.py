@@ -19,7 +19,7 @@ from torch import Tensor
 
 from mera._utils.errors import InputError
 from mera._utils.files import write_atomically
-from mera.cones.stages import Outputs, Stage, run_stage, stages_of
+from mera.cones.stages import Stage, run_stage, stages_of
 from mera.graph.boxes import Box, pieces
 from mera.graph.lattice import Lattice
 from mera.graph.runner import Runner
@@ -178,8 +178,8 @@ class Store:
         return not np.isnan(self.values(self.totals)).any()
 
     @torch.no_grad()
-    def compute(self, stage: Stage, box: Box) -> Outputs:
-        """Compute a box of the outputs of a stage from the lattice at its entry."""
+    def compute(self, stage: Stage, box: Box) -> tuple[Tensor, dict[int, Tensor]]:
+        """Compute a box of the outputs of a stage from the lattice at its entry; see `run_stage`."""
         block = self.read(self.lattices[stage.number], stage.needed(box)[0]).to(self.runner.reference)
         return run_stage(stage, self.runner, block, box, self.context)
 

@@ -256,11 +256,11 @@ def _take(store: Store, preprocess: Any, source: Any, lock: Lock, number: int, b
 
 def _compute(store: Store, stage: Stage, number: int, box: Box) -> None:
     """Compute a tile of the outputs of a stage, and write it."""
-    found = store.compute(stage, box)
+    outputs, maps = store.compute(stage, box)
     if stage.kept is not None:
-        store.write(store.lattices[stage.number + 1], box, found.values[stage.kept])
-    for level, values in found.maps.items():
-        written = values.to(found.values)
+        store.write(store.lattices[stage.number + 1], box, outputs[stage.kept])
+    for level, values in maps.items():
+        written = values.to(outputs)
         store.write(store.maps[level], box.refined(stage.cell), written)
         store.parts[level + 1][number] = written.double().sum().item()
 

@@ -1,6 +1,6 @@
 """Subplans: a plan restricted to the events that a few variables of the data pass through.
 
-`make_subplan` starts from the variables that a cone reached. For each step that applies a bijector, a `PartialStep` has
+`make_subplan` follows variables of the data through a plan. For each step that applies a bijector, a `PartialStep` has
 the events that contain reached variables. Operations that only move variables change the columns from which the next
 partial step reads its variables, and do not become partial steps.
 """
@@ -8,7 +8,7 @@ partial step reads its variables, and do not become partial steps.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -123,57 +123,40 @@ class Subplan:
     levels: tuple[PartialLevel, ...]
 
 
-def make_subplan(
-    plan: Plan, reached: Mapping[int, Tensor], first: Tensor, is_local: IsLocal, group_width: int | None = None
-) -> Subplan:
-    """The part of a plan that reached variables pass through.
+def make_subplan(plan: Plan, first: Tensor, is_local: IsLocal, group_width: int | None = None) -> Subplan:
+    """The part of a plan that variables of the data pass through, with all variables of the events that they meet.
+
+    These are more than a cone has, such as passive channels: the inverse of an event depends on all of its variables.
 
     Args:
         plan: the plan.
-        reached: from the number of each value to the sorted flat indices of variables, from `followed` with
-            `spread_over_events`.
-        first: the flat indices of the reached variables of the data, in the order of the first row.
+        first: the flat indices of the variables of the data, in the order of the first row.
         is_local: whether the field bijector of a step can be evaluated on a box.
         group_width: the edge of a group of events in the step's grid; see `PartialStep`. None for one group.
     """
     steps: list[PartialStep] = []
-    # for each value: the index of a partial step, and the columns of the reached variables in its row
-    places = {0: (-1, _look_up(reached[0], first, torch.arange(len(first))))}
+    # for each value: the index of a partial step; the sorted flat indices of variables, and their columns in its row
+    places = {0: (-1, *first.sort())}
     for step in plan.steps:
-        (parent, columns), indices = places.pop(step.source), reached[step.source]
+        parent, indices, columns = places.pop(step.source)
         if not step.module:
             outputs = step.operation.map_forward(indices)
             for target, (is_moved, moved) in zip(step.targets, outputs, strict=True):
-                places[target] = parent, columns[is_moved][moved.argsort()]
+                moved, order = moved.sort()
+                places[target] = parent, moved, columns[is_moved][order]
             continue
         partial = _partial_step(step, parent, indices, columns, is_local, group_width)
         if partial is not None:
-            row = partial.row(indices)
-            parent, columns = len(steps), _look_up(reached[step.targets[0]], row, torch.arange(len(row)))
+            parent, (indices, columns) = len(steps), partial.row(indices).sort()
             steps.append(partial)
-        places[step.targets[0]] = parent, columns
+        places[step.targets[0]] = parent, indices, columns
     levels = []
     for latent in plan.latents:
-        parent, columns = places[latent.value]
-        sites = (reached[latent.value] // latent.lattice.channels).unique()
+        parent, indices, columns = places[latent.value]
+        sites = (indices // latent.lattice.channels).unique()
         order = indices_at(sites, latent.lattice).flatten()
-        levels.append(PartialLevel(sites, parent, _look_up(order, reached[latent.value], columns)))
+        levels.append(PartialLevel(sites, parent, _look_up(order, indices, columns)))
     return Subplan(plan, len(first), tuple(steps), tuple(levels))
-
-
-def spread_over_events(is_local: IsLocal, group_width: int | None = None) -> Callable[[Step, Tensor], Sequence[Tensor]]:
-    """A function for `followed`: all variables of the events, or groups of events, in which there is a variable.
-
-    These are more than a cone has, such as passive channels: the inverse of an event depends on all of its variables.
-    """
-
-    def spread(step: Step, indices: Tensor) -> Sequence[Tensor]:
-        if not step.module:
-            return step.operation.reached(indices)
-        partial = _partial_step(step, -1, indices, torch.zeros_like(indices), is_local, group_width)
-        return (indices if partial is None else partial.row(indices).sort().values,)
-
-    return spread
 
 
 def _partial_step(

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import Tensor
 
 from mera.bijectors.base import zero_log_det
-from mera.cones.subplan import PartialLevel, PartialStep, Subplan
-from mera.graph.boxes import Box
+from mera.cones.subplan import Boxes, PartialLevel, PartialStep, Subplan
 from mera.graph.executor import Transform, transform_events
-
-TransformField = Callable[[PartialStep, Tensor], tuple[Tensor, Tensor]]
-"""From a partial step and K settings of a box, (K, C, *sites), to values in another box and a log-det for each site."""
+from mera.graph.local_fields import crop, run_on_box
+from mera.graph.runner import ContextOfStep, Runner
 
 
 class SubplanExecutor:
@@ -38,24 +37,20 @@ class SubplanExecutor:
         }
 
     def forward(
-        self,
-        row: Tensor,
-        constants: Sequence[Tensor],
-        transform: Transform,
-        transform_field: TransformField,
+        self, row: Tensor, constants: Sequence[Tensor], runner: Runner, contexts: ContextOfStep
     ) -> tuple[tuple[Tensor, ...], Tensor]:
         """Map the reached variables of the data to the latents.
 
         Args:
             row: the reached variables, (K, size).
             constants: for each partial step and then each level, the variables that are not reached, in order, (n,).
-            transform: transforms the events of a step.
-            transform_field: transforms the box of a local field bijector to its core.
+            runner: has the bijectors.
+            contexts: the contexts of the events of a step.
 
         Returns:
             A row (K, n_latents) for each level of latents, finest first; and the log-det (K,) of the subplan's events.
         """
-        rows = {-1: row}
+        rows, transform = {-1: row}, runner.transform(contexts)
         log_det = zero_log_det(row)
         latents = []
         for i, (node, columns) in enumerate(zip(self._nodes, self._columns_of_parent, strict=True)):
@@ -65,33 +60,31 @@ class SubplanExecutor:
                 if node.boxes is None:
                     rows[i], change = _transform(node, self._sizes[i], inputs, transform)
                 else:
-                    box = inputs.unflatten(1, _shape_of(node, node.boxes.box))
-                    values, by_site = transform_field(node, box)
-                    rows[i], change = values.flatten(1), by_site.flatten(1).sum(1)
+                    rows[i], change = _transform_field(node, inputs, runner, contexts)
                 log_det = log_det + change
             else:
                 latents.append(inputs)
         return tuple(latents), log_det
 
-    def inverse(self, latents: Sequence[Tensor], transform: Transform, transform_field: TransformField) -> Tensor:
+    def inverse(self, latents: Sequence[Tensor], runner: Runner, contexts: ContextOfStep) -> Tensor:
         """Map the latents to the reached variables of the data.
 
         Args:
             latents: a row (K, n_latents) for each level, finest first, with all latents at the level's sites.
-            transform: transforms the events of a step back.
-            transform_field: transforms the core of a local field bijector back to its entry.
+            runner: has the bijectors.
+            contexts: the contexts of the events of a step.
 
         Returns:
             The reached variables, (K, size).
         """
-        first_level = len(self.subplan.steps)
+        first_level, transform = len(self.subplan.steps), runner.transform(contexts, inverse=True)
         rows = {first_level + h: level for h, level in enumerate(latents)}
         for i, step in reversed(list(enumerate(self.subplan.steps))):
             row = self._collect(i, rows)
             if step.boxes is None:
                 rows[i] = _transform(step, self._sizes[i], row, transform)[0]
             else:
-                rows[i] = transform_field(step, row.unflatten(1, _shape_of(step, step.boxes.core)))[0].flatten(1)
+                rows[i] = _transform_field(step, row, runner, contexts, inverse=True)[0]
         return self._collect(-1, rows)
 
     def _collect(self, parent: int, rows: dict[int, Tensor]) -> Tensor:
@@ -99,9 +92,18 @@ class SubplanExecutor:
         return _gather([rows.pop(child) for child in self._children[parent]], self._columns_of_children[parent])
 
 
-def _shape_of(partial_step: PartialStep, box: Box) -> tuple[int, ...]:
-    """The shape (C, *sites) of the values of a local field bijector in a box."""
-    return (partial_step.step.apply.lattice.channels, *box.shape)
+def _transform_field(
+    partial_step: PartialStep, row: Tensor, runner: Runner, contexts: ContextOfStep, inverse: bool = False
+) -> tuple[Tensor, Tensor]:
+    """Transform K settings of the box of a local field bijector to its core, or of the core back to the entry."""
+    entry, core, box = cast(Boxes, partial_step.boxes)
+    step, context, (here, target) = partial_step.step, contexts(partial_step.step), (box, core)
+    if inverse:
+        here, target = core, entry
+        context = context if context is None or context.ndim == 2 else crop(context, core, box)
+    values, lattice = row.unflatten(1, (step.apply.lattice.channels, *here.shape)), step.apply.lattice
+    values, by_site = run_on_box(runner.bijector(step), lattice, values, here, target, context, inverse)
+    return values.flatten(1), by_site.flatten(1).sum(1)
 
 
 def _columns_of_parent(source: Tensor, size: int) -> Tensor:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
 
 import torch
 from torch import Tensor
@@ -11,13 +10,12 @@ from torch import Tensor
 from mera._utils.checks import is_integer
 from mera._utils.errors import InputError
 from mera.bijectors.prior import temperature_per_level
-from mera.cones.cone import CPU, followed
+from mera.cones.cone import CPU
 from mera.cones.noise import noise_of_latents
 from mera.cones.regions import Span, rectangle, spans_of
-from mera.cones.subplan import Boxes, PartialStep, make_subplan, spread_over_events
+from mera.cones.subplan import make_subplan
 from mera.cones.subplan_executor import SubplanExecutor
 from mera.graph.indexing import check_indexable, indices_at
-from mera.graph.local_fields import run_on_box
 from mera.graph.runner import Runner
 
 GROUP_WIDTH = {1: 64, 2: 8, 3: 4}
@@ -43,20 +41,13 @@ def window(runner: Runner, seed: int, region: Sequence[Span], temperature: float
     _check_fields(runner)
     with CPU:
         indices, width = indices_at(rectangle(spans, plan.input), plan.input).flatten(), GROUP_WIDTH[plan.input.dim]
-        needed = followed(plan, indices, spread_over_events(runner.is_local, width))
-        executor = SubplanExecutor(make_subplan(plan, needed, indices, runner.is_local, width), like.device)
+        executor = SubplanExecutor(make_subplan(plan, indices, runner.is_local, width), like.device)
         noise = [
             noise_of_latents(runner.prior, temperatures[h], seed, h, latent.lattice, level.sites)
             for h, (latent, level) in enumerate(zip(plan.latents, executor.subplan.levels, strict=True))
         ]
 
-    def transform_field(partial_step: PartialStep, values: Tensor) -> tuple[Tensor, Tensor]:
-        entry, core, _ = cast(Boxes, partial_step.boxes)
-        step = partial_step.step
-        return run_on_box(runner.bijector(step), step.apply.lattice, values, core, entry, None, inverse=True)
-
-    transform = runner.transform(lambda step: None, inverse=True)
-    row = executor.inverse([values.flatten()[None].to(like) for values in noise], transform, transform_field)
+    row = executor.inverse([values.flatten()[None].to(like) for values in noise], runner, lambda step: None)
     return row.view(1, plan.input.channels, *(stop - start for start, stop in spans))
 
 

@@ -124,15 +124,6 @@ class Density(nn.Module, ABC):
             The samples (n, C, *shape), and the log-density of each sample, (n,), in nats; both differentiable.
         """
 
-    @abstractmethod
-    def regenerate(self, x: Tensor, uniform: Tensor) -> Tensor:
-        """Data as a differentiable function of the flow's parameters: the noise that generates the data is held fixed.
-
-        Args:
-            x: data (B, C, *shape).
-            uniform: numbers in [0, 1), (B,), which select one of several possible noises; a `mera.Flow` has only one.
-        """
-
     def orbit(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         """Apply every element of the symmetry group to data; the group of a `mera.Flow` has one element.
 

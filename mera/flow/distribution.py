@@ -17,17 +17,6 @@ if TYPE_CHECKING:
 Size = torch.Size | list[int] | tuple[int, ...]
 
 
-class _PositiveDensity(constraints.Constraint):
-    """The constraint that the density of an event is above 0."""
-
-    def __init__(self, distribution: Distribution) -> None:
-        self.distribution, self.event_dim = distribution, len(distribution.event_shape)
-
-    def check(self, value: Tensor) -> Tensor:
-        """Whether each event has a density above 0."""
-        return self.distribution.log_prob(value) > -math.inf
-
-
 class FlowDistribution(Distribution):
     r"""A flow as a `torch.distributions.Distribution`: :math:`p(x)`, or :math:`p(x | \text{context})` for contexts.
 
@@ -61,13 +50,9 @@ class FlowDistribution(Distribution):
 
     @property
     def support(self) -> constraints.Constraint:
-        """Real numbers, angles in [-pi, pi), or for a prior of bounded support the events of a density above 0."""
-        n, flow = len(self.event_shape), self.flow.flow
-        if flow.of_angles:
-            return constraints.independent(constraints.interval(-math.pi, math.pi), n)
-        if flow.prior.support == (-math.inf, math.inf):
-            return constraints.independent(constraints.real, n)
-        return _PositiveDensity(self)
+        """The interval of the prior for a flow of angles, else all real numbers."""
+        angles = constraints.interval(-math.pi, math.pi)
+        return constraints.independent(angles if self.flow.flow.of_angles else constraints.real, len(self.event_shape))
 
     def expand(self, batch_shape: Size, _instance: Distribution | None = None) -> FlowDistribution:
         """Expand the distribution to a larger batch shape, to which the current one broadcasts, else a RuntimeError."""

@@ -239,12 +239,6 @@ class Flow(FlowInParts):
         x, log_det = self.inverse(noise, context)
         return x, self.prior.log_prob(noise) - log_det
 
-    def regenerate(self, x: Tensor, uniform: Tensor) -> Tensor:
-        """Regenerate data from their latents, which are held fixed; see `Density.regenerate`."""
-        with torch.no_grad():
-            z, _ = self.forward(x)
-        return self.inverse(z)[0]
-
     @property
     def needs_context(self) -> bool:
         """Whether a context must be passed: the flow is conditional, and `given` has not fixed its context."""
@@ -257,7 +251,7 @@ class Flow(FlowInParts):
 
     def _with(self, **changes: Any) -> Flow:
         """A flow with other attributes, which shares all others, and so all parameters, with this one."""
-        other = Flow.__new__(Flow)
+        other = type(self).__new__(type(self))
         nn.Module.__init__(other)
         for name in SHARED:
             setattr(other, name, changes.get(name, getattr(self, name)))
@@ -325,7 +319,7 @@ class Flow(FlowInParts):
         state = {name: tensor.clone() for name, tensor in self.bijectors.state_dict().items()}
         try:
             self.runner.initialize(x, context)
-        except ValueError:
+        except BaseException:
             self.bijectors.load_state_dict(state)  # a refused batch changes nothing
             raise
 

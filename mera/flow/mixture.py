@@ -98,13 +98,6 @@ class Symmetrized(Density):
         x = self._moved(x, choice, self._inverses)
         return x, self._log_prob_given(x, log_q, context, choice)
 
-    def regenerate(self, x: Tensor, uniform: Tensor) -> Tensor:
-        """Data as a function of the parameters, for elements drawn from the posterior; see `Density.regenerate`."""
-        with torch.no_grad():
-            choice = (self._densities(x, None).softmax(0).cumsum(0)[:-1] <= uniform).sum(0)
-        sampled = self.flow.regenerate(self._moved(x, choice, self.elements), uniform)
-        return self._moved(sampled, choice, self._inverses)
-
     def _moved(self, x: Tensor, choice: Tensor, maps: Sequence[Symmetry]) -> Tensor:
         """Apply to each datum the map with its index in `choice`; map 0 is the identity."""
         moved = x

@@ -51,23 +51,12 @@ class Box:
         sizes = zip(self.start, self.stop, sites, lattice.shape, lattice.periodic, strict=True)
         return Box.of((a - r, b + r) if wraps else (max(a - r, 0), min(b + r, n)) for a, b, r, n, wraps in sizes)
 
-    def overlap(self, other: Box) -> Box:
-        """The sites that are also in another box."""
-        return Box.of(
-            (max(a, c), min(b, d)) for a, b, c, d in zip(self.start, self.stop, other.start, other.stop, strict=True)
-        )
-
-    def take(self, values: Tensor, outer: Box | None = None, shape: Sequence[int] = ()) -> Tensor:
-        """The values (..., *box.shape) of the box, from those of the whole lattice, (..., *shape).
-
-        Or from those of a box `outer` that has its sites, on a lattice of a shape.
-        """
-        first = (0,) * len(self.start) if outer is None else outer.start
-        sizes = zip(self.start, self.stop, first, shape or values.shape[-len(first) :], strict=True)
-        for axis, (start, stop, origin, n) in enumerate(sizes, start=-len(first)):
-            if (start, stop) != (origin, origin + values.shape[axis]):
-                sites = (torch.arange(start, stop, device=values.device) - origin) % n
-                values = values.index_select(axis, sites)
+    def take(self, values: Tensor) -> Tensor:
+        """Select the values of the box, (..., *box.shape), from values on the whole lattice, (..., *shape)."""
+        for axis, (start, stop) in enumerate(zip(self.start, self.stop, strict=True), start=-len(self.start)):
+            n = values.shape[axis]
+            if (start, stop) != (0, n):
+                values = values.index_select(axis, torch.arange(start, stop, device=values.device) % n)
         return values
 
     def sites(self, lattice: Lattice) -> Tensor:

@@ -121,11 +121,9 @@ def in_pieces(bijector: Bijector, events: Tensor, contexts: Tensor | None, inver
         contexts: the contexts (n, *context_shape), or None.
         inverse: whether to apply the inverse.
     """
-    if (
-        torch.is_grad_enabled() or is_recording() or torch.compiler.is_compiling()
-    ):  # a recorded tensor has no Python sizes
-        return evaluate(bijector, events, contexts, inverse)
-    if events.device.type != "cpu" or events.numel() <= 2 * VALUES:
+    # a recorded tensor has no Python sizes
+    at_once = torch.is_grad_enabled() or is_recording() or torch.compiler.is_compiling() or events.device.type != "cpu"
+    if at_once or events.numel() <= 2 * VALUES:
         return evaluate(bijector, events, contexts, inverse)
     rows = -(-len(events) // -(-events.numel() // VALUES))  # equal pieces: a small last one would cost a call
     pieces = events.split(rows)

@@ -3,8 +3,7 @@
 import pytest
 import torch
 
-from mera.cones.cone import followed
-from mera.cones.subplan import make_subplan, spread_over_events
+from mera.cones.subplan import make_subplan
 from mera.cones.subplan_executor import SubplanExecutor
 from mera.graph import Apply
 from mera.graph.executor import run_forward
@@ -23,8 +22,7 @@ def make(plan, indices=None, width=None):
     """The subplan of three pixels, and the flat indices of its first row."""
     if indices is None:
         indices = indices_at(torch.tensor([0, 1, plan.input.sites - 1]), plan.input).flatten()
-    reached = followed(plan, indices, spread_over_events(whole_fields, width))
-    return make_subplan(plan, reached, indices, whole_fields, width), indices
+    return make_subplan(plan, indices, whole_fields, width), indices
 
 
 def by_index(x):
@@ -53,14 +51,13 @@ def test_a_subplan_gives_the_latents_of_the_whole_plan(name):
     for level, values in zip(subplan.levels, z, strict=True):
         constants.append(values.flatten(2)[..., level.sites].flatten()[level.source < 0])
     executor = SubplanExecutor(subplan, x.device)
-    rows, log_det = executor.forward(by_index(x)[indices][None], constants, transform, None)
+    rows, log_det = executor.forward(by_index(x)[indices][None], constants, runner, runner.contexts(None, x))
     for row, level, values in zip(rows, subplan.levels, z, strict=True):
         torch.testing.assert_close(row, values.flatten(2)[..., level.sites].flatten(1))
     assert log_det.shape == (1,)
     single, _ = make(plan, width=1)  # each event in a group of its own, with all of its variables
     latents = [values.flatten(2)[..., level.sites].flatten(1) for level, values in zip(single.levels, z, strict=True)]
-    inverse = runner.transform(runner.contexts(None, x), inverse=True)
-    back = SubplanExecutor(single, x.device).inverse(latents, inverse, None)
+    back = SubplanExecutor(single, x.device).inverse(latents, runner, runner.contexts(None, x))
     torch.testing.assert_close(back[0], by_index(x)[indices])
 
 

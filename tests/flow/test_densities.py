@@ -91,28 +91,6 @@ def test_what_is_saved_comes_back(name, tmp_path):
         assert str(again) == str(density)
 
 
-@pytest.mark.parametrize("name", ["some elements", "flip"])
-def test_data_are_regenerated_by_elements_of_the_posterior(name):
-    """The gradient is that of the element that the uniform number selects, by the cumulative posterior."""
-    density, x, _ = case(name, 4)
-    uniform = torch.tensor([0.0, 0.3, 0.7, 0.999999], dtype=torch.float64)
-    terms = torch.stack([density.flow.log_prob(element(x)) for element in density.elements]).detach()
-    posterior = (terms - terms.logsumexp(0)).exp()
-    expected = []
-    for i, u in enumerate(uniform):
-        k = next(k for k in range(len(posterior)) if u < posterior[: k + 1, i].sum() or k + 1 == len(posterior))
-        z, _ = density.flow(density.elements[k](x[i : i + 1]))
-        expected.append(density.elements[k].inverse()(density.flow.generate([v.detach() for v in z])))
-    made, expected = density.regenerate(x, uniform), torch.cat(expected)
-    torch.testing.assert_close(made, x)
-    weights, parameters = torch.randn_like(x), list(density.parameters())
-    gradients = [
-        torch.autograd.grad((weights * value).sum(), parameters, allow_unused=True) for value in (made, expected)
-    ]
-    for a, b in zip(*gradients, strict=True):
-        torch.testing.assert_close(a, b)
-
-
 def test_a_layout_without_steps():
     layout = mera.Layout((4, 6), channels=2)
     layout.latent(layout.input)

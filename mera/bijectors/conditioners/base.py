@@ -38,21 +38,17 @@ class Conditioner(nn.Module):
     shared_between_halves: bool = False
     """Whether a coupling has one network for both halves, in place of one for each half."""
 
-    def prepared(self, rows: int) -> Callable[..., Tensor]:
+    def prepared(self) -> Callable[..., Tensor]:
         """A function with the arguments and values of `forward`, for one pass of a coupling.
 
         A network defines this method in place of `forward` if it computes something from its weights alone, such as
         norms, which a shared network then does once for both halves.
-
-        Args:
-            rows: the size of the batch for which the function should be fast.
         """
         raise NotImplementedError
 
     def forward(self, *args: Any, **kwargs: Any) -> Tensor:
         """Map the half that is read, (B, *in_shape), to parameters, (B, n_params, *out_shape)."""
-        x = args[0] if args else kwargs["x"]
-        return self.prepared(x.shape[0])(*args, **kwargs)
+        return self.prepared()(*args, **kwargs)
 
 
 def contract(network: nn.Module) -> Conditioner | type[Conditioner]:
@@ -62,14 +58,14 @@ def contract(network: nn.Module) -> Conditioner | type[Conditioner]:
     return network if isinstance(network, Conditioner) else Conditioner
 
 
-def prepare(network: nn.Module, rows: int) -> Callable[..., Tensor]:
+def prepare(network: nn.Module) -> Callable[..., Tensor]:
     """The function that a coupling calls in a pass: `prepared`, or the network if it has hooks or its own `forward`."""
     if not isinstance(network, Conditioner) or type(network).forward is not Conditioner.forward:
         return network
     if not is_called_plainly(network):
         return network
     with recording_paused() if is_recording() else nullcontext():  # what weights determine is constant in a recording
-        return network.prepared(int(rows))
+        return network.prepared()
 
 
 def parameters_at(network: Callable[..., Tensor], x: Tensor, sites: Sites | None, *half: int) -> Tensor:

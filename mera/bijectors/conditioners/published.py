@@ -133,7 +133,7 @@ class SeparateMLPs(Conditioner):
         self.stem = None if before == after else WeightNormLinear(1, n_params, before, after)
         self.networks = ResidualStack(n_params, after, hidden, blocks)
 
-    def prepared(self, rows: int) -> Callable[[Tensor], Tensor]:
+    def prepared(self) -> Callable[[Tensor], Tensor]:
         """Map the half that is read, (B, *in_shape), to parameters, (B, n_params, *out_shape)."""
         networks = self.networks.prepared()
         stem = self.stem
@@ -180,7 +180,7 @@ class PatchMLPs(Conditioner):
         self.n_params, self.in_features = n_params, in_shape[0]
         self.networks = ResidualStack(n_params, 2 * self.in_features, hidden, blocks)
 
-    def prepared(self, rows: int) -> Callable[[Tensor, int], Tensor]:
+    def prepared(self) -> Callable[[Tensor, int], Tensor]:
         """Map half 0 or half 1, (B, n), to the parameters of the other half, (B, n_params, n)."""
         networks, n = self.networks.prepared(), self.in_features
         halves = slice(None, n), slice(n, None)

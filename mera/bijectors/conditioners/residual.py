@@ -18,7 +18,6 @@ from torch.nn.functional import conv1d, conv2d, conv3d, pad
 from mera._utils.checks import MAX_LAYERS, check_choice, check_count, check_shape
 from mera._utils.errors import InputError
 from mera._utils.torch_private import sizes
-from mera.bijectors.base import as_rows
 from mera.bijectors.conditioners.base import Conditioner, Shape
 from mera.bijectors.sites import Sites
 
@@ -74,24 +73,11 @@ def _through(layer: Any, x: Tensor, ends: Sequence[bool]) -> Tensor:
     if ends and isinstance(layer, nn.Sequential):
         return reduce(lambda values, inner: _through(inner, values, ends), layer, x)
     padding = getattr(layer, "padding", (0,))[0]
-    is_circular = padding > 0 and layer.padding_mode == "circular"
-    if not padding or not (ends or is_circular):
+    if not padding or not ends:
         return layer(x)
-    widths = [padding * (not end) for end in ends or [False] * (2 * x.ndim - 4)]
-    x = _wrapped(x, widths) if is_circular else pad(x, widths)
+    mode = "circular" if layer.padding_mode == "circular" else "constant"
+    x = pad(x, [padding * (not end) for end in ends], mode)
     return (conv1d, conv2d, conv3d)[len(layer.padding) - 1](x, layer.weight, layer.bias)
-
-
-def _wrapped(x: Tensor, widths: Sequence[int]) -> Tensor:
-    """Continue values (B, C, *sites) at the opposite border, as often as necessary; widths are those of `pad`."""
-    if all(
-        max(pair) <= n for n, pair in zip(sizes(x)[:1:-1], zip(widths[::2], widths[1::2], strict=True), strict=True)
-    ):
-        return pad(x, widths, "circular")
-    for axis, (low, high) in enumerate(zip(widths[::2], widths[1::2], strict=True)):
-        n = sizes(x)[-1 - axis]
-        x = x.index_select(-1 - axis, torch.arange(-low, n + high, device=x.device) % n)
-    return x
 
 
 class ResidualMLP(Conditioner):
@@ -119,7 +105,7 @@ class ResidualMLP(Conditioner):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map the half that is read, (B, *in_shape), to parameters, (B, n_params, *out_shape)."""
-        return self.network(as_rows(x)).unflatten(1, self.out_shape)
+        return self.network(x.flatten(1)).unflatten(1, self.out_shape)
 
 
 class ResidualConv(Conditioner):
@@ -168,10 +154,19 @@ class ResidualConv(Conditioner):
         With `sites`, x is of these sites, and the parameters of `sites.shrunk(radius)`.
         """
         ends = () if sites is None else sites.interior_ends
-        if sites is not None and not all(
-            type(module) in PLAIN for module in self.modules()
-        ):  # such modules may need the padding
-            values = sites.shrink(self.network(x), (self.radius or 0,) * (x.ndim - 2))
+        radius = self.radius or 0
+        if self.circular and min(sizes(x)[2:]) < radius:  # the window goes around the lattice more than once
+            ends = ends or (False,) * (2 * x.ndim - 4)
+            for axis, (low, high) in enumerate(zip(ends[::2], ends[1::2], strict=True)):
+                n = sizes(x)[-1 - axis]
+                around = torch.arange(-radius * (not low), n + radius * (not high), device=x.device) % n
+                x = x.index_select(-1 - axis, around)
+            ends = (True,) * len(ends)
+        if ends and not all(type(module) in PLAIN for module in self.modules()):  # such modules may need the padding
+            values = self.network(x)
+            for axis, end in enumerate(ends):
+                edge = values.shape[-1 - axis // 2] - radius * end
+                values = values.narrow(-1 - axis // 2, 0 if axis % 2 else radius * end, edge)
         else:
             values = self.network(x, ends)
         return values.unflatten(1, (self.n_params, -1))
