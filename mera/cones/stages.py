@@ -13,16 +13,12 @@ from torch import Tensor
 
 from mera.graph.boxes import Box
 from mera.graph.executor import on_sites, transform_events
-from mera.graph.indexing import indices_at
 from mera.graph.lattice import Lattice
 from mera.graph.layout_error import LayoutError
 from mera.graph.local_fields import crop, run_on_box
-from mera.graph.operations import Move
+from mera.graph.operations import Cut, Regroup
 from mera.graph.plan import Step
 from mera.graph.runner import Runner
-
-SITES_TRIED = 4096
-"""The most sites of a lattice whose variables are followed to see where an operation moves them."""
 
 
 @dataclass(frozen=True)
@@ -89,9 +85,9 @@ def stages_of(runner: Runner) -> list[Stage]:
             if step.module and step.apply.is_field and not runner.is_local(step):
                 expected = "a bijector of patches, or one whose log-det is a sum over sites"
                 raise LayoutError(expected, "one that acts on the whole lattice at once", node=step.node)
-            if not step.module and not _moves_within_cells(step.move):
-                expected = f"an operation that moves variables within cells of {step.operation.cell} sites"
-                raise LayoutError(expected, f"{step.operation}, which moves them further", node=step.node)
+            if not step.module and not isinstance(step.move, (Cut, Regroup)):  # others may move variables anywhere
+                expected = "operations that move variables within cells, Regroup and Cut"
+                raise LayoutError(expected, str(step.operation), node=step.node)
             steps.append(step)
             value, lattice = step.targets[0], step.operation.outputs[0]
         outputs = [(value, slice(0, lattice.channels), lattice)]
@@ -110,17 +106,6 @@ def stages_of(runner: Runner) -> list[Stage]:
         if not going_on:
             return stages
         value, _, lattice = going_on[0]
-
-
-def _moves_within_cells(move: Move) -> bool:
-    """Whether variables move to the output site of their own cell, as tiles assume; tried for some sites."""
-    lattice, (output,) = move.lattice, move.outputs
-    sites = torch.linspace(0, lattice.sites - 1, min(lattice.sites, SITES_TRIED), dtype=torch.float64).long()
-    indices = indices_at(sites, lattice).flatten()
-    ((is_moved, moved),) = move.map_forward(indices)
-    before = torch.unravel_index(indices[is_moved] // lattice.channels, lattice.shape)
-    after = torch.unravel_index(moved // output.channels, output.shape)
-    return all(torch.equal(a // cell, b) for a, cell, b in zip(before, move.cell, after, strict=True))
 
 
 def run_stage(

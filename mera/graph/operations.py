@@ -2,7 +2,7 @@
 
 An operation holds integers and an einops pattern, but no tensors. It knows what it means: how values, the flat indices
 of variables, and boxes of sites pass through it in both directions. Executors, cones and streams ask the operation, so
-that a new one is a class in this file. Streams refuse an operation that moves variables beyond its cells.
+that a new one is a class in this file. Streams take `Regroup` and `Cut` alone, which move variables within cells.
 """
 
 from __future__ import annotations

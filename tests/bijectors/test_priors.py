@@ -114,15 +114,6 @@ def test_parameters_keep_their_precision(distribution):
     assert torch.equal(Prior(distribution).to_empty(device="cpu").log_prob(z), expected)
 
 
-def test_a_prior_of_angles_is_a_density_on_the_circle():
-    """torch declares all numbers as the support of VonMises, over which it has no norm."""
-    prior = Prior("VonMises(loc=0.5, concentration=2)")
-    edges = torch.linspace(-10, 10, 200_001, dtype=torch.float64)
-    density = prior.log_prob([edges[:, None]]).exp()
-    assert torch.trapezoid(density, edges).item() == pytest.approx(1, abs=1e-4)
-    assert prior.support == (-math.pi, math.pi)
-
-
 @pytest.mark.parametrize(
     ("text", "expected"),
     [

@@ -337,5 +337,5 @@ def test_operations_that_move_variables_beyond_their_cells_are_refused():
     x = torch.randn(1, 1, 16, dtype=torch.float64)
     local = flow.restrict(x, ((3, 6),))
     torch.testing.assert_close(local.log_prob(local.pixels + 1), flow.log_prob(local.fill(local.pixels + 1)))
-    with pytest.raises(ValueError, match=r"(?s)moves them further.*'rotate'"):
+    with pytest.raises(ValueError, match=r"(?s)operations that move variables within cells.*'rotate'"):
         flow.stream(x[0].numpy())

@@ -59,28 +59,17 @@ def test_far_from_borders_open_lattices_agree():
         torch.testing.assert_close(a[..., 4:28, 2:26][..., inner, inner], b[..., inner, inner], atol=1e-12, rtol=0)
 
 
-@pytest.mark.parametrize(("L", "channels"), [(4, 2), (8, 3)])
-def test_glow_of_one_lattice_without_a_squeeze(L, channels):
-    flow = randomize(mera.build("glow", L=L, m=L, channels=channels, hidden=(4,)))
-    x = torch.randn(2, channels, L, L, dtype=torch.float64)
-    torch.testing.assert_close(flow.resized((L, L)).log_prob(x), flow.log_prob(x))
-
-
 def test_levels_that_share_their_bijectors_may_be_more():
     flow = flow_of("rgflow", {"L": 8, "m": 2, "channels": 1, "share_levels": True})
     other = flow.resized((32, 16), levels=4)
     assert len(other.plan.latents) == 4
     assert {id(p) for p in other.parameters()} == {id(p) for p in flow.parameters()}
     x = torch.randn(1, 1, 32, 16, dtype=torch.float64)
-    assert torch.equal(other.log_prob(x), flow.resized((32, 16), 4).log_prob(x))
+    assert torch.equal(other.log_prob(x), flow.resized((16, 16)).resized((32, 16), 4).log_prob(x))
+    sites = flow_of("rgflow", {"L": 8, "m": 2, "channels": 1, "share_levels": True, "context": (2, 8, 8)})
+    assert sites.resized((16, 16), 4).plan.context == (2, 16, 16)
     with pytest.raises(ValueError, match="levels share their bijectors"):
         flow_of("rgflow", {"L": 8, "m": 2, "channels": 1}).resized((32, 16), levels=4)
-
-
-def test_levels_may_change_after_a_resize_and_with_contexts_at_each_pixel():
-    shared = {"channels": 1, "share_levels": True, "L": 8, "m": 2}
-    assert flow_of("rgflow", shared).resized((16, 16)).resized((32, 32), 5).plan.input.shape == (32, 32)
-    assert flow_of("rgflow", shared | {"context": (2, 8, 8)}).resized((16, 16), 4).plan.context == (2, 16, 16)
 
 
 def test_a_flow_without_a_row_of_its_coarsest_level():
