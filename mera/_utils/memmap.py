@@ -26,7 +26,9 @@ def read_tensor(array: Any, where: tuple[Any, ...]) -> Tensor:
     process as long as the map exists, and so the memory stays flat, however much of a file is read in the end.
     """
     is_file = isinstance(array, np.memmap) and array.filename is not None and not isinstance(array.base, np.memmap)
-    if is_file and array.mode != "c" and Path(array.filename).is_file():  # "c" has values that the file has not
+    if (
+        is_file and array.mode != "c" and Path(array.filename).is_file()
+    ):  # mode "c", copy-on-write: changed values are only in memory
         order: Any = "F" if array.flags.f_contiguous and not array.flags.c_contiguous else "C"
         array = np.memmap(array.filename, array.dtype, "r", array.offset, array.shape, order)
     part = array[where]

@@ -73,8 +73,8 @@ class Coupling(LocalBijector):
     def receptive_kernel(self) -> tuple[int, ...] | None:
         """The window of both conditioners together if they are convolutions, else None."""
         radii = [contract(self.networks[index]).radius for index in (0, -1)]  # of the update of each half
-        known = [radius for radius in radii if radius is not None]
-        return (1 + 2 * sum(known),) * (len(self.partition.event_shape) - 1) if len(known) == 2 else None
+        finite = [radius for radius in radii if radius is not None]
+        return (1 + 2 * sum(finite),) * (len(self.partition.event_shape) - 1) if len(finite) == 2 else None
 
     def on_sites(self, x: Tensor, context: Tensor | None, inverse: bool, sites: Sites | None) -> tuple[Tensor, Tensor]:
         """Transform the second half, then the first; or transform the first back, then the second."""

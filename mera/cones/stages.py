@@ -1,4 +1,4 @@
-"""The stages of a plan: what happens to a lattice before variables of it leave, computed on any box of sites."""
+"""Stages: the steps between one cut of the channels and the next, evaluated on boxes of sites."""
 
 from __future__ import annotations
 

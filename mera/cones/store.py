@@ -184,7 +184,7 @@ class Store:
         return run_stage(stage, self.runner, block, box, self.context)
 
     def check_complete(self) -> None:
-        """Raise a ValueError if the folder is gone, whose arrays zarr would read as NaN, or a tile is not done yet."""
+        """Raise a ValueError if the folder was deleted, as zarr would read NaN, or if tiles are missing."""
         check_store(self.path)
         if not self.is_complete:
             raise InputError("a store whose tiles are all done; stream it with resume=True", "tiles that are missing")

@@ -127,7 +127,7 @@ class Streamed:
 
 
 def _pooled(store: Store, number: int, cells: list[int]) -> Tensor:
-    """A map of log p on a grid of cells: each site is shared by the cells that it covers, which are read in turn."""
+    """Sum a map of log p over a coarse grid; the value of a site is divided among the cells that it overlaps."""
     array, lattice = store.maps[number], store.lattice_of(number)
     total = torch.zeros(cells, dtype=torch.float64)
     for box in tiles(lattice, [max(store.facts["tile"], 512)] * lattice.dim):
@@ -237,7 +237,7 @@ def _tiles(store: Store, stages: list[Stage]) -> Iterator[tuple[int, int, Box, i
 
 @torch.no_grad()
 def _take(store: Store, preprocess: Any, source: Any, lock: Lock, number: int, box: Box) -> None:
-    """Write a tile of the data, in the flow's own space; the source may not bear two readers at once."""
+    """Write a tile of the data, in the flow's own space; a source may not support concurrent reads."""
     where = tuple(slice(a, b) for a, b in zip(box.start, box.stop, strict=True))
     with lock:
         values = read_tensor(source, (slice(None), *where))

@@ -44,7 +44,7 @@ class Boxes(NamedTuple):
 class PartialStep:
     """The events of a step that contain reached variables.
 
-    The variables of a partial step are first the variables of its events, one event after the other, then the followed
+    The variables of a partial step are first the variables of its events, one event after the other, then the reached
     variables that are in no event.
 
     A local field bijector has one event, a box of the lattice. Its variables are those of the core, the part of the box
@@ -198,7 +198,7 @@ def _boxes(operation: Apply, indices: Tensor) -> Boxes | None:
 
 
 def _around(box: Box, sites: Sequence[int], lattice: Lattice) -> Box:
-    """In each dimension, the box with more sites on both sides; or, where that goes around, all sites about the box."""
+    """Grow the box on both sides; where it would go around a periodic edge, use the whole edge, centred on the box."""
     grown = box.grown(sites, lattice)
     first = [a - (n - b + a) // 2 for a, b, n in zip(box.start, box.stop, lattice.shape, strict=True)]
     spans = zip(grown.start, grown.stop, first, lattice.shape, strict=True)

@@ -136,9 +136,8 @@ class FlowInParts(Density):
         """Evaluate log p of an image that need not fit into memory, exactly, level by level in tiles.
 
         Tiles are read with as many sites around them as the bijectors of a level need, so that log p, latents and
-        lattices are those of `forward`, up to rounding, for any tile. Memory is that of a few tiles. Lattices, latents
-        and maps of log p go to a store of zarr (extra "large") on disk, for RG-Flow about three times as large as the
-        image in single precision.
+        lattices are those of `forward`, up to rounding, for any tile. Memory is that of a few tiles. The lattice that
+        the next level needs, and maps of log p, go to a store of zarr (extra "large") on disk.
         After a kill, `resume=True` goes on. The processes that torchrun has started share the tiles.
 
         Args:

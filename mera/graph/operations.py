@@ -1,7 +1,7 @@
 """The operations of a plan on a lattice: apply a bijector, regroup sites into channels, cut the channels.
 
-An operation holds integers and an einops pattern, but no tensors. It knows what it means: how values, the flat indices
-of variables, and boxes of sites pass through it in both directions. Executors, cones and streams ask the operation, so
+An operation holds integers and an einops pattern, but no tensors. It defines how values, the flat indices of variables,
+and boxes of sites pass through it in both directions. Executors, cones and streams ask the operation, so
 that a new one is a class in this file. Streams take `Regroup` and `Cut` alone, which move variables within cells.
 """
 

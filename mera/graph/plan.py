@@ -28,8 +28,8 @@ class Step:
 
     Args:
         node: the name of the node that the step is part of.
-        level: the level of the latents that leave next behind the step, 0 for the finest; of several that leave at one
-            cut, the finest.
+        level: the level of the first latents that leave after the step, 0 for the finest. If several levels leave at
+            the same cut, the finest of them.
         operation: the operation, such as an `Apply`.
         source: the number of the value that the step consumes.
         targets: the numbers of the values that the step produces.

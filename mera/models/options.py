@@ -91,9 +91,9 @@ Blocks = Annotated[
 BlockSpinsFlag = Annotated[
     bool,
     Option(
-        "whether a cosine transform of each cell, for cells of edge 2 the Haar transform, comes before the blocks of "
-        "each level but the coarsest, so that the site that a decimation keeps of a cell begins as its block spin, the "
-        "mean, times a learnt factor. Levels that share modules have it at the coarsest level too.",
+        "whether to transform each cell by a cosine transform (Haar for edge 2) before the blocks of each level but "
+        "the coarsest. The site that a decimation keeps then starts as the mean of its cell, times a learnt factor. "
+        "Levels that share modules have it at the coarsest level too.",
         flag,
     ),
 ]
