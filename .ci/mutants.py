@@ -1,10 +1,9 @@
 """Break the package in one place at a time, at random, and count how often the tests of that room notice.
 
-    .venv/bin/python .ci/mutants.py                             25 mutants in each room
-    .venv/bin/python .ci/mutants.py graph cones -n 10 --seed 3  ten in each of two rooms, drawn with another seed
+    .venv/bin/python .ci/mutants.py [ROOM ...] -n 25 --seed 0
 
 A mutant is seen if a test or a doctest of its room fails, or if they take longer than five minutes. Mutants that are
-not seen are printed: nothing tests that line, or the change makes no difference. The checkout itself stays as it is.
+not seen are printed: nothing tests that line, or the change makes no difference.
 """
 
 import argparse
@@ -16,7 +15,6 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -31,8 +29,7 @@ ROOMS = {room: sorted((ROOT / "mera" / room).rglob("*.py")) for room in WHOLE.sp
 PAIRS = "Lt LtE, Gt GtE, Eq NotEq, Is IsNot, In NotIn, Add Sub, Mult Div, Mod FloorDiv, And Or, BitAnd BitOr"
 PAIRS += ", min max, any all, amin amax, zeros ones, zeros_like ones_like, floor ceil, cos sin"
 SWAPS = {a: b for pair in PAIRS.split(", ") for a, b in (pair.split(), pair.split()[::-1])}
-NOT_MUTATED = {"annotation", "returns", "decorator_list", "bases"}
-UNCHANGED = {"TYPE_CHECKING", "strict=True"}
+NOT_MUTATED, UNCHANGED = {"annotation", "returns", "decorator_list", "bases"}, {"TYPE_CHECKING", "strict=True"}
 
 
 def mutations(tree: ast.AST):
@@ -90,9 +87,8 @@ def passes(room: str, file: Path = Path(__file__), source: bytes = b"") -> bool:
         copy = shutil.copytree(ROOT, Path(folder, "copy"), ignore=shutil.ignore_patterns(".[!c]*", "runs", "site"))
         (copy / file.relative_to(ROOT)).write_bytes(source)
         command = f"-m pytest -x -q -n 0 -p no:cacheprovider --hypothesis-seed=0 tests/{room} mera/{room}".split()
-        environment = os.environ | {"PYTHONPATH": str(copy), "OMP_NUM_THREADS": "1"}
-        options = {"cwd": copy, "env": environment, "stdout": subprocess.DEVNULL, "timeout": 300}
-        return subprocess.run([sys.executable, *command], **options).returncode == 0
+        options = {"cwd": copy, "env": os.environ | {"PYTHONPATH": str(copy), "OMP_NUM_THREADS": "1"}, "timeout": 300}
+        return subprocess.run([sys.executable, *command], **options, stdout=subprocess.DEVNULL).returncode == 0
     return False
 
 
@@ -116,7 +112,7 @@ def main() -> None:
             seen[room].append(not passed)
             if passed:
                 print(title, flush=True)
-    for room, results in [*seen.items(), ("all", [*chain(*seen.values())])]:
+    for room, results in [*seen.items(), ("all", [one for results in seen.values() for one in results])]:
         print(f"{room:12} {sum(results):4} of {len(results):4} seen, {sum(results) / len(results):.0%}")
 
 
