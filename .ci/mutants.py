@@ -112,7 +112,7 @@ def main() -> None:
             seen[room].append(not passed)
             if passed:
                 print(title, flush=True)
-    for room, results in [*seen.items(), ("all", [one for results in seen.values() for one in results])]:
+    for room, results in [*seen.items(), ("all", [one for row in seen.values() for one in row])]:
         print(f"{room:12} {sum(results):4} of {len(results):4} seen, {sum(results) / len(results):.0%}")
 
 
