@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from itertools import islice
 from typing import Any
 
 from torch import Tensor, nn
@@ -14,10 +15,11 @@ def versions(tensors: Iterable[Tensor]) -> list[tuple[int, int]]:
 
 
 class Unchanged:
-    """Remember the parameters, the buffers and the modes of modules, to refuse to go on with others.
+    """Detect changes of weights, buffers, modes or modules since this object was made.
 
-    Little is compared: the versions of tensors, which change with their values; the memory of the first tensor of each
-    module, which changes with dtype and device; and the modes of the modules, and of parts that may depend on theirs.
+    A check is quick, and compares the versions of tensors, which change with their values; the first parameter of each
+    module, whose memory changes with dtype and device and whose value a fused optimizer changes without a new version;
+    and the modes of the modules, and of parts that may depend on theirs.
 
     Args:
         modules: the modules by name; the mapping is read again at each check.
@@ -27,9 +29,13 @@ class Unchanged:
     def __init__(self, modules: Mapping[str, nn.Module], names: Iterable[str]) -> None:
         self._mapping, self._names = modules, list(dict.fromkeys(names))
         chosen = [modules[name] for name in self._names]
-        tensors = [[*module.parameters(), *module.buffers()] for module in chosen]
-        self._tensors = list({id(tensor): tensor for row in tensors for tensor in row}.values())
-        self._first = [row[0] for row in tensors if row]
+        tensors = {id(t): t for module in chosen for t in (*module.parameters(), *module.buffers())}
+        self._tensors = [tensor for tensor in tensors.values() if not tensor.is_inference()]  # others have no versions
+        firsts = [(module, name) for module in chosen for name, _ in islice(module.named_parameters(), 1)]
+        paths = [(module, *name.rpartition(".")) for module, name in firsts]
+        self._first = [(module.get_submodule(path), name) for module, path, _, name in paths]
+        parameters = [getattr(owner, name).detach() for owner, name in self._first]
+        self._values = [p.flatten()[:1].numpy() for p in parameters if p.device.type == "cpu" and p.numel()]
         parts = {id(part): part for module in chosen for part in module.modules() if _may_depend_on_mode(part)}
         self._with_modes = [*chosen, *parts.values()]
         self._before = self._now()
@@ -46,12 +52,15 @@ class Unchanged:
             since: what has to be called again, such as "flow.restrict".
         """
         if self._now() != self._before:
-            raise RuntimeError(f"Expected the weights with which {since} was called; got others: call {since} again")
+            raise RuntimeError(
+                f"Expected the weights and modes with which {since} was called; got others: call {since} again"
+            )
 
     def _now(self) -> Any:
         modules = [id(self._mapping[name]) for name in self._names]
-        values = [tensor._version for tensor in self._tensors]
-        return values, versions(self._first), [part.training for part in self._with_modes], modules
+        first = versions(getattr(owner, name) for owner, name in self._first)
+        values = [tensor._version for tensor in self._tensors], [value[0] for value in self._values]
+        return modules, first, values, [part.training for part in self._with_modes]
 
 
 def _may_depend_on_mode(module: nn.Module) -> bool:

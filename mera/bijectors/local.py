@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import cast
+from typing import Any, cast
 
 from torch import Tensor
 
-from mera._utils.torch_private import is_called_plainly, sizes
+from mera._utils.errors import InputError
+from mera._utils.torch_private import is_called_plainly, is_recording, sizes
 from mera.bijectors.base import Bijector, context_arguments
 from mera.bijectors.sites import Sites
 
@@ -38,11 +39,11 @@ class LocalBijector(Bijector):
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Map data to latents."""
-        return _of_events(*self.on_sites(x, context, False, None))
+        return _of_events(self.on_sites(x, context, False, None))
 
     def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Map latents to data."""
-        return _of_events(*self.on_sites(y, context, True, None))
+        return _of_events(self.on_sites(y, context, True, None))
 
     @property
     def fits_any_lattice(self) -> bool:
@@ -63,7 +64,12 @@ def evaluate(
 ) -> tuple[Tensor, Tensor]:
     """Apply a bijector, or its inverse, to whole events, or a local bijector to sites; see `LocalBijector.on_sites`."""
     if sites is not None:
-        return cast(LocalBijector, bijector).on_sites(x, context, inverse, sites)
+        values, log_det = cast(LocalBijector, bijector).on_sites(x, context, inverse, sites)
+        shape = sites.shrunk(bijector.radius).shape
+        if not is_recording() and (values.shape[2:], log_det.shape[1:]) != (shape, shape):
+            expected, got = f"values and log-dets of sites {shape}", f"{tuple(values.shape)}, {tuple(log_det.shape)}"
+            raise InputError(expected, got, where=f"{type(bijector).__name__}.on_sites")
+        return values, log_det
     return (bijector.inverse if inverse else bijector)(x, *context_arguments(bijector, context))
 
 
@@ -88,12 +94,14 @@ def shrunk_context(context: Tensor | None, sites: Sites, radius: Sequence[int]) 
     return context if context is None or context.ndim == 2 else sites.shrink(context, radius)
 
 
-def _of_events(values: Tensor, log_det: Tensor) -> tuple[Tensor, Tensor]:
-    """The values and the log-det of events, (B,), from log-dets of sites or of events."""
-    return values, log_det if log_det.ndim == 1 else log_det.flatten(1).sum(1)
+def _of_events(result: Any) -> Any:
+    """The values and the log-det of events, (B,), from a result of `on_sites`, which the caller checks."""
+    if not isinstance(result, tuple) or len(result) != 2 or getattr(result[1], "ndim", 1) < 2:
+        return result
+    return result[0], result[1].flatten(1).sum(1)
 
 
 def _is_one_map(bijector: Bijector) -> bool:
-    """Whether no subclass overrides `forward` or `inverse` of the class that has the bijector's map on sites."""
+    """Whether `forward` and `inverse` are those that derive from `on_sites`, or of the same class as it."""
     owners = [next(k for k in type(bijector).__mro__ if name in vars(k)) for name in ("forward", "inverse", "on_sites")]
-    return all(not issubclass(owner, owners[2]) or owner is owners[2] for owner in owners[:2])
+    return {"forward", "inverse"}.isdisjoint(vars(bijector)) and {*owners[:2]} <= {LocalBijector, owners[2]}

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import reduce
+from functools import partial, reduce
 from typing import Any
 
 import torch
@@ -130,6 +131,7 @@ class Masked(Partition):
         shape = tuple(mask.shape) if isinstance(mask, Tensor) else tuple(event_shape or ())
         super().__init__(shape, (shape, shape))
         self.mask = Repeated(mask) if isinstance(mask, Tensor) else mask
+        self.rule = _name_of(mask)
         self._cached: dict[Any, Tensor] = {}
         _check_mask(mask if isinstance(mask, Tensor) else self._first(Sites.whole(shape[1:])))
 
@@ -221,3 +223,11 @@ def _check_mask(mask: Tensor) -> None:
         raise InputError("a mask of dtype bool", str(mask.dtype))
     if mask.all() or not mask.any():
         raise InputError("a mask that leaves variables on both sides", f"{int(mask.sum())} of {mask.numel()}")
+
+
+def _name_of(mask: Any) -> str:
+    """A short text that tells masks apart: the digest of a tensor, or the name of a function with its options."""
+    if isinstance(mask, Tensor):
+        return hashlib.sha256(mask.cpu().contiguous().numpy().tobytes()).hexdigest()[:16]
+    function, options = (mask.func, mask.keywords) if isinstance(mask, partial) else (mask, {})
+    return f"{getattr(function, '__module__', '')}.{getattr(function, '__qualname__', '')}({options})"

@@ -206,7 +206,10 @@ def _family_and_parameters(prior: PriorLike) -> tuple[str, Parameters]:
     given: dict[str, Any]
     if isinstance(prior, str):
         family, values, given = parse_call(NAMED.get(prior, prior), "StudentT(df=5)")
-        given = dict(zip(FAMILIES.get(family, ()), values, strict=False)) | given
+        names = FAMILIES.get(family, ())
+        if family in FAMILIES and (len(values) > len(names) or given.keys() & names[: len(values)]):
+            raise InputError(f"parameters {', '.join(names)} of {family}, once each", repr(prior))
+        given = dict(zip(names, values, strict=False)) | given
     elif isinstance(prior, Mapping):
         given = dict(prior)
         family = str(given.pop("distribution", None))

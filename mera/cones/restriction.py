@@ -80,8 +80,8 @@ class Restriction:
                 contexts = runner.contexts(context, x)
                 self._contexts = {part.step: _contexts_of(part, contexts) for part in self._subplan.steps}
             modules = {part.step.module: runner.bijector(part.step) for part in self._subplan.steps}
-            self._weights = Unchanged(runner.bijectors, modules)
             self._constants = constants_of(runner, self.image, contexts, self._subplan)
+            self._weights = Unchanged(runner.bijectors, modules)  # after a pass that may change buffers
             self.runner = replace(
                 runner, bijectors={key: copy.deepcopy(b).requires_grad_(False) for key, b in modules.items()}
             )

@@ -10,6 +10,7 @@ import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from torch import Tensor
 from mera._utils.errors import InputError
 from mera._utils.files import write_atomically
 from mera.cones.stages import Stage, run_stage, stages_of
+from mera.graph.bijectors_of_plan import structure_of
 from mera.graph.boxes import Box, pieces
 from mera.graph.lattice import Lattice
 from mera.graph.runner import Runner
@@ -191,10 +193,11 @@ class Store:
 
 
 def fingerprint(runner: Runner) -> str:
-    """A short text that changes with the plan and with any parameter of a flow."""
+    """A short text that changes with the plan, and with any parameter or option of the bijectors of a flow."""
     digest = hashlib.sha256(repr((runner.plan, runner.prior, runner.reference.dtype)).encode())
     for name, module in [*sorted(runner.bijectors.items()), ("contexts", runner.context_encoder)]:
-        for key, value in sorted(module.state_dict().items()):
+        digest.update(repr(structure_of(module)).encode())
+        for key, value in sorted([*module.named_parameters(), *module.named_buffers()], key=itemgetter(0)):
             digest.update(f"{name}.{key}".encode())
             digest.update(value.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()[:32]

@@ -109,6 +109,9 @@ class Streamed:
             over all cells, summed over levels, is `bits_per_dim`, and for floats minus log p per variable.
         """
         channels, *whole = self.store.facts["shape"]
+        shape = whole if shape is None else shape
+        if len(shape) != len(whole) or not all(0 < m <= n for m, n in zip(shape, whole, strict=True)):
+            raise InputError(f"a shape within {tuple(whole)}", str(tuple(shape)))
         longest = min(check_count(edge, "cells of an edge"), max(whole))
         cells = [max(1, round(longest * n / max(whole))) for n in whole]
         levels = torch.stack([_pooled(self.store, number, cells) for number in range(len(self.store.maps))])
@@ -117,7 +120,7 @@ class Streamed:
             shares = torch.tensor([latent.lattice.variables / plan.input.variables for latent in plan.latents])
             levels = levels + units * shares.view(-1, *(1 for _ in cells))
         variables = channels * math.prod(whole) / math.prod(cells)
-        inside = [slice(math.ceil(m * n / size)) for m, n, size in zip(cells, shape or whole, whole, strict=True)]
+        inside = [slice(math.ceil(m * n / size)) for m, n, size in zip(cells, shape, whole, strict=True)]
         return -levels[:, *inside] / (variables * math.log(2))
 
     def __repr__(self) -> str:

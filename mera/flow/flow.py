@@ -247,6 +247,8 @@ class Flow(FlowInParts):
     def given(self, context: Tensor) -> Flow:
         """The flow with a fixed context, which has the same parameters; see `Density.given`."""
         encoder = self.context_encoder
+        if context is None:
+            raise InputError("a context of one image", "none")
         return self._with(context_encoder=ContextEncoder(encoder.shape, encoder.embedding, context))
 
     def _with(self, **changes: Any) -> Flow:

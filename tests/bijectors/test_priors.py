@@ -78,6 +78,8 @@ class Unsaid(distributions.Normal):
         ({"distribution": "os.system"}, "Expected 'gaussian', 'laplace', or one of"),
         ({"distribution": "Normal", "mean": 0.0}, "Expected parameters loc, scale of Normal; got mean"),
         ("StudentT", "Expected parameters df, loc, scale of StudentT; got none"),
+        ("Normal(0, 1, 7)", "Expected parameters loc, scale of Normal, once each"),
+        ("Normal(0, loc=5)", "Expected parameters loc, scale of Normal, once each"),
         ("Uniform(1, 1)", "Expected low below high; got 1 and 1"),
     ],
 )

@@ -382,9 +382,11 @@ def replaced(flow):
     [
         lambda flow: torch.nn.init.normal_(next(flow.bijectors.parameters())),
         lambda flow: next(b for n, b in flow.named_buffers() if n.endswith("permutation")).copy_(torch.tensor([1, 0])),
+        lambda flow: torch.optim.Adam(flow.parameters(), fused=True).step(flow.log_prob(flow.sample(2)).sum().backward),
+        lambda flow: flow.load_state_dict({k: v.clone() for k, v in flow.state_dict().items()}, assign=True),
         lambda flow: flow.float(), lambda flow: flow.bijectors["decimator0"].eval(), lambda flow: flow.eval(), replaced,
     ],
-    ids=["weight", "buffer", "dtype", "mode of a level", "mode", "module"],
+    ids=["weight", "buffer", "fused step", "assignment", "dtype", "mode of a level", "mode", "module"],
 )  # fmt: skip
 def test_a_restriction_knows_its_weights(change):
     flow = randomize(mera.build("rgflow", L=8, channels=2, hidden=(4,)))

@@ -209,6 +209,13 @@ def test_what_is_refused(tmp_path, monkeypatch):
         next(flow.parameters()).add_(0.1)
     with pytest.raises(ValueError, match="flow and parameters of the store; got another"):
         flow.stream(source, tmp_path / "out", tile=16, resume=True)
+    flow, _, _ = case("rgflow")
+    flow.stream(source, tmp_path / "affine", tile=16)
+    other = mera.build("rgflow", **FLOWS["rgflow"][1], layers=1, hidden=(5,), transform="affine(max_log_scale=2)")
+    other = other.double().resized((32, 48))
+    other.load_state_dict(flow.state_dict())
+    with pytest.raises(ValueError, match="flow and parameters of the store; got another"):
+        other.stream(source, tmp_path / "affine", tile=16, resume=True)
     angles = mera.build(
         "rgflow", L=8, channels=1, transform="circular-spline", hidden=(4,), prior="VonMises(loc=0, concentration=1)"
     )

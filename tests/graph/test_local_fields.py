@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import mera
-from mera.bijectors import Coupling, Invert, Masked, ResidualConv, checkerboard, named
+from mera.bijectors import Chain, Coupling, Invert, LocalBijector, Masked, ResidualConv, checkerboard, named
 from mera.graph import Lattice
 from mera.graph.boxes import Box
 from mera.graph.local_fields import is_local, run_on_box
@@ -114,11 +114,30 @@ def hooked(flow):
     return flow
 
 
+class Mixed(Doubled, Coupling):
+    """A subclass that inherits both methods, and has a map on sites of its own."""
+
+    def on_sites(self, x, context, inverse, sites):
+        return super().on_sites(x, context, inverse, sites)
+
+
+def assigned(event_shape):
+    """A coupling whose methods were replaced, as wrappers do."""
+    coupling, doubled = convolutions(event_shape), convolutions(event_shape, Doubled)
+    coupling.doubled = doubled
+    coupling.forward, coupling.inverse = doubled.forward, doubled.inverse
+    return coupling
+
+
 @pytest.mark.parametrize(
     "flow",
-    [lambda: on_a_lattice(partial(convolutions, coupling=Doubled)), lambda: hooked(on_a_lattice(convolutions))],
-    ids=["a subclass", "a hook"],
-)
+    [
+        lambda: on_a_lattice(partial(convolutions, coupling=Doubled)),
+        lambda: on_a_lattice(partial(convolutions, coupling=Mixed)), lambda: on_a_lattice(assigned),
+        lambda: hooked(on_a_lattice(convolutions)),
+    ],
+    ids=["a subclass", "a mixture", "an assignment", "a hook"],
+)  # fmt: skip
 def test_what_is_more_than_its_map_on_sites_is_evaluated_whole(flow):
     flow = flow()
     x = torch.randn(1, 1, 16, 16, dtype=torch.float64)
@@ -127,6 +146,43 @@ def test_what_is_more_than_its_map_on_sites_is_evaluated_whole(flow):
     assert torch.equal(flow.window(3, (0, 16), (0, 16))[..., 2:6, 2:6], flow.window(3, (2, 6), (2, 6)))
     with pytest.raises(mera.LayoutError, match="one that acts on the whole lattice at once"):
         flow.stream(x[0].numpy())
+
+
+class Unshrunk(LocalBijector):
+    """Forgets that a box has ends, or that sites have log-dets of their own."""
+
+    circular = True
+
+    def __init__(self, event_shape, radius):
+        super().__init__(event_shape)
+        self.reach = radius
+
+    @property
+    def receptive_kernel(self):
+        return (1 + 2 * self.reach,) * 2
+
+    def on_sites(self, x, context, inverse, sites):
+        return -x, x.new_zeros(len(x), *(x.shape[2:] if self.reach else ()))
+
+
+@pytest.mark.parametrize("radius", [0, 1])
+def test_a_map_on_sites_of_other_shapes_is_refused(radius):
+    layout, make = mera.Layout((16, 16), 1), partial(Unshrunk, radius=radius)
+    chain = lambda shape: Chain([make(shape), convolutions(shape)])  # noqa: E731
+    layout.latent(layout.local(layout.input, chain, kernel=5 + 2 * radius, stride=1))
+    with pytest.raises(ValueError, match=r"Unshrunk.on_sites: Expected values and log-dets of sites"):
+        local = mera.Flow(layout).restrict(torch.randn(1, 1, 16, 16), ((3, 5), (4, 6)))
+        local.log_prob(local.pixels)
+    assert not mera.check(make((1, 8, 8))).ok
+
+
+def test_hooks_of_convolutions_that_go_around_a_lattice():
+    flow = mera.build("realnvp", L=4, m=2, channels=1, layers=1, hidden=(4,), boundary="periodic")
+    layers, called = [part for part in flow.modules() if isinstance(part, torch.nn.Conv2d)], set()
+    for part in layers:
+        part.register_forward_hook(lambda module, *_: called.add(module))
+    flow.log_prob(torch.randn(1, 1, 4, 4))
+    assert called == set(layers)
 
 
 def test_hooks_run_once_and_count_under_checkpoints():

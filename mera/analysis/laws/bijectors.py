@@ -94,6 +94,16 @@ def _check_box(bijector: Bijector, x: Tensor, context: Tensor | None, tolerance:
     lattice = Lattice(x.shape[1], x.shape[2:], (bijector.circular,) * (x.ndim - 2))
     if not is_local(bijector, lattice):
         return
+    try:
+        _compare_box(bijector, lattice, x, context, tolerance, report)
+    except InputError as error:
+        report.add("a box has the values of the lattice", False, str(error)[:300])
+
+
+def _compare_box(
+    bijector: Bijector, lattice: Lattice, x: Tensor, context: Tensor | None, tolerance: float, report: CheckReport
+) -> None:
+    """Compare values and log-dets on a box with those of the whole lattice."""
     y, log_det = bijector(x, *(() if context is None else (context,)))
     whole, target = Box.of((0, n) for n in lattice.shape), Box.of((n // 2, n // 2 + 1) for n in lattice.shape)
     _, by_site = run_on_box(bijector, lattice, x, whole, whole, context)

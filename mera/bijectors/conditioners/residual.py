@@ -153,23 +153,27 @@ class ResidualConv(Conditioner):
 
         With `sites`, x is of these sites, and the parameters of `sites.shrunk(radius)`.
         """
-        ends = () if sites is None else sites.interior_ends
-        radius = self.radius or 0
-        if self.circular and min(sizes(x)[2:]) < radius:  # the window goes around the lattice more than once
-            ends = ends or (False,) * (2 * x.ndim - 4)
-            for axis, (low, high) in enumerate(zip(ends[::2], ends[1::2], strict=True)):
-                n = sizes(x)[-1 - axis]
-                around = torch.arange(-radius * (not low), n + radius * (not high), device=x.device) % n
-                x = x.index_select(-1 - axis, around)
-            ends = (True,) * len(ends)
-        if ends and not all(type(module) in PLAIN for module in self.modules()):  # such modules may need the padding
-            values = self.network(x)
-            for axis, end in enumerate(ends):
-                edge = values.shape[-1 - axis // 2] - radius * end
-                values = values.narrow(-1 - axis // 2, 0 if axis % 2 else radius * end, edge)
-        else:
+        ends, radius = () if sites is None else sites.interior_ends, self.radius or 0
+        goes_around = self.circular and min(sizes(x)[2:]) < radius  # more than once, as torch does not pad
+        if goes_around:
+            x, ends = _wrapped(x, radius, ends), (True,) * (2 * x.ndim - 4)
+        if not goes_around and all(type(module) in PLAIN for module in self.modules()):
             values = self.network(x, ends)
+        else:  # padded everywhere, as other modules may need it; what the padding changes is cut off
+            values = self.network(x)
+            for axis, (low, high) in enumerate(zip(ends[::2], ends[1::2], strict=True)):
+                values = values.narrow(-1 - axis, radius * low, values.shape[-1 - axis] - radius * (low + high))
         return values.unflatten(1, (self.n_params, -1))
+
+
+def _wrapped(x: Tensor, radius: int, ends: Sequence[bool]) -> Tensor:
+    """Continue values (B, C, *sites) at the opposite border by `radius` sites, but not at the given ends."""
+    ends = ends or (False,) * (2 * x.ndim - 4)
+    for axis, (low, high) in enumerate(zip(ends[::2], ends[1::2], strict=True)):
+        n = sizes(x)[-1 - axis]
+        around = torch.arange(-radius * (not low), n + radius * (not high), device=x.device) % n
+        x = x.index_select(-1 - axis, around)
+    return x
 
 
 PLAIN = {ResidualConv, _ResidualNetwork, nn.ModuleList, nn.Sequential, nn.SiLU, nn.Conv1d, nn.Conv2d, nn.Conv3d}
