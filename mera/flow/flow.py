@@ -111,8 +111,7 @@ class Flow(FlowInParts):
     def level(self, number: int) -> nn.ModuleList:
         """The bijectors of a level, in the order from data to latents; levels may share bijectors.
 
-        The level of a bijector is the number of times that variables have left before it. Latents are numbered by the
-        sizes of their lattices, so that a branching MERA has more levels of latents than of bijectors.
+        The level of a bijector is that of the first latents that leave after it; see `Step.level`.
 
         Args:
             number: the level, 0 for the finest.
