@@ -8,7 +8,7 @@ import pytest
 
 import mera
 from mera.analysis.drawing import cone_page
-from tests.helpers.command import plain, run
+from tests.helpers.command import plain, succeed
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
@@ -90,9 +90,7 @@ def test_nothing_moves_under_the_pointer(page, width, mode, tmp_path):
 
 def test_the_command(tmp_path):
     target = tmp_path / "cones.html"
-    result = run("explore", "tree", "--L", 4, "--m", 2, "--html", target)
-    assert result.exit_code == 0, result.output
-    assert "one file" in plain(result)
+    assert "one file" in plain(succeed("explore", "tree", "--L", 4, "--m", 2, "--html", target))
     assert re.search(r"const cones = \{.*\"title\": \"tree\"", target.read_text())
 
 

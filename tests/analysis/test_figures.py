@@ -7,7 +7,7 @@ import torch
 
 import mera
 from mera.analysis.drawing.paper import FIGURES
-from tests.helpers.command import run
+from tests.helpers.command import run, succeed
 
 
 @pytest.mark.slow
@@ -31,8 +31,7 @@ def test_every_figure_of_every_flow_of_images(name, channels, monkeypatch):
 @pytest.mark.usefixtures("quick")
 def test_the_command_draws_them_for_a_paper(tmp_path):
     mera.save(mera.build("rgflow", L=8, channels=3, layers=1, hidden=(6,)), tmp_path / "flow")
-    drawn = run("figures", tmp_path / "flow", "--only", "3c,5", "--for", "paper", "--out", tmp_path / "paper")
-    assert drawn.exit_code == 0, (drawn.output, drawn.exception)
+    succeed("figures", tmp_path / "flow", "--only", "3c,5", "--for", "paper", "--out", tmp_path / "paper")
     for name in ("figure_3c.pdf", "figure_5.pdf"):
         (box,) = re.findall(rb"/MediaBox \[ 0 0 (\S+) (\S+) \]", (tmp_path / "paper" / name).read_bytes())
         assert float(box[0]) in (243.0, 504.0)  # a column, or the text

@@ -6,7 +6,7 @@ import torch
 
 import mera
 from mera import physics
-from tests.helpers.command import run
+from tests.helpers.command import succeed
 
 FIELDS = torch.randn(40, 1, 8, 8, dtype=torch.float64)
 
@@ -51,10 +51,8 @@ def test_fields_of_a_measurement_are_learnt(tmp_path):
     chain = physics.hmc((1, 8, 8), physics.FreeField(1.0), draws=20, every=2)
     chain.save(tmp_path / "chain.npz")
     options = ["--L", 8, "--channels", 1, "--hidden", 6, "--steps", 4, "--batch-size", 8, "--out", tmp_path / "run"]
-    result = run("train", "rgflow", "--data", tmp_path / "chain.npz", *options)
-    assert result.exit_code == 0, result.output
-    result = run("sample", tmp_path / "run", "--n", 5, "--out", tmp_path / "samples.npy")
-    assert result.exit_code == 0, result.output
+    succeed("train", "rgflow", "--data", tmp_path / "chain.npz", *options)
+    succeed("sample", tmp_path / "run", "--n", 5, "--out", tmp_path / "samples.npy")
     samples = np.load(tmp_path / "samples.npy")
     assert samples.shape == (5, 1, 8, 8)
     assert samples.dtype.kind == "f"

@@ -110,13 +110,6 @@ def test_an_array_larger_than_memory(tmp_path):
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < before + 2**18  # 256 MiB, in units of a KiB
 
 
-def test_settings_by_keyword():
-    result = fit(small_flow(), PIXELS, SHORT, steps=2)
-    assert result.steps == 2
-    with pytest.raises(ValueError, match=r"Expected a setting among .*; got 'step' .did you mean 'steps'"):
-        fit(small_flow(), PIXELS, step=2)
-
-
 @pytest.mark.parametrize(("make_flow", "examples"), [(field_flow, fields()), (small_flow, PIXELS)])
 def test_a_loss_of_the_users_own(make_flow, examples):
     """The usual loss, written by a user: for images the same up to a constant factor, which Adam undoes."""

@@ -7,7 +7,7 @@ from PIL import Image
 
 import mera
 from mera import data
-from tests.helpers.command import run
+from tests.helpers.command import succeed
 
 
 @pytest.fixture(autouse=True)
@@ -84,11 +84,9 @@ def test_files_that_cannot_be_used_are_listed(photos):
 def test_a_folder_is_learnt_by_its_path(photos, monkeypatch):
     monkeypatch.chdir(photos.parent)
     small = ("--L", 16, "--layers", 1, "--hidden", 6, "--steps", 2, "--eval-images", 5)
-    done = run("train", "rgflow", *small, "--data", "photos", "--out", "run")
-    assert done.exit_code == 0, done.output
+    succeed("train", "rgflow", *small, "--data", "photos", "--out", "run")
     flow = mera.load("run")
     assert (flow.recipe.options["details"], flow.recipe.options["boundary"]) == (2, "open")
-    assert run("evaluate", "run").exit_code == 0
-    assert run("train", "--resume", "run", "--steps", 3).exit_code == 0
-    done = run("map", "run", photos / "03.png", "--out", "map")
-    assert done.exit_code == 0, done.output
+    succeed("evaluate", "run")
+    succeed("train", "--resume", "run", "--steps", 3)
+    succeed("map", "run", photos / "03.png", "--out", "map")

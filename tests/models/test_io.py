@@ -16,7 +16,7 @@ from mera._utils import files
 from mera.bijectors import ActNorm, Affine, Chain, Dequantize, Logit
 from mera.models.archive import read_archive, write_archive
 from tests.helpers.laws import Bent, randomize
-from tests.tables.models import MODELS, PICKLED, batch
+from tests.tables.models import CONDITIONAL, MODELS, PICKLED, batch
 
 
 @pytest.mark.parametrize("name", PICKLED)
@@ -54,6 +54,9 @@ def without(flow, node):
         (MODELS["rgflow-leaky"], r"a flow from mera\.build, .*; got one made by hand: node 'disent"),
         (lambda: by_hand("actnorm", preprocess=Logit(0.5)), "a flow with the usual preprocessing; got Logit"),
         (lambda: by_hand("actnorm", preprocess=Chain([Dequantize(), Logit(0.5)])), "a flow .*preprocessing; got Chain"),
+        (lambda: CONDITIONAL["rgflow"]().given(torch.zeros(1, 3)), "a flow without a fixed context"),
+        (lambda: mera.Symmetrized(CONDITIONAL["rgflow"]()).given(torch.zeros(1, 3)), "a flow without a fixed context"),
+        (lambda: torch.nn.Linear(2, 2), "a Flow; got Linear"),
         (lambda: without(small_flow(L=8), "decimator1"), "a flow of the bijectors with .*; got others in decimator1"),
     ],
 )

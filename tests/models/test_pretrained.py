@@ -8,7 +8,7 @@ import mera
 from mera import data
 from mera.models import pretrained
 from mera.models.pretrained import FOLDER
-from tests.helpers.command import run
+from tests.helpers.command import succeed
 
 NAMES = ["clothes", "digits", "msds1", "msds2", "photographs"]
 
@@ -53,19 +53,16 @@ def test_unknown_names():
 @pytest.mark.usefixtures("quick")
 def test_commands_take_their_names(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert run("info", "msds1").exit_code == 0
-    assert run("cone", "msds1", "--region", "8:12,8:12").exit_code == 0
-    drawn = run("sample", "digits", "--n", 4)
-    assert drawn.exit_code == 0, drawn.output
+    succeed("info", "msds1")
+    succeed("cone", "msds1", "--region", "8:12,8:12")
+    succeed("sample", "digits", "--n", 4)
     assert (tmp_path / "digits" / "samples_T0.8.png").exists()
     for name in ("new/a", "new/a.npy"):
-        assert run("sample", "msds1", "--n", 2, "--out", tmp_path / name).exit_code == 0
+        succeed("sample", "msds1", "--n", 2, "--out", tmp_path / name)
     assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["a.npy", "a.png"]
     assert not (tmp_path / "msds1").exists()
-    figure = run("figures", "digits", "--only", "8", "--out", tmp_path)
-    assert figure.exit_code == 0, (figure.output, figure.exception)
+    figure = succeed("figures", "digits", "--only", "8", "--out", tmp_path)
     assert "using samples of the flow instead" in figure.output  # MNIST is not here
     assert (tmp_path / "figure_8.png").exists()
-    filled = run("inpaint", "msds1", "--test", 0, "--region", "8:10,8:10", "--steps", 2, "--draws", 8, "--warmup", 4,
-                 "--iterations", 8, "--leapfrog", 2, "--particles", 8, "--moves", 1, "--out", tmp_path)  # fmt: skip
-    assert filled.exit_code == 0, (filled.output, filled.exception)
+    succeed("inpaint", "msds1", "--test", 0, "--region", "8:10,8:10", "--steps", 2, "--draws", 8, "--warmup", 4,
+            "--iterations", 8, "--leapfrog", 2, "--particles", 8, "--moves", 1, "--out", tmp_path)  # fmt: skip

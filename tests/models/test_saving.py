@@ -7,7 +7,7 @@ import mera
 from mera.models.archive import read_archive, write_archive
 from mera.models.saving import FORMAT, describe_flow, rebuild_empty
 from tests.helpers.laws import randomize
-from tests.tables.models import CONDITIONAL, MODELS, rgflow
+from tests.tables.models import MODELS, rgflow
 
 
 @pytest.mark.parametrize(("group", "elements"), [("flip", None), ("translations", 3), (("translations", "signs"), 5)])
@@ -23,14 +23,6 @@ def test_mixtures_come_back(tmp_path, group, elements):
         {} if elements is None else {"elements": elements}
     )
     assert len(rebuild_empty(description).elements) == len(mixture.elements)
-
-
-def test_what_a_file_cannot_hold(tmp_path):
-    given = CONDITIONAL["rgflow"]().given(torch.zeros(1, 3))
-    for flow, message in ((given, "a flow without a fixed context"), (torch.nn.Linear(2, 2), "a Flow; got Linear")):
-        with pytest.raises(ValueError, match=message):
-            mera.save(flow, tmp_path / "flow")
-    assert not list(tmp_path.iterdir())
 
 
 def test_other_formats_are_refused(tmp_path):

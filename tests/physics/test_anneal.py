@@ -60,13 +60,6 @@ def test_populations_that_disagree_say_so():
         found.derive(lambda mean: mean["m2"])
 
 
-def test_what_is_refused():
-    with pytest.raises(ValueError, match="one action of the family"):
-        physics.anneal(physics.ActionFamily(FreeField(), mass2=(0.5, 3.0)), (1, 4, 4))
-    with pytest.raises(ValueError, match="Expected populations as an integer >= 2"):
-        physics.anneal(FreeField(), (1, 4, 4), populations=1)
-
-
 COVERED = [
     (FreeField(1.25), 8),
     *((Ising(temperature), L) for temperature in (1.8, 2.1, T_C, 2.5, 3.0) for L in (4, 8)),

@@ -48,18 +48,14 @@ def test_free_fields(mass2, shape):
     assert steady >= 16
 
 
-def test_fields_that_are_all_the_same():
-    with pytest.raises(ValueError, match="Expected fields whose two-point function has errors"):
-        physics.correlation_length(fields(0.5, (16,), 1).expand(20, 1, 16))
-
-
 def test_weights():
-    """Fields of one mass, with the weights of another one."""
+    """Fields of one mass, with the weights of another one; and a verdict on weights comes first."""
     phi = fields(0.5, (8, 8), 40_000)
     weights = physics.FreeField(0.5)(phi) - physics.FreeField(0.4)(phi)
     found = physics.correlation_length(phi, 0, weights)
     assert abs(found.value - 1 / math.acosh(1.2)) < 4 * found.error
     assert abs(found.value - 1 / math.acosh(1.25)) > 4 * found.error
+    assert "errors mean nothing" in physics.correlation_length(phi[:400], 0, 40 * torch.rand(400)).verdict
 
 
 def test_a_bad_fit_says_so():
@@ -98,12 +94,9 @@ def test_errors_of_slow_chains_cover():
     assert "fields of different bins are correlated" in few.verdict
 
 
-def test_the_verdict_on_weights_comes_first():
-    phi = fields(0.5, (8, 8), 400)
-    assert "errors mean nothing" in physics.correlation_length(phi, 0, 40 * torch.rand(400)).verdict
-
-
 def test_bad_arguments():
+    with pytest.raises(ValueError, match="Expected fields whose two-point function has errors"):
+        physics.correlation_length(fields(0.5, (16,), 1).expand(20, 1, 16))
     with pytest.raises(ValueError, match="the same number of fields of each of 3 chains"):
         physics.correlation_length(torch.randn(20, 1, 8, 8), 0, chains=3)
     phi = torch.randn(20, 1, 8, 8)

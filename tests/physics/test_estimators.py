@@ -18,7 +18,7 @@ from mera.physics.reweighting import report_of
 from mera.physics.short_run import MAX_STEPS, Trajectories, fields_of, short_run, start_of_chains
 from mera.physics.verdicts import EQUAL_NATS, MISSED_NATS, Trust, forward_ess, missed, pareto_k, verdict_on_weights
 from mera.sampling.diagnostics import gamma_method, r_hat
-from tests.physics.test_verdicts import recorded
+from tests.physics.test_verdicts import chain_of, recorded
 
 
 def naive_measurement(phi):
@@ -153,8 +153,7 @@ def test_a_summary_of_chains():
 def test_thresholds_of_chains(draws, chains, tau, apart, acceptance, trust):
     """An autocorrelation time counts with two of its errors, which are as large as a half of it here."""
     noise = torch.randn(draws, chains, dtype=torch.float64)
-    facts, arrays = recorded({"m2": noise})
-    chain = chains_of(facts, arrays | {"series/_fields": torch.zeros(0, 1, 1, 4), "seconds": torch.tensor(1.0)})
+    chain = chain_of(noise)
     changed = {"tau": {"m2": tau}, "tau_error": {"m2": tau / 2}, "r_hat": {"m2": apart}, "acceptance": acceptance}
     verdict = type(chain)(**{**vars(chain), **changed, "history": {"m2": noise}}).verdict
     assert verdict.trust == trust

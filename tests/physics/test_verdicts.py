@@ -92,17 +92,18 @@ def test_a_constant_has_no_error():
     assert str(chain.observables["tenth"]) == "0.1 +- 0"
 
 
-def chain_of(values):
-    facts, arrays = recorded({"m2": values.double()})
+def chain_of(values, rate=1.0):
+    """Chains whose m2 takes these values, accepted at this rate."""
+    facts, arrays = recorded({"m2": values.double()}, rate=rate)
     return chains_of(facts, arrays | {"series/_fields": torch.zeros(0, 1, 1, 4), "seconds": torch.tensor(1.0)})
 
 
-def recorded(series, log_weights=None, target=None):
+def recorded(series, log_weights=None, target=None, rate=1.0):
     """What `record` returns of fields (1, 4) with such observables."""
     n, m2 = next((len(values), values) for values in series.values())
     unused = dict.fromkeys(("abs_m", "m4", "energy", "_energy2", "_structure"), m2)
     facts = {"shape": [1, 4], "periodic": True, "inverse_temperature": 1.0, "target_log_weights": target, "every": 0}
-    series = unused | series | {"_rates": torch.ones(n, 1), "_fields": torch.zeros(0, 1, 4)}
+    series = unused | series | {"_rates": torch.full((n, 1), rate), "_fields": torch.zeros(0, 1, 4)}
     if log_weights is not None:
         series |= {"_log_weights": log_weights, "_field_log_weights": log_weights[:0]}
     return facts, {"last": torch.zeros(8, 1, 4)} | {f"series/{name}": v for name, v in series.items()}

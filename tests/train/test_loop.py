@@ -95,19 +95,22 @@ def test_parts_of_a_batch():
     assert [[t.tolist() for t in part] for part in parts] == [[[0, 1], [0]], [[2, 3], [1]], [[4], []]]
 
 
-@pytest.mark.parametrize("listed", [True, False])
-def test_an_epoch_has_each_example_once(monkeypatch, listed):
-    """Also where the order of so many examples is not kept as a list."""
+@pytest.mark.parametrize(("n", "listed"), [(12, True), (12, False), (14, True), (14, False)])
+def test_an_epoch_has_each_example_once(monkeypatch, n, listed):
+    """Also where the order is not kept as a list; without an incomplete batch; and epochs can be entered anywhere."""
     if not listed:
         monkeypatch.setattr("mera.train.batches.MAX_LISTED", 11)
     orders = []
     for seed in (0, 1):
-        order = Order(12, 4, seed)
+        order = Order(n, 4, seed)
         steps = [order.indices(step, range(4)) for step in range(1, 31)]
         epochs = [tuple(chain(*steps[i : i + 3])) for i in range(0, 30, 3)]
-        assert all(sorted(epoch) == list(range(12)) for epoch in epochs)
+        assert all(len(set(epoch) & set(range(n))) == 12 for epoch in epochs)
         assert len(set(epochs)) > 5
         assert order.indices(2, [1, 3]) == [steps[1][1], steps[1][3]]
+        for start in range(9):
+            late = Order(n, 4, seed)
+            assert [late.indices(step, range(4)) for step in range(start + 1, 31)] == steps[start:]
         orders.append(epochs)
     assert orders[0] != orders[1]
     assert len({epoch[0] for epoch in orders[0]}) > 3

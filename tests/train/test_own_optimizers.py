@@ -70,9 +70,10 @@ def other_parameters():
             {"schedule": halved(other_parameters()), "optimizer": optim.SGD},
             "Expected a schedule of the optimiser that is used; got a LambdaLR of another one",
         ),
+        ({"step": 2}, "Expected a setting among .*; got 'step' .did you mean 'steps'"),
     ],
 )
-def test_what_is_no_optimizer_or_schedule(options, message, tmp_path):
+def test_options_that_are_refused(options, message, tmp_path):
     with pytest.raises(ValueError, match=message):
         fit(small_flow(), IMAGES, SHORT, tmp_path / "run", **options)
     assert not list(tmp_path.iterdir())

@@ -59,6 +59,7 @@ OWN = {
     },
     "constant": {"optimizer": "AdamW", "optimizer_options": {"betas": (0.8, 0.9)}, "schedule": "constant"},
     "bfloat16": {"precision": "bfloat16"},
+    "compiled": {"compile": True},
     "workers": {"workers": 1},
     "noise": {"loss": noisy_loss},
     "classes": {"accumulate": 2},
@@ -72,9 +73,14 @@ LEARNT = {
     "symmetrized": (lambda: mera.Symmetrized(field_flow()), physics.Phi4(0.5, 0.3)),
 }
 """By name, a flow and its data, if these are not the usual ones."""
+OF_TORCH = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:The .grad:UserWarning")
+MARKS = {"compiled": (pytest.mark.slow, OF_TORCH)}
 
 
-@pytest.mark.parametrize(("step", "other"), [(1, "plain"), (5, "plain"), *((3, other) for other in OWN)])
+@pytest.mark.parametrize(
+    ("step", "other"),
+    [(1, "plain"), (5, "plain"), *(pytest.param(3, other, marks=MARKS.get(other, ())) for other in OWN)],
+)
 def test_an_interrupted_run_goes_on_as_if_it_had_not_been(tmp_path, step, other):
     (make_flow, examples), own = LEARNT.get(other, (small_flow, IMAGES)), OWN[other]
     whole, cut = RunFolder(tmp_path / "whole"), RunFolder(tmp_path / "cut")
@@ -115,16 +121,6 @@ def test_parameters_and_state_of_a_resumed_run_start_at_multiples_of_64_bytes(tm
     fit(small_flow(), IMAGES, SHORT, tmp_path, resume=True, callbacks=[Watch()])
     assert len(addresses) > 100
     assert not any(address % 64 for address in addresses)
-
-
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:The .grad:UserWarning")  # torch's
-def test_a_compiled_run_goes_on_as_if_it_had_not_been_interrupted(tmp_path):
-    flow, again = small_flow(), small_flow()
-    fit(flow, IMAGES, SHORT, tmp_path / "whole", compile=True)
-    fit(small_flow(), IMAGES, SHORT, tmp_path / "cut", compile=True, callbacks=[At(3, interrupt)], on_signal="return")
-    fit(again, IMAGES, SHORT, tmp_path / "cut", compile=True, resume=True)
-    assert same(flow, again)
 
 
 @pytest.mark.slow

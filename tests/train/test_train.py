@@ -67,16 +67,6 @@ def test_the_schedule_ends_with_the_time():
     assert rates[3:] == sorted(rates[3:], reverse=True)
 
 
-def test_an_incomplete_batch_is_left_out_and_epochs_can_be_entered_anywhere():
-    order = Order(10, 3, seed=4)
-    batches = [order.indices(step, range(3)) for step in range(1, 10)]
-    for epoch in range(3):
-        assert len({i for batch in batches[3 * epoch : 3 * epoch + 3] for i in batch}) == 9
-    for start in range(9):
-        late = Order(10, 3, seed=4)
-        assert [late.indices(step, range(3)) for step in range(start + 1, 10)] == batches[start:]
-
-
 def test_a_callback_stops_the_run_at_an_evaluation():
     class Enough(Callback):
         def on_evaluation(self, loop, metrics):

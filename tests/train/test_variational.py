@@ -129,20 +129,6 @@ class Energy(torch.nn.Module):
         return phi.square().flatten(1).sum(1)
 
 
-@pytest.mark.parametrize(
-    ("action", "message"),
-    [
-        (lambda phi: phi.square().sum(), r"one number for each field, floats \(16,\); got torch.float64"),
-        (lambda phi: 3.0, "got float"),
-        (lambda phi: phi.flatten(1).sum(1) > 0, "torch.bool"),
-        (lambda phi: phi.flatten(1).sum(1), "bounded from below"),
-    ],
-)
-def test_actions_that_are_refused(action, message):
-    with pytest.raises(ValueError, match=message):
-        fit(small_flow(), action, steps=2, **SHORT)
-
-
 def test_other_arguments_that_are_refused():
     with pytest.raises(ValueError, match="Pass an action or a loss of your own, not both"):
         fit(small_flow(), FreeField(1.0), loss=lambda flow, x: x.sum(), steps=1)
