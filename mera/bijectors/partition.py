@@ -150,12 +150,14 @@ class Masked(Partition):
     def _masks(self, values: Tensor, sites: Sites | None) -> Tensor:
         """The masks of both halves at some sites, or at all sites of a lattice as large as the values."""
         key = sizes(values)[2:] if sites is None else sites, values.device
-        if torch.compiler.is_compiling():
-            return self._cached[key] if key in self._cached else self._made(*key)
-        if key not in self._cached:
+        masks = self._cached.get(key)
+        if masks is None and torch.compiler.is_compiling():
+            masks = self._made(*key)
+        elif masks is None:
             with torch.inference_mode(False), recording_paused() if is_recording() else nullcontext():
-                self._cached = {key: self._made(*key), **dict([*self._cached.items()][: MAX_MASKS - 1])}
-        return self._cached[key]
+                masks = self._made(*key)
+            self._cached = {key: masks, **dict([*self._cached.items()][: MAX_MASKS - 1])}  # threads may do so, too
+        return masks
 
     def _made(self, sites: Sites | tuple[int, ...], device: torch.device) -> Tensor:
         """Compute the masks of both halves at some sites, or at all sites of a lattice."""
