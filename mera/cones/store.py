@@ -10,7 +10,6 @@ import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
-from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -196,8 +195,7 @@ def fingerprint(runner: Runner) -> str:
     """A short text that changes with the plan, and with any parameter or option of the bijectors of a flow."""
     digest = hashlib.sha256(repr((runner.plan, runner.prior, runner.reference.dtype)).encode())
     for name, module in [*sorted(runner.bijectors.items()), ("contexts", runner.context_encoder)]:
-        digest.update(repr(structure_of(module)).encode())
-        for key, value in sorted([*module.named_parameters(), *module.named_buffers()], key=itemgetter(0)):
-            digest.update(f"{name}.{key}".encode())
+        digest.update(f"{name}: {structure_of(module)}".encode())
+        for value in (*module.parameters(), *module.buffers()):
             digest.update(value.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()[:32]
