@@ -301,6 +301,8 @@ class Flow(FlowInParts):
         check_lattices(plan, self.bijectors, self.plan)
         encoder = self.context_encoder
         if plan.context != encoder.shape:
+            if encoder.fixed is not None:
+                raise InputError("to resize a flow first, then to fix its context of each pixel", "a fixed context")
             encoder = ContextEncoder(plan.context, encoder.embedding)
         return self._with(layout=layout.frozen(), plan=plan, context_encoder=encoder, recipe=None, _first_recipe=recipe)
 

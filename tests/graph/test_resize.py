@@ -85,6 +85,8 @@ def test_contexts_at_each_pixel_and_classes():
     other = flow.resized((16, 8))
     assert other.plan.context == (2, 16, 8)
     other.log_prob(torch.randn(1, 1, 16, 8).double(), torch.randn(1, 2, 16, 8).double())
+    with pytest.raises(ValueError, match="Expected to resize a flow first, then to fix its context of each pixel"):
+        flow.given(torch.randn(1, 2, 8, 8)).resized((16, 8))
     flow = flow_of("rgflow", {"L": 8, "m": 2, "channels": 1, "classes": 3})
     assert flow.resized((16, 8)).sample(2, torch.tensor([0, 2])).shape == (2, 1, 16, 8)
     assert flow.given(torch.tensor([1])).resized((16, 8)).sample(1).shape == (1, 1, 16, 8)
