@@ -39,6 +39,18 @@ def test_a_tempered_sample_has_the_density_to_the_power(name, temperature):
     torch.testing.assert_close(measured, expected, atol=5 / math.sqrt(N), rtol=0)
 
 
+@pytest.mark.parametrize("name", ["gaussian", "laplace", "Uniform(-1, 2)", "VonMises(0, 1)", "StudentT(df=5)"])
+def test_quantiles(name):
+    """Those that torch has: the inverse of the cumulative distribution at a temperature."""
+    prior, p = Prior(name), torch.linspace(0.1, 0.9, 5, dtype=torch.float64)
+    if prior.family in ("VonMises", "StudentT"):
+        with pytest.raises(ValueError, match=f"a quantile function .*; got {prior.family}"):
+            prior.quantile(1.0)
+        return
+    (z,) = prior.sample([(N, 1)], [0.5], p)
+    torch.testing.assert_close(z.quantile(p), prior.quantile(0.5)(p), atol=0.02, rtol=0)
+
+
 def test_one_temperature_a_level():
     a, b = Prior("laplace").sample([(N, 1), (N, 2)], [0.2, 0.6], torch.empty(0))
     assert a.std().item() == pytest.approx(0.2, rel=0.02)
