@@ -139,7 +139,7 @@ def load_pretrained(name: str) -> Flow:
 
 def rebuild(description: dict[str, Any], tensors: dict[str, torch.Tensor]) -> Any:
     """Build a flow from a description and a state dict."""
-    with restored_states():  # new weights are drawn, and replaced
+    with restored_states(), torch.inference_mode(False):  # new weights are drawn, and replaced
         flow = rebuild_empty(description).to(DTYPES[description["dtype"]])
     for name, expected in flow.state_dict().items():
         value = tensors.get(name, expected)
