@@ -113,15 +113,18 @@ class Bijector(nn.Module, ABC):
         """Whether the map can be evaluated on a part of a lattice; see `mera.bijectors.LocalBijector`."""
         return False
 
+    def fits(self, shape: tuple[int, ...]) -> bool:
+        """Whether events may have a shape (C, *sites); of a map that `fits_any_lattice`, the sites may differ."""
+        own = self.event_shape
+        is_other_lattice = own is not None and len(shape) == len(own) and shape[:1] == own[:1]
+        return own is None or shape == own or (is_other_lattice and self.fits_any_lattice)
+
     def check_events(self, x: object) -> None:
-        """Refuse events that are not (B, *event_shape); of a map that `fits_any_lattice`, the sites may differ."""
-        shape = self.event_shape
-        if shape is None or (isinstance(x, Tensor) and x.shape[1:] == shape):
-            return
-        is_other_lattice = isinstance(x, Tensor) and x.shape[1:2] == shape[:1] and x.ndim == 1 + len(shape)
-        if not is_other_lattice or not self.fits_any_lattice:
+        """Refuse events (B, *shape) of a shape that does not fit."""
+        if not isinstance(x, Tensor) or not self.fits(x.shape[1:]):
             got = str(tuple(x.shape)) if isinstance(x, Tensor) else type(x).__name__
-            raise InputError(f"events (B, {', '.join(map(str, shape))})", got, where=type(self).__name__)
+            expected = f"events (B, {', '.join(map(str, self.event_shape or ('...',)))})"
+            raise InputError(expected, got, where=type(self).__name__)
 
     @abstractmethod
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:

@@ -34,8 +34,8 @@ class Restriction:
 
     Values are differentiable in pixels and latents; parameters count as constants. After a weight, a buffer, the dtype
     or the mode of a bijector has changed, the methods raise an error, as a restriction is of the flow as it was: call
-    `Flow.restrict` again. `Flow.checkpoint` applies here too: it saves memory where a
-    field bijector is evaluated on a large lattice, and evaluation is then not recorded.
+    `Flow.restrict` again. `Flow.checkpoint` applies here too: it saves memory where a field bijector is evaluated on a
+    large lattice, and evaluation is then not recorded.
 
     Args:
         runner: the flow's plan with its bijectors, prior and contexts.

@@ -63,8 +63,7 @@ def check_lattices(plan: Plan, bijectors: Any, before: Plan | None = None) -> No
         bijector, made_for = bijectors[step.module], lattices[step.module]
         has_modes = any(isinstance(part, Spectral) for part in bijector.modules())
         of_whole_lattice = has_modes and made_for.events == 1 and made_for.lattice.shape != step.apply.lattice.shape
-        fits = bijector.fits_any_lattice or bijector.event_shape == step.apply.event_shape
-        if of_whole_lattice or not fits:
+        if of_whole_lattice or not bijector.fits(step.apply.event_shape):
             got = f"a {type(bijector).__name__} of events {bijector.event_shape}"
             raise LayoutError(f"a bijector that fits the lattice {step.apply.lattice}", got, node=step.node)
 

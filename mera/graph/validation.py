@@ -45,8 +45,9 @@ def check_bijector(bijector: Bijector, operation: Apply) -> None:
         LayoutError: if the event shape, the passive channels, the borders or the kernel differ.
     """
     shape = bijector.event_shape
-    if shape is not None and shape != operation.event_shape and not _fits(bijector, operation):
-        raise LayoutError(f"a bijector with event shape {operation.event_shape}", f"{tuple(shape)}")
+    fits = bijector.fits(operation.event_shape) if operation.is_field else shape in (None, operation.event_shape)
+    if not fits:
+        raise LayoutError(f"a bijector with event shape {operation.event_shape}", f"{shape}")
     if bijector.passive != operation.passive:
         expected = f"passive={bijector.passive}, the channels that the bijector leaves"
         raise LayoutError(expected, f"{operation.passive}", field="passive")
@@ -68,10 +69,3 @@ def check_bijector(bijector: Bijector, operation: Apply) -> None:
         return
     if window != operation.kernel:
         raise LayoutError(f"kernel {window}, which the bijector reads", f"{operation.kernel}")
-
-
-def _fits(bijector: Bijector, operation: Apply) -> bool:
-    """Whether a bijector of another lattice has the channels and dimensions of a field."""
-    shape, event_shape = bijector.event_shape or (), operation.event_shape
-    same = shape[:1] == event_shape[:1] and len(shape) == len(event_shape)
-    return operation.is_field and same and bijector.fits_any_lattice
