@@ -5,8 +5,11 @@ Libraries other than torch are not imported: an object's library is recognised b
 
 from __future__ import annotations
 
+import io
+import pickle
 from abc import abstractmethod
 from collections.abc import Callable
+from types import FunctionType, MethodType
 from typing import Any
 
 import torch
@@ -17,7 +20,6 @@ from mera._utils.errors import InputError
 from mera._utils.torch_private import INVERSE_TRANSFORM
 from mera.bijectors.base import Bijector, context_arguments, log_det_dtype
 from mera.bijectors.compose import Invert
-from mera.bijectors.torch_transforms import items_within, map_tensors, replace_item
 
 Shape = tuple[int, ...]
 
@@ -104,15 +106,23 @@ class _OfTorch(Adapted):
             raise InputError("no context for a transform that takes none", f"context shape {context_shape}")
         if getattr(obj, "bijective", True) is False:
             raise InputError("a transform that is a bijection", repr(obj))
-        copied = map_tensors(obj, lambda t: t if isinstance(t, nn.Parameter) else t.clone())
-        super().__init__(copied, event_shape, context_shape, flatten)
-        items = list(items_within(self.object))
-        self.parameters_of_object = nn.ParameterList(v for _, _, v in items if isinstance(v, nn.Parameter))
-        self.modules_of_object = nn.ModuleList(v for _, _, v in items if isinstance(v, nn.Module))
-        constants = [item for item in items if isinstance(item[2], Tensor) and not isinstance(item[2], nn.Parameter)]
-        self._constants = [(owner, key) for owner, key, _ in constants]
-        for number, (_, _, constant) in enumerate(constants):
-            self.register_buffer(f"constant{number}", constant)
+        super().__init__(obj, event_shape, context_shape, flatten)
+        self._pickled, self._parts = _taken_apart(obj)
+        self.parameters_of_object = nn.ParameterList(part for part in self._parts if isinstance(part, nn.Parameter))
+        self.modules_of_object = nn.ModuleList(part for part in self._parts if isinstance(part, nn.Module))
+        for number, part in enumerate(self._parts):
+            if isinstance(part, Tensor) and not isinstance(part, nn.Parameter):
+                self.register_buffer(f"constant{number}", part.clone())
+        self._put_together()
+
+    def _put_together(self) -> None:
+        """Make the object anew from the current parameters, modules and buffers."""
+        own = iter(self.parameters_of_object)
+        parts = [getattr(self, f"constant{number}", part) for number, part in enumerate(self._parts)]
+        self._parts = [next(own) if isinstance(part, nn.Parameter) else part for part in parts]
+        reader = pickle.Unpickler(io.BytesIO(self._pickled))
+        reader.persistent_load = self._parts.__getitem__  # type: ignore[method-assign]
+        self.object = reader.load()
 
     def _run(self, x: Tensor, context: Tensor | None, inverse: bool) -> tuple[Tensor, Any]:
         transform = self.object if inverse else self.object.inv
@@ -121,9 +131,25 @@ class _OfTorch(Adapted):
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> _OfTorch:
         super()._apply(fn, recurse)
-        for number, (owner, key) in enumerate(self._constants):
-            replace_item(owner, key, getattr(self, f"constant{number}"))
+        self._put_together()
         return self
+
+
+def _taken_apart(obj: Any) -> tuple[bytes, list[Any]]:
+    """A pickled transform without its tensors, modules and functions, and a list of them."""
+    parts: list[Any] = []
+
+    class Writer(pickle.Pickler):
+        def persistent_id(self, value: Any) -> int | None:
+            if not isinstance(value, (Tensor, nn.Module, FunctionType, MethodType)):
+                return None
+            if not any(part is value for part in parts):
+                parts.append(value)
+            return next(number for number, part in enumerate(parts) if part is value)
+
+    file = io.BytesIO()
+    Writer(file).dump(obj)
+    return file.getvalue(), parts
 
 
 class _OfZuko(_OfTorch):

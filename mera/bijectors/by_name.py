@@ -43,12 +43,7 @@ def register(name: str) -> Callable[[BijectorFactory], BijectorFactory]:
     return _factories.register(name)
 
 
-names, factory = _factories.names, _factories.get
-
-
-def takes(factory: Callable[..., Any], option: str) -> bool:
-    """Whether a factory has a parameter named `option`."""
-    return option in inspect.signature(factory).parameters
+names, factory, takes = _factories.names, _factories.get, _factories.takes
 
 
 @dataclass(frozen=True)
@@ -102,6 +97,6 @@ def make(
     factory: Callable[..., Any], event_shape: tuple[int, ...], context_shape: tuple[int, ...] | None, **options: Any
 ) -> Any:
     """Call a factory with an event shape and options; pass `context_shape` only if it has a parameter of that name."""
-    if context_shape is not None and takes(factory, "context_shape"):
+    if context_shape is not None and "context_shape" in inspect.signature(factory).parameters:
         options["context_shape"] = context_shape
     return factory(event_shape, **options)

@@ -15,7 +15,7 @@ from mera._utils.checks import check_choice
 from mera._utils.errors import InputError
 from mera._utils.flow_options import PADDING
 from mera._utils.random import restored_states
-from mera.bijectors.by_name import factory, make, name_and_options, named, takes
+from mera.bijectors.by_name import make, name_and_options, named, takes
 from mera.flow.flow import Flow
 from mera.graph import Layout, Port
 from mera.graph.plan import context_of
@@ -152,9 +152,8 @@ def bijectors_per_step(steps: int, model: PatchModel) -> list[Callable[..., Any]
     per_step = options_per_step(steps, model.layers, model.residual_blocks, model.hidden)
     if isinstance(bijector, (str, Mapping)):
         name, own = name_and_options(bijector)
-        make = factory(name)
         return [
-            named(name, {key: value for key, value in (for_all_steps | step).items() if takes(make, key)} | own)
+            named(name, {key: value for key, value in (for_all_steps | step).items() if takes(name, key)} | own)
             for step in per_step
         ]
     if not callable(bijector):

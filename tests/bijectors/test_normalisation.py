@@ -53,7 +53,7 @@ def flow_of_two(name, prior, **more):
     channels = 2 if name in BETWEEN_CHANNELS else 1
     layout = Layout(shape=(1,) if channels == 2 else (2,), channels=channels)
     kernel = 1 if channels == 2 else 2
-    takes_hidden = bijectors.by_name.takes(bijectors.by_name.factory(name), "hidden")
+    takes_hidden = bijectors.by_name.takes(name, "hidden")
     options = NEEDS.get(name, {}) | ({"hidden": (5,)} if takes_hidden else {}) | more
     passive = 1 if name == "corners" else 0
     x = layout.local(layout.input, bijectors.named(name, options), kernel=kernel, passive=passive)
