@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 import warnings
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -14,8 +15,9 @@ import typer
 from mera import physics
 from mera._utils.errors import InputError
 from mera._utils.files import make_folder, write_atomically
+from mera._utils.manifest import NAME as MANIFEST
 from mera._utils.table import Table
-from mera.cli.common import Device, Lattice, Seed, choose_device, use_faster_threads
+from mera.cli.common import Device, Lattice, choose_device, use_faster_threads
 from mera.cli.declared_options import assignments
 from mera.cli.output import Json, console, plain, show, show_json
 from mera.cli.sources import folder_of, learnt_action, load_flow
@@ -88,7 +90,9 @@ def command(
         typer.Option(min=0, help="Steps of each chain before the first draw; if left out, the sampler's default."),
     ] = None,
     double: Annotated[bool, typer.Option("--double/--single", help="Measure in double precision.")] = True,
-    seed: Seed = 0,
+    seed: Annotated[
+        int | None, typer.Option(min=0, max=2**63 - 1, help="Seed of everything that is random; drawn if left out.")
+    ] = None,
     name: Annotated[str | None, typer.Option(help="Name of the measurement; the sampler if left out.")] = None,
     out: Annotated[
         Path | None,
@@ -146,17 +150,23 @@ def command(
         if out is not None and (out / PARTICLES).exists():
             raise FileExistsError(f"Expected a folder without a measurement; got {out}: choose another")
     elif sampler == "reweighting":
-        is_new = out is None or not Storage(out).is_started()
+        is_new = out is None or not Storage(out).exists
         options |= {"n": samples, "fields": _fields(fields, flow, target) if is_new or fields is not None else None}
     else:
         options |= {"chains": chains, "draws": max(MIN_DRAWS, -(-samples // chains))}
         options |= {} if warmup is None else {"warmup": warmup}
-    torch.manual_seed(seed)
+    before = Storage(out).facts()["seed"] if resume and out is not None and Storage(out).exists else None
+    if seed is not None and before not in (None, seed):
+        raise InputError(f"the seed of the measurement in {out}, {before}", str(seed))
+    torch.manual_seed(secrets.randbelow(2**31) if seed is None else seed)
     with warnings.catch_warnings():  # the verdict is printed with the table
         warnings.simplefilter("ignore", UserWarning)
         start = shape if flow is None or sampler == "anneal" else flow
         result = SAMPLERS[sampler].run(start, target, console=console, **options)
-    report = plain({"run": run and str(run), "action": text, "sampler": sampler, **_figures(result)})
+    report = plain({
+        "run": run and str(run), "action": text, "sampler": sampler,
+        "seed": torch.initial_seed() if before is None else before, **_figures(result),
+    })  # fmt: skip
     if out is not None:
         make_folder(out)
         if sampler == "anneal":
@@ -195,7 +205,7 @@ def _at(flow: Any, family: physics.ActionFamily, values: dict[str, float]) -> tu
 def _list(folder: Path, as_json: bool) -> None:
     """Print the measurements of a run."""
     rows = []
-    for path in sorted(path.parent for path in folder.glob("*/measurement.json")):
+    for path in sorted(path.parent for path in folder.glob(f"*/{MANIFEST}")):
         facts: dict[str, Any] = {}
         try:
             facts = Storage(path).facts()

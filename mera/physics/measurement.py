@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from os import PathLike
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
@@ -51,8 +51,8 @@ def load_chain(path: str | PathLike[str] | Iterable[str | PathLike[str]]) -> Mar
 
     Raises:
         FileNotFoundError: if a folder holds no measurement.
-        ValueError: if the measurement has too few draws yet, a file is damaged or missing, or the folders have
-            different measurements.
+        ValueError: if the measurement has too few draws yet, a file is damaged or missing, the folders have different
+            measurements, or two of them began with one state of the random numbers, and thus have equal draws.
         FloatingPointError: if a weight is not finite.
 
     Warns:
@@ -63,8 +63,12 @@ def load_chain(path: str | PathLike[str] | Iterable[str | PathLike[str]]) -> Mar
         raise InputError("one folder of a measurement or several", "none")
     facts = Storage(paths[0]).facts()
     parts: list[Arrays] = []
+    starts: dict[str, Any] = {}
     for folder in map(Storage, paths):
         other = folder.facts()
+        if (same := starts.setdefault(other["start"], folder.path)) != folder.path or len(starts) <= len(parts):
+            got = f"one start, of seed {other['seed']}, in {same} and {folder.path}"
+            raise InputError("measurements with different seeds", got)
         for name in ("sampler", "action", "shape", "warmup", "every"):
             if other[name] != facts[name]:
                 raise InputError(f"measurements with one {name}", f"{facts[name]!r} and {other[name]!r}")

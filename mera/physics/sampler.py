@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import time
 from abc import ABC, abstractmethod
@@ -94,7 +95,8 @@ def record(
     every = check_count(every, "the distance of fields that are kept", 0)
     done, total, seconds = 0, warmup + draws, 0.0
     chunks: list[Arrays] = []
-    facts = dict(facts) | {"warmup": warmup, "draws": draws, "every": every}
+    facts = dict(facts) | {"warmup": warmup, "draws": draws, "every": every, "seed": torch.initial_seed()}
+    facts["start"] = hashlib.sha256(torch.get_rng_state().numpy().tobytes()).hexdigest()[:16]
     with ExitStack() as context:
         storage = None
         if out is not None:
@@ -126,7 +128,7 @@ def record(
                 chunks.append(joined(parts) | _state(sampler, done, seconds))
                 parts, written = [], time.monotonic()
                 if storage is not None:
-                    storage.write(chunks[-1])
+                    storage.write_draws(chunks[-1])
             if stop.number:
                 raise_signal(stop.number)
     return facts, joined(chunks)

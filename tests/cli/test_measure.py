@@ -8,6 +8,7 @@ import pytest
 import mera
 from mera import physics
 from mera.flow import Symmetrized
+from mera.physics.storage import Storage
 from mera.train import RunFolder
 from tests.helpers.command import SMALL, plain, run, succeed
 
@@ -59,8 +60,8 @@ def test_measure(folder, tmp_path, sampler):
 def test_measure_with_images_of_the_flow(folder, tmp_path):
     """The mixture of more images is another density of the same target."""
     more = ["--symmetries", "flip,rotations,translations", "--images", 12]
-    few = measured(folder, "--samples", 400, "--out", tmp_path / "few")
-    many = measured(folder, "--samples", 400, "--out", tmp_path / "many", *more)
+    few = measured(folder, "--samples", 400, "--seed", 0, "--out", tmp_path / "few")
+    many = measured(folder, "--samples", 400, "--seed", 0, "--out", tmp_path / "many", *more)
     assert many["free_energy"][0] < few["free_energy"][0]
     assert many["log_z"] == pytest.approx(few["log_z"], abs=0.5)
     refused = run("measure", folder, "--images", 3)
@@ -84,7 +85,11 @@ def test_measurements_are_kept_listed_and_prolonged(folder):
     succeed(*options, "--samples", 80)
     assert "--resume" in str(run(*options, "--samples", 80).exception)
     succeed(*options, "--samples", 80, "--name", "again", "--seed", 1)
-    succeed(*options, "--samples", 160, "--resume")
+    seed = Storage(folder / "measure" / "hmc").facts()["seed"]
+    assert f"the seed of the measurement in {folder}" in str(
+        run(*options, "--samples", 160, "--resume", "--seed", seed + 1).exception
+    )
+    succeed(*options, "--samples", 160, "--resume", "--seed", seed)
     chain = physics.load_chain(folder / "measure" / "hmc")
     assert chain.history["m2"].shape == (40, 4)
     listed = json.loads(run("measure", folder, "--list", "--json").output)

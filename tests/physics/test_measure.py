@@ -1,6 +1,7 @@
 """Measurements that are kept: interrupted, killed, resumed, and analysed afterwards."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -197,7 +198,7 @@ def test_what_is_refused(tmp_path):
         physics.load_chain([])
     file = next(tmp_path.glob("[0-9]*.npz"))
     file.write_bytes(file.read_bytes()[:100])
-    with pytest.raises(ValueError, match="Expected draws of a measurement in"):
+    with pytest.raises(ValueError, match="arrays of numbers in a file"):
         physics.load_chain(tmp_path)
 
 
@@ -238,7 +239,7 @@ def test_two_writers_and_a_missing_file(tmp_path):
     options = {"warmup": 5, "out": tmp_path, "resume": True}
     with (
         FileLock(tmp_path / ".lock"),
-        pytest.raises(FileExistsError, match="that no other process writes to"),
+        pytest.raises(FileExistsError, match="to which no other process writes"),
     ):
         physics.hmc(SHAPE, FreeField(), draws=10, **options)
     physics.hmc(SHAPE, FreeField(), draws=10, **options)
@@ -250,11 +251,57 @@ def test_two_writers_and_a_missing_file(tmp_path):
         physics.hmc(SHAPE, FreeField(), draws=30, **options)
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_equal_chains_do_not_count_twice(tmp_path):
+    """Neither a folder that is given twice, nor a copy of it, nor chains that began with the same seed."""
+    for name, seed, chains in (("a", 1, 3), ("b", 1, 4), ("c", 2, 3)):
+        torch.manual_seed(seed)
+        physics.hmc(SHAPE, FreeField(), chains=chains, draws=20, warmup=5, out=tmp_path / name)
+    shutil.copytree(tmp_path / "a", tmp_path / "copy")
+    physics.load_chain([tmp_path / "a", tmp_path / "c"])
+    for folders in (("a", "a"), ("a", "c", "copy"), ("a", "b")):
+        with pytest.raises(ValueError, match="Expected measurements with different seeds; got one start, of seed 1"):
+            physics.load_chain([tmp_path / name for name in folders])
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_draws_vouch_for_their_place(tmp_path):
+    """Files under each other's names or of another measurement, an edited manifest, and draws without a manifest."""
+    options = {"warmup": 5, "resume": True}
+    for name, action in (("a", FreeField()), ("b", FreeField(2.0))):
+        for draws in (10, 20):
+            physics.hmc(SHAPE, action, draws=draws, out=tmp_path / name, **options)
+    first, second, other = tmp_path / "a/000000.npz", tmp_path / "a/000001.npz", tmp_path / "b/000000.npz"
+    kept = {file: file.read_bytes() for file in (first, second)}
+
+    def is_refused(error, match):
+        with pytest.raises(error, match=match):
+            physics.load_chain(tmp_path / "a")
+        with pytest.raises((ValueError, FileExistsError), match=match if error is ValueError else "without a manifest"):
+            physics.hmc(SHAPE, FreeField(), draws=30, out=tmp_path / "a", **options)
+
+    first.write_bytes(kept[second])
+    second.write_bytes(kept[first])
+    is_refused(ValueError, "Expected the file of this measurement; got that of another: measurement .* 000001.npz")
+    second.write_bytes(kept[second])
+    first.write_bytes(other.read_bytes())
+    is_refused(ValueError, "000000.npz: Expected the file of this measurement; got that of another")
+    first.write_bytes(kept[first])
+    manifest = tmp_path / "a/manifest.json"
+    text = manifest.read_text()
+    manifest.write_text(text.replace('"warmup": 5', '"warmup": 4'))
+    is_refused(ValueError, "manifest.json: Expected a file as mera wrote it for this measurement; got one that is")
+    manifest.unlink()
+    is_refused(FileNotFoundError, "has no manifest")
+    manifest.write_text(text)
+    assert physics.load_chain(tmp_path / "a").history["m2"].shape[0] == 20
+
+
 def test_too_few_draws_yet(tmp_path, monkeypatch):
     interrupted(monkeypatch, 4)
     with pytest.raises(KeyboardInterrupt):
         physics.hmc(SHAPE, FreeField(1.0), draws=10, out=tmp_path)
-    assert Storage(tmp_path).is_started()
+    assert Storage(tmp_path).exists
     with pytest.raises(ValueError, match="Expected a measurement with at least 8 draws"):
         physics.load_chain(tmp_path)
 

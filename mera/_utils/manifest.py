@@ -1,0 +1,187 @@
+"""The manifest of a folder that can be resumed: its kind, what was computed, and which files belong to it. No torch."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Collection, Iterable, Mapping
+from contextlib import AbstractContextManager
+from os import PathLike
+from typing import Any
+
+from mera._utils.errors import InputError
+from mera._utils.files import as_path, locked, make_folder, remove_leftovers, write_atomically
+
+NAME = "manifest.json"
+FORMAT = 1
+SUM = "sum"
+"""The key of the checksum in JSON."""
+
+
+class Manifest:
+    """The manifest of a folder of one kind: a run, a measurement, a stream.
+
+    The file `manifest.json` holds the kind, the facts (what was computed: the flow, the data, settings, the seed), the
+    identity, a digest of the first facts, and a checksum of all of it, so that an edited file is refused. Each part, a
+    file that counts, holds its `seal` in the content that its own checksum covers: a part of another folder, or under
+    another name, does not have the right seal. Parts in JSON have a checksum that binds them to their seal.
+
+    Args:
+        path: the folder, which need not exist yet.
+        kind: the kind of the folder, as messages name it: "run".
+    """
+
+    def __init__(self, path: str | PathLike[str], kind: str) -> None:
+        self.path, self.kind = as_path(path), kind
+
+    @property
+    def exists(self) -> bool:
+        """Whether the folder has a manifest."""
+        return (self.path / NAME).is_file()
+
+    def locked(self) -> AbstractContextManager[None]:
+        """A context in which no other process writes to the folder, without leftovers of killed processes.
+
+        Raises:
+            FileExistsError: if another process, or another call in this one, has locked the folder.
+        """
+        return locked(self.path, f"a {self.kind} to which no other process writes")
+
+    def write(self, facts: Mapping[str, Any], parts: Iterable[str] = ()) -> None:
+        """Write the facts; a folder that has a manifest keeps its identity.
+
+        Args:
+            facts: the facts, of values that JSON can hold; others are written as their text.
+            parts: patterns of the names of parts. A folder that has no manifest must not have parts either.
+
+        Raises:
+            FileExistsError: if the folder has parts, but no manifest.
+        """
+        facts = json.loads(json.dumps(facts, default=str))
+        if self.exists:
+            identity = self._read()["identity"]
+        elif orphan := next((file for pattern in parts for file in sorted(self.path.glob(pattern))), None):
+            raise FileExistsError(f"Expected an empty folder for a {self.kind}; got {orphan} without a {NAME}")
+        else:
+            identity = _digest(self.kind, facts)
+        make_folder(self.path)
+        content = {"kind": self.kind, "format": FORMAT, "identity": identity, "facts": facts}
+        write_atomically(self.path / NAME, json.dumps(content | {SUM: _digest(content)}, indent=2).encode())
+
+    def facts(self) -> dict[str, Any]:
+        """The facts.
+
+        Raises:
+            FileNotFoundError: if the folder has no manifest.
+            ValueError: if the manifest is damaged or was edited, or that of a folder of another kind or format.
+        """
+        return self._read()["facts"]
+
+    def _read(self) -> dict[str, Any]:
+        if not self.exists:
+            raise FileNotFoundError(f"Expected the folder of a {self.kind}; got {self.path}, which has no {NAME}")
+        content = self._checked(NAME, read_json(self.path / NAME), ())
+        if (content.get("kind"), content.get("format")) != (self.kind, FORMAT):
+            got = f"a {content.get('kind')} of format {content.get('format')}"
+            raise InputError(f"a {self.kind} of format {FORMAT}", got, where=str(self.path))
+        return content
+
+    def compare(self, facts: Mapping[str, Any], but: Collection[str] = ()) -> None:
+        """Refuse facts that differ from those of the folder, by name, except for some of them."""
+        before, now = self.facts(), json.loads(json.dumps(facts, default=str))
+        for name in sorted(now):
+            if name not in but and before.get(name) != now[name]:
+                old, new = _difference(before.get(name), now[name])
+                raise InputError(f"the {name} of the {self.kind} in {self.path}, {old}", new)
+
+    # Parts
+
+    def seal(self, name: str) -> str:
+        """The text that the part of a name holds."""
+        return f"{self.kind} {self._read()['identity']} {name}"
+
+    def check(self, name: str, seal: object) -> None:
+        """Refuse a part that holds another seal than that of its name in this folder."""
+        if seal != self.seal(name):
+            raise InputError(f"the file of this {self.kind}", f"that of another: {seal}", where=str(self.path / name))
+
+    def write_json(self, name: str, value: Mapping[str, Any]) -> None:
+        """Write a part in JSON."""
+        write_atomically(self.path / name, json.dumps(self._summed(name, value)).encode())
+
+    def read_json(self, name: str) -> dict[str, Any]:
+        """Read a part in JSON."""
+        return self._checked(name, read_json(self.path / name), self.seal(name))
+
+    def append(self, name: str, *entries: Mapping[str, Any]) -> None:
+        """Add lines of JSON to a part, and flush it to the disk."""
+        with open(self.path / name, "a") as file:
+            file.write("".join(json.dumps(self._summed(name, entry)) + "\n" for entry in entries))
+            file.flush()
+            os.fsync(file.fileno())
+
+    def entries(self, name: str) -> list[dict[str, Any]]:
+        """The lines of a part; an incomplete last line, of a killed process, is left out."""
+        path = self.path / name
+        if not path.exists():
+            return []
+        lines = path.read_bytes().rpartition(b"\n")[0].split(b"\n")
+        seal = self.seal(name)
+        return [self._checked(name, parse_json(line, path), seal) for line in lines if line]
+
+    def rewrite(self, name: str, entries: Iterable[Mapping[str, Any]]) -> None:
+        """Replace the lines of a part."""
+        lines = (json.dumps(self._summed(name, entry)) + "\n" for entry in entries)
+        write_atomically(self.path / name, "".join(lines).encode())
+
+    def _summed(self, name: str, value: Mapping[str, Any]) -> dict[str, Any]:
+        """A value with its checksum, which depends on the seal of the part."""
+        value = json.loads(json.dumps(value, default=str))
+        return value | {SUM: _digest(value, self.seal(name))}
+
+    def _checked(self, name: str, value: dict[str, Any], seal: object) -> dict[str, Any]:
+        """A value without its checksum, which must be right."""
+        content = {key: item for key, item in value.items() if key != SUM}
+        if value.get(SUM) != (_digest(content, seal) if seal else _digest(content)):
+            got = "one that is damaged, was edited, or belongs to another folder"
+            raise InputError(f"a file as mera wrote it for this {self.kind}", got, where=str(self.path / name))
+        return content
+
+
+def clean(*folders: str | PathLike[str]) -> None:
+    """Remove what killed processes have left in folders, to which no other process writes."""
+    for folder in map(as_path, folders):
+        if folder.is_dir():
+            remove_leftovers(folder)
+
+
+def read_json(path: str | PathLike[str]) -> dict[str, Any]:
+    """A file of JSON with one object; a ValueError names the file if it holds something else."""
+    path = as_path(path)
+    return parse_json(path.read_bytes(), path)
+
+
+def parse_json(content: bytes, path: str | PathLike[str]) -> dict[str, Any]:
+    """An object of JSON from the content of a file; a ValueError names the file if it is something else."""
+    try:
+        value = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise InputError("JSON", str(error)[:200] or "brackets too deep", where=str(path)) from None
+    if not isinstance(value, dict):
+        raise InputError("a JSON object", repr(value)[:80], where=str(path))
+    return value
+
+
+def _digest(*values: Any) -> str:
+    """A short text that changes with values of JSON."""
+    return hashlib.sha256(json.dumps(values, sort_keys=True, default=str).encode()).hexdigest()[:32]
+
+
+def _difference(old: Any, new: Any) -> tuple[str, str]:
+    """The differing entries of two values, as text; of values that are not mappings, the values themselves."""
+    if not (isinstance(old, Mapping) and isinstance(new, Mapping)):
+        return repr(old), repr(new)
+    names = [name for name in {**old, **new} if old.get(name) != new.get(name)]
+    texts = [", ".join(f"{name}={values.get(name)!r}" for name in names) for values in (old, new)]
+    return texts[0], texts[1]
