@@ -22,7 +22,7 @@ def test_facts_are_compared_by_name(manifest):
     with pytest.raises(ValueError, match=r"Expected the settings of the run in .*/a, lr=0.1; got lr=0.2"):
         manifest.compare({"settings": {"lr": 0.2, "steps": 3}})
     manifest.compare({"settings": {"lr": 0.2, "steps": 3}}, but=["settings"])
-    with pytest.raises(ValueError, match="Expected the loss of the run in .*, None; got 'mine'"):
+    with pytest.raises(ValueError, match=r"Expected the loss of the run in .*, None; got 'mine'"):
         manifest.compare({"loss": "mine"})
 
 
@@ -34,7 +34,7 @@ def test_the_identity_stays_and_depends_on_the_facts(manifest, tmp_path):
     others = [Manifest(tmp_path / "b", "run"), Manifest(tmp_path / "c", "stream")]
     for other in others:
         other.write({"seed": 2})
-        with pytest.raises(ValueError, match="part: Expected the file of this .*; got that of another"):
+        with pytest.raises(ValueError, match=r"part: Expected the file of this .*; got that of another"):
             other.check("part", seal)
 
 
@@ -47,9 +47,9 @@ def test_an_edited_file_is_refused(manifest):
         with pytest.raises(ValueError, match=NAME):
             manifest.facts()
     file.write_text(text)
-    with pytest.raises(ValueError, match="Expected a stream of format 1; got a run of format 1"):
+    with pytest.raises(ValueError, match=r"Expected a stream of format 1; got a run of format 1"):
         Manifest(manifest.path, "stream").facts()
-    with pytest.raises(FileNotFoundError, match="which has no manifest.json"):
+    with pytest.raises(FileNotFoundError, match=r"which has no manifest.json"):
         Manifest(manifest.path / "b", "run").facts()
 
 
@@ -66,10 +66,10 @@ def test_parts_in_json(manifest, tmp_path):
     manifest.rewrite("lines.jsonl", manifest.entries("lines.jsonl")[:1])
     assert manifest.entries("lines.jsonl") == [{"step": 1}]
     lines.write_bytes(lines.read_bytes().replace(b"1", b"2", 1))
-    with pytest.raises(ValueError, match="lines.jsonl: Expected a file as mera wrote it for this run"):
+    with pytest.raises(ValueError, match=r"lines.jsonl: Expected a file as mera wrote it for this run"):
         manifest.entries("lines.jsonl")
     (manifest.path / "other.json").write_bytes((manifest.path / "score.json").read_bytes())
-    with pytest.raises(ValueError, match="other.json: Expected a file as mera wrote it for this run"):
+    with pytest.raises(ValueError, match=r"other.json: Expected a file as mera wrote it for this run"):
         manifest.read_json("other.json")
     assert manifest.entries("none.jsonl") == []
 

@@ -254,7 +254,7 @@ def test_two_writers_and_a_missing_file(tmp_path):
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_equal_chains_do_not_count_twice(tmp_path):
     """Neither a folder that is given twice, nor a copy of it, nor chains that began with the same seed."""
-    for name, seed, chains in (("a", 1, 3), ("b", 1, 4), ("c", 2, 3)):
+    for name, seed, chains in (("a", 1, 3), ("b", 1, 3), ("c", 2, 3)):
         torch.manual_seed(seed)
         physics.hmc(SHAPE, FreeField(), chains=chains, draws=20, warmup=5, out=tmp_path / name)
     shutil.copytree(tmp_path / "a", tmp_path / "copy")
