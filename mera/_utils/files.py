@@ -14,6 +14,8 @@ from mera._utils.errors import InputError
 
 SUFFIX = ".part"
 """The suffix of temporary names."""
+OF_SAFETENSORS = ".tmp" + 6 * "[a-zA-Z0-9]"
+"""The temporary names of safetensors."""
 
 
 @contextmanager
@@ -58,11 +60,13 @@ def make_folder(path: Path) -> None:
 def locked(folder: Path, expected: str) -> Iterator[None]:
     """A context in which this process has locked a folder, which is made if there is none.
 
-    The system releases the lock when the process ends, even after a crash.
+    The system releases the lock when the process ends, even after a crash. What killed processes have left in the
+    folder, and in the folders in it, is removed.
     """
     make_folder(folder)
     try:
         with FileLock(folder / ".lock", timeout=0):
+            remove_leftovers(folder, *(path for path in folder.iterdir() if path.is_dir()))
             yield
     except Timeout as error:
         raise FileExistsError(f"Expected {expected}; got {folder}") from error
@@ -74,10 +78,11 @@ def write_atomically(path: str | PathLike[str], content: bytes) -> None:
         temporary.write_bytes(content)
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Remove temporary files of killed processes from a folder that no other process writes to."""
-    for leftover in folder.glob(f".*{SUFFIX}"):
-        leftover.unlink(missing_ok=True)
+def remove_leftovers(*folders: Path) -> None:
+    """Remove temporary files of killed processes from folders that no other process writes to."""
+    for folder in folders:
+        for leftover in [*folder.glob(f".*{SUFFIX}"), *folder.glob(OF_SAFETENSORS)]:
+            leftover.unlink(missing_ok=True)
 
 
 def _flush(path: Path, flags: int) -> None:

@@ -11,7 +11,7 @@ from os import PathLike
 from typing import Any
 
 from mera._utils.errors import InputError
-from mera._utils.files import as_path, locked, make_folder, remove_leftovers, write_atomically
+from mera._utils.files import as_path, locked, make_folder, write_atomically
 
 NAME = "manifest.json"
 FORMAT = 1
@@ -137,8 +137,8 @@ class Manifest:
 
     def _summed(self, name: str, value: Mapping[str, Any]) -> dict[str, Any]:
         """A value with its checksum, which depends on the seal of the part."""
-        value = json.loads(json.dumps(value, default=str))
-        return value | {SUM: _digest(value, self.seal(name))}
+        plain: dict[str, Any] = json.loads(json.dumps(value, default=str))
+        return plain | {SUM: _digest(plain, self.seal(name))}
 
     def _checked(self, name: str, value: dict[str, Any], seal: object) -> dict[str, Any]:
         """A value without its checksum, which must be right."""
@@ -149,11 +149,13 @@ class Manifest:
         return content
 
 
-def clean(*folders: str | PathLike[str]) -> None:
-    """Remove what killed processes have left in folders, to which no other process writes."""
-    for folder in map(as_path, folders):
-        if folder.is_dir():
-            remove_leftovers(folder)
+def kind_of(path: str | PathLike[str]) -> str | None:
+    """The kind of a folder by its manifest, which is not checked; None if there is none."""
+    file = as_path(path) / NAME
+    try:
+        return str(read_json(file).get("kind")) if file.is_file() else None
+    except InputError:
+        return None
 
 
 def read_json(path: str | PathLike[str]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The processes that train together, by accelerate; and requests to stop: SIGINT (Ctrl-C) and SIGTERM."""
+"""The processes that train together, by torch.distributed; and requests to stop: SIGINT (Ctrl-C) and SIGTERM."""
 
 from __future__ import annotations
 
@@ -7,19 +7,16 @@ import os
 import signal
 import threading
 import time
-from functools import cache
 from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
     import torch
-    from accelerate import Accelerator, PartialState
+    from torch import Tensor
 
 GRACE = 0.2
 """The seconds before Python ends in which threads of the process group release their tensors."""
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-
-_once_at_exit = cache(atexit.register)
 
 
 def is_main() -> bool:
@@ -37,21 +34,57 @@ def world_size() -> int:
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
-def process_state(device: torch.device) -> PartialState | None:
-    """The state of the processes that torchrun or accelerate launch started; None for a single process."""
-    if world_size() == 1:
-        return None
-    from accelerate import PartialState
+def join_group(device: torch.device) -> torch.device:
+    """Join the processes that torchrun or accelerate launch started, if there are several.
 
-    state = PartialState(cpu=device.type == "cpu")
-    _once_at_exit(_leave_group)  # threads of the group that outlive the interpreter can abort the process
-    return state
+    Args:
+        device: the device of the flow.
+
+    Returns:
+        The device of this process: each has a GPU of its own.
+    """
+    if world_size() == 1:
+        return device
+    import torch
+    from torch import distributed
+
+    device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0"))) if device.type == "cuda" else device
+    if not distributed.is_initialized():
+        distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        atexit.register(_leave_group)  # threads of the group that outlive the interpreter can abort the process
+    return device
 
 
 def wait_for_all(device: torch.device) -> None:
     """Wait for the other processes, if there are any."""
-    if (state := process_state(device)) is not None:
-        state.wait_for_everyone()
+    if world_size() > 1:
+        from torch import distributed
+
+        join_group(device)
+        distributed.barrier()
+
+
+def reduced(value: Tensor, is_mean: bool = False) -> Tensor:
+    """The sum, or the mean, of a tensor over all processes."""
+    if world_size() > 1:
+        from torch import distributed
+
+        join_group(value.device)
+        value = value.detach().clone()
+        distributed.all_reduce(value)
+    return value / world_size() if is_mean else value
+
+
+def gathered(value: Tensor) -> list[Tensor]:
+    """The tensors of all processes, which may differ in shape, on the CPU."""
+    if world_size() == 1:
+        return [value.cpu()]
+    from torch import distributed
+
+    join_group(value.device)
+    parts: list[Any] = [None] * world_size()
+    distributed.all_gather_object(parts, value.detach().cpu())
+    return parts
 
 
 def _leave_group() -> None:
@@ -61,23 +94,11 @@ def _leave_group() -> None:
     Python already ends, it ends this thread, and the C++ runtime aborts the process ("terminate called without an
     active exception").
     """
-    import torch
+    from torch import distributed
 
-    if torch.distributed.is_initialized():
+    if distributed.is_initialized():
         time.sleep(GRACE)  # releases the lock
-        torch.distributed.destroy_process_group()
-
-
-def make_accelerator(device: torch.device) -> Accelerator | None:
-    """The accelerator that shares training steps between processes and devices; None for a single process.
-
-    `Settings` sets the precision, whatever the launcher's options are.
-    """
-    if process_state(device) is None:
-        return None
-    from accelerate import Accelerator
-
-    return Accelerator(cpu=device.type == "cpu", mixed_precision="no")
+        distributed.destroy_process_group()
 
 
 class StopSignal:

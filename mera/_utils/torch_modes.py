@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -68,39 +67,29 @@ def _pool(calls: int, process: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(calls, initializer=torch.set_num_threads, initargs=(1,))
 
 
-def time_threads(work: Callable[[], object]) -> dict[int, float]:
-    """Time some work with one thread and with all threads of torch, in seconds by the number of threads.
+DEFAULT_THREADS = torch.get_num_threads()
+"""The number of threads of torch before a user has set another one."""
+SMALL = 5_000_000
+"""The number of parameters below which operations are too small to share: on two cores one thread takes at most a third
+longer, and where another program uses a core, several threads take up to twenty times as long, as all of them wait for
+the slowest."""
 
-    All threads wait for the slowest: where another program uses a core, a step with all threads may take a hundred
-    times as long as with one. Each number of threads is timed up to three times, and the shortest time counts; a time
-    of more than twice that of one thread is not repeated. The number of threads is as before afterwards.
+
+def chosen_threads(wanted: int | None, parameters: int, device: torch.device, before: int | None = None) -> int:
+    """The number of threads of torch for a flow: that of the user, or of an earlier part of the run, or one if small.
+
+    Args:
+        wanted: the number that the user wants; None for no wish.
+        parameters: the number of parameters of the flow.
+        device: the device of the flow.
+        before: the number of an earlier part of the run, on which the rounding of sums depends; None for none.
     """
-    every, seconds = torch.get_num_threads(), dict[int, float]()
-    try:
-        for threads in (1, every):
-            torch.set_num_threads(threads)
-            for repeat in range(4):  # the first call allocates memory
-                start = time.perf_counter()
-                work()
-                elapsed = time.perf_counter() - start
-                if repeat or threads != 1:
-                    seconds[threads] = min(elapsed, seconds.get(threads, elapsed))
-                if threads > 1 and elapsed > 2 * seconds[1]:
-                    break
-    finally:
-        torch.set_num_threads(every)
-    return seconds
-
-
-def faster_threads(seconds: dict[int, float]) -> int:
-    """All threads, unless one thread is clearly faster; from the result of `time_threads`."""
-    every = max(seconds)
-    return 1 if seconds[1] < 0.8 * seconds[every] else every
-
-
-def may_choose_threads(device: torch.device) -> bool:
-    """Whether the number of threads is ours to choose: torch has several, and the user has not set it."""
-    return device.type == "cpu" and torch.get_num_threads() > 1 and "OMP_NUM_THREADS" not in os.environ
+    threads = torch.get_num_threads()
+    if wanted is not None:
+        return wanted
+    if device.type != "cpu" or "OMP_NUM_THREADS" in os.environ or threads != DEFAULT_THREADS:
+        return threads
+    return before or (1 if parameters < SMALL else threads)
 
 
 @contextmanager

@@ -12,11 +12,12 @@ from torch import Tensor
 
 from mera._utils.errors import InputError, closest
 from mera._utils.installation import tune_allocator
-from mera._utils.random import fixed_seed
-from mera._utils.torch_modes import faster_threads, may_choose_threads, time_threads
+from mera._utils.run_records import is_run
+from mera._utils.torch_modes import chosen_threads
 from mera.cli.declared_options import assignments, value
 from mera.data import Examples, class_numbers
 from mera.flow.density import Density
+from mera.graph.summary import count_parameters
 from mera.train.run import RunFolder
 
 tune_allocator()
@@ -48,12 +49,9 @@ def choose_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def use_faster_threads(flow: Density) -> None:
-    """Let torch use one thread where a pass of the flow is faster so, as it is where other programs use the cores."""
-    if may_choose_threads(flow.device) and not flow.context_encoder.needs_context:
-        with fixed_seed(0):
-            x = flow.sample(4)
-        torch.set_num_threads(faster_threads(time_threads(lambda: flow.log_prob(x))))
+def set_threads(flow: Density) -> None:
+    """Set the number of threads of torch as training does: one for a small flow, unless the user has set another."""
+    torch.set_num_threads(chosen_threads(None, count_parameters(flow), flow.device))
 
 
 def parse_classes(run: Path, flow: Density, text: str) -> list[int]:
@@ -61,7 +59,7 @@ def parse_classes(run: Path, flow: Density, text: str) -> list[int]:
     classes = flow.context_encoder.classes
     if classes is None:
         raise InputError("no class for a flow without classes", repr(text))
-    names = list(RunFolder(run).config().get("classes") or []) if (run / "config.json").exists() else []
+    names = list(RunFolder(run).facts().get("classes") or []) if is_run(run) else []
     numbers = {str(number): number for number in range(classes)}
     numbers |= {name.lower(): number for number, name in enumerate(names)}
     numbers |= {name: number for number, name in enumerate(names)}

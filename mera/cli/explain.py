@@ -27,7 +27,7 @@ from mera.cli.common import (
     choose_device,
     class_indices,
     select_class,
-    use_faster_threads,
+    set_threads,
 )
 from mera.cli.lazy import sources
 from mera.cli.output import Json, console, show, show_json
@@ -120,7 +120,7 @@ def _read(
 ) -> tuple[Flow, torch.Tensor, dict[str, Any]]:
     """The flow of a run, `n` random test images, and their known factors."""
     flow = load_flow(path, L).to(device)
-    use_faster_threads(flow)
+    set_threads(flow)
     if not isinstance(flow, Flow):
         raise InputError("a flow with latents", f"{type(flow).__name__} in {path}")
     flow, number = select_class(path, flow, label)

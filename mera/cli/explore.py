@@ -10,7 +10,6 @@ from typing import Annotated
 import typer
 
 from mera._utils.files import write_atomically
-from mera.cli.common import use_faster_threads
 from mera.cli.flow_app import FlowSource, flow_app
 from mera.cli.output import console
 from mera.cli.sources import PHOTOGRAPHS, learnt_fields
@@ -58,7 +57,6 @@ def _explore(
         if is_field:
             raise typer.BadParameter("--image is for flows of images, and not for fields")
         pixels = read_image(image, flow.plan.input.channels)
-    use_faster_threads(flow)
     explorer = Explorer(flow, source.title, port, not is_field, pixels)
     console.print(f"exploring {source.title} at {explorer.address} (Ctrl-C ends it)")
     explorer.run(show=browser)

@@ -12,7 +12,7 @@ from mera._utils.errors import InputError
 from mera._utils.files import make_folder
 from mera._utils.progress import ProgressBar
 from mera._utils.table import Table
-from mera.cli.common import Class, Device, Root, choose_device, class_indices, select_class, use_faster_threads
+from mera.cli.common import Class, Device, Root, choose_device, class_indices, select_class, set_threads
 from mera.cli.lazy import sources
 from mera.cli.output import console, show
 from mera.cli.sources import SOURCE_HELP, folder_of, known_examples, load_flow, samples_of
@@ -49,7 +49,7 @@ def command(
     if run is None:
         raise typer.BadParameter("Expected a RUN, or --list")
     flow = load_flow(run).to(choose_device(device))
-    use_faster_threads(flow)
+    set_threads(flow)
     if not isinstance(flow, Flow) or not flow.plan.input.is_picture:
         raise InputError("a flow of images, with 1 or 3 channels in two dimensions", str(flow.plan.input))
     flow, number = select_class(run, flow, label)

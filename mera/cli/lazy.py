@@ -112,7 +112,7 @@ def among(names: Callable[[], Iterable[str]]) -> Callable[[str], list[str]]:
 def sources(incomplete: str) -> list[str]:
     """Folders, files and the flows of the package that begin with a text; a folder without a run ends in a slash."""
     found = sorted(glob(f"{escape(incomplete)}*"))
-    paths = [f"{p}/" if Path(p).is_dir() and not Path(p, "config.json").exists() else p for p in found]
+    paths = [f"{p}/" if Path(p).is_dir() and not Path(p, "manifest.json").exists() else p for p in found]
     return [*paths, *(name for name in pretrained_names() if name.startswith(incomplete))]
 
 

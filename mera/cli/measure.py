@@ -17,7 +17,7 @@ from mera._utils.errors import InputError
 from mera._utils.files import make_folder, write_atomically
 from mera._utils.manifest import NAME as MANIFEST
 from mera._utils.table import Table
-from mera.cli.common import Device, Lattice, choose_device, use_faster_threads
+from mera.cli.common import Device, Lattice, choose_device, set_threads
 from mera.cli.declared_options import assignments
 from mera.cli.output import Json, console, plain, show, show_json
 from mera.cli.sources import folder_of, learnt_action, load_flow
@@ -130,7 +130,7 @@ def command(
     flow: Any = None
     if run is not None:
         flow = load_flow(run, L).to(choose_device(device))
-        use_faster_threads(flow)
+        set_threads(flow)
         if symmetries is not None:
             flow = Symmetrized(flow.flow, [name.strip() for name in symmetries.split(",")], images)
         elif images is not None:

@@ -7,7 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from mera._utils.run_records import FACTS, RunRecords
+from mera._utils.manifest import NAME
+from mera._utils.run_records import ROW, RunRecords, is_run
 from mera._utils.table import Table
 from mera.cli.output import Json, show, show_json
 
@@ -19,8 +20,8 @@ def command(
     """List the runs in a folder: model, data, steps, training time, test loss of the weights kept, and parameters."""
     if not folder.is_dir():
         raise FileNotFoundError(f"Expected a folder with runs; got {folder}")
-    folders = (RunRecords(path.parent) for path in sorted(folder.rglob("config.json")))
-    rows = [{"run": str(run.path.relative_to(folder))} | _facts(run) for run in folders if _is_run(run)]
+    folders = (path.parent for path in sorted(folder.rglob(NAME)))
+    rows = [{"run": str(path.relative_to(folder))} | _row(RunRecords(path)) for path in folders if is_run(path)]
     if as_json:
         show_json(rows)
         return
@@ -29,18 +30,10 @@ def command(
     show(Table(list(rows[0]), [["-" if cell is None else cell for cell in row.values()] for row in rows]))
 
 
-def _facts(run: RunRecords) -> dict[str, Any]:
-    """The facts of a run. If a file is damaged, the model is "damaged", and the error is printed."""
+def _row(run: RunRecords) -> dict[str, Any]:
+    """The row of a run. If a file is damaged, the model is "damaged", and the error is printed."""
     try:
-        return run.facts()
+        return run.row()
     except ValueError as error:
         typer.echo(str(error), err=True)
-        return dict.fromkeys(FACTS) | {"model": "damaged"}
-
-
-def _is_run(run: RunRecords) -> bool:
-    """Whether a folder with a config.json is a run; other programs write files of that name too."""
-    try:
-        return "settings" in run.config()
-    except ValueError:
-        return False
+        return dict.fromkeys(ROW) | {"model": "damaged"}

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from operator import length_hint
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +12,15 @@ import typer
 from mera import data
 from mera._utils.errors import InputError
 from mera._utils.random import fixed_seed
+from mera._utils.run_records import is_run
 from mera.data import DataMissingError, DataSplits, Examples
+from mera.data.fingerprint import fingerprint
 from mera.data.sources import Source
 from mera.flow.flow import Flow
 from mera.graph.resize import period
 from mera.models import Card, pretrained
-from mera.models.saving import load, rebuild_empty
+from mera.models.saving import load
 from mera.train.run import RunFolder
-from mera.train.settings import Settings
 
 LEARNT_HELP = f"Folder of a run, or a flow of the package: {', '.join(pretrained())}."
 SOURCE_HELP = "Folder of a run, a file that mera.save wrote, or a flow of the package: " + ", ".join(pretrained()) + "."
@@ -29,11 +28,6 @@ SOURCE_HELP = "Folder of a run, a file that mera.save wrote, or a flow of the pa
 PHOTOGRAPHS = "photographs"
 """The trained flow of the package for photographs."""
 PICTURES_HELP = f"{SOURCE_HELP} If left out, {PHOTOGRAPHS}."
-
-
-def is_run(path: Path) -> bool:
-    """Whether a path is the folder of a run."""
-    return (path / "config.json").is_file()
 
 
 def _card(path: Path) -> Card | None:
@@ -79,7 +73,7 @@ def examples_of(path: Path, flow: Flow, root: Path | None) -> Examples:
     """Load the test examples of the data set that a flow learnt; a `FileNotFoundError` if the data is missing."""
     card = _card(path)
     if card is None:
-        return configured(RunFolder(path), flow.plan.input.event_shape, root)[0].test
+        return configured(RunFolder(path), flow.plan.input.event_shape, root, test_only=True).test
     options: dict[str, Any] = {"L": flow.plan.input.shape}
     if data.takes(card.data["name"], "train_size"):
         options["train_size"] = 1  # the test examples are enough
@@ -92,7 +86,7 @@ def known_examples(path: Path, flow: Flow, root: Path | None) -> Examples | None
         typer.echo(f"{path}: a file does not name its data; using samples of the flow instead", err=True)
         return None
     card = _card(path)
-    if card is None and not {"data", "action"} & set(RunFolder(path).config()) and not learnt_fields(path):
+    if card is None and RunFolder(path).facts().get("source") is None and not learnt_fields(path):
         typer.echo(f"{path}: its data came from Python; using samples of the flow instead", err=True)
         return None
     try:
@@ -112,7 +106,7 @@ def samples_of(flow: Flow, n: int) -> torch.Tensor:
 
 def learnt_action(path: Path) -> str | None:
     """The text of the action that a run learnt; None if it learnt from examples, or if the path is not a run."""
-    return RunFolder(path).config().get("action") if is_run(path) else None
+    return RunFolder(path).facts().get("action") if is_run(path) else None
 
 
 def learnt_fields(path: Path) -> bool:
@@ -120,42 +114,35 @@ def learnt_fields(path: Path) -> bool:
     return is_run(path) and RunFolder(path).learnt_fields()
 
 
-def configured(run: RunFolder, shape: Sequence[int], root: Path | None = None) -> tuple[DataSplits, Settings]:
-    """Load the data and the settings of a run from its configuration."""
-    with _reading(run) as config:
-        if config.get("action") is not None:
-            learnt = f"{run.path}, which learnt the action {config['action']}: mera measure {run.path}"
-            raise InputError("a run that learnt from examples", learnt)
-        if "data" not in config:
-            learnt = f"{run.path}, which learnt data that were passed from Python: evaluate and resume it there"
-            raise InputError("a run whose configuration names its data", learnt)
-        source = config["data"] | ({} if root is None else {"root": str(root)})
-        source |= {"L": shape[1:]} if "L" in source else {}
-        name = source.pop("name")
-        settings = Settings(**config["settings"])
-    try:  # outside of the context above: an error in the function that loads the data is not one of the configuration
+def configured(run: RunFolder, shape: Sequence[int], root: Path | None = None, test_only: bool = False) -> DataSplits:
+    """Load the data of a run by its manifest; warn if they are not the data that it learnt.
+
+    Args:
+        run: the run.
+        shape: the shape of an example.
+        root: the folder of the data, if it was moved.
+        test_only: whether only test examples are needed, so that few training examples are drawn.
+    """
+    facts = run.facts()
+    if facts.get("action") is not None:
+        learnt = f"{run.path}, which learnt the action {facts['action']}: mera measure {run.path}"
+        raise InputError("a run that learnt from examples", learnt)
+    source = dict(facts.get("source") or {})
+    if not source:
+        learnt = f"{run.path}, which learnt data that were passed from Python: evaluate and resume it there"
+        raise InputError("a run whose manifest names its data", learnt)
+    source |= ({} if root is None else {"root": str(root)}) | ({"L": shape[1:]} if "L" in source else {})
+    name, place = source.pop("name"), source.get("root")
+    if test_only and data.takes(name, "train_size"):
+        source["train_size"] = 1
+    try:
         splits = data.as_splits(data.load(name, **source), shape)
     except data.DataMissingError as error:
-        place = f"The run learnt from {config['data'].get('root')}; --root names another place."
-        raise data.DataMissingError(f"{error} {place}") from error
-    sizes = [length_hint(splits.train), length_hint(splits.test)]
-    if config.get("examples", sizes) != sizes:
-        texts = [f"{train:,} training and {test:,} test examples" for train, test in (config["examples"], sizes)]
-        typer.echo(f"warning: {run.path} learnt from {texts[0]}; here are {texts[1]}", err=True)
-    return splits, settings
-
-
-def configured_flow(run: RunFolder) -> Any:
-    """Build the flow of a run from its configuration, with new weights."""
-    with _reading(run) as config:
-        return rebuild_empty(config)
-
-
-@contextmanager
-def _reading(run: RunFolder) -> Iterator[dict[str, Any]]:
-    """Yield the configuration of a run; missing or invalid entries raise a `ValueError` within the context."""
-    try:
-        yield run.config()
-    except (KeyError, TypeError, AttributeError) as error:
-        expected = f"model, data and settings of a run in {run.path}"
-        raise InputError(expected, f"a configuration with {error!r}") from error
+        message = f"{error} The run learnt from {place}; --root names another place."
+        raise data.DataMissingError(message) from error
+    if test_only and shape == tuple(facts["data"]["test"]["shape"]):
+        try:
+            run.compare({"data": facts["data"] | {"test": fingerprint(splits.test)}})
+        except InputError as error:
+            typer.echo(f"warning: {error}", err=True)
+    return splits

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,28 +13,23 @@ import torch
 import typer
 
 from mera import data, models, physics
+from mera._utils.errors import InputError
 from mera.cli.common import DataOptions, Device, Download, choose_device
 from mera.cli.declared_options import options_for, signature_options
 from mera.cli.flow_app import LAYOUT_HELP, flow_of, model_commands, model_options
 from mera.cli.lazy import OPTIONS, among, lazy_group, refuse_before_command, with_options
 from mera.cli.output import console
-from mera.cli.sources import configured, configured_flow, learnt_action
+from mera.cli.sources import configured
 from mera.data import DataSplits, names
 from mera.data.dataset import Edges, count_of
 from mera.flow import Symmetrized
 from mera.flow.density import Density
 from mera.graph.summary import count_parameters
-from mera.models.saving import load_layout
+from mera.models.saving import load_layout, rebuild_empty
 from mera.physics.action import as_action
 from mera.train import PRESETS, Result, RunFolder, Settings, fit
 
 PRIOR_HELP = "Prior of a layout's latents: gaussian, laplace, or a distribution of torch, StudentT(df=5)."
-ACTION_OPTIONS = {"prior": "gaussian", "norm": False, "transform": "spline(bound=6)", "layers": 2, "hidden": (64,)}
-"""Options of a model that learns an action, as far as the model has them. Splines work best on two minima."""
-ACTION_SETTINGS = {"batch_size": 64, "lr": 5e-3, "weight_decay": 0.0, "eval_images": 2000}
-"""Default settings for learning an action."""
-PICTURE_OPTIONS = {"details": 2, "boundary": "open"}
-"""Options of a model that learns photographs, as far as the model has them: their opposite borders differ."""
 ACTION_HELP = (
     f'A lattice action to learn, in place of data: {", ".join(physics.names())}; with options, "phi4(mass2=-4, '
     'coupling=1.143)". A pair, "phi4(mass2=(-4, -1))", is a range, for a flow that is conditional on it.'
@@ -75,16 +70,18 @@ def _train_other(
 
 def _resume(run: RunFolder, longer: dict[str, Any], values: dict[str, Any], root: Path | None) -> None:
     """Run `mera train --resume RUN`; `longer` has new values of steps and minutes."""
-    flow, action = configured_flow(run), learnt_action(run.path)
-    target: Any
-    if action is not None:
+    facts = run.facts()
+    if facts["loss"] is not None:
+        raise InputError(f"a run that the command line can resume; go on with {run.path} in Python", facts["loss"])
+    flow, target = rebuild_empty(facts), None
+    if facts.get("action") is not None:
         if root is not None:
             raise typer.BadParameter(f"{run.path} learnt an action, which needs no --root")
-        target, settings = physics.make(action), Settings(**run.config()["settings"])
+        target = physics.make(facts["action"])
     else:
-        target, settings = configured(run, flow.plan.input.event_shape, root)
-    flow = flow.to(choose_device(values["device"]))
-    train(flow, target, replace(settings, **longer), run, resume=True)
+        target = configured(run, flow.plan.input.event_shape, root)
+    settings = Settings(**facts["settings"] | facts["limits"] | {"threads": None} | longer)
+    train(flow.to(choose_device(values["device"])), target, settings, run, resume=True)
 
 
 def _train_layout(path: Path, prior: Any, values: dict[str, Any]) -> None:
@@ -110,35 +107,41 @@ def _train_new(model: str, **values: Any) -> None:
         return
     if values["symmetrize"] is not None:
         raise typer.BadParameter("--symmetrize is for --action, not for --data")
-    settings = settings_of(values, PRESETS.get(options.get("preset", ""), {}))
-    defaults = {name: p.default for name, p in inspect.signature(models.builder(model)).parameters.items()}
-    usual = {"L": 32, "channels": 3} | defaults | options
+    parameters = inspect.signature(models.builder(model)).parameters
+    usual = {"L": 32, "channels": 3} | {name: p.default for name, p in parameters.items()} | options
     images = _images(values, usual["L"], usual["channels"])
-    if "channels" in defaults:
+    if "channels" in parameters:
         options.setdefault("channels", images.channels)
     if images.name == "pictures":
-        options = {name: value for name, value in PICTURE_OPTIONS.items() if name in defaults} | options
+        options.setdefault("preset", "photographs")
     if values["conditional"]:
         options.setdefault("classes", _count_classes(images))
-    torch.manual_seed(settings.seed)
-    flow = models.build(model, **options)
-    train(flow.to(choose_device(values["device"])), images, settings, RunFolder(values["out"]))
+    _train_preset(model, options, values, images)
 
 
 def _train_action(model: str, options: dict[str, Any], values: dict[str, Any]) -> None:
     """Run `mera train MODEL --action TEXT`."""
-    run, text, settings = RunFolder(values["out"]), values["action"], settings_of(values, ACTION_SETTINGS)
-    family = target if isinstance(target := physics.make(text), physics.ActionFamily) else None
+    family = target if isinstance(target := physics.make(values["action"]), physics.ActionFamily) else None
     action = as_action(target if family is None else family.action)
-    usual: dict[str, Any] = {"channels": action.channels or 1} | ACTION_OPTIONS | dict(action.flow_options)
+    usual: dict[str, Any] = {"preset": "action", "channels": action.channels or 1} | dict(action.flow_options)
     usual["context"] = None if family is None else len(family.ranges)
     parameters = inspect.signature(models.builder(model)).parameters
-    options = {name: value for name, value in usual.items() if name in parameters} | options
-    torch.manual_seed(settings.seed)
-    built = models.build(model, **options).to(choose_device(values["device"]))
+    options = {name: value for name, value in usual.items() if name in ("preset", *parameters)} | options
     symmetrize = action.is_even if values["symmetrize"] is None else values["symmetrize"]
+    _train_preset(model, options, values, action if family is None else family, symmetrize, action=values["action"])
+
+
+def _train_preset(
+    model: str, options: dict[str, Any], values: dict[str, Any], target: Any, symmetrize: bool = False, **facts: Any
+) -> None:
+    """Build a model, and train it with the settings of its preset, if the model has that preset."""
+    preset = options.pop("preset", None)
+    preset = preset if preset in (*models.presets(model), values.get("preset")) else None
+    settings = settings_of(values, PRESETS.get("action" if "action" in facts else preset or "", {}))
+    torch.manual_seed(settings.seed)
+    built = models.build(model, preset=preset, **options).to(choose_device(values["device"]))
     flow: Density = Symmetrized(built) if symmetrize else built
-    train(flow, action if family is None else family, settings, run, extra={"action": text})
+    train(flow, target, settings, RunFolder(values["out"]), extra=facts | {"preset": preset})
 
 
 def _count_classes(images: DataSplits) -> int:

@@ -148,7 +148,9 @@ def count_of(examples: Examples) -> str:
     return f"{length_hint(examples):,}" if hasattr(examples, "__len__") else "a stream of"
 
 
-def load(name: str, L: Edges = 32, root: str | Path = "data", download: bool = False, **options: Any) -> DataSplits:
+def load(
+    name: str | Path, L: Edges = 32, root: str | Path = "data", download: bool = False, **options: Any
+) -> DataSplits:
     """Load both splits of a data set by name, cropped to the aspect ratio of the lattice and resized.
 
     Args:
@@ -166,9 +168,10 @@ def load(name: str, L: Edges = 32, root: str | Path = "data", download: bool = F
         ValueError: if the name or an option is unknown.
         DataMissingError: if files are missing; the message says what to do.
     """
+    name = str(name) if isinstance(name, Path) else name
     if isinstance(name, str) and name.endswith(ARRAYS):
         name, root = "array", name
-    elif isinstance(name, (str, Path)) and name and str(name) not in names() and Path(name).is_dir():
+    elif isinstance(name, str) and name and name not in names() and Path(name).is_dir():
         name, root = "pictures", name
     shape = tuple(L) if isinstance(L, Sequence) and not isinstance(L, str) else (L,)
     if not shape or not all(is_integer(edge) and edge > 0 for edge in shape):

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from operator import length_hint
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,10 +29,12 @@ class ItemDataset(Dataset):
 
     Args:
         data: a data set of torch or of the library datasets, or a list.
+        shape: the shape of an example.
+        labels: labels in place of those of the data.
     """
 
-    def __init__(self, data: Any, shape: Sequence[int]) -> None:
-        self.data, self.shape = data, tuple(shape)
+    def __init__(self, data: Any, shape: Sequence[int], labels: Any = None) -> None:
+        self.data, self.shape, self._labels = data, tuple(shape), labels
 
     def __len__(self) -> int:
         return len(self.data)
@@ -39,11 +42,16 @@ class ItemDataset(Dataset):
     def __getitem__(self, index: int) -> Tensor:
         return check_finite(example_of(self.data[index], self.shape), index)
 
+    @property
+    def identity(self) -> str | None:
+        """That of the data, see `mera.data.fingerprint`; None if it has none."""
+        return getattr(self.data, "identity", None)
+
     @cached_property
     def labels(self) -> Mapping[str, Tensor]:
         """The `labels` or `targets` of the data, or its column of labels, or else the labels of its items, all read."""
-        data = self.data
-        labels = getattr(data, "labels", None)
+        data, labels = self.data, self._labels
+        labels = getattr(data, "labels", None) if labels is None else labels
         if isinstance(labels, Mapping):
             return check_labels(labels, len(self))
         if labels is None:
@@ -70,7 +78,10 @@ class Images(ItemDataset):
 
 
 class Part(Dataset):
-    """Every tenth example of a data set if `held_out`, else all other examples."""
+    """One of each ten examples of a data set if `held_out`, at a random place, else all other examples.
+
+    The places are random so that labels that come in turn, 0 to 9 say, are in both parts.
+    """
 
     def __init__(self, examples: Examples, held_out: bool) -> None:
         self.examples, self.held_out = examples, held_out
@@ -92,13 +103,23 @@ class Part(Dataset):
 
     def _index(self, index: int) -> int:
         """The index in the whole data set; computed, since a stored list could have hundreds of millions of entries."""
-        if self.held_out:
-            return index * self.period + self.period - 1
-        return index + index // (self.period - 1)
+        period = self.period
+        group, place = (index, 0) if self.held_out else divmod(index, period - 1)
+        if group >= len(self.examples) // period:  # behind the last whole group
+            return index + len(self.examples) // period
+        chosen = _scrambled(group) % period
+        return group * period + (chosen if self.held_out else place + (place >= chosen))
+
+
+def _scrambled(number: int) -> int:
+    """A number of 32 bits that looks random, but is the same each time (the finaliser of MurmurHash3)."""
+    for factor in (0x85EBCA6B, 0xC2B2AE35):
+        number = ((number + 0x9E3779B9) ^ (number >> 16)) * factor & 0xFFFFFFFF
+    return number ^ (number >> 16)
 
 
 def hold_out(examples: Any) -> tuple[Any, Any]:
-    """Divide examples in two, to learn from and to test or to choose weights by: every tenth example.
+    """Divide examples in two, to learn from and to test or to choose weights by: one of each ten.
 
     Random windows are divided by pictures or by area (see `Windows.hold_out`), since windows overlap.
     """
@@ -111,71 +132,59 @@ def hold_out(examples: Any) -> tuple[Any, Any]:
     return Part(examples, False), Part(examples, True)
 
 
-def as_splits(data: Any, shape: Sequence[int], conditional: bool = False) -> DataSplits:
+def as_splits(data: Any, shape: Sequence[int], test: Any = None, labels: Any = None) -> DataSplits:
     """Convert data of any kind to training and test examples.
 
     Args:
-        data: a `DataSplits`; the name of a registered data set; a tensor or an array of examples (N, C, *shape), or
-            (N, *shape) for one channel; a pair (examples, labels), where labels are class numbers (N,) or contexts of
-            floats; a data set of torch or of the library datasets, whose items are examples, tuples (example, label,
-            ...) or dicts; an iterable, such as an `IterableDataset`, which is read in its own order; a pair or a dict
-            of training and test examples, each of any kind above; or a result of `as_fields`. Without test examples,
-            every tenth example is held out; of an iterable, the first examples are held out.
+        data: a `DataSplits`; the name of a registered data set, a file or a folder, as `load` takes; a tensor or an
+            array of examples (N, C, *shape), or (N, *shape) for one channel; a data set of torch or of the library
+            datasets, whose items are examples, tuples (example, label, ...) or dicts; an iterable, such as an
+            `IterableDataset`, which is read in its own order; or a result of `as_fields`.
         shape: the shape (C, *sites) of an example of the flow.
-        conditional: whether the flow takes a context, so that a pair of arrays is (examples, labels); without a
-            context, a pair of arrays of the same rank is training and test examples.
+        test: test data, of one of the kinds above. If None, one of each ten examples is held out; of an iterable, the
+            first examples are.
+        labels: class numbers (N,), or contexts of floats (N, ...), of training data that have none.
 
     Raises:
-        ValueError: if the data is of another kind.
+        ValueError: if the data is of another kind, such as a pair, which might be data with labels or with a test.
     """
     check_shape(shape, "shape")
     if isinstance(data, Fields):
-        return replace(as_splits(data.data, shape, conditional), are_fields=True)
-    if isinstance(data, str):
+        return replace(as_splits(data.data, shape, test, labels), are_fields=True)
+    if isinstance(data, (str, Path)):
         data = load(data, L=tuple(shape[1:]))
     if isinstance(data, DataSplits):
+        if test is not None or labels is not None:
+            raise InputError("no test= and no labels= beside a data set that has both", "one of them")
         parts = [_as_examples(part, shape) for part in (data.train, data.test)]
         is_same = parts[0] is data.train and parts[1] is data.test
         return data if is_same else replace(data, train=parts[0], test=parts[1])
-    if isinstance(data, Mapping) and "train" in data:
-        held_out = key_of(data, ("test", "validation"))
-        data = data["train"] if held_out is None else (data["train"], data[held_out])
-    if not (isinstance(data, (tuple, list)) and len(data) == 2 and not _is_labels(data[1], data[0], conditional)):
-        if is_stream(data):
-            return split_stream(data, shape)
-        examples = _as_examples(data, shape, conditional)
-        if len(examples) < 2:
-            raise InputError("at least 2 examples, of which one in ten is held out for the test", str(len(examples)))
-        return DataSplits("your own data", shape[0], *hold_out(examples))
-    train, test = (_as_examples(part, shape, conditional) for part in data)
-    return DataSplits("your own data", shape[0], train, test)
+    if is_stream(data) and test is None and labels is None:
+        return split_stream(data, shape)
+    examples = _as_examples(data, shape, labels)
+    if test is not None:
+        test = test.data if isinstance(test, Fields) else test
+        return DataSplits("your own data", shape[0], examples, _as_examples(test, shape))
+    if len(examples) < 2:
+        raise InputError("at least 2 examples, of which one in ten is held out for the test", str(len(examples)))
+    return DataSplits("your own data", shape[0], *hold_out(examples))
 
 
-def _as_examples(data: Any, shape: Sequence[int], conditional: bool = False) -> Any:
+def _as_examples(data: Any, shape: Sequence[int], labels: Any = None) -> Any:
     """Convert data of any kind to `Examples`, or to a `StreamDataset`, which has no length."""
-    if isinstance(data, (ArrayDataset, ItemDataset, Part, StreamDataset)):
+    if isinstance(data, (ArrayDataset, ItemDataset, Part, StreamDataset)) and labels is None:
         return data
-    if isinstance(data, (tuple, list)) and len(data) == 2 and _is_labels(data[1], data[0], conditional):
-        return ArrayDataset(_with_channels(data[0], shape), _as_labels(data[1]))
+    named = None if labels is None else _as_labels(labels)
     if isinstance(data, (Tensor, np.ndarray)) or hasattr(data, "to_numpy"):
-        return ArrayDataset(_with_channels(check_array(data), shape))
+        return ArrayDataset(_with_channels(check_array(data), shape), named)
     if is_stream(data):
         return StreamDataset(data, shape)
-    if hasattr(data, "__len__") and hasattr(data, "__getitem__") and not isinstance(data, (str, bytes, Mapping)):
-        return ItemDataset(data, shape)
-    raise InputError(
-        "examples: a tensor, an array, a pair (examples, labels), a data set of torch, an iterable, or training and "
-        "test examples",
-        type(data).__name__,
-    )
-
-
-def _is_labels(labels: Any, examples: Any, conditional: bool) -> bool:
-    """Whether the second entry of a pair is the labels of the first entry, rather than test examples."""
-    if not isinstance(examples, (Tensor, np.ndarray)) or not isinstance(labels, (Tensor, np.ndarray, list)):
-        return False
-    ndim = labels.ndim if isinstance(labels, (Tensor, np.ndarray)) else np.ndim(labels)
-    return conditional or ndim == 1 or (ndim < examples.ndim and len(labels) == len(examples))
+    if isinstance(data, (tuple, Mapping)):
+        got = "a pair or a dict: fit(flow, train, test=test), or fit(flow, examples, labels=labels)"
+        raise InputError("the examples alone, and the test and labels by name", got)
+    if hasattr(data, "__len__") and hasattr(data, "__getitem__") and not isinstance(data, (str, bytes)):
+        return ItemDataset(data, shape, named)
+    raise InputError("examples: a tensor, an array, a data set of torch, an iterable or a name", type(data).__name__)
 
 
 def _as_labels(values: Any) -> dict[str, Tensor]:

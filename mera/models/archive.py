@@ -34,7 +34,8 @@ def write_archive(path: str | PathLike[str], description: Mapping[str, Any], ten
         temporary.touch()
         mode = temporary.stat().st_mode
         try:
-            save_file(copies, temporary, metadata={KEY: text, SUM: _checksum(text, copies)})
+            metadata = json.dumps({"description": text, SUM: _checksum(text, copies)})
+            save_file(copies, temporary, metadata={KEY: metadata})  # one entry: several have no fixed order
         except SafetensorError as error:  # on a full disk, say
             raise OSError(f"{path}: cannot be written: {error}") from error
         temporary.chmod(mode)  # safetensors makes files that only their owner can read
@@ -53,7 +54,8 @@ def read_archive(path: str | PathLike[str]) -> tuple[dict[str, Any], dict[str, T
         with safe_open(path, "pt") as file:
             metadata, names = file.metadata(), file.keys()
             tensors = {name: file.get_tensor(name).clone() for name in names}
-        text, checksum = metadata[KEY], metadata[SUM]
+        written = metadata if SUM in metadata else json.loads(metadata[KEY])
+        text, checksum = written[KEY if SUM in metadata else "description"], written[SUM]
     except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise InputError("a file that mera wrote", f"another or a damaged one: {error}", where=str(path)) from error
     if _checksum(text, tensors) != checksum:

@@ -22,6 +22,12 @@ Preset = Callable[[Mapping[str, Any]], dict[str, Any]]
 
 _models: Registry[Builder] = Registry("a model", documented)
 _presets: dict[str, Mapping[str, Preset]] = {}
+PRESETS: dict[str, dict[str, Any]] = {
+    "photographs": {"details": 2, "boundary": "open"},
+    "action": {"prior": "gaussian", "norm": False, "transform": "spline(bound=6)", "layers": 2, "hidden": (64,)},
+}
+"""Presets of all models, as far as a model has the options: "photographs", whose opposite borders differ, and "action"
+for lattice actions, where splines work best on two minima. `mera train` uses them for folders and for --action."""
 
 
 def register(name: str, presets: Mapping[str, Preset] | None = None) -> Callable[[B], B]:
@@ -53,8 +59,8 @@ names, builder = _models.names, _models.get
 
 def presets(name: str) -> list[str]:
     """The names of a model's presets; a `ValueError` if there is no such model."""
-    builder(name)
-    return list(_presets.get(name, {}))
+    common = [preset for preset, options in PRESETS.items() if any(_models.takes(name, o) for o in options)]
+    return [*_presets.get(name, {}), *common]
 
 
 def build(name: str, *, preset: str | None = None, checkpoint: bool = False, **options: Any) -> Flow:
@@ -83,8 +89,9 @@ def build(name: str, *, preset: str | None = None, checkpoint: bool = False, **o
     options = {option: plain(value) for option, value in options.items()}
     all_options = _models.defaults(name) | options
     if preset is not None:
-        change = _presets.get(name, {})[check_choice(preset, presets(name), "a preset")]
-        all_options = all_options | change(all_options) | options
+        own = _presets.get(name, {}).get(check_choice(preset, presets(name), "a preset"))
+        common = {key: value for key, value in PRESETS.get(preset, {}).items() if _models.takes(name, key)}
+        all_options = all_options | (common if own is None else own(all_options)) | options
     made = model(**(all_options if isinstance(model, type) else check_options(model, all_options)))
     flow = made.flow() if isinstance(made, Model) else made
     if not isinstance(flow, Flow):

@@ -11,6 +11,7 @@ import torch
 from mera._utils.checks import check_choice
 from mera._utils.errors import UNKNOWN_NAME, InputError, closest, with_notes
 from mera._utils.files import as_path, write_atomically
+from mera._utils.manifest import Manifest
 from mera._utils.random import restored_states
 from mera.bijectors.image import ImagePreprocess
 from mera.flow.density import Density
@@ -45,10 +46,15 @@ def save(flow: Density, path: str | PathLike[str]) -> None:
             instead.
         OSError: if the file cannot be written.
     """
+    write_flow(flow, path)
+
+
+def write_flow(flow: Density, path: str | PathLike[str], seal: str = "") -> None:
+    """Write a flow to a file, see `save`; in the folder of a run, with the seal of the file, see `Manifest`."""
     description = describe_flow(flow)
     if flow.plan.context is not None and not flow.flow.needs_context:
         raise InputError("a flow without a fixed context, which a file cannot hold: save the flow itself", "flow.given")
-    description |= {"dtype": str(flow.dtype).removeprefix("torch.")}
+    description |= {"dtype": str(flow.dtype).removeprefix("torch.")} | ({"seal": seal} if seal else {})
     write_archive(as_path(path), description, flow.state_dict())
 
 
@@ -107,8 +113,10 @@ def load(path: str | PathLike[str]) -> Any:
         raise FileNotFoundError(
             f"Expected a file that mera.save wrote, {known}; got {path}{closest(name, pretrained())}"
         )
+    description, tensors = read_archive(file)
+    if path.is_dir():
+        Manifest(path, "run").check(WEIGHTS, description.get("seal"))
     path = file
-    description, tensors = read_archive(path)
     try:
         return rebuild(description, tensors)
     except (KeyError, TypeError, RuntimeError, ValueError) as error:

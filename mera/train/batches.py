@@ -102,7 +102,7 @@ def _ignore_stop_signals(worker: int) -> None:
 
 
 class BatchLoss(nn.Module):
-    """The sum of the losses of a batch as a module, which accelerate wraps if several processes train together."""
+    """The sum of the losses of a batch as a module, which torch wraps if several processes train together."""
 
     def __init__(self, flow: Density, objective: Objective, precision: str) -> None:
         super().__init__()

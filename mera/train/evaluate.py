@@ -12,16 +12,19 @@ from torch import Tensor
 from mera._utils.checks import check_count
 from mera._utils.errors import InputError
 from mera._utils.installation import tune_allocator
-from mera._utils.processes import process_state
+from mera._utils.processes import gathered, rank, world_size
 from mera._utils.random import fixed_seed
 from mera.data import Examples, StreamDataset, first
 from mera.flow.density import Density
 from mera.train.likelihoods import ImageLikelihood, likelihood, likelihood_of
 from mera.train.objective import Objective
 
+PIECE = 100
+"""The most examples that are evaluated at once."""
+
 
 def example_losses(
-    flow: Density, examples: Examples, n: int | None = None, batch_size: int = 100, seed: int = 0
+    flow: Density, examples: Examples, n: int | None = None, batch_size: int = PIECE, seed: int = 0
 ) -> Tensor:
     """The negative log-likelihoods of `n` examples, (n,), with the same noise for an example at each call.
 
@@ -48,29 +51,26 @@ def mean_and_error(values: Tensor) -> tuple[float, float]:
 
 
 @torch.no_grad()
-def losses(flow: Density, objective: Objective, n: int, batch_size: int = 100, seed: int = 0) -> Tensor:
+def losses(flow: Density, objective: Objective, n: int, batch_size: int = PIECE, seed: int = 0) -> Tensor:
     """The losses of `n` examples of an objective, spread evenly, or of `n` rows if it has none; (n,) float64, CPU."""
     if flow.device.type == "cpu":
         tune_allocator()
-    state = process_state(flow.device)
     rows = [i * objective.size // n for i in range(n)] if n < objective.size else range(n)
-    share = rows if state is None else rows[state.process_index :: state.num_processes]
+    share = rows[rank() :: world_size()]
     parts: list[Tensor] = []
     for start in range(0, len(share), batch_size):
         batch = objective.batch(seed, 0, share[start : start + batch_size])
         parts.append(objective.loss(flow, tuple(tensor.to(flow.device) for tensor in batch)).double().cpu())
     found = torch.cat(parts) if parts else torch.empty(0, dtype=torch.float64)  # a process may have no share
-    if state is None:
-        return found
-    from accelerate.utils import gather_object
-
     values = torch.empty(n, dtype=torch.float64)
-    for i, part in enumerate(shares := gather_object([found.tolist()])):
-        values[i :: len(shares)] = torch.tensor(part, dtype=torch.float64)
+    for i, part in enumerate(gathered(found)):
+        values[i :: world_size()] = part
     return values
 
 
-def bits_per_dim(flow: Density, images: Examples, n: int | None = None, batch_size: int = 100, seed: int = 0) -> float:
+def bits_per_dim(
+    flow: Density, images: Examples, n: int | None = None, batch_size: int = PIECE, seed: int = 0
+) -> float:
     """The mean bits per dimension of `n` images, spread evenly over the data set.
 
     Args:
@@ -111,17 +111,11 @@ def sample(
     check_count(seed, "seed", 0)
     if context is None and flow.context_encoder.classes is not None:
         context = torch.arange(n, device=flow.device) % flow.context_encoder.classes
-    state = process_state(flow.device)
     with fixed_seed(seed):
         noise = flow.draw_noise(n, temperature)
-    if state is None:
+    if world_size() == 1:
         return flow.generate(noise, context)
-    share = -(-n // state.num_processes)  # equal shares: the last share may repeat the last sample
-    first = state.process_index * share
-    rows = torch.arange(first, first + share, device=flow.device).clamp(max=n - 1)
+    share = slice(n * rank() // world_size(), n * (rank() + 1) // world_size())
     if context is not None:
-        context = context.expand(n, *context.shape[1:])[rows]
-    x = flow.generate([part[rows] for part in noise], context)
-    from accelerate.utils import gather
-
-    return gather(x.to(state.device))[:n].to(flow.device)
+        context = context.expand(n, *context.shape[1:])[share]
+    return torch.cat(gathered(flow.generate([part[share] for part in noise], context))).to(flow.device)

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import math
-import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, nullcontext
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from itertools import chain
-from operator import length_hint
 from os import PathLike
 from typing import Any
 
@@ -20,26 +18,23 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from mera._utils.checks import check_choice
 from mera._utils.errors import InputError
-from mera._utils.processes import StopSignal, raise_signal, world_size
+from mera._utils.processes import StopSignal, raise_signal
 from mera._utils.random import restored_states, seed_all
 from mera._utils.table import plus_minus
-from mera._utils.torch_modes import may_choose_threads, threads_set
+from mera._utils.torch_modes import chosen_threads, threads_set
 from mera.flow.density import Density
 from mera.graph.summary import count_parameters
 from mera.models.saving import describe_flow
 from mera.physics.verdicts import format_ess
 from mera.train.batches import read_batches
 from mera.train.callbacks import Callback, History, Progress, RunLogger
-from mera.train.health import check_user_bijectors, divergence
+from mera.train.health import check_user_bijectors, divergence, inverse_error
 from mera.train.loop import Loop
 from mera.train.objective import Batch, Objective
 from mera.train.optimizers import UserOptimizer, UserSchedule
-from mera.train.recognize import Objectives, recognize
-from mera.train.run import RunFolder
-from mera.train.settings import Settings
-
-INITIAL_IMAGES = 256
-"""Number of training images from which normalisation layers are initialised."""
+from mera.train.recognize import Objectives, is_action, recognize
+from mera.train.run import PARTS, RunFolder
+from mera.train.settings import LIMITS, PRESETS, Settings
 
 
 @dataclass(frozen=True, repr=False)
@@ -101,6 +96,9 @@ def fit(
     data: Any,
     settings: Settings | None = None,
     run: RunFolder | str | PathLike[str] | None = None,
+    *,
+    test: Any = None,
+    labels: Any = None,
     resume: bool | str = False,
     console: Console | None = None,
     quiet: bool = False,
@@ -124,7 +122,9 @@ def fit(
     Args:
         flow: the flow to train. Normalisation layers that are not initialised yet are set from the first images.
         data: the training data or the action; see the table below.
-        settings: the settings of training; None for the defaults.
+        settings: the settings of training; None for the defaults, those of `PRESETS["action"]` for an action.
+        test: the test data, of one of the same kinds; if None, one in ten of the training examples is held out.
+        labels: the labels of training data without any: class numbers (N,), or contexts of a flow with `context=`.
         run: the folder for checkpoints, metrics and samples, a path or a `mera.train.RunFolder`; nothing is written if
             None. The command line reads it too: `mera evaluate`, `sample`, `inpaint`, `train --resume`.
         resume: resume from the last checkpoint in `run`; weights and metrics are then bitwise equal to those of an
@@ -134,7 +134,7 @@ def fit(
         quiet: show no progress.
         on_signal: what a signal to stop does after everything is saved: "raise" `KeyboardInterrupt` or `SystemExit`, or
             "return" the result.
-        extra: further entries of the run's `config.json`, of values that JSON can hold.
+        extra: further facts of the run, in its `manifest.json`, of values that JSON can hold.
         callbacks: objects that are called at each step and each evaluation; see `mera.train.Callback`.
         loss: your own loss, `loss(flow, batch)`, in place of the negative log-likelihood; it returns a scalar, or one
             number for each example. A batch is data in the flow's own space, (B, C, *shape); for a conditional flow, a
@@ -150,12 +150,9 @@ def fit(
     ============================================== ===================================================================
     tensor or array (N, C, \\*shape), or a memmap   images (uint8, bits/dim) or fields (floats, nats for each variable);
                                                    `mera.data.as_images` converts pixels of other dtypes
-    pair (examples, labels)                        the same; class numbers, or contexts of a flow with `context=`
     data set of torch or of the library datasets   the same; items are examples, or tuples or dicts with a label
-    iterable, such as an `IterableDataset`         the same, read in its own order
-    name of a registered data set                  the same; see `mera.data.names`
-    pair or dict of training and test examples     each of the kinds above; otherwise one in ten is held out. A pair of
-                                                   arrays is (examples, labels) for a flow that takes a context
+    `IterableDataset`, or another iterable         the same, read in its own order
+    name of a registered data set, a file, folder  the same; see `mera.data.load`
     `mera.data.DataSplits`                         its two splits
     `mera.train.Objective`                         a loss of your own, with its batches, metrics and verdict
     action S, a function of fields to (B,)         the density :math:`e^{-S} / Z`, from the flow's own samples
@@ -168,8 +165,8 @@ def fit(
     Raises:
         ValueError: if an argument is of the wrong type, the flow cannot be trained (its dtype is half precision, or
             gradients are switched off), the images do not fit the flow, or lack the classes that a conditional flow
-            needs, processes cannot share a batch equally, or a bijector of your own breaks a law at the first batch;
-            see `mera.check`.
+            needs, processes cannot share a batch equally, or a bijector of your own breaks a law at the first batch
+            (see `mera.check`); or if the run in the folder learnt other data, with another loss or other settings.
         FileExistsError: if another run writes to the folder, or the folder holds a run and `resume` is False.
         FloatingPointError: if the loss or a gradient is not finite; the message names the first node, the batch is
             written to the run's folder, and the last checkpoint stays as it is.
@@ -188,61 +185,36 @@ def fit(
     _check_trainable(flow)
     check_choice(on_signal, ("raise", "return"), "on_signal")
     run = RunFolder(run) if isinstance(run, (str, PathLike)) else run
-    resume = _resumes(flow, run, resume)
+    resumed = _resumes(flow, run, resume)
     console = None if quiet else _console() if console is None else console
-    settings, user_optimizer, user_schedule = _settings(settings, optimizer, schedule, options)
-    learnt = recognize(flow, data, settings, loss, world_size())
-    loop = Loop(flow, settings, run, learnt.train, user_optimizer, user_schedule)
-    rows, history = loop.rows, History()
+    usual = Settings(**PRESETS["action"]) if is_action(data) else Settings()
+    settings, user_optimizer, user_schedule = _settings(settings, usual, optimizer, schedule, options)
+    learnt = recognize(flow, data, settings, loss, test, labels)
+    loop, history = Loop(flow, settings, run, learnt.train, user_optimizer, user_schedule), History()
     callbacks = [history, *_standard_callbacks(loop, learnt.test, console), *callbacks]
+    before = run.facts()["limits"]["threads"] if resumed and run is not None else None
+    threads = chosen_threads(settings.threads, count_parameters(flow), flow.device, before)
+    facts = {} if run is None else _facts(loop, learnt, threads, loss) | dict(extra or {})
     locked = run.locked() if run is not None and loop.is_main else nullcontext()
-    with locked, restored_states(), StopSignal() as signal:
-        if resume and run is not None:
-            loop.load_state_dict(run.state())
-            if settings.last_step < loop.step:
-                raise InputError(f"steps beyond the {loop.step} that {run.path} has taken", str(settings.last_step))
-        if run is not None and loop.is_main:
-            before = run.config() if resume else {}
-            run.write_config(before | _configuration(flow, learnt, settings) | dict(extra or {}))
-            run.rewind(loop.step)
-        if not resume:
-            _start(loop)
-        workers = 0 if learnt.in_order else settings.workers  # each worker would read the whole stream
-        batches = read_batches(learnt.train, settings.seed, rows, loop.step, workers)
-        if settings.compile and loop.progress < 1:
-            if console is not None:
-                console.print("torch compiles the loss, which takes minutes the first time")
-            loop.compile(first := next(batches))
-            batches = chain([first], batches)
-        elif not resume and world_size() == 1 and may_choose_threads(loop.device):
-            choice = loop.choose_threads(first := next(batches))
-            batches = chain([first], batches)
-            if console is not None:
-                console.print(choice)
-        with threads_set(loop.threads):
-            _train(loop, batches, learnt, callbacks, signal)
-        last = history.metrics[-1] if history.metrics else {}
-        diverged = divergence(loop.trained, last.get("inverse_error", 0.0))
+    with locked, restored_states(), StopSignal() as signal, threads_set(threads):
+        _open(loop, facts, resumed)
+        batches = _batches(loop, learnt, console)
+        try:
+            loop.repeat(batches, learnt.test, learnt.validation, callbacks, signal)
+        finally:
+            loop.restore_rates()
         if settings.keep == "best":
             loop.use_best(learnt.test)
+        diverged = divergence(loop.trained, inverse_error(loop.trained, learnt.test) if history.metrics else 0.0)
         verdict = diverged or (loop.progress == 1 and learnt.test.verdict(loop.trained)) or "no sign of divergence"
     if diverged:
         warnings.warn(f"Training {diverged}", stacklevel=2)
     if (number := loop.signal or signal.number) and on_signal == "raise":
         raise_signal(number)
     return Result(
-        loop.step,
-        loop.test_loss,
-        learnt.test.unit,
-        learnt.test.measured,
-        loop.best,
-        loop.progress < 1 or bool(number),
-        loop.trained,
-        history,
-        diverged is not None,
-        verdict,
-        loop.test_error,
-    )
+        loop.step, loop.test_loss, learnt.test.unit, learnt.test.measured, loop.best,
+        loop.progress < 1 or bool(number), loop.trained, history, diverged is not None, verdict, loop.test_error,
+    )  # fmt: skip
 
 
 def _check_trainable(flow: Any) -> None:
@@ -277,6 +249,7 @@ def _resumes(flow: Density, run: RunFolder | None, resume: bool | str) -> bool:
 
 def _settings(
     settings: Settings | None,
+    usual: Settings,
     optimizer: str | UserOptimizer | None,
     schedule: str | UserSchedule | None,
     options: dict[str, Any],
@@ -288,7 +261,7 @@ def _settings(
     options = options | {option: name for option, name in names.items() if isinstance(name, str)}
     for name in options:
         check_choice(name, Settings.__dataclass_fields__, "a setting")
-    settings = replace(settings or Settings(), **options)
+    settings = replace(settings or usual, **options)
     user_optimizer = None if isinstance(optimizer, str) else optimizer
     user_schedule = None if isinstance(schedule, str) else schedule
     if isinstance(user_schedule, LRScheduler):
@@ -317,47 +290,56 @@ def _standard_callbacks(loop: Loop, test: Objective, console: Console | None) ->
     return callbacks
 
 
-def _start(loop: Loop) -> None:
-    """Initialise the normalisation layers, and save a first checkpoint, from which the run can be resumed."""
-    seed_all(loop.settings.seed)
-    x, context = loop.objective.start(loop.flow, INITIAL_IMAGES)
-    loop.flow.initialize(x, context)
-    check_user_bijectors(loop.flow, x, context)
-    loop.trained.load_state_dict(loop.flow.state_dict())
-    loop.save()
+def _facts(loop: Loop, learnt: Objectives, threads: int, loss: Any) -> dict[str, Any]:
+    """What a run computes, for its manifest: the flow, the data or the action, the loss, settings, and the optimiser.
+
+    Facts under "limits" may change when a run is resumed.
+    """
+    settings = asdict(loop.settings)
+    options = ({k: v for k, v in group.items() if k not in ("params", "lr")} for group in loop.optimizer.param_groups)
+    return {
+        **describe_flow(loop.flow),
+        "learns": learnt.train.name,
+        **learnt.facts,
+        "loss": None if loss is None else f"{loss.__module__}.{getattr(loss, '__qualname__', type(loss).__name__)}",
+        "settings": {name: value for name, value in settings.items() if name not in LIMITS},
+        **loop.names,
+        "optimizer options": list(options),
+        "limits": {name: settings[name] for name in LIMITS} | {"threads": threads},
+        "source": None if learnt.splits is None else learnt.splits.source,
+        "classes": [] if learnt.splits is None else list(learnt.splits.classes),
+        "parameters": count_parameters(loop.flow),
+    }
 
 
-def _configuration(flow: Density, learnt: Objectives, settings: Settings) -> dict[str, Any]:
-    """What `config.json` says of a run: the flow, the data, the settings."""
-    splits, config = learnt.splits, describe_flow(flow) | {"settings": asdict(settings)}
-    if splits is not None:
-        config |= {"data": splits.source} if splits.source is not None else {}
-        config |= {"examples": [length_hint(splits.train), length_hint(splits.test)], "classes": list(splits.classes)}
-    return config | {"learns": learnt.train.name, "parameters": count_parameters(flow)}
+def _open(loop: Loop, facts: dict[str, Any], resumed: bool) -> None:
+    """Write the manifest of the run, if it has a folder; then start, or go on from the last checkpoint."""
+    run = loop.run
+    if resumed and run is not None:
+        run.compare(facts, MAY_CHANGE)
+        facts = run.facts() | facts
+        loop.load_state_dict(run.state())
+        if loop.settings.last_step < loop.step:
+            raise InputError(f"steps beyond the {loop.step} that {run.path} has taken", str(loop.settings.last_step))
+    if run is not None and loop.is_main:
+        run.write(facts, PARTS)
+        run.rewind(loop.step)
+    if not resumed:
+        seed_all(loop.settings.seed)
+        check_user_bijectors(loop.flow, *loop.start())
 
 
-def _train(
-    loop: Loop, batches: Iterator[Batch], learnt: Objectives, callbacks: list[Callback], signal: StopSignal
-) -> None:
-    """Run steps, evaluations and checkpoints until the run is over or asked to stop."""
-    with ExitStack() as stack:
-        for callback in callbacks:
-            callback.on_start(loop)
-            stack.callback(callback.on_end, loop)
-        start = time.monotonic() - loop.elapsed
-        for batch in batches if loop.progress < 1 else ():
-            metrics = loop.training_step(batch)
-            for callback in callbacks:
-                callback.on_step(loop, metrics)
-            loop.synchronize(time.monotonic() - start, signal.number)
-            finished = loop.progress == 1
-            if finished or loop.step % loop.settings.eval_every == 0:
-                metrics = loop.evaluate(learnt.test, learnt.validation) | metrics
-                for callback in callbacks:
-                    callback.on_evaluation(loop, metrics)
-                loop.synchronize(time.monotonic() - start, signal.number)
-                loop.save()
-            elif loop.stopping:
-                loop.save()
-            if finished or loop.stopping:
-                break
+MAY_CHANGE = {"limits", "source", "parameters", "classes"}
+"""The facts that may differ between a run and the call that resumes it: data may be moved."""
+
+
+def _batches(loop: Loop, learnt: Objectives, console: Console | None) -> Iterator[Batch]:
+    """The batches of the remaining steps; with `Settings.compile` the loss is compiled first, by one of them."""
+    workers = 0 if learnt.in_order else loop.settings.workers  # each worker would read the whole stream
+    batches = read_batches(learnt.train, loop.settings.seed, loop.rows, loop.step, workers)
+    if not loop.settings.compile or loop.progress == 1:
+        return batches
+    if console is not None:
+        console.print("torch compiles the loss, which takes minutes the first time")
+    loop.compile(first := next(batches))
+    return chain([first], batches)

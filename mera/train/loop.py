@@ -1,37 +1,45 @@
-"""State of a training run: the flow, its optimiser, and everything else that is needed to resume the run."""
+"""The loop of training: steps, evaluations and checkpoints; and its state, which is all that a run is resumed from."""
 
 from __future__ import annotations
 
 import math
+import statistics
+import time
 import warnings
-from contextlib import nullcontext
-from typing import Any
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, nullcontext
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from mera._utils.errors import InputError
 from mera._utils.installation import tune_allocator
-from mera._utils.processes import SIGNALS, is_main, make_accelerator, rank, world_size
+from mera._utils.processes import SIGNALS, StopSignal, is_main, join_group, rank, reduced, world_size
 from mera._utils.random import get_states, restored_states, set_states
-from mera._utils.torch_modes import faster_threads, time_threads
 from mera.flow.density import Density
-from mera.models.saving import describe_flow, load
+from mera.models.saving import load
 from mera.train.batches import BatchLoss, autocast, micro_batches, rows_per_step
-from mera.train.evaluate import losses, mean_and_error
+from mera.train.evaluate import PIECE, losses, mean_and_error
 from mera.train.health import first_not_finite, inverse_error
 from mera.train.objective import Batch, Objective
 from mera.train.optimizers import SCHEDULES, UserOptimizer, UserSchedule, make_optimizer, make_schedule
 from mera.train.run import RunFolder
 from mera.train.settings import Settings
 
+if TYPE_CHECKING:
+    from mera.train.callbacks import Callback
+
 Metrics = dict[str, float]
+INITIAL = 256
+"""The most examples from which normalisation layers are initialised."""
 
 
 class Loop:
-    """The state of a training run, which callbacks read and checkpoints hold.
+    """The loop of a training run, whose state callbacks read and checkpoints hold.
 
     Args:
         flow: the flow to train; with several processes it is moved to the device of this process.
@@ -53,7 +61,8 @@ class Loop:
             are kept, else on the test examples; None before the first evaluation.
         stopping: whether the run ends after the current step, in all processes.
         signal: the number of the signal that asked any of the processes to stop; 0 for none.
-        threads: the number of threads of torch in steps and evaluations; None for as many as torch has.
+        piece: the most examples that are evaluated at once, so that memory follows the size of a batch.
+        names: the names of the optimiser and of the schedule.
     """
 
     def __init__(
@@ -65,21 +74,18 @@ class Loop:
         optimizer: UserOptimizer | None = None,
         schedule: UserSchedule | None = None,
     ) -> None:
-        self.accelerator = make_accelerator(flow.device)
         self.flow, self.settings, self.run, self.objective = flow, settings, run, objective
         self.rank, self.world_size, self.is_main = rank(), world_size(), is_main()
-        if self.accelerator is not None:
-            flow.to(self.accelerator.device)
+        flow.to(join_group(flow.device))
         share = rows_per_step(settings.batch_size, objective.size, self.world_size) // self.world_size
         self.rows = range(self.rank * share, (self.rank + 1) * share)
+        self.piece = min(PIECE, -(-share // settings.accumulate))
         if flow.device.type == "cpu":
             tune_allocator()
         flow.checkpoint = flow.checkpoint or settings.checkpoint
         self._average = AveragedModel(flow, multi_avg_fn=get_ema_multi_avg_fn(settings.ema)) if settings.ema else None
         self._loss = BatchLoss(flow, objective, settings.precision)
-        self._batch_loss: nn.Module = self._loss
-        if self.accelerator is not None:
-            self._batch_loss = self.accelerator.prepare(self._batch_loss)
+        self._shared = DistributedDataParallel(self._loss) if self.world_size > 1 else None
         self._parameters: list[Tensor] = list(flow.parameters())  # a walk through all modules takes a part of a step
         self.step, self.elapsed, self.test_loss, self.test_error = 0, 0.0, math.nan, math.nan
         name, options = settings.optimizer or objective.optimizer, settings.optimizer_options
@@ -87,12 +93,12 @@ class Loop:
         self._highest = [group["lr"] for group in self.optimizer.param_groups]
         self.schedule = None if schedule is None else make_schedule(schedule, self.optimizer)
         of_schedule = settings.schedule if self.schedule is None else f"your own {type(self.schedule).__name__}"
-        self._names = {"optimizer": name, "schedule": of_schedule}
+        self.names = {"optimizer": name, "schedule": of_schedule}
         self.best: tuple[int, float] | None = None
-        self.threads: int | None = None  # as many as torch has
         self.signal, self.stopping = 0, False
         self._stop_requested = False
         self._best_weights: dict[str, Tensor] = {}
+        self._recent: list[float] = []  # losses since the last evaluation
 
     @property
     def trained(self) -> Density:
@@ -114,22 +120,41 @@ class Loop:
         """Ask the run to save and to end after the current step, in all processes."""
         self._stop_requested = True
 
-    def choose_threads(self, batch: Batch) -> str:
-        """Choose between one thread and all for the steps of the run, by timing a pass with each; and say which.
+    def start(self) -> tuple[Tensor, Tensor | None]:
+        """Initialise the normalisation layers, and save a first checkpoint; return the data that were used."""
+        x, context = self.objective.start(self.flow, min(INITIAL, max(2, 8 * self.settings.batch_size)))
+        self.flow.initialize(x, context)
+        self.trained.load_state_dict(self.flow.state_dict())
+        self.save()
+        return x, context
 
-        A resumed run keeps the number, since the rounding of sums depends on it. The flow and random numbers stay as
-        they are.
-
-        Args:
-            batch: this process's rows of a batch, as for `training_step`.
-        """
-        part = micro_batches(tuple(tensor.to(self.device) for tensor in batch), self.settings.accumulate)[0]
-        with restored_states():
-            seconds = time_threads(lambda: self._batch_loss(*part).backward())
-        self._forget_gradients()
-        self.threads = faster_threads(seconds)
-        times = ", ".join(f"{value:.2g} s with {threads}" for threads, value in seconds.items())
-        return f"threads of torch: {self.threads} (a pass takes {times})"
+    def repeat(
+        self,
+        batches: Iterator[Batch],
+        test: Objective,
+        validation: Objective | None,
+        callbacks: Sequence[Callback],
+        signal: StopSignal,
+    ) -> None:
+        """Take steps, with evaluations and checkpoints, until the run is over or asked to stop."""
+        with ExitStack() as stack:
+            for callback in callbacks:
+                callback.on_start(self)
+                stack.callback(callback.on_end, self)
+            start = time.monotonic() - self.elapsed
+            while self.progress < 1 and not self.stopping:
+                metrics = self.training_step(next(batches))
+                for callback in callbacks:
+                    callback.on_step(self, metrics)
+                self.synchronize(time.monotonic() - start, signal.number)
+                if self.progress == 1 or self.step % self.settings.eval_every == 0:
+                    metrics = self.evaluate(test, validation) | metrics
+                    for callback in callbacks:
+                        callback.on_evaluation(self, metrics)
+                    self.synchronize(time.monotonic() - start, signal.number)
+                    self.save()
+                elif self.stopping:
+                    self.save()
 
     def compile(self, batch: Batch) -> None:
         """Compile the loss and its gradient, the whole flow in one piece, by one pass before the clock starts.
@@ -144,7 +169,7 @@ class Loop:
         self._loss.compile(options={"fallback_random": True})
         with restored_states(), warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # torch's own, as it generates code
-            self._batch_loss(*micro_batches(batch, self.settings.accumulate)[0]).backward()
+            (self._shared or self._loss)(*micro_batches(batch, self.settings.accumulate)[0]).backward()
         self._forget_gradients()
 
     def training_step(self, batch: Batch) -> Metrics:
@@ -162,7 +187,7 @@ class Loop:
         batch = tuple(tensor.to(self.device) for tensor in batch)
         self._forget_gradients()
         self._set_rates()
-        mean_loss = self._reduce(self._backward(batch), "mean")
+        mean_loss = reduced(self._backward(batch), is_mean=True)
         norm = nn.utils.clip_grad_norm_(self._parameters, self.settings.clip)
         lr = self.optimizer.param_groups[0]["lr"]
         loss, gradient_norm = torch.stack([mean_loss, norm]).tolist()  # the one place where a step waits for a GPU
@@ -171,6 +196,7 @@ class Loop:
             raise FloatingPointError(self._explain_not_finite(metrics, batch))
         self.optimizer.step()
         self.step += 1
+        self._recent.append(loss)
         if self.schedule is not None and not isinstance(self.schedule, ReduceLROnPlateau):
             self.schedule.step()
         if self._average is not None:
@@ -185,9 +211,9 @@ class Loop:
             signal: the number of the signal to stop that this process received; 0 for none.
         """
         requests = [self._stop_requested, *(signal == number for number in SIGNALS)]
-        if self.accelerator is not None:
+        if self.world_size > 1:
             values = [elapsed if self.is_main else 0.0, *map(float, requests)]
-            sums = self._reduce(torch.tensor(values, dtype=torch.float64, device=self.device), "sum")
+            sums = reduced(torch.tensor(values, dtype=torch.float64, device=self.device))
             elapsed, requests = sums[0].item(), [bool(value) for value in sums[1:]]
         self.elapsed, self.stopping = elapsed, any(requests)
         self.signal = next((int(n) for n, is_sent in zip(SIGNALS, requests[1:], strict=True) if is_sent), 0)
@@ -217,20 +243,21 @@ class Loop:
         chosen_by = self.test_loss
         if validation is not None:
             n = min(self.settings.eval_images, validation.size)
-            chosen_by = losses(self.trained, validation, n).mean().item()
+            chosen_by = losses(self.trained, validation, n, self.piece).mean().item()
             metrics[f"validation_{test.metric}"] = chosen_by
         if self.best is None or chosen_by < self.best[1] or math.isnan(self.best[1]):
             self.best = self.step, chosen_by
             weights = {} if validation is None else self.trained.state_dict()
             self._best_weights = {name: value.detach().cpu().clone() for name, value in weights.items()}
-        if isinstance(self.schedule, ReduceLROnPlateau):
-            self.schedule.step(chosen_by)
+        if isinstance(self.schedule, ReduceLROnPlateau):  # the test examples decide nothing
+            self.schedule.step(statistics.fmean(self._recent) if validation is None else chosen_by)
+        self._recent.clear()
         return metrics | {"inverse_error": inverse_error(self.trained, test)} | test.metrics(values, self.trained)
 
     def _evaluate(self, test: Objective) -> Tensor:
         """Compute the losses of `eval_images` test examples, of which `test_loss` and `test_error` are made."""
         n = min(self.settings.eval_images, test.size) if test.size else self.settings.eval_images
-        values = losses(self.trained, test, n)
+        values = losses(self.trained, test, n, self.piece)
         self.test_loss, error = mean_and_error(values)
         self.test_error = error if test.is_of_rows else math.nan
         return values
@@ -255,14 +282,12 @@ class Loop:
         """Everything that is needed to resume the run, in one dict, so that all parts belong to one step."""
         schedule = {} if self.schedule is None else self.schedule.state_dict()
         return {
-            "architecture": describe_flow(self.flow),
-            "compatibility": self._compatibility(),
             "step": self.step,
             "elapsed": self.elapsed,
-            "threads": self.threads,
             "test_loss": self.test_loss,
             "test_error": self.test_error,
             "best": self.best,
+            "recent": self._recent,
             "flow": self.flow.state_dict(),
             "ema": None if self._average is None else self._average.module.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -277,13 +302,9 @@ class Loop:
             state: a result of `state_dict`.
 
         Raises:
-            ValueError: if the state belongs to another flow, or to a run with other settings.
+            ValueError: if the state belongs to another flow or optimiser.
         """
         try:
-            if state["architecture"] != describe_flow(self.flow):
-                raise ValueError(f"that of {state['architecture']}")
-            if state["compatibility"] != self._compatibility():
-                raise ValueError(f"one with {state['compatibility']}, not {self._compatibility()}")
             self.flow.load_state_dict(state["flow"])
             if self._average is not None:
                 self._average.module.load_state_dict(state["ema"])
@@ -291,18 +312,17 @@ class Loop:
             self.optimizer.load_state_dict(state["optimizer"])
             if self.schedule is not None:
                 self.schedule.load_state_dict(state["schedule"])
-            self.step, self.elapsed, self.threads = int(state["step"]), float(state["elapsed"]), state.get("threads")
-            self.test_loss, self.best = float(state["test_loss"]), state["best"]
-            self.test_error = float(state["test_error"])
+            self.step, self.elapsed, self._recent = int(state["step"]), float(state["elapsed"]), list(state["recent"])
+            self.test_loss, self.test_error, self.best = state["test_loss"], state["test_error"], state["best"]
             set_states(state["random"])
         except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
             raise InputError("the state of a run of this flow", f"another: {error}") from error
 
-    def _compatibility(self) -> dict[str, Any]:
-        """Settings that a saved state depends on: it can only be loaded into a run with the same ones."""
-        settings = {"ema": self.settings.ema > 0, "compile": self.settings.compile}
-        common = settings | {"training images": self.objective.size}
-        return self._names | common | dict(self.objective.compatibility)
+    def restore_rates(self) -> None:
+        """Set the learning rates to the highest, so that a user's own optimiser can serve again."""
+        if self.schedule is None:
+            for group, highest in zip(self.optimizer.param_groups, self._highest, strict=True):
+                group["lr"] = highest
 
     def _set_rates(self) -> None:
         """Set the learning rates from the settings, the steps taken so far, and the progress of the run."""
@@ -322,16 +342,11 @@ class Loop:
         parts = micro_batches(batch, self.settings.accumulate)
         for index, part in enumerate(parts):
             is_last = index + 1 == len(parts)  # processes exchange gradients once
-            accelerator = self.accelerator
-            with nullcontext() if is_last or accelerator is None else accelerator.no_sync(self._batch_loss):
-                loss = self._batch_loss(*part) / len(self.rows)
+            with nullcontext() if is_last or self._shared is None else self._shared.no_sync():
+                loss = (self._shared or self._loss)(*part) / len(self.rows)
                 loss.backward()
             total = total + loss.detach()
         return total
-
-    def _reduce(self, value: Tensor, reduction: str) -> Tensor:
-        """The "sum" or the "mean" of a tensor over all processes."""
-        return value if self.accelerator is None else self.accelerator.reduce(value, reduction)
 
     def _explain_not_finite(self, metrics: Metrics, batch: Batch) -> str:
         """The message for a loss or a gradient that is not finite; the batch is written to the run's folder."""

@@ -24,7 +24,7 @@ class Objective(ABC):
         metric: the suffix of the names of metrics, as in "test_bits".
         optimizer: the name of the default optimiser.
         size: the number of examples; 0 for an objective without examples.
-        compatibility: values, by name, that a saved state depends on: a run with other values cannot resume from it.
+        facts: what is learnt, by name, in values of JSON: a run of other facts cannot be resumed.
         parts: the names of the tensors of a batch, in the file of a batch that failed.
         is_of_rows: whether the losses of rows are independent of each other, so that their mean has a standard error.
         contexts: the contexts of samples that are shown in training, (N, ...); None for a flow without context.
@@ -35,7 +35,7 @@ class Objective(ABC):
     metric: str
     optimizer: str = "Muon"
     size: int = 0
-    compatibility: Mapping[str, Any] = MappingProxyType({})
+    facts: Mapping[str, Any] = MappingProxyType({})
     parts: tuple[str, ...] = ()
     is_of_rows: bool = True
     contexts: Tensor | None = None

@@ -11,8 +11,10 @@ from typing import Any, NamedTuple
 from torch import Tensor, nn
 
 from mera._utils.errors import InputError
+from mera._utils.processes import world_size
 from mera.data import DataSplits, as_splits
 from mera.data.examples import hold_out, look_like_images
+from mera.data.fingerprint import fingerprint
 from mera.data.items import check_example
 from mera.flow.density import Density
 from mera.physics.check_target import check_sampled
@@ -33,26 +35,34 @@ class Objectives(NamedTuple):
     splits: DataSplits | None = None
     in_order: bool = False
 
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What is learnt, in values of JSON: fingerprints of the data, or the facts of the objective."""
+        if self.splits is None:
+            return dict(self.train.facts)
+        return {"data": {"train": fingerprint(self.splits.train), "test": fingerprint(self.splits.test)}}
+
 
 def recognize(
     flow: Density,
     data: Any,
     settings: Settings,
     loss: Callable[[Density, Any], Tensor] | None = None,
-    processes: int = 1,
+    test: Any = None,
+    labels: Any = None,
 ) -> Objectives:
-    """The objectives of training and evaluation for the argument `data` of `fit`, whose table lists all kinds."""
-    if isinstance(data, Objective):
-        return Objectives(data, data)
-    if _is_action(data):
-        if loss is not None:
-            raise InputError("Pass an action or a loss of your own, not both", "")
-        if settings.keep == "best":
-            raise InputError('An action has no examples to hold out, which keep="best" needs: keep="last"', "")
+    """The objectives of training and evaluation for the arguments of `fit`, whose table lists all kinds of data."""
+    if isinstance(data, Objective) or is_action(data):
+        given = {"loss": loss, "test": test, "labels": labels, 'keep="best"': settings.keep == "best" or None}
+        if refused := [name for name, value in given.items() if value is not None]:
+            what = "An objective" if isinstance(data, Objective) else "An action"
+            raise InputError(f"{what} of your own has no examples, and takes no {', '.join(refused)}", "")
+        if isinstance(data, Objective):
+            return Objectives(data, data)
         action = _checked_family(flow, data) if isinstance(data, ActionFamily) else check_sampled(flow, data)
         objective = ReverseKL(flow, action, settings.estimator)
         return Objectives(objective, objective)
-    splits = as_splits(data, flow.plan.input.event_shape, flow.plan.context is not None)
+    splits = as_splits(data, flow.plan.input.event_shape, test, labels)
     held_out = None
     if settings.keep == "best":
         if getattr(splits.train, "in_order", False) or length_hint(splits.train) < 2:
@@ -62,11 +72,11 @@ def recognize(
         splits = replace(splits, train=training)
     check_data(splits, flow)
     n, in_order = length_hint(splits.train), getattr(splits.train, "in_order", False)
-    rows = rows_per_step(settings.batch_size, n, processes)
+    rows = rows_per_step(settings.batch_size, n, world_size())
     train = likelihood(flow, splits.train, Order(n, rows, settings.seed, in_order), loss)
-    test = likelihood(flow, splits.test, user_loss=loss)
+    tested = likelihood(flow, splits.test, user_loss=loss)
     validation = None if held_out is None else likelihood(flow, held_out, user_loss=loss)
-    return Objectives(train, test, validation, splits, in_order)
+    return Objectives(train, tested, validation, splits, in_order)
 
 
 def _checked_family(flow: Density, family: ActionFamily) -> ActionFamily:
@@ -79,7 +89,7 @@ def _checked_family(flow: Density, family: ActionFamily) -> ActionFamily:
     return family
 
 
-def _is_action(data: Any) -> bool:
+def is_action(data: Any) -> bool:
     """Whether data is an action rather than examples."""
     if isinstance(data, type):
         raise InputError("data or an action to learn from", f"the class {data.__name__}")

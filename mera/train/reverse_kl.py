@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import re
 import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -60,6 +62,16 @@ class ReverseKL(Objective):
         self.parts = noise if self.family is None else (*noise, "context")
         if self.family is not None:
             self.contexts = torch.linspace(-1, 1, SHOWN_SAMPLES)[:, None].expand(SHOWN_SAMPLES, len(self.family.ranges))
+
+    @property
+    def facts(self) -> dict[str, Any]:  # type: ignore[override]
+        """The action, or the family, as text, and its values at a few fields."""
+        with fixed_seed(0):
+            phi = torch.randn(4, *self.flow.plan.input.event_shape, dtype=torch.float64).to(self.flow.device)
+        with torch.no_grad():
+            values = [f"{value:.4g}" for value in self.action(phi.to(self.flow.dtype)).tolist()]
+        subject = self.action if self.family is None else self.family
+        return {"target": re.sub(r" at 0x[0-9a-f]+", "", repr(subject)), "values of the action": values}
 
     def loss(self, flow: Density, batch: Batch) -> Tensor:
         """The loss of each sample, (rows,), in nats for each variable."""

@@ -1,6 +1,6 @@
-"""The folder of a run: its configuration, checkpoints and results.
+"""The folder of a run: its manifest, checkpoints and results.
 
-config.json         the model, the data and the settings
+manifest.json       the facts: the model, the data, the loss and the settings; see `mera._utils.manifest`
 flow.safetensors    the flow to use, for `mera.load`: with the last weights, or with keep="best" the best weights so far
 checkpoints/        everything that is needed to resume the run, for the last few steps
 metrics.jsonl       one line for each evaluation
@@ -12,22 +12,22 @@ Reading these files never runs code from them.
 
 from __future__ import annotations
 
-import json
-import os
 import warnings
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from mera._utils.files import locked, make_folder, remove_leftovers, write_atomically
-from mera._utils.run_records import RunRecords
+from mera._utils.errors import InputError
+from mera._utils.files import make_folder
+from mera._utils.run_records import METRICS, RunRecords
 from mera.flow.density import Density
 from mera.models.archive import read_tensors, write_archive, write_tensors
-from mera.models.saving import WEIGHTS, save
+from mera.models.saving import WEIGHTS, write_flow
+
+PARTS = (METRICS, WEIGHTS, "checkpoints/step_*.pt")
+"""The names of the parts of a run."""
 
 
 class RunFolder(RunRecords):
@@ -43,23 +43,6 @@ class RunFolder(RunRecords):
         self.samples = self.path / "samples"
         self.tensorboard = self.path / "tensorboard"
 
-    def write_config(self, config: Mapping[str, Any]) -> None:
-        """Write the configuration of the run.
-
-        Args:
-            config: the entries; a value that JSON cannot hold is written as its text.
-        """
-        make_folder(self.path)
-        write_atomically(self._config, json.dumps(config, indent=2, default=str).encode())
-
-    def locked(self) -> AbstractContextManager[None]:
-        """A context in which no other run can write to the folder.
-
-        Raises:
-            FileExistsError: if another process, or another `RunFolder` of this process, has locked the folder.
-        """
-        return locked(self.path, "a folder that no other run writes to")
-
     # Checkpoints
 
     def save(self, flow: Density | None, state: dict[str, Any], step: int, keep: int = 2) -> None:
@@ -72,11 +55,10 @@ class RunFolder(RunRecords):
             keep: the number of latest checkpoints to keep.
         """
         make_folder(self.checkpoints)
-        for folder in (self.path, self.checkpoints):
-            remove_leftovers(folder)
         if flow is not None:
-            save(flow, self.weights)
-        write_tensors(self._checkpoint(step), state)  # last: a run killed before it resumes from an earlier checkpoint
+            write_flow(flow, self.weights, self.seal(WEIGHTS))
+        path = self._checkpoint(step)
+        write_tensors(path, state | {"seal": self.seal(path.name)})  # last: a killed run resumes from an earlier one
         for later in self.steps():  # damaged checkpoints, if the run resumed from an earlier one
             if later > step:
                 self._checkpoint(later).unlink()
@@ -96,14 +78,21 @@ class RunFolder(RunRecords):
         reasons = []
         for step in reversed(steps):
             try:
-                state = read_tensors(self._checkpoint(step))
+                state = self.read(step)
             except (ValueError, OSError) as error:
                 reasons.append(str(error))
                 continue
             for reason in reasons:
                 warnings.warn(f"{reason}; going on from step {step} instead", stacklevel=2)
             return state
-        raise ValueError("; ".join(reasons))
+        raise InputError("; ".join(reasons), "")
+
+    def read(self, step: int) -> dict[str, Any]:
+        """The state of training in the checkpoint of a step; a ValueError if the file is damaged or of another run."""
+        path = self._checkpoint(step)
+        state = read_tensors(path)
+        self.check(path.name, state.pop("seal", None) if isinstance(state, dict) else None)
+        return state
 
     def _checkpoint(self, step: int) -> Path:
         return self.checkpoints / f"step_{step:08d}.pt"
@@ -112,16 +101,11 @@ class RunFolder(RunRecords):
 
     def log(self, metrics: dict[str, Any]) -> None:
         """Append a line to the metrics, and flush it to the disk."""
-        with open(self._metrics, "a") as file:
-            file.write(json.dumps(metrics) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+        self.append(METRICS, metrics)
 
     def rewind(self, step: int) -> None:
         """Remove the metrics of later steps, which a resumed run repeats."""
-        lines = [json.dumps(line) + "\n" for line in self.metrics() if line["step"] <= step]
-        if self._metrics.exists():
-            write_atomically(self._metrics, "".join(lines).encode())
+        self.rewrite(METRICS, [line for line in self.metrics() if line["step"] <= step])
 
     def save_failed_batch(self, batch: dict[str, Tensor], step: int, rank: int) -> Path:
         """Write a batch whose loss or gradient was not finite."""

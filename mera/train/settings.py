@@ -135,6 +135,15 @@ class Settings:
             count(0),
         ),
     ] = 0
+    threads: Annotated[
+        int | None,
+        Option(
+            "threads of torch on a CPU. If None, one for a flow of fewer than five million parameters, whose "
+            "operations are too small to share; or as many as torch has, if OMP_NUM_THREADS or torch.set_num_threads "
+            "has set that number.",
+            count(),
+        ),
+    ] = None
     seed: Annotated[int, Option("seed of weights, order and noise.", count(0))] = 0
 
     def __post_init__(self) -> None:
@@ -152,8 +161,14 @@ class Settings:
         return STEPS if self.minutes is None else math.inf
 
 
+LIMITS = (
+    "steps", "minutes", "lr", "warmup", "clip", "eval_every", "eval_images", "checkpoints", "checkpoint", "workers",
+    "threads",
+)  # fmt: skip
+"""The settings that may change when a run is resumed."""
 PRESETS: dict[str, dict[str, Any]] = {
-    "authors": {"batch_size": 64, "optimizer": "AdamW", "lr": 1e-3, "weight_decay": 5e-2, "schedule": "constant"}
+    "authors": {"batch_size": 64, "optimizer": "AdamW", "lr": 1e-3, "weight_decay": 5e-2, "schedule": "constant"},
+    "action": {"batch_size": 64, "lr": 5e-3, "weight_decay": 0.0, "eval_images": 2000},
 }
 """Settings by the name of a preset: "authors" has the settings of App. A of https://arxiv.org/abs/2010.00029, with the
-weight decay of the authors' code."""
+weight decay of the authors' code; "action" those for learning from an action."""

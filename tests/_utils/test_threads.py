@@ -8,8 +8,9 @@ import time
 import pytest
 import torch
 
-from mera._utils.torch_modes import calls_at_once, faster_threads, in_threads, threads_for_calls, time_threads
-from mera.train import fit, loop
+from mera._utils import torch_modes
+from mera._utils.torch_modes import calls_at_once, chosen_threads, in_threads, threads_for_calls
+from mera.train import fit
 from tests.helpers.callbacks import At
 from tests.helpers.training import IMAGES, SHORT, small_flow
 
@@ -66,29 +67,36 @@ def test_after_an_error_no_further_call_begins(threads):
     assert torch.get_num_threads() == threads
 
 
-def test_one_thread_is_chosen_where_threads_wait(monkeypatch):
-    """With two threads, work that waits for a busy core takes much longer; the number is as before afterwards."""
-    number = [2]
-    monkeypatch.setattr(torch, "get_num_threads", lambda: number[0])
-    monkeypatch.setattr(torch, "set_num_threads", lambda n: number.__setitem__(0, n))
-    calls = []
-
-    def work(busy):
-        calls.append(number[0])
-        time.sleep(0.02 if busy and number[0] == 2 else 0.002)
-
-    assert faster_threads(time_threads(lambda: work(busy=True))) == 1
-    assert (calls, number) == ([1] * 4 + [2], [2])
-    assert faster_threads(time_threads(lambda: work(busy=False))) == 2
+def test_a_small_flow_takes_one_thread_and_the_user_has_the_last_word(monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(torch_modes, "DEFAULT_THREADS", torch.get_num_threads())
+    every = torch.get_num_threads()
+    assert chosen_threads(None, 10**6, CPU) == 1
+    assert chosen_threads(None, 10**8, CPU) == every
+    assert chosen_threads(None, 10**6, CPU, before=7) == 7
+    assert chosen_threads(3, 10**6, CPU, before=7) == 3
+    assert chosen_threads(None, 10**6, torch.device("cuda")) == every
+    monkeypatch.setattr(torch_modes, "DEFAULT_THREADS", every + 1)  # torch.set_num_threads was called
+    assert chosen_threads(None, 10**6, CPU, before=7) == every
+    monkeypatch.setattr(torch_modes, "DEFAULT_THREADS", every)
+    monkeypatch.setenv("OMP_NUM_THREADS", str(every))
+    assert chosen_threads(None, 10**6, CPU, before=7) == every
 
 
 @pytest.mark.parametrize("threads", [2], indirect=True)
 def test_a_run_keeps_its_number_of_threads(tmp_path, monkeypatch, threads):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(torch_modes, "DEFAULT_THREADS", threads)
     seen = []
-    for start, faster in ((0, 1), (2, 2)):  # the resumed run does not choose again
-        monkeypatch.setattr(loop, "faster_threads", lambda seconds, faster=faster: faster)
+    for start, small in ((0, 10**9), (2, 0)):  # the resumed run does not choose again
+        monkeypatch.setattr(torch_modes, "SMALL", small)
         watch = At(start + 1, lambda loop: seen.append(torch.get_num_threads()))
         fit(small_flow(), IMAGES, SHORT, tmp_path, steps=start + 2, resume=start > 0, callbacks=[watch])
-    assert seen == [1, 1]
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    fit(small_flow(), IMAGES, SHORT, tmp_path, steps=6, resume=True, callbacks=[watch_at(5, seen)])
+    assert seen == [1, 1, 2]
     assert torch.get_num_threads() == threads
+
+
+def watch_at(step, seen):
+    return At(step, lambda loop: seen.append(torch.get_num_threads()))

@@ -60,8 +60,10 @@ def test_numbers_as_context():
 def test_an_own_loss_of_a_flow_with_contexts_shows_samples(tmp_path):
     torch.manual_seed(0)
     flow = mera.build("rgflow", L=4, m=2, channels=1, hidden=(4,), prior="gaussian", context=2)
-    pairs = (torch.randn(64, 1, 4, 4), torch.randn(64, 2))
-    result = fit(flow, pairs, steps=2, eval_every=1, run=tmp_path, loss=lambda flow, batch: -flow.log_prob(*batch))
+    x, labels = torch.randn(64, 1, 4, 4), torch.randn(64, 2)
+    result = fit(
+        flow, x, labels=labels, steps=2, eval_every=1, run=tmp_path, loss=lambda flow, batch: -flow.log_prob(*batch)
+    )
     assert result.unit == "loss"
     assert len(list((tmp_path / "samples").iterdir())) == 2
 

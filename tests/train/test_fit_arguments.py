@@ -84,14 +84,14 @@ def test_wrong_class_numbers(tmp_path, classes, message):
 
 
 def test_the_configuration_is_that_of_the_flow_that_learns(tmp_path):
-    """A flow that failed before its first checkpoint leaves its configuration, but not for another flow."""
+    """A flow that failed before its first checkpoint leaves its manifest, but not for another flow."""
     run = RunFolder(tmp_path)
-    run.write_config({"layout": "one that failed", "settings": {"lr": 1}})
+    run.write({"layout": "one that failed", "settings": {"lr": 1}})
     fit(small_flow(), IMAGES, replace(SHORT, steps=1), run, extra={"note": "mine"})
-    config = run.config()
-    assert (config["note"], config["model"]) == ("mine", "rgflow")
-    assert "layout" not in config
-    assert config["settings"]["lr"] == SHORT.lr
+    facts = run.facts()
+    assert (facts["note"], facts["model"]) == ("mine", "rgflow")
+    assert "layout" not in facts
+    assert facts["limits"]["lr"] == SHORT.lr
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ def test_a_wrong_loss_is_refused(loss, words):
 @pytest.mark.parametrize("contexts", [torch.zeros(40, 3), torch.full((40, 2), torch.nan)])
 def test_wrong_contexts_are_refused_before_anything_is_written(contexts, tmp_path):
     flow = mera.build("rgflow", L=4, m=2, channels=1, hidden=(4,), context=2)
-    pair = torch.randn(40, 1, 4, 4), contexts
+    examples = data.ArrayDataset(torch.randn(40, 1, 4, 4), {"context": contexts})
     with pytest.raises(ValueError, match=r"Expected finite contexts \(40, 2\); got"):
-        fit(flow, {"train": pair, "test": pair}, steps=1, run=tmp_path / "run")
+        fit(flow, examples, test=examples, steps=1, run=tmp_path / "run")
     assert not any(tmp_path.iterdir())

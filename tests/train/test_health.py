@@ -52,8 +52,8 @@ def test_a_run_that_diverges_is_called_so():
 def test_the_best_weights_are_chosen_by_held_out_examples(tmp_path, stop):
     """Also those of a run that stops early."""
     torch.manual_seed(0)
-    data = {"train": torch.randn(60, 1, 4, 4), "test": torch.randn(20, 1, 4, 4)}
-    settings = {"steps": 80, "eval_every": 20, "keep": "best", "on_signal": "return"}
+    data = torch.randn(60, 1, 4, 4)
+    settings = {"test": torch.randn(20, 1, 4, 4), "steps": 80, "eval_every": 20, "keep": "best", "on_signal": "return"}
     flow, again = flow_of(hidden=(64,)), flow_of(hidden=(64,))
     result = fit(flow, data, run=tmp_path, callbacks=[] if stop is None else [At(70, stop)], **settings)
     best = min(RunFolder(tmp_path).metrics(), key=lambda entry: entry["validation_nats"])
@@ -73,8 +73,8 @@ def test_a_validation_loss_that_is_nan_is_never_the_best(monkeypatch):
     data = DataSplits("noise", 1, ArrayDataset(torch.randn(60, 1, 4, 4)), ArrayDataset(torch.randn(20, 1, 4, 4)))
     held_out, compute = iter([math.nan, 3.0, math.nan, 5.0, 4.0]), loop.losses
 
-    def losses(flow, objective, n):
-        found = compute(flow, objective, n)
+    def losses(flow, objective, n, piece):
+        found = compute(flow, objective, n, piece)
         return torch.full_like(found, next(held_out)) if objective.size == 6 else found
 
     monkeypatch.setattr(loop, "losses", losses)
@@ -82,9 +82,9 @@ def test_a_validation_loss_that_is_nan_is_never_the_best(monkeypatch):
 
 
 def test_keep_best_needs_examples():
-    with pytest.raises(ValueError, match="An action has no examples to hold out"):
+    with pytest.raises(ValueError, match=r"An action of your own has no examples, and takes no keep=.best."):
         fit(flow_of(), physics.FreeField(), steps=1, keep="best")
-    with pytest.raises(ValueError, match="An action has no examples to hold out"):
+    with pytest.raises(ValueError, match=r"An action of your own has no examples, and takes no keep=.best."):
         fit(flow_of(context=1), physics.ActionFamily(physics.FreeField(), mass2=(1.0, 2.0)), steps=1, keep="best")
     with pytest.raises(ValueError, match="can be read in any order"):
         fit(flow_of(), Endless(), steps=1, keep="best")
@@ -144,13 +144,14 @@ def test_the_verdict_on_an_action():
 def test_an_evaluation_takes_as_many_held_out_examples_as_settings_say(monkeypatch):
     sizes, losses = [], loop.losses
 
-    def spied(flow, objective, n):
+    def spied(flow, objective, n, piece):
         sizes.append((n, objective.size))
-        return losses(flow, objective, n)
+        assert piece == 4  # as many as a batch
+        return losses(flow, objective, n, piece)
 
     monkeypatch.setattr(loop, "losses", spied)
     x = torch.randn(200, 1, 4, 4)
-    fit(flow_of(), {"train": x, "test": x[:3]}, steps=1, batch_size=4, keep="best", eval_images=5, quiet=True)
+    fit(flow_of(), x, test=x[:3], steps=1, batch_size=4, keep="best", eval_images=5, quiet=True)
     assert sizes == [(3, 3), (5, 20), (3, 3)]
 
 
@@ -158,7 +159,7 @@ def test_evaluations_are_spread_over_the_examples():
     """A data set whose classes follow one another is not judged by its first class."""
     x = torch.cat([torch.zeros(50, 1, 4, 4), torch.ones(50, 1, 4, 4)]) + 0.01 * torch.randn(100, 1, 4, 4)
     flow = flow_of()
-    result = fit(flow, {"train": x, "test": x}, steps=1, batch_size=4, eval_images=20, quiet=True)
+    result = fit(flow, x, test=x, steps=1, batch_size=4, eval_images=20, quiet=True)
     values = example_losses(flow, ArrayDataset(x), 20)
     whole = example_losses(flow, ArrayDataset(x))
     torch.testing.assert_close(values, whole[::5])

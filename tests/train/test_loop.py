@@ -15,7 +15,7 @@ from mera.train.recognize import recognize
 
 def naive(flow, x, settings):
     """Steps in plain torch; the metrics of each, and the mean of the weights."""
-    objective = recognize(flow, x, settings).train
+    objective = recognize(flow, x[:36], settings, test=x[36:]).train
     optimizer = torch.optim.AdamW(flow.parameters(), settings.lr, weight_decay=settings.weight_decay)
     mean, metrics = copy.deepcopy(flow), []
     for step in range(settings.steps):
@@ -61,9 +61,9 @@ def test_a_run_is_the_plain_loop(accumulate, ema, clip):
     expected = copy.deepcopy(flow)
     settings = Settings(steps=7, batch_size=11, optimizer="AdamW", lr=0.02, weight_decay=0.1, warmup=3, ema=ema,
                         accumulate=accumulate, clip=clip, eval_every=2, eval_images=4, seed=5)  # fmt: skip
-    metrics, mean = naive(expected, (x[:36], x[36:]), settings)
+    metrics, mean = naive(expected, x, settings)
     record = Record()
-    result = fit(flow, (x[:36], x[36:]), settings, callbacks=[record])
+    result = fit(flow, x[:36], settings, test=x[36:], callbacks=[record])
     for found, line in zip(record.metrics, metrics, strict=True):
         assert found == pytest.approx(line, rel=1e-9)
     for a, b in zip(flow.parameters(), expected.parameters(), strict=True):

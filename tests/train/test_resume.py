@@ -1,6 +1,5 @@
 """Runs that stop, for whatever reason, and go on as if they had not."""
 
-import json
 import math
 import signal
 import subprocess
@@ -213,40 +212,105 @@ def test_an_evaluation_that_is_no_number_stops_the_run(tmp_path, monkeypatch):
     assert [line["test_bits"] for line in run.metrics()] == [4, 3, 5]
 
 
-def test_states_of_other_ways(tmp_path):
+def test_a_run_of_other_facts_is_not_resumed(tmp_path):
     run = RunFolder(tmp_path)
     fit(small_flow(), IMAGES, replace(SHORT, ema=0.9), run)
-    for other in (
-        {"ema": 0.0},
-        {"optimizer": "AdamW"},
-        {"optimizer": partial(optim.RMSprop, lr=1e-3)},
-        {"schedule": "constant"},
-        {"compile": True},
-        {"schedule": partial(optim.lr_scheduler.ExponentialLR, gamma=1)},
-    ):
-        with pytest.raises(ValueError, match="Expected the state of a run of this flow; got another: one with"):
-            fit(small_flow(), IMAGES, SHORT, run, resume=True, **{"ema": 0.9} | other)
-    more = data.DataSplits("more", 3, data.ArrayDataset(IMAGES.train.array[:-1]), IMAGES.test)
-    with pytest.raises(ValueError, match=r"one with .*'training images': 60}, not .*'training images': 59}"):
-        fit(small_flow(), more, replace(SHORT, ema=0.9), run, resume=True)
+    flipped = data.ArrayDataset(IMAGES.train.array.flip(-1))
+    renamed = data.DataSplits("renamed", 3, data.ArrayDataset(IMAGES.train.array.clone()), IMAGES.test)
+    shorter = data.ArrayDataset(IMAGES.train.array[:-1])
+    for name, other in {
+        "settings": {"ema": 0.0},
+        "optimizer": {"optimizer": "AdamW"},
+        "optimizer options": {"weight_decay": 0.3},
+        "schedule": {"schedule": partial(optim.lr_scheduler.ExponentialLR, gamma=1)},
+        "loss": {"loss": noisy_loss},
+        "data": {"data": data.DataSplits("flipped", 3, flipped, IMAGES.test)},
+        "data ": {"data": data.DataSplits("shorter", 3, shorter, IMAGES.test)},
+        "settings of": {"seed": 3},
+        "settings of the": {"batch_size": 8},
+    }.items():
+        changes = {"ema": 0.9, "data": IMAGES} | other
+        with pytest.raises(
+            ValueError, match=rf"Expected the ({name.strip()}|optimizer options|settings).* of the run in"
+        ):
+            fit(small_flow(), changes.pop("data"), SHORT, run, resume=True, **changes)
+    flow = mera.build("rgflow", L=8, layers=1, hidden=(9,))
+    with pytest.raises(ValueError, match=r"Expected the options of the run in .*, hidden=.*8.*; got hidden=.*9"):
+        fit(flow, IMAGES, SHORT, run, resume=True, ema=0.9)
+    fit(small_flow(), renamed, replace(SHORT, ema=0.9), run, resume=True, eval_images=3)  # which may change
+    assert run.facts()["limits"]["eval_images"] == 3
+
+
+def test_what_is_written_is_what_is_used(tmp_path):
+    used = {}
+
+    def look(loop):
+        used.update(threads=torch.get_num_threads(), decay=loop.optimizer.param_groups[0]["weight_decay"])
+
+    fit(small_flow(), IMAGES, SHORT, tmp_path, callbacks=[At(1, look)], weight_decay=0.25, optimizer="AdamW")
+    facts = RunFolder(tmp_path).facts()
+    assert facts["optimizer options"][0]["weight_decay"] == used["decay"] == 0.25
+    assert facts["limits"]["threads"] == used["threads"]
+    assert facts["loss"] is None
+
+
+def test_parts_belong_to_their_run(tmp_path):
+    """An edited manifest, checkpoints under each other's names or of another seed, and a flow of another run."""
+    one, two = (RunFolder(tmp_path / name) for name in ("one", "two"))
+    for run, seed in ((one, 0), (two, 1)):
+        fit(small_flow(), IMAGES, replace(SHORT, seed=seed), run)
+    manifest, text = one.path / "manifest.json", (one.path / "manifest.json").read_text()
+    manifest.write_text(text.replace('"lr": 0.008', '"lr": 0.009'))
+    for read in (one.facts, lambda: mera.load(one.path), one.metrics):
+        with pytest.raises(ValueError, match=r"manifest\.json: Expected a file as mera wrote it for this run"):
+            read()
+    manifest.write_text(text)
+    first, last = one.checkpoints / "step_00000003.pt", one.checkpoints / "step_00000006.pt"
+    kept = last.read_bytes()
+    for other in (first, two.checkpoints / last.name):
+        last.write_bytes(other.read_bytes())
+        with pytest.warns(UserWarning, match=r"step_00000006.pt: Expected the file of this run.*going on from step 3"):
+            assert one.state()["step"] == 3
+    last.write_bytes(kept)
+    one.weights.write_bytes(two.weights.read_bytes())
+    with pytest.raises(ValueError, match="Expected the file of this run; got that of another"):
+        mera.load(one.path)
+    manifest.unlink()
+    with pytest.raises(FileNotFoundError, match="has no manifest"):
+        mera.load(one.path)
+    with pytest.raises(FileNotFoundError, match="has no manifest"):
+        fit(small_flow(), IMAGES, SHORT, one, resume="auto")
+
+
+def test_equal_runs_write_equal_files(tmp_path):
+    for name in ("one", "two"):
+        fit(small_flow(), IMAGES, SHORT, tmp_path / name)
+    first, second = ((tmp_path / name / "flow.safetensors").read_bytes() for name in ("one", "two"))
+    assert first == second
 
 
 def test_metrics_and_configurations_that_are_damaged(tmp_path):
     run = RunFolder(tmp_path)
     with pytest.raises(FileNotFoundError, match="Expected the folder of a run"):
-        run.config()
+        run.facts()
     with pytest.raises(FileNotFoundError, match="Expected a checkpoint in"):
         run.state()
-    run.write_config({"a": 1})
-    (tmp_path / "metrics.jsonl").write_text(json.dumps({"step": 1}) + "\n" + '{"step": ')
-    assert run.metrics() == [{"step": 1}]
+    run.write({"a": 1})
+    for step in (1, 2):
+        run.log({"step": step})
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write('{"step": ')
+    assert run.metrics() == [{"step": 1}, {"step": 2}]
     run.rewind(1)
-    assert (tmp_path / "metrics.jsonl").read_text() == '{"step": 1}\n'
-    run.rewind(0)
-    assert run.metrics() == []
-    (tmp_path / "config.json").write_text("{")
-    with pytest.raises(ValueError, match="Expected JSON in"):
-        run.config()
+    assert run.metrics() == [{"step": 1}]
+    text = (tmp_path / "metrics.jsonl").read_text()
+    for damaged in (text.replace("1", "2", 1), "[1]\n", "{}\n"):
+        (tmp_path / "metrics.jsonl").write_text(damaged)
+        with pytest.raises(ValueError, match=r"metrics\.jsonl: Expected a"):
+            run.metrics()
+    (tmp_path / "manifest.json").write_text("{")
+    with pytest.raises(ValueError, match=r"manifest\.json: Expected JSON"):
+        run.facts()
 
 
 def test_a_prolonged_run_has_the_rates_of_its_new_settings(tmp_path):

@@ -231,6 +231,7 @@ def test_an_older_checkpoint_takes_the_place_of_a_damaged_one(tmp_path, damage):
 
 def test_damaged_checkpoints_do_not_outlive_newer_work(tmp_path):
     run = RunFolder(tmp_path)
+    run.write({})
     for step in (2, 4, 6):
         run.save(small_flow(), {"step": step}, step, keep=3)
     for step in (4, 6):
@@ -258,6 +259,7 @@ def test_nothing_that_is_loaded_can_run(tmp_path):
 
 def test_numbers_of_numpy_are_kept_as_numbers(tmp_path):
     run = RunFolder(tmp_path)
+    run.write({})
     run.save(None, {"step": np.int64(3), "betas": (np.float64(0.5), [np.arange(2)])}, 3)
     assert run.state() == {"step": 3, "betas": (0.5, [[0, 1]])}
     with pytest.raises(TypeError, match="Expected tensors, numbers and text"):
@@ -268,17 +270,19 @@ def test_numbers_of_numpy_are_kept_as_numbers(tmp_path):
 def test_a_second_run_into_the_same_folder_is_refused(tmp_path):
     run = RunFolder(tmp_path)
     another = FileLock(tmp_path / ".lock")  # as another process has it
-    with another, pytest.raises(FileExistsError, match="Expected a folder that no other run writes to"):
+    with another, pytest.raises(FileExistsError, match="Expected a run to which no other process writes"):
         fit(small_flow(), IMAGES, SHORT, RunFolder(tmp_path))
-    with run.locked(), pytest.raises(FileExistsError, match="Expected a folder that no other run writes to"):
+    with run.locked(), pytest.raises(FileExistsError, match="Expected a run to which no other process writes"):
         fit(small_flow(), IMAGES, SHORT, RunFolder(tmp_path))  # another run of this process
     fit(small_flow(), IMAGES, SHORT, run)  # the lock is given up
 
 
 def test_what_a_killed_write_leaves_is_removed(tmp_path):
     run = RunFolder(tmp_path)
-    run.checkpoints.mkdir()
-    leftovers = [tmp_path / ".flow.safetensors.99.part", run.checkpoints / ".step_00000003.pt.99.part"]
+    for folder in (run.checkpoints, run.samples):
+        folder.mkdir()
+    names = (".flow.safetensors.99.part", ".tmpAb3dEf", "checkpoints/.step_00000003.pt.99.part")
+    leftovers = [tmp_path / name for name in (*names, "samples/.step_000003.png.99.part")]
     for leftover in leftovers:
         leftover.write_bytes(b"half")
     fit(small_flow(), IMAGES, SHORT, run)

@@ -98,7 +98,17 @@ def test_a_compiled_run_reads_each_example_of_a_stream_once(tmp_path, monkeypatc
 
     monkeypatch.setattr(BatchLoss, "compile", lambda loss, **options: None)
     for steps, resume in ((1, False), (2, True)):
-        fit(small_flow(), Counted(), SHORT, tmp_path, resume, steps=steps, batch_size=4, eval_every=9, compile=True)
+        fit(
+            small_flow(),
+            Counted(),
+            SHORT,
+            tmp_path,
+            resume=resume,
+            steps=steps,
+            batch_size=4,
+            eval_every=9,
+            compile=True,
+        )
         reads, Counted.reads = Counted.reads, 0
     assert reads <= 60 + 6 + 8 + 1  # the examples of the test, the first of the others, and those of two steps
 
@@ -116,14 +126,15 @@ def test_compiled_flows_learn_the_same(name):
         torch.testing.assert_close(other.state_dict()[name], tensor, atol=1e-9, rtol=0, msg=name)
 
 
-def test_shares_make_up_the_batch():
+def test_shares_make_up_the_batch(monkeypatch):
     objective = ImageLikelihood(FLIPPED.train, order=Order(60, 6, seed=1))
     whole = objective.batch(0, 3, range(6))
     shares = [objective.batch(0, 3, range(start, start + 2)) for start in (0, 2, 4)]
     for tensor, *parts in zip(whole, *shares, strict=True):
         assert torch.equal(torch.cat(parts), tensor)
+    monkeypatch.setenv("WORLD_SIZE", "4")
     with pytest.raises(ValueError, match="Expected a batch_size that 4 processes can share; got 6 of 60 examples"):
-        recognize(small_flow(), IMAGES, Settings(batch_size=6), processes=4)
+        recognize(small_flow(), IMAGES, Settings(batch_size=6))
 
 
 def test_noise_is_a_function_of_seed_step_and_row():

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import re
 import statistics
 import timeit
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from operator import length_hint
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +16,10 @@ from rich.console import Console
 from mera import models
 from mera._utils.checks import check_count
 from mera._utils.errors import InputError
-from mera._utils.files import write_atomically
 from mera._utils.options import options_of
 from mera._utils.registry import parse_call
 from mera.data import DataSplits
+from mera.data.fingerprint import fingerprint
 from mera.flow.flow import Flow
 from mera.graph.summary import count_parameters
 from mera.train import RunFolder, Settings, fit, sample
@@ -31,6 +29,8 @@ TIMED_SAMPLES = 64
 """The number of samples that are timed."""
 REPEATS = 5
 EXAMPLE = "rgflow(prior=gaussian)"
+SCORE = "score.json"
+"""The file of a score in the folder of its run."""
 
 
 @dataclass(frozen=True)
@@ -172,12 +172,11 @@ def _score(
     console: Console | None,
 ) -> Score | None:
     """Train and evaluate a model as far as its run is not complete; None if the training is interrupted."""
-    file = run.path / "score.json"
     examples = len(data.test) if images is None else min(images, len(data.test))
     description = _describe(contestant, data, settings)
     if run.steps():
-        _check_same(run, description)
-        saved = json.loads(file.read_text()) if file.exists() else {}
+        run.compare({"comparison": description})
+        saved = run.read_json(SCORE) if (run.path / SCORE).exists() else {}
         if len(saved.get("losses", ())) == examples:
             return Score(**saved | {"run": str(run.path)})
     torch.manual_seed(settings.seed)
@@ -196,27 +195,12 @@ def _score(
         contestant.text, settings.seed, count_parameters(flow), result.steps, minutes,
         example_losses(result.flow, data.test, images).tolist(), statistics.median(times), str(run.path),
     )  # fmt: skip
-    write_atomically(file, json.dumps(asdict(score)).encode())
+    run.write_json(SCORE, asdict(score))
     return score
 
 
 def _describe(contestant: Contestant, data: DataSplits, settings: Settings) -> dict[str, Any]:
-    """The model, options, data and settings that a score depends on, as JSON-serializable values."""
-    source = data.source or {"name": data.name, "examples": [length_hint(data.train), length_hint(data.test)]}
-    source = {name: value for name, value in source.items() if name != "root"}  # the data may be moved
-    entries = {"model": contestant.model, "options": dict(contestant.options), "data": source}
-    return json.loads(json.dumps(entries | {"settings": asdict(settings)}, default=str))
-
-
-def _check_same(run: RunFolder, description: dict[str, Any]) -> None:
-    """Refuse to resume a run with another model, options, data or settings than the comparison."""
-    before, differences = run.config().get("comparison", {}), []
-    for part, value in description.items():
-        old = before.get(part)
-        if part == "settings" and old is not None:
-            differences += [f"{name}={old.get(name)!r}" for name in value if old.get(name) != value[name]]
-        elif old != value:
-            differences.append(f"{part}: {old}")
-    if differences:
-        expected = f"the options of the run in {run.path}, or another folder"
-        raise InputError(expected, f"a run with {'; '.join(differences)}")
+    """The model, options, data and settings that a score depends on, by name, in values of JSON."""
+    splits = {"training data": fingerprint(data.train), "test data": fingerprint(data.test)}
+    source = {name: value for name, value in (data.source or {}).items() if name != "root"}  # the data may be moved
+    return {"model": contestant.model, "data": source or data.name, **contestant.options, **splits, **asdict(settings)}

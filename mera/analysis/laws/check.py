@@ -19,7 +19,7 @@ from mera._utils.checks import check_shape
 from mera._utils.errors import InputError, closest
 from mera._utils.installation import VERSION
 from mera._utils.random import fixed_seed
-from mera._utils.torch_modes import faster_threads, time_threads
+from mera._utils.run_records import is_run
 from mera.analysis.laws.bijectors import check_bijector
 from mera.analysis.laws.data import check_run, check_splits
 from mera.analysis.laws.flows import check_flow, check_layout, check_prior
@@ -31,7 +31,6 @@ from mera.data import load as load_data
 from mera.data.items import example_of
 from mera.flow.density import Density
 from mera.graph import Layout
-from mera.models import build
 from mera.models.pretrained import pretrained
 from mera.models.saving import load, load_pretrained
 from mera.physics.action import ActionLike
@@ -116,7 +115,7 @@ def _check(subject: Any, shape: tuple[int, ...] | None) -> CheckReport:
 def _check_path(path: Path) -> CheckReport:
     """Check a run and its flow, the flow of a file or of the package, or a registered data set."""
     report, name = CheckReport(str(path)), str(path)
-    is_there = path.is_file() or (path / "config.json").is_file()  # commands write pictures into folders of such names
+    is_there = path.is_file() or is_run(path)  # commands write pictures into folders of such names
     if not is_there and name in names():
         report = _check(load_data(name), None)
         if name in pretrained():  # a flow has the name of the data that it learnt
@@ -185,14 +184,6 @@ def _check_action(action: ActionLike, report: CheckReport, shape: Sequence[int] 
         report.skip("the action has a gradient", 'none: train with estimator="score", and sample without HMC')
 
 
-def _seconds_by_threads() -> dict[int, float]:
-    """The time of a pass of a small flow and its gradient, by the number of threads."""
-    with fixed_seed(0):
-        flow = build("rgflow", L=16, hidden=(32,))
-        x = flow.sample(32)
-    return time_threads(lambda: flow.log_prob(x).sum().backward())
-
-
 def _machine_report() -> CheckReport:
     """Versions of the packages that mera needs, and devices; a missing package of an extra is not checked."""
     report = CheckReport(f"mera {VERSION}, Python {platform.python_version()}, {platform.platform()}")
@@ -200,10 +191,6 @@ def _machine_report() -> CheckReport:
     devices += ["mps"] if torch.backends.mps.is_available() else []
     cores = f"{os.cpu_count()} cores, {torch.backends.cpu.get_cpu_capability()}, {torch.get_num_threads()} threads"
     report.add("processor", True, cores)
-    seconds = _seconds_by_threads()
-    times = ", ".join(f"{value:.2g} s with {threads}" for threads, value in seconds.items())
-    reason = " (other programs use the cores: training will use one)" if faster_threads(seconds) < max(seconds) else ""
-    report.add("threads", True, f"{faster_threads(seconds)} is faster: a pass and its gradient take {times}{reason}")
     report.add("accelerators", True, ", ".join(devices) or "none")
     extras = sorted({*(metadata(DISTRIBUTION).get_all("Provides-Extra") or ())} - FOR_DEVELOPERS)
     for requirement in map(Requirement, requires(DISTRIBUTION) or ()):
