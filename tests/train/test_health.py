@@ -90,6 +90,19 @@ def test_keep_best_needs_examples():
         fit(flow_of(), Endless(), steps=1, keep="best")
 
 
+def test_good_weights_that_are_kept_have_not_diverged():
+    """The last weights have, those of step 10 have not."""
+
+    def spoil(loop):
+        with torch.no_grad():
+            for parameter in loop.flow.parameters():
+                parameter.mul_(30)
+
+    torch.manual_seed(0)
+    result = fit(flow_of(), torch.randn(60, 1, 4, 4), steps=20, eval_every=10, keep="best", callbacks=[At(20, spoil)])
+    assert (result.best[0], result.diverged) == (10, False)
+
+
 class Endless(torch.utils.data.IterableDataset):
     def __iter__(self):
         while True:

@@ -43,6 +43,33 @@ def test_schedules_of_the_user():
     assert named.history.metrics[-1]["lr"] == SHORT.lr
 
 
+def test_an_optimizer_serves_twice():
+    """Its learning rate is at 0 at the end of a cosine, and as it was after the run."""
+    flow = small_flow()
+    optimizer = optim.Adam(flow.parameters(), lr=0.01)
+    for _ in range(2):
+        before = [parameter.detach().clone() for parameter in flow.parameters()]
+        fit(flow, IMAGES, SHORT, optimizer=optimizer)
+        assert max((a - b).abs().max() for a, b in zip(flow.parameters(), before, strict=True)) > 0.005
+        assert optimizer.param_groups[0]["lr"] == 0.01
+
+
+def test_a_plateau_does_not_look_at_the_test():
+    """Its loss is the mean of the batches since the last evaluation, or that of held-out training examples."""
+    seen = []
+
+    class Plateau(optim.lr_scheduler.ReduceLROnPlateau):
+        def step(self, metrics, epoch=None):
+            seen.append(metrics)
+            super().step(metrics)
+
+    result = fit(small_flow(), IMAGES, SHORT, schedule=Plateau, eval_every=1)
+    assert seen == pytest.approx([line["train_bits"] for line in result.history.metrics])
+    seen.clear()
+    result = fit(small_flow(), IMAGES, SHORT, schedule=Plateau, eval_every=3, keep="best")
+    assert seen == pytest.approx([line["validation_bits"] for line in result.history.metrics])
+
+
 def test_the_command_line_does_not_resume_with_another_optimizer(tmp_path):
     fit(small_flow(), IMAGES, SHORT, tmp_path, optimizer=partial(optim.RMSprop, lr=1e-3), steps=1)
     resumed = run("train", "--resume", tmp_path, "--steps", 9)

@@ -19,6 +19,7 @@ from mera.train import Callback, RunFolder, fit, loop
 from mera.train.health import first_not_finite
 from mera.train.likelihoods import ImageLikelihood
 from tests.helpers.callbacks import At, interrupt
+from tests.helpers.command import run as command
 from tests.helpers.laws import randomize
 from tests.helpers.training import FLIPPED, IMAGES, SHORT, lines, same, small_flow
 
@@ -239,6 +240,13 @@ def test_a_run_of_other_facts_is_not_resumed(tmp_path):
         fit(flow, IMAGES, SHORT, run, resume=True, ema=0.9)
     fit(small_flow(), renamed, replace(SHORT, ema=0.9), run, resume=True, eval_images=3)  # which may change
     assert run.facts()["limits"]["eval_images"] == 3
+
+
+def test_the_command_line_does_not_go_on_with_another_loss(tmp_path):
+    fit(small_flow(), IMAGES, SHORT, tmp_path, loss=noisy_loss)
+    refused = str(command("train", "--resume", tmp_path, "--steps", 9).exception)
+    assert f"Expected a run that the command line can resume; go on with {tmp_path} in Python; got" in refused
+    assert refused.endswith("test_resume.noisy_loss")
 
 
 def test_what_is_written_is_what_is_used(tmp_path):
