@@ -17,6 +17,7 @@ from functools import partial
 
 import imagecodecs
 import numpy as np
+import photo_data  # noqa: F401, registers data sets
 import torch
 
 import mera

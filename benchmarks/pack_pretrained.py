@@ -13,6 +13,7 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
+import photo_data  # noqa: F401, registers data sets
 import torch
 
 from mera import data

@@ -14,7 +14,7 @@ from mera.cli.lazy import sources
 from mera.cli.output import Json, show, show_json
 from mera.cli.sources import LEARNT_HELP, examples_of, load_flow
 from mera.graph.summary import count_parameters
-from mera.train.evaluate import example_losses, mean_and_error
+from mera.train.evaluate import example_losses, mean_and_error, pictures_of
 from mera.train.health import inverse_error
 from mera.train.likelihoods import likelihood, likelihood_of
 
@@ -48,12 +48,14 @@ def _evaluate(run: Path, n: int | None, L: Any, root: Path | None, device: torch
     test = examples_of(run, flow, root)
     kind = likelihood_of(test[0])
     losses = example_losses(flow, test, n)
-    mean, error = mean_and_error(losses)
+    pictures = pictures_of(test, len(losses))
+    mean, error = mean_and_error(losses, pictures)
+    over = "" if pictures is None or len(pictures.unique()) < 2 else f" over {len(pictures.unique())} pictures"
     return {
         "run": str(run),
         f"test {kind.name}": len(losses),
         kind.unit: mean,
-        "standard error": error,
+        f"standard error{over}": error,
         "largest error of x -> z -> x": inverse_error(flow, likelihood(flow, test)),
         "parameters": count_parameters(flow),
     }

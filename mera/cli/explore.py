@@ -14,7 +14,7 @@ from mera.cli.flow_app import FlowSource, flow_app
 from mera.cli.output import console
 from mera.cli.sources import PHOTOGRAPHS, learnt_fields
 from mera.data import photograph
-from mera.data.folder import read_image
+from mera.data.picture_files import read_picture
 
 Html = Annotated[
     Path | None, typer.Option("--html", help="Write the cones into an HTML file; start no server.", metavar="FILE")
@@ -56,7 +56,7 @@ def _explore(
     if image is not None:
         if is_field:
             raise typer.BadParameter("--image is for flows of images, and not for fields")
-        pixels = read_image(image, flow.plan.input.channels)
+        pixels = read_picture(image, flow.plan.input.channels, 1024)  # as an upload
     explorer = Explorer(flow, source.title, port, not is_field, pixels)
     console.print(f"exploring {source.title} at {explorer.address} (Ctrl-C ends it)")
     explorer.run(show=browser)

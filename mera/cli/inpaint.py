@@ -23,7 +23,7 @@ from mera.cli.output import Json, console, show_json
 from mera.cli.sources import SOURCE_HELP, examples_of, folder_of, learnt_fields, load_flow
 from mera.cones import parse_region, sites_of
 from mera.data import class_numbers
-from mera.data.folder import read_image
+from mera.data.picture_files import read_picture
 from mera.flow.flow import Flow
 from mera.graph.indexing import mask_from_sites
 from mera.graph.resize import period
@@ -78,7 +78,7 @@ def _inpaint(
     torch.manual_seed(seed)
     selected: str | int | None = label
     if image is not None:
-        before = read_image(image, flow.plan.input.channels)
+        before = read_picture(image, flow.plan.input.channels)
     elif test is not None:
         images = examples_of(run, flow, root)
         if test >= len(images):
@@ -89,7 +89,7 @@ def _inpaint(
     flow, _ = select_class(run, flow, selected)
     whole, size = before, tuple(before.shape[1:])
     if mask is not None:
-        pixels = read_image(mask, 1)
+        pixels = read_picture(mask, 1)
         if tuple(pixels.shape[1:]) != size:
             raise InputError(f"a mask of the image's size, {_by(size)}, in {mask}", f"{_by(pixels.shape[1:])}")
         hidden = pixels[0] >= 128

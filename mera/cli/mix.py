@@ -17,7 +17,7 @@ from mera.cli.lazy import sources
 from mera.cli.output import console
 from mera.cli.sources import PICTURES_HELP, fitted, learnt_fields, split_pictures
 from mera.data.dataset import resize
-from mera.data.folder import read_reduced
+from mera.data.picture_files import read_picture
 from mera.data.sources import Source
 
 
@@ -42,8 +42,8 @@ def command(
     run, flow, (a, b) = split_pictures(paths, 2)
     if learnt_fields(run):
         raise InputError("a run that learnt images", f"fields in {run}")
-    first = torch.from_numpy(read_reduced(a, scale, flow.plan.input.channels))
-    second = resize(torch.from_numpy(read_reduced(b, scale, flow.plan.input.channels)), first.shape[1:])
+    first = read_picture(a, flow.plan.input.channels, scale)
+    second = resize(read_picture(b, flow.plan.input.channels, scale), first.shape[1:])
     pair = [fitted(Source(image, name=str(file)), flow) for image, file in ((first, a), (second, b))]
     flow = flow.resized(pair[0].shape[1:]).to(choose_device(device))
     torch.manual_seed(seed)

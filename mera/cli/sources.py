@@ -90,6 +90,8 @@ def known_examples(path: Path, flow: Flow, root: Path | None) -> Examples | None
         typer.echo(f"{path}: its data came from Python; using samples of the flow instead", err=True)
         return None
     try:
+        if card is not None and card.data["name"] not in data.names():
+            raise DataMissingError(f"Expected the data set {card.data['name']}; got none of that name")
         return examples_of(path, flow, root)
     except DataMissingError:
         if card is None:

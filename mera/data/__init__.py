@@ -1,6 +1,6 @@
 """Data sets by name: generated, from torchvision, from packages with pictures, or any folder of images."""
 
-from mera.data import arrays, folder, msds, packages, pictures, standard  # noqa: F401, each module registers its data sets
+from mera.data import arrays, msds, pictures, standard  # noqa: F401, each module registers its data sets
 from mera.data.dataset import (
     ArrayDataset,
     DataMissingError,
@@ -18,7 +18,7 @@ from mera.data.dataset import (
     takes,
 )
 from mera.data.examples import as_fields, as_images, as_splits
-from mera.data.packages import photograph
+from mera.data.pictures import photograph
 from mera.data.random_windows import windows
 from mera.data.streams import StreamDataset
 

@@ -47,6 +47,16 @@ class ItemDataset(Dataset):
         """That of the data, see `mera.data.fingerprint`; None if it has none."""
         return getattr(self.data, "identity", None)
 
+    @property
+    def pictures(self) -> Tensor | None:
+        """For windows, the number of the picture of each; None for other data."""
+        return getattr(self.data, "pictures", None)
+
+    @property
+    def names(self) -> list[str] | None:
+        """The names of the files of the data; None if it has none."""
+        return getattr(self.data, "names", None)
+
     @cached_property
     def labels(self) -> Mapping[str, Tensor]:
         """The `labels` or `targets` of the data, or its column of labels, or else the labels of its items, all read."""

@@ -8,6 +8,7 @@ from operator import length_hint
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from mera._utils.random import seeded
@@ -72,4 +73,4 @@ def _digest_of(examples: Examples, n: int) -> str:
 
 def bytes_of(values: Tensor) -> bytes:
     """The bytes of a tensor on any device and of any dtype."""
-    return values.detach().cpu().contiguous().flatten().view(-1).numpy().tobytes()
+    return values.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()

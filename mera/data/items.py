@@ -53,14 +53,14 @@ def key_of(names: Any, candidates: Sequence[str]) -> str | None:
 
 
 def pixels_of(image: Image.Image, channels: int | None) -> Tensor:
-    """Convert a PIL image to uint8 (channels, H, W); 16 bits per value are scaled to 8.
+    """Convert a PIL image to uint8 (channels, H, W): 16 bits are scaled to 8, and transparent pixels are white.
 
     Args:
         channels: 1 to convert the image to grey, 3 to colour; None for grey if it has no colours.
     """
     from torchvision.transforms.v2.functional import pil_to_tensor
 
-    image = _eight_bits(ImageOps.exif_transpose(image))  # upright, by the EXIF orientation
+    image = _on_white(_eight_bits(ImageOps.exif_transpose(image)))  # upright, by the EXIF orientation
     mode = {1: "L", 3: "RGB"}.get(channels or 0, "L" if image.mode in {"1", "L", "LA"} else "RGB")
     return pil_to_tensor(image if image.mode == mode else image.convert(mode))
 
@@ -68,10 +68,22 @@ def pixels_of(image: Image.Image, channels: int | None) -> Tensor:
 def _eight_bits(image: Image.Image) -> Image.Image:
     """Scale an image from 16 to 8 bits per value; PIL itself would clip all values above 255."""
     if image.mode == "I" or image.mode.startswith("I;16"):
-        return Image.fromarray((np.asarray(image).clip(0, 65535) / 257).round().astype(np.uint8))
+        values = np.asarray(image).clip(0, 65535)
+        transparent = values == image.info.get("transparency", -1)
+        return Image.fromarray(np.where(transparent, 255, (values / 257).round()).astype(np.uint8))
     if image.mode == "F":
         raise InputError("an image of 8 or 16 bits per value", "one of floating-point values of unknown range")
     return image
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    """The image in front of white, where it is transparent."""
+    if "A" not in image.getbands() and "transparency" not in image.info:
+        return image
+    is_grey = image.mode in {"1", "L", "LA"}
+    colours = image.convert("RGBA")
+    flat = Image.alpha_composite(Image.new("RGBA", image.size, "white"), colours)
+    return flat.convert("L" if is_grey else "RGB")
 
 
 def check_array(array: Any, what: str = "examples") -> Any:

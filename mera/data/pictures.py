@@ -1,4 +1,4 @@
-"""A folder of photographs: decoded once and kept reduced, read as random windows, every tenth picture for the test."""
+"""Pictures of a folder: windows at random places, or whole pictures, cropped and resized."""
 
 from __future__ import annotations
 
@@ -7,95 +7,203 @@ import io
 import os
 import warnings
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
 
-from mera._utils.checks import check_count, check_flag
+from mera._utils.checks import check_choice, check_count, check_flag
 from mera._utils.errors import InputError
 from mera._utils.files import write_atomically
-from mera.data.dataset import DataMissingError, DataSplits, Edges, edges, register
-from mera.data.folder import image_files, read_reduced, split_files
+from mera.data.dataset import DataMissingError, DataSplits, Edges, edges, largest_crop, register, resize
+from mera.data.fingerprint import digest, digest_of_files
+from mera.data.picture_files import Listed, as_array, check_channels, list_pictures, read_picture
 from mera.data.random_windows import Windows, whole, windows
-from mera.data.sources import Source
+from mera.data.sources import FILES, OnDisk, Source, npy, open_image
 
+CROPS = ("windows", "centre", "random")
+MIN_CROP_AREA = 0.5
+"""The smallest area of a random crop, as a fraction of the area of the largest crop."""
 MAX_LISTED = 10
 """The most files that a message lists."""
 
 
-@register("pictures")
-def pictures(
-    L: Edges, root: Path, scale: int = 960, channels: int = 3, flip: bool = True, colours: bool = False,
-    test_windows: int = 500, groups: str | None = None, strict: bool = False,
-) -> DataSplits:  # fmt: skip
-    """Random windows of the photographs of a folder and its sub-folders; `mera train MODEL --data FOLDER` reads it.
+class WholePictures(Dataset):
+    """Pictures of files, cropped to the aspect ratio of the lattice and resized.
 
-    Pictures are decoded once, upright by their EXIF orientation, and kept in the cache folder of the user, reduced to
-    `scale`; 16 bits are scaled to 8, and transparent pixels are shown on white. Every tenth picture, by name, is for
-    the test; of a single picture it is a tenth of the area.
+    An item whose file cannot be read raises a `ValueError` with the name of the file.
 
     Args:
-        L: edge of the windows, or height and width.
-        root: the folder.
-        scale: the largest number of pixels of a longer edge.
-        channels: 3 to read pictures in colour, 1 in grey.
-        flip: whether training windows are flipped left to right at random.
-        colours: whether the channels of every second training window are permuted at random, as for "wallpapers".
-        test_windows: the number of test windows, at fixed random places.
-        groups: files that stay in one split, as for "folder".
-        strict: whether a file that cannot be used is an error. Otherwise a warning lists such files after all have been
-            read.
+        files: the files.
+        L: edge of the images, or height and width.
+        channels: 1 for grey images, 3 for colour.
+        crop: "centre" for the largest crop at the centre; "random" for a new random crop at each access.
+        flip: whether images are flipped left to right at random.
+        labels: labels by name; see `mera.data.Examples`.
     """
-    scale, size = check_count(scale, "the longer edge"), edges(L)
-    if channels not in (1, 3):
-        raise InputError("1 or 3 channels of pictures", str(channels))
-    files = image_files(root)
-    found: dict[Path, Source] = {}
-    refused: list[str] = []
+
+    def __init__(
+        self, files: list[Path], L: Edges, channels: int, crop: str = "centre", flip: bool = False,
+        labels: dict[str, Tensor] | None = None,
+    ) -> None:  # fmt: skip
+        self.files, self.L, self.channels, self.crop, self.flip = files, L, channels, crop, flip
+        self.labels = labels or {}
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, index: int) -> Tensor:
+        pixels = read_picture(self.files[index], self.channels)
+        pixels = random_cut(pixels, self.L) if self.crop == "random" else resize(pixels, self.L)
+        return pixels.flip(-1) if self.flip and torch.rand(()) < 0.5 else pixels
+
+    @cached_property
+    def identity(self) -> str:
+        """What tells the pictures apart; see `mera.data.fingerprint`."""
+        return digest([digest_of_files(self.files).encode(), repr((self.L, self.channels, self.crop)).encode()])
+
+
+def random_cut(pixels: Tensor, L: Edges) -> Tensor:
+    """A random crop with the aspect ratio of the lattice and at least half the area of the largest crop, resized."""
+    size = tuple(pixels.shape[-2:])
+    share = MIN_CROP_AREA**0.5 + (1 - MIN_CROP_AREA**0.5) * float(torch.rand(()))
+    height, width = (max(1, round(share * edge)) for edge in largest_crop(size, L))
+    top, left = (int(torch.randint(0, n - edge + 1, ())) for n, edge in zip(size, (height, width), strict=True))
+    return resize(pixels[:, top : top + height, left : left + width], L)
+
+
+@register("pictures")
+def pictures(
+    L: Edges, root: Path, crop: str = "windows", scale: int | None = 960, channels: int | None = None,
+    flip: bool = True, turn: bool = False, colours: bool = False, test_windows: int = 500, groups: str | None = None,
+    strict: bool = False,
+) -> DataSplits:  # fmt: skip
+    """The pictures of a folder and its sub-folders; `mera train MODEL --data FOLDER` reads it.
+
+    Pictures are upright by their EXIF orientation, 16 bits are scaled to 8, and transparent pixels are white. Folders
+    `train` and `test` are the splits; otherwise one picture in ten is for the test, by a hash of its path. If all lie
+    in sub-folders, their names are the classes, each of which is divided. Of a single picture, a tenth of the area is
+    for the test.
+
+    Args:
+        L: edge of the windows or images, or height and width.
+        root: the folder, or one file.
+        crop: "windows" at random places of the pictures; or whole pictures, cropped to the aspect ratio of the lattice
+            and resized, by the largest crop at the "centre", or for training by a "random" crop at each access, with at
+            least half the area.
+        scale: the largest number of pixels of a longer edge of pictures of which windows are taken. Pictures are
+            decoded once, and kept in the cache folder of the user. None for all pixels: TIFF, zarr, OME-Zarr and .npy
+            are then read as well, and only the part of a window.
+        channels: 3 to read pictures in colour, 1 in grey; None for colour, and for all channels of other files.
+        flip: whether training examples are flipped left to right at random.
+        turn: whether training windows are turned by multiples of 90 degrees at random.
+        colours: whether the channels of every second training window are permuted at random: with few photographs, a
+            flow meets colours in the test that it has never seen.
+        test_windows: the number of test windows, at fixed random places.
+        groups: files that stay in one split, so that no photograph is in both: "folder" for the files of one folder; or
+            a regular expression, whose match in the path of a file is the name of its group.
+        strict: whether a file of which no window can be taken is an error. Otherwise a warning lists such files.
+    """
+    check_choice(crop, CROPS, "a crop")
+    check_channels(channels)
+    augment: dict[str, Any] = {"flip": flip, "turn": turn, "colours": colours}
+    if root.is_file():
+        return windows(open_image(root, channels), L, test_windows=test_windows, name="pictures", **augment)
+    if crop != "windows":
+        if turn or colours:
+            raise InputError('turn and colours with crop="windows" alone', f"crop={crop!r}")
+        return _whole(list_pictures(root, groups), L, channels or 3, crop, check_flag(flip, "flip"))
+    listed = list_pictures(root, groups, () if scale is not None else FILES)
+    found = _sources(listed, edges(L), scale, channels, check_flag(strict, "strict"), root)
+    if len(found) == 1:
+        return windows(list(found.values()), L, test_windows=test_windows, name="pictures", **augment)
+    train, test = ([whole(found[file]) for file in files if file in found] for files in listed[:2])
+    train, test = (train, test) if test else (train[:-1], train[-1:])
+    train, test = (train, test) if train else (test[:-1], test[-1:])
+    tested = Windows(test, L, test_windows, seed=0)
+    tested.names = [name for name, file in zip(listed.names, listed.test, strict=True) if file in found]
+    return DataSplits("pictures", train[0].source.shape[0], Windows(train, L, **augment), tested)
+
+
+def _whole(listed: Listed, L: Edges, channels: int, crop: str, flip: bool) -> DataSplits:
+    """Whole pictures, with their classes as labels."""
+    labels = [{"class": torch.tensor(numbers)} if listed.classes else {} for numbers in listed.numbers]
+    train = WholePictures(listed.train, L, channels, crop, flip, labels[0])
+    test = WholePictures(listed.test, L, channels, labels=labels[1])
+    test.names = listed.names  # type: ignore[attr-defined]
+    return DataSplits("pictures", channels, train, test, classes=listed.classes)
+
+
+def _sources(
+    listed: Listed, size: tuple[int, int], scale: int | None, channels: int | None, strict: bool, root: Path
+) -> dict[Path, Source]:
+    """The pictures of which windows can be taken, by file; a warning or an error lists the others."""
+    files, found, refused = [*listed.train, *listed.test], dict[Path, Source](), list[str]()
+    if scale is not None:
+        check_count(scale, "the longer edge")
+        _check_cache()
+
+    def read(file: Path) -> Source | Exception:
+        try:
+            return open_image(file, channels) if scale is None else _kept(file, scale, channels or 3)
+        except Exception as error:  # decoders raise any error for bytes that are not an image
+            return error
+
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        for file, result in zip(files, pool.map(lambda file: _reduced(file, scale, channels), files), strict=True):
+        for file, result in zip(files, pool.map(read, files), strict=True):
             if isinstance(result, Exception):
                 refused.append(f"{file}: {result}")
             elif min(n - edge for n, edge in zip(result.shape[1:], size, strict=True)) < 0:
                 refused.append(f"{file}: smaller than {size[0]} x {size[1]} pixels")
             else:
-                found[file] = Source(result, name=str(file))
+                found[file] = result
     if refused:
         more = f", and {len(refused) - MAX_LISTED} more" if len(refused) > MAX_LISTED else ""
         text = "; ".join(refused[:MAX_LISTED]) + more
-        if check_flag(strict, "strict"):
+        if strict:
             raise InputError(f"pictures in all {len(files)} files of {root}", text)
-        warnings.warn(f"{len(refused)} of {len(files)} files are not used: {text}", stacklevel=4)
+        warnings.warn(f"{len(refused)} of {len(files)} files are not used: {text}", stacklevel=5)
     if not found:
         raise DataMissingError(f"Expected pictures below {root} of {size[0]} x {size[1]} pixels or more; got none")
-    if len(found) == 1:
-        (source,) = found.values()
-        return windows(source, L, test_windows=test_windows, flip=flip, colours=colours, name="pictures")
-    learnt, held_out = split_files([*found], root, groups)
-    if not held_out:  # of fewer than ten pictures, the last
-        learnt, held_out = learnt[:-1], learnt[-1:]
-    train, test = ([whole(found[file]) for file in split] for split in (learnt, held_out))
-    return DataSplits(
-        "pictures", channels, Windows(train, L, flip=flip, colours=colours), Windows(test, L, test_windows, seed=0)
-    )
+    return found
 
 
-def _reduced(file: Path, scale: int, channels: int) -> np.ndarray | Exception:
-    """A picture whose longer edge has at most `scale` pixels, (C, H, W) uint8, from the cache; or the error."""
-    try:
-        state = file.stat()
-        key = f"{file.resolve()} {state.st_mtime_ns} {state.st_size} {scale} {channels}"
-        kept = cache_folder() / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.npy"
-        if not kept.exists():
-            content = io.BytesIO()
-            np.save(content, read_reduced(file, scale, channels))
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(kept, content.getvalue())
-        return np.load(kept, mmap_mode="r")
-    except Exception as error:  # decoders raise any error for bytes that are not an image
-        return error
+def _kept(file: Path, scale: int, channels: int) -> Source:
+    """A picture whose longer edge has at most `scale` pixels, from the cache."""
+    state = file.stat()
+    key = f"{file.resolve()} {state.st_mtime_ns} {state.st_size} {scale} {channels}"
+    kept = cache_folder() / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.npy"
+    if not kept.exists():
+        content = io.BytesIO()
+        np.save(content, as_array(read_picture(file, channels, scale)))
+        write_atomically(kept, content.getvalue())
+    return Source(OnDisk(npy(kept)), name=str(file), file=file)
 
 
 def cache_folder() -> Path:
     """The folder of reduced pictures, in the user's folder of caches."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mera" / "pictures"
+
+
+def _check_cache() -> None:
+    """Make the folder of reduced pictures, and refuse one that cannot be written."""
+    try:
+        cache_folder().mkdir(parents=True, exist_ok=True)
+        write_atomically(cache_folder() / ".probe", b"")
+    except OSError as error:
+        raise InputError("a folder for reduced pictures that can be written (XDG_CACHE_HOME)", str(error)) from None
+
+
+def photograph() -> Tensor:
+    """A photograph of a cat that comes with mera, (3, 288, 448) uint8.
+
+    It is Chelsea, by Stéfan van der Walt (CC0 1.0), from scikit-image, without its border.
+
+    >>> photograph().shape
+    torch.Size([3, 288, 448])
+    """
+    return read_picture(Path(__file__).with_name("chelsea.webp"))

@@ -7,7 +7,6 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from numbers import Real
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,10 +16,13 @@ from torch.utils.data import Dataset
 
 from mera._utils.checks import check_count, check_flag, check_positive
 from mera._utils.errors import InputError
-from mera.data.dataset import HELD_OUT, DataSplits, Edges, edges, register
+from mera.data.dataset import HELD_OUT, DataSplits, Edges, edges
+from mera.data.fingerprint import digest, digest_of_files
 from mera.data.items import check_finite
-from mera.data.sources import Source, dtype_of, images_in, open_image
+from mera.data.sources import Source, dtype_of, open_image
 
+PICTURE = "picture"
+"""The label of windows that is the number of their image: windows of one image are not independent."""
 MAX_LABELS = 2**22
 """The most windows that have the number of their image as a label."""
 
@@ -69,6 +71,7 @@ class Windows(Dataset):
         self.parts, self.size, self.seed = list(parts), edges(L), seed
         self.flip, self.turn = check_flag(flip, "flip"), check_flag(turn, "turn")
         self.colours = check_flag(colours, "colours")
+        self.names: list[str] | None = None  # of files, for a fingerprint
         if turn and self.size[0] != self.size[1]:
             raise InputError("square windows to turn", f"{self.size[0]} x {self.size[1]}")
         for part in self.parts:
@@ -80,7 +83,8 @@ class Windows(Dataset):
         ends = (areas.cumsum(0) / areas.sum() * check_count(count, "a number of windows")).round().long()
         self.ends = ends.tolist()
         few = count <= MAX_LABELS
-        self.labels = {"image": torch.bucketize(torch.arange(count), ends, right=True)} if few else {}
+        self.pictures = torch.bucketize(torch.arange(count), ends, right=True) if few else None
+        self.labels = {} if self.pictures is None else {PICTURE: self.pictures}
 
     def __len__(self) -> int:
         return self.ends[-1]
@@ -120,6 +124,14 @@ class Windows(Dataset):
             return [int(torch.randint(n, ())) for n in counts]
         return np.random.default_rng([self.seed, index]).integers(counts).tolist()
 
+    @property
+    def identity(self) -> str:
+        """What tells the images apart; see `mera.data.fingerprint`."""
+        sources, geometry = [part.source for part in self.parts], [(part.rows, part.columns) for part in self.parts]
+        files = digest_of_files(source.file for source in sources if source.file is not None)
+        pixels = [source.pixels() for source in sources if source.file is None]
+        return digest([repr((geometry, self.size, len(self))).encode(), files.encode(), *pixels])
+
     def __repr__(self) -> str:
         places = "random windows" if self.seed is None else "windows"
         return f"Windows({len(self):,} {places} of {self.size[0]} x {self.size[1]}, of {len(self.parts)} images)"
@@ -137,11 +149,11 @@ def windows(
 
     Args:
         images: an image or a sequence of images, each an array (C, H, W) or (H, W), also on disk (`numpy.memmap`, zarr,
-            h5py), or a file (see `mera.data.sources.open_image`); or a folder of such files. Pixels are 8-bit integers,
-            or floats in the space of the flow.
+            h5py), or a file (see `mera.data.sources.open_image`). Pixels are 8-bit integers, or floats in the space of
+            the flow. For the pictures of a folder, see the data set "pictures".
         L: edge of the windows, or height and width.
-        test: the test images, in the same forms; or the share of the area that is held out: the last images of several
-            (those of a folder are sorted by name), otherwise the lower or the right part of the only image.
+        test: the test images, in the same forms; or the share of the area that is held out: the last images of
+            several, otherwise the lower or the right part of the only image.
         test_windows: the number of test windows, at fixed random places.
         flip: whether training windows are flipped left to right at random.
         turn: whether training windows are turned by multiples of 90 degrees at random.
@@ -176,28 +188,9 @@ def windows(
     return DataSplits(name, kinds.pop()[0], train, Windows(testing, L, test_windows, seed=0))
 
 
-@register("windows")
-def windows_of_folder(
-    L: Edges, root: Path, test: float = 0.1, test_windows: int = 500, flip: bool = False, turn: bool = False,
-    colours: bool = False, channels: int | None = None,
-) -> DataSplits:  # fmt: skip
-    """Random windows of the images of a folder, of any size: pictures, TIFF, zarr, OME-Zarr, .npy.
-
-    If the folder has sub-folders `train` and `test`, they are the splits. `root` may also be one file. The options are
-    those of `mera.data.windows`.
-    """
-    split = (root / "train").is_dir() and (root / "test").is_dir()
-    return windows(
-        root / "train" if split else root, L, test=root / "test" if split else test, test_windows=test_windows,
-        flip=flip, turn=turn, colours=colours, channels=channels,
-    )  # fmt: skip
-
-
 def _sources(images: Any, channels: int | None) -> list[Source]:
     """The images of an argument."""
-    if isinstance(images, (str, Path)):
-        return images_in(Path(images), channels)
-    if isinstance(images, Sequence):
+    if isinstance(images, Sequence) and not isinstance(images, str):
         if not images:
             raise InputError("one image or more", "none")
         return [open_image(image, channels) for image in images]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +14,41 @@ from torch import Tensor
 from mera._utils.errors import InputError
 from mera._utils.installation import import_optional
 from mera._utils.memmap import kind_of, read_tensor
+from mera._utils.zarr_files import open_zarr
 from mera.data.dataset import DataMissingError
-from mera.data.folder import SUFFIXES, read_image
+from mera.data.fingerprint import bytes_of
+from mera.data.picture_files import read_picture
 
 TIFF = (".tif", ".tiff")
 """The suffixes of TIFF files, which tifffile reads: tiled, pyramidal and OME files too."""
-ZARR = ("zarr.json", ".zarray", ".zgroup")
-"""The files of which one is in each folder of zarr."""
+FILES = (*TIFF, ".npy")
+"""The suffixes of files of which parts are read."""
+
+
+PROBES = 64
+"""The number of pixels by which an image is recognised."""
+
+
+class OnDisk:
+    """An array of a file, which is open only while a part is read: a process may have few open files.
+
+    Args:
+        opened: a function that makes a context with the array.
+    """
+
+    def __init__(self, opened: Callable[[], AbstractContextManager[Any]]) -> None:
+        self.opened = opened
+        with opened() as array:
+            self.shape, self.dtype = array.shape, array.dtype
+
+    def __getitem__(self, where: Any) -> np.ndarray:
+        with self.opened() as array:
+            return np.array(array[where])
+
+
+def npy(path: Path) -> Callable[[], AbstractContextManager[Any]]:
+    """The array of a file .npy, for `OnDisk`."""
+    return lambda: nullcontext(np.load(path, mmap_mode="r", allow_pickle=False))
 
 
 class Source:
@@ -31,9 +59,10 @@ class Source:
         axes: the axes in the order of the array, "y", "x" and perhaps "c", and others of length 1; None if channels are
             the first of three axes, or there are two.
         name: the name of the image in messages.
+        file: the file of the image, by which it is recognised; None for an array.
     """
 
-    def __init__(self, array: Any, axes: str | None = None, name: str = "an image") -> None:
+    def __init__(self, array: Any, axes: str | None = None, name: str = "an image", file: Path | None = None) -> None:
         shape = tuple(getattr(array, "shape", ()))
         axes = ("yx" if len(shape) == 2 else "cyx") if axes is None else axes
         own = sorted(axis for axis in axes if axis in "cyx")
@@ -41,7 +70,7 @@ class Source:
             raise InputError(f"an array (C, H, W) for {name}", f"{type(array).__name__} {shape}")
         if any(n > 1 for axis, n in zip(axes, shape, strict=True) if axis not in own):
             raise InputError(f"one plane in {name}", f"axes {axes} of {shape}")
-        self.array, self.axes, self.name = array, axes, name
+        self.array, self.axes, self.name, self.file = array, axes, name, file
         sizes = dict(zip(axes, shape, strict=True))
         self.shape = sizes.get("c", 1), sizes["y"], sizes["x"]
         self.dtype = array.dtype
@@ -62,6 +91,12 @@ class Source:
         if shape == self.shape[1:]:
             return self
         return Source(_Reflected(self, shape), name=self.name)
+
+    def pixels(self) -> bytes:
+        """Some pixels at fixed random places, by which images of one shape are told apart."""
+        generator = np.random.default_rng(0)
+        sites = [[slice(i, i + 1) for i in generator.integers(self.shape[1:]).tolist()] for _ in range(PROBES)]
+        return repr(self.shape).encode() + b"".join(bytes_of(self[:, *site]) for site in sites)
 
     def __repr__(self) -> str:
         return f"{self.name}: {' x '.join(map(str, self.shape))}, {self.dtype}"
@@ -116,39 +151,15 @@ def _open(path: Path, channels: int | None) -> Source:
     if path.is_dir():
         return _open_zarr(path)
     if path.suffix.lower() == ".npy":
-        return Source(np.load(path, mmap_mode="r", allow_pickle=False), name=str(path))
+        return Source(OnDisk(npy(path)), name=str(path), file=path)
     if path.suffix.lower() in TIFF:
         return _open_tiff(path)
-    return Source(read_image(path, 3 if channels is None else channels), name=str(path))
-
-
-def images_in(folder: Path, channels: int | None = None) -> list[Source]:
-    """The images of a folder and its sub-folders by name, or the image that the path itself is."""
-    if _is_zarr(folder) or folder.is_file():
-        return [open_image(folder, channels)]
-    found: dict[Path, Path] = {}  # by the path behind symbolic links, so that no image is in both splits
-    pending = [folder] if folder.is_dir() else []
-    while pending:
-        for path in pending.pop().iterdir():
-            if path.is_dir() and not _is_zarr(path):
-                pending += [] if path.is_symlink() else [path]
-            elif path.is_dir() or path.suffix.lower() in SUFFIXES | {*TIFF, ".npy"}:
-                found.setdefault(path.resolve(), path)
-    if not found:
-        raise DataMissingError(f"Expected pictures, TIFF files or images of zarr below {folder}; got none")
-    return [open_image(path, channels) for path in sorted(found.values())]
-
-
-def _is_zarr(path: Path) -> bool:
-    return any((path / name).is_file() for name in ZARR)
+    return Source(read_picture(path, 3 if channels is None else channels), name=str(path), file=path)
 
 
 def _open_zarr(path: Path) -> Source:
     """An array of zarr, or the full resolution of an OME-Zarr image."""
-    import zarr  # late: it takes a third of a second
-
-    found: Any = zarr.open(str(path), mode="r")
-    axes = None
+    found, axes = open_zarr(path), None
     if not hasattr(found, "shape"):
         attributes = dict(found.attrs)
         scales = attributes.get("multiscales", attributes.get("ome", {}).get("multiscales"))
@@ -161,13 +172,18 @@ def _open_zarr(path: Path) -> Source:
 
 def _open_tiff(path: Path) -> Source:
     """The full resolution of the first image of a TIFF file, in tiles or strips as the file has them."""
-    file = import_optional("tifffile", "large").TiffFile(path)
-    import zarr
+    tifffile = import_optional("tifffile", "large")
 
-    array = zarr.open(file.series[0].aszarr(level=0), mode="r")
-    source = Source(array, file.series[0].axes.lower().replace("s", "c"), str(path))
-    weakref.finalize(source, file.close)
-    return source
+    @contextmanager
+    def opened() -> Iterator[Any]:
+        import zarr
+
+        with tifffile.TiffFile(path) as file:
+            yield zarr.open(file.series[0].aszarr(level=0), mode="r")
+
+    with tifffile.TiffFile(path) as file:
+        axes = file.series[0].axes.lower().replace("s", "c")
+    return Source(OnDisk(opened), axes, str(path), path)
 
 
 def dtype_of(source: Source) -> torch.dtype:

@@ -18,7 +18,7 @@ from mera.analysis.drawing.figures import Picture
 from mera.analysis.drawing.images import coloured
 from mera.analysis.latents import LatentIndex, check_latent
 from mera.data.dataset import resize
-from mera.data.folder import read_reduced
+from mera.data.picture_files import read_picture
 from mera.data.sources import Source
 from mera.flow.density import Density
 from mera.flow.flow import Flow, Latents
@@ -138,7 +138,7 @@ class Studio:
     def read(self, content: bytes) -> Tensor:
         """The pixels (C, H, W) of an image file, reduced if they are many; the image stays."""
         try:
-            return torch.from_numpy(read_reduced(io.BytesIO(content), REDUCED, self.flow.plan.input.channels))
+            return read_picture(io.BytesIO(content), self.flow.plan.input.channels, REDUCED)
         except Exception as error:  # decoders raise any error for bytes that are not an image
             raise InputError("a picture", "a file that is none, or a broken one") from error
 

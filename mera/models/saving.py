@@ -114,8 +114,8 @@ def load(path: str | PathLike[str]) -> Any:
             f"Expected a file that mera.save wrote, {known}; got {path}{closest(name, pretrained())}"
         )
     description, tensors = read_archive(file)
-    if path.is_dir():
-        Manifest(path, "run").check(WEIGHTS, description.get("seal"))
+    if path.is_dir() and (run := Manifest(path, "run")) and (run.exists or "seal" in description):
+        run.check(WEIGHTS, description.get("seal"))
     path = file
     try:
         return rebuild(description, tensors)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from operator import length_hint
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -45,9 +46,30 @@ def example_losses(
     return losses(flow, likelihood(flow, examples), n, batch_size, seed)
 
 
-def mean_and_error(values: Tensor) -> tuple[float, float]:
-    """The mean of independent losses, and its standard error; NaN for a single loss."""
-    return values.mean().item(), values.std().item() / math.sqrt(len(values)) if len(values) > 1 else math.nan
+def mean_and_error(values: Tensor, pictures: Tensor | None = None) -> tuple[float, float]:
+    """The mean of losses, and its standard error; NaN for a single one.
+
+    Args:
+        values: the losses, (n,).
+        pictures: for windows, the number of the picture of each, (n,): windows of one picture are not independent, so
+            that the error is that over pictures, if there are at least two. None for independent examples.
+    """
+    parts = values - values.mean()
+    if pictures is not None and len(pictures.unique()) > 1:
+        parts = torch.zeros(int(pictures.max()) + 1, dtype=parts.dtype).index_add(0, pictures, parts)[pictures.unique()]
+    n = len(parts)
+    return values.mean().item(), (parts.square().sum() * n / (n - 1)).sqrt().item() / len(values) if n > 1 else math.nan
+
+
+def pictures_of(examples: Any, n: int) -> Tensor | None:
+    """For each of `n` examples, spread evenly as `losses` takes them, the number of its picture; None if unknown."""
+    pictures = getattr(examples, "pictures", None)
+    return None if pictures is None else pictures[rows_of(len(pictures), n)]
+
+
+def rows_of(size: int, n: int) -> Sequence[int]:
+    """The rows of `n` examples, spread evenly over a data set of a size; 0 for one without a size."""
+    return [i * size // n for i in range(n)] if n < size else range(n)
 
 
 @torch.no_grad()
@@ -55,8 +77,7 @@ def losses(flow: Density, objective: Objective, n: int, batch_size: int = PIECE,
     """The losses of `n` examples of an objective, spread evenly, or of `n` rows if it has none; (n,) float64, CPU."""
     if flow.device.type == "cpu":
         tune_allocator()
-    rows = [i * objective.size // n for i in range(n)] if n < objective.size else range(n)
-    share = rows[rank() :: world_size()]
+    share = rows_of(objective.size, n)[rank() :: world_size()]
     parts: list[Tensor] = []
     for start in range(0, len(share), batch_size):
         batch = objective.batch(seed, 0, share[start : start + batch_size])

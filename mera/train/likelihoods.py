@@ -39,6 +39,13 @@ class Likelihood(Objective):
 
     parts = ("examples", "noise", "context")
 
+    @property
+    def measured(self) -> str:
+        """The data of evaluations, in messages; errors of windows are over pictures."""
+        pictures = getattr(self.examples, "pictures", None)
+        number = 0 if pictures is None else len(pictures.unique())
+        return super().measured + (f", error over {number} pictures" if number > 1 else "")
+
     def __init__(
         self,
         examples: Examples,

@@ -23,7 +23,7 @@ from mera._utils.random import get_states, restored_states, set_states
 from mera.flow.density import Density
 from mera.models.saving import load
 from mera.train.batches import BatchLoss, autocast, micro_batches, rows_per_step
-from mera.train.evaluate import PIECE, losses, mean_and_error
+from mera.train.evaluate import PIECE, losses, mean_and_error, pictures_of
 from mera.train.health import first_not_finite, inverse_error
 from mera.train.objective import Batch, Objective
 from mera.train.optimizers import SCHEDULES, UserOptimizer, UserSchedule, make_optimizer, make_schedule
@@ -258,7 +258,7 @@ class Loop:
         """Compute the losses of `eval_images` test examples, of which `test_loss` and `test_error` are made."""
         n = min(self.settings.eval_images, test.size) if test.size else self.settings.eval_images
         values = losses(self.trained, test, n, self.piece)
-        self.test_loss, error = mean_and_error(values)
+        self.test_loss, error = mean_and_error(values, pictures_of(getattr(test, "examples", None), n))
         self.test_error = error if test.is_of_rows else math.nan
         return values
 

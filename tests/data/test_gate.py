@@ -55,7 +55,12 @@ REFUSED = {
         torch.randn(20, 1, 4, 4),
         r"examples of shape \(1, 8, 8\), as the flow's; got \(1, 4, 4\)",
     ),
-    "two kinds": (flow_of, (PIXELS, 5 * X[:5]), "training and test examples of one kind; got images and fields"),
+    "two kinds": (
+        flow_of,
+        PIXELS,
+        {"test": 5 * X[:5]},
+        "training and test examples of one kind; got images and fields",
+    ),
     "frame": (flow_of, Frame(), r"a DataFrame: pass frame.to_numpy\(\) in the shape"),
     "objects": (flow_of, np.array([np.zeros(2), None], dtype=object), r"np.stack\(list\(array\)\) makes one array"),
     "text": (flow_of, np.array(["a", "b"]), "examples of numbers; got an array of dtype <U1"),
@@ -64,9 +69,19 @@ REFUSED = {
     "meta": (flow_of, X.to("meta"), "a dense tensor of real numbers; got a meta tensor"),
     "nan": (flow_of, with_nan(X), "infinite values or NaN in the one with index 7"),
     "nan in a data set": (flow_of, TensorDataset(with_nan(X)), "infinite values or NaN in the one with index 7"),
-    "too many labels": (lambda: flow_of(classes=2), (5 * X[10:], Y), r"labels 'class' for each of 30 examples; got"),
-    "too few labels": (lambda: flow_of(classes=2), (5 * X, Y[:9]), r"for each of 40 examples; got .* shape \(9,\)"),
-    "labels of no use": (flow_of, (5 * X[10:], Y), "labels 'class' for each of 30 examples"),
+    "too many labels": (
+        lambda: flow_of(classes=2),
+        5 * X[10:],
+        {"labels": Y},
+        r"labels 'class' for each of 30 examples; got",
+    ),
+    "too few labels": (
+        lambda: flow_of(classes=2),
+        5 * X,
+        {"labels": Y[:9]},
+        r"for each of 40 examples; got .* shape \(9,\)",
+    ),
+    "labels of no use": (flow_of, 5 * X[10:], {"labels": Y}, "labels 'class' for each of 30 examples"),
     "angles beyond": (lambda: flow_of(**ANGLES), 9 * X, "angles from -pi to pi.*got values up to"),
     "images of angles": (lambda: flow_of(**ANGLES), PIXELS, "angles from -pi to pi.*got images of torch.uint8"),
 }
@@ -74,9 +89,9 @@ REFUSED = {
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_data_that_cannot_be_learnt(name):
-    make, data, message = REFUSED[name]
+    make, data, *options, message = REFUSED[name]
     with pytest.raises(ValueError, match=message):
-        fit(make(), data, **SHORT)
+        fit(make(), data, **SHORT, **(options[0] if options else {}))
 
 
 @pytest.mark.parametrize("labels", [{"class": Y[:3]}, {"class": [1] * 40}, Y, {"class": torch.tensor(1)}])
@@ -131,7 +146,7 @@ def test_floats_that_look_like_images():
     with pytest.raises(ValueError, match=r"floats in \[0, 1\] in the shape of images.*as_images.*as_fields"):
         fit(flow_of(), X, **SHORT)
     assert fit(flow_of(), as_fields(X), **SHORT).unit == "nats/variable"
-    assert fit(flow_of(classes=2), as_fields((X, Y)), **SHORT).unit == "nats/variable"
+    assert fit(flow_of(classes=2), as_fields(X), labels=Y, **SHORT).unit == "nats/variable"
     fit(flow_of(), X - 0.5, **SHORT)
 
 

@@ -43,39 +43,60 @@ class Tuples(Dataset):
 
 
 @pytest.mark.parametrize(
-    ("examples", "n", "labels"),
+    ("examples", "n", "given", "labels"),
     [
-        (PIXELS, 60, []),
-        (PIXELS.numpy(), 60, []),
-        ((PIXELS, torch.arange(60) % 3), 60, ["class"]),
-        ((PIXELS, list(range(60))), 60, ["class"]),
-        ((PIXELS, torch.rand(60, 2)), 60, ["context"]),
-        (TensorDataset(PIXELS), 60, []),
-        (TensorDataset(PIXELS, torch.arange(60)), 60, ["class"]),
-        (Tuples(), 20, ["class"]),
-        (list(PIXELS), 60, []),
+        (PIXELS, 60, None, []),
+        (PIXELS.numpy(), 60, None, []),
+        (PIXELS, 60, torch.arange(60) % 3, ["class"]),
+        (PIXELS, 60, list(range(60)), ["class"]),
+        (PIXELS, 60, torch.rand(60, 2), ["context"]),
+        (TensorDataset(PIXELS), 60, None, []),
+        (TensorDataset(PIXELS, torch.arange(60)), 60, None, ["class"]),
+        (TensorDataset(PIXELS), 60, torch.arange(60), ["class"]),
+        (Tuples(), 20, None, ["class"]),
+        (list(PIXELS), 60, None, []),
     ],
 )
-def test_one_in_ten_is_held_out(examples, n, labels):
-    splits = as_splits(examples, SHAPE)
+def test_one_in_ten_is_held_out(examples, n, given, labels):
+    splits = as_splits(examples, SHAPE, labels=given)
     assert (len(splits.train), len(splits.test)) == (n - n // 10, n // 10)
-    assert torch.equal(splits.train[0], PIXELS[0])
-    assert torch.equal(splits.test[0], PIXELS[9])
     assert list(splits.test.labels) == labels
-    for part, first in ((splits.train, 0), (splits.test, 9)):
-        for name, values in part.labels.items():
-            assert len(values) == len(part)
-            assert torch.equal(values[0], as_splits((examples, examples), SHAPE).train.labels[name][first])
+    whole = as_splits(examples, SHAPE, test=PIXELS, labels=given).train
+    for part in (splits.train, splits.test):
+        for index in range(len(part)):
+            place = next(i for i in range(n) if torch.equal(PIXELS[i], part[index]))
+            for name, values in part.labels.items():
+                assert torch.equal(values[index], whole.labels[name][place])
 
 
-def test_pairs_names_and_fields_without_an_axis_of_channels():
-    for pair in ((PIXELS, PIXELS[:7]), {"train": PIXELS, "test": PIXELS[:7]}):
-        splits = as_splits(pair, SHAPE)
-        assert torch.equal(splits.train.array, PIXELS)
-        assert torch.equal(splits.test.array, PIXELS[:7])
-        assert as_splits(splits, SHAPE) is splits
-    assert as_splits("faces", (1, 16, 16)).train[0].shape == (1, 16, 16)
+def test_labels_that_come_in_turn_are_in_both_parts():
+    """And each example is in one of them, whatever their number."""
+    x = torch.zeros(1000, 1, 2, 2)
+    splits = as_splits(x, (1, 2, 2), labels=torch.arange(1000) % 10)
+    assert [part.labels["class"].unique().tolist() for part in (splits.train, splits.test)] == [[*range(10)]] * 2
+    for n in (2, 3, 9, 10, 11, 57, 100):
+        numbers = torch.arange(float(n)).view(n, 1, 1, 1)
+        splits = as_splits(numbers, (1, 1, 1))
+        found = [int(part[i]) for part in (splits.train, splits.test) for i in range(len(part))]
+        assert sorted(found) == list(range(n))
+        assert len(splits.test) == max(1, n // 10)
+    places = [
+        int(part) % 10
+        for part in torch.cat([as_splits(torch.arange(1e4).view(-1, 1, 1, 1), (1, 1, 1)).test[i] for i in range(1000)])
+    ]
+    assert min(places.count(place) for place in range(10)) > 60
+
+
+def test_names_and_fields_without_an_axis_of_channels():
+    splits = as_splits(PIXELS, SHAPE, test=PIXELS[:7])
+    assert torch.equal(splits.train.array, PIXELS)
+    assert torch.equal(splits.test.array, PIXELS[:7])
+    assert as_splits(splits, SHAPE) is splits
+    assert as_splits("msds2", (3, 16, 16)).train[0].shape == (3, 16, 16)
     assert as_splits(torch.randn(20, 8, 8), (1, 8, 8)).train[0].shape == (1, 8, 8)
+    for ambiguous in ((PIXELS, PIXELS[:7]), {"train": PIXELS, "test": PIXELS[:7]}, (PIXELS, torch.arange(60))):
+        with pytest.raises(ValueError, match=r"a pair or a dict: fit\(flow, train, test=test\), or"):
+            as_splits(ambiguous, SHAPE)
 
 
 def test_fields_are_learnt_in_nats(tmp_path):
@@ -238,11 +259,12 @@ def test_data_sets_of_the_library_datasets():
     features = datasets.Features({"image": datasets.Image(), "label": datasets.Value("int64")})
     whole = datasets.Dataset.from_dict({"image": images, "label": [i % 3 for i in range(30)]}, features)
     splits = as_splits(whole, SHAPE)
-    assert (len(splits.train), len(splits.test), splits.train.labels["class"][:4].tolist()) == (27, 3, [0, 1, 2, 0])
-    assert torch.equal(splits.train[0], PIXELS[0])
+    assert (len(splits.train), len(splits.test)) == (27, 3)
+    assert set(splits.train.labels["class"].tolist()) == {0, 1, 2}
+    assert any(torch.equal(splits.train[0], x) for x in PIXELS[:2])
     grey = as_splits(whole, (1, 8, 8)).train[0]
     assert (grey.shape, grey.dtype) == ((1, 8, 8), torch.uint8)
-    pair = as_splits(datasets.DatasetDict(train=whole, validation=whole.select(range(4))), SHAPE)
+    pair = as_splits(whole, SHAPE, test=whole.select(range(4)))
     assert (len(pair.train), len(pair.test)) == (30, 4)
     streamed = as_splits(whole.to_iterable_dataset(), SHAPE)
     assert torch.equal(streamed.train[0], PIXELS[3])

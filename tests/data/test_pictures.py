@@ -1,5 +1,8 @@
 """A folder of photographs of all kinds: what is read, what is left out, and what training makes of it."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +10,8 @@ from PIL import Image
 
 import mera
 from mera import data
+from mera.data.picture_files import read_picture
+from mera.train.evaluate import example_losses, mean_and_error, pictures_of
 from tests.helpers.command import succeed
 
 
@@ -32,11 +37,62 @@ def photos(tmp_path):
     return folder
 
 
-def test_every_tenth_picture_is_for_the_test(photos):
-    splits = data.load(str(photos), L=16, test_windows=20)
+def test_one_picture_in_ten_is_for_the_test(photos):
+    splits = data.load(photos, L=16, test_windows=20)
     blue = [{int(part[i][2, 0, 0]) for i in range(len(part))} for part in (splits.train, splits.test)]
-    assert blue == [set(range(12)) - {9}, {9}]
+    assert blue[0] | blue[1] == set(range(12))
+    assert not blue[0] & blue[1]
+    assert len(blue[1]) == len(splits.test.names) > 0
     assert data.load(**splits.source).train[0].shape == (3, 16, 16)
+
+
+def test_folders_train_and_test_are_the_splits(tmp_path):
+    for split, numbers in (("train", range(9)), ("test", range(20, 23))):
+        (tmp_path / split).mkdir()
+        for number in numbers:
+            photograph(number).save(tmp_path / split / f"{number:02d}.png")
+    for options in ({}, {"scale": None}, {"crop": "centre"}):
+        splits = data.load(tmp_path, L=16, **options)
+        learnt, tested = ({int(part[i][2, 0, 0]) for i in range(len(part))} for part in (splits.train, splits.test))
+        assert (max(learnt), min(tested)) == (8, 20)
+        assert splits.test.names == [f"test/{number}.png" for number in range(20, 23)]
+
+
+def test_more_pictures_than_open_files(tmp_path):
+    """A limit of open files changes neither what is read nor the splits."""
+    folder = tmp_path / "many"
+    folder.mkdir()
+    for number in range(60):
+        photograph(number, (20, 20)).save(folder / f"{number:02d}.png")
+        np.save(folder / f"{number:02d}.npy", np.full((3, 20, 20), number, np.uint8))
+    code = f"""
+import resource
+resource.setrlimit(resource.RLIMIT_NOFILE, (50, 50))
+import mera
+for scale in (960, None):
+    data = mera.data.load({str(folder)!r}, L=16, scale=scale, test_windows=9)
+    print(len(data.train.parts) + len(data.test.parts), data.train[0].shape[0], data.test[0].shape[0])
+"""
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout.split() == ["60", "3", "3", "120", "3", "3"], done.stderr
+
+
+def test_errors_are_over_pictures():
+    """Windows of one picture are not independent."""
+    images = [torch.full((1, 40, 40), number, dtype=torch.uint8) for number in (0, 100, 200, 250)]
+    splits = data.windows(images[:1], L=8, test=images[1:], test_windows=90)
+    pictures = pictures_of(splits.test, 60)
+    assert pictures.bincount().tolist() == [20, 20, 20]
+    levels = torch.tensor([1.0, 2.0, 4.0])
+    values = levels[pictures] + 0.01 * torch.randn(60)
+    assert mean_and_error(values, pictures)[1] == pytest.approx(levels.std().item() / 3**0.5, rel=0.02)
+    assert mean_and_error(values)[1] == pytest.approx(values.std().item() / 60**0.5)
+    assert mean_and_error(values[:20], pictures[:20])[1] == pytest.approx(values[:20].std().item() / 20**0.5)
+    flow = mera.build("rgflow", L=8, channels=1, layers=1, hidden=(4,))
+    result = mera.train.fit(flow, splits, steps=1, eval_images=60, batch_size=4, quiet=True)
+    assert "bits/dim on test images, error over 3 pictures" in repr(result)
+    losses = example_losses(flow, splits.test, 60)
+    assert result.test_error == pytest.approx(mean_and_error(losses, pictures)[1], rel=1e-6)
 
 
 def test_pictures_are_reduced_once_and_upright(photos, tmp_path, monkeypatch):
@@ -49,7 +105,7 @@ def test_pictures_are_reduced_once_and_upright(photos, tmp_path, monkeypatch):
     assert sizes == {(3, 53, 80), (3, 80, 40)}
     (turned,) = (part.source[:1, :, :].float() for part in splits.train.parts if part.source.shape == (3, 80, 40))
     assert turned[0, 0].max() < 10 < 245 < turned[0, -1].min()  # the left as stored is the top as seen
-    monkeypatch.setattr("mera.data.pictures.read_reduced", lambda *_: pytest.fail("decoded again"))
+    monkeypatch.setattr("mera.data.pictures.read_picture", lambda *_: pytest.fail("decoded again"))
     again = data.load(str(photos), L=16, scale=80)
     assert torch.equal(data.first(again.test, 5), data.first(splits.test, 5))
 
@@ -59,16 +115,24 @@ def test_modes(tmp_path):
     folder.mkdir()
     ramp = np.linspace(0, 65535, 40 * 40).reshape(40, 40)
     Image.fromarray(ramp.astype(np.uint16)).save(folder / "a16.png")
+    Image.fromarray(ramp.astype(np.uint16)).save(folder / "h16.png", transparency=0)
     grey = Image.fromarray((ramp / 257).round().astype(np.uint8))
     for name, mode in (("b.png", "L"), ("c.jpg", "CMYK"), ("d.png", "P"), ("e.tif", "RGB"), ("f.png", "LA")):
         grey.convert(mode).save(folder / name)
     Image.new("RGBA", (40, 40), (0, 0, 0, 0)).save(folder / "g.png")
     splits = data.load(str(folder), L=40, test_windows=1)
     shown = [part.source[:, :, :].float() for part in (*splits.train.parts, *splits.test.parts)]
-    assert len(shown) == 7
-    for pixels, off in zip(shown[:-1], (0.51, 0.51, 4, 0.51, 0.51, 0.51), strict=True):  # a JPEG loses
-        assert (pixels - torch.from_numpy(ramp / 257).float()).abs().max() < off
-    assert (shown[-1] == 255).all()  # transparent pixels are shown on white
+    assert len(shown) == 8
+    files = [part.source.file.name for part in (*splits.train.parts, *splits.test.parts)]
+    for name, pixels in zip(files, shown, strict=True):
+        if name == "g.png":
+            assert (pixels == 255).all()  # transparent pixels are shown on white
+        else:
+            off = 4 if name == "c.jpg" else 0.51  # a JPEG loses
+            assert (pixels - torch.from_numpy(ramp / 257).float())[:, 0, 1:].abs().max() < off, name
+            assert (pixels[:, 0, 0] == (255 if name == "h16.png" else 0)).all() or name == "c.jpg"
+        for longest in (None, 960):  # in every command the same
+            assert torch.equal(read_picture(folder / name, 3, longest).float(), pixels)
 
 
 def test_files_that_cannot_be_used_are_listed(photos):
@@ -76,9 +140,23 @@ def test_files_that_cannot_be_used_are_listed(photos):
     photograph(0, (10, 10)).save(photos / "small.png")
     with pytest.warns(UserWarning, match=r"2 of 14 files are not used: .*bad\.jpg.*small\.png: smaller than 16 x 16"):
         splits = data.load(str(photos), L=16)
-    assert len(splits.train.parts) == 11
+    assert len(splits.train.parts) + len(splits.test.parts) == 12
     with pytest.raises(ValueError, match="pictures in all 14 files"):
         data.load(str(photos), L=16, strict=True)
+
+
+def test_pictures_that_are_refused(tmp_path, monkeypatch):
+    """Too many pixels, with the limit by its name; and a cache that cannot be written."""
+    photograph(0, (90, 60)).save(tmp_path / "large.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    with pytest.raises(ValueError, match=r"fewer pixels in .*large.png, or a larger PIL.Image.MAX_IMAGE_PIXELS"):
+        read_picture(tmp_path / "large.png")
+    with pytest.raises(ValueError, match=r"Expected a picture in .*none.png; got no such file"):
+        read_picture(tmp_path / "none.png")
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    with pytest.raises(ValueError, match=r"a folder for reduced pictures that can be written \(XDG_CACHE_HOME\)"):
+        data.load(tmp_path, L=16)
 
 
 def test_a_folder_is_learnt_by_its_path(photos, monkeypatch):
@@ -87,6 +165,9 @@ def test_a_folder_is_learnt_by_its_path(photos, monkeypatch):
     succeed("train", "rgflow", *small, "--data", "photos", "--out", "run")
     flow = mera.load("run")
     assert (flow.recipe.options["details"], flow.recipe.options["boundary"]) == (2, "open")
+    facts = mera.train.RunFolder("run").facts()
+    assert facts["preset"] == "photographs"
+    assert len(facts["data"]["test"]["files"]) > 0
     succeed("evaluate", "run")
     succeed("train", "--resume", "run", "--steps", 3)
     succeed("map", "run", photos / "03.png", "--out", "map")

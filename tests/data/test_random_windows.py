@@ -26,8 +26,8 @@ def pixels_of(part, times):
 def test_windows_lie_in_their_images():
     images = [coordinates(200, 40, 0), coordinates(33, 250, 1), coordinates(90, 90, 2)]
     data = mera.data.windows(images, L=(32, 16), test=0.2)
-    assert [len(set(split.labels["image"].tolist())) for split in (data.train, data.test)] == [2, 1]
-    for index, number in enumerate(data.train.labels["image"]):
+    assert [len(set(split.labels["picture"].tolist())) for split in (data.train, data.test)] == [2, 1]
+    for index, number in enumerate(data.train.labels["picture"]):
         window = data.train[index].int()
         assert (window[2] == number).all()
         assert (window[0].diff(dim=0) % 256 == 1).all()
@@ -132,14 +132,14 @@ def test_files_of_every_kind(tmp_path):
         source = open_image(tmp_path / name)
         assert source.shape == (3, 70, 96), name
         assert torch.equal(source[:, 10:30, 33:66], image[:, 10:30, 33:66]), name
-    data = mera.data.load("windows", L=16, root=tmp_path, test=0.2, flip=True)
+    data = mera.data.load(tmp_path, L=16, scale=None, flip=True)
     assert len(data.train.parts) + len(data.test.parts) == 6
     assert (data.train[0].shape, data.train[0].dtype) == ((3, 16, 16), torch.uint8)
     grey = tmp_path / "grey"
     for split in ("train", "test"):
         (grey / split).mkdir(parents=True)
         Image.fromarray(numbers[0]).save(grey / split / "a.png")
-    assert mera.data.load("windows", L=16, root=grey, channels=1).channels == 1
+    assert mera.data.load("pictures", L=16, root=grey, scale=None, channels=1).channels == 1
 
 
 @pytest.mark.slow
