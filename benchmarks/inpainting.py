@@ -17,7 +17,6 @@ import argparse
 import math
 import time
 
-import photographs
 import torch
 from scipy.stats import kstest
 from torch import Tensor

@@ -48,9 +48,10 @@ def test_a_run_can_be_moved_and_so_can_its_data(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     photographs = tmp_path / "photos"
     photographs.mkdir()
-    for i in range(20):
-        save_image(torch.randint(0, 256, (3, 10, 10), dtype=torch.uint8), photographs / f"{i:02d}.png")
-    succeed("train rgflow --data folder --root photos --out run --steps 2 --eval-images 2", *SMALL)
+    photos = [f"{i:02d}.png" for i in range(20)]
+    for name in photos:
+        save_image(torch.randint(0, 256, (3, 10, 10), dtype=torch.uint8), photographs / name)
+    succeed("train rgflow --data photos --data-options crop=centre --out run --steps 2 --eval-images 2", *SMALL)
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     (tmp_path / "run").rename(elsewhere / "run")
@@ -65,8 +66,12 @@ def test_a_run_can_be_moved_and_so_can_its_data(tmp_path, monkeypatch):
     succeed(f"inpaint run --test 0 --root moved {FILL}")
     succeed("train --resume run --steps 3 --root moved")
     succeed("evaluate run")  # the run remembers the new place
-    (elsewhere / "moved" / "00.png").unlink()
-    assert "learnt from 18 training and 2 test examples; here are" in succeed("evaluate run")
+    learnt = mera.train.RunFolder("run").facts()["data"]["test"]["files"]
+    (elsewhere / "moved" / next(name for name in photos if name not in learnt)).unlink()
+    succeed("evaluate run")  # whose test examples are the same
+    assert "Expected the data of the run in run, train.number=" in str(run("train", "--resume", "run").exception)
+    (elsewhere / "moved" / learnt[0]).unlink()
+    assert "warning: Expected the data of the run in run, test.number=" in succeed("evaluate run")
 
 
 @pytest.mark.usefixtures("quick")
@@ -78,7 +83,7 @@ def test_a_run_from_python_is_one_for_the_command_line_too(tmp_path, monkeypatch
         succeed(command)
     assert mera.train.RunFolder("run").steps()[-1] == 8
     fit(small_flow(), images.train.array, SHORT, "noted", extra={"note": "mine"})  # data without a name
-    assert mera.train.RunFolder("noted").config()["note"] == "mine"
+    assert mera.train.RunFolder("noted").facts()["note"] == "mine"
     assert "which learnt data that were passed from Python" in str(run("evaluate", "noted").exception)
     succeed("sample noted --n 2")
     for command in ("figures noted --only 5", "explain noted --images 60 --only bits"):

@@ -180,10 +180,10 @@ def _digest(*values: Any) -> str:
     return hashlib.sha256(json.dumps(values, sort_keys=True, default=str).encode()).hexdigest()[:32]
 
 
-def _difference(old: Any, new: Any) -> tuple[str, str]:
+def _difference(old: Any, new: Any, name: str = "") -> tuple[str, str]:
     """The differing entries of two values, as text; of values that are not mappings, the values themselves."""
     if not (isinstance(old, Mapping) and isinstance(new, Mapping)):
-        return repr(old), repr(new)
-    names = [name for name in {**old, **new} if old.get(name) != new.get(name)]
-    texts = [", ".join(f"{name}={values.get(name)!r}" for name in names) for values in (old, new)]
-    return texts[0], texts[1]
+        return tuple(f"{name}={value!r}" if name else repr(value) for value in (old, new))  # type: ignore[return-value]
+    names = [key for key in {**old, **new} if old.get(key) != new.get(key)]
+    pairs = [_difference(old.get(key), new.get(key), f"{name}.{key}" if name else key) for key in names]
+    return ", ".join(pair[0] for pair in pairs), ", ".join(pair[1] for pair in pairs)

@@ -160,7 +160,7 @@ def _images(values: dict[str, Any], L: Edges, channels: int) -> DataSplits:
     name, options = values["data"], dict(values["data_options"] or {})
     if values["train_size"] is not None:
         options.setdefault("train_size", values["train_size"])
-    if name in names() and data.takes(name, "channels"):
+    if data.takes(name, "channels"):
         options.setdefault("channels", channels)
     return data.load(name, L, values["root"], values["download"], **options)
 
@@ -211,9 +211,9 @@ class RunOptions:
         ),
     ] = None
     out: Annotated[Path, typer.Option(help="Folder of the run.", metavar="DIR")]
-    root: Annotated[
-        Path, typer.Option(help="Folder of the data sets, or of the images of folder.", rich_help_panel="Data")
-    ] = Path("data")
+    root: Annotated[Path, typer.Option(help="Folder of the data sets, or of the pictures.", rich_help_panel="Data")] = (
+        Path("data")
+    )
     download: Download = False
     conditional: Annotated[
         bool,

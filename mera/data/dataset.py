@@ -139,8 +139,22 @@ The function is called with its own options, and with `L` (an integer for a line
 `root` and `download` if it has these parameters."""
 names = _loaders.names
 """Every name that `load` accepts."""
-takes = _loaders.takes
-"""Whether a data set, by its name, has an option."""
+
+
+def takes(name: str | Path, option: str) -> bool:
+    """Whether a data set, by its name, file or folder, has an option.
+
+    >>> takes("msds1", "train_size"), takes("fields.npz", "train_size")
+    (True, False)
+    """
+    return _loaders.takes(_named(name), option)
+
+
+def _named(name: str | Path) -> str:
+    """The name of the data set of a name, a file or a folder."""
+    if str(name).endswith(ARRAYS):
+        return "array"
+    return "pictures" if str(name) and str(name) not in names() and Path(name).is_dir() else str(name)
 
 
 def count_of(examples: Examples) -> str:
@@ -155,9 +169,9 @@ def load(
 
     Args:
         name: one of `names()`; a file .npy, .npz or .h5 of examples (N, C, *shape), which are taken as they are; or a
-            folder of photographs, for "pictures".
+            folder of pictures, for "pictures".
         L: edge of the images, or height and width; a data set of other lattices may take other numbers of edges.
-        root: the folder of the files, or to which they are downloaded; for "folder", the folder of images.
+        root: the folder of the files, or to which they are downloaded; for "pictures", that of the pictures.
         download: download missing files, if the data set can be downloaded.
         **options: options of the data set; its own function documents them.
 
@@ -168,11 +182,8 @@ def load(
         ValueError: if the name or an option is unknown.
         DataMissingError: if files are missing; the message says what to do.
     """
-    name = str(name) if isinstance(name, Path) else name
-    if isinstance(name, str) and name.endswith(ARRAYS):
-        name, root = "array", name
-    elif isinstance(name, str) and name and name not in names() and Path(name).is_dir():
-        name, root = "pictures", name
+    place, name = name, _named(name)
+    root = root if name == str(place) else place
     shape = tuple(L) if isinstance(L, Sequence) and not isinstance(L, str) else (L,)
     if not shape or not all(is_integer(edge) and edge > 0 for edge in shape):
         raise InputError("L as a positive integer, or several of them", repr(L))

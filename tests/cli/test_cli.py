@@ -15,6 +15,7 @@ import mera
 from mera.cli.app import COMMANDS
 from mera.cli.declared_options import options_for
 from mera.data.dataset import _loaders
+from mera.train import RunFolder
 from tests.helpers.command import SMALL, mera_command, plain, run, succeed
 
 
@@ -24,7 +25,7 @@ def test_a_run_is_evaluated_sampled_and_made_longer(tmp_path, monkeypatch):
     options = [*SMALL, "--prior", "StudentT(df=6)", "--no-norm", "--share-levels"]
     result = succeed("train", "rgflow", *source, *options, "--steps", 2, "--eval-images", 10, "--batch-size", 8)
     assert "finished after 2 steps" in result.output
-    config = json.loads((out / "config.json").read_text())
+    config = RunFolder(out).facts()
     given = {"L": 8, "layers": 1, "hidden": [6], "norm": False, "share_levels": True, "channels": 3}
     assert given.items() <= config["options"].items()
     assert config["options"]["order"] == "paper"  # what was left at its default is remembered too
@@ -41,29 +42,29 @@ def test_a_run_is_evaluated_sampled_and_made_longer(tmp_path, monkeypatch):
     longer = succeed("train", "--resume", out, "--steps", 4)
     assert "going on from step 2 of 4" in longer.output
     assert "[/bold]" in longer.output
-    config = json.loads((out / "config.json").read_text())
-    assert config["settings"]["steps"] == 4
-
-    def resumed(**damaged):
-        (out / "config.json").write_text(json.dumps(config | damaged))
-        return run("train", "--resume", out)
-
-    for damaged in ({"model": None}, {"options": []}, {"data": {}}, {"settings": {"step": 3}}):
-        with pytest.raises(ValueError, match="Expected"):
-            raise resumed(**damaged).exception
-    monkeypatch.setitem(_loaders._functions, "mine", lambda L, root: 1 + "a")
-    with pytest.raises(TypeError, match="unsupported operand"):  # the error of the user's function is not replaced
-        raise resumed(data={"name": "mine", "L": [8, 8], "root": "data"}).exception
-    assert resumed().exit_code == 0
+    assert RunFolder(out).facts()["limits"]["steps"] == 4
+    with monkeypatch.context() as patch:
+        patch.setitem(_loaders._functions, "msds1", lambda L, root, **options: 1 + "a")
+        with pytest.raises(TypeError, match="unsupported operand"):  # the error of the function is not replaced
+            raise run("train", "--resume", out).exception
+    assert run("train", "--resume", out).exit_code == 0
+    manifest = (out / "manifest.json").read_text()
+    for old, new in (('"layers": 1', '"layers": 2'), ('"train_size": 40', '"train_size": 50'), ("{", "")):
+        assert old in manifest
+        (out / "manifest.json").write_text(manifest.replace(old, new))
+        refused = str(run("train", "--resume", out).exception)
+        assert refused.startswith(f"{out}/manifest.json: Expected")
+    (out / "manifest.json").write_text(manifest)
     (out / "metrics.jsonl").write_text("{}\n")
-    assert "Expected a JSON object with a step in each line" in str(resumed().exception)
+    assert f"{out}/metrics.jsonl: Expected" in str(run("train", "--resume", out).exception)
 
 
 def test_train_on_a_grey_folder_with_widths_of_each_step(tmp_path):
     for i in range(10):
         Image.new("L", (9, 9), 20 * i).save(tmp_path / f"{i}.png")
-    succeed("train", "realnvp", "--data", "folder", "--root", tmp_path, "--channels", 1, "--out", tmp_path / "run",
-            "--steps", 1, "--L", 8, "--hidden", "4;6", "--layers", "1,1", "--residual-blocks", 1)  # fmt: skip
+    succeed("train", "realnvp", "--data", tmp_path, "--data-options", "crop=centre", "--channels", 1,
+            "--out", tmp_path / "run", "--steps", 1, "--L", 8,
+            "--hidden", "4;6", "--layers", "1,1", "--residual-blocks", 1)  # fmt: skip
     assert mera.load(tmp_path / "run" / "flow.safetensors").recipe.options["hidden"] == ((4,), (6,))
 
 
@@ -257,7 +258,6 @@ def test_help_is_in_the_order_of_use_and_in_groups(tmp_path):
 def test_info_and_cone_of_a_model_a_run_and_a_layout(tmp_path):
     flow = mera.build("rgflow", L=8, m=4, layers=1, hidden=(4,))
     mera.save(flow, tmp_path / "flow.safetensors")
-    (tmp_path / "config.json").write_text("{}")
     mera.save_layout(flow.layout, tmp_path / "layout.toml")
     model = ["rgflow", "--L", 8, "--m", 4, "--layers", "1,1", "--hidden", "4"]
     for source in (model, [tmp_path], [tmp_path / "flow.safetensors"], ["--layout", tmp_path / "layout.toml"]):

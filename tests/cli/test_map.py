@@ -74,9 +74,9 @@ def test_other_lattices():
     assert np.load("s.npy").shape == (2, 3, 32, 48)
     assert "Expected a .npy file" in str(run("sample", "fields.mera", "--out", "s.png").exception)
     assert "multiples of (16, 16)" in str(run("sample", "flow.mera", "--L", 30).exception)
-    Path("pictures").mkdir()
-    painted("pictures/a.png", 200, 80)
-    learn = "train rgflow --data windows --root pictures --steps 2 --eval-images 4 --out run"
+    Path("photos").mkdir()
+    painted("photos/a.png", 200, 80)
+    learn = "train rgflow --data photos --steps 2 --eval-images 4 --out run"
     assert run(*learn.split(), *SMALL).exit_code == 0
     fill = "inpaint run --test 0 --L 16 --region 2:4,2:4 --samples 0 --steps 2"
     for words, text in (("evaluate run", "test images"), ("evaluate run --L 16", "test images"), (fill, "4 of 256")):

@@ -40,7 +40,7 @@ TABLE = {
     TRAIN: {
         "metrics new": "--steps 2; --minutes 1e-9; --eval-every 1; --eval-images 5; --keep best; --data-options "
          "test_size=11",
-        "events": "--batch-size 4; --accumulate 2; --checkpoint; --compile; --workers 1",
+        "events": "--batch-size 4; --accumulate 2; --checkpoint; --compile; --workers 1; --threads 2",
         "weights new": "--precision bfloat16; --optimizer AdamW; --optimizer Muon --optimizer-options decay=0.5; "
          "--lr 1e-4; --weight-decay 0.5; --schedule constant; --warmup 1; --clip 1e-3; --ema 0.5; "
          "--seed 1; --data shades2; --root elsewhere; --download; --conditional; --train-size 10",
@@ -52,7 +52,7 @@ TABLE = {
     "train --data shades --steps 1 --out new": {"files .": "--layout layout.toml"},
     "train --layout layout.toml --data shades --out new --steps 1": {"weights new": "--prior laplace"},
     "evaluate run": {"output": "--images 5; --L 8; --root elsewhere", "json": "--json"},
-    "measure phi4 --samples 64 --sampler metropolis --warmup 2 --chains 4": {
+    "measure phi4 --samples 64 --sampler metropolis --warmup 2 --chains 4 --seed 0": {
         "history phi4/measure/metropolis": "--samples 128; --action free; --L 8; --symmetries flip,translations; "
          "--chains 8; --warmup 3; --single; --seed 1",
         "files phi4": "--name other; --list",
@@ -60,12 +60,12 @@ TABLE = {
         "files .": "--out other",
         "json": "--json",
     },
-    "measure phi4 --samples 64 --sampler metropolis": {"files phi4": "--sampler reweighting"},
-    "measure phi4 --samples 64 --symmetries flip,translations --fields fields.npy --json": {
+    "measure phi4 --samples 64 --sampler metropolis --seed 0": {"files phi4": "--sampler reweighting"},
+    "measure phi4 --samples 64 --symmetries flip,translations --fields fields.npy --seed 0 --json": {
         "file phi4/measure/reweighting/report.json": "--images 2; --fields others.npy",
     },
     "measure phi4 --samples 128 --sampler metropolis --chains 4 --warmup 2 --out kept": {"history kept": "--resume"},
-    "measure --action phi4(mass2=(1,2)) --L 2 --sampler hmc --samples 64 --warmup 2 --at mass2=1 --out new": {
+    "measure --action phi4(mass2=(1,2)) --L 2 --sampler hmc --samples 64 --warmup 2 --at mass2=1 --seed 0 --out new": {
         "history new": "--at mass2=2",
     },
     "check run": {"json": "--json"},
@@ -200,7 +200,7 @@ def observe(prepared, tmp_path, monkeypatch):
 
         def call(*args, **options):
             values = [v for a in args for v in (a if isinstance(a, list) else [a]) if isinstance(v, torch.Tensor)]
-            events.append((name, [v.shape for v in values], options.get("num_workers")))
+            events.append((name, [v.shape for v in values], options.get("num_workers"), torch.get_num_threads()))
             return original(*args, **options)
 
         monkeypatch.setattr(target, name, call)

@@ -34,7 +34,7 @@ def test_runs_are_compared(tmp_path, monkeypatch):
     assert "nats/variable on test fields" in done.stdout
 
     (tmp_path / "runs" / "other").mkdir()
-    (tmp_path / "runs" / "other" / "config.json").write_text('{"data": "of another program"}')
+    (tmp_path / "runs" / "other" / "manifest.json").write_text('{"data": "of another program"}')
     listed = run("runs")
     assert [line.split()[0] for line in listed.output.splitlines()] == ["run", "------", "a", "deep/b"]
     found = json.loads(run("runs", "runs", "--json").output)

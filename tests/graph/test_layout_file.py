@@ -188,7 +188,7 @@ def test_train_a_layout_from_the_command_line(tmp_path):
     for more in (["evaluate", out, "--images", 3], ["sample", out, "--n", 2], ["train", "--resume", out]):
         result = run(*more)
         assert result.exit_code == 0, result.output
-    assert RunFolder(out).config()["options"]["prior"] == "gaussian"
+    assert RunFolder(out).facts()["options"]["prior"] == "gaussian"
     result = run("info", "--layout", path)
     assert result.exit_code == 0, result.output
     assert "disentangler" in result.output

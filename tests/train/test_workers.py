@@ -60,14 +60,13 @@ def test_the_command_line_names_the_file(tmp_path):
     root.mkdir()
     for i in range(20):
         Image.new("RGB", (9, 9), (20 * i % 255, i, 0)).save(root / f"{i:02d}.png")
-    arguments = ["rgflow", *SMALL, "--data", "folder", "--root", root, "--out", out, "--eval-images", 2]
-    assert run("train", *arguments, "--steps", 1).exit_code == 0
+    arguments = ["rgflow", *SMALL, "--data", root, "--data-options", "crop=centre", "--out", out, "--eval-images", 2]
     broken = root / "03.png"
     broken.write_bytes(broken.read_bytes()[:40])
-    result = run("train", "--resume", out, "--steps", 5)
+    result = run("train", *arguments, "--steps", 5)
     assert result.exit_code == 1
     message = str(result.exception)
-    assert message.startswith(f"Expected an image in {broken}; got a file that cannot be read")
+    assert message.startswith(f"Expected a picture in {broken}; got a file that cannot be read")
     assert len(message.splitlines()) == 1
 
 
