@@ -15,6 +15,8 @@ from mera._utils.files import as_path, locked, make_folder, write_atomically
 
 NAME = "manifest.json"
 FORMAT = 1
+MOST = 200
+"""The most characters of a value in a message."""
 SUM = "sum"
 """The key of the checksum in JSON."""
 
@@ -90,7 +92,7 @@ class Manifest:
     def compare(self, facts: Mapping[str, Any], but: Collection[str] = ()) -> None:
         """Refuse facts that differ from those of the folder, by name, except for some of them."""
         before, now = self.facts(), json.loads(json.dumps(facts, default=str))
-        for name in sorted(now):
+        for name in now:
             if name not in but and before.get(name) != now[name]:
                 old, new = _difference(before.get(name), now[name])
                 raise InputError(f"the {name} of the {self.kind} in {self.path}, {old}", new)
@@ -183,7 +185,8 @@ def _digest(*values: Any) -> str:
 def _difference(old: Any, new: Any, name: str = "") -> tuple[str, str]:
     """The differing entries of two values, as text; of values that are not mappings, the values themselves."""
     if not (isinstance(old, Mapping) and isinstance(new, Mapping)):
-        return tuple(f"{name}={value!r}" if name else repr(value) for value in (old, new))  # type: ignore[return-value]
+        before, now = (repr(value)[:MOST] for value in (old, new))
+        return (f"{name}={before}", f"{name}={now}") if name else (before, now)
     names = [key for key in {**old, **new} if old.get(key) != new.get(key)]
     pairs = [_difference(old.get(key), new.get(key), f"{name}.{key}" if name else key) for key in names]
     return ", ".join(pair[0] for pair in pairs), ", ".join(pair[1] for pair in pairs)

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import math
 import shutil
-import zipfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -19,39 +18,27 @@ from torch import Tensor
 
 from mera._utils.errors import InputError
 from mera._utils.files import write_atomically
+from mera._utils.manifest import Manifest
+from mera._utils.processes import rank
 from mera.cones.stages import Stage, run_stage, stages_of
 from mera.graph.bijectors_of_plan import structure_of
-from mera.graph.boxes import Box, pieces
+from mera.graph.boxes import Box, pieces, tiles
 from mera.graph.lattice import Lattice
 from mera.graph.runner import Runner
 
-FACTS = "facts.json"
-"""The name of the file of facts."""
+JOURNALS = "tiles-*.jsonl"
+"""The files of tiles that are done, one for each process."""
+DATA = -1
+"""In place of the number of a stage, the tiles of the data."""
 
 
-@contextmanager
-def intact(path: Path, name: str) -> Iterator[None]:
-    """A context in which an error while an array or a file of a store is read becomes a ValueError with their names."""
-    try:
-        yield
-    except InputError:
-        raise
-    except (ValueError, KeyError, TypeError, RuntimeError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError("an intact store", f"{name}: {error}", where=str(path)) from error
+class Tile(NamedTuple):
+    """A tile: the number of its stage, or `DATA`; its own number; its box of outputs; the sites of one output."""
 
-
-def check_store(path: Path) -> None:
-    """Raise a ValueError if a folder holds no store."""
-    if not (path / FACTS).is_file():
-        raise InputError("the folder of a store that stream made", "none", where=str(path))
-
-
-def read_facts(path: Path) -> dict[str, Any]:
-    """What the store in a folder was made for; a ValueError if the folder holds no store, or a damaged one."""
-    check_store(path)
-    with intact(path, FACTS):
-        facts: dict[str, Any] = json.loads((path / FACTS).read_text())
-    return facts
+    stage: int
+    number: int
+    box: Box
+    weight: int
 
 
 class Store:
@@ -59,136 +46,190 @@ class Store:
 
     Lattices, at the entries of stages, are (C, *sites), in the dtype of the flow; lattice 0 holds the data in the
     flow's own space. A lattice is removed when the next one is complete. Maps, one for each level of latents, are
-    (*sites of the entry of its stage), in nats. `parts` has the sum of the map over each tile in double precision, and
-    NaN for a tile that is not done; first, for the data, the log-det of the preprocessing. Chunks have checksums.
-    `totals` has the sums of the parts, and NaN until all tiles are done.
+    (*sites of the entry of its stage), in nats. What a tile computes is one file of each array. The journal has a line
+    for each tile that is done: the sums of its maps in double precision, or the log-det of the preprocessing, and a
+    digest of each of its files by name, so that a file that is damaged, missing or another's is never read as values.
 
     Args:
-        path: the folder.
+        path: the folder, which has a manifest.
         runner: the flow's plan with its bijectors.
         context: the encoded context of the image, (1, K); None for a flow without context.
-        facts: what the store is made for; None to open a store that exists.
-
-    Raises:
-        ValueError: if the folder holds no store, or one of something else.
     """
 
-    def __init__(
-        self, path: Path, runner: Runner, context: Tensor | None = None, facts: Mapping[str, Any] | None = None
-    ) -> None:
-        self.path, self.stages, self.runner = path, stages_of(runner), runner
+    def __init__(self, path: Path, runner: Runner, context: Tensor | None = None) -> None:
+        self.manifest, self.stages, self.runner = Manifest(path, "stream"), stages_of(runner), runner
         self.context = None if context is None else context.to(runner.reference.dtype)
+        self.facts = self.manifest.facts()
         zarr: Any = import_module("zarr")  # late: it takes a third of a second
-        if facts is not None and not (path / FACTS).exists():
-            self.facts = dict(facts)
-            self._create(zarr)
-        self.facts = read_facts(path)
-        with intact(path, "arrays"):
-            group = zarr.open_group(str(path / "arrays"), mode="r+")
-            levels = range(len(runner.plan.latents))
-            self.lattices = {stage.number: group.get(f"lattice{stage.number}") for stage in self.stages}
-            self.maps = [group[f"map{level}"] for level in levels]
-            self.parts = [group["parts_of_data"], *(group[f"parts{level}"] for level in levels)]
-            self.totals = group["totals"]
-        self.folder = group.store  # lives as long as any of its arrays
+        self.folder = zarr.storage.LocalStore(path / "arrays")  # lives as long as any of its arrays
+        self.work = list(self._tiles())
+        self.done: dict[tuple[int, int], dict[str, Any]] = {}
+        self.refresh()
 
-    def tile(self, stage: Stage) -> tuple[int, ...]:
+    @property
+    def path(self) -> Path:
+        """The folder."""
+        return self.manifest.path
+
+    def edges(self, stage: Stage) -> tuple[int, ...]:
         """The edges of a tile of the outputs of a stage."""
         return tuple(max(1, self.facts["tile"] // c) for c in stage.cell)
 
+    def _tiles(self) -> Iterator[Tile]:
+        """All tiles, in the order in which they are computed."""
+        data = self.stages[0].lattice
+        for i, box in enumerate(tiles(data, [self.facts["tile"]] * data.dim)):
+            yield Tile(DATA, i, box, 0)
+        for stage in self.stages:
+            lattice = Lattice(1, stage.coarse, stage.lattice.periodic)
+            for i, box in enumerate(tiles(lattice, self.edges(stage))):
+                yield Tile(stage.number, i, box, math.prod(stage.cell))
+
+    # What is done
+
+    def refresh(self) -> None:
+        """Read what all processes have done."""
+        for path in sorted(self.path.glob(JOURNALS)):
+            self.done |= {tuple(line["tile"]): line for line in self.manifest.entries(path.name)}
+        self.digests = {file: value for line in self.done.values() for file, value in line["files"].items()}
+
+    def add(self, tile: Tile, sums: dict[str, float], files: dict[str, str]) -> None:
+        """Write down that a tile is done."""
+        line = {"tile": [tile.stage, tile.number], "sums": sums, "files": files}
+        self.manifest.append(JOURNALS.replace("*", str(rank())), line)
+        self.done[tile.stage, tile.number] = line
+        self.digests |= files
+
+    def verify(self) -> None:
+        """Forget the tiles of which a file is damaged or missing, and those whose lattice is needed to repeat them."""
+        valid, needed = {}, False
+        for _, stage in itertools.groupby(reversed(self.work), key=lambda tile: tile.stage):
+            undone = False
+            for tile in stage:
+                line = self.done.get((tile.stage, tile.number), {"files": [""]})
+                if all(self._is_intact(file) for file in line["files"] if needed or "lattice" not in file):
+                    valid[tile.stage, tile.number] = line
+                else:
+                    undone = True
+            needed = undone
+        self.done = valid
+        self.manifest.rewrite(JOURNALS.replace("*", "0"), valid.values())
+        for path in self.path.glob(JOURNALS):
+            if path.name != JOURNALS.replace("*", "0"):
+                path.unlink()
+
+    def sums(self) -> list[float]:
+        """The log-det of the preprocessing, and the part of log p of each level, in nats.
+
+        Raises:
+            FileNotFoundError: if the folder was deleted.
+            ValueError: if tiles are not done.
+        """
+        self.manifest.facts()
+        if len(self.done) < len(self.work):
+            raise InputError("a store whose tiles are all done; stream it with resume=True", "tiles that are missing")
+        names = ["data", *map(str, range(len(self.runner.plan.latents)))]
+        return [math.fsum(line["sums"].get(name, 0.0) for line in self.done.values()) for name in names]
+
+    # Arrays
+
     def lattice_of(self, level: int) -> Lattice:
         """The lattice of the map of a level: that at the entry of the stage in which its latents leave."""
-        return next(stage.lattice for stage in self.stages if level in dict(stage.leaving))
+        return self._stage_of(level).lattice
 
-    def read(self, array: Any, box: Box) -> Tensor:
+    def _stage_of(self, level: int) -> Stage:
+        return next(stage for stage in self.stages if level in dict(stage.leaving))
+
+    def _form(self, name: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """The shape of an array, and that of the part of it in one file."""
+        number = int(name.removeprefix("lattice").removeprefix("map"))
+        if name.startswith("lattice"):
+            lattice = self.stages[number].lattice
+            edges = self.edges(self.stages[number - 1]) if number else (self.facts["tile"],) * lattice.dim
+            return lattice.event_shape, (lattice.channels, *edges)
+        stage = self._stage_of(number)
+        return stage.lattice.shape, tuple(e * c for e, c in zip(self.edges(stage), stage.cell, strict=True))
+
+    def array(self, name: str) -> Any:
+        """The array of a name; its description, of which nothing is read, is written if it is not as it must be."""
+        shape, parts = self._form(name)
+        description = {
+            "zarr_format": 3, "node_type": "array", "shape": shape, "data_type": self.facts["dtype"],
+            "chunk_grid": {
+                "name": "regular",
+                "configuration": {"chunk_shape": [min(c, n) for c, n in zip(parts, shape, strict=True)]},
+            },
+            "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
+            "fill_value": "NaN", "codecs": [{"name": "bytes", "configuration": {"endian": "little"}}],
+            "attributes": {},
+        }  # fmt: skip
+        path, content = self.path / "arrays" / name / "zarr.json", json.dumps(description).encode()
+        if not path.is_file() or path.read_bytes() != content:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(path, content)
+        zarr: Any = import_module("zarr")
+        return zarr.open_array(self.folder, path=name, mode="r+", zarr_format=3)
+
+    def intact(self, name: str) -> Any:
+        """The array of a name, all of whose files were checked.
+
+        Raises:
+            ValueError: if one of them is damaged or missing.
+        """
+        self._check(file for file in self.digests if file.startswith(f"arrays/{name}/"))
+        return self.array(name)
+
+    def read(self, name: str, box: Box) -> Tensor:
         """The values of an array in a box of sites, (C, *sites) or (*sites).
 
         Raises:
-            ValueError: if values are missing or damaged.
+            ValueError: if a file with some of them is damaged or missing.
         """
-        if array is None:
-            raise InputError("an intact store", "a lattice that is missing", where=str(self.path))
+        array = self.array(name)
         channels = array.shape[: array.ndim - len(box.start)]
         values = np.empty((*channels, *box.shape), dtype=array.dtype)
         every = (slice(None),) * len(channels)
-        with intact(self.path, array.name):
-            for here, there in pieces(box, array.shape[len(channels) :]):
-                values[(*every, *there)] = array[(*every, *here)]
-        if np.isnan(values.sum(dtype=np.float64)):
-            raise InputError(
-                "an intact store", f"values of {array.name} that are missing or not finite", where=str(self.path)
-            )
+        for here, there in pieces(box, array.shape[len(channels) :]):
+            edges = array.chunks[len(channels) :]
+            ranges = [range(s.start // edge, -(-s.stop // edge)) for s, edge in zip(here, edges, strict=True)]
+            self._check(_file(name, (0,) * len(channels) + place) for place in itertools.product(*ranges))
+            values[(*every, *there)] = array[(*every, *here)]
         return torch.from_numpy(values)
 
-    def values(self, array: Any) -> np.ndarray:
-        """All values of a small array; a ValueError if it is damaged."""
-        with intact(self.path, array.name):
-            return np.asarray(array[:])
+    def write(self, name: str, box: Box, values: Tensor) -> dict[str, str]:
+        """Write the values of a tile into an array; returns the file, with its digest.
 
-    def is_done(self, number: int, index: int) -> bool:
-        """Whether a tile of a stage is done; of the data if the number is -1."""
-        parts = [1 + level for level, _ in self.stages[number].leaving] if number >= 0 else [0]
-        with intact(self.path, self.parts[parts[-1]].name):
-            return not any(np.isnan(self.parts[part][index]) for part in parts)
+        Raises:
+            ValueError: if the values are not finite.
+        """
+        if not values.isfinite().all():
+            got = f"infinite values or NaN in the box {box.start} to {box.stop} of {name}"
+            raise InputError("finite values", got)
+        array, data = self.array(name), values.detach().cpu().numpy()
+        start = (0,) * (array.ndim - len(box.start)) + box.start
+        array[tuple(slice(a, a + n) for a, n in zip(start, data.shape, strict=True))] = data
+        file = _file(name, tuple(a // edge for a, edge in zip(start, array.chunks, strict=True)))
+        return {file: _digest(self.path / file)}
 
     def remove(self, number: int) -> None:
         """Remove the lattice at the entry of a stage, which no tile needs any more."""
         shutil.rmtree(self.path / "arrays" / f"lattice{number}", ignore_errors=True)
-        self.lattices[number] = None
 
-    def write(self, array: Any, box: Box, values: Tensor) -> None:
-        """Write values into a box of sites."""
-        every = (slice(None),) * (array.ndim - len(box.start))
-        data = values.detach().cpu().numpy()
-        for here, there in pieces(box, array.shape[len(every) :]):
-            array[(*every, *here)] = data[(*every, *there)]
+    def _is_intact(self, file: str) -> bool:
+        return file in self.digests and _digest(self.path / file) == self.digests[file]
 
-    def _create(self, zarr: Any) -> None:
-        """Make all arrays, then the file of facts, which makes them a store."""
-        tile, dtype = self.facts["tile"], self.facts["dtype"]
-        group = zarr.open_group(str(self.path / "arrays"), mode="w")
-
-        def make(name: str, shape: tuple[int, ...], chunks: tuple[int, ...], dtype: str) -> None:
-            group.create_array(
-                name, shape=shape, chunks=tuple(min(c, n) for c, n in zip(chunks, shape, strict=True)), dtype=dtype,
-                fill_value=np.nan, compressors=[zarr.codecs.Crc32cCodec()], filters=None,
-            )  # fmt: skip
-
-        entry: tuple[int, ...] = (tile,) * len(self.stages[0].lattice.shape)  # the tiles that write the lattice
-        for stage in self.stages:
-            sites, edge = stage.lattice.shape, self.tile(stage)
-            make(f"lattice{stage.number}", stage.lattice.event_shape, (stage.lattice.channels, *entry), dtype)
-            counts = math.prod(-(-n // e) for n, e in zip(stage.coarse, edge, strict=True))
-            for level, _ in stage.leaving:
-                make(f"map{level}", sites, tuple(e * c for e, c in zip(edge, stage.cell, strict=True)), dtype)
-                make(f"parts{level}", (counts,), (1,), "float64")
-            entry = edge
-        counts = math.prod(-(-n // tile) for n in self.stages[0].lattice.shape)
-        make("parts_of_data", (counts,), (1,), "float64")
-        levels = len(self.runner.plan.latents)
-        make("totals", (1 + levels,), (1 + levels,), "float64")
-        write_atomically(self.path / FACTS, json.dumps(self.facts).encode())
-
-    def sums(self) -> list[float]:
-        """The log-det of the preprocessing, and the part of log p of each level, in nats; NaN until all are done."""
-        return self.values(self.totals).tolist()
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether all tiles are done."""
-        return not np.isnan(self.values(self.totals)).any()
+    def _check(self, files: Iterable[str]) -> None:
+        """Refuse files that are not as they were written."""
+        for file in files:
+            if not self._is_intact(file):
+                got = "one that is damaged or missing; stream it again with resume=True"
+                raise InputError("a file as mera wrote it for this stream", got, where=str(self.path / file))
 
     @torch.no_grad()
     def compute(self, stage: Stage, box: Box) -> tuple[Tensor, dict[int, Tensor]]:
         """Compute a box of the outputs of a stage from the lattice at its entry; see `run_stage`."""
-        block = self.read(self.lattices[stage.number], stage.needed(box)[0]).to(self.runner.reference)
+        block = self.read(f"lattice{stage.number}", stage.needed(box)[0]).to(self.runner.reference)
         return run_stage(stage, self.runner, block, box, self.context)
-
-    def check_complete(self) -> None:
-        """Raise a ValueError if the folder was deleted, as zarr would read NaN, or if tiles are missing."""
-        check_store(self.path)
-        if not self.is_complete:
-            raise InputError("a store whose tiles are all done; stream it with resume=True", "tiles that are missing")
 
 
 def fingerprint(runner: Runner) -> str:
@@ -199,3 +240,16 @@ def fingerprint(runner: Runner) -> str:
         for value in (*module.parameters(), *module.buffers()):
             digest.update(value.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()[:32]
+
+
+def _file(name: str, place: tuple[int, ...]) -> str:
+    """The name of the file of a part of an array, as zarr names it."""
+    return "/".join(("arrays", name, "c", *map(str, place)))
+
+
+def _digest(file: Path) -> str:
+    """A digest of the content of a file; nothing if it cannot be read."""
+    try:
+        return hashlib.sha256(file.read_bytes()).hexdigest()[:32]
+    except OSError:
+        return ""

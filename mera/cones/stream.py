@@ -8,7 +8,8 @@ import math
 import shutil
 import tempfile
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from contextlib import nullcontext
 from os import PathLike
 from pathlib import Path
 from threading import Lock
@@ -20,18 +21,18 @@ from torch import Tensor
 
 from mera._utils.checks import check_count, check_precise
 from mera._utils.errors import InputError
-from mera._utils.files import as_path, make_folder
+from mera._utils.files import as_path
 from mera._utils.installation import VERSION
+from mera._utils.manifest import Manifest
 from mera._utils.memmap import kind_of, read_tensor
 from mera._utils.processes import is_main, rank, wait_for_all, world_size
 from mera._utils.progress import ProgressBar, check_console
 from mera._utils.torch_modes import exactly, in_threads
 from mera.bijectors import ImagePreprocess, with_noise
 from mera.cones.noise import noise_of_pixels
-from mera.cones.stages import Stage, stages_of
-from mera.cones.store import FACTS, Store, fingerprint, read_facts
-from mera.graph.boxes import Box, tiles
-from mera.graph.lattice import Lattice
+from mera.cones.stages import stages_of
+from mera.cones.store import DATA, JOURNALS, Store, Tile, fingerprint
+from mera.graph.boxes import tiles
 from mera.graph.runner import Runner
 
 if TYPE_CHECKING:
@@ -39,14 +40,12 @@ if TYPE_CHECKING:
 
 PROBES = 64
 """The number of pixels by which a source is recognised."""
-NAMES = {"flow": "flow and parameters", "source": "pixels", "levels_of_source": "type of pixels"}
-"""The facts of a store in words, where the name is not enough."""
 
 
 class Streamed:
     """The forward pass of a large image.
 
-    Raises a `ValueError` where the folder of the store is gone, or tiles are not done.
+    Raises a `FileNotFoundError` where the folder of the store is gone, a `ValueError` where a file of it is damaged.
 
     Attributes:
         store: the maps on disk, see `Store`; if `stream` got no folder, in a temporary one, which goes when the store
@@ -64,16 +63,14 @@ class Streamed:
     @property
     def bits_per_dim(self) -> float:
         """Minus log p of the integers of the image, per variable, in bits; NaN if the source had floats."""
-        if not self.store.facts["levels_of_source"]:
+        if not self.store.facts["grey values"]:
             return math.nan
-        self.store.check_complete()
         variables = math.prod(self.store.facts["shape"])
         return -math.fsum(self.store.sums()) / (variables * math.log(2))
 
     @property
     def levels(self) -> list[float]:
         """The part of log p of each level of latents, finest first, in nats; the sum is log p."""
-        self.store.check_complete()
         return self.store.sums()[1:]
 
     def map(self, level: int) -> Any:
@@ -87,12 +84,13 @@ class Streamed:
             level: the level, 0 for the finest.
 
         Raises:
-            ValueError: if there is no such level, or the folder of the store is gone.
+            ValueError: if there is no such level, or a file of the map is damaged or missing.
+            FileNotFoundError: if the folder of the store is gone.
         """
-        if not 0 <= check_count(level, "a level", 0) < len(self.store.maps):
-            raise InputError(f"a level from 0 to {len(self.store.maps) - 1}", str(level))
-        self.store.check_complete()
-        return self.store.maps[level]
+        levels = len(self.levels)
+        if not 0 <= check_count(level, "a level", 0) < levels:
+            raise InputError(f"a level from 0 to {levels - 1}", str(level))
+        return self.store.intact(f"map{level}")
 
     def bits(self, edge: int = 256, shape: Sequence[int] | None = None) -> Tensor:
         """The bits per dimension of each level in the cells of a coarse grid, for a picture.
@@ -114,8 +112,8 @@ class Streamed:
             raise InputError(f"a shape within {tuple(whole)}", str(tuple(shape)))
         longest = min(check_count(edge, "cells of an edge"), max(whole))
         cells = [max(1, round(longest * n / max(whole))) for n in whole]
-        levels = torch.stack([_pooled(self.store, number, cells) for number in range(len(self.store.maps))])
-        if self.store.facts["levels_of_source"]:
+        levels = torch.stack([_pooled(self.store, number, cells) for number in range(len(self.levels))])
+        if self.store.facts["grey values"]:
             plan, units = self.store.runner.plan, self.store.sums()[0] / math.prod(cells)
             shares = torch.tensor([latent.lattice.variables / plan.input.variables for latent in plan.latents])
             levels = levels + units * shares.view(-1, *(1 for _ in cells))
@@ -125,16 +123,16 @@ class Streamed:
 
     def __repr__(self) -> str:
         shape = " x ".join(map(str, self.store.facts["shape"]))
-        bits = f", {self.bits_per_dim:.4f} bits/dim" if self.store.facts["levels_of_source"] else ""
+        bits = f", {self.bits_per_dim:.4f} bits/dim" if self.store.facts["grey values"] else ""
         return f"image {shape}: log p {self.log_prob:.6g} nats{bits}\nstore: {self.store.path}"
 
 
 def _pooled(store: Store, number: int, cells: list[int]) -> Tensor:
     """Sum a map of log p over a coarse grid; the value of a site is divided among the cells that it overlaps."""
-    array, lattice = store.maps[number], store.lattice_of(number)
+    lattice = store.lattice_of(number)
     total = torch.zeros(cells, dtype=torch.float64)
     for box in tiles(lattice, [max(store.facts["tile"], 512)] * lattice.dim):
-        values = store.read(array, box).double()
+        values = store.read(f"map{number}", box).double()
         for axis, (start, stop, n, count) in enumerate(zip(box.start, box.stop, lattice.shape, cells, strict=True)):
             ends = torch.arange(start, stop + 1, dtype=torch.float64) * count / n
             edges = torch.arange(count + 1, dtype=torch.float64)
@@ -181,109 +179,85 @@ def stream(
     if out is None and world_size() > 1:
         raise InputError(f"a folder `out` that {world_size()} processes share", "None")
     facts = {
-        "format": 1, "shape": list(plan.input.event_shape), "tile": tile, "seed": check_count(seed, "a seed", 0),
-        "dtype": str(runner.reference.dtype).removeprefix("torch."), "levels_of_source": 256 if is_image else 0,
-        "flow": fingerprint(runner), "source": _probe(source), "version": VERSION,
-        "context": None if encoded is None else encoded.flatten().tolist(),
+        "flow": fingerprint(runner), "pixels": _probe(source), "shape": list(plan.input.event_shape), "tile": tile,
+        "grey values": 256 if is_image else 0, "dtype": str(runner.reference.dtype).removeprefix("torch."),
+        "seed": check_count(seed, "a seed", 0), "context": None if encoded is None else encoded.flatten().tolist(),
+        "version": VERSION,
     }  # fmt: skip
     path, device = Path(tempfile.mkdtemp(prefix="mera-")) if out is None else as_path(out), runner.reference.device
+    manifest = Manifest(path, "stream")
     try:
-        if is_main():
-            _prepare(path, facts, resume, runner)
-        wait_for_all(device)
-        store = Store(path, runner, encoded)
+        with manifest.locked() if is_main() else nullcontext():
+            if is_main() and not manifest.exists:
+                manifest.write(facts, [JOURNALS, "arrays"])
+            elif is_main():
+                if not resume:
+                    raise FileExistsError(f"Expected a folder without a stream, or resume=True; got {path}")
+                manifest.compare(facts, but=["version"])
+                Store(path, runner).verify()
+            wait_for_all(device)
+            store = Store(path, runner, encoded)
+            _fill(store, preprocess, source, check_console(console if is_main() else None))
     except BaseException:
         if out is None:
             shutil.rmtree(path, ignore_errors=True)
         raise
     if out is None:
         weakref.finalize(store.folder, shutil.rmtree, path, ignore_errors=True)
-    with ProgressBar("stream", check_console(console if is_main() else None), "tile") as bar:
-        work = list(_tiles(store, stages))
-        total = sum(math.prod(box.shape) * weight for _, _, box, weight in work)
-        done, lock = 0, Lock()
-
-        def make(item: tuple[int, int, Box, int]) -> tuple[int, int]:
-            """Make a tile, unless it is done, or another process makes it; return its number and its size."""
-            number, i, box, weight = item
-            if i % world_size() == rank() and not store.is_done(number, i):
-                with exactly(device):
-                    if number < 0:
-                        _take(store, preprocess, source, lock, i, box)
-                    else:
-                        _compute(store, stages[number], i, box)
-            return i, math.prod(box.shape) * weight
-
-        for number, group in itertools.groupby(work, key=lambda item: item[0]):
-            for i, size in in_threads(make, group, device):
-                done += size
-                bar.update(i + 1, done / total, f"level {number}" if number >= 0 else "data")
-            wait_for_all(device)
-            if is_main() and number >= 0:
-                store.remove(number)
-    if is_main() and not store.is_complete:
-        store.totals[:] = [math.fsum(store.values(part)) for part in store.parts]
-    wait_for_all(device)
     return Streamed(store)
 
 
-def _tiles(store: Store, stages: list[Stage]) -> Iterator[tuple[int, int, Box, int]]:
-    """All tiles in order: the number of the stage, -1 for the data; its own number; its box; sites of one output."""
-    shape = stages[0].lattice
-    for i, box in enumerate(tiles(shape, [store.facts["tile"]] * shape.dim)):
-        yield -1, i, box, 0
-    for stage in stages:
-        lattice = Lattice(1, stage.coarse, stage.lattice.periodic)
-        for i, box in enumerate(tiles(lattice, store.tile(stage))):
-            yield stage.number, i, box, math.prod(stage.cell)
+def _fill(store: Store, preprocess: Any, source: Any, console: Console) -> None:
+    """Make all tiles that are not done, and share them with the other processes."""
+    device, lock = store.runner.reference.device, Lock()
+    done, total = 0, sum(math.prod(tile.box.shape) * tile.weight for tile in store.work)
+
+    def make(tile: Tile) -> Tile:
+        """Make a tile, unless it is done, or another process makes it."""
+        if tile.number % world_size() == rank() and (tile.stage, tile.number) not in store.done:
+            with exactly(device):
+                if tile.stage == DATA:
+                    _take(store, preprocess, source, lock, tile)
+                else:
+                    _compute(store, tile)
+        return tile
+
+    with ProgressBar("stream", console, "tile") as bar:
+        for stage, group in itertools.groupby(store.work, key=lambda tile: tile.stage):
+            for tile in in_threads(make, group, device):
+                done += math.prod(tile.box.shape) * tile.weight
+                bar.update(tile.number + 1, done / total, "data" if stage == DATA else f"level {stage}")
+            wait_for_all(device)
+            if world_size() > 1:
+                store.refresh()
+            if is_main() and stage != DATA:
+                store.remove(stage)
+    wait_for_all(device)
 
 
 @torch.no_grad()
-def _take(store: Store, preprocess: Any, source: Any, lock: Lock, number: int, box: Box) -> None:
+def _take(store: Store, preprocess: Any, source: Any, lock: Lock, tile: Tile) -> None:
     """Write a tile of the data, in the flow's own space; a source may not support concurrent reads."""
-    where = tuple(slice(a, b) for a, b in zip(box.start, box.stop, strict=True))
+    box, reference, log_det = tile.box, store.runner.reference, 0.0
     with lock:
-        values = read_tensor(source, (slice(None), *where))
-    log_det = 0.0
-    reference = store.runner.reference
-    if store.facts["levels_of_source"]:
+        values = read_tensor(source, (slice(None), *(slice(a, b) for a, b in zip(box.start, box.stop, strict=True))))
+    if store.facts["grey values"]:
         noise = noise_of_pixels(store.facts["seed"], len(values), box)
         values, change = preprocess(with_noise(values, noise)[None].to(reference.device))
         values, log_det = values[0], change.double().item()
-    values = values.to(reference.device, reference.dtype)
-    if not values.isfinite().all():
-        raise InputError("finite values", f"infinite values or NaN in the box {box.start} to {box.stop}")
-    store.write(store.lattices[0], box, values)
-    store.parts[0][number] = log_det
+    files = store.write("lattice0", box, values.to(reference.device, reference.dtype))
+    store.add(tile, {"data": log_det}, files)
 
 
-def _compute(store: Store, stage: Stage, number: int, box: Box) -> None:
+def _compute(store: Store, tile: Tile) -> None:
     """Compute a tile of the outputs of a stage, and write it."""
-    outputs, maps = store.compute(stage, box)
-    if stage.kept is not None:
-        store.write(store.lattices[stage.number + 1], box, outputs[stage.kept])
-    for level, values in maps.items():
-        written = values.to(outputs)
-        store.write(store.maps[level], box.refined(stage.cell), written)
-        store.parts[level + 1][number] = written.double().sum().item()
-
-
-def _prepare(path: Path, facts: dict[str, Any], resume: bool, runner: Runner) -> None:
-    """Make the store in a folder, or check that the one that is there was made for the same.
-
-    Raises:
-        FileExistsError: if there is a store, and `resume` is false.
-        ValueError: if it was made for something else.
-    """
-    make_folder(path)
-    if (path / FACTS).exists():
-        if not resume:
-            raise FileExistsError(f"Expected a folder without a store, or resume=True; got {path}")
-        before = read_facts(path)
-        for name, value in facts.items():
-            if name != "version" and before.get(name) != value:
-                raise InputError(f"the {NAMES.get(name, name)} of the store", "another one", where=str(path))
-    Store(path, runner, facts=facts)
+    stage = store.stages[tile.stage]
+    outputs, maps = store.compute(stage, tile.box)
+    written = {level: values.to(outputs) for level, values in maps.items()}
+    files = {} if stage.kept is None else store.write(f"lattice{tile.stage + 1}", tile.box, outputs[stage.kept])
+    for level, values in written.items():
+        files |= store.write(f"map{level}", tile.box.refined(stage.cell), values)
+    store.add(tile, {str(level): values.double().sum().item() for level, values in written.items()}, files)
 
 
 def _probe(source: Any) -> str:

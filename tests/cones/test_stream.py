@@ -1,6 +1,5 @@
 """log p of large images: tiles, stores, kills, changes."""
 
-import json
 import os
 import shutil
 import signal
@@ -63,7 +62,7 @@ def test_equal_to_the_pass_in_memory(name):
         result = flow.stream(x[0].numpy(), tile=tile, context=context)
         assert abs(result.log_prob - log_prob) < 1e-9
         assert len(result.levels) == len(z)
-        assert result.store.lattices == dict.fromkeys(result.store.lattices)  # which no tile needs any more
+        assert not list(result.store.path.glob("arrays/lattice*"))  # which no tile needs any more
         for level, expected in enumerate(parts.maps):
             found = torch.from_numpy(np.asarray(result.map(level))).double()[None]
             lattice = result.store.lattice_of(level)
@@ -147,6 +146,10 @@ flow.stream(np.load(sys.argv[2], mmap_mode="r"), sys.argv[3], tile=8, resume=Tru
 """
 
 
+def tiles_done(folder):
+    return sum(path.read_bytes().count(b"\n") for path in folder.glob("tiles-*.jsonl"))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 def test_a_killed_pass_goes_on(tmp_path, how):
@@ -157,8 +160,8 @@ def test_a_killed_pass_goes_on(tmp_path, how):
     for _ in range(2):
         process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
         deadline = time.monotonic() + 60
-        count = len(list(tmp_path.glob("out/arrays/parts*/c/**/*")))
-        while len(list(tmp_path.glob("out/arrays/parts*/c/**/*"))) < count + 4 and time.monotonic() < deadline:
+        count = tiles_done(tmp_path / "out")
+        while tiles_done(tmp_path / "out") < count + 4 and time.monotonic() < deadline:
             time.sleep(0.02)
         process.send_signal(how)
         process.wait()
@@ -201,20 +204,20 @@ def test_what_is_refused(tmp_path, monkeypatch):
         with pytest.raises(ValueError, match="that 2 processes share; got None"):
             flow.stream(source)
     flow.stream(source, tmp_path / "out", tile=16)
-    with pytest.raises(ValueError, match="pixels of the store"):
+    with pytest.raises(ValueError, match="the pixels of the stream in"):
         flow.stream(source + 1, tmp_path / "out", tile=16, resume=True)
-    with pytest.raises(ValueError, match="tile of the store"):
+    with pytest.raises(ValueError, match=r"the tile of the stream in .*, 16; got 8"):
         flow.stream(source, tmp_path / "out", tile=8, resume=True)
     with torch.no_grad():
         next(flow.parameters()).add_(0.1)
-    with pytest.raises(ValueError, match="flow and parameters of the store; got another"):
+    with pytest.raises(ValueError, match="the flow of the stream in"):
         flow.stream(source, tmp_path / "out", tile=16, resume=True)
     flow, _, _ = case("rgflow")
     flow.stream(source, tmp_path / "affine", tile=16)
     other = mera.build("rgflow", **FLOWS["rgflow"][1], layers=1, hidden=(5,), transform="affine(max_log_scale=2)")
     other = other.double().resized((32, 48))
     other.load_state_dict(flow.state_dict())
-    with pytest.raises(ValueError, match="flow and parameters of the store; got another"):
+    with pytest.raises(ValueError, match="the flow of the stream in"):
         other.stream(source, tmp_path / "affine", tile=16, resume=True)
     angles = mera.build(
         "rgflow", L=8, channels=1, transform="circular-spline", hidden=(4,), prior="VonMises(loc=0, concentration=1)"
@@ -223,23 +226,51 @@ def test_what_is_refused(tmp_path, monkeypatch):
         angles.stream(np.zeros((1, 8, 8), np.uint8))
 
 
-@pytest.mark.parametrize("damage", ["cut", "flip", "gone"])
-def test_damage_is_found(tmp_path, damage):
+@pytest.mark.parametrize("damage", ["cut", "flip", "gone", "swap"])
+def test_damage_is_found_and_mended(tmp_path, damage):
     flow, x, _ = case("rgflow")
     result = flow.stream(x[0].numpy(), tmp_path / "out", tile=16)
-    chunk = next(path for path in tmp_path.glob("out/arrays/map1/c/**/*") if path.is_file())
+    before, values = result.log_prob, result.map(1)[:]
+    chunk, other = sorted(path for path in tmp_path.glob("out/arrays/map1/c/**/*") if path.is_file())[:2]
     data = bytearray(chunk.read_bytes())
     data[9] ^= 4
     if damage == "gone":
         chunk.unlink()
     else:
-        chunk.write_bytes(bytes(data[:-7]) if damage == "cut" else bytes(data))
-    with pytest.raises(ValueError, match="intact store"):
-        result.bits()
-    facts = tmp_path / "out" / "facts.json"
-    facts.write_text(json.dumps(json.loads(facts.read_text()) | {"tile": 5}))
-    with pytest.raises(ValueError, match="tile"):
-        flow.stream(x[0].numpy(), tmp_path / "out", tile=16, resume=True)
+        chunk.write_bytes({"cut": data[:-7], "flip": data, "swap": other.read_bytes()}[damage])
+    for read in (result.bits, lambda: result.map(1)):
+        with pytest.raises(ValueError, match=f"{chunk}: Expected a file as mera wrote it for this stream"):
+            read()
+    again = flow.stream(x[0].numpy(), tmp_path / "out", tile=16, resume=True)
+    assert again.log_prob == before
+    assert (again.map(1)[:] == values).all()
+
+
+def test_a_stream_knows_its_files(tmp_path):
+    """A folder without its manifest, an edited one, tiles of another stream, and a description that was forged."""
+    flow, x, _ = case("tree")
+
+    def stream(folder, change=0):
+        return flow.stream(x[0].numpy() + change, tmp_path / folder, tile=8, resume=True)
+
+    result, other = stream("out"), stream("other", 1)
+    description = tmp_path / "out" / "arrays" / "map0" / "zarr.json"
+    right = description.read_text()
+    description.write_text(right.replace('"bytes"', '"numcodecs.pickle"'))
+    assert (stream("out").map(0)[:] == result.map(0)[:]).all()
+    assert description.read_text() == right
+    journal, manifest = (tmp_path / "out" / name for name in ("tiles-0.jsonl", "manifest.json"))
+    text = manifest.read_text()
+    manifest.write_text(text.replace('"tile": 8', '"tile": 4'))
+    with pytest.raises(ValueError, match=f"{manifest}: Expected a file as mera wrote it"):
+        stream("out")
+    manifest.unlink()
+    with pytest.raises(FileExistsError, match=r"tiles-0\.jsonl without a manifest\.json"):
+        stream("out")
+    manifest.write_text(text)
+    journal.write_bytes((other.store.path / "tiles-0.jsonl").read_bytes())
+    with pytest.raises(ValueError, match=f"{journal}: Expected a file as mera wrote it"):
+        stream("out")
 
 
 def test_a_store_whose_folder_is_gone_has_no_log_prob(tmp_path):
@@ -247,7 +278,7 @@ def test_a_store_whose_folder_is_gone_has_no_log_prob(tmp_path):
     result = flow.stream(x[0].numpy(), tmp_path / "store", tile=8)
     shutil.rmtree(tmp_path / "store")
     for read in (lambda: result.log_prob, lambda: result.levels, lambda: result.map(0)):
-        with pytest.raises(ValueError, match="Expected the folder of a store that stream made; got none"):
+        with pytest.raises(FileNotFoundError, match="Expected the folder of a stream; got"):
             read()
 
 
@@ -258,7 +289,7 @@ def test_classes_that_have_learnt_since_are_noticed(tmp_path):
     flow.stream(x, tmp_path / "out", context=torch.tensor([2]), resume=True)
     with torch.no_grad():
         next(flow.context_encoder.parameters()).add_(1)
-    with pytest.raises(ValueError, match="flow and parameters"):
+    with pytest.raises(ValueError, match="the flow of the stream in"):
         flow.stream(x, tmp_path / "out", context=torch.tensor([2]), resume=True)
 
 
