@@ -24,9 +24,15 @@ def replacing(path: str | PathLike[str]) -> Iterator[Path]:
 
     Args:
         path: the file to replace; if it is a symbolic link, the file that it points to is replaced, and the link stays.
+
+    Raises:
+        FileNotFoundError: if the folder of the file does not exist.
+        FileExistsError: if the path is a device or a pipe.
     """
     path = as_path(path)
     path = Path(os.path.realpath(path)) if path.is_symlink() else path
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise FileExistsError(f"Expected a regular file {path}; got a device or a pipe there")
     if not path.parent.is_dir():
         raise FileNotFoundError(f"Expected a folder {path.parent} for {path.name}; got none")
     temporary = path.with_name(f".{path.name}.{os.getpid()}{SUFFIX}")
@@ -38,6 +44,26 @@ def replacing(path: str | PathLike[str]) -> Iterator[Path]:
             _flush(path.parent, os.O_RDONLY)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def reading(path: object, expected: str, got: str = "") -> Iterator[None]:
+    """A context in which an error of a reader becomes a ValueError in one line, with the name of the file.
+
+    Readers raise any kind of error for bytes that are not what they seem.
+
+    Args:
+        path: the file.
+        expected: what the file should hold.
+        got: what it holds instead; the text of the error if "".
+    """
+    try:
+        yield
+    except (InputError, FileNotFoundError, PermissionError):
+        raise
+    except Exception as error:
+        text = " ".join(f"a file that cannot be read: {type(error).__name__}: {error}".split())[:250]
+        raise InputError(expected, got or text, where=str(path)) from error
 
 
 def as_path(path: object) -> Path:

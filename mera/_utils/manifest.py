@@ -166,7 +166,7 @@ def read_json(path: str | PathLike[str]) -> dict[str, Any]:
     return parse_json(path.read_bytes(), path)
 
 
-def parse_json(content: bytes, path: str | PathLike[str]) -> dict[str, Any]:
+def parse_json(content: bytes | str, path: str | PathLike[str]) -> dict[str, Any]:
     """An object of JSON from the content of a file; a ValueError names the file if it is something else."""
     try:
         value = json.loads(content)

@@ -49,3 +49,8 @@ def main() -> None:
         hint = " (mera --import MODULE ... registers further names)" if is_unknown else ""
         print(f"error: {with_notes(error)}{hint}", file=sys.stderr)
         sys.exit(1)
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError) and "memory" not in str(error):
+            raise
+        print(f"error: Expected enough memory; got {str(error).splitlines()[0]}", file=sys.stderr)
+        sys.exit(1)

@@ -14,7 +14,7 @@ import typer
 
 from mera import physics
 from mera._utils.errors import InputError
-from mera._utils.files import make_folder, write_atomically
+from mera._utils.files import make_folder, reading, write_atomically
 from mera._utils.manifest import NAME as MANIFEST
 from mera._utils.table import Table
 from mera.cli.common import Device, Lattice, choose_device, set_threads
@@ -229,10 +229,8 @@ def _fields(path: Path | None, flow: Any, action: Any) -> torch.Tensor | None:
     """Fields of a file; or of a short run of Hamiltonian Monte Carlo from noise, for a differentiable action."""
     if path is None:
         return fields_of(as_action(action), flow)
-    try:
+    with reading(path, "fields (N, C, *shape), .npy,"):
         return torch.from_numpy(np.load(path, allow_pickle=False)).to(flow.device, flow.dtype)
-    except (ValueError, TypeError, EOFError) as error:
-        raise InputError(f"fields (N, C, *shape) in the .npy file {path}", str(error)[:200]) from None
 
 
 def _figures(result: Any) -> dict[str, Any]:

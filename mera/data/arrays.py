@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +9,9 @@ import numpy as np
 
 from mera._utils.checks import check_choice
 from mera._utils.errors import InputError
-from mera._utils.files import as_path
+from mera._utils.files import as_path, reading
 from mera._utils.installation import import_optional
+from mera._utils.npz import read_npz
 from mera.data.dataset import ARRAYS, HELD_OUT, ArrayDataset, DataMissingError, DataSplits, register
 from mera.data.examples import as_images
 
@@ -49,18 +49,14 @@ def _read(path: Path, key: str | None) -> np.ndarray:
     """The array of a file; that of a .npy file stays on the disk."""
     if path.suffix not in ARRAYS:
         raise InputError(f"a file {', '.join(ARRAYS)}", str(path))
-    try:
+    with reading(path, "an array"):
         if path.suffix == ".npy":
             return np.load(path, mmap_mode="r", allow_pickle=False)
         if path.suffix == ".npz":
-            with path.open("rb") as handle, np.load(handle, allow_pickle=False) as file:
-                return file[_key(list(file.files), key, path)]
+            (found,) = read_npz(path, lambda names: [_key(names, key, path)]).values()
+            return found
         with import_optional("h5py", "hdf5").File(path) as file:
             return np.asarray(file[_key(list(file), key, path)])
-    except (OSError, EOFError, ValueError, TypeError, KeyError, AttributeError, zipfile.BadZipFile) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"an array in {path}", str(error)[:200]) from None
 
 
 def _key(names: list[Any], key: str | None, path: Path) -> str:

@@ -15,6 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from mera._utils.errors import InputError
+from mera._utils.files import reading
 from mera.data.dataset import HELD_OUT, DataMissingError
 from mera.data.items import pixels_of
 
@@ -45,15 +46,15 @@ def read_picture(file: Path | BinaryIO, channels: int | None = 3, longest: int |
     """
     if isinstance(file, Path) and not file.is_file():
         raise InputError(f"a picture in {file}", "no such file")
-    try:
-        with Image.open(file) as image:
-            if longest is not None:
-                image.draft(None, (2 * longest, 2 * longest))  # a JPEG is decoded at a half, a quarter, ...
-            pixels = pixels_of(image, channels)
-    except Image.DecompressionBombError as error:
-        raise InputError(f"fewer pixels in {file}, or a larger PIL.Image.MAX_IMAGE_PIXELS", str(error)[:120]) from None
-    except Exception as error:  # decoders raise any error for bytes that are not a picture
-        raise InputError(f"a picture in {file}", f"a file that cannot be read: {error}") from error
+    with reading(file, "a picture"):
+        try:
+            with Image.open(file) as image:
+                if longest is not None:
+                    image.draft(None, (2 * longest, 2 * longest))  # a JPEG is decoded at a half, a quarter, ...
+                pixels = pixels_of(image, channels)
+        except Image.DecompressionBombError as error:
+            expected = "fewer pixels, or a larger PIL.Image.MAX_IMAGE_PIXELS"
+            raise InputError(expected, str(error)[:120], where=str(file)) from None
     return pixels if longest is None else reduced(pixels, longest)
 
 

@@ -23,7 +23,7 @@ from mera.data.dataset import DataMissingError, DataSplits, Edges, edges, larges
 from mera.data.fingerprint import digest, digest_of_files
 from mera.data.picture_files import Listed, as_array, check_channels, list_pictures, read_picture
 from mera.data.random_windows import Windows, whole, windows
-from mera.data.sources import FILES, OnDisk, Source, npy, open_image
+from mera.data.sources import FILES, Source, npy, open_image
 
 CROPS = ("windows", "centre", "random")
 MIN_CROP_AREA = 0.5
@@ -181,7 +181,7 @@ def _kept(file: Path, scale: int, channels: int) -> Source:
         content = io.BytesIO()
         np.save(content, as_array(read_picture(file, channels, scale)))
         write_atomically(kept, content.getvalue())
-    return Source(OnDisk(npy(kept)), name=str(file), file=file)
+    return Source(npy(kept), name=str(file), file=file)
 
 
 def cache_folder() -> Path:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from mera._utils.errors import InputError
+from mera._utils.files import reading
 from mera._utils.installation import import_optional
 from mera._utils.memmap import kind_of, read_tensor
 from mera._utils.zarr_files import open_zarr
@@ -33,22 +34,23 @@ class OnDisk:
     """An array of a file, which is open only while a part is read: a process may have few open files.
 
     Args:
+        path: the file.
         opened: a function that makes a context with the array.
     """
 
-    def __init__(self, opened: Callable[[], AbstractContextManager[Any]]) -> None:
-        self.opened = opened
+    def __init__(self, path: Path, opened: Callable[[], AbstractContextManager[Any]]) -> None:
+        self.path, self.opened = path, opened
         with opened() as array:
             self.shape, self.dtype = array.shape, array.dtype
 
     def __getitem__(self, where: Any) -> np.ndarray:
-        with self.opened() as array:
+        with reading(self.path, "an image"), self.opened() as array:
             return np.array(array[where])
 
 
-def npy(path: Path) -> Callable[[], AbstractContextManager[Any]]:
-    """The array of a file .npy, for `OnDisk`."""
-    return lambda: nullcontext(np.load(path, mmap_mode="r", allow_pickle=False))
+def npy(path: Path) -> OnDisk:
+    """The array of a file .npy."""
+    return OnDisk(path, lambda: nullcontext(np.load(path, mmap_mode="r", allow_pickle=False)))
 
 
 class Source:
@@ -138,23 +140,14 @@ def open_image(image: Any, channels: int | None = None) -> Source:
     path = Path(image)
     if not path.exists():
         raise DataMissingError(f"Expected an image {path}; got no such file")
-    try:
-        return _open(path, channels)
-    except InputError:
-        raise
-    except Exception as error:  # readers raise any error for files that are not what they seem
-        raise InputError(f"an image in {path}", f"{type(error).__name__}: {str(error)[:200]}") from error
-
-
-def _open(path: Path, channels: int | None) -> Source:
-    """The image of a file or folder that exists, by its suffix."""
-    if path.is_dir():
-        return _open_zarr(path)
-    if path.suffix.lower() == ".npy":
-        return Source(OnDisk(npy(path)), name=str(path), file=path)
-    if path.suffix.lower() in TIFF:
-        return _open_tiff(path)
-    return Source(read_picture(path, 3 if channels is None else channels), name=str(path), file=path)
+    with reading(path, "an image"):
+        if path.is_dir():
+            return _open_zarr(path)
+        if path.suffix.lower() == ".npy":
+            return Source(npy(path), name=str(path), file=path)
+        if path.suffix.lower() in TIFF:
+            return _open_tiff(path)
+        return Source(read_picture(path, 3 if channels is None else channels), name=str(path), file=path)
 
 
 def _open_zarr(path: Path) -> Source:
@@ -183,7 +176,7 @@ def _open_tiff(path: Path) -> Source:
 
     with tifffile.TiffFile(path) as file:
         axes = file.series[0].axes.lower().replace("s", "c")
-    return Source(OnDisk(opened), axes, str(path), path)
+    return Source(OnDisk(path, opened), axes, str(path), path)
 
 
 def dtype_of(source: Source) -> torch.dtype:

@@ -110,7 +110,7 @@ class Explorer:
             Guard,
             token=self._token,
             cookie=f"mera-explore-{self.port}",
-            origins=[f"http://{name}:{self.port}" for name in (HOST, "localhost")],
+            hosts=[f"{name}:{self.port}" for name in (HOST, "localhost")],
         )
         return uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=3))
 

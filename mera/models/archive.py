@@ -18,7 +18,8 @@ from torch import Tensor
 from torch.serialization import get_unsafe_globals_in_checkpoint
 
 from mera._utils.errors import InputError
-from mera._utils.files import replacing
+from mera._utils.files import reading, replacing
+from mera._utils.manifest import parse_json
 
 KEY, SUM = "mera", "sha256"
 """The keys of the description and of the checksum in the metadata of a file."""
@@ -50,17 +51,15 @@ def read_archive(path: str | PathLike[str]) -> tuple[dict[str, Any], dict[str, T
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"Expected a file {path}; got none")
-    try:
+    with reading(path, "a file that mera wrote"):
         with safe_open(path, "pt") as file:
             metadata, names = file.metadata(), file.keys()
             tensors = {name: file.get_tensor(name).clone() for name in names}
         written = metadata if SUM in metadata else json.loads(metadata[KEY])
         text, checksum = written[KEY if SUM in metadata else "description"], written[SUM]
-    except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise InputError("a file that mera wrote", f"another or a damaged one: {error}", where=str(path)) from error
     if _checksum(text, tensors) != checksum:
         raise InputError("a file as mera wrote it", "a damaged one, its checksum does not fit", where=str(path))
-    return json.loads(text), tensors
+    return parse_json(text, path), tensors
 
 
 def _checksum(text: str, tensors: Mapping[str, Tensor]) -> str:
@@ -101,15 +100,11 @@ def read_tensors(path: str | PathLike[str]) -> Any:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"Expected a file {path}; got {'a folder' if path.is_dir() else 'none'}")
-    try:
+    other = "a damaged file or one with other objects, of which no code was run"
+    with reading(path, "a checkpoint of tensors", other):
         if zipfile.is_zipfile(path):
             _check_archive(path)
         return torch.load(path, map_location="cpu", weights_only=True)
-    except PermissionError:
-        raise
-    except Exception as error:  # unpickling other bytes may raise any kind of error
-        got = "a damaged file or one with other objects, of which no code was run"
-        raise InputError("a checkpoint of tensors", got, where=str(path)) from error
 
 
 def _check_archive(path: Path) -> None:
@@ -117,6 +112,6 @@ def _check_archive(path: Path) -> None:
     with zipfile.ZipFile(path) as archive:
         size = sum(entry.file_size for entry in archive.infolist())
         if size > MAX_EXPANSION * path.stat().st_size:
-            raise InputError("an archive that is not compressed", f"{size:,} bytes of content")
+            raise ValueError(f"an archive that expands to {size:,} bytes")
         if broken := archive.testzip():
-            raise InputError(f"the checksum of {broken}", "another")
+            raise ValueError(f"{broken} has another checksum")

@@ -119,7 +119,7 @@ def load(path: str | PathLike[str]) -> Any:
     path = file
     try:
         return rebuild(description, tensors)
-    except (KeyError, TypeError, RuntimeError, ValueError) as error:
+    except Exception as error:  # entries may have any types
         if isinstance(error, InputError) and error.kind == UNKNOWN_NAME:
             text = f"{error}, so import the module that registers it first"
             raise InputError(text, "", where=str(path), kind=UNKNOWN_NAME) from error

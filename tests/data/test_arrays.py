@@ -38,8 +38,8 @@ def test_what_is_refused(tmp_path):
     for name, message in {
         "a.npz": "Expected one of the arrays a, b",
         "flat.npy": r"Expected two examples or more \(N, C, \*shape\)",
-        "objects.npy": "Expected an array in",
-        "broken.h5": "Expected an array in",
+        "objects.npy": "Expected an array; got a file that cannot be read",
+        "broken.h5": "Expected an array; got a file that cannot be read",
         "none.npy": "Expected a file",
     }.items():
         with pytest.raises((ValueError, FileNotFoundError), match=message):

@@ -140,7 +140,7 @@ def test_folder_names_what_is_wrong(tmp_path):
     make_photographs(tmp_path, "abcdefghij")
     for broken in tmp_path.iterdir():
         broken.write_bytes(broken.read_bytes()[:40])
-    with pytest.raises(ValueError, match=rf"Expected a picture in {tmp_path}/a.png; got a file that cannot be read"):
+    with pytest.raises(ValueError, match=rf"{tmp_path}/a.png: Expected a picture; got a file that cannot be read"):
         data.load("pictures", L=8, root=tmp_path, crop="centre").train[0]
 
 

@@ -19,7 +19,7 @@ def test_who_may_ask(address):
         with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=30)) as connection:
             connection.request(method, path, headers={name.replace("_", "-"): value for name, value in headers.items()})
             with connection.getresponse() as response:
-                return response.status, response.getheader("set-cookie")
+                return response.status, response.getheader("set-cookie"), response.headers
 
     cookie = answer(f"/?token={token}")[1]
     assert "HttpOnly" in cookie
@@ -33,6 +33,15 @@ def test_who_may_ask(address):
         ("/_nicegui_ws/socket.io/?EIO=4&transport=polling", {}),
     ):  # fmt: skip
         assert answer(path, **headers)[0] == 403, (path, headers)
+    for status, method, headers in (
+        (421, "GET", {"Host": f"attacker.example:{port}"}), (405, "DELETE", {}), (405, "PUT", {}),
+        (413, "POST", {"Content_Length": str(21 * 2**20)}), (413, "POST", {"Transfer_Encoding": "chunked"}),
+    ):  # fmt: skip
+        assert answer("/", method, Cookie=mine, **headers)[0] == status, headers
+    headers = answer("/", Cookie=mine)[2]
+    assert "frame-ancestors 'self'" in headers["content-security-policy"]
+    assert headers["x-content-type-options"] == "nosniff"
+    assert (headers["referrer-policy"], headers["x-frame-options"]) == ("no-referrer", "SAMEORIGIN")
     with socket.socket() as other, pytest.raises(ConnectionRefusedError):
         other.connect(("127.0.0.2", port))  # another address of this machine
 

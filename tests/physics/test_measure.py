@@ -198,7 +198,7 @@ def test_what_is_refused(tmp_path):
         physics.load_chain([])
     file = next(tmp_path.glob("[0-9]*.npz"))
     file.write_bytes(file.read_bytes()[:100])
-    with pytest.raises(ValueError, match="arrays of numbers in a file"):
+    with pytest.raises(ValueError, match="arrays of numbers"):
         physics.load_chain(tmp_path)
 
 
@@ -328,5 +328,5 @@ def test_counts_of_numpy_and_a_start_of_chains_are_kept_as_facts(tmp_path):
     physics.hmc(SHAPE, FreeField(), draws=np.int64(10), start=start, **options)
     facts = Storage(tmp_path / "a").facts()
     assert (facts["chains"], facts["dtype"]) == (3, "float32")
-    with pytest.raises(ValueError, match=r"Expected the chains of the measurement in .*, 3; got 16"):
+    with pytest.raises(ValueError, match=r"Expected the dtype of the measurement in .*, 'float32'; got 'float64'"):
         physics.hmc(SHAPE, FreeField(), draws=20, resume=True, **options)

@@ -66,7 +66,7 @@ def test_the_command_line_names_the_file(tmp_path):
     result = run("train", *arguments, "--steps", 5)
     assert result.exit_code == 1
     message = str(result.exception)
-    assert message.startswith(f"Expected a picture in {broken}; got a file that cannot be read")
+    assert message.startswith(f"{broken}: Expected a picture; got a file that cannot be read")
     assert len(message.splitlines()) == 1
 
 
