@@ -69,7 +69,9 @@ def test_a_run_can_be_moved_and_so_can_its_data(tmp_path, monkeypatch):
     learnt = mera.train.RunFolder("run").facts()["data"]["test"]["files"]
     (elsewhere / "moved" / next(name for name in photos if name not in learnt)).unlink()
     succeed("evaluate run")  # whose test examples are the same
-    assert "Expected the data of the run in run, train.number=" in str(run("train", "--resume", "run").exception)
+    refused = str(run("train", "--resume", "run").exception)
+    assert "Expected the data that the run in run learnt" in refused
+    assert "with other train examples" in refused
     (elsewhere / "moved" / learnt[0]).unlink()
     assert "warning: Expected the data of the run in run, test.number=" in succeed("evaluate run")
 

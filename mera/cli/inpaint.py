@@ -107,9 +107,9 @@ def _inpaint(
     if hidden.shape != flow.plan.input.shape:
         flow = flow.resized(hidden.shape)
     if out is None:
-        what, where = image.stem if image else f"test_{test}", mask.stem if mask else str(region).replace(",", "_")
+        what, where = _named(image) if image else f"test_{test}", _named(mask) if mask else str(region)
         name = f"{what}_{where}" + (f"_seed_{seed}" if seed else "")
-        out = folder_of(run) / "inpaint" / name.replace(":", "-").replace(" ", "")
+        out = folder_of(run) / "inpaint" / name.replace(",", "_").replace(":", "-").replace(" ", "")
     make_folder(out)
     before, hidden = before.to(flow.device)[None], hidden.to(flow.device)
     x = flow.from_images(before)
@@ -146,6 +146,11 @@ def _window(hidden: Tensor, flow: Flow) -> tuple[slice, ...]:
         first = min(max((start + stop - edge) // 2, 0), max(n - edge, 0))
         spans.append(slice(first, first + edge))
     return tuple(spans)
+
+
+def _named(file: Path) -> str:
+    """The path of a file without its suffix as a name, "x_1" of "x/1.png"."""
+    return "_".join(part for part in file.with_suffix("").parts if part not in (file.anchor, ".."))
 
 
 def _by(shape: Sequence[int]) -> str:

@@ -44,8 +44,11 @@ def command(
     """Map log p of an image of any size, by site and level, exactly: a store on disk, a table and a picture."""
     run, flow, (file,) = split_pictures(paths, 1)
     source = open_image(file, flow.plan.input.channels)
-    if learnt_fields(run) and source.dtype == np.uint8:
+    is_image = source.dtype in (np.uint8, torch.uint8)
+    if learnt_fields(run) and is_image:
         raise InputError(f"fields of floats for {run}, which learnt fields", f"8-bit integers in {file}")
+    if not (is_image or learnt_fields(run) or run.is_file()):
+        raise InputError(f"8-bit integers for {run}, which learnt images", f"{source.dtype} in {file}")
     shape = source.shape[1:]
     source = fitted(source, flow)
     flow = flow.resized(source.shape[1:]).to(choose_device(device))
@@ -56,7 +59,8 @@ def command(
     bits = cells.mean((1, 2)).tolist()
     picture = out / "map.png"
     save_figure(map_figure(_reduced(source, shape), cells), picture)
-    numbers = {"log_prob": result.log_prob, "bits_per_dim": result.bits_per_dim, "levels": bits}
+    unit = "bits/dim" if is_image else "bits/variable"
+    numbers = {"log_prob": result.log_prob, unit.replace("/", "_per_"): sum(bits), "levels": bits}
     if as_json:
         show_json(numbers | {"store": str(out), "picture": str(picture)})
         return
@@ -64,7 +68,7 @@ def command(
         *((f"level {level}", f"{value:.4f}") for level, value in enumerate(bits)),
         ("all levels", f"{sum(bits):.4f}"),
     ]
-    show(Table(["part", "bits/dim"], rows), f"store: {out}", f"picture: {picture}")
+    show(Table(["part", unit], rows), f"store: {out}", f"picture: {picture}")
 
 
 def _reduced(source: Source, shape: tuple[int, ...]) -> Tensor:

@@ -7,6 +7,7 @@ import signal
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from itertools import count
+from pickle import PickleError
 
 import torch
 from torch import Tensor, nn
@@ -76,7 +77,11 @@ def read_batches(objective: Objective, seed: int, rows: range, start: int = 0, w
         worker_init_fn=_ignore_stop_signals,
         generator=torch.Generator(),  # else the loader would draw from the random state that a run restores
     )
-    return map(tuple, loader)  # the loader makes lists of tuples
+    try:
+        return map(tuple, loader)  # the loader makes lists of tuples
+    except (AttributeError, TypeError, PickleError) as error:  # where worker processes are not forks of this one
+        expected = "data and a loss that worker processes can import; workers=0 reads in this process"
+        raise InputError(expected, str(error)[:200]) from error
 
 
 class _Steps(Dataset):

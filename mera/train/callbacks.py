@@ -159,18 +159,19 @@ class RunLogger(Callback):
 
     def on_evaluation(self, loop: Loop, metrics: Metrics) -> None:
         """Write a line of metrics, and a grid of samples from the same noise each time."""
-        contexts = None if self.contexts is None else self.contexts.to(loop.device)
-        n = GRID_IMAGES if contexts is None else len(contexts)
-        samples = sample(loop.trained, n, context=contexts)  # all processes share the work
         name = f"test_{loop.objective.metric}"
         if self.curves is not None:
             self.curves.add_scalar(name, metrics[name], loop.step)
         if loop.is_main:
             self.run.log(metrics)
-            pictures = loop.objective.pictures(loop.trained, samples)
-            if pictures is not None:
+        if loop.trained.plan.input.is_picture:
+            contexts = None if self.contexts is None else self.contexts.to(loop.device)
+            n = GRID_IMAGES if contexts is None else len(contexts)
+            samples = sample(loop.trained, n, context=contexts)  # all processes share the work
+            if loop.is_main:
                 from mera.analysis.drawing.images import save_grid
 
+                pictures = loop.objective.pictures(loop.trained, samples)
                 save_grid(pictures, self.run.samples / f"step_{loop.step:06d}.png")
 
     def on_end(self, loop: Loop) -> None:

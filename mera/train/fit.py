@@ -316,8 +316,14 @@ def _open(loop: Loop, facts: dict[str, Any], resumed: bool) -> None:
     """Write the manifest of the run, if it has a folder; then start, or go on from the last checkpoint."""
     run = loop.run
     if resumed and run is not None:
+        before = run.facts()
+        old, new = before.get("data"), facts.get("data")
+        if old != new and old is not None and new is not None:
+            others = " and ".join(name for name in new if new[name] != old[name])
+            got = f"{_learnt(facts)}, with other {others} examples"
+            raise InputError(f"the data that the run in {run.path} learnt, {_learnt(before)}", got)
         run.compare(facts, MAY_CHANGE)
-        facts = run.facts() | facts
+        facts = before | facts
         loop.load_state_dict(run.state())
         if loop.settings.last_step < loop.step:
             raise InputError(f"steps beyond the {loop.step} that {run.path} has taken", str(loop.settings.last_step))
@@ -327,6 +333,12 @@ def _open(loop: Loop, facts: dict[str, Any], resumed: bool) -> None:
     if not resumed:
         seed_all(loop.settings.seed)
         check_user_bijectors(loop.flow, *loop.start())
+
+
+def _learnt(facts: Mapping[str, Any]) -> str:
+    """The data of a run in words."""
+    source = facts.get("source") or {"name": "data from Python"}
+    return f"{source.get('root', source['name'])} ({facts['data']['train']['number']} examples)"
 
 
 MAY_CHANGE = {"limits", "source", "parameters", "classes"}

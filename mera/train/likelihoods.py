@@ -127,9 +127,9 @@ class ImageLikelihood(Likelihood):
         examples, noise, *context = batch
         return flow.bits_per_dim(examples, *context, noise=noise)
 
-    def pictures(self, flow: Density, samples: Tensor) -> Tensor | None:
+    def pictures(self, flow: Density, samples: Tensor) -> Tensor:
         """Samples as images."""
-        return flow.to_images(samples) if flow.plan.input.is_picture else None
+        return flow.to_images(samples)
 
 
 class FieldLikelihood(Likelihood):

@@ -83,11 +83,11 @@ class Objective(ABC):
         """A sentence about the trained flow in addition to its loss; "" for none."""
         return ""
 
-    def pictures(self, flow: Density, samples: Tensor) -> Tensor | None:
-        """Samples as uint8 images (N, 1 or 3, H, W), stretched over their range; None if they are not pictures."""
+    def pictures(self, flow: Density, samples: Tensor) -> Tensor:
+        """Samples on a lattice of pictures as uint8 images (N, 1 or 3, H, W), stretched over their range."""
         from mera.analysis.drawing.images import stretch
 
-        return stretch(samples) if flow.plan.input.is_picture else None
+        return stretch(samples)
 
 
 def is_starting(flow: Density) -> bool:

@@ -232,7 +232,7 @@ def test_a_run_of_other_facts_is_not_resumed(tmp_path):
     }.items():
         changes = {"ema": 0.9, "data": IMAGES} | other
         with pytest.raises(
-            ValueError, match=rf"Expected the ({name.strip()}|optimizer options|settings).* of the run in"
+            ValueError, match=rf"Expected the ({name.strip()}|optimizer options|settings).* (of|that) the run in"
         ):
             fit(small_flow(), changes.pop("data"), SHORT, run, resume=True, **changes)
     flow = mera.build("rgflow", L=8, layers=1, hidden=(9,))
