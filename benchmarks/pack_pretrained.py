@@ -30,25 +30,27 @@ def main() -> None:
     parser.add_argument("run", type=Path)
     parser.add_argument("name")
     parser.add_argument("--root", type=Path, help="the folder of the data, if it is not where it was")
+    parser.add_argument("--before", default="", help="options before the command, such as --import FILE")
     parser.add_argument("--machine", required=True)
     parser.add_argument("--licence", required=True)
     parser.add_argument("--options", default="", help="other options of the command that trained the flow")
     arguments = parser.parse_args()
     run = RunFolder(arguments.run)
-    config, flow, metrics = run.config(), load(run.path), run.metrics()
+    facts, flow, metrics = run.facts(), load(run.path), run.metrics()
     packed = {name: x.half() if x.ndim > 1 and x.numel() >= 256 else x for name, x in flow.state_dict().items()}
     flow.load_state_dict(packed)  # the card has the score of the rounded weights
-    source, settings = config["data"], config["settings"]
+    source, settings = facts["source"], facts["settings"] | facts["limits"]
     test = data.load(**source | ({} if arguments.root is None else {"root": arguments.root})).test
     source = {name: value for name, value in source.items() if name != "root"}
     limits = [f"--{name} {settings[name]}" for name in ("minutes", "steps", "seed") if settings[name]]
     options = " ".join([arguments.options, *limits]).strip()
+    command = f"mera {arguments.before} train {facts['model']} --data {source['name']} {options}"
     card = Card(
         name=arguments.name,
-        model=config["model"],
+        model=facts["model"],
         parameters=count_parameters(flow),
         data=source,
-        command=f"mera train {config['model']} --data {source['name']} {options} --out runs/{arguments.name}",
+        command=f"{' '.join(command.split())} --out runs/{arguments.name}",
         bits_per_dim=round(bits_per_dim(flow, test), 4),
         test_images=len(test),
         steps=metrics[-1]["step"],

@@ -2,7 +2,7 @@
 
     python examples/inpainting.py
     python examples/inpainting.py --data mnist --root DIR --download
-    python examples/inpainting.py --data folder --root DIR --grey
+    python examples/inpainting.py --data DIR --grey
     python examples/inpainting.py --rgflow RUN --realnvp RUN
 
 The first command trains an RG-Flow and a Real NVP of about the same size on generated images, for four minutes each.

@@ -25,6 +25,7 @@ import torch
 from matplotlib.figure import Figure
 from rich.console import Console
 from torch import Tensor
+from torch.utils.data import TensorDataset
 
 import mera
 from mera._utils.table import Table
@@ -126,9 +127,9 @@ def main() -> None:
     field, following = exact.pairs(options.pairs)
     tested, true = exact.pairs(2000)
     flow = mera.build("decimation", L=options.L, channels=1, context=(1, options.L, options.L))
-    data = {"train": (following, field), "test": (true[:500], tested[:500])}
+    train, test = TensorDataset(following, field), TensorDataset(true[:500], tested[:500])
     settings = {"batch_size": 128, "eval_every": 10**6, "seed": options.seed}
-    mera.train.fit(flow, data, minutes=options.minutes, console=console, **settings)
+    mera.train.fit(flow, train, test=test, minutes=options.minutes, console=console, **settings)
     with torch.no_grad():
         parts = zip(true.split(250), tested.split(250), strict=True)
         found = {"decimation": torch.cat([flow.log_prob(*part) for part in parts])}

@@ -7,6 +7,7 @@ import sys
 
 import torch
 from sklearn.datasets import load_digits
+from torch.utils.data import TensorDataset
 
 import mera
 from mera.analysis.drawing.images import save_grid
@@ -20,8 +21,11 @@ def main(seconds: float = 60, out: str = "digits.png") -> None:
     order = torch.randperm(len(images))
     images, labels = images[order], labels[order]
     flow = mera.build("rgflow", L=8, m=4, channels=1, layers=2, hidden=(64,), classes=10)
-    train, test = ((images[part], labels[part]) for part in (slice(200, None), slice(200)))
-    result = mera.train.fit(flow, (train, test), minutes=seconds / 60, weight_decay=1e-2, ema=0.99)
+    test = images[:200], labels[:200]
+    train = TensorDataset(images[200:], labels[200:])
+    result = mera.train.fit(
+        flow, train, test=TensorDataset(*test), minutes=seconds / 60, weight_decay=1e-2, ema=0.99, keep="best"
+    )
     flow = result.flow
     with torch.no_grad():
         x = flow.from_images(test[0])

@@ -36,6 +36,7 @@ class Manifest:
 
     def __init__(self, path: str | PathLike[str], kind: str) -> None:
         self.path, self.kind = as_path(path), kind
+        self._lines: dict[str, int] = {}
 
     @property
     def exists(self) -> bool:
@@ -69,7 +70,7 @@ class Manifest:
             identity = _digest(self.kind, facts)
         make_folder(self.path)
         content = {"kind": self.kind, "format": FORMAT, "identity": identity, "facts": facts}
-        write_atomically(self.path / NAME, json.dumps(content | {SUM: _digest(content)}, indent=2).encode())
+        write_atomically(self.path / NAME, _summed(content, "", indent=2))
 
     def facts(self) -> dict[str, Any]:
         """The facts.
@@ -83,7 +84,7 @@ class Manifest:
     def _read(self) -> dict[str, Any]:
         if not self.exists:
             raise FileNotFoundError(f"Expected the folder of a {self.kind}; got {self.path}, which has no {NAME}")
-        content = self._checked(NAME, read_json(self.path / NAME), ())
+        content = self._checked(NAME, read_json(self.path / NAME), "")
         if (content.get("kind"), content.get("format")) != (self.kind, FORMAT):
             got = f"a {content.get('kind')} of format {content.get('format')}"
             raise InputError(f"a {self.kind} of format {FORMAT}", got, where=str(self.path))
@@ -110,42 +111,46 @@ class Manifest:
 
     def write_json(self, name: str, value: Mapping[str, Any]) -> None:
         """Write a part in JSON."""
-        write_atomically(self.path / name, json.dumps(self._summed(name, value)).encode())
+        write_atomically(self.path / name, _summed(value, self.seal(name)))
 
     def read_json(self, name: str) -> dict[str, Any]:
         """Read a part in JSON."""
         return self._checked(name, read_json(self.path / name), self.seal(name))
 
     def append(self, name: str, *entries: Mapping[str, Any]) -> None:
-        """Add lines of JSON to a part, and flush it to the disk."""
-        with open(self.path / name, "a") as file:
-            file.write("".join(json.dumps(self._summed(name, entry)) + "\n" for entry in entries))
+        """Add lines of JSON to a part, and flush it to the disk; the checksum of a line binds its place, too."""
+        with open(self.path / name, "a+b") as file:
+            if name not in self._lines:
+                file.seek(0)
+                self._lines[name] = file.read().count(b"\n")
+            file.write(self._written(name, entries, self._lines[name]))
             file.flush()
             os.fsync(file.fileno())
+        self._lines[name] += len(entries)
 
     def entries(self, name: str) -> list[dict[str, Any]]:
         """The lines of a part; an incomplete last line, of a killed process, is left out."""
         path = self.path / name
         if not path.exists():
             return []
-        lines = path.read_bytes().rpartition(b"\n")[0].split(b"\n")
+        lines = path.read_bytes().split(b"\n")[:-1]
         seal = self.seal(name)
-        return [self._checked(name, parse_json(line, path), seal) for line in lines if line]
+        return [self._checked(name, parse_json(line, path), (seal, i)) for i, line in enumerate(lines)]
 
-    def rewrite(self, name: str, entries: Iterable[Mapping[str, Any]]) -> None:
+    def rewrite(self, name: str, entries: Collection[Mapping[str, Any]]) -> None:
         """Replace the lines of a part."""
-        lines = (json.dumps(self._summed(name, entry)) + "\n" for entry in entries)
-        write_atomically(self.path / name, "".join(lines).encode())
+        write_atomically(self.path / name, self._written(name, entries, 0))
+        self._lines[name] = len(entries)
 
-    def _summed(self, name: str, value: Mapping[str, Any]) -> dict[str, Any]:
-        """A value with its checksum, which depends on the seal of the part."""
-        plain: dict[str, Any] = json.loads(json.dumps(value, default=str))
-        return plain | {SUM: _digest(plain, self.seal(name))}
+    def _written(self, name: str, entries: Iterable[Mapping[str, Any]], first: int) -> bytes:
+        """Entries as lines of JSON, the first of which has a number in the part."""
+        seal = self.seal(name)
+        return b"".join(_summed(entry, (seal, first + i)) + b"\n" for i, entry in enumerate(entries))
 
     def _checked(self, name: str, value: dict[str, Any], seal: object) -> dict[str, Any]:
         """A value without its checksum, which must be right."""
         content = {key: item for key, item in value.items() if key != SUM}
-        if value.get(SUM) != (_digest(content, seal) if seal else _digest(content)):
+        if value.get(SUM) != _digest(content, seal):
             got = "one that is damaged, was edited, or belongs to another folder"
             raise InputError(f"a file as mera wrote it for this {self.kind}", got, where=str(self.path / name))
         return content
@@ -175,6 +180,12 @@ def parse_json(content: bytes | str, path: str | PathLike[str]) -> dict[str, Any
     if not isinstance(value, dict):
         raise InputError("a JSON object", repr(value)[:80], where=str(path))
     return value
+
+
+def _summed(value: Mapping[str, Any], seal: object, indent: int | None = None) -> bytes:
+    """A value as JSON with its checksum, which depends on a seal."""
+    plain: dict[str, Any] = json.loads(json.dumps(value, default=str))
+    return json.dumps(plain | {SUM: _digest(plain, seal)}, indent=indent).encode()
 
 
 def _digest(*values: Any) -> str:

@@ -16,9 +16,14 @@ from tests.tables.models import ONE_EACH
 WORKER = Path(helpers.__file__).parent / "train_worker.py"
 
 
-def launch(processes: int, *arguments, worker: Path = WORKER) -> str:
-    """Run a worker in so many processes, as torchrun starts them; what they print."""
-    launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+TORCHRUN = "-m torch.distributed.run --standalone --nproc-per-node={}"
+ACCELERATE = "-m accelerate.commands.launch --cpu --num_machines 1 --mixed_precision no --dynamo_backend no "\
+    "--main_process_port 29617 --num_processes {}"  # fmt: skip
+
+
+def launch(processes: int, *arguments, worker: Path = WORKER, by: str = TORCHRUN) -> str:
+    """Run a worker in so many processes, as a launcher starts them; what they print."""
+    launcher = by.format(processes).split()
     command = [sys.executable, *(launcher if processes > 1 else []), str(worker), *map(str, arguments)]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(WORKER.parents[2])}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
@@ -46,9 +51,9 @@ def alone(tmp_path_factory):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("processes", [2, pytest.param(4, marks=pytest.mark.slow)])
-def test_processes_that_share_a_batch_equal_one(tmp_path, alone, processes):
-    launch(processes, tmp_path / "run", 6)
+@pytest.mark.parametrize(("processes", "by"), [(2, TORCHRUN), (4, TORCHRUN), (2, ACCELERATE)])
+def test_processes_that_share_a_batch_equal_one(tmp_path, alone, processes, by):
+    launch(processes, tmp_path / "run", 6, by=by)
     close(alone, tmp_path / "run")
 
 

@@ -1,0 +1,150 @@
+"""A file of every kind that mera writes, damaged in twenty ways: refused by its name, or read as the same numbers."""
+
+import random
+import shutil
+
+import numpy as np
+import pytest
+import torch
+
+import mera
+from mera import physics
+from mera.models.archive import read_archive
+from mera.train import RunFolder, fit
+from tests.helpers.laws import randomize
+from tests.helpers.training import small_flow
+
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # of few draws
+IMAGES = mera.data.load("msds1", L=8, train_size=40, test_size=20)
+FIELD = torch.randn(1, 16, 8, generator=torch.Generator().manual_seed(0))
+
+
+def tree():
+    torch.manual_seed(0)
+    return randomize(mera.build("tree", L=8, m=2, channels=1, layers=1, hidden=(5,)), 0.2).float().resized((16, 8))
+
+
+def numbers_of_run(folder):
+    """All that a run holds, as a command reads it."""
+    run = RunFolder(folder)
+    flow = mera.load(folder).state_dict()
+    return run.facts(), run.metrics(), flow, [run.read(step)["step"] for step in run.steps()]
+
+
+def numbers_of_stream(folder):
+    result = tree().stream(FIELD, folder, tile=4, resume=True)
+    return result.log_prob, [np.asarray(result.map(level)).tolist() for level in range(len(result.levels))]
+
+
+def numbers_of_measurement(folder):
+    return {name: values.tolist() for name, values in physics.load_chain(folder).history.items()}
+
+
+def make_run(folder, seed):
+    fit(small_flow(), IMAGES, steps=4, batch_size=4, eval_every=2, seed=seed, run=folder, quiet=True)
+
+
+def make_flow(folder, seed):
+    torch.manual_seed(seed)
+    folder.mkdir()
+    mera.save(small_flow(), folder / "flow.mera")
+
+
+def make_stream(folder, seed):
+    tree().stream(FIELD + seed, folder, tile=4)
+
+
+def make_measurement(folder, seed):
+    torch.manual_seed(seed)
+    physics.hmc((1, 4, 4), physics.FreeField(1.0), draws=8, warmup=4, chains=2, out=folder)
+
+
+KINDS = {
+    "flow": (make_flow, lambda folder: read_archive(folder / "flow.mera"), ["flow.mera"]),
+    "run": (make_run, numbers_of_run,
+            ["manifest.json", "metrics.jsonl", "flow.safetensors", "checkpoints/step_00000004.pt"]),
+    "stream": (make_stream, numbers_of_stream,
+               ["manifest.json", "tiles-0.jsonl", "arrays/map0/zarr.json", "arrays/map0/c/0/0", "arrays/map1/c/1/0"]),
+    "measurement": (make_measurement, numbers_of_measurement, ["manifest.json", "000000.npz"]),
+}  # fmt: skip
+"""By a kind: how a folder is made, how its numbers are read, and its files."""
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """Two folders of each kind."""
+    root = tmp_path_factory.mktemp("damage")
+    for name, (make, _, _) in KINDS.items():
+        for seed in (0, 1):
+            make(root / f"{name}{seed}", seed)
+    return root
+
+
+def damages(content, other):
+    """Twenty damaged contents of a file, by name; `other` is that of the same file in another folder."""
+    draw, n = random.Random(0), len(content)
+    for i in range(8):
+        where = draw.randrange(n)
+        yield f"flip {i}", content[:where] + bytes([content[where] ^ (1 << i)]) + content[where + 1 :]
+    for share in (0.1, 0.5, 0.9):
+        yield f"cut {share}", content[: int(share * n)]
+    yield "cut the last byte", content[:-1]
+    for share in (0.0, 0.4, 0.8):
+        start, length = int(share * n), max(1, n // 16)
+        yield f"zeros {share}", content[:start] + bytes(length) + content[start + length :]
+    half = n // 2
+    yield "swap", content[half:] + content[:half]
+    yield "empty", b""
+    yield "other's", other
+    yield "zeros", bytes(n)
+    yield "text", b'{"format": 1}\n'
+
+
+def read_or_message(read, folder):
+    """What is read, or the message of the error."""
+    try:
+        return read(folder)
+    except (ValueError, OSError) as error:
+        return str(error)
+
+
+def same(a, b):
+    """Whether two readings are equal; a series of lines may have lost its last ones, as after a kill."""
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(same(a[name], b[name]) for name in a)
+    if isinstance(a, (list, tuple)):
+        return len(a) <= len(b) and all(map(same, a, b))
+    return bool(torch.equal(a, b)) if isinstance(a, torch.Tensor) else a == b
+
+
+@pytest.mark.parametrize(("kind", "file"), [(kind, file) for kind, (*_, files) in KINDS.items() for file in files])
+def test_damage_is_refused_by_name_or_changes_nothing(folders, tmp_path, kind, file):
+    _, read, _ = KINDS[kind]
+    before, original = read(folders / f"{kind}0"), folders / f"{kind}0"
+    ways = dict(damages((original / file).read_bytes(), (folders / f"{kind}1" / file).read_bytes()))
+    assert len(ways) == 20
+    refused = 0
+    for way, content in ways.items():
+        folder = tmp_path / way
+        shutil.copytree(original, folder)
+        (folder / file).write_bytes(content)
+        found = read_or_message(read, folder)
+        if isinstance(found, str):  # another manifest is whole, but does not fit the other files
+            assert str(folder if way == "other's" else folder / file) in found, (way, found)
+            refused += 1
+        else:
+            assert same(found, before) or (kind, way) == ("flow", "other's"), way
+        shutil.rmtree(folder)
+    assert refused > 10 or kind == "stream"  # most damages of a stream are mended
+
+
+def test_a_missing_file_is_refused_or_mended(folders, tmp_path):
+    for kind, (_, read, files) in KINDS.items():
+        before = read(folders / f"{kind}0")
+        for file in files:
+            folder = tmp_path / kind
+            shutil.copytree(folders / f"{kind}0", folder)
+            (folder / file).unlink()
+            found = read_or_message(read, folder)
+            assert str(folder) in found if isinstance(found, str) else same(found, before), (kind, file)
+            shutil.rmtree(folder)
