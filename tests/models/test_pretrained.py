@@ -19,7 +19,7 @@ def test_all_weights_have_cards_and_all_cards_weights():
     assert {path.stem for path in FOLDER.glob("*.safetensors")} == set(NAMES)
     for name, card in pretrained().items():
         assert card.weights.stat().st_size < 8e6
-        assert card.command.startswith("mera train")
+        assert " train rgflow --data " in card.command
         assert card.licence
         described = json.loads((FOLDER / f"{name}.json").read_text())
         assert described["data"]["name"] in card.command
