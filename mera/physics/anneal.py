@@ -18,9 +18,9 @@ from mera._utils.table import Table
 from mera.physics.action import Action, ActionLike
 from mera.physics.check_target import check_target, event_shape_of
 from mera.physics.measured import Measured
-from mera.physics.observables import Observables, Quantity, averages_of, histories, summarize
+from mera.physics.observables import Observables, Quantity, averages_of, forbidden, histories, summarize
 from mera.physics.short_run import in_domain, short_run
-from mera.physics.verdicts import Trust, Verdict
+from mera.physics.verdicts import Trust, Verdict, marked
 from mera.sampling import annealing
 from mera.sampling.hamiltonian import HamiltonianChains, StepSize
 
@@ -62,15 +62,6 @@ class Annealed(Measured):
     seconds: float
 
     @property
-    def verdict(self) -> Verdict:  # type: ignore[override]
-        """Whether averages and errors can be trusted: populations have to agree."""
-        n, spread = self.bins, self.log_z_of_populations.std().item()
-        reason = f"ln Z of {n} independent populations spreads by {spread:.2g} nats"
-        if not spread < MEANINGLESS_FROM:
-            return Verdict(Trust.MEANINGLESS, f"{reason}; take more particles or moves")
-        return Verdict(Trust.ROUGH if spread > ROUGH_FROM else Trust.GOOD, reason)
-
-    @property
     def bins(self) -> int:  # type: ignore[override]
         """The number of populations."""
         return len(self.log_z_of_populations)
@@ -79,7 +70,8 @@ class Annealed(Measured):
     def table(self) -> Table:
         """A table with a row for each quantity."""
         quantities = {"ln Z": Quantity(self.log_z, self.log_z_error), **self.observables}
-        return Table(["quantity", "value"], [(name, quantity.text(self.bins)) for name, quantity in quantities.items()])
+        rows = [(name, q.text(self.bins), marked(self.verdicts.get(name))) for name, q in quantities.items()]
+        return Table(["quantity", "value", ""], rows)
 
     def __repr__(self) -> str:
         """The table as text, followed by the effort and the verdict."""
@@ -165,12 +157,17 @@ def anneal(
     series = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
     share = log_z.softmax(0).repeat_interleave(particles) / particles
 
+    verdict = verdict_on_populations(log_z)
+
     def error(centred: Tensor) -> float:
         deviations = (share * centred).unflatten(0, (populations, particles)).sum(1)
         return math.sqrt(populations / (populations - 1) * deviations.square().sum().item())
 
     functions = averages_of(event_shape[1:], action.periodic, action.inverse_temperature)
-    quantities, correlator = summarize(series, functions, lambda values: share @ values, error)
+    quantities, verdicts, correlator = summarize(
+        series, functions, lambda values: share @ values, error, dict.fromkeys(series, verdict),
+        forbidden(action, event_shape),
+    )  # fmt: skip
     z = (log_z - log_z.max()).exp()
     return Annealed(
         log_z=log_z.logsumexp(0).item() - math.log(populations),
@@ -180,11 +177,21 @@ def anneal(
         log_weights=log_z.repeat_interleave(particles),
         history=histories(series, 1),
         observables=quantities,
+        verdicts={"ln Z": verdict, **verdicts},
         correlator=correlator,
         stages=len(schedule),
         acceptance=acceptance,
         seconds=time.perf_counter() - began,
     )
+
+
+def verdict_on_populations(log_z: Tensor) -> Verdict:
+    """Whether averages and errors can be trusted, from ln Z of independent populations, which have to agree."""
+    spread = log_z.std().item()
+    reason = f"ln Z of {len(log_z)} independent populations spreads by {spread:.2g} nats"
+    if not spread < MEANINGLESS_FROM:
+        return Verdict(Trust.MEANINGLESS, f"{reason}; take more particles or moves")
+    return Verdict(Trust.ROUGH if spread > ROUGH_FROM else Trust.GOOD, reason)
 
 
 class _Start:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
+from torch import Tensor
 
 from mera._utils.table import Table
 from mera.physics.measured import Measured
 from mera.physics.observables import averages_of, histories, summarize
 from mera.physics.storage import Arrays, named
-from mera.physics.verdicts import Trust, Verdict
-from mera.sampling.diagnostics import MIXED, gamma_method, r_hat
+from mera.physics.verdicts import USABLE, Trust, Verdict, marked, pareto_k, verdict_on_tail, verdict_on_terms
+from mera.sampling.diagnostics import MIXED, GammaResult, gamma_method, r_hat, r_hat_by_chance
 
 LONG, ROUGH = 20, 50
 """The number of autocorrelation times in a chain from which its autocorrelation time can be trusted, and the number of
@@ -50,28 +51,8 @@ class MarkovChains(Measured):
             diagnostics = ["", ""]
             if name in self.tau:
                 diagnostics = [f"{self.tau[name]:.3g} +- {self.tau_error[name]:.2g}", f"{self.r_hat[name]:.3f}"]
-            rows.append((name, quantity.text(n_effective), *diagnostics))
-        return Table(["observable", "value", "autocorrelation time", "R-hat"], rows)
-
-    @property
-    def verdict(self) -> Verdict:  # type: ignore[override]
-        """Whether averages and errors can be trusted."""
-        slowest = max(self.tau, key=lambda name: self.tau[name])
-        apart = max(self.r_hat, key=lambda name: self.r_hat[name])
-        draws, chains = self.history[slowest].shape
-        longest = self.tau[slowest] + 2 * self.tau_error[slowest]  # a short chain may underestimate it
-        if not self.acceptance > 0:
-            return Verdict(Trust.MEANINGLESS, "the chains do not move")
-        if self.r_hat[apart] >= MIXED:
-            reason = f"the chains do not agree yet (R-hat {self.r_hat[apart]:.2f} of {apart})"
-            return Verdict(Trust.MEANINGLESS, reason)
-        if draws < LONG * longest:
-            reason = f"a chain may have only {draws / longest:.0f} autocorrelation times of {slowest}"
-            return Verdict(Trust.PERHAPS_TOO_SMALL, reason)
-        if draws * chains < ROUGH:
-            return Verdict(Trust.ROUGH, f"there are {draws * chains} draws, below {ROUGH}")
-        alone = "; a single chain does not show what it misses" if chains == 1 else ""
-        return Verdict(Trust.GOOD, f"R-hat is below {MIXED}, with {LONG} autocorrelation times or more{alone}")
+            rows.append((name, quantity.text(n_effective), *diagnostics, marked(self.verdicts.get(name))))
+        return Table(["observable", "value", "autocorrelation time", "R-hat", ""], rows)
 
     def __repr__(self) -> str:
         """The table as text, followed by the numbers of draws and chains, the acceptance rate, and the verdict."""
@@ -80,26 +61,75 @@ class MarkovChains(Measured):
         return f"{self.table}\n{counts}\n{self.verdict}"
 
 
+class Judged(NamedTuple):
+    """The diagnostics of a quantity along chains, and the verdict on it."""
+
+    gamma: GammaResult
+    r_hat: float
+    verdict: Verdict
+
+
+def judged(values: Tensor, acceptance: float, log_weights: Tensor | None = None) -> Judged:
+    """Judge the average of a quantity along chains, (draws, K), and for proposals of a flow by log-weights, (draws, K).
+
+    The variance of an average of O over such proposals is about that of the weighted average of O, the mean of
+    :math:`w O^2` over the target. A tail of shape k over samples of the flow is one of :math:`k / (1 - k)` over the
+    target.
+    """
+    gamma, (draws, chains) = gamma_method(values), values.shape
+    found = float(r_hat(values[..., None])) if gamma.error else 1.0  # R-hat of a constant is 1
+    longest = gamma.tau + 2 * gamma.tau_error  # a short chain may underestimate it
+    if not acceptance > 0:
+        verdict = Verdict(Trust.MEANINGLESS, "the chains do not move")
+    elif log_weights is not None and (k := _k_of_flow(log_weights)) >= USABLE:
+        verdict = verdict_on_tail(k, values.numel())
+    elif found >= MIXED:
+        by_chance = r_hat_by_chance(values)
+        verdict = Verdict(Trust.MEANINGLESS, f"the chains do not agree yet (R-hat {found:.2f})")
+        if found < by_chance:
+            reason = f"R-hat is {found:.2f}, and chance alone makes it up to {by_chance:.2f} with so few"
+            verdict = Verdict(Trust.TOO_FEW, reason)
+    elif draws < LONG * longest:
+        reason = f"a chain may have only {draws / longest:.0f} autocorrelation times"
+        verdict = Verdict(Trust.PERHAPS_TOO_SMALL, reason)
+    elif draws * chains < ROUGH:
+        verdict = Verdict(Trust.ROUGH, f"there are {draws * chains} draws, below {ROUGH}")
+    else:
+        verdict = Verdict(Trust.GOOD, f"R-hat is below {MIXED}, with {LONG} autocorrelation times or more")
+    if log_weights is not None:
+        verdict = verdict_on_terms(verdict, _k_of_flow(log_weights + 2 * values.abs().log()))
+    return Judged(gamma, found, verdict)
+
+
+def _k_of_flow(log_values: Tensor) -> float:
+    """The Pareto k over samples of a flow of values over the target, (draws, K)."""
+    k = pareto_k(log_values.flatten())
+    return k / (1 + k) if k > 0 else k
+
+
 def chains_of(facts: Mapping[str, Any], arrays: Arrays) -> MarkovChains:
     """Summarise what `record` has recorded of chains: the facts, the series and the last state."""
     series = named(arrays, "series/")
     rates, fields = series.pop("_rates"), series.pop("_fields").flatten(0, 1)
     log_weights, _ = series.pop("_log_weights", None), series.pop("_field_log_weights", None)
     functions = averages_of(facts["shape"][1:], facts["periodic"], facts["inverse_temperature"])
-    quantities, correlator = summarize(series, functions, torch.mean, lambda centred: gamma_method(centred).error)
-    history = histories(series, 2)
-    gammas = {name: gamma_method(values) for name, values in history.items()}
-    moving = [name for name, gamma in gammas.items() if gamma.error]  # R-hat of a constant is 1
-    r_hats = dict(zip(moving, r_hat(torch.stack([history[name] for name in moving], 2)), strict=True)) if moving else {}
+    acceptance, history = rates.mean().item(), histories(series, 2)
+    along = {name: judged(values, acceptance, log_weights) for name, values in series.items() if values.ndim == 2}
+    quantities, verdicts, correlator = summarize(
+        series, functions, torch.mean, lambda centred: gamma_method(centred).error,
+        {name: found.verdict for name, found in along.items()}, facts.get("zero", ()),
+    )  # fmt: skip
+    along = {name: along[name] for name in history}
     return MarkovChains(
         fields=fields if len(fields) else arrays["last"],
         history=history,
         observables=quantities,
-        tau={name: gamma.tau for name, gamma in gammas.items()},
-        tau_error={name: gamma.tau_error for name, gamma in gammas.items()},
-        r_hat={name: float(r_hats.get(name, 1.0)) for name in history},
+        verdicts=verdicts,
+        tau={name: found.gamma.tau for name, found in along.items()},
+        tau_error={name: found.gamma.tau_error for name, found in along.items()},
+        r_hat={name: found.r_hat for name, found in along.items()},
         correlator=correlator,
-        acceptance=rates.mean().item(),
+        acceptance=acceptance,
         seconds=float(arrays["seconds"]),
         log_weights=log_weights,
     )

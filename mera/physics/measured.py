@@ -15,7 +15,7 @@ from torch import Tensor
 from mera._utils.errors import InputError
 from mera._utils.files import as_path, replacing
 from mera.physics.observables import Average, Quantity, summarize
-from mera.physics.verdicts import Verdict
+from mera.physics.verdicts import Verdict, worst
 from mera.sampling.diagnostics import gamma_method
 
 MAX_BINS = 500
@@ -30,6 +30,7 @@ class Measured(ABC):
         fields: the fields that are kept, (N, C, *shape).
         history: by name, the observable of each draw; see `Observables`.
         observables: by name, the value and its standard error.
+        verdicts: by name, whether the value and its error can be trusted.
         correlator: the two-point function with its errors, (r,) each; None for open borders.
         log_weights: the log-weights of the draws; None if they have none.
     """
@@ -37,10 +38,15 @@ class Measured(ABC):
     fields: Tensor
     history: Mapping[str, Tensor]
     observables: Mapping[str, Quantity]
+    verdicts: Mapping[str, Verdict]
     correlator: tuple[Tensor, Tensor] | None
     log_weights: Tensor | None = None
-    verdict: ClassVar[Verdict]
     bins: ClassVar[int] = MAX_BINS
+
+    @property
+    def verdict(self) -> Verdict:
+        """Whether averages and errors can be trusted: the worst verdict on a quantity."""
+        return worst(self.verdicts)
 
     def derive(self, function: Average) -> Quantity:
         r"""A function of averages, with an error that has all correlations between the averages.
@@ -62,7 +68,8 @@ class Measured(ABC):
         self.verdict.warn()
         if self.log_weights is None or next(iter(self.history.values())).ndim == 2:
             error = lambda centred: gamma_method(centred).error  # noqa: E731
-            return summarize(self.history, {"_": function}, torch.mean, error)[0]["_"]
+            verdicts = dict.fromkeys(self.history, self.verdict)
+            return summarize(self.history, {"_": function}, torch.mean, error, verdicts)[0]["_"]
         weights = (self.log_weights - self.log_weights.max()).exp()
         bins = min(self.bins, len(weights))
         sums = {name: binned((weights * values)[:, None], bins) for name, values in self.history.items()}

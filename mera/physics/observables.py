@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -11,7 +11,9 @@ from torch import Tensor
 
 from mera._utils.checks import check_choice, check_precise
 from mera._utils.errors import InputError
-from mera.physics.action import ActionLike, as_action
+from mera._utils.random import fixed_seed
+from mera.physics.action import Action, ActionLike, as_action
+from mera.physics.verdicts import Verdict, verdict_on_zero
 
 Observable = Callable[[Tensor], Tensor]
 """A function from fields (B, C, *shape) to a number for each field, (B,)."""
@@ -192,6 +194,15 @@ def averages_of(shape: Sequence[int], periodic: bool, inverse_temperature: float
     return functions
 
 
+def forbidden(action: Action, shape: Sequence[int]) -> list[str]:
+    """The names of averages that a symmetry of the action forbids: m, if a sign of the field is one of the order."""
+    with fixed_seed(0):
+        phi = torch.randn(1, *shape, dtype=torch.float64)
+    order = action.order_parameter(phi)
+    is_odd = order.shape[1] == 1 and torch.allclose(action.order_parameter(-phi), -order)
+    return ["m"] if action.is_even and is_odd else []
+
+
 def histories(series: Mapping[str, Tensor], ndim: int) -> dict[str, Tensor]:
     """The observables that are one number for each draw: of samples (`ndim` 1) or of chains (2)."""
     return {name: values for name, values in series.items() if values.ndim == ndim and not name.startswith("_")}
@@ -204,17 +215,22 @@ def summarize(
     functions: Mapping[str, Average],
     average: Callable[[Tensor], Tensor],
     error: Callable[[Tensor], float],
-) -> tuple[dict[str, Quantity], tuple[Tensor, Tensor] | None]:
-    """Averages with their errors; errors of functions of averages are propagated by linear expansion.
+    verdicts: Mapping[str, Verdict],
+    zero: Collection[str] = (),
+) -> tuple[dict[str, Quantity], dict[str, Verdict], tuple[Tensor, Tensor] | None]:
+    """Averages with their errors and verdicts; errors of functions of averages are propagated by linear expansion.
 
     Args:
         series: by name, the values of each observable, (...,), and of the two-point function, (..., r).
         functions: by name, functions of averages; see `averages_of`.
         average: from values to their average.
         error: from values less their average to the standard error of the average.
+        verdicts: by name, the verdicts on averages; that on a function of averages is the worst of theirs.
+        zero: the names of averages that a symmetry of the action forbids.
 
     Returns:
-        The quantities by name; and the two-point function with its errors, (r,) each, if it was measured.
+        The quantities by name; the verdicts by name, but for quantities that noise makes NaN; and the two-point
+        function with its errors, (r,) each, if it was measured.
     """
     scalars = {name: values for name, values in series.items() if name != "correlator"}
     means = {name: average(values).detach().requires_grad_() for name, values in scalars.items()}
@@ -225,21 +241,28 @@ def summarize(
     quantities = {
         name: Quantity(means[name].item(), error(centred[name])) for name in scalars if not name.startswith("_")
     }
+    verdicts = dict(verdicts)
+    for name in zero:
+        verdicts[name] = verdict_on_zero(*quantities[name], verdicts[name])
     for name, function in functions.items():
         value = function(means)
+        quantities[name] = Quantity(value.item(), math.nan)
         if not value.isfinite():
-            quantities[name] = Quantity(value.item(), math.nan)
             continue
         slopes = torch.autograd.grad(value, list(means.values()), allow_unused=True)
         parts = [slope * centred[key] for key, slope in zip(means, slopes, strict=True) if slope is not None]
         total = torch.stack(parts).sum(0)  # not finite where a root is 0
-        quantities[name] = Quantity(value.item(), error(total) if total.isfinite().all() else math.nan)
+        if total.isfinite().all():
+            quantities[name] = Quantity(value.item(), error(total))
+        used = {key: verdicts[key] for key, slope in zip(means, slopes, strict=True) if slope is not None}
+        verdicts[name] = min(used.values(), key=lambda verdict: verdict.trust)
+    verdicts = {name: verdict for name, verdict in verdicts.items() if not name.startswith("_")}
     if "correlator" not in series:
-        return quantities, None
+        return quantities, verdicts, None
     columns = series["correlator"].unbind(-1)
     values = torch.stack([average(column) for column in columns])
     errors = [error(column - mean) for column, mean in zip(columns, values, strict=True)]
-    return quantities, (values, torch.tensor(errors, dtype=torch.float64))
+    return quantities, verdicts, (values, torch.tensor(errors, dtype=torch.float64))
 
 
 def slice_means(phi: Tensor, axis: int) -> Tensor:

@@ -23,12 +23,13 @@ from mera.physics.sampler import Draw, Sampler, facts_of, record
 from mera.physics.storage import Arrays, named
 from mera.physics.verdicts import (
     MIN_EFFECTIVE,
-    Verdict,
     finite_log_weights,
     format_ess,
     forward_ess,
+    marked,
     missed,
     pareto_k,
+    verdict_on_terms,
     verdict_on_weights,
 )
 from mera.sampling.annealing import effective_number
@@ -52,7 +53,6 @@ class Report(Measured):
             exceeds :math:`-\ln Z` by the Kullback-Leibler divergence of the flow.
         pareto_k: the shape of the tail of the weights: below 0.5 errors can be trusted, from 0.7 on they mean nothing;
             NaN for fewer than 100 samples.
-        verdict: whether averages and errors can be trusted.
         missed: the fraction of the argument `fields` of `estimate` that the samples miss; None without `fields`.
         forward_ess: the effective sample size from the argument `fields` of `estimate`, 0 to 1; None without `fields`.
         field_log_weights: the log-weights of the fields that are kept, (m,).
@@ -65,7 +65,6 @@ class Report(Measured):
     free_energy: Quantity
     log_weights: Tensor
     pareto_k: float
-    verdict: Verdict  # type: ignore[misc]
     missed: float | None
     forward_ess: float | None
     field_log_weights: Tensor
@@ -76,13 +75,16 @@ class Report(Measured):
         n_effective = self.ess * self.n
         quantities = {"ln Z": Quantity(self.log_z, self.log_z_error), **self.observables}
         rows = [
-            ("ESS", f"{format_ess(self.ess, self.pareto_k)} of {self.n:,} samples"),
-            ("variational free energy", str(self.free_energy)),
-            *((name, quantity.text(n_effective)) for name, quantity in quantities.items()),
+            ("ESS", f"{format_ess(self.ess, self.pareto_k)} of {self.n:,} samples", ""),
+            ("variational free energy", str(self.free_energy), ""),
+            *(
+                (name, quantity.text(n_effective), marked(self.verdicts.get(name)))
+                for name, quantity in quantities.items()
+            ),
         ]
         if self.forward_ess is not None:
-            rows.insert(1, ("ESS from fields of the target", f"{self.forward_ess:.4f}"))
-        return Table(["quantity", "value"], rows)
+            rows.insert(1, ("ESS from fields of the target", f"{self.forward_ess:.4f}", ""))
+        return Table(["quantity", "value", ""], rows)
 
     def __repr__(self) -> str:
         """The table as text, followed by the verdict."""
@@ -201,13 +203,19 @@ def report_of(facts: Mapping[str, Any], arrays: Arrays) -> Report:
     n, w = len(log_w), log_w.softmax(0)
     effective = effective_number(log_w).item()
     functions = averages_of(facts["shape"][1:], facts["periodic"], facts["inverse_temperature"])
-    quantities, correlator = summarize(
-        series, functions, lambda values: w @ values, lambda centred: (w * centred).square().sum().sqrt().item()
-    )
     k, forward = pareto_k(log_w), None
     if facts["target_log_weights"] is not None:
         target_log_weights = torch.tensor(facts["target_log_weights"], dtype=torch.float64)
         forward = missed(target_log_weights, log_w), forward_ess(target_log_weights)
+
+    of_weights = verdict_on_weights(log_w, k, forward)
+    quantities, verdicts, correlator = summarize(
+        series, functions, lambda values: w @ values, lambda centred: (w * centred).square().sum().sqrt().item(),
+        {
+            name: verdict_on_terms(of_weights, pareto_k(log_w + values.abs().log()))
+            for name, values in series.items() if values.ndim == 1
+        }, facts.get("zero", ()),
+    )  # fmt: skip
     if effective < MIN_EFFECTIVE:  # one weight decides, so that no error can be estimated
         correlator = None if correlator is None else (correlator[0], torch.full_like(correlator[1], math.nan))
         quantities = {name: Quantity(quantity.value, math.nan) for name, quantity in quantities.items()}
@@ -221,7 +229,7 @@ def report_of(facts: Mapping[str, Any], arrays: Arrays) -> Report:
         correlator=correlator,
         log_weights=log_w,
         pareto_k=k,
-        verdict=verdict_on_weights(log_w, k, forward),
+        verdicts={"ln Z": of_weights, **verdicts},
         missed=None if forward is None else forward[0],
         forward_ess=None if forward is None else forward[1],
         history=histories(series, 1),

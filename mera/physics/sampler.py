@@ -22,7 +22,7 @@ from mera._utils.random import fixed_seed, set_torch_states, torch_states
 from mera.flow.density import Density
 from mera.physics.action import Action
 from mera.physics.check_target import event_shape_of
-from mera.physics.observables import Observables
+from mera.physics.observables import Observables, forbidden
 from mera.physics.storage import Arrays, Storage, joined, named
 
 if TYPE_CHECKING:
@@ -175,6 +175,7 @@ def facts_of(
         "dtype": str(flow.dtype if isinstance(flow, Density) else torch.float64).removeprefix("torch."),
         "periodic": action.periodic,
         "inverse_temperature": action.inverse_temperature,
+        "zero": forbidden(action, event_shape_of(flow)),
         "target_log_weights": None,
         "fingerprint": _fingerprint(flow, action, measured) if is_kept else {},
     }

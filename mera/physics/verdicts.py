@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Mapping
 from enum import IntEnum
 
 import numpy as np
@@ -31,16 +32,18 @@ class Trust(IntEnum):
 
     WRONG = 0
     MEANINGLESS = 1
-    TOO_SMALL = 2
-    PERHAPS_TOO_SMALL = 3
-    ROUGH = 4
-    USABLE = 5
-    GOOD = 6
+    TOO_FEW = 2
+    TOO_SMALL = 3
+    PERHAPS_TOO_SMALL = 4
+    ROUGH = 5
+    USABLE = 6
+    GOOD = 7
 
 
 WORDS = {
     Trust.WRONG: "averages are wrong",
     Trust.MEANINGLESS: "errors mean nothing",
+    Trust.TOO_FEW: "too few draws to tell",
     Trust.TOO_SMALL: "errors are too small",
     Trust.PERHAPS_TOO_SMALL: "errors may be too small",
     Trust.ROUGH: "errors are rough",
@@ -49,8 +52,14 @@ WORDS = {
 }
 
 
+UNSEEN = "; modes that no start reached do not show"
+"""What stands beside every verdict that errors can be trusted."""
+FORBIDDEN = 5.0
+"""The number of errors from which an average that a symmetry forbids differs from 0."""
+
+
 class Verdict(str):
-    """How far averages and errors can be trusted, and the reason; it is the sentence that says so.
+    """How far an average and its error can be trusted, and the reason; it is the sentence that says so.
 
     >>> verdict = Verdict(Trust.ROUGH, "there are 20 draws")
     >>> verdict, verdict.trust < Trust.GOOD
@@ -63,7 +72,8 @@ class Verdict(str):
 
     def __new__(cls, trust: Trust, reason: str) -> Verdict:
         """Make the sentence."""
-        verdict = super().__new__(cls, f"{WORDS[trust]}: {reason}")
+        unseen = UNSEEN if trust == Trust.GOOD else ""
+        verdict = super().__new__(cls, f"{WORDS[trust]}: {reason}{unseen}")
         verdict.trust, verdict.reason = trust, reason
         return verdict
 
@@ -75,6 +85,28 @@ class Verdict(str):
         """Warn if averages are wrong, or errors mean nothing."""
         if self.trust <= Trust.MEANINGLESS:
             warnings.warn(f"The {self}", stacklevel=stacklevel)
+
+
+def worst(verdicts: Mapping[str, Verdict]) -> Verdict:
+    """The verdict on a result: the worst of those on its quantities, with the name of the quantity if others differ."""
+    name = min(verdicts, key=lambda name: verdicts[name].trust)
+    found = verdicts[name]
+    is_common = all(verdict.trust == found.trust for verdict in verdicts.values())
+    return found if is_common else Verdict(found.trust, f"{found.reason}, for {name}")
+
+
+def verdict_on_zero(value: float, error: float, otherwise: Verdict) -> Verdict:
+    """The verdict on an average that a symmetry of the action forbids: wrong if it differs from 0 by five errors."""
+    if not abs(value) > FORBIDDEN * error or otherwise.trust <= Trust.TOO_FEW:  # whose error means nothing
+        return otherwise
+    far = f"{abs(value) / error:.3g} errors" if error > 0 else f"{abs(value):.3g}"
+    remedy = "sample all images of a field under the symmetry (mera.Symmetrized)"
+    return Verdict(Trust.WRONG, f"an average that a symmetry of the action forbids is {far} from 0; {remedy}")
+
+
+def marked(verdict: Verdict | None) -> str:
+    """A mark for the row of a table: the words of a verdict that errors are not to be trusted, otherwise ""."""
+    return WORDS[verdict.trust] if verdict is not None and verdict.trust < Trust.ROUGH else ""
 
 
 def finite_log_weights(log_weights: Tensor) -> Tensor:
@@ -94,7 +126,7 @@ def pareto_k(log_weights: Tensor) -> float:
         log_weights: the logarithms of the weights of samples, (n,).
 
     Returns:
-        k; NaN for fewer than 100 samples, and 0 for equal weights, which have no tail.
+        k; NaN for fewer than 100 samples, and 0 if the largest weights are equal, which have no tail.
     """
     values = log_weights.detach().double().cpu()
     values = values[values > -math.inf]
@@ -105,7 +137,10 @@ def pareto_k(log_weights: Tensor) -> float:
     from arviz_stats.base import array_stats
 
     with np.errstate(all="ignore"):  # of smoothed weights, which are not used
-        return float(array_stats.psislw(-values.numpy())[1])  # its argument is a log-likelihood
+        try:
+            return float(array_stats.psislw(-values.numpy())[1])  # its argument is a log-likelihood
+        except ValueError:  # the largest weights are all equal
+            return 0.0
 
 
 def forward_ess(log_weights: Tensor) -> float:
@@ -135,7 +170,7 @@ def verdict_on_weights(log_weights: Tensor, k: float, forward: tuple[float, floa
         reason = f"fewer than {MIN_SAMPLES} samples with a weight do not show the tail of the weights"
         return Verdict(Trust.MEANINGLESS, reason)
     if k >= USABLE:
-        return Verdict(Trust.MEANINGLESS, f"the weights have too heavy a tail (Pareto k {k:.2f}, above {USABLE})")
+        return verdict_on_tail(k, len(log_weights))
     if n_effective < MIN_EFFECTIVE:
         return Verdict(Trust.MEANINGLESS, f"there are {n_effective:.3g} effective samples")
     if n_effective < MIN_SAMPLES:
@@ -144,8 +179,30 @@ def verdict_on_weights(log_weights: Tensor, k: float, forward: tuple[float, floa
         return Verdict(Trust.TOO_SMALL, f"fields of the target give an ESS of {forward[1]:.2g}")
     if k >= GOOD:
         return Verdict(Trust.USABLE, f"they may be too small (Pareto k {k:.2f}, between {GOOD} and {USABLE})")
-    compared = "" if forward is not None else "; no fields of the target were compared, so a missed mode would not show"
-    return Verdict(Trust.GOOD, f"Pareto k is {k:.2f}, below {GOOD}{compared}")
+    return Verdict(Trust.GOOD, f"Pareto k is {k:.2f}, below {GOOD}")
+
+
+def verdict_on_terms(otherwise: Verdict, k: float) -> Verdict:
+    """The verdict on a weighted average of an observable, by that on the weights and the Pareto k of its terms.
+
+    Terms of a heavier tail than that of the weights need more draws (Vehtari et al., https://arxiv.org/abs/1507.02646).
+    """
+    if k >= USABLE and otherwise.trust > Trust.TOO_FEW:
+        return Verdict(Trust.TOO_FEW, f"the largest terms decide (Pareto k {k:.2f}, above {USABLE})")
+    if k >= GOOD and otherwise.trust == Trust.GOOD:
+        return Verdict(Trust.USABLE, f"they may be too small (Pareto k {k:.2f}, between {GOOD} and {USABLE})")
+    return otherwise
+
+
+def verdict_on_tail(k: float, n: int) -> Verdict:
+    r"""The verdict on an average over n weights with a Pareto k above 0.7, whose error is about (1 + k) / \sqrt M.
+
+    The tail has the M largest weights, a fifth of all or :math:`3 \sqrt n`.
+    """
+    error = (1 + k) / math.sqrt(min(n / 5, 3 * math.sqrt(n)))
+    if k - error < USABLE:
+        return Verdict(Trust.TOO_FEW, f"the Pareto k of the weights is {k:.2f} +- {error:.2f}, perhaps above {USABLE}")
+    return Verdict(Trust.MEANINGLESS, f"the weights have too heavy a tail (Pareto k {k:.2f}, above {USABLE})")
 
 
 def is_upper_estimate(k: float) -> bool:

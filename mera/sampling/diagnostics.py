@@ -119,6 +119,25 @@ def r_hat(chains: Tensor) -> Tensor:
     return _diagnose("rhat", chains)
 
 
+def r_hat_by_chance(chains: Tensor) -> float:
+    r"""The R-hat below which 999 in 1,000 sets of independent chains of a quantity stay, (draws, K).
+
+    Of m halves of n draws with an autocorrelation time :math:`\tau` within them, the variance of the means relative to
+    that of the draws is :math:`2 \tau / n` times a variable :math:`\chi^2_{m-1} / (m - 1)`, which adds to
+    :math:`\hat R^2`. The halves of a single chain are halved again, as in `r_hat`.
+    """
+    from scipy.stats import chi2
+
+    parts = 2 if chains.shape[1] > 1 else 4
+    n = len(chains) // parts
+    if n < MIN_DRAWS:
+        return math.inf
+    halves = torch.cat([chains[i * n : (i + 1) * n] for i in range(parts)], 1)
+    found, m = gamma_method(halves - halves.mean(0)), halves.shape[1]
+    tau = found.tau + 2 * found.tau_error  # short chains underestimate it
+    return math.sqrt(1 + 2 * tau / n * float(chi2.ppf(0.999, m - 1)) / (m - 1))
+
+
 def effective_size(chains: Tensor) -> Tensor:
     """The number of independent draws with the error of the mean of chains: (d,) from (draws, K, d)."""
     return _diagnose("ess", chains, method="mean")

@@ -50,7 +50,9 @@ def test_a_comparison_goes_on_when_its_data_was_moved(tmp_path, found, images):
     here, there = (replace(images, source={"name": "noise", "root": root}) for root in ("here", "there"))
     assert next(compare(found, here, SHORT, tmp_path)) == next(compare(found, there, SHORT, tmp_path))
     other = replace(here, source={"name": "noise", "train_size": 7})
-    with pytest.raises(ValueError, match=r"Expected the comparison of the run in .*data\.train_size=None; got data\.train_size=7"):
+    with pytest.raises(
+        ValueError, match=r"Expected the comparison of the run in .*data\.train_size=None; got data\.train_size=7"
+    ):
         next(compare(found, other, SHORT, tmp_path))
 
 

@@ -17,8 +17,8 @@ from mera.physics.observables import Observables, averages_of
 from mera.physics.reweighting import report_of
 from mera.physics.short_run import MAX_STEPS, Trajectories, fields_of, short_run, start_of_chains
 from mera.physics.verdicts import EQUAL_NATS, MISSED_NATS, Trust, forward_ess, missed, pareto_k, verdict_on_weights
-from mera.sampling.diagnostics import gamma_method, r_hat
-from tests.physics.test_verdicts import chain_of, recorded
+from mera.sampling.diagnostics import GammaResult, gamma_method, r_hat
+from tests.physics.test_verdicts import recorded
 
 
 def naive_measurement(phi):
@@ -142,7 +142,8 @@ def test_a_summary_of_chains():
     ("draws", "chains", "tau", "apart", "acceptance", "trust"),
     [
         (100, 4, 2.5, 1.04, 0.5, Trust.GOOD),
-        (100, 4, 2.5, 1.05, 0.5, Trust.MEANINGLESS),
+        (100, 4, 2.5, 1.05, 0.5, Trust.TOO_FEW),
+        (100, 4, 2.5, 1.11, 0.5, Trust.MEANINGLESS),
         (100, 4, 2.51, 1.0, 0.5, Trust.PERHAPS_TOO_SMALL),
         (100, 4, 2.5, 1.0, 0.0, Trust.MEANINGLESS),
         (25, 2, 0.5, 1.0, 0.5, Trust.GOOD),
@@ -150,14 +151,15 @@ def test_a_summary_of_chains():
         (50, 1, 0.5, 1.0, 0.5, Trust.GOOD),
     ],
 )
-def test_thresholds_of_chains(draws, chains, tau, apart, acceptance, trust):
+def test_thresholds_of_chains(monkeypatch, draws, chains, tau, apart, acceptance, trust):
     """An autocorrelation time counts with two of its errors, which are as large as a half of it here."""
-    noise = torch.randn(draws, chains, dtype=torch.float64)
-    chain = chain_of(noise)
-    changed = {"tau": {"m2": tau}, "tau_error": {"m2": tau / 2}, "r_hat": {"m2": apart}, "acceptance": acceptance}
-    verdict = type(chain)(**{**vars(chain), **changed, "history": {"m2": noise}}).verdict
+    module = import_module("mera.physics.markov_chains")
+    monkeypatch.setattr(module, "gamma_method", lambda values: GammaResult(1.0, tau, tau / 2, 1))
+    monkeypatch.setattr(module, "r_hat", lambda values: apart)
+    monkeypatch.setattr(module, "r_hat_by_chance", lambda values: 1.1)
+    verdict = module.judged(torch.randn(draws, chains), acceptance).verdict
     assert verdict.trust == trust
-    assert ("a single chain does not show" in verdict) == (chains == 1 and trust == Trust.GOOD)
+    assert ("modes that no start reached do not show" in verdict) == (trust == Trust.GOOD)
     assert pickle.loads(pickle.dumps(verdict)).trust == trust
 
 
@@ -165,7 +167,10 @@ def test_thresholds_of_weights():
     equal = torch.zeros(1000)
     assert verdict_on_weights(equal, 0.49, (0.0, 1.0)).trust == Trust.GOOD
     assert verdict_on_weights(equal, 0.5).trust == Trust.USABLE
-    assert verdict_on_weights(equal, 0.7).trust == Trust.MEANINGLESS
+    assert verdict_on_weights(equal, 0.7).trust == Trust.TOO_FEW
+    assert verdict_on_weights(equal, 0.89).trust == Trust.TOO_FEW
+    assert verdict_on_weights(equal, 0.9).trust == Trust.MEANINGLESS  # its error is (1 + k) / 3 10^(1/4) 10^(1/2)
+    assert verdict_on_weights(torch.zeros(100), 1.0).trust == Trust.TOO_FEW
     assert verdict_on_weights(equal, 0.1, (0.0, 0.5)).trust == Trust.GOOD
     assert verdict_on_weights(equal, 0.1, (0.0, 0.49)).trust == Trust.TOO_SMALL
     assert verdict_on_weights(equal[:99], 0.1).trust == Trust.ROUGH
