@@ -20,6 +20,7 @@ from mera.physics.check_target import check_target, event_shape_of
 from mera.physics.measured import Measured
 from mera.physics.observables import Observables, Quantity, averages_of, forbidden, histories, summarize
 from mera.physics.short_run import in_domain, short_run
+from mera.physics.starts import starts
 from mera.physics.verdicts import Trust, Verdict, marked
 from mera.sampling import annealing
 from mera.sampling.hamiltonian import HamiltonianChains, StepSize
@@ -208,8 +209,7 @@ class _Start:
         if action.is_compact:
             self._scale, self.log_z = None, n * math.log(2 * math.pi)
             return
-        noise = torch.randn(min(MAX_CHAINS, max(16, 2**18 // n)), *event_shape, dtype=torch.float64)
-        fields = short_run(action, noise, SNAPSHOTS)
+        fields = short_run(action, starts(action, event_shape, min(MAX_CHAINS, max(16, 2**18 // n))), SNAPSHOTS)
         if action.periodic:
             variance = torch.fft.fftn(fields, dim=self._axes, norm="ortho").abs().square().mean(0)
             for axis in range(1, len(event_shape)):  # modes k and -k along each axis alike, whose noise is then smaller

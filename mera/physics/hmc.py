@@ -18,6 +18,7 @@ from mera.physics.markov_chains import MarkovChains, chains_of
 from mera.physics.observables import Observables
 from mera.physics.sampler import Draw, Sampler, facts_of, record
 from mera.physics.short_run import LONGEST, Trajectories, start_of_chains
+from mera.physics.starts import starts
 from mera.sampling.diagnostics import MIN_DRAWS
 
 if TYPE_CHECKING:
@@ -47,8 +48,9 @@ def hmc(
     the magnetisation in a broken phase.
 
     Args:
-        flow: the flow; half of the chains start from its samples, half from a short run from noise. Or the shape
-            (C, *shape) of a field, and the initial fields are unit noise.
+        flow: the flow; half of the chains start from its samples, half from a short run from noise of several scales
+            and from constant fields at minima of the action. Or the shape (C, *shape) of a field, and all chains start
+            from such noise and constants.
         action: the action S, differentiable, from fields (B, C, *shape) to (B,).
         space: "field", in which the chains move.
         chains: the number of chains.
@@ -109,7 +111,7 @@ class FieldChains(Trajectories, Sampler):  # type: ignore[override]
         elif isinstance(flow, Density):
             fields = start_of_chains(action, flow, chains)
         else:
-            fields = torch.randn(chains, *shape, dtype=torch.float64)
+            fields = starts(action, shape, chains)
         super().__init__(action, fields, length)
 
     def draw(self, tune: bool, most: int) -> list[Draw]:

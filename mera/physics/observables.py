@@ -197,7 +197,7 @@ def averages_of(shape: Sequence[int], periodic: bool, inverse_temperature: float
 def forbidden(action: Action, shape: Sequence[int]) -> list[str]:
     """The names of averages that a symmetry of the action forbids: m, if a sign of the field is one of the order."""
     with fixed_seed(0):
-        phi = torch.randn(1, *shape, dtype=torch.float64)
+        phi = 100 * torch.randn(1, *shape, dtype=torch.float64)  # which have spins for certain
     order = action.order_parameter(phi)
     is_odd = order.shape[1] == 1 and torch.allclose(action.order_parameter(-phi), -order)
     return ["m"] if action.is_even and is_odd else []

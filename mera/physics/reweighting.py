@@ -25,9 +25,8 @@ from mera.physics.verdicts import (
     MIN_EFFECTIVE,
     finite_log_weights,
     format_ess,
-    forward_ess,
+    forward_of,
     marked,
-    missed,
     pareto_k,
     verdict_on_terms,
     verdict_on_weights,
@@ -156,6 +155,8 @@ def estimate(
     facts = facts_of("reweighting", flow, action, measured, out is not None)
     if fields is not None:
         facts["target_log_weights"] = log_weights_of(flow, action, fields, batch_size).tolist()
+        parts = fields.to(flow.device, flow.dtype).split(batch_size)
+        facts["target_actions"] = torch.cat([action(part) for part in parts]).tolist()
     report = report_of(*record(
         Samples(flow, action, batch_size), measured, facts, warmup=0, draws=n, every=every, out=out, resume=resume,
         console=console,
@@ -205,9 +206,9 @@ def report_of(facts: Mapping[str, Any], arrays: Arrays) -> Report:
     functions = averages_of(facts["shape"][1:], facts["periodic"], facts["inverse_temperature"])
     k, forward = pareto_k(log_w), None
     if facts["target_log_weights"] is not None:
-        target_log_weights = torch.tensor(facts["target_log_weights"], dtype=torch.float64)
-        forward = missed(target_log_weights, log_w), forward_ess(target_log_weights)
-
+        names = "target_log_weights", "target_actions"
+        target_log_weights, actions = (torch.tensor(facts[name], dtype=torch.float64) for name in names)
+        forward = forward_of(target_log_weights, actions, log_w)
     of_weights = verdict_on_weights(log_w, k, forward)
     quantities, verdicts, correlator = summarize(
         series, functions, lambda values: w @ values, lambda centred: (w * centred).square().sum().sqrt().item(),
@@ -230,8 +231,8 @@ def report_of(facts: Mapping[str, Any], arrays: Arrays) -> Report:
         log_weights=log_w,
         pareto_k=k,
         verdicts={"ln Z": of_weights, **verdicts},
-        missed=None if forward is None else forward[0],
-        forward_ess=None if forward is None else forward[1],
+        missed=None if forward is None else forward.missed,
+        forward_ess=None if forward is None else forward.ess,
         history=histories(series, 1),
         fields=fields,
         field_log_weights=field_log_weights,

@@ -12,6 +12,7 @@ from mera._utils.random import fixed_seed
 from mera.bijectors.circular import wrap
 from mera.flow.density import Density
 from mera.physics.action import Action
+from mera.physics.starts import starts
 from mera.sampling.hamiltonian import HamiltonianChains, StepSize
 
 FIRST_STEP, LONGEST, MAX_STEPS = 0.1, 1e4, 1000
@@ -95,7 +96,7 @@ def short_run(action: Action, start: Tensor, snapshots: int = 1, warmup: int = S
 @torch.inference_mode(False)
 @torch.no_grad()
 def start_of_chains(action: Action, flow: Density, chains: int) -> Tensor:
-    """Initial fields of chains, (chains, C, *shape): half are samples of the flow, half of a short run from noise.
+    """Initial fields of chains, (chains, C, *shape): half are samples of the flow, half of a short run from `starts`.
 
     R-hat shows whether the two groups agree; chains that all began in the flow would not show what the flow misses. For
     an action without a gradient all fields are samples of the flow, and a warning says so.
@@ -107,18 +108,18 @@ def start_of_chains(action: Action, flow: Density, chains: int) -> Tensor:
             "none: a mode that the flow misses would not show", stacklevel=7,
         )  # fmt: skip
     elif chains > 1:
-        noise = torch.randn(chains // 2, *fields.shape[1:]).to(fields)
-        fields = torch.cat([fields[len(noise) :], short_run(action, noise)])
+        others = starts(action, fields.shape[1:], chains // 2).to(fields)
+        fields = torch.cat([fields[len(others) :], short_run(action, others)])
     return fields
 
 
 def fields_of(action: Action, flow: Density) -> Tensor | None:
     """Approximate samples of a target for a check of a flow, (N, C, *shape); None for an action without a gradient.
 
-    The chains start from unit noise, with the same random numbers at each call.
+    The chains start from over-dispersed fields, see `starts`, with the same random numbers at each call.
     """
     lattice = flow.plan.input
     chains = max(MIN_CHAINS, min(MAX_CHAINS, MAX_VALUES // lattice.variables))
     with fixed_seed(0):
-        start = torch.randn(chains, *lattice.event_shape).to(flow.device, flow.dtype)
+        start = starts(action, lattice.event_shape, chains).to(flow.device, flow.dtype)
         return short_run(action, start, SNAPSHOTS) if is_differentiable(action, start) else None

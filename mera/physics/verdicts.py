@@ -6,8 +6,10 @@ import math
 import warnings
 from collections.abc import Mapping
 from enum import IntEnum
+from typing import NamedTuple
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from mera.sampling.annealing import effective_number
@@ -23,6 +25,9 @@ MIN_EFFECTIVE = 2
 """The effective number of samples below which a single weight decides, and errors are unknown."""
 EQUAL_NATS = 1e-9
 """Weights count as equal if their logarithms differ by less."""
+FAR_ABOVE = 3.0
+"""A field of the target whose action is so many standard deviations above that of others is in another state, whose
+weight a short run does not tell."""
 ESS_RATIO = 2.0
 """The ratio of the effective sample sizes from samples and from fields of the target that is reported."""
 
@@ -153,19 +158,43 @@ def forward_ess(log_weights: Tensor) -> float:
     return math.exp(min(0.0, 2 * math.log(len(w)) - (w.logsumexp(0) + (-w).logsumexp(0)).item()))
 
 
-def missed(fields: Tensor, samples: Tensor) -> float:
-    """The fraction of fields of the target in regions where a flow has no samples, from the log-weights of both."""
-    return (fields.cpu() > samples.cpu().max() + MISSED_NATS).double().mean().item()
+class Forward(NamedTuple):
+    """What fields of the target say about samples of a flow.
+
+    Args:
+        missed: the fraction of the fields that lie where the flow has no samples.
+        ess: the effective sample size from the fields, 0 to 1; see `forward_ess`.
+        above: the fraction of all fields that is left out of both, as their actions are far above those of the others:
+            chains from some starts stay in states, such as domains, whose weight a short run does not tell.
+        nats: how far these actions are above the others, in the mean.
+    """
+
+    missed: float
+    ess: float
+    above: float = 0.0
+    nats: float = 0.0
 
 
-def verdict_on_weights(log_weights: Tensor, k: float, forward: tuple[float, float] | None = None) -> Verdict:
+def forward_of(fields: Tensor, actions: Tensor, samples: Tensor) -> Forward:
+    """Compare fields of the target with samples of a flow, by the log-weights of both and the actions of the fields."""
+    is_missed = fields > samples.max() + MISSED_NATS
+    known = actions[~is_missed]
+    above = torch.zeros_like(is_missed)
+    if len(known) > 1:
+        above = is_missed & (actions > known.mean() + FAR_ABOVE * known.std())
+    nats = (actions[above].mean() - known.mean()).item() if above.any() else 0.0
+    share = above.double().mean().item()
+    return Forward(is_missed[~above].double().mean().item(), forward_ess(fields[~above]), share, nats)
+
+
+def verdict_on_weights(log_weights: Tensor, k: float, forward: Forward | None = None) -> Verdict:
     """Whether averages from log-weights (n,) with a Pareto k, and the errors of the averages, can be trusted.
 
-    From fields of the target, `forward` has the fraction that the flow misses, and `forward_ess`; None without fields.
+    `forward` compares the samples with fields of the target; None without fields.
     """
     n_effective = effective_number(log_weights).item()
-    if forward is not None and forward[0] > 0:
-        return Verdict(Trust.WRONG, f"the flow misses {100 * forward[0]:.3g} % of the fields of the target")
+    if forward is not None and forward.missed > 0:
+        return Verdict(Trust.WRONG, f"the flow misses {100 * forward.missed:.3g} % of the fields of the target")
     if math.isnan(k):
         reason = f"fewer than {MIN_SAMPLES} samples with a weight do not show the tail of the weights"
         return Verdict(Trust.MEANINGLESS, reason)
@@ -175,11 +204,14 @@ def verdict_on_weights(log_weights: Tensor, k: float, forward: tuple[float, floa
         return Verdict(Trust.MEANINGLESS, f"there are {n_effective:.3g} effective samples")
     if n_effective < MIN_SAMPLES:
         return Verdict(Trust.ROUGH, f"there are {n_effective:.3g} effective samples, below {MIN_SAMPLES}")
-    if forward is not None and forward[1] * ESS_RATIO < n_effective / len(log_weights):
-        return Verdict(Trust.TOO_SMALL, f"fields of the target give an ESS of {forward[1]:.2g}")
+    if forward is not None and forward.ess * ESS_RATIO < n_effective / len(log_weights):
+        return Verdict(Trust.TOO_SMALL, f"fields of the target give an ESS of {forward.ess:.2g}")
     if k >= GOOD:
         return Verdict(Trust.USABLE, f"they may be too small (Pareto k {k:.2f}, between {GOOD} and {USABLE})")
-    return Verdict(Trust.GOOD, f"Pareto k is {k:.2f}, below {GOOD}")
+    above = ""
+    if forward is not None and forward.above:
+        above = f"; {100 * forward.above:.3g} % of the fields of chains, {forward.nats:.3g} nats above, were left out"
+    return Verdict(Trust.GOOD, f"Pareto k is {k:.2f}, below {GOOD}{above}")
 
 
 def verdict_on_terms(otherwise: Verdict, k: float) -> Verdict:

@@ -16,7 +16,16 @@ from mera.physics.markov_chains import chains_of
 from mera.physics.observables import Observables, averages_of
 from mera.physics.reweighting import report_of
 from mera.physics.short_run import MAX_STEPS, Trajectories, fields_of, short_run, start_of_chains
-from mera.physics.verdicts import EQUAL_NATS, MISSED_NATS, Trust, forward_ess, missed, pareto_k, verdict_on_weights
+from mera.physics.verdicts import (
+    EQUAL_NATS,
+    MISSED_NATS,
+    Forward,
+    Trust,
+    forward_ess,
+    forward_of,
+    pareto_k,
+    verdict_on_weights,
+)
 from mera.sampling.diagnostics import GammaResult, gamma_method, r_hat
 from tests.physics.test_verdicts import recorded
 
@@ -165,14 +174,14 @@ def test_thresholds_of_chains(monkeypatch, draws, chains, tau, apart, acceptance
 
 def test_thresholds_of_weights():
     equal = torch.zeros(1000)
-    assert verdict_on_weights(equal, 0.49, (0.0, 1.0)).trust == Trust.GOOD
+    assert verdict_on_weights(equal, 0.49, Forward(0.0, 1.0)).trust == Trust.GOOD
     assert verdict_on_weights(equal, 0.5).trust == Trust.USABLE
     assert verdict_on_weights(equal, 0.7).trust == Trust.TOO_FEW
     assert verdict_on_weights(equal, 0.89).trust == Trust.TOO_FEW
     assert verdict_on_weights(equal, 0.9).trust == Trust.MEANINGLESS  # its error is (1 + k) / 3 10^(1/4) 10^(1/2)
     assert verdict_on_weights(torch.zeros(100), 1.0).trust == Trust.TOO_FEW
-    assert verdict_on_weights(equal, 0.1, (0.0, 0.5)).trust == Trust.GOOD
-    assert verdict_on_weights(equal, 0.1, (0.0, 0.49)).trust == Trust.TOO_SMALL
+    assert verdict_on_weights(equal, 0.1, Forward(0.0, 0.5)).trust == Trust.GOOD
+    assert verdict_on_weights(equal, 0.1, Forward(0.0, 0.49)).trust == Trust.TOO_SMALL
     assert verdict_on_weights(equal[:99], 0.1).trust == Trust.ROUGH
     assert verdict_on_weights(equal[:100], 0.1).trust == Trust.GOOD
     assert verdict_on_weights(equal[:1], 0.1).trust == Trust.MEANINGLESS
@@ -183,7 +192,12 @@ def test_thresholds_of_weights():
     weights = torch.cat([torch.full((100,), -math.inf), torch.randn(400)])
     assert pareto_k(weights) == pytest.approx(pareto_k(weights[100:]))  # without the weights of 0
     edge = torch.tensor([1.0, MISSED_NATS + 1.0, MISSED_NATS + 1.01, -3.0])
-    assert missed(edge, torch.tensor([0.0, 1.0])) == 0.25
+    samples, actions = torch.tensor([0.0, 1.0]), torch.tensor([4.0, 5.0, 7.9, 6.0])  # 5 +- 1 of those that are known
+    assert forward_of(edge, actions, samples)[::2] == (0.25, 0.0)
+    found = forward_of(edge, torch.tensor([4.0, 5.0, 8.1, 6.0]), samples)  # above by more than three times 1
+    assert (found.missed, found.above, found.nats) == (0.0, 0.25, pytest.approx(3.1))
+    assert found.ess == pytest.approx(forward_ess(edge[[0, 1, 3]]))
+    assert forward_of(edge, torch.tensor([9.0, 9.0, 1.0, 9.0]), samples).missed == 0.25  # below is another matter
     assert forward_ess(torch.full((7,), 700.0)) == 1
 
 

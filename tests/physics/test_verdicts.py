@@ -12,7 +12,7 @@ from mera.physics import FreeField, Phi4, pareto_k
 from mera.physics.markov_chains import chains_of
 from mera.physics.observables import Quantity
 from mera.physics.reweighting import log_weights_of, report_of
-from mera.physics.verdicts import Trust, format_ess, verdict_on_weights
+from mera.physics.verdicts import Forward, Trust, format_ess, verdict_on_weights
 
 
 @pytest.mark.parametrize("k", [0.2, 0.6, 1.2])
@@ -33,8 +33,8 @@ def test_sentences():
     assert "modes" not in verdict_on_weights(light, 0.6)
     assert "fewer than 100 samples" in verdict_on_weights(light[:50], pareto_k(light[:50]))
     assert "there are 1.57 effective" in verdict_on_weights(light[:99].repeat(2)[:150] * 30, 0.1)
-    assert "misses 25 % of the fields" in verdict_on_weights(light, 0.1, (0.25, 0.5))
-    assert "fields of the target give an ESS of 0.1" in verdict_on_weights(light, 0.1, (0.0, 0.1))
+    assert "misses 25 % of the fields" in verdict_on_weights(light, 0.1, Forward(0.25, 0.5))
+    assert "fields of the target give an ESS of 0.1" in verdict_on_weights(light, 0.1, Forward(0.0, 0.1))
     assert format_ess(0.5, 0.2) == "0.5000"
     assert format_ess(0.5, 0.6) == format_ess(0.5, math.nan) == "<= 0.5000"
 
@@ -100,7 +100,8 @@ def recorded(series, log_weights=None, target=None, rate=1.0):
     """What `record` returns of fields (1, 4) with such observables."""
     n, m2 = next((len(values), values) for values in series.values())
     unused = dict.fromkeys(("abs_m", "m4", "energy", "_energy2", "_structure"), m2)
-    facts = {"shape": [1, 4], "periodic": True, "inverse_temperature": 1.0, "target_log_weights": target, "every": 0}
+    facts = {"shape": [1, 4], "periodic": True, "inverse_temperature": 1.0, "target_log_weights": target,
+             "target_actions": target, "every": 0}  # fmt: skip
     series = unused | series | {"_rates": torch.full((n, 1), rate), "_fields": torch.zeros(0, 1, 4)}
     if log_weights is not None:
         series |= {"_log_weights": log_weights, "_field_log_weights": log_weights[:0]}

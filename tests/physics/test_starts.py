@@ -1,0 +1,88 @@
+"""Starts that see phases far apart, and what verdicts say then."""
+
+from dataclasses import dataclass
+
+import pytest
+import torch
+
+import mera
+from mera import physics
+from mera.flow import Symmetrized
+from mera.physics.observables import forbidden
+from mera.physics.short_run import fields_of
+from mera.physics.starts import starts, wells
+from mera.physics.verdicts import Trust, Verdict, verdict_on_zero
+
+
+@dataclass(frozen=True)
+class Sextic(physics.Action):
+    """A theory with a first-order transition: wells at 0 and at +- 4.38, which dominate by 58 nats on 8 x 8 sites."""
+
+    is_even = True
+
+    def density(self, phi):
+        return (physics.action.neighbours(phi) / 2 + (phi**2 / 2 - phi**4 / 16 + 0.11 / 64 * phi**6).sum(1)) / 1.0
+
+
+def test_wells():
+    assert wells(physics.Phi4(-2.0, 0.25), (1, 4, 4)).abs().tolist() == pytest.approx([2**0.5] * 2, abs=0.1)
+    found = wells(Sextic(), (1, 4, 4))
+    assert sorted(found.abs().tolist()) == pytest.approx([0, 4.38, 4.38], abs=0.1)
+    assert found[:2].abs().min() > 4  # the lowest first
+    assert wells(lambda phi: phi.flatten(1).sum(1) * float("nan"), (1, 4)).tolist() == []
+
+
+@pytest.mark.parametrize("action", [physics.Phi4(-2.0, 0.25), physics.ON(2, -2.0, 0.25), physics.XY(1.0)])
+def test_starts_are_of_many_kinds(action):
+    shape = (2 if isinstance(action, physics.ON) else 1, 6, 4)
+    fields = starts(action, shape, 12)
+    assert fields.shape == (12, *shape)
+    spread = fields.flatten(2).std(2).amax(1)
+    assert spread[1::2].max() < 0.2 < 0.3 < spread[::2].min()
+    if not action.is_compact:
+        lengths = fields[1::2].mean((2, 3)).norm(dim=1)
+        torch.testing.assert_close(lengths, torch.full_like(lengths, 2**0.5), atol=0.15, rtol=0)
+        assert len({round(value, 1) for value in spread[::2].tolist()}) > 1
+
+
+def test_a_start_without_an_action_is_unit_noise():
+    def holed(phi):
+        return torch.where(phi.abs().amax((1, 2)) > 5, torch.nan, phi.square().sum((1, 2)))
+
+    assert holed(starts(holed_action := mera.physics.action.as_action(holed), (1, 60), 12)).isfinite().all()
+    assert holed_action(starts(holed_action, (1, 60), 12)).isfinite().all()
+
+
+def test_chains_and_populations_see_another_phase():
+    """Chains from noise alone agreed on the wrong phase, and so did populations."""
+    torch.manual_seed(0)
+    chain = physics.hmc((1, 8, 8), Sextic(), draws=60, warmup=60)
+    assert chain.verdict.startswith("errors mean nothing: the chains do not agree yet")
+    found = physics.anneal(Sextic(), (1, 8, 8), particles=32)
+    assert abs(found.log_z - 71.4) < 1
+    assert abs(found.observables["phi2"].value - 18.26) < 0.2
+
+
+def test_averages_that_a_symmetry_forbids():
+    assert forbidden(physics.Phi4(), (1, 4)) == forbidden(physics.Ising(2.0), (1, 4)) == ["m"]
+    assert forbidden(physics.XY(1.0), (1, 4)) == forbidden(physics.ON(2), (2, 4)) == []
+    assert forbidden(mera.physics.action.as_action(lambda phi: phi.flatten(1).sum(1)), (1, 4)) == []
+    good = Verdict(Trust.GOOD, "draws are independent")
+    assert verdict_on_zero(4.9, 1.0, good) == verdict_on_zero(0.0, 0.0, good) == good
+    assert "is 5.1 errors from 0" in verdict_on_zero(-5.1, 1.0, good)
+    unknown = Verdict(Trust.MEANINGLESS, "one weight decides")
+    assert verdict_on_zero(1.0, 0.0, unknown) == unknown
+
+
+def test_a_flow_of_one_phase_is_refuted():
+    """Its weights vary as little as those of the mixture with its mirror image, which is right."""
+    action = physics.action.as_action(physics.Phi4(-2.0, 0.25))
+    torch.manual_seed(0)
+    flow = mera.build("decimation", L=4, channels=1, hidden=(8,))
+    mera.train.fit(flow, action, steps=200, batch_size=64, lr=8e-3, quiet=True, eval_every=10**6)
+    both, fields = Symmetrized(flow.double(), ("flip",)), fields_of(action, flow)
+    with pytest.warns(UserWarning, match="an average that a symmetry of the action forbids is .* errors from 0"):
+        alone = physics.estimate(flow, action, 1000)
+    assert alone.verdict.trust == Trust.WRONG
+    assert "averages are wrong" in repr(alone).splitlines()[5]  # the row of m
+    assert physics.estimate(both, action, 1000, fields=fields).verdict.trust > Trust.WRONG
