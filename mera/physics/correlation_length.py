@@ -10,16 +10,19 @@ from torch import Tensor
 
 from mera._utils.checks import check_count
 from mera._utils.errors import InputError
-from mera.physics.measured import binned, jackknife_error
+from mera.physics.markov_chains import MarkovChains, judged
+from mera.physics.measured import Measured
 from mera.physics.observables import slice_means, two_point
-from mera.physics.verdicts import Trust, Verdict, pareto_k, verdict_on_weights
+from mera.physics.verdicts import Trust, Verdict, pareto_k, verdict_on_weights, worst
+from mera.sampling.diagnostics import MIN_DRAWS, gamma_method
 
-BINS, MIN_FIELDS = 30, 16
-"""The number of bins of the jackknife, and the fewest fields."""
-SIGNIFICANT = 5.0
-"""The number of standard errors from which a correlation of fields counts."""
-SHIFT, MAX_DRIFT = 2, 3.0
-"""How much farther a second fit begins, and the largest change of the length, in errors, that is called steady."""
+MIN_FIELDS = 16
+"""The fewest fields."""
+SHIFT, MAX_DRIFT, STEADY = 2, 3.0, 1.5
+"""How much farther a second fit begins; and the largest change of the length, in errors, that is called steady, and at
+which a distance is chosen."""
+STEP = 1e-3
+"""The change of the two-point function, in errors, from which the slopes of the length are taken."""
 MASSES = 1e-3, 20.0
 """The smallest and the largest inverse correlation length, in units of the inverse lattice constant."""
 
@@ -30,7 +33,7 @@ class CorrelationLength:
 
     Args:
         value: the correlation length, in lattice constants.
-        error: its standard error, by jackknife.
+        error: its standard error, by the Gamma method along chains.
         first: the first distance of the fit.
         drift: the change of the length if the fit begins two sites farther, in units of the error of that change. The
             sum of squared deviations from the fit would say little: points of one ensemble deviate together.
@@ -38,9 +41,7 @@ class CorrelationLength:
         fit: the fit at the same distances.
         masses: the effective masses :math:`\mathrm{arcosh}((C(t - 1) + C(t + 1)) / 2 C(t))` for t = 1 to T / 2 - 1 and
             their errors; NaN where noise makes the ratio smaller than 1. On a plateau they are :math:`1 / \xi`.
-        correlation: the largest significant correlation between fields of one chain in different bins, 0 if there is
-            none; it makes errors too small.
-        verdict_on_weights: the verdict on the weights of the fields; None without weights.
+        draws: the verdict on the draws: that of the measurement, and that on the length along its chains.
     """
 
     value: float
@@ -50,17 +51,15 @@ class CorrelationLength:
     correlator: tuple[Tensor, Tensor]
     fit: Tensor
     masses: tuple[Tensor, Tensor]
-    correlation: float = 0.0
-    verdict_on_weights: Verdict | None = None
+    draws: Verdict
 
     @property
     def verdict(self) -> Verdict:
-        """Whether the length and its error can be trusted."""
-        if self.verdict_on_weights is not None and self.verdict_on_weights.trust < Trust.GOOD:
-            return self.verdict_on_weights
-        if self.correlation:
-            reason = f"fields of different bins are correlated by {self.correlation:.2f}"
-            return Verdict(Trust.TOO_SMALL, reason)
+        """Whether the length and its error can be trusted: the worse verdict of those on the draws and on the fit."""
+        return min(self._verdict_on_fit, self.draws, key=lambda verdict: verdict.trust)
+
+    @property
+    def _verdict_on_fit(self) -> Verdict:
         smallest, largest = (1 / mass for mass in reversed(MASSES))
         if not (self.error < self.value and 1.1 * smallest < self.value < 0.9 * largest):
             return Verdict(Trust.MEANINGLESS, "noise hides how the two-point function falls")
@@ -83,7 +82,7 @@ class CorrelationLength:
 
 @torch.no_grad()
 def correlation_length(
-    fields: Tensor, first: int = 2, log_weights: Tensor | None = None, chains: int = 1
+    fields: Measured | Tensor, first: int | None = None, log_weights: Tensor | None = None, chains: int = 1
 ) -> CorrelationLength:
     r"""Fit the decay of the two-point function of slices, whose momentum across the slice is zero.
 
@@ -93,14 +92,16 @@ def correlation_length(
 
     averaged over s and over the longest directions, of length T, of a periodic lattice. For a free field this is exact
     at all t, with :math:`\cosh(1 / \xi) = 1 + m^2 / 2`. The fit holds where the mean of the field vanishes: not in an
-    ordered phase, where C tends to a constant. Errors are those of a jackknife over whole chains; chains are
-    divided into equal parts if there are 15 or fewer.
+    ordered phase, where C tends to a constant. Errors are propagated to the length by linear expansion, and are those
+    of the Gamma method along chains; of fewer than 8 fields of a chain, those of the means of chains.
 
     Args:
-        fields: fields of a periodic lattice, (N, C, *shape), in the order of the draws, as `hmc` keeps them.
-        first: the first distance of the fit, at least 0. Higher states spoil small distances.
-        log_weights: the logarithms of the weights of the fields, as `Report.field_log_weights`, (N,).
-        chains: the number K of chains, whose fields take turns; 1 for samples of a flow.
+        fields: a measurement that keeps fields (`every=`), whose verdict the length inherits; or fields of a periodic
+            lattice, (N, C, *shape), in the order of the draws.
+        first: the first distance of the fit, at least 0, as higher states spoil small distances; None for the first
+            from which the fit is steady.
+        log_weights: the logarithms of the weights of fields, (N,).
+        chains: the number K of chains, whose fields take turns; 1 for independent fields.
 
     Returns:
         The length with its error, the two-point function, effective masses, and a verdict; notebooks show a picture.
@@ -110,68 +111,97 @@ def correlation_length(
 
     >>> import torch
     >>> from mera import physics
-    >>> chain = physics.hmc((1, 8, 8), physics.FreeField(1.0), chains=64, draws=20)
-    >>> found = physics.correlation_length(chain.fields, first=0)  # the last field of each chain
+    >>> chain = physics.hmc((1, 8, 8), physics.FreeField(1.0), draws=200, every=1)
+    >>> found = physics.correlation_length(chain)
     >>> abs(found.value - 1.04) < 4 * found.error  # 1 / arcosh(1.5)
     True
     """
+    inherited: dict[str, Verdict] = {}
+    if isinstance(fields, Measured):
+        source, fields = fields, fields.fields
+        inherited = {"the measurement": source.verdict}
+        if isinstance(source, MarkovChains):
+            chains = next(iter(source.history.values())).shape[1]
+        else:
+            log_weights = getattr(source, "field_log_weights", source.log_weights)
     if fields.ndim < 3 or len(fields) < MIN_FIELDS or not fields[0].numel():
         raise InputError(f"at least {MIN_FIELDS} fields (N, C, *shape)", str(tuple(fields.shape)))
     if log_weights is not None and log_weights.shape != fields.shape[:1]:
         raise InputError(f"a log-weight for each of {len(fields)} fields", str(tuple(log_weights.shape)))
-    if len(fields) % chains:
+    if len(fields) % check_count(chains, "a number of chains"):
         raise InputError(f"the same number of fields of each of {chains} chains", f"{len(fields)} fields")
     length = max(fields.shape[2:])
-    check_count(first, "the first distance", 0)
-    if length // 2 + 1 - first < SHIFT + 3:
-        raise InputError(f"at least {SHIFT + 3} distances from {first} on", f"{max(0, length // 2 + 1 - first)}")
+    last = length // 2 - SHIFT - 2
+    if check_count(first or 0, "the first distance", 0) > last:
+        raise InputError(f"a first distance of at most {last} on {length} sites, or a larger lattice", str(first or 0))
     if not fields.isfinite().all() or (log_weights is not None and not log_weights.softmax(0).isfinite().all()):
         raise InputError("finite fields, with weights of which one is not 0", "infinite values or NaN")
-    weights = torch.ones(len(fields)) if log_weights is None else (log_weights - log_weights.max()).exp()
-    weights = weights.double().cpu()
+    weights = torch.ones(len(fields)) if log_weights is None else log_weights.cpu().softmax(0) * len(fields)
     directions = [axis for axis in range(2, fields.ndim) if fields.shape[axis] == length]
-    slices = torch.stack([two_point(slice_means(fields.double(), axis)) for axis in directions]).mean(0)
-    products = slices.cpu() * weights[:, None]
-    per_chain = max(1, min(BINS, len(fields)) // chains)
-    sizes, bins = (binned(values.unflatten(0, (-1, chains)), per_chain) for values in (weights, products))
-    mean = bins.sum(0) / sizes.sum()
-    centred = (products[:, first] - mean[first] * weights).unflatten(0, (-1, chains))
-    left_out = (bins.sum(0) - bins) / (sizes.sum() - sizes)[:, None]
-    errors = jackknife_error(left_out)
+    slices = torch.stack([two_point(slice_means(fields.double(), axis)) for axis in directions]).mean(0).cpu()
+    mean = (slices * weights[:, None].double()).mean(0)
+    centred = (slices - mean) * weights[:, None].double()
+
+    def error(values: Tensor) -> float:
+        """The standard error of the average of centred values, (N,)."""
+        along = values.unflatten(0, (-1, chains))
+        if log_weights is not None:
+            return (values.square().sum().sqrt() / len(values)).item()
+        if len(along) < MIN_DRAWS:
+            return (along.mean(0).std() / math.sqrt(chains)).item()
+        return gamma_method(along).error
+
+    errors = torch.tensor([error(column) for column in centred.unbind(1)], dtype=torch.float64)
     if not (errors > 0).all():
         raise InputError("fields whose two-point function has errors", "fields that are all the same, or no channels")
-    times = torch.arange(length // 2 + 1, dtype=torch.float64) - length / 2
-    inverse = (errors.min() / errors).square()  # relative, for fields of any size
-    rows = (mean, *left_out)
-    lengths, later = (
-        1 / torch.tensor([_mass(row[start:], times[start:], inverse[start:]) for row in rows], dtype=torch.float64)
-        for start in (first, first + SHIFT)
-    )
-    fit = _shape(1 / lengths[0], times)
-    fit = fit * _amplitude(mean[first:], fit[first:], inverse[first:])
-    change = later - lengths
-    curves = torch.stack(rows)
-    effective = torch.acosh((curves[:, :-2] + curves[:, 2:]) / (2 * curves[:, 1:-1]))  # if there were one exponential
+    fits = _Fits(mean, errors, length)
+    found: tuple[int, float, Tensor] | None = None
+    for start in range(last + 1) if first is None else [first]:
+        influence = centred @ (fits.slopes(start + SHIFT) - fits.slopes(start))
+        drift = (fits.length(mean, start + SHIFT) - fits.length(mean, start)) / error(influence)
+        if found is None or abs(drift) < abs(found[1]):
+            found = start, drift, centred @ fits.slopes(start)
+        if abs(drift) <= STEADY:
+            break
+    start, drift, influence = found if found is not None else (0, math.nan, centred[:, 0])
+    if log_weights is not None:
+        inherited["the weights"] = verdict_on_weights(log_weights, pareto_k(log_weights))
+    elif len(fields) // chains >= MIN_DRAWS:
+        inherited["the length"] = judged(influence.unflatten(0, (-1, chains)), 1.0).verdict
+    fit = _shape(torch.tensor(1 / fits.length(mean, start), dtype=torch.float64), fits.times)
+    ratio = (mean[:-2] + mean[2:]) / (2 * mean[1:-1])
+    changes = (centred[:, :-2] + centred[:, 2:]) / (2 * mean[1:-1]) - ratio / mean[1:-1] * centred[:, 1:-1]
+    of_masses = torch.tensor([error(column) for column in changes.unbind(1)], dtype=torch.float64)
     return CorrelationLength(
-        value=lengths[0].item(),
-        error=jackknife_error(lengths[1:]).item(),
-        first=first,
-        drift=(change[0] / jackknife_error(change[1:])).item(),
+        value=fits.length(mean, start),
+        error=error(influence),
+        first=start,
+        drift=drift,
         correlator=(mean, errors),
-        fit=fit,
-        masses=(effective[0], jackknife_error(effective[1:])),
-        correlation=0.0 if per_chain == 1 else _correlation(centred, len(centred) // per_chain),
-        verdict_on_weights=None if log_weights is None else verdict_on_weights(log_weights, pareto_k(log_weights)),
+        fit=fit * _amplitude(mean[start:], fit[start:], fits.inverse[start:]),
+        masses=(ratio.acosh(), of_masses / (ratio.square() - 1).sqrt()),  # if there were one exponential
+        draws=worst(inherited) if inherited else Verdict(Trust.GOOD, "fields are taken as independent"),
     )
 
 
-def _correlation(values: Tensor, least: int) -> float:
-    """The largest correlation of values of chains, (draws, K), at distances from `least` on; 0 if it may be noise."""
-    n = len(values)
-    covariance = torch.fft.irfft(torch.fft.rfft(values, n=2 * n, dim=0).abs().square(), n=2 * n, dim=0)[:n].sum(1)
-    correlation = covariance / covariance[0]
-    largest = correlation[max(least, 1) : n // 2 + 1].max().item() if n > 2 * least else 0.0
-    return largest if largest > SIGNIFICANT / math.sqrt(values.numel()) else 0.0
+class _Fits:
+    """Fits of a hyperbolic cosine to the two-point function of slices, (T / 2 + 1,), with its errors."""
+
+    def __init__(self, mean: Tensor, errors: Tensor, length: int) -> None:
+        self.mean, self.errors = mean, errors
+        self.times = torch.arange(length // 2 + 1, dtype=torch.float64) - length / 2
+        self.inverse = (errors.min() / errors).square()  # relative, for fields of any size
+
+    def length(self, values: Tensor, first: int) -> float:
+        """The correlation length of a fit from a first distance on."""
+        return 1 / _mass(values[first:], self.times[first:], self.inverse[first:])
+
+    def slopes(self, first: int) -> Tensor:
+        """The derivatives of the length by the two-point function, (T / 2 + 1,)."""
+        steps = torch.diag(STEP * self.errors)
+        ends = [[self.length(self.mean + sign * step, first) for step in steps] for sign in (1, -1)]
+        above, below = torch.tensor(ends, dtype=torch.float64)
+        return (above - below) / (2 * STEP * self.errors)
 
 
 def _shape(mass: Tensor, times: Tensor) -> Tensor:
@@ -193,5 +223,6 @@ def _mass(values: Tensor, times: Tensor, inverse: Tensor) -> float:
         shape = _shape(torch.tensor(math.exp(log_mass), dtype=torch.float64), times)
         return ((values - _amplitude(values, shape, inverse) * shape).square() * inverse).sum().item()
 
-    found = minimize_scalar(squares, bounds=[math.log(mass) for mass in MASSES], method="bounded")
+    bounds = [math.log(mass) for mass in MASSES]
+    found = minimize_scalar(squares, bounds=bounds, method="bounded", options={"xatol": 1e-9})
     return math.exp(found.x)

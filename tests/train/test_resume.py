@@ -126,15 +126,15 @@ def test_parameters_and_state_of_a_resumed_run_start_at_multiples_of_64_bytes(tm
 @pytest.mark.slow
 def test_no_other_run_starts_between_the_configuration_and_the_first_step(tmp_path, monkeypatch):
     other = f"from mera.train import RunFolder; RunFolder({str(tmp_path)!r}).locked().__enter__()"
-    write, outcomes = RunFolder.write_config, []
+    write, outcomes = RunFolder.write, []
 
-    def write_then_start_another(folder, config):
-        write(folder, config)
+    def write_then_start_another(folder, *facts):
+        write(folder, *facts)
         outcomes.append(subprocess.run([sys.executable, "-c", other], capture_output=True, text=True, check=False))
 
-    monkeypatch.setattr(RunFolder, "write_config", write_then_start_another)
+    monkeypatch.setattr(RunFolder, "write", write_then_start_another)
     fit(small_flow(), IMAGES, SHORT, tmp_path, steps=1)
-    assert "FileExistsError: Expected a folder that no other run writes to" in outcomes[0].stderr
+    assert "FileExistsError: Expected a run to which no other process writes" in outcomes[0].stderr
 
 
 def test_resuming_a_finished_run_changes_nothing(tmp_path):
