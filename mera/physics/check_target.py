@@ -64,6 +64,7 @@ def laws_of(shape: Sequence[int], action: ActionLike, like: Tensor | None = None
         "bounded from below": trial.check_bounded,
         "finite along a short chain": trial.check_chain,
         "a function of angles if and only if is_compact": trial.check_periods,
+        "Z is finite": trial.check_integrable,
     }
     if trial.action.is_even:
         laws["is_even: S(-phi) = S(phi)"] = trial.check_even
@@ -153,18 +154,32 @@ class _Trial:
 
     def check_bounded(self) -> None:
         """Refuse an action that decreases without end along a ray."""
-        if self.action.is_compact:
-            return
-        n = math.prod(self.shape)
-        positions = torch.arange(0, n, max(1, n // PROBES), device=self.fields.device)
-        spikes = self.fields.new_zeros(len(positions), n).scatter_(1, positions[:, None], 1)  # 1 in one variable each
-        fields = torch.cat([self.fields, spikes.view(-1, *self.shape)])
-        far = torch.stack([self.action(scale * fields) for scale in (1.0, *RAY_SCALES)])
+        far = self._far()
         falls = ((far[1:] < far[:-1]) | (far[1:] == -math.inf)).all(0)  # also where values have overflowed
         if falls.any():
             numbers = ", ".join(f"{value:.4g}" for value in far[:, falls.nonzero()[0, 0]])
             scales = ", ".join(f"{scale:g}" for scale in RAY_SCALES)
             raise InputError("an action that is bounded from below", f"{numbers} for a field times 1, {scales}")
+
+    def check_integrable(self) -> None:
+        """Refuse an action that does not grow along a ray, so that Z is infinite."""
+        far = self._far()
+        stays = (far[-1] - far[1]).abs() < math.log(RAY_SCALES[-1] / RAY_SCALES[0])
+        if stays.any():
+            place = stays.nonzero()[0, 0]
+            what = "a constant field" if PROBES // 2 <= place < PROBES else "a field"
+            got = f"one that is {far[-1, place]:.4g} for {what} times {RAY_SCALES[-1]:g}: Z is infinite"
+            raise InputError("an action that grows with the field in every direction", got)
+
+    def _far(self) -> Tensor:
+        """The action along rays, the first of random and constant fields; (4, 0) for angles, which have no rays."""
+        if self.action.is_compact:
+            return self.fields.new_empty(1 + len(RAY_SCALES), 0)
+        n = math.prod(self.shape)
+        positions = torch.arange(0, n, max(1, n // PROBES), device=self.fields.device)
+        spikes = self.fields.new_zeros(len(positions), n).scatter_(1, positions[:, None], 1)  # 1 in one variable each
+        fields = torch.cat([self.fields, spikes.view(-1, *self.shape)])
+        return torch.stack([self.action(scale * fields) for scale in (1.0, *RAY_SCALES)])
 
     def check_chain(self) -> None:
         """Add fields of a short chain, and check that they are finite."""

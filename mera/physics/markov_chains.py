@@ -58,7 +58,9 @@ class MarkovChains(Measured):
         """The table as text, followed by the numbers of draws and chains, the acceptance rate, and the verdict."""
         draws, chains = next(iter(self.history.values())).shape
         counts = f"{draws:,} draws of {chains} chains in {self.seconds:.3g} s, accepted {self.acceptance:.2f}"
-        return f"{self.table}\n{counts}\n{self.verdict}"
+        slowest = max(self.tau, key=lambda name: self.tau[name])
+        independent = self.seconds * 2 * self.tau[slowest] / (draws * chains)
+        return f"{self.table}\n{counts}; {independent:.2g} s for an independent draw of {slowest}\n{self.verdict}"
 
 
 class Judged(NamedTuple):

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mera._utils.checks import check_choice
 from mera._utils.errors import InputError
 from mera._utils.files import as_path, replacing
 from mera.physics.observables import Average, Quantity, summarize
@@ -48,14 +49,18 @@ class Measured(ABC):
         """Whether averages and errors can be trusted: the worst verdict on a quantity."""
         return worst(self.verdicts)
 
-    def derive(self, function: Average) -> Quantity:
+    def derive(self, function: Average | str) -> Quantity:
         r"""A function of averages, with an error that has all correlations between the averages.
 
         The error along chains is that of the Gamma method, by linear expansion. That of weighted samples is from a
         jackknife over bins of samples, or over the populations of `anneal`.
 
         Args:
-            function: a differentiable function from the averages by name, tensors without dimensions, to one number.
+            function: a differentiable function from the averages by name, tensors without dimensions, to one number;
+                or the name of one of `observables`.
+
+        Raises:
+            ValueError: if the function is something else, or returns something else.
 
         Warns:
             UserWarning: with the verdict, if averages are wrong or errors mean nothing.
@@ -66,6 +71,13 @@ class Measured(ABC):
         True
         """
         self.verdict.warn()
+        if isinstance(function, str):
+            return self.observables[check_choice(function, self.observables, "an observable")]
+        means = {name: values.double().mean() for name, values in self.history.items()}
+        found: Any = function(means) if callable(function) else function
+        if not isinstance(found, Tensor) or found.numel() != 1:
+            got = f"a tensor {tuple(found.shape)}" if isinstance(found, Tensor) else repr(found)[:80]
+            raise InputError("a function from averages, tensors by name, to a tensor with one number", got)
         if self.log_weights is None or next(iter(self.history.values())).ndim == 2:
             error = lambda centred: gamma_method(centred).error  # noqa: E731
             verdicts = dict.fromkeys(self.history, self.verdict)

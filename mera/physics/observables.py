@@ -136,6 +136,8 @@ class Observables:
             if not isinstance(result, Tensor) or result.shape != phi.shape[:1]:
                 got = str(tuple(result.shape)) if isinstance(result, Tensor) else type(result).__name__
                 raise InputError(f"one number for each of {len(phi)} fields from the observable {name!r}", got)
+            if result.is_complex():
+                raise InputError(f"real numbers from the observable {name!r}", "complex ones: measure .real and .imag")
             if not result.isfinite().all():
                 raise InputError(f"finite values of the observable {name!r}", "some that are infinite or NaN")
             values[name] = result

@@ -65,6 +65,7 @@ def gamma_method(chains: Tensor) -> GammaResult:
     >>> round(result.tau, 1)
     0.5
     """
+    chains = torch.as_tensor(chains)
     if chains.ndim != 2 or chains.is_complex() or not chains.shape[1]:
         raise InputError("real numbers along chains, (draws, K)", f"{tuple(chains.shape)}, {chains.dtype}")
     n, k = chains.shape

@@ -12,6 +12,7 @@ from mera.physics.observables import forbidden
 from mera.physics.short_run import fields_of
 from mera.physics.starts import starts, wells
 from mera.physics.verdicts import Trust, Verdict, verdict_on_zero
+from mera.sampling.diagnostics import gamma_method
 
 
 @dataclass(frozen=True)
@@ -86,3 +87,24 @@ def test_a_flow_of_one_phase_is_refuted():
     assert alone.verdict.trust == Trust.WRONG
     assert "averages are wrong" in repr(alone).splitlines()[5]  # the row of m
     assert physics.estimate(both, action, 1000, fields=fields).verdict.trust > Trust.WRONG
+
+
+def sine_gordon(phi):
+    """A theory without a mass: constant fields cost nothing, so that Z is infinite."""
+    return (physics.action.neighbours(phi) / 2 + (1 - phi.cos()).sum(1)).flatten(1).sum(1)
+
+
+def test_what_has_no_average_is_refused():
+    with pytest.raises(ValueError, match=r"grows with the field in every direction; got .* constant field .*infinite"):
+        physics.hmc((1, 4, 4), sine_gordon)
+    assert physics.hmc((1, 4), lambda phi: sine_gordon(phi) + phi.square().flatten(1).sum(1), draws=8, warmup=2)
+    own = {"wave": lambda phi: torch.fft.fft(phi.mean((1, 2)))[:, 1]}
+    with pytest.raises(ValueError, match=r"real numbers from the observable 'wave'; got complex ones: measure \.real"):
+        physics.hmc((1, 4, 4), physics.FreeField(1.0), observables=own)
+    chain = physics.hmc((1, 4, 4), physics.FreeField(1.0), draws=200)
+    assert chain.derive("binder") == chain.observables["binder"]
+    for wrong in (lambda mean: 1.0, lambda mean: torch.stack([mean["m2"]] * 2), 3.0, "nothing"):
+        with pytest.raises(ValueError, match="Expected"):
+            chain.derive(wrong)
+    values = chain.history["m2"]
+    assert gamma_method(values.numpy()) == gamma_method(values)
