@@ -24,7 +24,6 @@ from mera.cli.sources import folder_of, learnt_action, load_flow
 from mera.flow import Symmetrized
 from mera.physics.action import as_action
 from mera.physics.measurement import SAMPLERS
-from mera.physics.short_run import fields_of
 from mera.physics.storage import Storage
 from mera.physics.verdicts import is_upper_estimate
 from mera.sampling.diagnostics import MIN_DRAWS
@@ -150,8 +149,7 @@ def command(
         if out is not None and (out / PARTICLES).exists():
             raise FileExistsError(f"Expected a folder without a measurement; got {out}: choose another")
     elif sampler == "reweighting":
-        is_new = out is None or not Storage(out).exists
-        options |= {"n": samples, "fields": _fields(fields, flow, target) if is_new or fields is not None else None}
+        options |= {"n": samples, "fields": None if fields is None else _fields(fields, flow)}
     else:
         options |= {"chains": chains, "draws": max(MIN_DRAWS, -(-samples // chains))}
         options |= {} if warmup is None else {"warmup": warmup}
@@ -225,10 +223,8 @@ def _list(folder: Path, as_json: bool) -> None:
         show(str(table))
 
 
-def _fields(path: Path | None, flow: Any, action: Any) -> torch.Tensor | None:
-    """Fields of a file; or of a short run of Hamiltonian Monte Carlo from noise, for a differentiable action."""
-    if path is None:
-        return fields_of(as_action(action), flow)
+def _fields(path: Path, flow: Any) -> torch.Tensor:
+    """The fields of a file."""
     with reading(path, "fields (N, C, *shape), .npy,"):
         return torch.from_numpy(np.load(path, allow_pickle=False)).to(flow.device, flow.dtype)
 

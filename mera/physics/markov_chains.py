@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -13,7 +15,7 @@ from mera._utils.table import Table
 from mera.physics.measured import Measured
 from mera.physics.observables import averages_of, histories, summarize
 from mera.physics.storage import Arrays, named
-from mera.physics.verdicts import USABLE, Trust, Verdict, marked, pareto_k, verdict_on_tail, verdict_on_terms
+from mera.physics.verdicts import USABLE, Trust, Verdict, compared, marked, pareto_k, verdict_on_tail, verdict_on_terms
 from mera.sampling.diagnostics import MIXED, GammaResult, gamma_method, r_hat, r_hat_by_chance
 
 LONG, ROUGH = 20, 50
@@ -71,8 +73,12 @@ class Judged(NamedTuple):
     verdict: Verdict
 
 
-def judged(values: Tensor, acceptance: float, log_weights: Tensor | None = None) -> Judged:
+def judged(
+    values: Tensor, acceptance: float, log_weights: Tensor | None = None, ratio: Callable[..., float] = lambda *_: 1.0
+) -> Judged:
     """Judge the average of a quantity along chains, (draws, K), and for proposals of a flow by log-weights, (draws, K).
+
+    The `ratio` is that of `compared`, for the observable.
 
     The variance of an average of O over such proposals is about that of the weighted average of O, the mean of
     :math:`w O^2` over the target. A tail of shape k over samples of the flow is one of :math:`k / (1 - k)` over the
@@ -99,7 +105,9 @@ def judged(values: Tensor, acceptance: float, log_weights: Tensor | None = None)
     else:
         verdict = Verdict(Trust.GOOD, f"R-hat is below {MIXED}, with {LONG} autocorrelation times or more")
     if log_weights is not None:
-        verdict = verdict_on_terms(verdict, _k_of_flow(log_weights + 2 * values.abs().log()))
+        mean_log_weight = math.log(values.numel()) - (-log_weights).flatten().logsumexp(0).item()
+        larger = ratio(values.mean().item(), gamma.error, values.numel(), mean_log_weight)
+        verdict = verdict_on_terms(verdict, _k_of_flow(log_weights + 2 * values.abs().log()), larger)
     return Judged(gamma, found, verdict)
 
 
@@ -116,7 +124,11 @@ def chains_of(facts: Mapping[str, Any], arrays: Arrays) -> MarkovChains:
     log_weights, _ = series.pop("_log_weights", None), series.pop("_field_log_weights", None)
     functions = averages_of(facts["shape"][1:], facts["periodic"], facts["inverse_temperature"])
     acceptance, history = rates.mean().item(), histories(series, 2)
-    along = {name: judged(values, acceptance, log_weights) for name, values in series.items() if values.ndim == 2}
+    _, ratio = compared(facts, torch.zeros(1) if log_weights is None else log_weights.flatten())
+    along = {
+        name: judged(values, acceptance, log_weights, partial(ratio, name))
+        for name, values in series.items() if values.ndim == 2
+    }  # fmt: skip
     quantities, verdicts, correlator = summarize(
         series, functions, torch.mean, lambda centred: gamma_method(centred).error,
         {name: found.verdict for name, found in along.items()}, facts.get("zero", ()),

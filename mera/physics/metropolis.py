@@ -17,9 +17,9 @@ from mera.physics.action import Action, ActionLike
 from mera.physics.check_target import check_sampled
 from mera.physics.markov_chains import MarkovChains, chains_of
 from mera.physics.observables import Observables
-from mera.physics.reweighting import log_weights_of, weighted_samples
+from mera.physics.reweighting import log_weights_of, target_facts, weighted_samples
 from mera.physics.sampler import Draw, Sampler, facts_of, record
-from mera.physics.short_run import start_of_chains
+from mera.physics.short_run import fields_of, start_of_chains
 from mera.physics.storage import named
 from mera.physics.verdicts import finite_log_weights
 from mera.sampling.diagnostics import MIN_DRAWS
@@ -78,6 +78,7 @@ def metropolis(
     tune_allocator()
     measured = Observables(action, observables)
     facts = facts_of("metropolis", flow, action, measured, out is not None) | {"chains": chains}
+    facts["target"] = target_facts(flow, action, measured, fields_of(action, flow), AT_ONCE)
     return chains_of(*record(
         Proposals(flow, action, chains), measured, facts, warmup=warmup, draws=draws, every=every, out=out,
         resume=resume, console=console,
@@ -93,7 +94,7 @@ class Proposals(Sampler):
         self._flow, self._action, self._chains = flow, action, chains
         self.fields = start_of_chains(action, flow, chains)
         self._value = action(self.fields)
-        self._log_weight = log_weights_of(flow, action, self.fields, chains).to(self.fields.device)
+        self._log_weight = log_weights_of(flow, action, self.fields).to(self.fields.device)
         self._batch: list[tuple[Tensor, ...]] = []
         self._used, self._random = 0, torch_states()
 

@@ -20,12 +20,13 @@ from mera.physics.check_target import check_fields, check_sampled
 from mera.physics.measured import Measured
 from mera.physics.observables import Observables, Quantity, averages_of, histories, summarize
 from mera.physics.sampler import Draw, Sampler, facts_of, record
+from mera.physics.short_run import fields_of
 from mera.physics.storage import Arrays, named
 from mera.physics.verdicts import (
     MIN_EFFECTIVE,
+    compared,
     finite_log_weights,
     format_ess,
-    forward_of,
     marked,
     pareto_k,
     verdict_on_terms,
@@ -35,6 +36,9 @@ from mera.sampling.annealing import effective_number
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+MOST_FIELDS = 1000
+"""The most fields of the target that are compared with samples."""
 
 
 @dataclass(frozen=True, repr=False, kw_only=True)
@@ -52,8 +56,8 @@ class Report(Measured):
             exceeds :math:`-\ln Z` by the Kullback-Leibler divergence of the flow.
         pareto_k: the shape of the tail of the weights: below 0.5 errors can be trusted, from 0.7 on they mean nothing;
             NaN for fewer than 100 samples.
-        missed: the fraction of the argument `fields` of `estimate` that the samples miss; None without `fields`.
-        forward_ess: the effective sample size from the argument `fields` of `estimate`, 0 to 1; None without `fields`.
+        missed: the fraction of the argument `fields` of `estimate` that the samples miss; None without fields.
+        forward_ess: the effective sample size from the argument `fields` of `estimate`, 0 to 1; None without fields.
         field_log_weights: the log-weights of the fields that are kept, (m,).
     """
 
@@ -109,8 +113,8 @@ def estimate(
     Each sample has the weight :math:`w = e^{-S} / q` for the density q of the flow. Averages are exact in the limit of
     many samples for any flow whose weights have a finite variance. With few effective samples, or if the flow misses a
     mode, the averages and their errors are wrong, and `Report.verdict` says so. The tail of the weights (Pareto k)
-    shows a variance that is not finite; a mode that no sample reaches is shown by fields of the target from another
-    sampler (argument `fields`).
+    shows a variance that is not finite; fields of the target from another sampler (argument `fields`) show a mode that
+    no sample reaches, and tails that samples reach too seldom.
 
     Args:
         flow: the flow.
@@ -119,7 +123,8 @@ def estimate(
         batch_size: the number of samples that are drawn in one batch.
         observables: your own observables by name, functions from fields to numbers (B,).
         fields: fields of the target from another sampler, (N, C, *shape), such as `MarkovChains.fields` or
-            `short_run`; they show regions that the samples miss.
+            a long run; they show regions that the samples miss, and averages whose errors are too small. If None, they
+            are those of short chains from over-dispersed fields, for an action with a gradient.
         every: keep every k-th sample, which is a sample of the action only with its weight; 0 to keep none.
         out: a folder, in which samples are kept as they are made; see `hmc`.
         resume: whether to go on with the measurement in the folder, up to `n`. After an interruption the samples are
@@ -149,20 +154,28 @@ def estimate(
     n = check_count(n, "a number of samples", 2)
     batch_size = check_count(batch_size, "a batch size")
     action = check_sampled(flow, action)
-    if fields is not None:
-        check_fields(fields, flow.plan.input.event_shape)
+    fields = fields_of(action, flow) if fields is None else check_fields(fields, flow.plan.input.event_shape)
     measured = Observables(action, observables)
     facts = facts_of("reweighting", flow, action, measured, out is not None)
-    if fields is not None:
-        facts["target_log_weights"] = log_weights_of(flow, action, fields, batch_size).tolist()
-        parts = fields.to(flow.device, flow.dtype).split(batch_size)
-        facts["target_actions"] = torch.cat([action(part) for part in parts]).tolist()
+    facts["target"] = target_facts(flow, action, measured, fields, batch_size)
     report = report_of(*record(
         Samples(flow, action, batch_size), measured, facts, warmup=0, draws=n, every=every, out=out, resume=resume,
         console=console,
     ))  # fmt: skip
     report.verdict.warn(4)
     return report
+
+
+def target_facts(
+    flow: Density, action: Action, measured: Observables, fields: Tensor | None, batch_size: int
+) -> dict[str, list[float]] | None:
+    """Log-weights, actions and observables of fields of the target, by name, for verdicts; None without fields."""
+    if fields is None:
+        return None
+    parts = fields[:: -(-len(fields) // MOST_FIELDS)].to(flow.device, flow.dtype).split(batch_size)
+    weights = ({"log_weights": log_weights_of(flow, action, part), "actions": action(part).cpu()} for part in parts)
+    series = [measured.measure(part) | of_part for part, of_part in zip(parts, weights, strict=True)]
+    return {name: torch.cat([part[name] for part in series]).tolist() for name in series[0] if name != "correlator"}
 
 
 def weighted_samples(flow: Density, action: Action, n: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -187,10 +200,9 @@ class Samples(Sampler):
         return [Draw(fields, 1.0, value, log_weights)]
 
 
-def log_weights_of(flow: Density, action: Action, fields: Tensor, batch_size: int) -> Tensor:
+def log_weights_of(flow: Density, action: Action, fields: Tensor) -> Tensor:
     """The log-weights -S - ln q of fields of the target, (N,), in double precision on the CPU; inf where q is 0."""
-    parts = fields.to(flow.device, flow.dtype).split(batch_size)
-    log_weights = torch.cat([-action(part).double() - flow.log_prob(part).double() for part in parts]).cpu()
+    log_weights = (-action(fields).double() - flow.log_prob(fields).double()).cpu()
     if wrong := int(log_weights.isnan().sum()):
         raise FloatingPointError(f"Expected weights of fields of the target; got NaN for {wrong} of {len(fields)}")
     return log_weights
@@ -204,16 +216,20 @@ def report_of(facts: Mapping[str, Any], arrays: Arrays) -> Report:
     n, w = len(log_w), log_w.softmax(0)
     effective = effective_number(log_w).item()
     functions = averages_of(facts["shape"][1:], facts["periodic"], facts["inverse_temperature"])
-    k, forward = pareto_k(log_w), None
-    if facts["target_log_weights"] is not None:
-        names = "target_log_weights", "target_actions"
-        target_log_weights, actions = (torch.tensor(facts[name], dtype=torch.float64) for name in names)
-        forward = forward_of(target_log_weights, actions, log_w)
+    k, (forward, of_target) = pareto_k(log_w), compared(facts, log_w)
+
+    def error(centred: Tensor) -> float:
+        return (w * centred).square().sum().sqrt().item()
+
+    def ratio(name: str, values: Tensor) -> float:
+        mean = (w @ values).item()
+        return of_target(name, mean, error(values - mean), n, log_w.logsumexp(0).item() - math.log(n))
+
     of_weights = verdict_on_weights(log_w, k, forward)
     quantities, verdicts, correlator = summarize(
-        series, functions, lambda values: w @ values, lambda centred: (w * centred).square().sum().sqrt().item(),
+        series, functions, lambda values: w @ values, error,
         {
-            name: verdict_on_terms(of_weights, pareto_k(log_w + values.abs().log()))
+            name: verdict_on_terms(of_weights, pareto_k(log_w + values.abs().log()), ratio(name, values))
             for name, values in series.items() if values.ndim == 1
         }, facts.get("zero", ()),
     )  # fmt: skip

@@ -176,7 +176,7 @@ def facts_of(
         "periodic": action.periodic,
         "inverse_temperature": action.inverse_temperature,
         "zero": forbidden(action, event_shape_of(flow)),
-        "target_log_weights": None,
+        "target": None,
         "fingerprint": _fingerprint(flow, action, measured) if is_kept else {},
     }
 

@@ -36,7 +36,7 @@ from mera._utils.npz import read_npz
 Arrays = dict[str, Tensor]
 DRAWS = "[0-9]*.npz"
 """The names of the files of draws."""
-MAY_CHANGE = {"draws", "version", "seed", "start", "fingerprint", "target_log_weights", "target_actions"}
+MAY_CHANGE = {"draws", "version", "seed", "start", "fingerprint", "target"}
 """The facts that may differ between a measurement and the call that goes on with it, or are compared otherwise."""
 
 

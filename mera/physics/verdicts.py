@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import IntEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -28,6 +28,8 @@ EQUAL_NATS = 1e-9
 FAR_ABOVE = 3.0
 """A field of the target whose action is so many standard deviations above that of others is in another state, whose
 weight a short run does not tell."""
+ERROR_RATIO = 1.5
+"""The ratio of the errors from fields of the target and from samples from which the latter are too small."""
 ESS_RATIO = 2.0
 """The ratio of the effective sample sizes from samples and from fields of the target that is reported."""
 
@@ -167,12 +169,14 @@ class Forward(NamedTuple):
         above: the fraction of all fields that is left out of both, as their actions are far above those of the others:
             chains from some starts stay in states, such as domains, whose weight a short run does not tell.
         nats: how far these actions are above the others, in the mean.
+        kept: whether a field is not left out, (N,); None for all.
     """
 
     missed: float
     ess: float
     above: float = 0.0
     nats: float = 0.0
+    kept: Tensor | None = None
 
 
 def forward_of(fields: Tensor, actions: Tensor, samples: Tensor) -> Forward:
@@ -184,7 +188,49 @@ def forward_of(fields: Tensor, actions: Tensor, samples: Tensor) -> Forward:
         above = is_missed & (actions > known.mean() + FAR_ABOVE * known.std())
     nats = (actions[above].mean() - known.mean()).item() if above.any() else 0.0
     share = above.double().mean().item()
-    return Forward(is_missed[~above].double().mean().item(), forward_ess(fields[~above]), share, nats)
+    return Forward(is_missed[~above].double().mean().item(), forward_ess(fields[~above]), share, nats, ~above)
+
+
+def error_ratio(mean: float, error: float, n: int, mean_log_weight: float, of_fields: Tensor, log_w: Tensor) -> float:
+    r"""The error of an average over n samples of a flow by fields of the target, as a multiple of its error.
+
+    The variance of the weighted average of O is :math:`\langle w^2 (O - \bar O)^2 \rangle_q / n`, which is
+    :math:`\langle w (O - \bar O)^2 \rangle_p / n` over the target, for weights with the mean 1; that of chains of
+    proposals is no smaller. Samples that miss a tail, where few of them have large weights, underestimate it; fields of
+    the target lie there.
+
+    Args:
+        mean: the average of O.
+        error: its standard error by the samples.
+        n: the number of samples.
+        mean_log_weight: the logarithm of the mean weight of samples of the flow.
+        of_fields: O of fields of the target, (N,).
+        log_w: the log-weights of the fields, (N,).
+    """
+    variance = ((log_w - mean_log_weight).exp() * (of_fields - mean).square()).mean().item() / n
+    return math.sqrt(variance) / error if error > 0 else 1.0
+
+
+def compared(facts: Mapping[str, Any], log_weights: Tensor) -> tuple[Forward | None, Callable[..., float]]:
+    """What fields of the target in the facts of a measurement say about the samples of a flow, with such log-weights.
+
+    Returns:
+        What they say; None without fields. And `error_ratio` as a function of the name of an observable, its average,
+        the error, the number of samples and the logarithm of their mean weight; 1 without fields.
+    """
+    of_target = facts.get("target") or {}
+    if not of_target:
+        return None, lambda *_: 1.0
+    found = {name: torch.tensor(values, dtype=torch.float64) for name, values in of_target.items()}
+    forward = forward_of(found["log_weights"], found["actions"], log_weights)
+    found = {name: values[forward.kept] for name, values in found.items()}
+
+    def ratio(name: str, mean: float, error: float, n: int, mean_log_weight: float) -> float:
+        if name not in found:
+            return 1.0
+        return error_ratio(mean, error, n, mean_log_weight, found[name], found["log_weights"])
+
+    return forward, ratio
 
 
 def verdict_on_weights(log_weights: Tensor, k: float, forward: Forward | None = None) -> Verdict:
@@ -214,13 +260,16 @@ def verdict_on_weights(log_weights: Tensor, k: float, forward: Forward | None = 
     return Verdict(Trust.GOOD, f"Pareto k is {k:.2f}, below {GOOD}{above}")
 
 
-def verdict_on_terms(otherwise: Verdict, k: float) -> Verdict:
+def verdict_on_terms(otherwise: Verdict, k: float, ratio: float = 1.0) -> Verdict:
     """The verdict on a weighted average of an observable, by that on the weights and the Pareto k of its terms.
 
     Terms of a heavier tail than that of the weights need more draws (Vehtari et al., https://arxiv.org/abs/1507.02646).
+    The `ratio` is the `error_ratio` by fields of the target.
     """
     if k >= USABLE and otherwise.trust > Trust.TOO_FEW:
         return Verdict(Trust.TOO_FEW, f"the largest terms decide (Pareto k {k:.2f}, above {USABLE})")
+    if ratio > ERROR_RATIO and otherwise.trust > Trust.TOO_SMALL:
+        return Verdict(Trust.TOO_SMALL, f"fields of the target give an error {ratio:.2g} times as large")
     if k >= GOOD and otherwise.trust == Trust.GOOD:
         return Verdict(Trust.USABLE, f"they may be too small (Pareto k {k:.2f}, between {GOOD} and {USABLE})")
     return otherwise

@@ -18,7 +18,7 @@ from mera.flow.density import Density
 from mera.physics.action import Action
 from mera.physics.family import ActionFamily
 from mera.physics.reweighting import estimate
-from mera.physics.short_run import MIN_CHAINS, fields_of, is_differentiable, short_run
+from mera.physics.short_run import MIN_CHAINS, is_differentiable, short_run
 from mera.physics.verdicts import Verdict, pareto_k
 from mera.sampling.annealing import effective_number
 from mera.train.objective import Batch, Objective, is_starting
@@ -206,11 +206,10 @@ class ReverseKL(Objective):
 
 @torch.no_grad()
 def _judged(flow: Density, action: Action) -> Verdict:
-    """The verdict on the weights of `VERDICT_SAMPLES` samples of a flow, and fields of the target of a short run."""
-    fields = fields_of(action, flow)
+    """The verdict on `VERDICT_SAMPLES` samples of a flow."""
     with fixed_seed(0), warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # the verdict is returned
-        return estimate(flow, action, VERDICT_SAMPLES, fields=fields).verdict
+        return estimate(flow, action, VERDICT_SAMPLES).verdict
 
 
 def corners(ranges: Mapping[str, tuple[float, float]]) -> list[dict[str, float]]:

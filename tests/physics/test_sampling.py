@@ -100,7 +100,7 @@ def test_observables_of_your_own(flow):
     report = physics.estimate(flow, FREE, n=100, observables=own)
     assert report.observables["largest"].value > 0
     assert physics.hmc((1, 4, 4), FREE, draws=10, warmup=5, observables=own).tau["largest"] > 0
-    with pytest.raises(ValueError, match="one number for each of 100 fields from the observable 'wrong'"):
+    with pytest.raises(ValueError, match=r"one number for each of \d+ fields from the observable 'wrong'"):
         physics.estimate(flow, FREE, n=100, observables={"wrong": lambda phi: phi})
 
 

@@ -78,7 +78,7 @@ def test_weights_of_zero_are_drawn():
 def test_fields_of_the_target_have_numbers_as_weights():
     flow, action = one_well()
     with pytest.raises(FloatingPointError, match="fields of the target; got NaN for 3 of 3"):
-        log_weights_of(flow, lambda phi: action(phi) * math.nan, torch.zeros(3, 1, 2, 4), 2)
+        log_weights_of(flow, lambda phi: action(phi) * math.nan, torch.zeros(3, 1, 2, 4).double())
 
 
 def test_a_constant_has_no_error():
@@ -100,8 +100,8 @@ def recorded(series, log_weights=None, target=None, rate=1.0):
     """What `record` returns of fields (1, 4) with such observables."""
     n, m2 = next((len(values), values) for values in series.values())
     unused = dict.fromkeys(("abs_m", "m4", "energy", "_energy2", "_structure"), m2)
-    facts = {"shape": [1, 4], "periodic": True, "inverse_temperature": 1.0, "target_log_weights": target,
-             "target_actions": target, "every": 0}  # fmt: skip
+    facts = {"shape": [1, 4], "periodic": True, "inverse_temperature": 1.0, "every": 0,
+             "target": None if target is None else {"log_weights": target, "actions": target}}  # fmt: skip
     series = unused | series | {"_rates": torch.full((n, 1), rate), "_fields": torch.zeros(0, 1, 4)}
     if log_weights is not None:
         series |= {"_log_weights": log_weights, "_field_log_weights": log_weights[:0]}
@@ -112,7 +112,9 @@ def test_an_untrained_flow_says_so_everywhere():
     torch.manual_seed(0)
     flow = mera.build("rgflow", L=8, m=4, channels=1, hidden=(16,), prior="gaussian")
     with pytest.warns(UserWarning, match="The errors mean nothing: the weights have too heavy a tail"):
-        report = physics.estimate(flow, Phi4(1.0, 0.5), n=1000)
+        report = physics.estimate(flow, Phi4(1.0, 0.5), n=1000, fields=flow.sample(50))
+    with pytest.warns(UserWarning, match="The averages are wrong: the flow misses 100 % of the fields of the target"):
+        physics.estimate(flow, Phi4(1.0, 0.5), n=1000)
     assert report.pareto_k > 0.7
     assert repr(report).splitlines()[-1] == report.verdict
     assert "<= 0.0" in repr(report)
