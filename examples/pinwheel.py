@@ -59,7 +59,7 @@ def learn(prior: str, seed: int, steps: int, transform: str, batch: int = 256) -
     flow, points = mera.Flow(layout, prior), pinwheel(batch * (steps + 1)).view(-1, 1, 2)
     options = {"optimizer": "AdamW", "lr": 1e-2, "weight_decay": 0.01, "warmup": 0, "eval_every": steps}
     mera.train.fit(
-        flow, (points[batch:], points[:batch]), steps=steps, batch_size=batch, seed=seed, quiet=True, **options
+        flow, points[batch:], test=points[:batch], steps=steps, batch_size=batch, seed=seed, quiet=True, **options
     )
     return flow
 

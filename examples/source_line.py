@@ -158,7 +158,7 @@ def trajectory(window: Window, fields: Tensor, share: float) -> Tensor:
     def log_prob(row: Tensor) -> Tensor:
         return -window.action(inside(row)) - share * window.source.of(inside(row))
 
-    chains = HamiltonianChains(log_prob, fields[..., 1:-1, 1:-1].flatten(1))
+    chains = HamiltonianChains([log_prob], fields[..., 1:-1, 1:-1].flatten(1))
     chains.trajectory(0.2, 10)
     return inside(chains.x)
 
