@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from importlib.metadata import version
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -269,6 +270,13 @@ def test_info_and_cone_of_a_model_a_run_and_a_layout(tmp_path):
         assert numbers["parameters"] == flow.n_parameters
         cone = json.loads(run("cone", *source, "--region", "2:3,2:3", "--out", tmp_path / "c.png", "--json").output)
         assert cone["latents"] == flow.inference_cone((2, 2)).count == sum(level["latents"] for level in cone["levels"])
+
+
+def test_fillings_of_files_of_one_name_have_folders_of_their_own():
+    from mera.cli.inpaint import _named
+
+    names = [_named(Path(path)) for path in ("x/1.png", "y/1.png", "1.png", "../1.png", "/x/1.png")]
+    assert names == ["x_1", "y_1", "1", "1", "x_1"]
 
 
 def test_names_of_the_package_are_there_at_once():
