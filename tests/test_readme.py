@@ -23,7 +23,7 @@ SLOW = {"README.md", "index.md", "physics.md", "analysis.md", "cones.md", "train
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in PAGES]
 )
-@pytest.mark.filterwarnings("ignore:The errors mean nothing")  # which a page shows
+@pytest.mark.filterwarnings("ignore:The (errors mean nothing|averages are wrong)")  # which pages show
 def test_python_blocks_run_one_after_the_other(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names = {"__name__": "page"}
