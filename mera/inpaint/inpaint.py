@@ -21,7 +21,7 @@ from mera.inpaint.metric import curvature
 from mera.inpaint.posterior import Convergence, LogProbInThreads, Stop, anneal, hmc, judged_quantities
 from mera.inpaint.search import climb, latent_space, populate
 from mera.inpaint.search_options import SearchOptions
-from mera.sampling.diagnostics import effective_size, r_hat
+from mera.sampling.diagnostics import effective_size, r_hat, r_hat_by_chance
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -227,7 +227,9 @@ def _draw(
         chains, values, acceptance = hmc(log_prob_of_row, metric, starts, mass, *lengths, bar, stop)
     quantities = judged_quantities(chains, values)
     largest, effective = r_hat(quantities).max().item(), effective_size(quantities).min().item()
-    convergence = Convergence(acceptance, largest, effective, chains.shape[0] * chains.shape[1], chains.shape[1])
+    by_chance = max(map(r_hat_by_chance, quantities.unbind(2)))
+    count = chains.shape[0] * chains.shape[1]
+    convergence = Convergence(acceptance, largest, effective, count, chains.shape[1], by_chance)
     draws_per_chain = min(len(chains), -(-DRAWS_KEPT // search.samples))
     kept = chains[torch.linspace(len(chains) - 1, 0, draws_per_chain).long().flip(0)]
     chains, drawn = chains.unflatten(2, shape), kept.flatten(0, 1).unflatten(1, shape)

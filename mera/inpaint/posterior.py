@@ -44,6 +44,7 @@ class Convergence:
         effective: the smallest effective sample size of log p and random projections.
         draws: the total number of draws of all chains.
         chains: the number of chains.
+        by_chance: the largest R-hat that so many draws of independent chains would show.
     """
 
     acceptance: float
@@ -51,6 +52,7 @@ class Convergence:
     effective: float
     draws: int
     chains: int
+    by_chance: float = 1.0
 
     @property
     def mixed(self) -> bool:
@@ -64,6 +66,10 @@ class Convergence:
             verdict = "a single chain cannot show whether it has seen all kinds of fillings"
         elif self.r_hat < MIXED:
             verdict = f"too few draws to tell whether the chains have mixed: fewer than {MIN_EFFECTIVE} are independent"
+        elif self.r_hat < self.by_chance:
+            verdict = (
+                f"too few draws to tell whether the chains have mixed: R-hat is up to {self.by_chance:.2f} by chance"
+            )
         else:
             verdict = (
                 "not mixed, so that the draws are possible fillings, but in other proportions than p(masked pixels | "

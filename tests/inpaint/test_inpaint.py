@@ -319,9 +319,10 @@ def test_pictures_of_an_inpainting():
         (1.2, 40.0, 4, False, "not mixed, so that the draws are possible fillings"),
         (1.01, 40.0, 1, False, "a single chain cannot show"),
         (1.01, 12.0, 4, False, "too few draws to tell"),
+        (1.09, 40.0, 4, False, "too few draws to tell whether the chains have mixed: R-hat is up to 1.10 by chance"),
     ],
 )
 def test_what_counts_as_mixed(r_hat, effective, chains, mixed, words):
-    found = Convergence(0.9, r_hat, effective, 100, chains)
+    found = Convergence(0.9, r_hat, effective, 100, chains, 1.1)
     assert found.mixed == mixed
     assert words in str(found)
