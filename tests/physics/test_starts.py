@@ -21,7 +21,7 @@ class Sextic(physics.Action):
     is_even = True
 
     def density(self, phi):
-        return (physics.action.neighbours(phi) / 2 + (phi**2 / 2 - phi**4 / 16 + 0.11 / 64 * phi**6).sum(1)) / 1.0
+        return physics.action.neighbours(phi) / 2 + (phi**2 / 2 - phi**4 / 16 + 0.11 / 64 * phi**6).sum(1)
 
 
 def test_wells():
@@ -49,8 +49,8 @@ def test_a_start_without_an_action_is_unit_noise():
     def holed(phi):
         return torch.where(phi.abs().amax((1, 2)) > 5, torch.nan, phi.square().sum((1, 2)))
 
-    assert holed(starts(holed_action := mera.physics.action.as_action(holed), (1, 60), 12)).isfinite().all()
-    assert holed_action(starts(holed_action, (1, 60), 12)).isfinite().all()
+    action = mera.physics.action.as_action(holed)
+    assert action(starts(action, (1, 60), 12)).isfinite().all()
 
 
 def test_chains_and_populations_see_another_phase():
