@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from mera._utils.array_files import read_npz
 from mera._utils.checks import check_choice
 from mera._utils.errors import InputError
 from mera._utils.files import as_path, reading
 from mera._utils.installation import import_optional
-from mera._utils.npz import read_npz
 from mera.data.dataset import ARRAYS, HELD_OUT, ArrayDataset, DataMissingError, DataSplits, register
 from mera.data.examples import as_images
 

@@ -155,15 +155,16 @@ def correlation_length(
     if not (errors > 0).all():
         raise InputError("fields whose two-point function has errors", "fields that are all the same, or no channels")
     fits = _Fits(mean, errors, length)
-    found: tuple[int, float, Tensor] | None = None
+    found = 0, math.inf, centred[:, 0]  # the first distance, the drift from there on, and the part of each field
     for start in range(last + 1) if first is None else [first]:
         influence = centred @ (fits.slopes(start + SHIFT) - fits.slopes(start))
-        drift = (fits.length(mean, start + SHIFT) - fits.length(mean, start)) / error(influence)
-        if found is None or abs(drift) < abs(found[1]):
+        change, uncertainty = fits.length(mean, start + SHIFT) - fits.length(mean, start), error(influence)
+        drift = change / uncertainty if uncertainty else math.inf  # where a length is at the end of its range
+        if abs(drift) <= abs(found[1]):
             found = start, drift, centred @ fits.slopes(start)
         if abs(drift) <= STEADY:
             break
-    start, drift, influence = found if found is not None else (0, math.nan, centred[:, 0])
+    start, drift, influence = found
     if log_weights is not None:
         inherited["the weights"] = verdict_on_weights(log_weights, pareto_k(log_weights))
     elif len(fields) // chains >= MIN_DRAWS:

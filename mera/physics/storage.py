@@ -28,10 +28,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mera._utils.array_files import read_npz
 from mera._utils.errors import InputError
 from mera._utils.files import write_atomically
 from mera._utils.manifest import Manifest
-from mera._utils.npz import read_npz
 
 Arrays = dict[str, Tensor]
 DRAWS = "[0-9]*.npz"
