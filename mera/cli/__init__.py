@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -50,7 +51,7 @@ def main() -> None:
         print(f"error: {with_notes(error)}{hint}", file=sys.stderr)
         sys.exit(1)
     except (MemoryError, RuntimeError) as error:
-        if not isinstance(error, MemoryError) and "memory" not in str(error):
+        if not isinstance(error, MemoryError) and not re.search("out of memory|allocate memory", str(error)):
             raise
         print(f"error: Expected enough memory; got {str(error).splitlines()[0]}", file=sys.stderr)
         sys.exit(1)

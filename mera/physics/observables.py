@@ -227,7 +227,7 @@ def summarize(
         functions: by name, functions of averages; see `averages_of`.
         average: from values to their average.
         error: from values less their average to the standard error of the average.
-        verdicts: by name, the verdicts on averages; that on a function of averages is the worst of theirs.
+        verdicts: by name, the verdicts on averages. The verdict on a function is the worst on the averages it takes.
         zero: the names of averages that a symmetry of the action forbids.
 
     Returns:
