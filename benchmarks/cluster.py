@@ -59,7 +59,9 @@ def main() -> None:
         found = physics.gamma_method(values)
         independent = 1e3 * seconds * 2 * found.tau / values.numel()
         mean = physics.Quantity(values.mean().item(), found.error)
-        print(f"{name} {mean}, tau {found.tau:.3f} +- {found.tau_error:.3f}, {independent:.3g} ms for an independent one")
+        print(
+            f"{name} {mean}, tau {found.tau:.3f} +- {found.tau_error:.3f}, {independent:.3g} ms for an independent one"
+        )
 
 
 if __name__ == "__main__":

@@ -37,15 +37,17 @@ def listening(listener: Listener) -> Iterator[None]:
         _listener.reset(token)
 
 
-def check_console(console: object) -> Console:
-    """Return the console on which progress is shown, a silent console for None, and refuse any other value.
+def check_console(console: object, quiet: bool = False) -> Console:
+    """Return the console on which progress is shown, or a silent one, and refuse what is not a console.
 
-    rich is imported here and not with the package, which starts faster without rich.
+    For None, progress is shown on terminals and in notebooks only. rich is imported here and not with the package,
+    which starts faster without rich.
     """
     from rich.console import Console
 
-    if console is None:
-        return Console(quiet=True)
+    if console is None or quiet:
+        usual = Console()
+        return Console(quiet=True) if quiet or not (usual.is_terminal or usual.is_jupyter) else usual
     if not isinstance(console, Console):
         raise InputError("a rich.console.Console to show progress on", repr(console))
     return console

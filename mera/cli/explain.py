@@ -86,7 +86,7 @@ def command(
         )
         names = [name for name in names if name not in NEED_FACTORS]
     found: list[dict[str, Numbers]] = []
-    with ProgressBar("explain", check_console(None if as_json else console), "table") as progress_bar:
+    with ProgressBar("explain", check_console(console, quiet=as_json), "table") as progress_bar:
         for path in run:
             flow, pictures, factors = _read(path, images, label, L, root, choose_device(device), seed)
             possible = [name for name in names if factors or name not in NEED_FACTORS]

@@ -15,6 +15,7 @@ from torch import Tensor
 from mera import graph
 from mera._utils.errors import InputError
 from mera._utils.files import make_folder
+from mera._utils.progress import check_console
 from mera.analysis.drawing.images import inpainted, save_figure, save_image
 from mera.cli.common import Class, Device, Lattice, Root, Seed, choose_device, select_class
 from mera.cli.declared_options import options_for, signature_options
@@ -114,7 +115,7 @@ def _inpaint(
     before, hidden = before.to(flow.device)[None], hidden.to(flow.device)
     x = flow.from_images(before)
     options = {name: value for name, value in options.items() if value is not None}
-    result = flow.inpaint(x, hidden, console=None if as_json else console, **options)
+    result = flow.inpaint(x, hidden, console=check_console(console, quiet=as_json), **options)
     pictures = _draw(before, hidden, result, out, whole, window)
     numbers = {
         "masked_pixels": int(hidden.sum()),
@@ -168,9 +169,7 @@ def _report(numbers: dict[str, Any], result: Inpainting, pictures: list[Path]) -
     if result.stopped:
         console.print("stopped: the pictures show the best that was found until then")
     if result.convergence is not None:
-        console.print(f"samples: {result.convergence}")
-        if not result.convergence.mixed:
-            console.print("filled.png is one possible filling: unmixed chains do not say which fillings are typical")
+        console.print(f"samples: {result.convergence.verdict}")
     for path in pictures:
         console.print(f"  {path}")
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from mera._utils.errors import InputError
 from mera._utils.processes import is_main
+from mera._utils.progress import check_console
 from mera._utils.table import Table
 from mera.analysis.drawing.curves import map_figure
 from mera.analysis.drawing.images import save_figure
@@ -52,7 +53,9 @@ def command(
     shape = source.shape[1:]
     source = fitted(source, flow)
     flow = flow.resized(source.shape[1:]).to(choose_device(device))
-    result = flow.stream(source, out, tile=tile, seed=seed, resume=resume, console=None if as_json else console)
+    result = flow.stream(
+        source, out, tile=tile, seed=seed, resume=resume, console=check_console(console, quiet=as_json)
+    )
     if not is_main():
         return
     cells = result.bits(shape=shape).float()

@@ -197,7 +197,7 @@ def stream(
                 Store(path, runner).verify()
             wait_for_all(device)
             store = Store(path, runner, encoded)
-            _fill(store, preprocess, source, check_console(console if is_main() else None))
+            _fill(store, preprocess, source, check_console(console, quiet=not is_main()))
     except BaseException:
         if out is None:
             shutil.rmtree(path, ignore_errors=True)

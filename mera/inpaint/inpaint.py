@@ -158,7 +158,7 @@ def inpaint(
         x: one image, (1, C, *shape), in the flow's own space; masked pixels may have any finite values.
         mask: a bool mask (H, W), true for the pixels to fill; or a span for each dimension.
         context: the context of the image; None for a flow without context.
-        console: the console that shows progress; None to show nothing.
+        console: the console that shows progress; None shows it on terminals and in notebooks only.
         options: fields of `SearchOptions`.
     """
     for name in options:

@@ -16,17 +16,20 @@ from mera._utils.random import seeded
 from mera._utils.torch_modes import calls_at_once, in_threads
 from mera.inpaint.metric import whitening
 from mera.sampling import annealing
-from mera.sampling.diagnostics import MIXED
 from mera.sampling.hamiltonian import HamiltonianChains, StepSize
+from mera.sampling.verdict import Trust, Verdict, verdict_on_agreement
 
 SURVIVORS = 0.25
-"""The effective sample size of the weights of a stage, as a fraction of the particles."""
+"""The effective number of the weights of particles, or of a group of fillings, as a fraction of them."""
 METRIC_EVERY, SCALE_EVERY = 30.0, 2.0
 """The growth of beta after which the annealing computes the metric and the masses again; a metric takes seconds."""
 PROJECTIONS = 4
 """The number of random projections of a filling that are judged, together with log p."""
-MIN_EFFECTIVE = 20
+MIN_INDEPENDENT = 20
 """The smallest effective sample size with which chains can count as mixed."""
+MIXED_WORDS = "the fillings have the right proportions"
+UNMIXED_WORDS = "possible fillings, not in the right proportions"
+"""What is said of draws of chains that agree, and of chains that do not."""
 
 LogProb = Callable[[Tensor], Tensor]
 """ln p up to a constant, from fillings (K, d) to (K,), differentiable."""
@@ -55,30 +58,26 @@ class Convergence:
     by_chance: float = 1.0
 
     @property
+    def verdict(self) -> Verdict:
+        """Whether the draws have the proportions of p(masked pixels | other pixels), and why, with the numbers."""
+        numbers = f"{self.draws:,} draws, of which {self.effective:.0f} are independent, accepted {self.acceptance:.2f}"
+        found = verdict_on_agreement(self.r_hat, self.by_chance)
+        if self.chains == 1:
+            found = Verdict(Trust.TOO_FEW, "a single chain cannot show whether it has seen all kinds of fillings")
+        elif found is None and self.effective < MIN_INDEPENDENT:
+            found = Verdict(Trust.TOO_FEW, f"fewer than {MIN_INDEPENDENT} draws are independent")
+        elif found is None:
+            return Verdict(Trust.GOOD, f"R-hat is {self.r_hat:.2f}; {numbers}", MIXED_WORDS)
+        words = "" if found.trust == Trust.TOO_FEW else UNMIXED_WORDS
+        return Verdict(found.trust, f"{found.reason}; {numbers}", words)
+
+    @property
     def mixed(self) -> bool:
         """Whether two chains or more agree, with draws enough to tell: the draws are then samples of the fillings."""
-        return self.r_hat < MIXED and self.chains > 1 and self.effective >= MIN_EFFECTIVE
+        return self.verdict.trust == Trust.GOOD
 
     def __str__(self) -> str:
-        if self.mixed:
-            verdict = "mixed"
-        elif self.chains == 1:
-            verdict = "a single chain cannot show whether it has seen all kinds of fillings"
-        elif self.r_hat < MIXED:
-            verdict = f"too few draws to tell whether the chains have mixed: fewer than {MIN_EFFECTIVE} are independent"
-        elif self.r_hat < self.by_chance:
-            verdict = (
-                f"too few draws to tell whether the chains have mixed: R-hat is up to {self.by_chance:.2f} by chance"
-            )
-        else:
-            verdict = (
-                "not mixed, so that the draws are possible fillings, but in other proportions than p(masked pixels | "
-                "other pixels) has; more warm-up and iterations may help"
-            )
-        return (
-            f"acceptance {self.acceptance:.2f}, R-hat up to {self.r_hat:.3f}, {self.draws:,} draws, "
-            f"an effective sample size of {self.effective:.0f}: {verdict}"
-        )
+        return str(self.verdict)
 
 
 class Stop(AbstractContextManager["Stop"]):

@@ -12,15 +12,13 @@ from mera._utils.checks import is_integer
 from mera._utils.errors import InputError
 from mera._utils.progress import ProgressBar
 from mera.cones import Restriction
-from mera.inpaint.posterior import LogProbInThreads, Stop
+from mera.inpaint.posterior import SURVIVORS, LogProbInThreads, Stop
 from mera.sampling.annealing import largest_change
 
 CHUNK = 64
 """The number of fillings that are evaluated together."""
 CHANGED = 0.5
 """The fraction of a level's variables that is drawn anew in a sweep; the first sweep draws all of them."""
-SURVIVORS = 0.25
-"""The effective sample size of a group's weights, as a fraction of the group, which determines the temperature."""
 
 
 class LatentSpace:

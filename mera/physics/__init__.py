@@ -4,6 +4,7 @@ from mera.physics.action import Action
 from mera.physics.anneal import Annealed, anneal
 from mera.physics.by_name import make, names, register
 from mera.physics.correlation_length import CorrelationLength, correlation_length
+from mera.physics.estimate import Report, estimate
 from mera.physics.family import ActionFamily, Slope, slope
 from mera.physics.growth import grow
 from mera.physics.hmc import hmc
@@ -13,7 +14,7 @@ from mera.physics.measured import Measured
 from mera.physics.measurement import load_chain
 from mera.physics.metropolis import metropolis
 from mera.physics.observables import Observables, Quantity
-from mera.physics.reweighting import Report, estimate
+from mera.physics.reweight import Reweighted, reweight
 from mera.physics.scalar import ON, XY, DoubleWell, FreeField, Phi4
 from mera.physics.short_run import short_run
 from mera.physics.verdicts import pareto_k
@@ -37,6 +38,7 @@ __all__ = [
     "Phi4",
     "Quantity",
     "Report",
+    "Reweighted",
     "Slope",
     "anneal",
     "correlation_length",
@@ -51,6 +53,7 @@ __all__ = [
     "names",
     "pareto_k",
     "register",
+    "reweight",
     "short_run",
     "slope",
 ]

@@ -15,9 +15,11 @@ from mera._utils.errors import InputError
 
 ActionLike = Callable[[Tensor], Tensor]
 """A function from fields (B, C, *shape) to their actions, (B,)."""
+Periodic = bool | tuple[bool, ...]
+"""Whether a lattice is periodic: in all directions, or in each of them."""
 ATTRIBUTES = (
     "is_even", "periodic", "is_compact", "channels", "order_depends_on", "inverse_temperature", "flow_options",
-    "density", "order_parameter", "energy", "log_z",
+    "observables", "density", "order_parameter", "energy", "log_z",
 )  # fmt: skip
 """What a function may define to be more than a function; see `Action`."""
 
@@ -30,21 +32,23 @@ class Action(ABC):
 
     Attributes:
         is_even: whether :math:`S(-\phi) = S(\phi)`.
-        periodic: whether the lattice is periodic. If not, its borders are open.
+        periodic: whether the lattice is periodic, one value or one for each direction. If not, its borders are open.
         is_compact: whether the field consists of angles in :math:`[-\pi, \pi)`.
         channels: the number of channels of a field; None for any.
         order_depends_on: the parameters on which the order parameter of a given field depends.
         inverse_temperature: the factor of the energy in the exponent of the weight, for the specific heat.
         flow_options: options of `mera.build` that a flow needs to learn the action.
+        observables: by name, functions from fields (B, C, *shape) to numbers (B,) that samplers measure, too.
     """
 
     is_even: bool = False
-    periodic: bool = True
+    periodic: Periodic = True
     is_compact: bool = False
     channels: int | None = 1
     order_depends_on: tuple[str, ...] = ()
     inverse_temperature: float = 1.0
     flow_options: ClassVar[Mapping[str, Any]] = {}
+    observables: Mapping[str, Callable[[Tensor], Tensor]] = {}
 
     def __call__(self, phi: Tensor) -> Tensor:
         """The action of each field (B, C, *shape), (B,)."""
@@ -116,28 +120,44 @@ def as_action(action: ActionLike) -> CheckedAction:
     return CheckedAction(action)
 
 
+def by_direction(periodic: Periodic, dimensions: int) -> tuple[bool, ...]:
+    """Whether a lattice is periodic in each of its directions.
+
+    >>> by_direction(True, 2), by_direction((True, False), 2)
+    ((True, True), (True, False))
+    """
+    each = (periodic,) * dimensions if isinstance(periodic, bool) else tuple(periodic)
+    if len(each) != dimensions:
+        raise InputError(f"periodic as one value, or one for each of {dimensions} directions", repr(periodic))
+    return each
+
+
 @lru_cache(maxsize=8)
-def laplacian(shape: tuple[int, ...], periodic: bool = True) -> Tensor:
+def laplacian(shape: tuple[int, ...], periodic: Periodic = True) -> Tensor:
     r"""The eigenvalues of minus the Laplacian of a lattice by wave number, (*shape), in double precision.
 
     .. math:: \sum_\mu (2 - 2 \cos k_\mu)
 
-    Wave numbers are multiples of :math:`2 \pi / L` on a periodic lattice and of :math:`\pi / L` on an open lattice. The
+    Wave numbers are multiples of :math:`2 \pi / L` in periodic directions and of :math:`\pi / L` in open ones. The
     result is cached and must not be changed.
     """
-    edges = [2 - 2 * ((1 + periodic) * math.pi * torch.arange(n, dtype=torch.float64) / n).cos() for n in shape]
+    units = [
+        (1 + is_periodic) * math.pi / n
+        for is_periodic, n in zip(by_direction(periodic, len(shape)), shape, strict=True)
+    ]
+    edges = [2 - 2 * (unit * torch.arange(n, dtype=torch.float64)).cos() for unit, n in zip(units, shape, strict=True)]
     return torch.stack(torch.meshgrid(*edges, indexing="ij")).sum(0)
 
 
-def neighbours(phi: Tensor, periodic: bool = True) -> Tensor:
+def neighbours(phi: Tensor, periodic: Periodic = True) -> Tensor:
     r"""The sum over directions and channels of :math:`(\phi(x + e) - \phi(x))^2` at each site, (B, *shape).
 
-    On a lattice that is not `periodic`, the differences across the border are left out.
+    In directions that are not `periodic`, the differences across the border are left out.
     """
     total = torch.zeros_like(phi)
-    for axis in range(2, phi.ndim):
+    for axis, is_periodic in enumerate(by_direction(periodic, phi.ndim - 2), start=2):
         difference = phi.roll(-1, axis) - phi
-        if not periodic:
+        if not is_periodic:
             difference = difference.index_fill(axis, difference.new_tensor([phi.shape[axis] - 1], dtype=torch.long), 0)
         total = total + difference.square()
     return total.sum(1)

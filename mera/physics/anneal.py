@@ -15,27 +15,29 @@ from mera._utils.checks import check_count
 from mera._utils.installation import tune_allocator
 from mera._utils.progress import ProgressBar, check_console
 from mera._utils.table import Table
-from mera.physics.action import Action, ActionLike
+from mera.physics.action import Action, ActionLike, by_direction
+from mera.physics.averaging import OverPopulations
 from mera.physics.check_target import check_target, event_shape_of
 from mera.physics.measured import Measured
-from mera.physics.observables import Observables, Quantity, averages_of, forbidden, histories, summarize
-from mera.physics.short_run import in_domain, short_run
+from mera.physics.observables import Observables, Quantity, averages_of, forbidden, periodic_axes, summarize
+from mera.physics.short_run import SNAPSHOTS, short_run
 from mera.physics.starts import starts
-from mera.physics.verdicts import Trust, Verdict, marked
+from mera.physics.trajectories import in_domain
 from mera.sampling import annealing
 from mera.sampling.hamiltonian import HamiltonianChains, StepSize
+from mera.sampling.verdict import Trust, Verdict, marked
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-SURVIVORS = 0.9
+PILOT_SURVIVORS = 0.9
 """The effective number of a stage's weights in the pilot population, as a fraction of its particles."""
 FIRST_STEP, LEAPFROG = 0.5, 12
 """The first step of a trajectory in units of the start, and the largest number of leapfrog steps in one."""
 TUNED = 4
 """How many times the moves of a stage the pilot population makes, to tune the step."""
-MAX_CHAINS, SNAPSHOTS = 256, 4
-"""The most chains, and the fields of each, from which the variances of the start are taken."""
+START_CHAINS = 256
+"""The most chains from whose fields the variances of the start are taken."""
 MEANINGLESS_FROM, ROUGH_FROM = 1.0, 0.2
 """The spread of ln Z over populations, in nats, from which errors mean nothing, and from which they are rough."""
 
@@ -63,15 +65,13 @@ class Annealed(Measured):
     seconds: float
 
     @property
-    def bins(self) -> int:  # type: ignore[override]
-        """The number of populations."""
-        return len(self.log_z_of_populations)
-
-    @property
     def table(self) -> Table:
         """A table with a row for each quantity."""
         quantities = {"ln Z": Quantity(self.log_z, self.log_z_error), **self.observables}
-        rows = [(name, q.text(self.bins), marked(self.verdicts.get(name))) for name, q in quantities.items()]
+        rows = [
+            (name, q.text(len(self.log_z_of_populations)), marked(self.verdicts.get(name)))
+            for name, q in quantities.items()
+        ]
         return Table(["quantity", "value", ""], rows)
 
     def __repr__(self) -> str:
@@ -95,11 +95,11 @@ def anneal(
 
     Particles start from a Gaussian g and pass through stages :math:`g^{1 - \beta} e^{-\beta S}`. In a stage they are
     weighted, resampled, and moved by Hamiltonian Monte Carlo (Del Moral, Doucet and Jasra 2006,
-    https://doi.org/10.1111/j.1467-9868.2006.00553.x). On a periodic lattice g is the free field with the second moments
-    of a short run of Hamiltonian Monte Carlo, on an open one it has its variance at each site; for an action of angles
-    g is uniform. A pilot population chooses the stages, so that the effective number of its weights is 0.9 of its
-    particles, and the steps of the trajectories. Both are then fixed, so that the mean of Z over populations is
-    unbiased.
+    https://doi.org/10.1111/j.1467-9868.2006.00553.x). Along periodic directions g is the free field with the second
+    moments of a short run of Hamiltonian Monte Carlo, along open ones it has the variance of that run at each site; for
+    an action of angles g is uniform. A pilot population chooses the stages, so that the
+    effective number of its weights is 0.9 of its particles, and the steps of the trajectories. Both are then fixed, so
+    that the mean of Z over populations is unbiased.
 
     Args:
         action: the action S, differentiable, from fields (B, C, *shape) to (B,).
@@ -108,7 +108,7 @@ def anneal(
         moves: the number of trajectories of each particle in a stage.
         populations: the number of independent populations, at least 2; errors come from their spread.
         observables: your own observables by name, functions from fields to numbers (B,).
-        console: a rich console for the progress bar; None to show nothing.
+        console: a rich console for the progress bar; None shows it on terminals and in notebooks only.
 
     Returns:
         ln Z and observables with their errors, weighted fields, and a verdict.
@@ -135,8 +135,8 @@ def anneal(
     with ProgressBar("anneal", check_console(console)) as progress_bar:
         n, step = populations * particles, StepSize(FIRST_STEP)
         _, schedule = annealing.anneal(
-            start.log_start, start.log_target, start.draw(particles), step, survivors=SURVIVORS, moves=TUNED * moves,
-            leapfrog=LEAPFROG, show=lambda n, beta: progress_bar.update(n, beta / 3, "pilot"),
+            start.log_start, start.log_target, start.draw(particles), step, survivors=PILOT_SURVIVORS,
+            moves=TUNED * moves, leapfrog=LEAPFROG, show=lambda n, beta: progress_bar.update(n, beta / 3, "pilot"),
         )  # fmt: skip
         chains = HamiltonianChains([start.log_start, start.log_target], start.draw(n))
         log_z, acceptance, beta = torch.zeros(populations).double(), 0.0, 0.0
@@ -157,16 +157,10 @@ def anneal(
     parts = [measured.measure(part) for part in fields.split(particles)]
     series = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
     share = log_z.softmax(0).repeat_interleave(particles) / particles
-
-    verdict = verdict_on_populations(log_z)
-
-    def error(centred: Tensor) -> float:
-        deviations = (share * centred).unflatten(0, (populations, particles)).sum(1)
-        return math.sqrt(populations / (populations - 1) * deviations.square().sum().item())
-
+    averaging, verdict = OverPopulations(share, populations), verdict_on_populations(log_z)
     functions = averages_of(event_shape[1:], action.periodic, action.inverse_temperature)
     quantities, verdicts, correlator = summarize(
-        series, functions, lambda values: share @ values, error, dict.fromkeys(series, verdict),
+        series, functions, averaging, dict.fromkeys(series, verdict),
         forbidden(action, event_shape),
     )  # fmt: skip
     z = (log_z - log_z.max()).exp()
@@ -176,10 +170,12 @@ def anneal(
         log_z_of_populations=log_z,
         fields=fields,
         log_weights=log_z.repeat_interleave(particles),
-        history=histories(series, 1),
+        series=series,
+        averaging=averaging,
         observables=quantities,
         verdicts={"ln Z": verdict, **verdicts},
         correlator=correlator,
+        periodic=by_direction(action.periodic, len(event_shape) - 1),
         stages=len(schedule),
         acceptance=acceptance,
         seconds=time.perf_counter() - began,
@@ -204,18 +200,15 @@ class _Start:
 
     def __init__(self, action: Action, event_shape: Sequence[int]) -> None:
         self.action, self.shape = action, tuple(event_shape)
-        self._axes = tuple(range(2, 1 + len(event_shape)))
+        self._axes = tuple(periodic_axes(action.periodic, len(event_shape) - 1))
         n = math.prod(event_shape)
         if action.is_compact:
             self._scale, self.log_z = None, n * math.log(2 * math.pi)
             return
-        fields = short_run(action, starts(action, event_shape, min(MAX_CHAINS, max(16, 2**18 // n))), SNAPSHOTS)
-        if action.periodic:
-            variance = torch.fft.fftn(fields, dim=self._axes, norm="ortho").abs().square().mean(0)
-            for axis in range(1, len(event_shape)):  # modes k and -k along each axis alike, whose noise is then smaller
-                variance = (variance + variance.flip(axis).roll(1, axis)) / 2
-        else:
-            variance = fields.square().mean(0)
+        fields = short_run(action, starts(action, event_shape, min(START_CHAINS, max(16, 2**18 // n))), SNAPSHOTS)
+        variance = torch.fft.fftn(fields, dim=self._axes, norm="ortho").abs().square().mean(0)
+        for axis in self._axes:  # modes k and -k along each axis alike, whose noise is then smaller
+            variance = (variance + variance.flip(axis - 1).roll(1, axis - 1)) / 2
         self._scale = variance.sqrt()
         self.log_z = self._scale.log().sum().item() + n / 2 * math.log(2 * math.pi)
 
@@ -231,8 +224,6 @@ class _Start:
         x = row.unflatten(1, self.shape)
         if self._scale is None:
             return in_domain(self.action, x)
-        if not self.action.periodic:
-            return x * self._scale
         return torch.fft.ifftn(torch.fft.fftn(x, dim=self._axes) * self._scale, dim=self._axes).real
 
     def log_start(self, row: Tensor) -> Tensor:

@@ -14,13 +14,14 @@ from mera._utils.random import fixed_seed
 from mera.flow.density import Density
 from mera.physics.action import Action, ActionLike, CheckedAction, as_action
 from mera.physics.family import ActionFamily
-from mera.physics.short_run import is_differentiable, short_run
+from mera.physics.short_run import short_run
+from mera.physics.trajectories import is_differentiable
 
 PROBES, TRAJECTORIES = 16, 10
 """The number of fields on which an action is tried, and of the trajectories that lead from noise to half of them."""
 RAY_SCALES = (1e3, 1e6, 1e9)
 """Factors that scale fields; an action that decreases from each factor to the next is not bounded from below."""
-ROUNDING = 1e3
+ROUNDING_ERRORS = 1e3
 """Two actions count as equal if they differ by less than this many rounding errors of their terms."""
 
 
@@ -209,7 +210,7 @@ class _Trial:
 
     def _tolerance(self) -> Tensor:
         """The difference between two actions that rounding errors explain."""
-        return ROUNDING * torch.finfo(self.values.dtype).eps * (self.values.abs() + math.prod(self.shape))
+        return ROUNDING_ERRORS * torch.finfo(self.values.dtype).eps * (self.values.abs() + math.prod(self.shape))
 
     def _refuse_unequal(self, name: str, expected: str, difference: Tensor) -> None:
         """Refuse a declared property that differences between actions contradict."""

@@ -10,11 +10,13 @@ from torch import Tensor
 
 from mera._utils.checks import check_count
 from mera._utils.errors import InputError
+from mera.physics.action import Periodic
 from mera.physics.markov_chains import MarkovChains, judged
 from mera.physics.measured import Measured
-from mera.physics.observables import slice_means, two_point
-from mera.physics.verdicts import Trust, Verdict, pareto_k, verdict_on_weights, worst
+from mera.physics.observables import periodic_axes, slice_means, two_point
+from mera.physics.verdicts import pareto_k, verdict_on_weights
 from mera.sampling.diagnostics import MIN_DRAWS, gamma_method
+from mera.sampling.verdict import Trust, Verdict, worst
 
 MIN_FIELDS = 16
 """The fewest fields."""
@@ -90,7 +92,7 @@ def correlation_length(
 
     .. math:: C(t) = \langle M(s) M(s + t) \rangle \to A \cosh((t - T / 2) / \xi),
 
-    averaged over s and over the longest directions, of length T, of a periodic lattice. For a free field this is exact
+    averaged over s and over the longest periodic directions, of length T. For a free field this is exact
     at all t, with :math:`\cosh(1 / \xi) = 1 + m^2 / 2`. The fit holds where the mean of the field vanishes: not in an
     ordered phase, where C tends to a constant. Errors are propagated to the length by linear expansion, and are those
     of the Gamma method along chains; of fewer than 8 fields of a chain, those of the means of chains.
@@ -117,8 +119,10 @@ def correlation_length(
     True
     """
     inherited: dict[str, Verdict] = {}
+    periodic: Periodic = True
     if isinstance(fields, Measured):
-        source, fields = fields, fields.fields
+        source, periodic = fields, fields.periodic
+        fields = source.fields
         inherited = {"the measurement": source.verdict}
         if isinstance(source, MarkovChains):
             chains = next(iter(source.history.values())).shape[1]
@@ -130,14 +134,18 @@ def correlation_length(
         raise InputError(f"a log-weight for each of {len(fields)} fields", str(tuple(log_weights.shape)))
     if len(fields) % check_count(chains, "a number of chains"):
         raise InputError(f"the same number of fields of each of {chains} chains", f"{len(fields)} fields")
-    length = max(fields.shape[2:])
+    around = periodic_axes(periodic, fields.ndim - 2)
+    length = max((fields.shape[axis] for axis in around), default=0)
     last = length // 2 - SHIFT - 2
     if check_count(first or 0, "the first distance", 0) > last:
-        raise InputError(f"a first distance of at most {last} on {length} sites, or a larger lattice", str(first or 0))
+        raise InputError(
+            f"a first distance of at most {last} on {length} sites, or more sites along a periodic direction",
+            str(first or 0),
+        )
     if not fields.isfinite().all() or (log_weights is not None and not log_weights.softmax(0).isfinite().all()):
         raise InputError("finite fields, with weights of which one is not 0", "infinite values or NaN")
     weights = torch.ones(len(fields)) if log_weights is None else log_weights.cpu().softmax(0) * len(fields)
-    directions = [axis for axis in range(2, fields.ndim) if fields.shape[axis] == length]
+    directions = [axis for axis in around if fields.shape[axis] == length]
     slices = torch.stack([two_point(slice_means(fields.double(), axis)) for axis in directions]).mean(0).cpu()
     mean = (slices * weights[:, None].double()).mean(0)
     centred = (slices - mean) * weights[:, None].double()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from mera._utils.checks import check_choice, check_count, check_positive
+from mera._utils.checks import check_count, check_positive
 from mera._utils.installation import tune_allocator
 from mera.flow.density import Density
 from mera.physics.action import Action, ActionLike
@@ -17,8 +17,9 @@ from mera.physics.check_target import check_fields, check_target, event_shape_of
 from mera.physics.markov_chains import MarkovChains, chains_of
 from mera.physics.observables import Observables
 from mera.physics.sampler import Draw, Sampler, facts_of, record
-from mera.physics.short_run import LONGEST, Trajectories, start_of_chains
+from mera.physics.short_run import start_of_chains
 from mera.physics.starts import starts
+from mera.physics.trajectories import LONGEST, Trajectories
 from mera.sampling.diagnostics import MIN_DRAWS
 
 if TYPE_CHECKING:
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 def hmc(
     flow: Density | Sequence[int],
     action: ActionLike,
-    space: str = "field",
     *,
     chains: int = 16,
     draws: int = 1000,
@@ -52,7 +52,6 @@ def hmc(
             and from constant fields at minima of the action. Or the shape (C, *shape) of a field, and all chains start
             from such noise and constants.
         action: the action S, differentiable, from fields (B, C, *shape) to (B,).
-        space: "field", in which the chains move.
         chains: the number of chains.
         draws: the number of measured draws of each chain.
         warmup: the number of trajectories before the measurement, which tune the step to an acceptance rate of 0.8.
@@ -63,7 +62,7 @@ def hmc(
         out: a folder, in which draws are kept as they are made, for `load_chain` and `resume`; None for memory alone.
         resume: whether to go on with the measurement in the folder, up to `draws`: the draws are those of a measurement
             that was not interrupted.
-        console: a rich console for the progress bar; None to show nothing.
+        console: a rich console for the progress bar; None shows it on terminals and in notebooks only.
 
     Returns:
         The observables of all draws, the acceptance rate, and fields of the chains.
@@ -80,7 +79,6 @@ def hmc(
     (torch.Size([16, 1, 4, 4]), torch.Size([50, 16]))
     """
     tune_allocator()
-    check_choice(space, ("field",), "a space")
     chains = check_count(chains, "a number of chains")
     draws = check_count(draws, "a number of draws", MIN_DRAWS)
     warmup = check_count(warmup, "a number of trajectories before the draws", 0)

@@ -12,15 +12,16 @@ import torch
 from torch import Tensor
 
 from mera._utils.table import Table
+from mera.physics.averaging import AlongChains
 from mera.physics.measured import Measured
-from mera.physics.observables import averages_of, histories, summarize
+from mera.physics.observables import ROUGH_BELOW, averages_of, summarize
 from mera.physics.storage import Arrays, named
-from mera.physics.verdicts import USABLE, Trust, Verdict, compared, marked, pareto_k, verdict_on_tail, verdict_on_terms
+from mera.physics.verdicts import USABLE_K, compared, pareto_k, verdict_on_tail, verdict_on_terms
 from mera.sampling.diagnostics import MIXED, GammaResult, gamma_method, r_hat, r_hat_by_chance
+from mera.sampling.verdict import Trust, Verdict, marked, verdict_on_agreement
 
-LONG, ROUGH = 20, 50
-"""The number of autocorrelation times in a chain from which its autocorrelation time can be trusted, and the number of
-draws of all chains below which errors are rough."""
+LONG = 20
+"""The number of autocorrelation times in a chain from which its autocorrelation time can be trusted."""
 
 
 @dataclass(frozen=True, repr=False, kw_only=True)
@@ -36,6 +37,7 @@ class MarkovChains(Measured):
         r_hat: by name, rank-normalised split R-hat: from 1.05 on, the chains do not agree yet.
         acceptance: the acceptance rate.
         seconds: the time of all draws together in seconds, without the warm-up.
+        field_actions: the actions of the fields that are kept by `every`, (m * K,).
     """
 
     tau: Mapping[str, float]
@@ -43,6 +45,7 @@ class MarkovChains(Measured):
     r_hat: Mapping[str, float]
     acceptance: float
     seconds: float
+    field_actions: Tensor
 
     @property
     def table(self) -> Table:
@@ -89,19 +92,15 @@ def judged(
     longest = gamma.tau + 2 * gamma.tau_error  # a short chain may underestimate it
     if not acceptance > 0:
         verdict = Verdict(Trust.MEANINGLESS, "the chains do not move")
-    elif log_weights is not None and (k := _k_of_flow(log_weights)) >= USABLE:
+    elif log_weights is not None and (k := _k_of_flow(log_weights)) >= USABLE_K:
         verdict = verdict_on_tail(k, values.numel())
-    elif found >= MIXED:
-        by_chance = r_hat_by_chance(values)
-        verdict = Verdict(Trust.MEANINGLESS, f"the chains do not agree yet (R-hat {found:.2f})")
-        if found < by_chance:
-            reason = f"R-hat is {found:.2f}, and chance alone makes it up to {by_chance:.2f} with so few"
-            verdict = Verdict(Trust.TOO_FEW, reason)
+    elif found >= MIXED and (apart := verdict_on_agreement(found, r_hat_by_chance(values))):
+        verdict = apart
     elif draws < LONG * longest:
         reason = f"a chain may have only {draws / longest:.0f} autocorrelation times"
         verdict = Verdict(Trust.PERHAPS_TOO_SMALL, reason)
-    elif draws * chains < ROUGH:
-        verdict = Verdict(Trust.ROUGH, f"there are {draws * chains} draws, below {ROUGH}")
+    elif draws * chains < ROUGH_BELOW:
+        verdict = Verdict(Trust.ROUGH, f"there are {draws * chains} draws, below {ROUGH_BELOW}")
     else:
         verdict = Verdict(Trust.GOOD, f"R-hat is below {MIXED}, with {LONG} autocorrelation times or more")
     if log_weights is not None:
@@ -109,6 +108,19 @@ def judged(
         larger = ratio(values.mean().item(), gamma.error, values.numel(), mean_log_weight)
         verdict = verdict_on_terms(verdict, _k_of_flow(log_weights + 2 * values.abs().log()), larger)
     return Judged(gamma, found, verdict)
+
+
+def _of_one_phase(verdicts: Mapping[str, Verdict]) -> dict[str, Verdict]:
+    """Verdicts on averages along chains, which can be trusted only if the chains agree in all of them.
+
+    Chains that stay in different phases show the averages of both in proportions that are not known, also of an
+    observable that differs too little between the phases for its own R-hat to see.
+    """
+    apart = [name for name in verdicts if verdicts[name].trust == Trust.MEANINGLESS and not name.startswith("_")]
+    if not apart:
+        return dict(verdicts)
+    doubtful = Verdict(Trust.PERHAPS_TOO_SMALL, f"the chains do not agree in {apart[0]}")
+    return {name: min(doubtful, found, key=lambda verdict: verdict.trust) for name, found in verdicts.items()}
 
 
 def _k_of_flow(log_values: Tensor) -> float:
@@ -121,28 +133,30 @@ def chains_of(facts: Mapping[str, Any], arrays: Arrays) -> MarkovChains:
     """Summarise what `record` has recorded of chains: the facts, the series and the last state."""
     series = named(arrays, "series/")
     rates, fields = series.pop("_rates"), series.pop("_fields").flatten(0, 1)
+    field_actions = series.pop("_field_actions")
     log_weights, _ = series.pop("_log_weights", None), series.pop("_field_log_weights", None)
-    functions = averages_of(facts["shape"][1:], facts["periodic"], facts["inverse_temperature"])
-    acceptance, history = rates.mean().item(), histories(series, 2)
+    functions = averages_of(facts["shape"][1:], tuple(facts["periodic"]), facts["inverse_temperature"])
+    acceptance = rates.mean().item()
     _, ratio = compared(facts, torch.zeros(1) if log_weights is None else log_weights.flatten())
     along = {
         name: judged(values, acceptance, log_weights, partial(ratio, name))
         for name, values in series.items() if values.ndim == 2
     }  # fmt: skip
-    quantities, verdicts, correlator = summarize(
-        series, functions, torch.mean, lambda centred: gamma_method(centred).error,
-        {name: found.verdict for name, found in along.items()}, facts.get("zero", ()),
-    )  # fmt: skip
-    along = {name: along[name] for name in history}
+    of_means = _of_one_phase({name: found.verdict for name, found in along.items()})
+    quantities, verdicts, correlator = summarize(series, functions, AlongChains(), of_means, facts.get("zero", ()))
+    along = {name: found for name, found in along.items() if not name.startswith("_")}
     return MarkovChains(
         fields=fields if len(fields) else arrays["last"],
-        history=history,
+        series=series,
+        averaging=AlongChains(),
         observables=quantities,
         verdicts=verdicts,
         tau={name: found.gamma.tau for name, found in along.items()},
         tau_error={name: found.gamma.tau_error for name, found in along.items()},
         r_hat={name: found.r_hat for name, found in along.items()},
         correlator=correlator,
+        periodic=tuple(facts["periodic"]),
+        field_actions=field_actions.flatten(),
         acceptance=acceptance,
         seconds=float(arrays["seconds"]),
         log_weights=log_weights,

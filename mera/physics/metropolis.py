@@ -15,9 +15,9 @@ from mera._utils.random import set_torch_states, torch_states
 from mera.flow.density import Density
 from mera.physics.action import Action, ActionLike
 from mera.physics.check_target import check_sampled
+from mera.physics.estimate import log_weights_of, target_facts, weighted_samples
 from mera.physics.markov_chains import MarkovChains, chains_of
 from mera.physics.observables import Observables
-from mera.physics.reweighting import log_weights_of, target_facts, weighted_samples
 from mera.physics.sampler import Draw, Sampler, facts_of, record
 from mera.physics.short_run import fields_of, start_of_chains
 from mera.physics.storage import named

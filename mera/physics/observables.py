@@ -12,8 +12,11 @@ from torch import Tensor
 from mera._utils.checks import check_choice, check_precise
 from mera._utils.errors import InputError
 from mera._utils.random import fixed_seed
-from mera.physics.action import Action, ActionLike, as_action
-from mera.physics.verdicts import Verdict, verdict_on_zero
+from mera.physics.action import Action, ActionLike, Periodic, as_action, by_direction
+from mera.physics.averaging import Averaging
+from mera.physics.verdicts import verdict_on_zero
+from mera.sampling.diagnostics import ROUNDING
+from mera.sampling.verdict import Verdict
 
 Observable = Callable[[Tensor], Tensor]
 """A function from fields (B, C, *shape) to a number for each field, (B,)."""
@@ -30,8 +33,8 @@ SINGLE = NAMES[: NAMES.index("susceptibility")]
 """The names of those that are numbers of a single field, which products may contain."""
 Factor = Any
 """An observable of the user's own, or the name of a built-in one."""
-ROUNDING, ROUGH_BELOW = 1e-13, 50
-"""The relative error below which an error is rounding, and the number of samples below which an error is rough."""
+ROUGH_BELOW = 50
+"""The number of independent samples below which an error is rough."""
 
 
 class Quantity(NamedTuple):
@@ -76,11 +79,12 @@ class Observables:
     - susceptibility, :math:`V (\langle m^2 \rangle - \langle |m| \rangle^2)` for V sites;
     - binder, the cumulant :math:`1 - \langle m^4 \rangle / (3 \langle m^2 \rangle^2)`;
     - correlation_length, the second-moment definition :math:`\xi^2 = (G(0) / G(k) - 1) / (4 \sin^2(k / 2))` with the
-      Fourier transform G of the two-point function and the smallest wave number k along the longest edges, for periodic
-      lattices; NaN where noise makes :math:`\xi^2` negative.
+      Fourier transform G of the two-point function and the smallest wave number k along the longest periodic
+      directions; NaN where noise makes :math:`\xi^2` negative.
 
-    The two-point function :math:`\langle \phi(x) \phi(x + r) \rangle`, averaged over x and the directions, is measured
-    for r up to half of the shortest edge.
+    The two-point function :math:`\langle \phi(x) \phi(x + r) \rangle`, averaged over x and the periodic directions, is
+    measured for r up to half of the shortest edge along them. An action may have observables of its own
+    (`Action.observables`).
 
     Args:
         action: the action.
@@ -95,12 +99,13 @@ class Observables:
     """
 
     def __init__(self, action: ActionLike, own: Mapping[str, Observable] | None = None) -> None:
-        self.action, self.own = as_action(action), {name: _factors(name, entry) for name, entry in (own or {}).items()}
+        self.action = as_action(action)
+        own = dict(self.action.observables) | dict(own or {})
+        self.own = {name: _factors(name, entry) for name, entry in own.items()}
         for name, factors in self.own.items():
             if name in NAMES or name.startswith("_"):
                 raise InputError("a name of an observable of your own that is not taken", repr(name))
             self._check_slopes(name, factors)
-        self.periodic = self.action.periodic
 
     @torch.no_grad()
     def measure(self, phi: Tensor, action: Tensor | None = None) -> dict[str, Tensor]:
@@ -141,10 +146,10 @@ class Observables:
             if not result.isfinite().all():
                 raise InputError(f"finite values of the observable {name!r}", "some that are infinite or NaN")
             values[name] = result
-        if self.periodic:
-            longest = [axis for axis in axes if phi.shape[axis] == max(phi.shape[2:])]
+        if around := periodic_axes(self.action.periodic, phi.ndim - 2):
+            longest = [axis for axis in around if phi.shape[axis] == max(phi.shape[axis] for axis in around)]
             values["_structure"] = torch.stack([_first_mode(phi, axis) for axis in longest], 1).mean(1)
-            values["correlator"] = two_point(phi)
+            values["correlator"] = two_point(phi, around)
         return {name: value.double().cpu() for name, value in values.items()}
 
     def _check_slopes(self, name: str, factors: Sequence[Factor]) -> None:
@@ -182,7 +187,12 @@ def _product(name: str, factors: Sequence[Factor], field: Tensor, values: Mappin
     return results[0] if len(results) == 1 else torch.stack([result.double() for result in results]).prod(0)
 
 
-def averages_of(shape: Sequence[int], periodic: bool, inverse_temperature: float) -> dict[str, Average]:
+def periodic_axes(periodic: Periodic, dimensions: int) -> list[int]:
+    """The axes of fields (B, C, *shape) along which their lattice is periodic."""
+    return [2 + d for d, is_periodic in enumerate(by_direction(periodic, dimensions)) if is_periodic]
+
+
+def averages_of(shape: Sequence[int], periodic: Periodic, inverse_temperature: float) -> dict[str, Average]:
     """By name, the quantities of a lattice of this shape that are functions of the averages of the observables."""
     sites = math.prod(shape)
     functions: dict[str, Average] = {
@@ -190,8 +200,9 @@ def averages_of(shape: Sequence[int], periodic: bool, inverse_temperature: float
         "binder": lambda mean: 1 - mean["m4"] / (3 * mean["m2"].square()),
         "specific_heat": lambda mean: inverse_temperature**2 * sites * (mean["_energy2"] - mean["energy"].square()),
     }
-    if periodic:
-        k_hat = 2 * math.sin(math.pi / max(shape))  # the lattice momentum of the smallest wave number
+    if around := periodic_axes(periodic, len(shape)):
+        longest = max(shape[axis - 2] for axis in around)
+        k_hat = 2 * math.sin(math.pi / longest)  # the lattice momentum of the smallest wave number
         functions["correlation_length"] = lambda mean: (mean["m2"] / mean["_structure"] - 1).sqrt() / k_hat
     return functions
 
@@ -205,18 +216,12 @@ def forbidden(action: Action, shape: Sequence[int]) -> list[str]:
     return ["m"] if action.is_even and is_odd else []
 
 
-def histories(series: Mapping[str, Tensor], ndim: int) -> dict[str, Tensor]:
-    """The observables that are one number for each draw: of samples (`ndim` 1) or of chains (2)."""
-    return {name: values for name, values in series.items() if values.ndim == ndim and not name.startswith("_")}
-
-
 @torch.inference_mode(False)
 @torch.enable_grad()
 def summarize(
     series: Mapping[str, Tensor],
     functions: Mapping[str, Average],
-    average: Callable[[Tensor], Tensor],
-    error: Callable[[Tensor], float],
+    averaging: Averaging,
     verdicts: Mapping[str, Verdict],
     zero: Collection[str] = (),
 ) -> tuple[dict[str, Quantity], dict[str, Verdict], tuple[Tensor, Tensor] | None]:
@@ -225,8 +230,7 @@ def summarize(
     Args:
         series: by name, the values of each observable, (...,), and of the two-point function, (..., r).
         functions: by name, functions of averages; see `averages_of`.
-        average: from values to their average.
-        error: from values less their average to the standard error of the average.
+        averaging: how values are averaged, and the standard error of an average.
         verdicts: by name, the verdicts on averages. The verdict on a function is the worst on the averages it takes.
         zero: the names of averages that a symmetry of the action forbids.
 
@@ -234,20 +238,28 @@ def summarize(
         The quantities by name; the verdicts by name, but for quantities that noise makes NaN; and the two-point
         function with its errors, (r,) each, if it was measured.
     """
-    scalars = {name: values for name, values in series.items() if name != "correlator"}
-    means = {name: average(values).detach().requires_grad_() for name, values in scalars.items()}
+    columns = (
+        {f"_correlator {r}": row for r, row in enumerate(series["correlator"].unbind(-1))}
+        if "correlator" in series
+        else {}
+    )
+    scalars = {name: values for name, values in series.items() if name != "correlator"} | columns
+    means = {name: averaging.average(values).detach().requires_grad_() for name, values in scalars.items()}
     centred = {name: values - means[name].detach() for name, values in scalars.items()}
+    averages = means | ({"correlator": torch.stack([means[name] for name in columns])} if columns else {})
     for name, rest in centred.items():
         if rest.abs().max() <= ROUNDING * means[name].abs():  # a constant
             centred[name] = torch.zeros_like(rest)
     quantities = {
-        name: Quantity(means[name].item(), error(centred[name])) for name in scalars if not name.startswith("_")
+        name: Quantity(means[name].item(), averaging.error(centred[name]))
+        for name in scalars
+        if not name.startswith("_")
     }
     verdicts = dict(verdicts)
     for name in zero:
         verdicts[name] = verdict_on_zero(*quantities[name], verdicts[name])
     for name, function in functions.items():
-        value = function(means)
+        value = function(averages)
         quantities[name] = Quantity(value.item(), math.nan)
         if not value.isfinite():
             continue
@@ -255,16 +267,16 @@ def summarize(
         parts = [slope * centred[key] for key, slope in zip(means, slopes, strict=True) if slope is not None]
         total = torch.stack(parts).sum(0)  # not finite where a root is 0
         if total.isfinite().all():
-            quantities[name] = Quantity(value.item(), error(total))
-        used = {key: verdicts[key] for key, slope in zip(means, slopes, strict=True) if slope is not None}
-        verdicts[name] = min(used.values(), key=lambda verdict: verdict.trust)
+            quantities[name] = Quantity(value.item(), averaging.error(total))
+        used = [
+            verdicts[key] for key, slope in zip(means, slopes, strict=True) if slope is not None and key in verdicts
+        ]
+        verdicts[name] = min(used or verdicts.values(), key=lambda verdict: verdict.trust)
     verdicts = {name: verdict for name, verdict in verdicts.items() if not name.startswith("_")}
-    if "correlator" not in series:
+    if not columns:
         return quantities, verdicts, None
-    columns = series["correlator"].unbind(-1)
-    values = torch.stack([average(column) for column in columns])
-    errors = [error(column - mean) for column, mean in zip(columns, values, strict=True)]
-    return quantities, verdicts, (values, torch.tensor(errors, dtype=torch.float64))
+    errors = torch.tensor([averaging.error(centred[name]) for name in columns], dtype=torch.float64)
+    return quantities, verdicts, (averages["correlator"].detach(), errors)
 
 
 def slice_means(phi: Tensor, axis: int) -> Tensor:
@@ -281,9 +293,9 @@ def _first_mode(phi: Tensor, axis: int) -> Tensor:
     return ((profile * angle.cos()).mean(2).square() + (profile * angle.sin()).mean(2).square()).sum(1)
 
 
-def two_point(phi: Tensor) -> Tensor:
-    """The product phi(x) phi(x + r), averaged over x and the directions and summed over channels, (B, r)."""
-    axes = range(2, phi.ndim)
+def two_point(phi: Tensor, axes: Sequence[int] | None = None) -> Tensor:
+    """The product phi(x) phi(x + r), averaged over x and axes, by default all, and summed over channels, (B, r)."""
+    axes = range(2, phi.ndim) if axes is None else axes
     longest = min(phi.shape[axis] for axis in axes) // 2
     sites = phi[0, 0].numel()
     total = phi.new_zeros(len(phi), longest + 1)

@@ -20,7 +20,7 @@ from mera._utils.processes import StopSignal, raise_signal
 from mera._utils.progress import ProgressBar, check_console
 from mera._utils.random import fixed_seed, set_torch_states, torch_states
 from mera.flow.density import Density
-from mera.physics.action import Action
+from mera.physics.action import Action, by_direction
 from mera.physics.check_target import event_shape_of
 from mera.physics.observables import Observables, forbidden
 from mera.physics.storage import Arrays, Storage, joined, named
@@ -136,7 +136,8 @@ def record(
 
 def _measured(measured: Observables, draw: Draw, number: int, every: int, independent: bool) -> Arrays:
     """The arrays of a draw, (1, K, ...) of K chains or (n, ...) of n samples; `number` draws were made before it."""
-    arrays = measured.measure(draw.fields, draw.action)
+    actions = measured.action(draw.fields) if draw.action is None else draw.action
+    arrays = measured.measure(draw.fields, actions) | {"_action": actions.detach().double().cpu()}
     if draw.log_weights is not None:
         arrays["_log_weights"] = draw.log_weights.double().cpu()
     fields = draw.fields.detach().cpu()
@@ -145,6 +146,7 @@ def _measured(measured: Observables, draw: Draw, number: int, every: int, indepe
     arrays["_rates"] = torch.tensor([draw.rate], dtype=torch.float64)
     kept: Tensor | list[int] = torch.arange(number + 1, number + 1 + len(fields)) % every == 0 if every else []
     arrays["_fields"] = fields[kept]  # a copy, since a sampler may move its fields in place
+    arrays["_field_actions"] = arrays.pop("_action")[kept]
     if draw.log_weights is not None:
         arrays["_field_log_weights"] = arrays["_log_weights"][kept]
     return {f"series/{name}": values for name, values in arrays.items()}
@@ -173,7 +175,7 @@ def facts_of(
         "sampler": sampler,
         "shape": list(event_shape_of(flow)),
         "dtype": str(flow.dtype if isinstance(flow, Density) else torch.float64).removeprefix("torch."),
-        "periodic": action.periodic,
+        "periodic": list(by_direction(action.periodic, len(event_shape_of(flow)) - 1)),
         "inverse_temperature": action.inverse_temperature,
         "zero": forbidden(action, event_shape_of(flow)),
         "target": None,

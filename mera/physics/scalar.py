@@ -2,8 +2,9 @@ r"""Fields at the sites: the free field, :math:`\phi^4`, n components, uncoupled
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -12,7 +13,8 @@ from torch import Tensor
 
 from mera._utils.checks import check_count, check_flag, check_number, check_positive
 from mera._utils.errors import InputError
-from mera.physics.action import Action, laplacian, neighbours
+from mera.bijectors.circular import wrap
+from mera.physics.action import Action, Periodic, laplacian, neighbours
 from mera.physics.by_name import register
 
 
@@ -25,20 +27,20 @@ class FreeField(Action):
 
     Args:
         mass2: the squared mass, positive, in units of the lattice spacing.
-        periodic: whether the lattice is periodic.
+        periodic: whether the lattice is periodic, one value or one for each direction.
 
     >>> round(FreeField(mass2=1.25).log_z((8, 8)), 4)
     8.6083
     """
 
     mass2: float = 1.0
-    periodic: bool = True
+    periodic: Periodic = True
 
     is_even = True
 
     def __post_init__(self) -> None:
         check_positive(self.mass2, "mass2")
-        check_flag(self.periodic, "periodic")
+        _check_periodic(self.periodic)
 
     def density(self, phi: Tensor) -> Tensor:
         """The contribution of each site to the action, (B, *shape)."""
@@ -47,7 +49,7 @@ class FreeField(Action):
     def eigenvalues(self, shape: Sequence[int]) -> Tensor:
         r"""The eigenvalues of the quadratic form, :math:`\text{mass2} + \sum_\mu (2 - 2 \cos k_\mu)`, (*shape).
 
-        Wave numbers are multiples of :math:`2 \pi / L` on a periodic lattice and of :math:`\pi / L` on an open lattice.
+        Wave numbers are multiples of :math:`2 \pi / L` in periodic directions and of :math:`\pi / L` in open ones.
         """
         return self.mass2 + laplacian(tuple(shape), self.periodic)
 
@@ -75,7 +77,7 @@ class Phi4(Action):
     Args:
         mass2: the squared mass, which may be negative.
         coupling: the coupling, positive; 0 gives the free field and needs a positive `mass2`.
-        periodic: whether the lattice is periodic.
+        periodic: whether the lattice is periodic, one value or one for each direction.
 
     Raises:
         ValueError: if the action is not bounded from below.
@@ -83,19 +85,19 @@ class Phi4(Action):
 
     mass2: float = -4.0
     coupling: float = 1.143
-    periodic: bool = True
+    periodic: Periodic = True
 
     is_even = True
 
     def __post_init__(self) -> None:
         check_number(self.mass2, "mass2")
         check_positive(self.coupling, "coupling", or_zero=True)
-        check_flag(self.periodic, "periodic")
+        _check_periodic(self.periodic)
         if self.coupling == 0 and self.mass2 <= 0:
             raise InputError("a positive coupling or a positive mass2, for a bounded action", repr(self))
 
     @classmethod
-    def from_lambda(cls, m2: float, lam: float, periodic: bool = True) -> Phi4:
+    def from_lambda(cls, m2: float, lam: float, periodic: Periodic = True) -> Phi4:
         r"""Make the action from the convention :math:`\sum (\partial \varphi)^2 + m^2 \varphi^2 + \lambda \varphi^4`.
 
         Here :math:`\phi = \sqrt{2} \varphi`, mass2 :math:`= m^2` and the coupling is :math:`\lambda / 4`.
@@ -103,7 +105,7 @@ class Phi4(Action):
         Args:
             m2: :math:`m^2`.
             lam: :math:`\lambda`.
-            periodic: whether the lattice is periodic.
+            periodic: whether the lattice is periodic, one value or one for each direction.
 
         >>> Phi4.from_lambda(m2=-4, lam=8)
         Phi4(mass2=-4, coupling=2.0, periodic=True)
@@ -153,7 +155,7 @@ class ON(Action):
         n: the number of components.
         mass2: the squared mass, which may be negative.
         coupling: the coupling, positive.
-        periodic: whether the lattice is periodic.
+        periodic: whether the lattice is periodic, one value or one for each direction.
 
     Raises:
         ValueError: if the action is not bounded from below, or a field does not have n channels.
@@ -162,7 +164,7 @@ class ON(Action):
     n: int = 2
     mass2: float = -1.0
     coupling: float = 0.25
-    periodic: bool = True
+    periodic: Periodic = True
 
     is_even = True
 
@@ -170,7 +172,7 @@ class ON(Action):
         check_count(self.n, "n")
         check_number(self.mass2, "mass2")
         check_positive(self.coupling, "coupling")
-        check_flag(self.periodic, "periodic")
+        _check_periodic(self.periodic)
 
     @property
     def channels(self) -> int:  # type: ignore[override]
@@ -256,6 +258,39 @@ class XY(Action):
             total = total - self.beta * (phi.roll(-1, axis) - phi).cos()
         return total.sum(1)
 
+    @property
+    def observables(self) -> dict[str, Callable[[Tensor], Tensor]]:  # type: ignore[override]
+        """`helicity_modulus`, and `vortex_density` in two dimensions or more."""
+        return {"helicity_modulus": self.helicity_modulus, "vortex_density": self.vortex_density}
+
+    def helicity_modulus(self, phi: Tensor) -> Tensor:
+        r"""The number for each field (B, C, *shape), (B,), whose average is the helicity modulus.
+
+        The modulus is the change of the free energy per site by a twist across the lattice, in units of the coupling,
+        here averaged over the d directions :math:`\mu` with the differences :math:`\Delta_\mu` of neighbours:
+
+        .. math::
+            \Upsilon = \frac{1}{d V} \sum_\mu \left\langle \sum_x \cos \Delta_\mu \theta(x)
+            - \beta \left(\sum_x \sin \Delta_\mu \theta(x)\right)^2 \right\rangle
+
+        In two dimensions it jumps from :math:`2 / (\pi \beta)` to 0 at the transition of Kosterlitz and Thouless.
+        """
+        total = torch.zeros_like(phi[:, 0].flatten(1).sum(1))
+        for axis in range(2, phi.ndim):
+            difference = (phi.roll(-1, axis) - phi).flatten(1)
+            total = total + difference.cos().sum(1) - self.beta * difference.sin().sum(1).square()
+        return total / (phi.ndim - 2) / phi[0].numel()
+
+    def vortex_density(self, phi: Tensor) -> Tensor:
+        """The number of vortices and antivortices per plaquette of each field (B, C, *shape), (B,); 0 on a chain."""
+        axes = range(2, phi.ndim)
+        found = [torch.zeros_like(phi)]
+        for first, second in itertools.combinations(axes, 2):
+            edges = [wrap(phi.roll(-1, axis) - phi) for axis in (first, second)]
+            around = edges[0] + edges[1].roll(-1, first) - edges[0].roll(-1, second) - edges[1]
+            found.append((around / (2 * math.pi)).round().abs())
+        return torch.stack(found).sum(0).flatten(1).mean(1) / max(1, len(found) - 1)
+
     def order_parameter(self, phi: Tensor) -> Tensor:
         """The unit vectors of the angles, (B, 2, *shape) for one channel."""
         return torch.cat([phi.cos(), phi.sin()], dim=1)
@@ -269,3 +304,9 @@ class XY(Action):
         n = torch.arange(math.ceil(40 + 12 * self.beta**0.5), dtype=torch.float64)  # larger orders do not count
         logs = shape[0] * (torch.from_numpy(ive(n.numpy(), self.beta)).log() + self.beta + math.log(2 * math.pi))
         return torch.cat([logs, logs[1:]]).logsumexp(0).item()
+
+
+def _check_periodic(periodic: Any) -> None:
+    """Refuse what is neither a flag nor a tuple of flags, one for each direction."""
+    for flag in periodic if isinstance(periodic, tuple) and periodic else [periodic]:
+        check_flag(flag, "periodic, for all directions or for each of them,")

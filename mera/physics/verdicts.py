@@ -1,11 +1,9 @@
-"""Verdicts: how far averages and their errors can be trusted, and why; for weights, from the tail of the weights."""
+"""Verdicts on averages of weighted samples: from the tail of the weights, fields of the target, and symmetries."""
 
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable, Mapping
-from enum import IntEnum
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,8 +11,9 @@ import torch
 from torch import Tensor
 
 from mera.sampling.annealing import effective_number
+from mera.sampling.verdict import Trust, Verdict
 
-GOOD, USABLE = 0.5, 0.7
+GOOD_K, USABLE_K = 0.5, 0.7
 """Pareto k below which weights have a finite variance, and below which errors are still usable."""
 MIN_SAMPLES = 100
 """The least number of samples from which the tail of the weights can be judged."""
@@ -34,72 +33,8 @@ ESS_RATIO = 2.0
 """The ratio of the effective sample sizes from samples and from fields of the target that is reported."""
 
 
-class Trust(IntEnum):
-    """How far averages and their errors can be trusted, the least first."""
-
-    WRONG = 0
-    MEANINGLESS = 1
-    TOO_FEW = 2
-    TOO_SMALL = 3
-    PERHAPS_TOO_SMALL = 4
-    ROUGH = 5
-    USABLE = 6
-    GOOD = 7
-
-
-WORDS = {
-    Trust.WRONG: "averages are wrong",
-    Trust.MEANINGLESS: "errors mean nothing",
-    Trust.TOO_FEW: "too few draws to tell",
-    Trust.TOO_SMALL: "errors are too small",
-    Trust.PERHAPS_TOO_SMALL: "errors may be too small",
-    Trust.ROUGH: "errors are rough",
-    Trust.USABLE: "errors are usable",
-    Trust.GOOD: "errors can be trusted",
-}
-
-
-UNSEEN = "; modes that no start reached do not show"
-"""What stands beside every verdict that errors can be trusted."""
 FORBIDDEN = 5.0
 """The number of errors from which an average that a symmetry forbids differs from 0."""
-
-
-class Verdict(str):
-    """How far an average and its error can be trusted, and the reason; it is the sentence that says so.
-
-    >>> verdict = Verdict(Trust.ROUGH, "there are 20 draws")
-    >>> verdict, verdict.trust < Trust.GOOD
-    ('errors are rough: there are 20 draws', True)
-    """
-
-    __slots__ = ("reason", "trust")
-    trust: Trust
-    reason: str
-
-    def __new__(cls, trust: Trust, reason: str) -> Verdict:
-        """Make the sentence."""
-        unseen = UNSEEN if trust == Trust.GOOD else ""
-        verdict = super().__new__(cls, f"{WORDS[trust]}: {reason}{unseen}")
-        verdict.trust, verdict.reason = trust, reason
-        return verdict
-
-    def __getnewargs__(self) -> tuple[Trust, str]:  # type: ignore[override]
-        """Copy and pickle with trust and reason."""
-        return self.trust, self.reason
-
-    def warn(self, stacklevel: int = 3) -> None:
-        """Warn if averages are wrong, or errors mean nothing."""
-        if self.trust <= Trust.MEANINGLESS:
-            warnings.warn(f"The {self}", stacklevel=stacklevel)
-
-
-def worst(verdicts: Mapping[str, Verdict]) -> Verdict:
-    """The verdict on a result: the worst of those on its quantities, with the name of the quantity if others differ."""
-    name = min(verdicts, key=lambda name: verdicts[name].trust)
-    found = verdicts[name]
-    is_common = all(verdict.trust == found.trust for verdict in verdicts.values())
-    return found if is_common else Verdict(found.trust, f"{found.reason}, for {name}")
 
 
 def verdict_on_zero(value: float, error: float, otherwise: Verdict) -> Verdict:
@@ -109,11 +44,6 @@ def verdict_on_zero(value: float, error: float, otherwise: Verdict) -> Verdict:
     far = f"{abs(value) / error:.3g} errors" if error > 0 else f"{abs(value):.3g}"
     remedy = "sample all images of a field under the symmetry (mera.Symmetrized)"
     return Verdict(Trust.WRONG, f"an average that a symmetry of the action forbids is {far} from 0; {remedy}")
-
-
-def marked(verdict: Verdict | None) -> str:
-    """A mark for the row of a table: the words of a verdict that errors are not to be trusted, otherwise ""."""
-    return WORDS[verdict.trust] if verdict is not None and verdict.trust < Trust.ROUGH else ""
 
 
 def finite_log_weights(log_weights: Tensor) -> Tensor:
@@ -244,7 +174,7 @@ def verdict_on_weights(log_weights: Tensor, k: float, forward: Forward | None = 
     if math.isnan(k):
         reason = f"fewer than {MIN_SAMPLES} samples with a weight do not show the tail of the weights"
         return Verdict(Trust.MEANINGLESS, reason)
-    if k >= USABLE:
+    if k >= USABLE_K:
         return verdict_on_tail(k, len(log_weights))
     if n_effective < MIN_EFFECTIVE:
         return Verdict(Trust.MEANINGLESS, f"there are {n_effective:.3g} effective samples")
@@ -252,12 +182,12 @@ def verdict_on_weights(log_weights: Tensor, k: float, forward: Forward | None = 
         return Verdict(Trust.ROUGH, f"there are {n_effective:.3g} effective samples, below {MIN_SAMPLES}")
     if forward is not None and forward.ess * ESS_RATIO < n_effective / len(log_weights):
         return Verdict(Trust.TOO_SMALL, f"fields of the target give an ESS of {forward.ess:.2g}")
-    if k >= GOOD:
-        return Verdict(Trust.USABLE, f"they may be too small (Pareto k {k:.2f}, between {GOOD} and {USABLE})")
+    if k >= GOOD_K:
+        return Verdict(Trust.USABLE, f"they may be too small (Pareto k {k:.2f}, between {GOOD_K} and {USABLE_K})")
     above = ""
     if forward is not None and forward.above:
         above = f"; {100 * forward.above:.3g} % of the fields of chains, {forward.nats:.3g} nats above, were left out"
-    return Verdict(Trust.GOOD, f"Pareto k is {k:.2f}, below {GOOD}{above}")
+    return Verdict(Trust.GOOD, f"Pareto k is {k:.2f}, below {GOOD_K}{above}")
 
 
 def verdict_on_terms(otherwise: Verdict, k: float, ratio: float = 1.0) -> Verdict:
@@ -266,12 +196,12 @@ def verdict_on_terms(otherwise: Verdict, k: float, ratio: float = 1.0) -> Verdic
     Terms of a heavier tail than that of the weights need more draws (Vehtari et al., https://arxiv.org/abs/1507.02646).
     The `ratio` is the `error_ratio` by fields of the target.
     """
-    if k >= USABLE and otherwise.trust > Trust.TOO_FEW:
-        return Verdict(Trust.TOO_FEW, f"the largest terms decide (Pareto k {k:.2f}, above {USABLE})")
+    if k >= USABLE_K and otherwise.trust > Trust.TOO_FEW:
+        return Verdict(Trust.TOO_FEW, f"the largest terms decide (Pareto k {k:.2f}, above {USABLE_K})")
     if ratio > ERROR_RATIO and otherwise.trust > Trust.TOO_SMALL:
         return Verdict(Trust.TOO_SMALL, f"fields of the target give an error {ratio:.2g} times as large")
-    if k >= GOOD and otherwise.trust == Trust.GOOD:
-        return Verdict(Trust.USABLE, f"they may be too small (Pareto k {k:.2f}, between {GOOD} and {USABLE})")
+    if k >= GOOD_K and otherwise.trust == Trust.GOOD:
+        return Verdict(Trust.USABLE, f"they may be too small (Pareto k {k:.2f}, between {GOOD_K} and {USABLE_K})")
     return otherwise
 
 
@@ -281,14 +211,16 @@ def verdict_on_tail(k: float, n: int) -> Verdict:
     The tail has the M largest weights, a fifth of all or :math:`3 \sqrt n`.
     """
     error = (1 + k) / math.sqrt(min(n / 5, 3 * math.sqrt(n)))
-    if k - error < USABLE:
-        return Verdict(Trust.TOO_FEW, f"the Pareto k of the weights is {k:.2f} +- {error:.2f}, perhaps above {USABLE}")
-    return Verdict(Trust.MEANINGLESS, f"the weights have too heavy a tail (Pareto k {k:.2f}, above {USABLE})")
+    if k - error < USABLE_K:
+        return Verdict(
+            Trust.TOO_FEW, f"the Pareto k of the weights is {k:.2f} +- {error:.2f}, perhaps above {USABLE_K}"
+        )
+    return Verdict(Trust.MEANINGLESS, f"the weights have too heavy a tail (Pareto k {k:.2f}, above {USABLE_K})")
 
 
 def is_upper_estimate(k: float) -> bool:
     """Whether an effective sample size is an upper estimate: more samples would find larger weights."""
-    return not k < GOOD
+    return not k < GOOD_K
 
 
 def format_ess(ess: float, k: float) -> str:

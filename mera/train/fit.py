@@ -19,6 +19,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from mera._utils.checks import check_choice
 from mera._utils.errors import InputError
 from mera._utils.processes import StopSignal, raise_signal
+from mera._utils.progress import check_console
 from mera._utils.random import restored_states, seed_all
 from mera._utils.table import plus_minus
 from mera._utils.torch_modes import chosen_threads, threads_set
@@ -186,7 +187,7 @@ def fit(
     check_choice(on_signal, ("raise", "return"), "on_signal")
     run = RunFolder(run) if isinstance(run, (str, PathLike)) else run
     resumed = _resumes(flow, run, resume)
-    console = None if quiet else _console() if console is None else console
+    console = check_console(console, quiet)
     usual = Settings(**PRESETS["action"]) if is_action(data) else Settings()
     settings, user_optimizer, user_schedule = _settings(settings, usual, optimizer, schedule, options)
     learnt = recognize(flow, data, settings, loss, test, labels)
@@ -273,19 +274,13 @@ def _settings(
     return settings, user_optimizer, user_schedule
 
 
-def _console() -> Console | None:
-    """A console for progress on a terminal or in a notebook; None elsewhere."""
-    console = Console()
-    return console if console.is_terminal or console.is_jupyter else None
-
-
-def _standard_callbacks(loop: Loop, test: Objective, console: Console | None) -> list[Callback]:
+def _standard_callbacks(loop: Loop, test: Objective, console: Console) -> list[Callback]:
     """The logger of the run's folder and the progress bar, if requested; logged samples cycle through all classes."""
     callbacks: list[Callback] = []
     if loop.run is not None:
         has_classes = loop.flow.context_encoder.classes is not None
         callbacks.append(RunLogger(loop.run, None if has_classes else test.contexts))
-    if console is not None and loop.is_main:
+    if not console.quiet and loop.is_main:
         callbacks.append(Progress(console))
     return callbacks
 
@@ -345,13 +340,13 @@ MAY_CHANGE = {"limits", "source", "parameters", "classes"}
 """The facts that may differ between a run and the call that resumes it: data may be moved."""
 
 
-def _batches(loop: Loop, learnt: Objectives, console: Console | None) -> Iterator[Batch]:
+def _batches(loop: Loop, learnt: Objectives, console: Console) -> Iterator[Batch]:
     """The batches of the remaining steps; with `Settings.compile` the loss is compiled first, by one of them."""
     workers = 0 if learnt.in_order else loop.settings.workers  # each worker would read the whole stream
     batches = read_batches(learnt.train, loop.settings.seed, loop.rows, loop.step, workers)
     if not loop.settings.compile or loop.progress == 1:
         return batches
-    if console is not None:
+    if not console.quiet:
         console.print("torch compiles the loss, which takes minutes the first time")
     loop.compile(first := next(batches))
     return chain([first], batches)

@@ -16,11 +16,13 @@ from mera._utils.errors import InputError
 from mera._utils.random import fixed_seed, seeded
 from mera.flow.density import Density
 from mera.physics.action import Action
+from mera.physics.estimate import estimate
 from mera.physics.family import ActionFamily
-from mera.physics.reweighting import estimate
-from mera.physics.short_run import MIN_CHAINS, is_differentiable, short_run
-from mera.physics.verdicts import Verdict, pareto_k
+from mera.physics.short_run import MIN_CHAINS, short_run
+from mera.physics.trajectories import is_differentiable
+from mera.physics.verdicts import pareto_k
 from mera.sampling.annealing import effective_number
+from mera.sampling.verdict import Verdict
 from mera.train.objective import Batch, Objective, is_starting
 
 ROWS_PER_SEED = 16

@@ -99,7 +99,7 @@ def test_samples_are_those_of_the_conditional_density(gaussian):
     assert convergence.r_hat < 1.05
     assert 0.6 < convergence.acceptance < 1
     assert convergence.effective > 400
-    assert str(convergence).endswith(": mixed")
+    assert str(convergence).startswith("the fillings have the right proportions: ")
     assert repr(result).startswith(f"Inpainting(log_prob={result.log_prob:.1f}, ")
 
 
@@ -315,11 +315,29 @@ def test_pictures_of_an_inpainting():
 @pytest.mark.parametrize(
     ("r_hat", "effective", "chains", "mixed", "words"),
     [
-        (1.01, 40.0, 4, True, ": mixed"),
-        (1.2, 40.0, 4, False, "not mixed, so that the draws are possible fillings"),
-        (1.01, 40.0, 1, False, "a single chain cannot show"),
-        (1.01, 12.0, 4, False, "too few draws to tell"),
-        (1.09, 40.0, 4, False, "too few draws to tell whether the chains have mixed: R-hat is up to 1.10 by chance"),
+        (
+            1.01,
+            40.0,
+            4,
+            True,
+            "right proportions: R-hat is 1.01; 100 draws, of which 40 are independent",
+        ),
+        (
+            1.2,
+            40.0,
+            4,
+            False,
+            "possible fillings, not in the right proportions: the chains do not agree yet (R-hat 1.20)",
+        ),
+        (1.01, 40.0, 1, False, "too few draws to tell: a single chain cannot show"),
+        (1.01, 12.0, 4, False, "too few draws to tell: fewer than 20 draws are independent"),
+        (
+            1.09,
+            40.0,
+            4,
+            False,
+            "too few draws to tell: R-hat is 1.09, and chance alone makes it up to 1.10",
+        ),
     ],
 )
 def test_what_counts_as_mixed(r_hat, effective, chains, mixed, words):

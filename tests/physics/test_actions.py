@@ -7,6 +7,7 @@ import torch
 
 from mera import physics
 from mera.physics import CRITICAL_TEMPERATURE, ON, XY, DoubleWell, FreeField, Ising, Phi4, kaufman
+from mera.physics.action import by_direction
 
 SHAPES = [(7,), (4, 6), (3, 4, 5)]
 
@@ -18,7 +19,7 @@ def slow_phi4(phi, mass2, coupling, periodic):
     for index in torch.cartesian_prod(*map(torch.arange, shape)).view(-1, len(shape)).tolist():
         here = phi[tuple(index)].item()
         for axis, n in enumerate(shape):
-            if periodic or index[axis] + 1 < n:
+            if by_direction(periodic, len(shape))[axis] or index[axis] + 1 < n:
                 there = phi[tuple((i + (a == axis)) % m for a, (i, m) in enumerate(zip(index, shape, strict=True)))]
                 total += (there.item() - here) ** 2 / 2
         total += mass2 / 2 * here**2 + coupling * here**4
@@ -26,8 +27,9 @@ def slow_phi4(phi, mass2, coupling, periodic):
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("periodic", [True, False])
+@pytest.mark.parametrize("periodic", [True, False, "the last"])
 def test_phi4_site_by_site(shape, periodic):
+    periodic = periodic if isinstance(periodic, bool) else (False,) * (len(shape) - 1) + (True,)
     phi = torch.randn(2, 1, *shape, dtype=torch.float64)
     action = Phi4(-0.7, 0.3, periodic)
     expected = [slow_phi4(one[0], -0.7, 0.3, periodic) for one in phi]
@@ -66,8 +68,9 @@ def test_phi4_in_other_conventions(shape):
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("periodic", [True, False])
+@pytest.mark.parametrize("periodic", [True, False, "the last"])
 def test_free_field_is_the_gaussian_of_its_hessian(shape, periodic):
+    periodic = periodic if isinstance(periodic, bool) else (False,) * (len(shape) - 1) + (True,)
     action, n = FreeField(0.9, periodic), math.prod(shape)
     hessian = torch.autograd.functional.hessian(
         lambda row: action(row.view(1, 1, *shape))[0], torch.zeros(n, dtype=torch.float64)
@@ -163,6 +166,30 @@ def test_log_z_of_a_cold_chain_of_angles():
         waves = 4 * torch.sin(math.pi * torch.arange(1, 3) / 3).square()
         gaussian = 3 * beta + math.log(2 * math.pi * 3**0.5) - (beta * waves / (2 * math.pi)).log().sum().item() / 2
         assert XY(beta).log_z((3,)) == pytest.approx(gaussian, abs=1e-5)
+
+
+@pytest.mark.parametrize("beta", [0.4, 1.5])
+def test_the_helicity_modulus_of_a_chain(beta):
+    """From Z with a twist by an angle a, the sum over n of I_n(beta)^L cos(n a), by its second derivative at 0."""
+    from scipy.special import ive
+
+    length, n = 6, torch.arange(60)
+    weights = torch.from_numpy(ive(n.numpy(), beta)) ** length * torch.where(n > 0, 2.0, 1.0)
+    exact = length / beta * (weights @ n.double().square() / weights.sum()).item()
+    torch.manual_seed(0)
+    found = physics.hmc((1, length), XY(beta), draws=2000).observables["helicity_modulus"]
+    assert abs(found.value - exact) < 4 * found.error < 0.1
+
+
+def test_vortices():
+    x, y = torch.meshgrid(torch.arange(6.0) - 2.5, torch.arange(8.0) - 3.5, indexing="ij")
+    pair = torch.atan2(x, y + 2) - torch.atan2(x, y - 2)  # a vortex and an antivortex, on plaquettes apart
+    ordered = torch.full((6, 8), 3.0)
+    density = XY().vortex_density(torch.stack([pair, ordered])[:, None])
+    torch.testing.assert_close(density, torch.tensor([2 / 48, 0.0]))
+    random = math.pi * (2 * torch.rand(200, 1, 5, 6, 7, generator=torch.Generator().manual_seed(0)) - 1)
+    assert XY().vortex_density(random).mean() == pytest.approx(1 / 3, abs=0.01)  # of independent angles
+    assert XY().vortex_density(random[..., 0, 0, :]).abs().max() == 0
 
 
 def test_an_observable_in_place_leaves_the_chain_as_it_is():

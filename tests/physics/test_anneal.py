@@ -7,12 +7,13 @@ import torch
 
 from mera import physics
 from mera.physics import XY, DoubleWell, FreeField, Ising, Phi4
-from mera.physics.verdicts import Trust
+from mera.sampling.verdict import Trust
 
 T_C = physics.CRITICAL_TEMPERATURE
 KNOWN = [
     (FreeField(1.25), (1, 4, 6)),
     (FreeField(0.5, periodic=False), (1, 4, 6)),
+    (FreeField(0.5, periodic=(True, False)), (1, 4, 6)),
     (DoubleWell(), (1, 2, 3)),
     (Ising(3.0), (1, 4, 4)),
     (XY(1.0), (1, 8)),

@@ -8,7 +8,7 @@ import torch
 import mera
 from mera import physics
 from mera.physics.correlation_length import CorrelationLength
-from mera.physics.verdicts import Trust, Verdict
+from mera.sampling.verdict import Trust, Verdict
 
 
 def fields(mass2, shape, n, seed=0):
@@ -121,7 +121,7 @@ def test_the_first_distance_is_chosen():
     assert found.first > 1
     assert abs(found.drift) <= 1.5
     assert abs(found.value - 1 / math.acosh(1.01)) < 4 * found.error
-    with pytest.raises(ValueError, match="a first distance of at most 0 on 8 sites, or a larger lattice; got 2"):
+    with pytest.raises(ValueError, match="a first distance of at most 0 on 8 sites, or more sites along a periodic"):
         physics.correlation_length(fields(0.5, (8, 8), 40), first=2)
 
 

@@ -12,21 +12,22 @@ import torch
 import mera
 from mera import physics
 from mera.physics.action import as_action
+from mera.physics.estimate import report_of
 from mera.physics.markov_chains import chains_of
 from mera.physics.observables import Observables, averages_of
-from mera.physics.reweighting import report_of
-from mera.physics.short_run import MAX_STEPS, Trajectories, fields_of, short_run, start_of_chains
+from mera.physics.short_run import fields_of, short_run, start_of_chains
+from mera.physics.trajectories import MAX_STEPS, Trajectories
 from mera.physics.verdicts import (
     EQUAL_NATS,
     MISSED_NATS,
     Forward,
-    Trust,
     forward_ess,
     forward_of,
     pareto_k,
     verdict_on_weights,
 )
 from mera.sampling.diagnostics import GammaResult, gamma_method, r_hat
+from mera.sampling.verdict import Trust
 from tests.physics.test_verdicts import recorded
 
 
@@ -114,14 +115,11 @@ def test_a_report_of_weights():
     assert report.forward_ess == pytest.approx(1 / (target.exp().mean() * (-target).exp().mean()).item())
     derived = report.derive(lambda mean: mean["m4"] / mean["m2"] ** 2)
     assert derived.value == pytest.approx((mean["m4"] / mean["m2"] ** 2).item())
-    left_out = []
-    for i in range(n):
-        rest = torch.arange(n) != i
-        q = w[rest] / w[rest].sum()
-        left_out.append((q * series["m4"][rest]).sum() / (q * series["m2"][rest]).sum() ** 2)
-    left_out = torch.stack(left_out)
-    jackknife = ((left_out - left_out.mean()).square().sum() * (n - 1) / n).sqrt()
-    assert derived.error == pytest.approx(jackknife.item())
+    slope = {"m4": 1 / mean["m2"] ** 2, "m2": -2 * mean["m4"] / mean["m2"] ** 3}
+    influence = sum(slope[name] * (series[name] - mean[name]) for name in slope)
+    assert derived.error == pytest.approx((p * influence).square().sum().sqrt().item())
+    of_two = report.derive(lambda mean: mean["correlator"][2])
+    assert of_two == pytest.approx([part[2].item() for part in report.correlator])
 
 
 def test_a_summary_of_chains():
@@ -130,7 +128,11 @@ def test_a_summary_of_chains():
     values = {name: torch.rand(60, 5, dtype=torch.float64).cumsum(0) / 10 for name in ("m2", "m4")}
     values["m2"][:] = values["m2"] + 1
     facts, arrays = recorded(values)
-    arrays |= {"series/_fields": torch.zeros(0, 1, 1, 4), "seconds": torch.tensor(1.5)}
+    arrays |= {
+        "series/_fields": torch.zeros(0, 1, 1, 4),
+        "series/_field_actions": torch.zeros(0, 1),
+        "seconds": torch.tensor(1.5),
+    }
     arrays["series/_rates"] = torch.linspace(0.2, 0.8, 60)
     chain = chains_of(facts, arrays)
     mean = {name: series.mean() for name, series in values.items()}

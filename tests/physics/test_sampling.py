@@ -111,6 +111,19 @@ def test_open_borders_and_other_dimensions():
     assert "correlation_length" not in chain.observables
     measured = chain.observables["phi2"]
     assert abs(measured.value - open_field.phi2((5,))) < 4 * measured.error
+    strip = FreeField(0.8, periodic=(False, True))
+    chain = physics.hmc((1, 12, 10), strip, draws=600, every=1)
+    assert chain.correlator[0].shape == (6,)
+    exact = 1 / math.acosh(1.4)
+    found = physics.correlation_length(chain, first=0)
+    assert found.correlator[0].shape == (6,)
+    assert abs(found.value - exact) < 4 * found.error
+    with pytest.raises(ValueError, match="more sites along a periodic direction"):
+        physics.correlation_length(physics.hmc((1, 12, 10), open_field, draws=20, every=1))
+    with pytest.raises(ValueError, match="one for each of 1 directions"):
+        physics.hmc((1, 5), strip)
+    with pytest.raises(ValueError, match="as True or False"):
+        FreeField(0.8, periodic=(True, 1))
     cube = physics.hmc((2, 3, 4, 5), physics.ON(2, 1.0, 0.1), draws=20, warmup=10)
     assert cube.fields.shape == (16, 2, 3, 4, 5)
     assert cube.correlator[0].shape == (2,)
@@ -121,7 +134,6 @@ def test_open_borders_and_other_dimensions():
     [
         (lambda flow: physics.estimate(flow, FREE, n=1), "a number of samples"),
         (lambda flow: physics.estimate(FREE, FREE), "a flow; got FreeField"),
-        (lambda flow: physics.hmc((1, 4), FREE, "latent"), "a space among"),
         (lambda flow: physics.hmc(8, FREE), "the shape (C, *shape) of a field; got 8"),
         (lambda flow: physics.hmc((4,), FREE), "the shape (C, *shape) of a field; got (4,)"),
         (lambda flow: physics.hmc((8, 8), FREE), "which has 8: the shape is (channels, *lattice)"),

@@ -7,8 +7,9 @@ import torch
 
 from mera import physics
 from mera.physics import Ising
+from mera.physics.averaging import OfWeighted
 from mera.physics.observables import Observables, averages_of, summarize
-from mera.physics.verdicts import Trust, Verdict
+from mera.sampling.verdict import Trust, Verdict
 
 SHAPE, N = (4, 4), 40_000
 
@@ -47,8 +48,7 @@ def test_against_all_configurations(action):
     found, _, (correlator, errors) = summarize(
         series,
         averages_of(SHAPE, True, 1 / temperature),
-        torch.mean,
-        lambda values: values.std().item() / math.sqrt(N),
+        OfWeighted(torch.full((N,), 1 / N, dtype=torch.float64)),
         dict.fromkeys(series, Verdict(Trust.GOOD, "draws are independent")),
     )
     for name, value in exact.items():

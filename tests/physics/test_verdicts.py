@@ -9,10 +9,11 @@ import mera
 from mera import physics
 from mera.analysis.drawing.physics import report_figure
 from mera.physics import FreeField, Phi4, pareto_k
+from mera.physics.estimate import log_weights_of, report_of
 from mera.physics.markov_chains import chains_of
 from mera.physics.observables import Quantity
-from mera.physics.reweighting import log_weights_of, report_of
-from mera.physics.verdicts import Forward, Trust, format_ess, verdict_on_weights
+from mera.physics.verdicts import Forward, format_ess, verdict_on_weights
+from mera.sampling.verdict import Trust
 
 
 @pytest.mark.parametrize("k", [0.2, 0.6, 1.2])
@@ -93,16 +94,25 @@ def test_a_constant_has_no_error():
 def chain_of(values, rate=1.0):
     """Chains whose m2 takes these values, accepted at this rate."""
     facts, arrays = recorded({"m2": values.double()}, rate=rate)
-    return chains_of(facts, arrays | {"series/_fields": torch.zeros(0, 1, 1, 4), "seconds": torch.tensor(1.0)})
+    return chains_of(
+        facts,
+        arrays
+        | {
+            "series/_fields": torch.zeros(0, 1, 1, 4),
+            "series/_field_actions": torch.zeros(0, 1),
+            "seconds": torch.tensor(1.0),
+        },
+    )
 
 
 def recorded(series, log_weights=None, target=None, rate=1.0):
     """What `record` returns of fields (1, 4) with such observables."""
     n, m2 = next((len(values), values) for values in series.values())
     unused = dict.fromkeys(("abs_m", "m4", "energy", "_energy2", "_structure"), m2)
-    facts = {"shape": [1, 4], "periodic": True, "inverse_temperature": 1.0, "every": 0,
+    facts = {"shape": [1, 4], "periodic": [True], "inverse_temperature": 1.0, "every": 0,
              "target": None if target is None else {"log_weights": target, "actions": target}}  # fmt: skip
     series = unused | series | {"_rates": torch.full((n, 1), rate), "_fields": torch.zeros(0, 1, 4)}
+    series["_field_actions"] = torch.zeros(0)
     if log_weights is not None:
         series |= {"_log_weights": log_weights, "_field_log_weights": log_weights[:0]}
     return facts, {"last": torch.zeros(8, 1, 4)} | {f"series/{name}": v for name, v in series.items()}

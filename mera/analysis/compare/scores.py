@@ -17,6 +17,7 @@ from mera import models
 from mera._utils.checks import check_count
 from mera._utils.errors import InputError
 from mera._utils.options import options_of
+from mera._utils.progress import check_console
 from mera._utils.registry import parse_call
 from mera.data import DataSplits
 from mera.data.fingerprint import fingerprint
@@ -142,7 +143,7 @@ def compare(
         seeds: the number of runs of each model.
         images: the number of test examples in the score; all if None.
         device: the device of the flows.
-        console: where progress is shown; None to show nothing.
+        console: where progress is shown; None shows it on terminals and in notebooks only.
 
     Yields:
         A score after each run. A run that is interrupted ends the comparison.
@@ -151,6 +152,7 @@ def compare(
         ValueError: if the folder has runs with other models, options, data or settings.
     """
     check_count(seeds, "seeds")
+    console = check_console(console)
     for contestant in contestants:
         contestant.build()  # so that a wrong option is found before anything is trained
     for seed in range(settings.seed, settings.seed + seeds):
@@ -169,7 +171,7 @@ def _score(
     run: RunFolder,
     images: int | None,
     device: torch.device,
-    console: Console | None,
+    console: Console,
 ) -> Score | None:
     """Train and evaluate a model as far as its run is not complete; None if the training is interrupted."""
     examples = len(data.test) if images is None else min(images, len(data.test))
@@ -181,10 +183,9 @@ def _score(
             return Score(**saved | {"run": str(run.path)})
     torch.manual_seed(settings.seed)
     flow = contestant.build().to(device)
-    if console is not None:
-        console.print(f"{contestant.text}, seed {settings.seed}: {count_parameters(flow):,} parameters")
+    console.print(f"{contestant.text}, seed {settings.seed}: {count_parameters(flow):,} parameters")
     result = fit(
-        flow, data, settings, run, resume="auto", console=console, quiet=console is None, on_signal="return",
+        flow, data, settings, run, resume="auto", console=console, on_signal="return",
         extra={"comparison": description},
     )  # fmt: skip
     if result.interrupted:

@@ -26,7 +26,7 @@ def cone_page(layout: Layout | Plan, title: str = "a layout", console: Console |
     Args:
         layout: a layout, or a plan such as `flow.plan`.
         title: the name of the layout on the page.
-        console: where progress is shown; None to show nothing.
+        console: where progress is shown; None shows it on terminals and in notebooks only.
 
     Raises:
         ValueError: if the lattice has three dimensions, or more than 4,096 pixels.

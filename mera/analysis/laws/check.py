@@ -35,7 +35,7 @@ from mera.models.pretrained import pretrained
 from mera.models.saving import load, load_pretrained
 from mera.physics.action import ActionLike
 from mera.physics.check_target import laws_of
-from mera.physics.short_run import is_differentiable
+from mera.physics.trajectories import is_differentiable
 from mera.train.run import RunFolder
 
 DISTRIBUTION = "mera-flow"

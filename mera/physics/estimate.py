@@ -16,9 +16,10 @@ from mera._utils.installation import tune_allocator
 from mera._utils.table import Table
 from mera.flow.density import Density
 from mera.physics.action import Action, ActionLike
+from mera.physics.averaging import OfWeighted
 from mera.physics.check_target import check_fields, check_sampled
 from mera.physics.measured import Measured
-from mera.physics.observables import Observables, Quantity, averages_of, histories, summarize
+from mera.physics.observables import Observables, Quantity, averages_of, summarize
 from mera.physics.sampler import Draw, Sampler, facts_of, record
 from mera.physics.short_run import fields_of
 from mera.physics.storage import Arrays, named
@@ -27,12 +28,12 @@ from mera.physics.verdicts import (
     compared,
     finite_log_weights,
     format_ess,
-    marked,
     pareto_k,
     verdict_on_terms,
     verdict_on_weights,
 )
 from mera.sampling.annealing import effective_number
+from mera.sampling.verdict import marked
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -129,7 +130,7 @@ def estimate(
         out: a folder, in which samples are kept as they are made; see `hmc`.
         resume: whether to go on with the measurement in the folder, up to `n`. After an interruption the samples are
             those of a measurement without one, for the same `batch_size`; a larger `n` draws further samples.
-        console: a rich console for the progress bar; None to show nothing.
+        console: a rich console for the progress bar; None shows it on terminals and in notebooks only.
 
     Returns:
         Observables with standard errors, ln Z, the variational free energy, effective sample size and verdict.
@@ -147,8 +148,8 @@ def estimate(
     >>> action = physics.FreeField(mass2=1.0)
     >>> _ = mera.train.fit(flow, action, steps=60, lr=1e-2, batch_size=64)
     >>> report = physics.estimate(flow, action, n=1000)
-    >>> report.verdict.startswith("errors"), sorted(report.observables)[:3]
-    (True, ['abs_m', 'binder', 'correlation_length'])
+    >>> report.n, sorted(report.observables)[:3]
+    (1000, ['abs_m', 'binder', 'correlation_length'])
     """
     tune_allocator()
     n = check_count(n, "a number of samples", 2)
@@ -212,22 +213,21 @@ def report_of(facts: Mapping[str, Any], arrays: Arrays) -> Report:
     """Average what `record` has recorded of samples with their weights; FloatingPointError for infinite weights."""
     series = named(arrays, "series/")
     fields, _, log_w = series.pop("_fields"), series.pop("_rates"), finite_log_weights(series.pop("_log_weights"))
-    field_log_weights = series.pop("_field_log_weights")
+    field_log_weights, _ = series.pop("_field_log_weights"), series.pop("_field_actions")
     n, w = len(log_w), log_w.softmax(0)
     effective = effective_number(log_w).item()
-    functions = averages_of(facts["shape"][1:], facts["periodic"], facts["inverse_temperature"])
+    functions = averages_of(facts["shape"][1:], tuple(facts["periodic"]), facts["inverse_temperature"])
     k, (forward, of_target) = pareto_k(log_w), compared(facts, log_w)
 
-    def error(centred: Tensor) -> float:
-        return (w * centred).square().sum().sqrt().item()
+    averaging = OfWeighted(w)
 
     def ratio(name: str, values: Tensor) -> float:
         mean = (w @ values).item()
-        return of_target(name, mean, error(values - mean), n, log_w.logsumexp(0).item() - math.log(n))
+        return of_target(name, mean, averaging.error(values - mean), n, log_w.logsumexp(0).item() - math.log(n))
 
     of_weights = verdict_on_weights(log_w, k, forward)
     quantities, verdicts, correlator = summarize(
-        series, functions, lambda values: w @ values, error,
+        series, functions, averaging,
         {
             name: verdict_on_terms(of_weights, pareto_k(log_w + values.abs().log()), ratio(name, values))
             for name, values in series.items() if values.ndim == 1
@@ -244,12 +244,14 @@ def report_of(facts: Mapping[str, Any], arrays: Arrays) -> Report:
         free_energy=Quantity(-log_w.mean().item(), log_w.std().item() / math.sqrt(n)),
         observables=quantities,
         correlator=correlator,
+        periodic=tuple(facts["periodic"]),
         log_weights=log_w,
         pareto_k=k,
         verdicts={"ln Z": of_weights, **verdicts},
         missed=None if forward is None else forward.missed,
         forward_ess=None if forward is None else forward.ess,
-        history=histories(series, 1),
+        series=series,
+        averaging=averaging,
         fields=fields,
         field_log_weights=field_log_weights,
     )

@@ -1,0 +1,91 @@
+"""Verdicts: how far an average and its error, or draws, can be trusted, and why."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from enum import IntEnum
+
+from mera.sampling.diagnostics import MIXED
+
+
+class Trust(IntEnum):
+    """How far averages and their errors can be trusted, the least first."""
+
+    WRONG = 0
+    MEANINGLESS = 1
+    TOO_FEW = 2
+    TOO_SMALL = 3
+    PERHAPS_TOO_SMALL = 4
+    ROUGH = 5
+    USABLE = 6
+    GOOD = 7
+
+
+WORDS = {
+    Trust.WRONG: "averages are wrong",
+    Trust.MEANINGLESS: "errors mean nothing",
+    Trust.TOO_FEW: "too few draws to tell",
+    Trust.TOO_SMALL: "errors are too small",
+    Trust.PERHAPS_TOO_SMALL: "errors may be too small",
+    Trust.ROUGH: "errors are rough",
+    Trust.USABLE: "errors are usable",
+    Trust.GOOD: "errors can be trusted",
+}
+
+
+UNSEEN = "; modes that no start reached do not show"
+"""What stands beside every verdict that errors can be trusted."""
+
+
+class Verdict(str):
+    """How far an average and its error can be trusted, and the reason; it is the sentence that says so.
+
+    >>> verdict = Verdict(Trust.ROUGH, "there are 20 draws")
+    >>> verdict, verdict.trust < Trust.GOOD
+    ('errors are rough: there are 20 draws', True)
+    """
+
+    __slots__ = ("reason", "trust", "words")
+    trust: Trust
+    reason: str
+    words: str
+
+    def __new__(cls, trust: Trust, reason: str, words: str = "") -> Verdict:
+        """Make the sentence, from words of its own or those on an average."""
+        words, unseen = words or WORDS[trust], UNSEEN if trust == Trust.GOOD else ""
+        verdict = super().__new__(cls, f"{words}: {reason}{unseen}")
+        verdict.trust, verdict.reason, verdict.words = trust, reason, words
+        return verdict
+
+    def __getnewargs__(self) -> tuple[Trust, str, str]:  # type: ignore[override]
+        """Copy and pickle with trust, reason and words."""
+        return self.trust, self.reason, self.words
+
+    def warn(self, stacklevel: int = 3) -> None:
+        """Warn if averages are wrong, or errors mean nothing."""
+        if self.trust <= Trust.MEANINGLESS:
+            warnings.warn(f"The {self}", stacklevel=stacklevel)
+
+
+def worst(verdicts: Mapping[str, Verdict]) -> Verdict:
+    """The verdict on a result: the worst of those on its quantities, with the name of the quantity if others differ."""
+    name = min(verdicts, key=lambda name: verdicts[name].trust)
+    found = verdicts[name]
+    is_common = all(verdict.trust == found.trust for verdict in verdicts.values())
+    return found if is_common else Verdict(found.trust, f"{found.reason}, for {name}")
+
+
+def marked(verdict: Verdict | None) -> str:
+    """A mark for the row of a table: the words of a verdict that errors are not to be trusted, otherwise ""."""
+    return WORDS[verdict.trust] if verdict is not None and verdict.trust < Trust.ROUGH else ""
+
+
+def verdict_on_agreement(r_hat: float, by_chance: float) -> Verdict | None:
+    """The verdict on chains that do not agree, by R-hat and the R-hat that chance alone gives; None if they agree."""
+    if r_hat < MIXED:
+        return None
+    if r_hat < by_chance:
+        reason = f"R-hat is {r_hat:.2f}, and chance alone makes it up to {by_chance:.2f} with so few"
+        return Verdict(Trust.TOO_FEW, reason)
+    return Verdict(Trust.MEANINGLESS, f"the chains do not agree yet (R-hat {r_hat:.2f})")

@@ -1,0 +1,69 @@
+"""Averages over another action, from the chains of one that was sampled, where both are known."""
+
+import pytest
+import torch
+
+from mera import physics
+from mera.physics import FreeField, Phi4
+from mera.sampling.verdict import Trust
+
+SHAPE = 6, 4
+
+
+@pytest.fixture(scope="module")
+def chain():
+    torch.manual_seed(0)
+    return physics.hmc((1, *SHAPE), FreeField(1.0), draws=1500, every=2)
+
+
+@pytest.mark.parametrize("mass2", [0.9, 1.0, 1.15])
+def test_a_near_coupling(chain, mass2):
+    other = FreeField(mass2)
+    found = physics.reweight(chain, other, observables={"twice": lambda phi: 2 * phi.square().flatten(1).mean(1)})
+    exact = other.log_z(SHAPE) - FreeField(1.0).log_z(SHAPE)
+    assert abs(found.log_ratio.value - exact) <= 5 * found.log_ratio.error + 1e-9
+    value, error = found.observables["phi2"]
+    assert abs(value - other.phi2(SHAPE)) < 5 * error
+    assert found.observables["twice"] == pytest.approx((2 * value, 2 * error))
+    assert found.verdict.trust == Trust.GOOD
+    assert (found.ess == pytest.approx(1)) == (mass2 == 1.0)
+    assert found.derive(lambda mean: mean["m4"] / mean["m2"] ** 2).error < 0.3
+    assert "ln Z'/Z" in repr(found)
+
+
+def test_the_same_action_gives_the_averages_of_the_chain(chain):
+    found = physics.reweight(chain, FreeField(1.0))
+    fields = chain.history["phi2"][1::2]
+    assert found.observables["phi2"].value == pytest.approx(fields.mean().item())
+    assert found.observables["phi2"].error == pytest.approx(physics.gamma_method(fields).error)
+
+
+@pytest.mark.filterwarnings("ignore:The errors mean nothing")
+def test_errors_cover():
+    """Pulls of ln Z'/Z and phi2 over independent chains, with errors that have the correlations of the draws."""
+    pulls = []
+    other = FreeField(0.4)
+    exact = other.log_z(SHAPE) - FreeField(0.5).log_z(SHAPE)
+    for seed in range(30):
+        torch.manual_seed(seed)
+        chain = physics.hmc((1, *SHAPE), FreeField(0.5), draws=300, chains=8, every=1)
+        found = physics.reweight(chain, other)
+        value, error = found.observables["phi2"]
+        pulls.append([(found.log_ratio.value - exact) / found.log_ratio.error, (value - other.phi2(SHAPE)) / error])
+    size = torch.tensor(pulls).square().mean(0).sqrt()
+    assert (size > 0.6).all()
+    assert (size < 1.5).all(), size
+
+
+def test_a_far_action_is_refused_in_words(chain):
+    with pytest.warns(UserWarning, match="errors mean nothing"):
+        found = physics.reweight(chain, Phi4(-9.0, 1.0))
+    assert found.verdict.trust <= Trust.TOO_FEW
+
+
+def test_messages(chain):
+    short = physics.hmc((1, *SHAPE), FreeField(1.0), draws=10)
+    with pytest.raises(ValueError, match=r"keep at least 8 fields each \(every=1\); got 0"):
+        physics.reweight(short, FreeField(1.1))
+    with pytest.raises(ValueError, match="a field of 2 channels"):
+        physics.reweight(chain, physics.ON(2))
