@@ -17,6 +17,7 @@ import argparse
 import math
 import time
 
+import photo_data  # noqa: F401, registers data sets
 import torch
 from scipy.stats import kstest
 from torch import Tensor
@@ -50,7 +51,7 @@ def field(options: argparse.Namespace) -> None:
     precision = jacobian.T @ jacobian
     covariance = precision[hidden][:, hidden].inverse()
     exact = covariance.diagonal().sqrt()
-    covered, shifts, ratios, r_hats = [], [], [], []
+    covered, shifts, ratios, r_hats, ranks = [], [], [], [], []
     for _ in range(options.fields):
         x = flow.sample(1)
         result = flow.inpaint(x, mask, draws=20, sweeps=0, steps=20, **options.chains)
@@ -60,7 +61,12 @@ def field(options: argparse.Namespace) -> None:
         shifts.append(((mean - known) / exact).square().mean())
         ratios.append((spread / exact).mean())
         r_hats.append(result.convergence.r_hat)
+        if result.convergence.mixed:
+            below = (result.draws[:, 0, mask] < truth).double().mean(0)
+            ranks.append(below[torch.randint(len(below), ()).item()].item())
     covered = torch.stack(covered)
+    print(f"chains mixed in {len(ranks)} fields; in them, ranks of one true value among the draws are uniform with")
+    print(f"p = {kstest(ranks, 'uniform').pvalue:.2f} (Kolmogorov and Smirnov), if at all")
     print(
         f"slope {options.slope:g}, {int(mask.sum())} of {L * L} sites, {options.fields} fields: intervals of one "
         f"deviation hold {covered.mean():.3f} ± {covered.std() / math.sqrt(options.fields):.3f} of the true values "
