@@ -15,9 +15,8 @@ from mera._utils.random import fixed_seed
 from mera._utils.run_records import is_run
 from mera.data import DataMissingError, DataSplits, Examples
 from mera.data.fingerprint import fingerprint
-from mera.data.sources import Source
+from mera.data.sources import Source, reflected
 from mera.flow.flow import Flow
-from mera.graph.resize import period
 from mera.models import Card, pretrained
 from mera.models.saving import load
 from mera.train.run import RunFolder
@@ -57,7 +56,7 @@ def split_pictures(paths: Sequence[Path], n: int) -> tuple[Path, Flow, Sequence[
 
 def fitted(source: Source, flow: Flow) -> Source:
     """The image, reflected at its last row and column so far that it fills the patches of the coarsest level."""
-    found = source.reflected(period(flow.plan))
+    found: Source = reflected(source, flow)
     if found is not source:
         height, width = found.shape[1:]
         typer.echo(f"{source.name}: reflected at its lower and right border to {height} x {width} pixels", err=True)

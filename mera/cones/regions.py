@@ -21,8 +21,9 @@ MAX_SITES = 2**28
 Span = slice | range | Sequence[int] | int
 """A part of an edge: a slice or a pair (start, stop), the stop not included; or a single site."""
 
-Region = Tensor | np.ndarray | slice | Sequence[Span]
-"""A bool mask of the lattice's shape; or a span for each dimension, also for lattices that are too large for a mask."""
+Region = Tensor | np.ndarray | int | slice | Sequence[Span]
+"""A bool mask of the lattice's shape; or a span for each dimension, also for lattices that are too large for a mask. In
+one dimension the span needs no sequence."""
 
 Site = int | Sequence[int] | Tensor | np.ndarray
 """The coordinates of a site; or a bool mask of several sites."""
@@ -42,6 +43,7 @@ def sites_of(region: Region, lattice: Lattice) -> Tensor:
         ValueError: if the region is empty, is not a mask of the lattice's shape, reaches outside of the lattice, or has
             more than `MAX_SITES` sites.
     """
+    region = (region,) if isinstance(region, int) and not isinstance(region, bool) else region
     if isinstance(region, slice) or (isinstance(region, Sequence) and not isinstance(region, str)):
         return rectangle(spans_of(region, lattice), lattice)
     if isinstance(region, np.ndarray):

@@ -20,6 +20,7 @@ from mera.data.dataset import (
 from mera.data.examples import as_fields, as_images, as_splits
 from mera.data.pictures import photograph
 from mera.data.random_windows import windows
+from mera.data.sources import reflected
 from mera.data.streams import StreamDataset
 
 __all__ = [
@@ -39,6 +40,7 @@ __all__ = [
     "load",
     "names",
     "photograph",
+    "reflected",
     "register",
     "resize",
     "takes",

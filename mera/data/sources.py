@@ -19,6 +19,8 @@ from mera._utils.memmap import kind_of, read_tensor
 from mera.data.dataset import DataMissingError
 from mera.data.fingerprint import bytes_of
 from mera.data.picture_files import read_picture
+from mera.flow.density import Density
+from mera.graph.resize import period
 
 TIFF = (".tif", ".tiff")
 """The suffixes of TIFF files, which tifffile reads: tiled, pyramidal and OME files too."""
@@ -102,6 +104,45 @@ class Source:
 
     def __repr__(self) -> str:
         return f"{self.name}: {' x '.join(map(str, self.shape))}, {self.dtype}"
+
+
+def reflected(images: Any, flow: Density | Sequence[int]) -> Any:
+    """Images whose edges fit a flow: reflected at the last row and column as far as necessary.
+
+    Results for the images themselves are those of `result.bits(shape=...)` of a stream, or the first rows and columns.
+
+    Args:
+        images: a `Source`, or images as an array or a tensor whose last axes are the lattice, (..., H, W).
+        flow: the flow; or a number for each dimension whose multiples the edges are to be.
+
+    Returns:
+        A `Source`, of which parts are read later, or a tensor.
+
+    Raises:
+        ValueError: if an edge is too short to be reflected so far.
+
+    >>> import mera
+    >>> flow = mera.build("rgflow", L=16, hidden=(8,))
+    >>> reflected(torch.zeros(3, 31, 40), flow).shape
+    torch.Size([3, 32, 48])
+    """
+    units = period(flow.plan) if isinstance(flow, Density) else tuple(flow)
+    if isinstance(images, Source):
+        return images.reflected(units)
+    images = torch.as_tensor(images)
+    if images.ndim < len(units):
+        raise InputError(f"images with {len(units)} axes of a lattice at least", f"{tuple(images.shape)}")
+    for axis, unit in zip(range(images.ndim - len(units), images.ndim), units, strict=True):
+        images = images.index_select(axis, torch.from_numpy(_places(images.shape[axis], unit)).to(images.device))
+    return images
+
+
+def _places(n: int, unit: int) -> np.ndarray:
+    """For each site of an edge that is a multiple of a unit, the site of an edge of n sites that it shows."""
+    size = -(-n // unit) * unit
+    if size > n and n < 2:
+        raise InputError("an edge of two sites or more, to reflect it", str(n))
+    return np.pad(np.arange(n), (0, size - n), mode="reflect")
 
 
 class _Reflected:

@@ -19,10 +19,9 @@ from mera.analysis.drawing.images import coloured
 from mera.analysis.latents import LatentIndex, check_latent
 from mera.data.dataset import resize
 from mera.data.picture_files import read_picture
-from mera.data.sources import Source
+from mera.data.sources import Source, reflected
 from mera.flow.density import Density
 from mera.flow.flow import Flow, Latents
-from mera.graph.resize import period
 
 MAX_UPLOAD = 20 * 2**20
 """The largest size of an uploaded picture, in bytes."""
@@ -260,7 +259,7 @@ class Studio:
             maps = torch.stack([-level_map[0] for level_map in parts.maps]).cpu().float()
             return map_figure(self.picture / 255, maps / (self.data.shape[1] * math.log(2)))
         whole = self.whole
-        source = Source(whole).reflected(period(self.flow.plan))
+        source = reflected(Source(whole), self.flow)
         result = self.flow.resized(source.shape[1:]).stream(source)
         return map_figure(whole / 255, result.bits(shape=whole.shape[1:]).float())
 

@@ -147,7 +147,7 @@ class Density(nn.Module, ABC):
         """
         return self.with_flow(self.flow.given(context))
 
-    def resized(self, shape: Sequence[int], levels: int | None = None) -> Density:
+    def resized(self, shape: int | Sequence[int], levels: int | None = None) -> Density:
         """The density on a lattice of another shape, with the same parameters; see `Flow.resized`.
 
         Args:

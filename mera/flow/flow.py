@@ -259,12 +259,12 @@ class Flow(FlowInParts):
         other.training = self.training
         return other
 
-    def resized(self, shape: Sequence[int], levels: int | None = None) -> Flow:
+    def resized(self, shape: int | Sequence[int], levels: int | None = None) -> Flow:
         """The same flow on a lattice of another shape: the same bijectors at all patches, with the same parameters.
 
         Parameters are shared, not copied: training one flow trains the other, and `to` moves the parameters of both
         (call this method again after `to`). Shapes are those that the layout allows: for RG-Flow with `levels` levels,
-        all edges that m 2^(levels - 1) divides.
+        all multiples of m 2^(levels - 1).
 
         Args:
             shape: the edge lengths.
@@ -358,7 +358,8 @@ class Flow(FlowInParts):
         """Refuse edges of a lattice that patches of this flow do not tile."""
         units = period(self.plan)
         if any(edge % unit for edge, unit in zip(edges, units, strict=True)):
-            raise LayoutError(f"multiples of {units} as edges, which the patches tile", f"{edges}", field="shape")
+            got = f"{edges}; mera.data.reflected(images, flow) has such edges"
+            raise LayoutError(f"multiples of {units} as edges, which the patches tile", got, field="shape")
 
     def _check_latents(self, z: Sequence[Tensor]) -> None:
         """Refuse latents that are not of the flow's levels, shapes, dtype and device."""

@@ -93,6 +93,8 @@ def build(name: str, *, preset: str | None = None, checkpoint: bool = False, **o
         common = {key: value for key, value in PRESETS.get(preset, {}).items() if _models.takes(name, key)}
         all_options = all_options | (common if own is None else own(all_options)) | options
     made = model(**(all_options if isinstance(model, type) else check_options(model, all_options)))
+    if isinstance(made, Model):
+        all_options |= made.fitted()
     flow = made.flow() if isinstance(made, Model) else made
     if not isinstance(flow, Flow):
         raise InputError(f"a Flow from the function of the model {name!r}", type(flow).__name__)

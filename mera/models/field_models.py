@@ -15,6 +15,7 @@ from mera.graph import Layout, Port
 from mera.graph.layout_error import within
 from mera.graph.plan import context_of
 from mera.models.by_name import register
+from mera.models.lattices import kernels, lattice_shape, levels
 from mera.models.options import (
     Channels,
     FieldBoundary,
@@ -24,8 +25,6 @@ from mera.models.options import (
     TopWidth,
     Transform,
     WidthsOfChannels,
-    lattice_shape,
-    levels,
     options_per_step,
 )
 
@@ -43,7 +42,8 @@ class Fields:
         self.model = model
         shape = lattice_shape(model.L, model.dim)
         n_levels = None if model.levels is None else model.levels + squeezed_first
-        self.scales = max(1, levels(shape, model.m, n_levels=n_levels) - squeezed_first)
+        self.levels = levels(shape, model.m, n_levels=n_levels)
+        self.scales = max(1, self.levels - squeezed_first)
         self._common = {"padding": PADDING[model.boundary], "transform": model.transform, **common}
         self._per_scale = options_per_step(self.scales, model.layers, model.residual_blocks, model.hidden)
         self.layout = Layout(shape, model.channels, model.boundary, model.context_shape)
@@ -123,7 +123,7 @@ class Glow(FieldModel):
         fields = Fields(self, squeezed_first=True)
         x = fields.layout.input
         for scale, blocks in fields:
-            if min(x.shape) > self.m:
+            if scale + 1 < fields.levels:
                 x = fields.layout.squeeze(x, name=f"squeeze{scale}")
             x = fields.add(x, "glow-steps", f"steps{scale}", blocks)
             if scale + 1 < fields.scales:
@@ -187,6 +187,7 @@ class Decimation(FieldModel):
     def flow(self) -> Flow:
         """Build the flow; see `Model.flow`."""
         fields = Fields(self, norm=self.norm)
+        kernel = kernels(lattice_shape(self.L, self.dim), None, self.m, n_levels=self.levels)[-1]
         x = fields.layout.input
         for scale, blocks in fields:
             if scale + 1 < fields.scales:
@@ -194,9 +195,9 @@ class Decimation(FieldModel):
                 x = fields.add(x, "corners", f"details{scale}", blocks, self.channels)
                 x = fields.split(x, self.channels, scale)
         top = named("coupling", {"transform": "spline", "hidden": blocks["hidden"], "norm": self.norm})
-        for role, offset in (("disentangler", self.m // 2), ("decimator", 0)):
-            if (
-                not offset or all(x.lattice.periodic) or min(x.shape) > self.m
-            ):  # between open borders no patch has an offset
-                x = fields.layout.local(x, top, kernel=self.m, offset=offset, name=f"{role}{scale}")
+        is_one = any(n == k and not p for n, k, p in zip(x.shape, kernel, x.lattice.periodic, strict=True))
+        if not is_one:  # between open borders a lattice of one patch has no patch at an offset
+            offset = tuple(k // 2 for k in kernel)
+            x = fields.layout.local(x, top, kernel, offset=offset, name=f"disentangler{scale}")
+        x = fields.layout.local(x, top, kernel, name=f"decimator{scale}")
         return fields.flow(x)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
-from mera._utils.checks import MAX_LAYERS, check_count, is_integer
+from mera._utils.checks import MAX_LAYERS, is_integer
 from mera._utils.errors import InputError
 from mera._utils.flow_options import (
     HIDDEN,
@@ -24,10 +24,10 @@ from mera._utils.flow_options import (
     PerStep,
     PriorLike,
     Transform,
-    check_even,
 )
 from mera._utils.options import Option, check_fields, choice, count, flag
 from mera.flow.flow import Flow
+from mera.models.lattices import Kernel, kernels, lattice_shape, plain_widths
 
 Layers = Annotated[PerStep, LAYERS.per_step()]
 ResidualBlocks = Annotated[PerStep, RESIDUAL_BLOCKS.per_step()]
@@ -36,21 +36,27 @@ WidthsOfChannels = Annotated[Hidden, HIDDEN_CHANNELS.per_step()]
 Channels = Annotated[int, Option("number of variables at a site.")]
 LatticeEdges = Annotated[
     Edges,
-    Option(
-        "edge of the lattice, or all its edges. Repeated halving must take the smallest edge to m, and every other "
-        "edge to a multiple of m."
-    ),
+    Option("edge of the lattice, or all its edges, which halve from level to level as long as they are even."),
 ]
 Dim = Annotated[int, Option("number of dimensions of the lattice, if L is one number.")]
-EvenKernel = Annotated[int, Option("kernel size of all blocks, even.", check_even)]
+PatchWidths = Annotated[
+    Edges | None,
+    Option(
+        "width of the patches, one for all levels or one for each, finest first. If None, patches are 4 wide where 4 "
+        "divides the edges of a level, else 2; and the coarsest level is one patch if it is small."
+    ),
+]
 TopWidth = Annotated[
-    int, Option("width of the topmost lattice, whose variables all leave as latents.", count(2, "the width m"))
+    int,
+    Option(
+        "the width below which the edges do not halve; all variables of that lattice leave.", count(2, "the width m")
+    ),
 ]
 LevelCount = Annotated[
     int | None,
     Option(
-        "number of levels, for a lattice of any edges that m 2^(levels - 1) divides (for cells of another edge, its "
-        "powers). If None, as many as take the smallest edge to m."
+        "number of levels, for a lattice of any edges that 2^(levels - 1) divides (for cells of another edge, its "
+        "powers). If None, as many as the edges halve, down to a width of m or 4."
     ),
 ]
 PriorOption = Annotated[
@@ -129,6 +135,10 @@ class Model(ABC):
     def __post_init__(self) -> None:
         check_fields(self)
 
+    def fitted(self) -> dict[str, Any]:
+        """The options that depend on the lattice, with their values, where they are None."""
+        return {}
+
     @abstractmethod
     def flow(self) -> Flow:
         """Build the flow.
@@ -168,6 +178,24 @@ class StepModel(PatchModel):
     details: Details = 0
     details_hidden: DetailsWidths = (32,)
 
+    width: ClassVar[int] = 4
+    """The preferred width of patches."""
+
+    @property
+    def stride(self) -> int:
+        """The edge of the cells of which a decimation keeps one site."""
+        return 2
+
+    @property
+    def kernels(self) -> list[Kernel]:
+        """The patch of each level, finest first."""
+        shape, m = lattice_shape(self.L, self.dim), getattr(self, "m", None)
+        return kernels(shape, m, self.width, self.stride, self.levels, getattr(self, "share_levels", False))
+
+    def fitted(self) -> dict[str, Any]:
+        """The widths of the patches; see `Model.fitted`."""
+        return {"m": plain_widths(self.kernels)} if hasattr(self, "m") else {}
+
 
 @dataclass(frozen=True, kw_only=True)
 class FieldModel(Model):
@@ -180,41 +208,6 @@ class FieldModel(Model):
     hidden: WidthsOfChannels = (48,)
     transform: Transform = "affine"
     boundary: FieldBoundary = "open"
-
-
-def lattice_shape(L: Edges, dim: int) -> tuple[int, ...]:
-    """The shape of a lattice: (L, ..., L) in `dim` dimensions if `L` is one number, else the edges `L`."""
-    if not is_integer(dim) or dim not in (1, 2, 3):
-        raise InputError("dim 1, 2 or 3", repr(dim))
-    edges = tuple(L) if isinstance(L, Sequence) else (L,) * dim
-    if not edges or not all(is_integer(n) and n > 0 for n in edges):
-        raise InputError("L as a positive integer or all edges of the lattice", repr(L))
-    return edges
-
-
-def levels(shape: Sequence[int], m: int, stride: int = 2, n_levels: int | None = None) -> int:
-    """The number of levels of a lattice whose edges are divided by the stride until the smallest edge is m.
-
-    Args:
-        shape: the edges of the lattice.
-        m: the smallest edge of the topmost lattice.
-        stride: the edge of a cell.
-        n_levels: the number of levels, if it does not depend on the lattice.
-    """
-    if n_levels is not None:
-        width = m * stride ** (check_count(n_levels, "levels", most=MAX_LAYERS) - 1)
-        if any(n % width for n in shape):
-            got = "x".join(map(str, shape))
-            raise InputError(f"edges that {width} = {m} * {stride}^{n_levels - 1} divides", got)
-        return n_levels
-    smallest, width, count = min(shape), m, 1
-    while width < smallest:
-        width, count = width * stride, count + 1
-    if width != smallest or any(n % width for n in shape):
-        how = "halve" if stride == 2 else f"divide by {stride}"
-        expected = f"edges that {how} to the kernel m={m}, so that L = {m} * {stride}^h"
-        raise InputError(expected, "x".join(map(str, shape)))
-    return count
 
 
 def integers_per_step(value: PerStep, steps: int, what: str, least: int = 1) -> tuple[int, ...]:

@@ -1,12 +1,12 @@
 """Construction of layouts of bijectors on patches, shared by RG-Flow, NeuralRG, trees, brick walls, branching MERAs.
 
 An RG step of such a model consists of rows of bijectors, in the order from data to latents. A row is a pair: a role,
-which begins the names of nodes, and the offset of the patches.
+which begins the names of nodes, and whether the patches are offset by half of their width.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from torch import nn
@@ -20,9 +20,10 @@ from mera.flow.flow import Flow
 from mera.graph import Layout, Port
 from mera.graph.plan import context_of
 from mera.models.field_models import add_field
-from mera.models.options import PatchModel, hidden_per_step, integers_per_step, lattice_shape, levels, options_per_step
+from mera.models.lattices import Kernel, lattice_shape
+from mera.models.options import PatchModel, hidden_per_step, integers_per_step, options_per_step
 
-Rows = Iterable[tuple[str, int]]
+Rows = Iterable[tuple[str, bool]]
 PER_STEP = ("layers", "residual_blocks", "hidden", "details", "details_hidden")
 FOR_ALL = ("conditioner", "norm", "mix_channels", "transform")
 
@@ -32,9 +33,8 @@ class Patches:
 
     Args:
         model: the options of the model; a `StepModel` if steps decimate the lattice.
-        kernel: width of the patches.
+        kernels: the patches of each RG step, finest first.
         stride: edge of the cells of which a decimation keeps one site (RG-Flow, Eq. 5).
-        steps: number of RG steps; None for steps until the smallest edge of the lattice is `kernel`.
         share: whether all levels use the same modules.
 
     Attributes:
@@ -43,13 +43,9 @@ class Patches:
         bijectors: for each RG step, finest first, a callable that makes its bijectors.
     """
 
-    def __init__(
-        self, model: PatchModel, kernel: int, *, stride: int = 2, steps: int | None = None, share: bool = False
-    ) -> None:
-        self.model, self.kernel, self.stride, self.share = model, kernel, stride, share
-        self.shape = lattice_shape(model.L, model.dim)
-        if steps is None:
-            steps = levels(self.shape, kernel, stride, getattr(model, "levels", None))
+    def __init__(self, model: PatchModel, kernels: Sequence[Kernel], *, stride: int = 2, share: bool = False) -> None:
+        self.model, self.kernels, self.stride, self.share = model, kernels, stride, share
+        self.shape, steps = lattice_shape(model.L, model.dim), len(kernels)
         self.bijectors = bijectors_per_step(steps, model)
         details = getattr(model, "details", 0)
         self.details = integers_per_step(details, steps, "details", least=0)
@@ -63,7 +59,7 @@ class Patches:
             got = ", ".join(f"{name}={getattr(model, name)!r}" for name in names)
             raise InputError(f"the same {', '.join(names)} at all levels, which share them", got)
         self.layout = Layout(self.shape, model.channels, model.boundary, model.context_shape)
-        event_shape = (model.channels, *(kernel for _ in self.shape))
+        event_shape = (model.channels, *kernels[0])
         self.block_spins = getattr(model, "block_spins", False) and not acts_on_angles(
             self.bijectors[0], event_shape, context_of(self.layout.context, event_shape)
         )
@@ -76,21 +72,22 @@ class Patches:
         before the rows, or before the row at offset 0 if patches of an earlier row would cut cells, so that no causal
         cone grows. The last step has none, as no further step would couple the means, unless all levels share one.
         """
-        is_patch = any(n == self.kernel and not p for n, p in zip(x.shape, x.lattice.periodic, strict=True))
-        rows = [(role, offset) for role, offset in rows if not (offset and is_patch)]
+        kernel = self.kernels[step]
+        is_patch = any(n == k and not p for n, k, p in zip(x.shape, kernel, x.lattice.periodic, strict=True))
+        shifts = [(role, tuple(k // 2 * is_shifted for k in kernel)) for role, is_shifted in rows]
+        shifts = [(role, offset) for role, offset in shifts if not (any(offset) and is_patch)]
         decimates = self.share or step < len(self.bijectors) - 1
         place = None
         if self.block_spins and decimates:
-            offsets = [offset for _, offset in rows]
-            at_zero = offsets.index(0)
-            place = at_zero if any(offset % self.stride for offset in offsets[:at_zero]) else 0
-        for index, (role, offset) in enumerate(rows):
+            at_zero = next(i for i, (_, offset) in enumerate(shifts) if not any(offset))
+            place = at_zero if any(n % self.stride for _, offset in shifts[:at_zero] for n in offset) else 0
+        for index, (role, offset) in enumerate(shifts):
             if index == place:
-                x = self._add(x, "block-spins", self.stride, 0, "block_spins", suffix)
-            x = self._add(x, self.bijectors[step], self.kernel, offset, role, suffix)
+                x = self._add(x, "block-spins", (self.stride,) * len(kernel), (0,) * len(kernel), "block_spins", suffix)
+            x = self._add(x, self.bijectors[step], kernel, offset, role, suffix)
         return x
 
-    def _add(self, x: Port, bijector: Any, kernel: int, offset: int, role: str, suffix: str) -> Port:
+    def _add(self, x: Port, bijector: Any, kernel: Kernel, offset: Kernel, role: str, suffix: str) -> Port:
         """Add a node for a bijector on patches, and return its output."""
         share = role if self.share else None
         return self.layout.local(x, bijector, kernel, offset=offset, share=share, name=f"{role}{suffix}")

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from mera._utils.flow_options import check_even
 from mera._utils.options import Option, choice, flag
 from mera.flow.flow import Flow
 from mera.models.by_name import register
-from mera.models.options import BlockSpinsFlag, EvenKernel, Layers, StepModel, Widths, lattice_shape, levels
+from mera.models.lattices import kernels, lattice_shape
+from mera.models.options import BlockSpinsFlag, Layers, PatchWidths, StepModel, Widths
 from mera.models.patches import Patches
 
 Order = Annotated[
@@ -46,8 +46,8 @@ def authors(options: Mapping[str, Any]) -> dict[str, Any]:
 
     If there are more levels than published numbers of layers, the remaining levels have the last number.
     """
-    steps = levels(
-        lattice_shape(options["L"], options["dim"]), check_even(options["m"], "m"), n_levels=options["levels"]
+    steps = len(
+        kernels(lattice_shape(options["L"], options["dim"]), options["m"], StepModel.width, n_levels=options["levels"])
     )
     return {
         "block_spins": False,
@@ -67,11 +67,11 @@ class RGFlow(StepModel):
 
     Hu et al. (2020), Fig. 2 and Eq. 5, https://arxiv.org/abs/2010.00029. At level h, on the lattice of edge :math:`L /
     2^h`, a row of disentanglers and a row of decimators act; then, in two dimensions, three of four sites leave as
-    latents. All sites of the topmost lattice, which is m wide, leave. The preset "authors" has the published sizes,
+    latents. All sites of the topmost lattice leave. The preset "authors" has the published sizes,
     order and conditioner, 100 million parameters at L=32.
     """
 
-    m: EvenKernel = 4
+    m: PatchWidths = None
     layers: Layers = 4
     hidden: Widths = (64,)
     block_spins: BlockSpinsFlag = True
@@ -81,9 +81,9 @@ class RGFlow(StepModel):
 
     def flow(self) -> Flow:
         """Build the flow; see `Model.flow`."""
-        patches = Patches(self, self.m, share=self.share_levels)
+        patches = Patches(self, self.kernels, share=self.share_levels)
         x = patches.layout.input
         if self.spectral:
             x = patches.layout.local(x, "spectral", kernel=patches.shape, name="spectral")
-        first, second = (self.m // 2, 0) if self.order == "paper" else (0, self.m // 2)
-        return patches.renormalize([("disentangler", first), ("decimator", second)], x)
+        is_first = self.order == "paper"
+        return patches.renormalize([("disentangler", is_first), ("decimator", not is_first)], x)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any, ClassVar
 
-from mera._utils.flow_options import Edges
+from mera._utils.errors import InputError
+from mera._utils.flow_options import Edges, check_even
 from mera._utils.options import Option, count
 from mera.flow.flow import Flow
 from mera.graph import Port
 from mera.models.by_name import register
-from mera.models.options import Channels, EvenKernel, PatchModel, StepModel, Widths
+from mera.models.lattices import Kernel, kernels, lattice_shape
+from mera.models.options import Channels, PatchModel, PatchWidths, StepModel, Widths
 from mera.models.patches import Patches
 
 
@@ -25,7 +27,9 @@ class NeuralRG(StepModel):
     spin flip.
     """
 
-    L: Annotated[Edges, Option("edge of the lattice, or all its edges: powers of two.")] = 16
+    width: ClassVar[int] = 2
+
+    L: Annotated[Edges, Option("edge of the lattice, or all its edges, which are even.")] = 16
     channels: Channels = 1
     hidden: Widths = (64,)
     repeats: Annotated[int, Option("how often blocks at both offsets act at each scale.", count())] = 1
@@ -33,11 +37,11 @@ class NeuralRG(StepModel):
     def flow(self) -> Flow:
         """Build the flow; see `Model.flow`."""
         rows = [
-            (f"{role}_{repeat}_", offset)
+            (f"{role}_{repeat}_", is_shifted)
             for repeat in range(self.repeats)
-            for role, offset in (("even", 0), ("odd", 1))
+            for role, is_shifted in (("even", False), ("odd", True))
         ]
-        return Patches(self, 2).renormalize(rows)
+        return Patches(self, self.kernels).renormalize(rows)
 
 
 @register("tree")
@@ -52,18 +56,35 @@ class Tree(StepModel):
 
     L: Annotated[
         Edges,
-        Option(
-            "edge of the lattice, or all its edges. Repeated division by m must take the smallest edge to m, and every "
-            "other edge to a multiple of m."
-        ),
+        Option("edge of the lattice, or all its edges, which m divides from level to level as often as it can."),
     ] = 32
     m: Annotated[
-        int, Option("kernel size of the decimators; a step divides the edges of the lattice by m.", count(2))
-    ] = 2
+        int | None,
+        Option(
+            "width of the decimators; a step divides the edges of the lattice by m. If None, the first of 2, 3, 5 and "
+            "7 that divides them. A coarsest level that m does not divide is one patch if it is small.",
+            count(2),
+        ),
+    ] = None
+
+    @property
+    def stride(self) -> int:
+        """The edge of a cell, the width of the decimators."""
+        shape = lattice_shape(self.L, self.dim)
+        return self.m or next((m for m in (2, 3, 5, 7) if all(n % m == 0 for n in shape)), 2)
+
+    @property
+    def kernels(self) -> list[Kernel]:
+        """The patch of each level, finest first."""
+        return kernels(lattice_shape(self.L, self.dim), None, self.stride, self.stride, self.levels)
+
+    def fitted(self) -> dict[str, Any]:
+        """The width of the decimators; see `Model.fitted`."""
+        return {"m": self.stride}
 
     def flow(self) -> Flow:
         """Build the flow; see `Model.flow`."""
-        return Patches(self, self.m, stride=self.m).renormalize([("decimator", 0)])
+        return Patches(self, self.kernels, stride=self.stride).renormalize([("decimator", False)])
 
 
 @register("ternary")
@@ -75,11 +96,18 @@ class Ternary(StepModel):
     Disentanglers are offset by one site, so that they act across the borders between decimators.
     """
 
-    L: Annotated[Edges, Option("edge of the lattice, or all its edges: 3, 9, 27, ...")] = 27
+    width: ClassVar[int] = 3
+
+    L: Annotated[Edges, Option("edge of the lattice, or all its edges, multiples of 3.")] = 27
+
+    @property
+    def stride(self) -> int:
+        """The edge of a cell."""
+        return 3
 
     def flow(self) -> Flow:
         """Build the flow; see `Model.flow`."""
-        return Patches(self, 3, stride=3).renormalize([("disentangler", 1), ("decimator", 0)])
+        return Patches(self, self.kernels, stride=3).renormalize([("disentangler", True), ("decimator", False)])
 
 
 @register("tebd")
@@ -94,15 +122,26 @@ class TEBD(PatchModel):
     """
 
     L: Annotated[Edges, Option("edge of the lattice, or all its edges, multiples of m.")] = 32
-    m: EvenKernel = 4
+    m: Annotated[
+        int | None,
+        Option("width of the blocks, even. If None, the first of 4, 6 and 2 that divides the edges.", check_even),
+    ] = None
     depth: Annotated[int, Option("number of pairs of rows of blocks.", count())] = 4
+
+    def fitted(self) -> dict[str, Any]:
+        """The width of the blocks; see `Model.fitted`."""
+        shape = lattice_shape(self.L, self.dim)
+        fitting = [m for m in ((self.m and [self.m]) or (4, 6, 2)) if all(n % m == 0 for n in shape)]
+        if not fitting:
+            raise InputError(f"edges that m={self.m or 2} divides", "x".join(map(str, shape)))
+        return {"m": fitting[0]}
 
     def flow(self) -> Flow:
         """Build the flow; see `Model.flow`."""
-        patches = Patches(self, self.m, steps=self.depth)
+        patches = Patches(self, [(self.fitted()["m"],) * len(lattice_shape(self.L, self.dim))] * self.depth)
         x = patches.layout.input
         for step in range(self.depth):
-            x = patches.add_rows(x, step, [("even", 0), ("odd", self.m // 2)], str(step))
+            x = patches.add_rows(x, step, [("even", False), ("odd", True)], str(step))
         patches.layout.latent(x, name="z0")
         return patches.flow()
 
@@ -114,23 +153,23 @@ class BranchingMERA(StepModel):
 
     Evenbly & Vidal (2014), https://arxiv.org/abs/1210.1895. Each step divides the lattice into two branches of half the
     edge: the sites that RG-Flow keeps, and the sites that RG-Flow decimates, as channels. Variables leave as latents
-    when the lattice of their branch is m wide. The name of a node ends in its step and the path to it, "+" for a branch
+    at the last step. The name of a node ends in its step and the path to it, "+" for a branch
     of kept sites and "-" for a branch of decimated sites. The number of branches doubles with each step. Each branch
     has its own bijectors.
     """
 
-    m: EvenKernel = 4
+    m: PatchWidths = None
     hidden: Widths = (64,)
 
     def flow(self) -> Flow:
         """Build the flow; see `Model.flow`."""
-        patches = Patches(self, self.m)
+        patches = Patches(self, self.kernels)
         steps = len(patches.bijectors)
 
         def grow(x: Port, path: str) -> None:
             """Add the RG steps of the branch that starts at port `x`."""
             step = len(path)
-            x = patches.add_rows(x, step, [("disentangler", self.m // 2), ("decimator", 0)], f"{step}{path}")
+            x = patches.add_rows(x, step, [("disentangler", True), ("decimator", False)], f"{step}{path}")
             if step + 1 == steps:
                 patches.layout.latent(x, name=f"z{path}")
                 return

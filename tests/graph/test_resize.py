@@ -134,7 +134,7 @@ def test_layouts_made_by_hand_and_growth():
 def test_what_does_not_fit(options, shape, message):
     with pytest.raises(ValueError, match=message):
         mera.build("rgflow", m=4, hidden=(5,), **options).resized(shape)
-    with pytest.raises(ValueError, match="edges that 16"):
+    with pytest.raises(ValueError, match="patches 4x4 that fit each level; got edges 10x16 of level 1"):
         mera.build("rgflow", L=(20, 32), m=4, levels=3)
     with pytest.raises(ValueError, match="levels as an integer"):
         mera.build("rgflow", L=16, m=4, levels=0)

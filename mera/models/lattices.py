@@ -1,0 +1,178 @@
+"""The lattices of a hierarchy: how often the edges of a lattice halve, and the patches that fit each level."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from mera._utils.checks import MAX_LAYERS, check_count, is_integer
+from mera._utils.errors import InputError
+from mera._utils.flow_options import Edges
+
+Kernel = tuple[int, ...]
+ONE_PATCH, WIDEST, MOST = 64, 8, 256
+"""The sites of a coarsest lattice that is preferably one patch, the widest patch that is tried on a larger one, and the
+most sites of a lattice that is one patch if no other patch fits."""
+
+
+def lattice_shape(L: Edges, dim: int) -> tuple[int, ...]:
+    """The shape of a lattice: (L, ..., L) in `dim` dimensions if `L` is one number, else the edges `L`."""
+    if not is_integer(dim) or dim not in (1, 2, 3):
+        raise InputError("dim 1, 2 or 3", repr(dim))
+    edges = tuple(L) if isinstance(L, Sequence) else (L,) * dim
+    if not edges or not all(is_integer(n) and n > 0 for n in edges):
+        raise InputError("L as a positive integer or all edges of the lattice", repr(L))
+    return edges
+
+
+def levels(shape: Sequence[int], width: int, stride: int = 2, n_levels: int | None = None) -> int:
+    """The number of levels of a lattice whose edges are divided by the stride as often as they can be.
+
+    Edges stay integers, and the smallest one not below the width, unless the lattice is too large for a patch.
+
+    Args:
+        shape: the edges of the lattice.
+        width: the least width of the coarsest lattice.
+        stride: the edge of a cell.
+        n_levels: the number of levels, if it does not depend on the lattice.
+
+    Raises:
+        ValueError: if the edges cannot be divided so often; or not once, although the lattice is large.
+
+    >>> levels((32, 32), 4), levels((28, 28), 4), levels((24, 40), 4)
+    (4, 3, 3)
+    """
+    count, edges = 1, list(shape)
+    while all(n % stride == 0 for n in edges):
+        is_large = math.prod(edges) > MOST and any(n % width for n in edges)
+        if not (is_large or min(edges) // stride >= width):
+            break
+        count, edges = count + 1, [n // stride for n in edges]
+    if n_levels is None and count == 1 and math.prod(shape) > ONE_PATCH and any(n % stride for n in shape):
+        raise InputError(f"edges that can be divided by {stride}", f"{_by(shape)}; {_remedy(shape, stride)}")
+    if n_levels is not None and any(
+        n % stride ** (check_count(n_levels, "levels", most=MAX_LAYERS) - 1) for n in shape
+    ):
+        got = f"{_by(shape)}, which has at most levels={count}; or {_remedy(shape, stride ** (n_levels - 1))}"
+        raise InputError(f"edges that {stride ** (n_levels - 1)} divides for levels={n_levels}", got)
+    return count if n_levels is None else n_levels
+
+
+def kernels(
+    shape: Sequence[int],
+    m: Edges | None,
+    width: int,
+    stride: int = 2,
+    n_levels: int | None = None,
+    shared: bool = False,
+) -> list[Kernel]:
+    """The patch of each level, finest first, on a lattice whose edges are divided by the stride.
+
+    If m is None, patches are `width` wide where the width divides the edges of a level, and else as wide as the stride.
+    A coarsest lattice that the width does not divide is one patch up to 64 sites; a larger one has the widest patches
+    up to 8 that fit; if there are none, it is one patch up to 256 sites.
+
+    Args:
+        shape: the edges of the lattice.
+        m: the width of the patches, one for all levels or one for each, finest first; None for the rule above.
+        width: the preferred width.
+        stride: the edge of a cell.
+        n_levels: the number of levels; None for as many as the edges allow.
+        shared: whether all levels have the same patches.
+
+    Raises:
+        ValueError: if the patches do not fit the lattice; the message names settings that do.
+
+    >>> kernels((28, 28), None, 4)
+    [(4, 4), (2, 2), (7, 7)]
+    >>> kernels((24, 40), None, 4), kernels((32, 32), 4, 4)
+    ([(4, 4), (4, 4), (6, 10)], [(4, 4), (4, 4), (4, 4), (4, 4)])
+    """
+    dim = len(shape)
+    if isinstance(m, Sequence):
+        found = [tuple(k) if isinstance(k, Sequence) else (k,) * dim for k in m]
+        if any(len(k) != dim or not all(is_integer(n) and n > 0 for n in k) for k in found):
+            raise InputError(f"m as one width, or one for each level, or {dim} for each", repr(m))
+    elif m is not None or shared:
+        widths = [width, stride] if m is None else [check_count(m, "m", 2)]
+        fitting = [k for k in widths if all(n % k == 0 for n in shape)]
+        if not fitting:
+            raise InputError(f"edges that m={m or width} divides", f"{_by(shape)}; {_settings(shape, width, stride)}")
+        chosen = next((k for k in fitting if _depth(shape, k, stride) > 1), fitting[0])
+        found = [(chosen,) * dim] * _depth(shape, chosen, stride)
+        found = found if n_levels is None else found[:1] * levels(shape, 1, stride, n_levels)
+        if n_levels is None and len(found) == 1 and min(shape) > 2 * found[0][0]:
+            got = f"{_by(shape)}; {_settings(shape, width, stride)}"
+            raise InputError(f"edges that halve to multiples of m={found[0][0]}", got)
+    else:
+        number = levels(shape, width, stride, n_levels)
+        lattices = [[n // stride**level for n in shape] for level in range(number)]
+        found = [_patch(edges, width) or (stride,) * dim for edges in lattices[:-1]] + [_coarsest(lattices[-1], width)]
+    number = levels(shape, 1, stride, len(found) if n_levels is None else n_levels)
+    if number != len(found):
+        raise InputError(f"m for each of {number} levels", repr(m))
+    for level, kernel in enumerate(found):
+        edges = [n // stride**level for n in shape]
+        if any(n % k for n, k in zip(edges, kernel, strict=True)):
+            got = f"edges {_by(edges)} of level {level}; {_settings(shape, width, stride)}"
+            raise InputError(f"patches {_by(kernel)} that fit each level", got)
+        if level + 1 < number and any(k % stride for k in kernel):
+            raise InputError(f"widths of patches that {stride} divides, below the coarsest level", f"m={m!r}")
+    return found
+
+
+def plain_widths(found: Sequence[Kernel]) -> Edges:
+    """Patches as the option m: one number if all are the same cube."""
+    rows = [kernel[0] if len(set(kernel)) == 1 else list(kernel) for kernel in found]
+    return rows[0] if isinstance(rows[0], int) and all(row == rows[0] for row in rows) else rows  # type: ignore
+
+
+def _depth(shape: Sequence[int], m: int, stride: int) -> int:
+    """The number of levels on whose lattices patches of one width fit."""
+    count = 1
+    while all(n % (m * stride**count) == 0 for n in shape):
+        count += 1
+    return count
+
+
+def _patch(edges: Sequence[int], width: int) -> Kernel | None:
+    """The patch of the preferred width, if it fits the edges."""
+    return None if any(n % width for n in edges) else (width,) * len(edges)
+
+
+def _coarsest(edges: Sequence[int], width: int) -> Kernel:
+    """The patch of the coarsest lattice; see `kernels`."""
+    sites, common = math.prod(edges), math.gcd(*edges)
+    widest = max((k for k in range(2, WIDEST + 1) if common % k == 0), default=None)
+    if patch := _patch(edges, width):
+        return patch
+    if sites <= ONE_PATCH or (widest is None and sites <= MOST):
+        return tuple(edges)
+    if widest is None:
+        raise InputError(
+            f"a coarsest lattice that is one patch of at most {MOST} sites", f"{_by(edges)}; {_remedy(edges, 2)}"
+        )
+    return (widest,) * len(edges)
+
+
+def _settings(shape: Sequence[int], width: int, stride: int) -> str:
+    """Two settings that fit a lattice, in words."""
+    try:
+        found = kernels(shape, None, width, stride)
+    except ValueError:
+        return _remedy(shape, stride)
+    text = f"without m and levels, m is {plain_widths(found)!r} in {len(found)} levels"
+    common = [k for k in (width, stride) if all(n % k == 0 for n in shape)]
+    return text + "".join(f"; m={k}, levels={_depth(shape, k, stride)} fit, too" for k in common[-1:])
+
+
+def _remedy(shape: Sequence[int], unit: int) -> str:
+    """What to do with pictures whose edges have no hierarchy."""
+    unit = unit**2 if unit in (2, 3) else unit
+    larger = [-(-n // unit) * unit for n in shape]
+    return f"reflect pictures to {_by(larger)} (mera.data.reflected), or crop them"
+
+
+def _by(edges: Sequence[int]) -> str:
+    """Edges as text, 28x28."""
+    return "x".join(map(str, edges))
