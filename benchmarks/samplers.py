@@ -1,8 +1,9 @@
 """A flow, Hamiltonian Monte Carlo, annealing and (for Ising) a cluster algorithm on one theory, by size of the lattice.
 
     python benchmarks/samplers.py "phi4(mass2=-1.2723, coupling=0.25)" --L 8 16 32 --minutes 2 6 18 --copy coarse
-    python benchmarks/samplers.py "ising(local=True, gap=1)" --L 8 16 --minutes 2 6 --copy coarse
-    python benchmarks/samplers.py "xy(beta=0.9)" --model rgflow --L 8 16 --minutes 3 6 --images 1
+    python benchmarks/samplers.py "phi4(mass2=-4, coupling=1.143)" --L 16 32 64 --minutes 6 19 20
+    python benchmarks/samplers.py "ising(local=True, gap=1)" --L 8 16 --minutes 2 6 --copy coarse --adam 5e-3
+    python benchmarks/samplers.py "xy(beta=0.9)" --model rgflow --L 8 16 --minutes 3 8 --copy coarse --adam 2e-3
 
 The flow learns on the smallest lattice, and `physics.grow` takes it from each lattice to the next. For each lattice, a
 table shows ESS and ln Z of a mixture of images of the flow, autocorrelation times of m^2 with the time that an
@@ -27,8 +28,8 @@ from mera.physics import Quantity
 
 LENGTHS = 0.5, 1.0, 2.0, 4.0
 """The lengths of trajectories that are tried."""
-SETTINGS = {"weight_decay": 0.0, "eval_every": 10**6, "optimizer": "Muon", "steps": 10**6}
-SETTINGS |= {"optimizer_options": {"scale": 0.5, "decay": 0.0}, "lr": 8e-3}
+SETTINGS = {"weight_decay": 0.0, "eval_every": 10**6, "steps": 10**6}
+MUON = {"optimizer": "Muon", "optimizer_options": {"scale": 0.5, "decay": 0.0}, "lr": 8e-3}
 
 
 def independent(chain: physics.MarkovChains) -> tuple[float, str]:
@@ -81,6 +82,7 @@ def main() -> None:
     parser.add_argument("--L", type=int, nargs="+", default=[8, 16, 32], help="edges, each twice the one before")
     parser.add_argument("--minutes", type=float, nargs="+", default=[2.0, 6.0, 18.0], help="training on each lattice")
     parser.add_argument("--copy", choices=["coarse", "fine"], default="fine", help="see `physics.grow`")
+    parser.add_argument("--adam", type=float, help="the learning rate of AdamW; Muon is used without it")
     parser.add_argument("--images", type=int, default=4, help="images of the flow in the mixture")
     parser.add_argument("--symmetries", nargs="+", default=["flip", "rotations", "translations"])
     parser.add_argument("--samples", type=int, default=8000, help="samples of the flow")
@@ -95,13 +97,14 @@ def main() -> None:
     transform = {} if options.model == "decimation" else {"transform": "spline(bound=6, bins=8)"}
     chosen = sizes[options.model] | transform | dict(action.flow_options)
     flow = mera.build(options.model, L=options.L[0], channels=1, **chosen)
+    settings = SETTINGS | (MUON if options.adam is None else {"lr": options.adam})
     trained = 0.0
     for edge, minutes in zip(options.L, options.minutes, strict=True):
         flow = physics.grow(flow, copy=options.copy) if edge > options.L[0] else flow
         began = time.perf_counter()
         batch = 64 if edge <= 16 else 32
         console = Console(highlight=False)
-        result = mera.train.fit(flow, action, minutes=minutes, batch_size=batch, console=console, **SETTINGS)
+        result = mera.train.fit(flow, action, minutes=minutes, batch_size=batch, console=console, **settings)
         trained += time.perf_counter() - began
         parameters = sum(p.numel() for p in flow.parameters())
         print(f"\nL={edge}: {parameters:,} parameters, {result.steps:,} steps, {trained:.0f} s of training in all")
