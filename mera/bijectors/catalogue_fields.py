@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import partial
+from typing import cast
 
 from mera._utils.checks import MAX_LAYERS, check_count, check_flag
 from mera._utils.errors import InputError
@@ -64,6 +65,24 @@ def details(
         )  # fmt: skip
 
     return Conditioned(event_shape, passive, make, context_shape)
+
+
+@register("split-prior")
+def split_prior(
+    event_shape: Shape, *, passive: Passive, residual_blocks: ResidualBlocks = 0, hidden: HiddenChannels = (48,),
+    padding: Padding = "zeros", kernel: Kernel = 3, transform: Transform = "affine", context_shape: ContextShape = None,
+) -> Bijector:  # fmt: skip
+    """Keep the first channels; map each variable of the others, given the kept ones: the learnt prior of Glow's splits.
+
+    With the affine map and a Gaussian prior of the latents, the other channels have a mean and a scale that depend on
+    the kept channels (Kingma and Dhariwal 2018, https://arxiv.org/abs/1807.03039, Fig. 2b).
+    """
+    network = partial(ResidualConv, hidden=tuple(hidden), blocks=residual_blocks, kernel=kernel, padding=padding)
+
+    def map_each(shape: Shape, context: Shape | None) -> Bijector:
+        return Conditional(shape, network, cast(Shape, context), TRANSFORMS.make(transform))
+
+    return Conditioned(event_shape, passive, map_each, context_shape)
 
 
 @register("corners")

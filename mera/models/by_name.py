@@ -106,7 +106,7 @@ def build(name: str, *, preset: str | None = None, checkpoint: bool = False, **o
 def fit_width(model: str, parameters: int, options: Mapping[str, Any]) -> dict[str, Any]:
     """Fit the width of a model's hidden layers to a number of parameters, and return its options.
 
-    All hidden layers get the same even width. The number of hidden layers is taken from the options or the model.
+    Widths of hidden layers keep their ratios, and are even. Their number is taken from the options or the model.
 
     Args:
         model: name of a model with the option `hidden`.
@@ -126,10 +126,12 @@ def fit_width(model: str, parameters: int, options: Mapping[str, Any]) -> dict[s
         raise InputError(f"a model with hidden layers, whose option is hidden, to fit {parameters:,} parameters", model)
     recipe = build(model, **options).recipe
     declared = recipe.options["hidden"] if recipe is not None else ()
-    layers = len(declared[0]) if declared and not isinstance(declared[0], int) else len(declared)
+    rows = declared if declared and not isinstance(declared[0], int) else [declared]
+    largest = max(width for row in rows for width in row)
 
     def with_width(width: int) -> dict[str, Any]:
-        return {**options, "hidden": (width,) * layers}
+        scaled = [tuple(max(2, 2 * round(width * n / largest / 2)) for n in row) for row in rows]
+        return {**options, "hidden": scaled[0] if all(row == scaled[0] for row in scaled) else scaled}
 
     def count(width: int) -> int:
         return count_parameters(build(model, **with_width(width)))

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, cast
 
-from mera._utils.flow_options import PADDING, Norm, PerStep
+from mera._utils.flow_options import PADDING, Hidden, Norm, PerStep
 from mera._utils.options import Option
 from mera.bijectors import Bijector, named
 from mera.bijectors.by_name import Named
@@ -19,9 +19,9 @@ from mera.models.lattices import kernels, lattice_shape, levels
 from mera.models.options import (
     Channels,
     FieldBoundary,
+    FieldLayers,
     FieldModel,
     Layers,
-    ResidualBlocks,
     TopWidth,
     Transform,
     WidthsOfChannels,
@@ -45,7 +45,8 @@ class Fields:
         self.levels = levels(shape, model.m, n_levels=n_levels)
         self.scales = max(1, self.levels - squeezed_first)
         self._common = {"padding": PADDING[model.boundary], "transform": model.transform, **common}
-        self._per_scale = options_per_step(self.scales, model.layers, model.residual_blocks, model.hidden)
+        hidden = cast(Hidden, model.hidden)  # not None any more
+        self._per_scale = options_per_step(self.scales, model.layers, model.residual_blocks, hidden)
         self.layout = Layout(shape, model.channels, model.boundary, model.context_shape)
 
     def __iter__(self) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -87,12 +88,24 @@ class RealNVP(FieldModel):
     has checkerboard couplings only, and all of its channels leave. Conditioners are residual networks of convolutions.
     """
 
-    residual_blocks: ResidualBlocks = 2
+    layers: FieldLayers = 1
+    hidden: Annotated[
+        Hidden | None,
+        Option(
+            "channels of the hidden convolutions in one residual block, or such channels for each scale, finest first. "
+            "If None, 24 at the finest scale and twice as many at each further scale, up to 96."
+        ),
+    ] = None
     norm: Norm = True
+
+    def fitted(self) -> dict[str, Any]:
+        """The widths of the hidden layers; see `Model.fitted`."""
+        scales = levels(lattice_shape(self.L, self.dim), self.m, n_levels=self.levels)
+        return {} if self.hidden is not None else {"hidden": [(min(24 * 2**scale, 96),) for scale in range(scales)]}
 
     def flow(self) -> Flow:
         """Build the flow; see `Model.flow`."""
-        fields = Fields(self, norm=self.norm)
+        fields = Fields(replace(self, **self.fitted()), norm=self.norm)
         x = fields.layout.input
         for scale, blocks in fields:
             x = fields.add(x, "convolution", f"checkerboard{scale}", {"mask": "checkerboard", **blocks})
@@ -109,14 +122,14 @@ class Glow(FieldModel):
     """Glow: a multiscale flow of ActNorms, 1 x 1 convolutions and channel couplings.
 
     Kingma & Dhariwal (2018), https://arxiv.org/abs/1807.03039. At each scale the lattice is squeezed, `layers` steps of
-    an ActNorm, a 1 x 1 convolution and a channel coupling act, and half of the channels leave as latents. All channels
-    of the topmost lattice, which is m wide, leave. A lattice with L = m is not squeezed, and needs at least two
-    channels.
+    an ActNorm, a 1 x 1 convolution and a channel coupling act, and half of the channels leave as latents, with a mean
+    and a scale that a convolution reads from the channels that stay (Fig. 2b). All channels of the topmost lattice
+    leave. A lattice that does not halve is not squeezed, and needs at least two channels.
     """
 
     layers: Annotated[
         PerStep, Option("number of steps of flow at a scale: ActNorm, 1 x 1 convolution, coupling.").per_step()
-    ] = 4
+    ] = 3
 
     def flow(self) -> Flow:
         """Build the flow; see `Model.flow`."""
@@ -127,7 +140,10 @@ class Glow(FieldModel):
                 x = fields.layout.squeeze(x, name=f"squeeze{scale}")
             x = fields.add(x, "glow-steps", f"steps{scale}", blocks)
             if scale + 1 < fields.scales:
-                x = fields.split(x, x.channels // 2, scale)
+                kept = x.channels // 2
+                given = {name: blocks[name] for name in ("hidden", "padding")} | {"passive": kept}
+                x = fields.add(x, "split-prior", f"prior{scale}", given, kept)
+                x = fields.split(x, kept, scale)
         return fields.flow(x)
 
 
@@ -142,6 +158,7 @@ class WaveletFlow(FieldModel):
     at half the resolution (times 2 in two dimensions), and each level could be trained separately.
     """
 
+    hidden: WidthsOfChannels = (64,)
     norm: Norm = True
 
     def flow(self) -> Flow:

@@ -205,7 +205,7 @@ class FieldModel(Model):
     layers: FieldLayers = 2
     levels: LevelCount = None
     residual_blocks: ResidualBlocks = 1
-    hidden: WidthsOfChannels = (48,)
+    hidden: Annotated[Hidden | None, HIDDEN_CHANNELS.per_step()] = (48,)
     transform: Transform = "affine"
     boundary: FieldBoundary = "open"
 

@@ -1,7 +1,7 @@
 """Construction of layouts of bijectors on patches, shared by RG-Flow, NeuralRG, trees, brick walls, branching MERAs.
 
 An RG step of such a model consists of rows of bijectors, in the order from data to latents. A row is a pair: a role,
-which begins the names of nodes, and whether the patches are offset by half of their width.
+which begins the names of nodes, and the offset of the patches as a part of their width: 0 or 1/2, say.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from mera.models.field_models import add_field
 from mera.models.lattices import Kernel, lattice_shape
 from mera.models.options import PatchModel, hidden_per_step, integers_per_step, options_per_step
 
-Rows = Iterable[tuple[str, bool]]
+Rows = Iterable[tuple[str, float]]
 PER_STEP = ("layers", "residual_blocks", "hidden", "details", "details_hidden")
 FOR_ALL = ("conditioner", "norm", "mix_channels", "transform")
 
@@ -74,7 +74,7 @@ class Patches:
         """
         kernel = self.kernels[step]
         is_patch = any(n == k and not p for n, k, p in zip(x.shape, kernel, x.lattice.periodic, strict=True))
-        shifts = [(role, tuple(k // 2 * is_shifted for k in kernel)) for role, is_shifted in rows]
+        shifts = [(role, tuple(int(k * part) for k in kernel)) for role, part in rows]
         shifts = [(role, offset) for role, offset in shifts if not (any(offset) and is_patch)]
         decimates = self.share or step < len(self.bijectors) - 1
         place = None

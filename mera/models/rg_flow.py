@@ -85,5 +85,5 @@ class RGFlow(StepModel):
         x = patches.layout.input
         if self.spectral:
             x = patches.layout.local(x, "spectral", kernel=patches.shape, name="spectral")
-        is_first = self.order == "paper"
-        return patches.renormalize([("disentangler", is_first), ("decimator", not is_first)], x)
+        first, second = (0.5, 0) if self.order == "paper" else (0, 0.5)
+        return patches.renormalize([("disentangler", first), ("decimator", second)], x)

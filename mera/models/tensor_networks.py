@@ -12,7 +12,7 @@ from mera.flow.flow import Flow
 from mera.graph import Port
 from mera.models.by_name import register
 from mera.models.lattices import Kernel, kernels, lattice_shape
-from mera.models.options import Channels, PatchModel, PatchWidths, StepModel, Widths
+from mera.models.options import Channels, Layers, PatchModel, PatchWidths, StepModel, Widths
 from mera.models.patches import Patches
 
 
@@ -37,9 +37,9 @@ class NeuralRG(StepModel):
     def flow(self) -> Flow:
         """Build the flow; see `Model.flow`."""
         rows = [
-            (f"{role}_{repeat}_", is_shifted)
+            (f"{role}_{repeat}_", offset)
             for repeat in range(self.repeats)
-            for role, is_shifted in (("even", False), ("odd", True))
+            for role, offset in (("even", 0.0), ("odd", 0.5))
         ]
         return Patches(self, self.kernels).renormalize(rows)
 
@@ -58,6 +58,8 @@ class Tree(StepModel):
         Edges,
         Option("edge of the lattice, or all its edges, which m divides from level to level as often as it can."),
     ] = 32
+    layers: Layers = 1
+    hidden: Widths = (160,)
     m: Annotated[
         int | None,
         Option(
@@ -84,7 +86,7 @@ class Tree(StepModel):
 
     def flow(self) -> Flow:
         """Build the flow; see `Model.flow`."""
-        return Patches(self, self.kernels, stride=self.stride).renormalize([("decimator", False)])
+        return Patches(self, self.kernels, stride=self.stride).renormalize([("decimator", 0)])
 
 
 @register("ternary")
@@ -107,7 +109,7 @@ class Ternary(StepModel):
 
     def flow(self) -> Flow:
         """Build the flow; see `Model.flow`."""
-        return Patches(self, self.kernels, stride=3).renormalize([("disentangler", True), ("decimator", False)])
+        return Patches(self, self.kernels, stride=3).renormalize([("disentangler", 0.5), ("decimator", 0)])
 
 
 @register("tebd")
@@ -126,7 +128,8 @@ class TEBD(PatchModel):
         int | None,
         Option("width of the blocks, even. If None, the first of 4, 6 and 2 that divides the edges.", check_even),
     ] = None
-    depth: Annotated[int, Option("number of pairs of rows of blocks.", count())] = 4
+    hidden: Widths = (112,)
+    depth: Annotated[int, Option("number of pairs of rows of blocks.", count())] = 2
 
     def fitted(self) -> dict[str, Any]:
         """The width of the blocks; see `Model.fitted`."""
@@ -141,7 +144,7 @@ class TEBD(PatchModel):
         patches = Patches(self, [(self.fitted()["m"],) * len(lattice_shape(self.L, self.dim))] * self.depth)
         x = patches.layout.input
         for step in range(self.depth):
-            x = patches.add_rows(x, step, [("even", False), ("odd", True)], str(step))
+            x = patches.add_rows(x, step, [("even", 0), ("odd", 0.5)], str(step))
         patches.layout.latent(x, name="z0")
         return patches.flow()
 
@@ -159,7 +162,7 @@ class BranchingMERA(StepModel):
     """
 
     m: PatchWidths = None
-    hidden: Widths = (64,)
+    hidden: Widths = (16,)
 
     def flow(self) -> Flow:
         """Build the flow; see `Model.flow`."""
@@ -169,7 +172,7 @@ class BranchingMERA(StepModel):
         def grow(x: Port, path: str) -> None:
             """Add the RG steps of the branch that starts at port `x`."""
             step = len(path)
-            x = patches.add_rows(x, step, [("disentangler", True), ("decimator", False)], f"{step}{path}")
+            x = patches.add_rows(x, step, [("disentangler", 0.5), ("decimator", 0)], f"{step}{path}")
             if step + 1 == steps:
                 patches.layout.latent(x, name=f"z{path}")
                 return

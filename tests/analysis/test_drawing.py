@@ -88,7 +88,7 @@ RGFLOW = {"disentangler": {"disentangler"}, "decimator": {"decimator"}}
         ("branching", {"L": 16}, RGFLOW),
         ("neuralrg", {"L": 8}, {"even": {"disentangler"}, "odd": {"decimator"}}),
         ("tebd", {"L": 16}, {"even": {"disentangler"}, "odd": {"disentangler"}}),  # nothing is decimated
-        ("glow", {"L": 16}, {"steps": {"field"}}),
+        ("glow", {"L": 16}, {"steps": {"field"}, "prior": {"field"}}),
         ("realnvp", {"L": 16}, {"checkerboard": {"field"}, "channels": {"field"}}),
     ],
 )

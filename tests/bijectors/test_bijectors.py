@@ -314,7 +314,9 @@ OTHER = {"per_channel": True, "layers": 3, "residual_blocks": 3, "hidden": (7,),
 def test_every_option_changes_the_bijector(name):
     def described(**options):
         torch.manual_seed(0)
-        bijector = randomize(named(name, ({"passive": 1} if name == "details" else {}) | options)((4, 6, 6)), 0.1)
+        bijector = randomize(
+            named(name, ({"passive": 1} if name in ("details", "split-prior") else {}) | options)((4, 6, 6)), 0.1
+        )
         x = torch.linspace(-2, 2, 288, dtype=torch.float64).view(2, 4, 6, 6)
         return {key: tensor.shape for key, tensor in bijector.state_dict().items()}, bijector(x)[0].tolist()
 

@@ -43,9 +43,9 @@ def test_a_prior_integrates_to_one_over_its_support(name):
 ANGLES = {"VonMises": D.VonMises(0.3, 4.0), "Uniform": D.Uniform(-math.pi, math.pi)}
 LINES = {"gaussian": "gaussian", "StudentT": D.StudentT(5.0), "Uniform(0, 1)": D.Uniform(0.0, 1.0)}
 EVENT = {"per_site": False}  # variables of two sites are mixed
-NEEDS = {"linear": EVENT, "permutation": {"order": [1, 0], **EVENT}}
+NEEDS = {"linear": EVENT, "permutation": {"order": [1, 0], **EVENT}, "split-prior": {"passive": 1}}
 NEEDS_FOUR = {"details"}  # a bijector that conditions couplings, each of two variables or more
-BETWEEN_CHANNELS = {"corners", "glow-steps"}
+BETWEEN_CHANNELS = {"corners", "glow-steps", "split-prior"}
 
 
 def flow_of_two(name, prior, **more):
@@ -55,7 +55,7 @@ def flow_of_two(name, prior, **more):
     kernel = 1 if channels == 2 else 2
     takes_hidden = bijectors.by_name.takes(name, "hidden")
     options = NEEDS.get(name, {}) | ({"hidden": (5,)} if takes_hidden else {}) | more
-    passive = 1 if name == "corners" else 0
+    passive = 1 if name in ("corners", "split-prior") else 0
     x = layout.local(layout.input, bijectors.named(name, options), kernel=kernel, passive=passive)
     layout.latent(x)
     torch.manual_seed(0)

@@ -55,6 +55,7 @@ NAMED = {
     "corners": ({"hidden": (3,), "layers": 2}, (4, 2, 3)),
     "coupling": ({"hidden": (5,), "mask": [[[True], [False], [True]]]}, PATCH),
     "details": ({"passive": 1, "hidden": (3,), "layers": 1}, EVEN),
+    "split-prior": ({"passive": 1, "hidden": (3,)}, EVEN),
     "glow-steps": ({"hidden": (5,), "layers": 2}, EVEN),
     "block-spins": ({}, PATCH),
     "dct": ({}, EVEN),
