@@ -37,7 +37,7 @@ from mera._utils.table import with_error
 from mera.analysis.drawing.images import paint_mask, save_figure
 from mera.train import RunFolder, Settings, fit
 
-MODELS = {"rgflow": {"layers": 2, "hidden": (64,)}, "realnvp": {"hidden": (48,), "layers": 1, "residual_blocks": 1}}
+MODELS = {"rgflow": {"layers": 2, "hidden": (64,)}, "realnvp": {"hidden": [(16,), (32,), (64,), (64,)]}}
 """Two models with about the same number of parameters."""
 console = Console(highlight=False, soft_wrap=True)
 

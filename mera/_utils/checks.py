@@ -103,12 +103,19 @@ def check_tensor(what: str, value: Any, shape: tuple[int, ...], like: Tensor | N
     if value.is_meta and like is None:
         raise InputError(f"{what} as a tensor with values", "one on the device meta")
     if tuple(value.shape[1:]) != shape or value.ndim != 1 + len(shape):
-        sizes = ", ".join(map(str, shape))
-        raise InputError(f"{what} of shape ({batch}, {sizes})", str(tuple(value.shape)))
+        sizes, got = ", ".join(map(str, shape)), str(tuple(value.shape))
+        if tuple(value.shape) == shape:
+            got += "; x[None] is a batch of one"
+        elif shape[:1] == (1,) and tuple(value.shape[1:]) == shape[1:]:
+            got += "; x[:, None] has the axis of channels"
+        elif shape and tuple(value.movedim(-1, 1).shape[1:] if value.ndim == 1 + len(shape) else ()) == shape:
+            got += "; x.movedim(-1, 1) has channels first"
+        raise InputError(f"{what} of shape ({batch}, {sizes})", got)
     if like is not None and value.device != like.device:
         raise InputError(f"{what} on {like.device}, where the flow is", str(value.device))
     if like is not None and value.dtype != like.dtype:
-        raise InputError(f"{what} of dtype {like.dtype}, as the flow's", str(value.dtype))
+        mend = "; flow.from_images maps images to the flow's space" if value.dtype == torch.uint8 else ""
+        raise InputError(f"{what} of dtype {like.dtype}, as the flow's", f"{value.dtype}{mend}")
 
 
 def check_latents(what: str, levels: Any, shapes: Sequence[tuple[int, ...]], like: Tensor, batch: str = "B") -> None:

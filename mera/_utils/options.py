@@ -79,6 +79,8 @@ def documented(target: T) -> T:
     or dataclass.
     """
     options = options_of(target)  # type: ignore[arg-type]
+    if options:
+        _show_plain_types(target)
     doc = inspect.getdoc(target)
     if options and doc and "\nArgs:\n" not in doc:
         entries = [
@@ -92,6 +94,17 @@ def documented(target: T) -> T:
         before, raises, after = doc.partition("\nRaises:\n")
         target.__doc__ = f"{before.rstrip()}\n\n{section}\n{raises}{after}"
     return target
+
+
+def _show_plain_types(target: Any) -> None:
+    """Let `help` show types without the help of the options in them."""
+    types, signature = types_of(target), inspect.signature(target)
+    parameters = [p.replace(annotation=types.get(name, p.annotation)) for name, p in signature.parameters.items()]
+    target.__signature__ = signature.replace(parameters=parameters)
+    if inspect.isclass(target) and is_dataclass(target):
+        me = inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+        made: Any = target.__init__
+        made.__signature__ = signature.replace(parameters=[me, *parameters])
 
 
 def check_options(target: Callable[..., Any], options: Mapping[str, Any]) -> dict[str, Any]:

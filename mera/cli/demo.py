@@ -28,7 +28,7 @@ from mera.train.likelihoods import likelihood
 
 MODELS: dict[str, dict[str, Any]] = {
     "rgflow": {"L": 32, "m": 4, "layers": 2, "hidden": (64,)},
-    "realnvp": {"L": 32, "m": 4, "hidden": (48,), "layers": 1, "residual_blocks": 1},
+    "realnvp": {"L": 32, "m": 4, "hidden": [(16,), (32,), (64,), (64,)]},
 }
 """Two models with about the same number of parameters."""
 TEMPERATURE = (0.2, 0.6, 0.6, 0.6)

@@ -232,7 +232,9 @@ def labels(images: Examples, name: str = "class") -> Tensor:
     """
     available: dict[str, Tensor] = getattr(images, "labels", {})
     if name not in available:
-        raise InputError(f"examples with labels {name!r}", ", ".join(available) or "none")
+        floats = name == "class" and "context" in available
+        mend = ": labels of floats; of one-hot rows, class numbers are labels.argmax(1)" if floats else ""
+        raise InputError(f"examples with labels {name!r}", (", ".join(available) or "none") + mend)
     values = available[name]
     if not isinstance(values, Tensor):
         raise InputError(f"labels {name!r} as a tensor", type(values).__name__)
@@ -272,7 +274,8 @@ def class_numbers(images: Examples) -> Tensor:
     """
     values = labels(images)
     if values.dtype not in INTEGERS or values.ndim != 1:
-        got = f"labels 'class' of shape {tuple(values.shape)}, {values.dtype}"
+        mend = "; of one-hot rows they are labels.argmax(1)" if values.ndim == 2 else ""
+        got = f"labels 'class' of shape {tuple(values.shape)}, {values.dtype}{mend}"
         raise InputError("class numbers, integers (N,)", got)
     return values.to(torch.int64)
 

@@ -183,7 +183,7 @@ class Density(nn.Module, ABC):
     def sample(
         self, n: int | Sequence[int], context: Tensor | None = None, *, temperature: Temperature = 1.0
     ) -> Tensor:
-        """Draw samples in the flow's own space, without gradients; `to_images` maps samples to uint8 images.
+        """Draw samples in the flow's own space (logits, for a flow of images), without gradients; see `sample_images`.
 
         Args:
             n: the number of samples, or a shape (n,).
@@ -195,6 +195,21 @@ class Density(nn.Module, ABC):
             The samples (n, C, *shape).
         """
         return self.generate(self.draw_noise(n, temperature), context)
+
+    def sample_images(
+        self, n: int | Sequence[int], context: Tensor | None = None, *, temperature: Temperature = 1.0
+    ) -> Tensor:
+        """Draw samples as uint8 images, `to_images(sample(...))`; the arguments are those of `sample`.
+
+        Returns:
+            The images (n, C, *shape).
+
+        >>> import mera
+        >>> flow = mera.build("rgflow", L=8, hidden=(8,))
+        >>> flow.sample_images(2).dtype
+        torch.uint8
+        """
+        return self.to_images(self.sample(n, context, temperature=temperature))
 
     def rsample(self, n: int | Sequence[int], context: Tensor | None = None) -> Tensor:
         """Draw samples, differentiable in the flow's parameters and the context.

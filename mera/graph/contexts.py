@@ -93,7 +93,9 @@ class ContextEncoder(nn.Module):
             raise InputError(f"a context on {device}, where the flow is", str(context.device))
         is_batch = context.ndim == 1 + len(event_shape) and len(context) in (1, n)
         if not is_batch or tuple(context.shape[1:]) != event_shape:
-            raise InputError(f"a context, {expected}, for B = {n} or 1", str(tuple(context.shape)))
+            is_one_hot = self.classes is not None and context.ndim == 2 and context.shape[1] == self.classes
+            mend = "; of one-hot rows they are context.argmax(1)" if is_one_hot else ""
+            raise InputError(f"a context, {expected}, for B = {n} or 1", f"{tuple(context.shape)}{mend}")
         if self.embedding is None:
             if not context.is_floating_point():
                 raise InputError("a context of floats", str(context.dtype))

@@ -206,4 +206,11 @@ def load_layout(path: str | PathLike[str]) -> Layout:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise LayoutError("TOML", f"a file that is not UTF-8 text: {path}: {error}") from None
-    return loads(text, str(path))
+    try:
+        return loads(text, str(path))
+    except LayoutError as error:
+        if error.kind == UNKNOWN_NAME:
+            error.add_note(
+                "a bijector of your own: import the module that registers it first (mera.bijectors.register)"
+            )
+        raise

@@ -84,3 +84,38 @@ def test_bad_calls(call, message, tmp_path, monkeypatch):
     flow = MODELS["rgflow"]()
     with pytest.raises(ValueError, match=f"(?s){message}"):
         call(flow)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda f: f.log_prob(torch.zeros(5, 8, 8)), r"got \(5, 8, 8\); x\[:, None\] has the axis of channels"),
+        (lambda f: f.log_prob(torch.zeros(1, 8, 8)), r"got \(1, 8, 8\); x\[None\] is a batch of one"),
+        (lambda f: f.log_prob(torch.zeros(5, 8, 8, 1)), r"x.movedim\(-1, 1\) has channels first"),
+        (lambda f: f.restrict(IMAGES[:1], (slice(2), slice(2))), "flow.from_images maps images to the flow's space"),
+    ],
+)
+def test_remedies_for_data(call, message):
+    with pytest.raises(ValueError, match=message):
+        call(mera.build("rgflow", L=8, m=4, channels=1, hidden=(2,)))
+
+
+def test_remedies_for_one_hot_labels():
+    flow = mera.build("rgflow", L=8, m=4, channels=1, hidden=(2,), classes=3)
+    rows = torch.eye(3).repeat(3, 1)
+    with pytest.raises(ValueError, match=r"got \(2, 3\); of one-hot rows they are context.argmax\(1\)"):
+        flow.log_prob(torch.zeros(2, 1, 8, 8), rows[:2])
+    for labels in (rows, rows.long()):
+        with pytest.raises(ValueError, match=r"of one-hot rows.* labels.argmax\(1\)"):
+            mera.train.fit(flow, torch.zeros(9, 1, 8, 8, dtype=torch.uint8), labels=labels, steps=1)
+    assert flow.sample_images(2, torch.tensor([1])).dtype == torch.uint8
+
+
+def test_the_file_of_a_layout_with_an_unregistered_bijector(tmp_path):
+    layout = mera.Layout((4, 4), 1)
+    layout.latent(layout.local(layout.input, "coupling", 4))
+    mera.save_layout(layout, tmp_path / "a.toml")
+    (tmp_path / "b.toml").write_text((tmp_path / "a.toml").read_text().replace('"coupling"', '"my-own"'))
+    with pytest.raises(LayoutError) as caught:
+        mera.load_layout(tmp_path / "b.toml")
+    assert any("import the module that registers it" in note for note in caught.value.__notes__)
