@@ -102,18 +102,15 @@ def wallpapers(
         colours: whether the channels of every second training window are permuted at random: with few photographs, a
             flow meets colours in the test that it has never seen.
     """
-    train, test = (
-        [read_picture(file, 3, longest) for file in _files(package, pattern, root)]
-        for package, pattern in PACKAGES.items()
-    )
+    train, test = ([read_picture(file, 3, longest) for file in photographs_of(package, root)] for package in PACKAGES)
     learnt = EvenWindows(train, L, train_windows, flip=flip, colours=colours)
     return DataSplits("wallpapers", 3, learnt, EvenWindows(test, L, test_windows, seed=1))
 
 
-def _files(package: str, pattern: str, root: Path) -> list[Path]:
+def photographs_of(package: str, root: Path) -> list[Path]:
     """The photographs of a package, by name."""
     for folder in (root / FOLDER, Path("/") / FOLDER):
-        if files := sorted(folder.glob(pattern)):
+        if files := sorted(folder.glob(PACKAGES[package])):
             return files
     raise DataMissingError(
         f"Expected photographs of the Debian package {package} in /{FOLDER} or {root / FOLDER}; got none. "
