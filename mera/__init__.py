@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from mera.flow.mixture import Symmetrized
     from mera.graph import Layout, LayoutError
     from mera.models import build, load_rgflow_checkpoint
+    from mera.models.hub import push
     from mera.models.saving import load, load_layout, load_pretrained, save, save_layout
 
 __version__ = VERSION
@@ -49,6 +50,7 @@ __all__ = [
     "load_rgflow_checkpoint",
     "models",
     "physics",
+    "push",
     "save",
     "save_layout",
     "show",
@@ -69,6 +71,7 @@ _HOMES = {
     "load_layout": "models.saving",
     "load_pretrained": "models.saving",
     "load_rgflow_checkpoint": "models",
+    "push": "models.hub",
     "save": "models.saving",
     "save_layout": "models.saving",
     "show": "analysis.drawing.images",

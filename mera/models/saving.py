@@ -97,13 +97,18 @@ def load(path: str | PathLike[str]) -> Any:
     """Load a flow in its dtype, on the CPU: one that `save` wrote, of a run, or a trained one of the package.
 
     Args:
-        path: the file, the folder of a run, or the name of a trained flow; see `load_pretrained`.
+        path: the file, the folder of a run, the name of a trained flow (see `load_pretrained`), or the address of one
+            of the Hugging Face hub, "hf://user/name" or "hf://user/name@revision" (see `push`).
 
     Raises:
         FileNotFoundError: if the file does not exist.
         ValueError: if the file is damaged or was not written by `save`, or its weights are infinite, NaN or of another
             dtype than the file says.
     """
+    if isinstance(path, str) and path.startswith("hf://"):
+        from mera.models.hub import download  # late: hub.py imports this file
+
+        path = download(path)
     path = as_path(path)
     file, name = path / WEIGHTS if path.is_dir() else path, str(path)
     if not file.is_file() and name in pretrained():  # commands write pictures into folders of such names
