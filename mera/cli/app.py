@@ -25,6 +25,7 @@ COMMANDS = {
     "explain": "Print tables about runs: bits, receptive fields and known factors by level, and effects of mixing.",
     "inpaint": "Fill masked pixels of an image with the flow of a run.",
     "map": "Map log p of an image of any size, by site and level: a store on disk and a picture.",
+    "refine": "Refine a picture: twice the edges or more, with plausible details.",
     "mix": "Mix two pictures by scale: coarse levels of one with fine levels of the other.",
     "cone": "Show which latents some pixels can change, or which pixels some latents can change.",
     "explore": "Explore a flow in a browser: latents, mixtures, fillings and causal cones.",

@@ -35,14 +35,23 @@ def command(
             autocompletion=sources,
         ),
     ],
-    out: Annotated[Path, typer.Option(help="Folder for the store and the picture.", metavar="DIR")] = Path("bits.zarr"),
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder for a store of zarr and the picture, for images that do not fit into memory. If left out, "
+            "only the picture IMAGE_map.png is written, beside the image.",
+            metavar="DIR",
+        ),
+    ] = None,
     tile: Annotated[int, typer.Option(min=1, help="Edge of a tile in pixels.")] = 512,
     seed: Seed = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the store in the folder.")] = False,
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
-    """Map log p of an image of any size, by site and level, exactly: a store on disk, a table and a picture."""
+    """Map log p of an image of any size, by site and level, exactly: a table and a picture, and a store on disk."""
+    if resume and out is None:
+        raise InputError("--out with --resume, the folder of the store", "no --out")
     run, flow, (file,) = split_pictures(paths, 1)
     source = open_image(file, flow.plan.input.channels)
     is_image = source.dtype in (np.uint8, torch.uint8)
@@ -60,18 +69,18 @@ def command(
         return
     cells = result.bits(shape=shape).float()
     bits = cells.mean((1, 2)).tolist()
-    picture = out / "map.png"
+    picture = file.with_name(f"{file.stem}_map.png") if out is None else out / "map.png"
     save_figure(map_figure(_reduced(source, shape), cells), picture)
     unit = "bits/dim" if is_image else "bits/variable"
     numbers = {"log_prob": result.log_prob, unit.replace("/", "_per_"): sum(bits), "levels": bits}
     if as_json:
-        show_json(numbers | {"store": str(out), "picture": str(picture)})
+        show_json(numbers | {"store": None if out is None else str(out), "picture": str(picture)})
         return
     rows = [
         *((f"level {level}", f"{value:.4f}") for level, value in enumerate(bits)),
         ("all levels", f"{sum(bits):.4f}"),
     ]
-    show(Table(["part", unit], rows), f"store: {out}", f"picture: {picture}")
+    show(Table(["part", unit], rows), *([] if out is None else [f"store: {out}"]), f"picture: {picture}")
 
 
 def _reduced(source: Source, shape: tuple[int, ...]) -> Tensor:

@@ -31,7 +31,9 @@ def command(
         int | None, typer.Option(min=0, help="This level and coarser ones come from A, finer ones from B.")
     ] = None,
     scale: Annotated[int, typer.Option(min=1, help="The longer edge in pixels to which A is reduced.")] = 960,
-    out: Annotated[Path, typer.Option(help="The PNG to write.", metavar="FILE")] = Path("mixed.png"),
+    out: Annotated[
+        Path | None, typer.Option(help="The PNG to write; A_B_mix.png beside A if left out.", metavar="FILE")
+    ] = None,
     seed: Seed = 0,
     device: Device = "auto",
 ) -> None:
@@ -51,7 +53,8 @@ def command(
     levels = range(1, len(z_a)) if level is None else [level]
     mixed = [flow.to_images(flow.inverse(mix(z_a, z_b, h))[0])[0].cpu() for h in levels]
     mixed = [image[:, : first.shape[1], : first.shape[2]] for image in mixed]
-    out = png_path(out)
+    name = f"{a.stem}_{b.stem}_mix{'' if level is None else f'_{level}'}.png"
+    out = png_path(a.with_name(name) if out is None else out)
     make_folder(out.parent)
     if level is None:
         titles = [f"levels from {h} on of A" for h in levels]

@@ -1,4 +1,4 @@
-"""Methods of a flow about a part of it: cones, restrictions to masked pixels, windows, and tiles of large images."""
+"""Methods of a flow about a part of it: cones, restrictions to masked pixels, windows, tiles, and finer lattices."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from os import PathLike
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from mera.cones import Cone, Region, Restriction, Site, Span, Streamed, generation_cone, inference_cone, stream, window
-from mera.flow.density import Density
+from mera.flow.density import Density, Temperature
+from mera.flow.refine import refine
 from mera.inpaint import Inpainting, inpaint
 
 
@@ -167,3 +169,45 @@ class FlowInParts(Density):
         (True, (32, 48))
         """
         return stream(self.flow.runner, self.preprocess, source, out, **options)
+
+    @torch.no_grad()
+    def refine(
+        self, coarse: Tensor, levels: int = 1, *, temperature: Temperature = 1.0, context: Tensor | None = None,
+        means: bool = False,
+    ) -> Tensor:  # fmt: skip
+        r"""Generate data of twice the edges, given its coarse lattice: super-resolution, and multilevel sampling.
+
+        The latents of the finest levels are drawn, and the coarse lattice takes the place of all others, so that the
+        data follow the flow's density given that lattice (https://arxiv.org/abs/2412.12842 for lattice fields). The
+        edges of the data are those that the coarse lattice asks for, as by `resized`.
+
+        Args:
+            coarse: the coarse lattice on the scale of the data, (B, C, *shape): the means of cells for "wavelet", the
+                first corners of cells for "decimation". For other models it is the lattice that their own finest level
+                keeps, which bijectors have changed: near the means of cells for "rgflow", and exactly these for no
+                trained flow.
+            levels: the number of levels to generate; each doubles the edges.
+            temperature: as in `sample`, for all levels of the larger flow.
+            context: the contexts; None for a flow without context.
+            means: whether the means of cells are to be the coarse data for any flow, for the super-resolution of
+                pictures: its own coarse lattice is then found by iteration. The data are plausible ones of these means,
+                not draws from their density given the means.
+
+        Returns:
+            Data in the flow's own space, (B, C, *twice the shape).
+
+        Raises:
+            ValueError: if the shape is another one, there are not so many levels, or the coarse lattice of the flow has
+                other channels than its data, as those of "realnvp" and "glow" have.
+
+        Warns:
+            UserWarning: if the iteration does not come to the means.
+
+        >>> import mera
+        >>> flow = mera.build("wavelet", L=16, channels=1, hidden=(8,))
+        >>> coarse = torch.randn(2, 1, 8, 8)
+        >>> fine = flow.refine(coarse)
+        >>> torch.allclose(torch.nn.functional.avg_pool2d(fine, 2), coarse, atol=1e-5)
+        True
+        """
+        return refine(self.flow, coarse, levels, temperature, context, means)

@@ -59,8 +59,33 @@ def run_inverse(
         The data (B, channels, *shape), and the log-det (B,) of the inverse.
     """
     values = {latent.value: level for latent, level in zip(plan.latents, z, strict=True)}
-    log_dets = [zero_log_det(z[0])]
-    for step in reversed(plan.steps):
+    return _backwards(plan.steps, values, transform, watch)
+
+
+def run_inverse_from(
+    plan: Plan, kept: Tensor, z: Sequence[Tensor], level: int, transform: Transform
+) -> tuple[Tensor, Tensor]:
+    """Run the steps of the levels below one backwards, from the lattice at which that level begins.
+
+    Args:
+        plan: the plan.
+        kept: the lattice, the value `plan.entries[level]`.
+        z: the latents of the levels below, finest first; others are not used.
+        level: the level, at least 1.
+        transform: transforms the events of a step back.
+    """
+    values = {latent.value: part for latent, part in zip(plan.latents[:level], z, strict=False)}
+    steps = [step for step in plan.steps if step.level < level]
+    return _backwards(steps, values | {plan.entries[level]: kept}, transform)
+
+
+def _backwards(
+    steps: Sequence[Step], values: dict[int, Tensor], transform: Transform,
+    watch: Callable[[int, Tensor], None] | None = None,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """Run steps backwards from the values that later steps and latents leave, by number."""
+    log_dets = [zero_log_det(next(iter(values.values())))]
+    for step in reversed(steps):
         outputs = [values.pop(target) for target in step.targets]
         if step.module:
             value, log_det = _apply(step, outputs[0], transform)

@@ -52,7 +52,12 @@ def test_a_picture_is_mapped(flow):
     assert "bits/dim" in run("map", "flow.mera", "a.png", "--out", "a.zarr", "--tile", 32, "--resume").stdout
     assert "resume=True" in str(run("map", "flow.mera", "a.png", "--out", "a.zarr").exception)
     painted("small.png", 1, 50)
-    assert "bits/dim" in run("map", "flow.mera", "small.png").stdout
+    for _ in range(2):  # a second map takes the place of the first
+        result = run("map", "flow.mera", "small.png")
+        assert "bits/dim" in result.stdout
+        assert "picture: small_map.png" in result.stdout
+    assert Path("small_map.png").is_file()
+    assert "Expected --out with --resume" in str(run("map", "flow.mera", "small.png", "--resume").exception)
 
 
 @pytest.mark.usefixtures("flow")
@@ -67,6 +72,20 @@ def test_two_pictures_are_mixed():
     assert np.abs(pictures[0] - first).max() <= 1
     assert np.abs(pictures[1] - pictures[0]).mean() > 5 < np.abs(pictures[1] - pictures[2]).mean()
     assert "all levels" in run("mix", "flow.mera", "a.png", "b.png").stdout
+    assert Path("a_b_mix.png").is_file()
+    run("mix", "flow.mera", "a.png", "b.png", "--level", 2)
+    assert Path("a_b_mix_2.png").is_file()
+
+
+@pytest.mark.filterwarnings("ignore:Expected the coarse data as means of cells")
+@pytest.mark.usefixtures("flow")
+def test_a_picture_is_refined():
+    painted("a.png", 11, 20)
+    assert "as 22 x 40: a_refined.png" in run("refine", "flow.mera", "a.png").stdout
+    assert np.asarray(Image.open("a_refined.png")).shape == (22, 40, 3)
+    assert run("refine", "flow.mera", "a.png", "--times", 4, "--out", "b.png").exit_code == 0
+    assert np.asarray(Image.open("b.png")).shape == (44, 80, 3)
+    assert "--times as a power of two, 2 or more; got 3" in str(run("refine", "a.png", "--times", 3).exception)
     assert "a level from 0 to 3" in str(run("mix", "flow.mera", "a.png", "b.png", "--level", 4).exception)
 
 

@@ -107,7 +107,10 @@ TABLE = {
         "json": "--json",
     },
     "map flow.mera a.png --tile 16 --out store": {"output": "--resume"},
-    "mix flow.mera a.png b.png": {"file mixed.png": "--level 1; --scale 8; --seed 1", "files .": "--out c.png"},
+    "mix flow.mera a.png b.png": {"file a_b_mix.png": "--level 1; --scale 8; --seed 1", "files .": "--out c.png"},
+    "refine flow.mera a.png": {
+        "file a_refined.png": "--times 4; --temperature 0.9; --scale 8; --seed 1", "files .": "--out c.png",
+    },
     f"cone {SMALL} --region 1:2,1:2": {"output": "--region 1:2,1:3", "files .": "--out other.png", "json": "--json"},
     f"cone {SMALL}": {"output": "--latent 1:0,0"},
     "cone --region 1:2,1:2": {"output": "--layout layout.toml"},
@@ -119,7 +122,8 @@ TABLE = {
 }  # fmt: skip
 """By a command, what changes with further words: its output, a file, or what passes through the flow (events)."""
 WITH_DEVICES = [TRAIN, "evaluate run", "sample run", "figures run", "explain run", FILL, "map flow.mera a.png",
-                "mix flow.mera a.png b.png", "measure phi4", "demo", "compare rgflow --data shades"]  # fmt: skip
+                "mix flow.mera a.png b.png", "refine flow.mera a.png", "measure phi4", "demo",
+                "compare rgflow --data shades"]  # fmt: skip
 
 
 def shades(L, root, download, train_size=30, test_size=70, name="shades"):

@@ -1,0 +1,89 @@
+"""Data of twice the edges from a coarse lattice: the finest levels of a flow, generated given the levels above them."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from mera._utils.checks import check_count
+from mera._utils.errors import InputError
+from mera.bijectors import BlockSpins
+from mera.bijectors.cosine import DCT
+from mera.flow.density import Temperature
+from mera.graph.executor import run_inverse_from
+
+if TYPE_CHECKING:
+    from mera.flow.flow import Flow
+
+
+STEP, MOST_STEPS, CLOSE = 0.7, 100, 0.03
+"""The part of the difference of means that a step takes off, the most steps, and the largest difference at the end."""
+
+
+@torch.no_grad()
+def refine(
+    flow: Flow, coarse: Tensor, levels: int, temperature: Temperature, context: Tensor | None, means: bool
+) -> Tensor:
+    """Generate data whose coarse lattice is given; see `Flow.refine`."""
+    if coarse.ndim != 2 + flow.plan.input.dim or coarse.shape[1] != flow.plan.input.channels:
+        sizes = ", ".join(["B", str(flow.plan.input.channels), *("n" for _ in flow.plan.input.shape)])
+        raise InputError(f"coarse data of shape ({sizes})", str(tuple(coarse.shape)))
+    number = len(flow.plan.entries)
+    if check_count(levels, "levels") >= number:
+        raise InputError(f"1 to {number - 1} levels, as the flow has {number}", str(levels))
+    entry = next(step for step in flow.plan.steps if step.source == flow.plan.entries[levels]).operation.lattice
+    if entry.channels != flow.plan.input.channels:
+        raise InputError("a flow whose coarse lattice has the channels of the data", f"one with {entry.channels}")
+    factors = [fine // kept for fine, kept in zip(flow.plan.input.shape, entry.shape, strict=True)]
+    shape = tuple(n * factor for n, factor in zip(coarse.shape[2:], factors, strict=True))
+    larger = flow if shape == flow.plan.input.shape else flow.resized(shape)
+    latents = larger.sample_latents(len(coarse), temperature)
+    coarse, unit, runner = coarse.to(larger.dtype), _unit(larger, levels), larger.runner
+    transform = runner.transform(runner.contexts(context, coarse), inverse=True)
+
+    def finer(lattice: Tensor) -> Tensor:
+        return run_inverse_from(larger.plan, lattice * unit, latents, levels, transform)[0]
+
+    x = finer(coarse)
+    return _with_means(x, coarse, finer, factors) if means else x
+
+
+def _with_means(x: Tensor, coarse: Tensor, finer: Callable[[Tensor], Tensor], factors: Sequence[int]) -> Tensor:
+    """Move the coarse lattice, from which `finer` makes data, until the means of cells of the data are `coarse`."""
+    lattice, step = coarse, STEP
+    difference = coarse - means_of_cells(x, factors)
+    for _ in range(MOST_STEPS):
+        if difference.abs().max() <= CLOSE:
+            return x
+        moved = lattice + step * difference
+        trial = finer(moved)
+        rest = coarse - means_of_cells(trial, factors)
+        if rest.abs().mean() < difference.abs().mean():
+            x, lattice, difference = trial, moved, rest
+        else:
+            step /= 2
+    far = difference.abs().max().item()
+    warnings.warn(f"Expected the coarse data as means of cells; got means up to {far:.2g} beside them", stacklevel=5)
+    return x
+
+
+def means_of_cells(x: Tensor, edges: Sequence[int]) -> Tensor:
+    """The means over cells of data (B, C, *shape)."""
+    for axis, edge in enumerate(edges, start=2):
+        x = x.unflatten(axis, (-1, edge)).mean(axis + 1)
+    return x
+
+
+def _unit(flow: Flow, levels: int) -> float:
+    """The coarse lattice of a constant field 1, by the means of cells that the finest levels take."""
+    unit = 1.0
+    for step in flow.plan.bijections:
+        bijector = flow.bijectors[step.module]
+        if step.level < levels and isinstance(bijector, (BlockSpins, DCT)):
+            ones = torch.ones(1, *step.apply.event_shape, dtype=flow.dtype, device=flow.device)
+            unit *= bijector(ones)[0].flatten()[0].item()
+    return unit
