@@ -47,12 +47,12 @@ def map_figure(image: Tensor, bits: Tensor) -> Picture:
     figure, axes = panels(2 + len(bits), 3, 3.6, 0.4 + 3.0 * image.shape[1] / image.shape[2], margin=0.2)
     axes[0].imshow(image.movedim(0, -1).squeeze(-1).numpy(), cmap="gray", vmin=0, vmax=1)
     axes[0].set_title("the image", fontsize=9)
-    titles = ["all levels", *(f"level {level}" for level in range(len(bits)))]
+    titles = ["all levels, bright = surprising", *(f"level {level}" for level in range(len(bits)))]
     for axis, title, values in zip(axes[1:], titles, [bits.sum(0), *bits], strict=True):
         low, high = values.quantile(0.01).item(), values.quantile(0.99).item()
         shown = axis.imshow(values.numpy(), cmap="magma", vmin=low, vmax=max(high, low + 1e-9))
         axis.set_title(f"{title}: {values.mean():.3f} bits/dim", fontsize=9)
-        figure.colorbar(shown, ax=axis, shrink=0.8)
+        figure.colorbar(shown, ax=axis, shrink=0.8, label="bits/dim")
     for axis in axes:
         axis.set(xticks=[], yticks=[])
     return figure
