@@ -7,6 +7,7 @@ the entry "mera", and as many parameters up to what a library adds of its own.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import partial
 
@@ -93,7 +94,7 @@ def with_freia(L: int, hidden: int) -> Steps:
 
     def log_prob(x):
         z, log_det = net(x)
-        return log_det - 0.5 * sum(level.flatten(1).square().sum(1) for level in z)
+        return log_det - 0.5 * sum((level.square() + math.log(2 * math.pi)).flatten(1).sum(1) for level in z)
 
     def sample(n):
         return net([torch.randn(n, *shape) for shape in shapes], rev=True)[0]
