@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from mera._utils.array_files import open_zarr
+from mera._utils.checks import is_integer
 from mera._utils.errors import InputError
 from mera._utils.files import reading
 from mera._utils.installation import import_optional
@@ -126,7 +127,12 @@ def reflected(images: Any, flow: Density | Sequence[int]) -> Any:
     >>> reflected(torch.zeros(3, 31, 40), flow).shape
     torch.Size([3, 32, 48])
     """
-    units = period(flow.plan) if isinstance(flow, Density) else tuple(flow)
+    if isinstance(flow, Density):
+        units = period(flow.plan)
+    else:
+        units = tuple(flow) if isinstance(flow, Sequence) else (flow,)
+    if not all(is_integer(unit) and unit > 0 for unit in units) or (isinstance(images, Source) and len(units) != 2):
+        raise InputError("a flow, or a positive number for each dimension", repr(flow))
     if isinstance(images, Source):
         return images.reflected(units)
     images = torch.as_tensor(images)

@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from mera.flow.flow import Flow
 
 
-STEP, MOST_STEPS, CLOSE = 0.7, 100, 0.03
-"""The part of the difference of means that a step takes off, the most steps, and the largest difference at the end."""
+STEP, MOST_STEPS, CLOSE = 0.7, 100, 0.02
+"""The part of the difference of means that a step takes off, the most steps, and the largest difference at the end, in
+standard deviations of the coarse data."""
 
 
 @torch.no_grad()
@@ -29,12 +30,19 @@ def refine(
     flow: Flow, coarse: Tensor, levels: int, temperature: Temperature, context: Tensor | None, means: bool
 ) -> Tensor:
     """Generate data whose coarse lattice is given; see `Flow.refine`."""
+    coarse = torch.as_tensor(coarse)
     if coarse.ndim != 2 + flow.plan.input.dim or coarse.shape[1] != flow.plan.input.channels:
         sizes = ", ".join(["B", str(flow.plan.input.channels), *("n" for _ in flow.plan.input.shape)])
         raise InputError(f"coarse data of shape ({sizes})", str(tuple(coarse.shape)))
     number = len(flow.plan.entries)
+    if number == 1:
+        raise InputError("a flow of two levels or more", "one of a single level")
     if check_count(levels, "levels") >= number:
         raise InputError(f"1 to {number - 1} levels, as the flow has {number}", str(levels))
+    leaving = {latent.value for latent in flow.plan.latents[:levels]} | {flow.plan.entries[levels]}
+    made = {step.source for step in flow.plan.steps if step.level < levels}
+    if {target for step in flow.plan.steps if step.level < levels for target in step.targets} - made - leaving:
+        raise InputError("a flow whose fine variables leave at once", "one of several branches")
     entry = next(step for step in flow.plan.steps if step.source == flow.plan.entries[levels]).operation.lattice
     if entry.channels != flow.plan.input.channels:
         raise InputError("a flow whose coarse lattice has the channels of the data", f"one with {entry.channels}")
@@ -49,15 +57,15 @@ def refine(
         return run_inverse_from(larger.plan, lattice * unit, latents, levels, transform)[0]
 
     x = finer(coarse)
-    return _with_means(x, coarse, finer, factors) if means else x
+    return _with_means(x, coarse, finer, factors) if means and x.numel() else x
 
 
 def _with_means(x: Tensor, coarse: Tensor, finer: Callable[[Tensor], Tensor], factors: Sequence[int]) -> Tensor:
     """Move the coarse lattice, from which `finer` makes data, until the means of cells of the data are `coarse`."""
-    lattice, step = coarse, STEP
+    lattice, step, close = coarse, STEP, CLOSE * coarse.std(correction=0)
     difference = coarse - means_of_cells(x, factors)
     for _ in range(MOST_STEPS):
-        if difference.abs().max() <= CLOSE:
+        if difference.abs().max() <= close:
             return x
         moved = lattice + step * difference
         trial = finer(moved)

@@ -50,12 +50,15 @@ def levels(shape: Sequence[int], width: int, stride: int = 2, n_levels: int | No
         count, edges = count + 1, [n // stride for n in edges]
     if n_levels is None and count == 1 and math.prod(shape) > ONE_PATCH and any(n % stride for n in shape):
         raise InputError(f"edges that can be divided by {stride}", f"{_by(shape)}; {_remedy(shape, stride)}")
-    if n_levels is not None and any(
-        n % stride ** (check_count(n_levels, "levels", most=MAX_LAYERS) - 1) for n in shape
-    ):
-        got = f"{_by(shape)}, which has at most levels={count}; or {_remedy(shape, stride ** (n_levels - 1))}"
-        raise InputError(f"edges that {stride ** (n_levels - 1)} divides for levels={n_levels}", got)
-    return count if n_levels is None else n_levels
+    if n_levels is None:
+        return count
+    unit = stride ** (check_count(n_levels, "levels", most=MAX_LAYERS) - 1)
+    if any(n % unit for n in shape):
+        while all(n % stride**count == 0 for n in shape):
+            count += 1
+        got = f"{_by(shape)}, which {stride} divides {count - 1} times; or {_remedy(shape, unit)}"
+        raise InputError(f"edges that {unit} divides, for so many levels", got)
+    return n_levels
 
 
 def kernels(
@@ -89,6 +92,8 @@ def kernels(
     ([(4, 4), (4, 4), (6, 10)], [(4, 4), (4, 4), (4, 4), (4, 4)])
     """
     dim = len(shape)
+    if isinstance(m, Sequence) and (shared or not m):
+        raise InputError("one width m, as levels share their bijectors" if shared else "m for each level", repr(m))
     if isinstance(m, Sequence):
         found = [tuple(k) if isinstance(k, Sequence) else (k,) * dim for k in m]
         if any(len(k) != dim or not all(is_integer(n) and n > 0 for n in k) for k in found):
@@ -107,7 +112,9 @@ def kernels(
     else:
         number = levels(shape, width, stride, n_levels)
         lattices = [[n // stride**level for n in shape] for level in range(number)]
-        found = [_patch(edges, width) or (stride,) * dim for edges in lattices[:-1]] + [_coarsest(lattices[-1], width)]
+        found = [_patch(edges, width) or (stride,) * dim for edges in lattices[:-1]] + [
+            _coarsest(lattices[-1], width, shape)
+        ]
     number = levels(shape, 1, stride, len(found) if n_levels is None else n_levels)
     if number != len(found):
         raise InputError(f"m for each of {number} levels", repr(m))
@@ -140,7 +147,7 @@ def _patch(edges: Sequence[int], width: int) -> Kernel | None:
     return None if any(n % width for n in edges) else (width,) * len(edges)
 
 
-def _coarsest(edges: Sequence[int], width: int) -> Kernel:
+def _coarsest(edges: Sequence[int], width: int, shape: Sequence[int]) -> Kernel:
     """The patch of the coarsest lattice; see `kernels`."""
     sites, common = math.prod(edges), math.gcd(*edges)
     widest = max((k for k in range(2, WIDEST + 1) if common % k == 0), default=None)
@@ -150,7 +157,8 @@ def _coarsest(edges: Sequence[int], width: int) -> Kernel:
         return tuple(edges)
     if widest is None:
         raise InputError(
-            f"a coarsest lattice that is one patch of at most {MOST} sites", f"{_by(edges)}; {_remedy(edges, 2)}"
+            f"a coarsest lattice that is one patch of at most {MOST} sites",
+            f"{_by(edges)} of {_by(shape)}; {_remedy(shape, 4)}",
         )
     return (widest,) * len(edges)
 

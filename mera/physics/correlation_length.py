@@ -11,9 +11,11 @@ from torch import Tensor
 from mera._utils.checks import check_count
 from mera._utils.errors import InputError
 from mera.physics.action import Periodic
-from mera.physics.markov_chains import MarkovChains, judged
+from mera.physics.averaging import AlongChains
+from mera.physics.markov_chains import judged
 from mera.physics.measured import Measured
 from mera.physics.observables import periodic_axes, slice_means, two_point
+from mera.physics.reweight import Reweighted
 from mera.physics.verdicts import pareto_k, verdict_on_weights
 from mera.sampling.diagnostics import MIN_DRAWS, gamma_method
 from mera.sampling.verdict import Trust, Verdict, worst
@@ -124,9 +126,9 @@ def correlation_length(
         source, periodic = fields, fields.periodic
         fields = source.fields
         inherited = {"the measurement": source.verdict}
-        if isinstance(source, MarkovChains):
-            chains = next(iter(source.history.values())).shape[1]
-        else:
+        is_chain = isinstance(source.averaging, AlongChains)
+        chains = next(iter(source.history.values())).shape[1] if is_chain else 1
+        if not is_chain or isinstance(source, Reweighted):
             log_weights = getattr(source, "field_log_weights", source.log_weights)
     if fields.ndim < 3 or len(fields) < MIN_FIELDS or not fields[0].numel():
         raise InputError(f"at least {MIN_FIELDS} fields (N, C, *shape)", str(tuple(fields.shape)))
@@ -137,6 +139,10 @@ def correlation_length(
     around = periodic_axes(periodic, fields.ndim - 2)
     length = max((fields.shape[axis] for axis in around), default=0)
     last = length // 2 - SHIFT - 2
+    if last < 0:
+        raise InputError(
+            f"{2 * (SHIFT + 2)} sites or more along a periodic direction", str(length or "no such direction")
+        )
     if check_count(first or 0, "the first distance", 0) > last:
         raise InputError(
             f"a first distance of at most {last} on {length} sites, or more sites along a periodic direction",
@@ -153,7 +159,7 @@ def correlation_length(
     def error(values: Tensor) -> float:
         """The standard error of the average of centred values, (N,)."""
         along = values.unflatten(0, (-1, chains))
-        if log_weights is not None:
+        if log_weights is not None and chains == 1:
             return (values.square().sum().sqrt() / len(values)).item()
         if len(along) < MIN_DRAWS:
             return (along.mean(0).std() / math.sqrt(chains)).item()
@@ -173,7 +179,7 @@ def correlation_length(
         if abs(drift) <= STEADY:
             break
     start, drift, influence = found
-    if log_weights is not None:
+    if log_weights is not None and chains == 1:
         inherited["the weights"] = verdict_on_weights(log_weights, pareto_k(log_weights))
     elif len(fields) // chains >= MIN_DRAWS:
         inherited["the length"] = judged(influence.unflatten(0, (-1, chains)), 1.0).verdict

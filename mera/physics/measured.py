@@ -9,6 +9,7 @@ from os import PathLike
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from mera._utils.checks import check_choice
@@ -81,14 +82,14 @@ class Measured(ABC):
         if isinstance(function, str):
             return self.observables[check_choice(function, self.observables, "an observable")]
         shown = {name: values for name, values in self.series.items() if not name.startswith("_")}
-        means = {
-            name: values.double().flatten(0, -2 if name == "correlator" else -1).mean(0)
-            for name, values in shown.items()
-        }
-        found: Any = function(means) if callable(function) else function
-        if not isinstance(found, Tensor) or found.numel() != 1:
-            got = f"a tensor {tuple(found.shape)}" if isinstance(found, Tensor) else repr(found)[:80]
-            raise InputError("a function from averages, tensors by name, to a tensor with one number", got)
+        means = {name: values.double().mean().requires_grad_() for name, values in self.history.items()}
+        if self.correlator is not None:
+            means["correlator"] = self.correlator[0].clone().requires_grad_()
+        with torch.enable_grad():
+            found: Any = function(means) if callable(function) else function
+        if not isinstance(found, Tensor) or found.numel() != 1 or found.is_complex() or not found.requires_grad:
+            got = f"a tensor {tuple(found.shape)}, {found.dtype}" if isinstance(found, Tensor) else repr(found)[:80]
+            raise InputError("a differentiable function from averages, tensors by name, to one real number", got)
         verdicts = dict.fromkeys(shown, self.verdict)
         return summarize(shown, {"_": function}, self.averaging, verdicts)[0]["_"]
 

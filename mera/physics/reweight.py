@@ -85,6 +85,8 @@ def reweight(
     >>> abs(found.log_ratio.value - exact) < 5 * found.log_ratio.error
     True
     """
+    if not isinstance(chain, MarkovChains):
+        raise InputError("chains, the result of hmc or metropolis", type(chain).__name__)
     chains = next(iter(chain.history.values())).shape[1]
     kept = len(chain.field_actions) // chains
     if kept < MIN_DRAWS:

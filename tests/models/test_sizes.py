@@ -81,6 +81,9 @@ def test_images_of_any_size_are_reflected():
     flow.resized(found.shape[2:])
     with pytest.raises(ValueError, match=r"(?s)multiples of \(8, 8\).*mera.data.reflected"):
         flow.resized((31, 20))
+    for units in (0, (2.5, 2.5), (-2, 2), "ab"):
+        with pytest.raises(ValueError, match="a flow, or a positive number for each dimension"):
+            mera.data.reflected(images, units)
     with pytest.raises(ValueError, match="an edge of two sites or more, to reflect it; got 1"):
         mera.data.reflected(torch.zeros(1, 4), (4, 4))
 
@@ -104,7 +107,9 @@ def test_levels_of_trees():
         ({"L": (24, 40), "m": 4, "levels": 3}, r"without m and levels, m is \[4, 4, \[6, 10\]\] in 3 levels"),
         ({"L": 31}, r"got 31x31; reflect pictures to 32x32 \(mera.data.reflected\), or crop them"),
         ({"L": (31, 62)}, "reflect pictures to 32x64"),
-        ({"L": 28, "levels": 4}, "edges that 8 divides for levels=4; got 28x28, which has at most levels=3"),
+        ({"L": 28, "levels": 4}, "edges that 8 divides, for so many levels; got 28x28, which 2 divides 2 times"),
+        ({"L": 28, "m": (4, 2, 7), "share_levels": True}, "one width m, as levels share their bijectors"),
+        ({"L": 28, "m": ()}, r"m for each level; got \(\)"),
         (
             {"L": 28, "m": (4, 4)},
             "patches 4x4 that fit each level; got edges 14x14 of level 1; without m and levels, m is",
@@ -112,7 +117,10 @@ def test_levels_of_trees():
         ({"L": 20, "m": (5, 2, 5)}, "widths of patches that 2 divides, below the coarsest level; got"),
         ({"L": 28, "m": (4, (2, 2, 2), 7)}, "one width, or one for each level, or 2 for each"),
         ({"L": 32, "m": 3}, "edges that m=3 divides; got 32x32; without m and levels, m is 4 in 4 levels"),
-        ({"L": 58}, r"a coarsest lattice that is one patch of at most 256 sites; got 29x29; reflect"),
+        (
+            {"L": 58},
+            "of at most 256 sites; got 29x29 of 58x58; reflect pictures to 60x60",
+        ),
     ],
 )
 def test_messages_name_settings_that_fit(options, message):

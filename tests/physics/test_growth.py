@@ -91,3 +91,13 @@ def test_growth_of_flows_that_cannot_grow():
         physics.grow(mera.Flow(flow.layout))
     with pytest.raises(ValueError, match="levels to keep"):
         physics.grow(flow, "both")
+
+
+@pytest.mark.parametrize(("L", "m"), [(28, [4, 4, 2, 7]), (12, [4, 4, 6])])
+@pytest.mark.parametrize("copy", ["coarse", "fine"])
+def test_patches_that_differ_by_level_grow(L, m, copy):
+    small = mera.build("rgflow", L=L, channels=1, layers=1, hidden=(4,), norm=False)
+    large = physics.grow(small, copy=copy)
+    assert large.recipe.options["m"] == m
+    assert large.plan.input.shape == (2 * L, 2 * L)
+    assert len(large.plan.latents) == len(small.plan.latents) + 1

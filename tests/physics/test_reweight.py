@@ -61,7 +61,20 @@ def test_a_far_action_is_refused_in_words(chain):
     assert found.verdict.trust <= Trust.TOO_FEW
 
 
+def test_a_length_has_the_errors_of_the_chains(chain):
+    chains = physics.hmc((1, 8, 8), FreeField(0.5), draws=300, every=1, length=0.4, chains=8)
+    same = physics.reweight(chains, FreeField(0.5))
+    own, again = (physics.correlation_length(found, first=0) for found in (chains, same))
+    assert (again.value, again.error) == pytest.approx((own.value, own.error), rel=1e-6)
+    assert same._repr_png_()
+
+
 def test_messages(chain):
+    with pytest.raises(ValueError, match="chains, the result of hmc or metropolis; got Reweighted"):
+        physics.reweight(physics.reweight(chain, FreeField(1.0)), FreeField(1.1))
+    for function in (lambda mean: mean["m2"].detach(), lambda mean: torch.fft.rfft(mean["correlator"])[1]):
+        with pytest.raises(ValueError, match="a differentiable function from averages"):
+            chain.derive(function)
     short = physics.hmc((1, *SHAPE), FreeField(1.0), draws=10)
     with pytest.raises(ValueError, match=r"keep at least 8 fields each \(every=1\); got 0"):
         physics.reweight(short, FreeField(1.1))

@@ -7,7 +7,7 @@ import torch
 
 import mera
 from mera import physics
-from mera.analysis.drawing.physics import report_figure
+from mera.analysis.drawing.physics import weights_figure
 from mera.physics import FreeField, Phi4, pareto_k
 from mera.physics.estimate import log_weights_of, report_of
 from mera.physics.markov_chains import chains_of
@@ -73,7 +73,7 @@ def test_weights_of_zero_are_drawn():
     log_weights[:50] = -math.inf
     report = report_of(*recorded({"m2": torch.rand(400, dtype=torch.float64)}, log_weights, [0.0]))
     assert report._repr_png_()
-    assert "400 samples, 50 without a weight" in report_figure(report).axes[0].get_title()
+    assert "400 samples, 50 without a weight" in weights_figure(report).axes[0].get_title()
 
 
 def test_fields_of_the_target_have_numbers_as_weights():

@@ -73,7 +73,7 @@ def contestants(
         ValueError: if a text is not a model with options, two texts are the same, or there are no texts.
 
     >>> [c.options["hidden"] for c in contestants(["rgflow", "realnvp"], {"L": 16}, parameters=100_000)]
-    [(18,), (14,)]
+    [(18,), [(12,), (24,), (48,)]]
     """
     parsed = []
     for text in map(str.strip, texts):

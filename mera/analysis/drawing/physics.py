@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -9,7 +10,7 @@ from matplotlib.axes import Axes
 from torch import Tensor
 
 from mera.analysis.drawing.figures import Picture, panels
-from mera.physics import Annealed, CorrelationLength, MarkovChains, Measured, Quantity, Report
+from mera.physics import Annealed, CorrelationLength, MarkovChains, Measured, Quantity, Report, Reweighted
 from mera.physics.verdicts import format_ess
 
 HISTORIES = ("m", "m2", "phi2", "energy")
@@ -18,14 +19,16 @@ MOST_CHAINS = 8
 """The largest number of chains whose histories are drawn."""
 
 
-def report_figure(report: Report) -> Picture:
-    """Draw the distribution of the importance weights, and the two-point function, of `mera.physics.estimate`."""
+def weights_figure(report: Report | Reweighted) -> Picture:
+    """Draw the distribution of the weights, and the two-point function, of `estimate` and `reweight`."""
     figure, (weights, correlator) = panels(2, 2, 4.5, 3.6)
-    centred = (report.log_weights - report.log_z)[report.log_weights.isfinite()]
+    n = report.log_weights.numel()
+    mean = report.log_weights.logsumexp(0) - math.log(n)
+    centred = (report.log_weights - mean)[report.log_weights.isfinite()]
     weights.hist(centred.numpy(), bins=60, color="tab:blue", alpha=0.8)
-    weights.set(xlabel="ln w - ln Z", ylabel="samples", yscale="log")
-    without = f", {report.n - len(centred):,} without a weight" if len(centred) < report.n else ""
-    weights.set_title(f"ESS {format_ess(report.ess, report.pareto_k)} of {report.n:,} samples{without}", fontsize=10)
+    weights.set(xlabel="ln w, less that of the mean", ylabel="samples", yscale="log")
+    without = f", {n - len(centred):,} without a weight" if len(centred) < n else ""
+    weights.set_title(f"ESS {format_ess(report.ess, report.pareto_k)} of {n:,} samples{without}", fontsize=10)
     _draw_correlator(correlator, report.correlator)
     figure.suptitle(report.verdict, fontsize=9)
     return figure
@@ -64,7 +67,7 @@ def annealed_figure(annealed: Annealed) -> Picture:
 
 
 FIGURES: dict[type[Measured], Callable[[Any], Picture]] = {
-    Report: report_figure, MarkovChains: chain_figure, Annealed: annealed_figure,
+    Report: weights_figure, Reweighted: weights_figure, MarkovChains: chain_figure, Annealed: annealed_figure,
 }  # fmt: skip
 """The picture of each kind of measurement."""
 
