@@ -99,7 +99,8 @@ def anneal(
     moments of a short run of Hamiltonian Monte Carlo, along open ones it has the variance of that run at each site; for
     an action of angles g is uniform. A pilot population chooses the stages, so that the
     effective number of its weights is 0.9 of its particles, and the steps of the trajectories. Both are then fixed, so
-    that the mean of Z over populations is unbiased.
+    that the mean of Z over populations is unbiased. What all populations miss alike, since a mode moves little in a
+    stage, does not show in their spread: a result that matters is repeated with more `moves` and `particles`.
 
     Args:
         action: the action S, differentiable, from fields (B, C, *shape) to (B,).
