@@ -118,7 +118,7 @@ def test_open_borders_and_other_dimensions():
     found = physics.correlation_length(chain, first=0)
     assert found.correlator[0].shape == (6,)
     assert abs(found.value - exact) < 4 * found.error
-    with pytest.raises(ValueError, match="more sites along a periodic direction"):
+    with pytest.raises(ValueError, match="8 sites or more along a periodic direction"):
         physics.correlation_length(physics.hmc((1, 12, 10), open_field, draws=20, every=1))
     with pytest.raises(ValueError, match="one for each of 1 directions"):
         physics.hmc((1, 5), strip)
