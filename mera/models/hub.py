@@ -32,7 +32,7 @@ def push(flow: Density, name: str, *, private: bool = True, token: str | None = 
 
     Args:
         flow: the flow.
-        name: the repository, "user/name", which is made if there is none.
+        name: the repository, "user/name" or "user/name@branch", which is made if there is none.
         private: whether a new repository is private.
         token: a token of the hub; that of `hf auth login` if None.
 
@@ -47,6 +47,8 @@ def push(flow: Density, name: str, *, private: bool = True, token: str | None = 
     with TemporaryDirectory() as folder:
         save(flow, file := Path(folder) / FILE)
         hub.create_repo(repository, private=private, exist_ok=True, token=token)
+        if revision is not None:
+            hub.create_branch(repository, branch=revision, exist_ok=True, token=token)
         card = CARD.format(address=PREFIX + repository, flow=flow).encode()
         for content, path in ((str(file), FILE), (card, "README.md")):
             hub.upload_file(

@@ -18,9 +18,13 @@ def hub(tmp_path, monkeypatch):
         assert (private, exist_ok) == (True, True)
         (tmp_path / repo_id).mkdir(parents=True, exist_ok=True)
 
+    def create_branch(repo_id, *, branch, exist_ok, token):
+        (tmp_path / repo_id / branch).mkdir(exist_ok=exist_ok)
+
     def upload_file(*, path_or_fileobj, path_in_repo, repo_id, revision, token):
         target = tmp_path / repo_id / (revision or "main") / path_in_repo
-        target.parent.mkdir(parents=True, exist_ok=True)
+        if revision is None:
+            target.parent.mkdir(exist_ok=True)
         if isinstance(path_or_fileobj, bytes):
             target.write_bytes(path_or_fileobj)
         else:
@@ -30,6 +34,7 @@ def hub(tmp_path, monkeypatch):
         return str(tmp_path / repo_id / (revision or "main") / filename)
 
     module = SimpleNamespace(create_repo=create_repo, upload_file=upload_file, hf_hub_download=hf_hub_download)
+    module.create_branch = create_branch
     monkeypatch.setitem(sys.modules, "huggingface_hub", module)
     return tmp_path
 
