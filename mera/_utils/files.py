@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from os import PathLike
@@ -35,7 +36,8 @@ def replacing(path: str | PathLike[str]) -> Iterator[Path]:
         raise FileExistsError(f"Expected a regular file {path}; got a device or a pipe there")
     if not path.parent.is_dir():
         raise FileNotFoundError(f"Expected a folder {path.parent} for {path.name}; got none")
-    temporary = path.with_name(f".{path.name}.{os.getpid()}{SUFFIX}")
+    thread = f"{os.getpid()}-{threading.get_ident()}"  # two threads may write one file at a time
+    temporary = path.with_name(f".{path.name}.{thread}{SUFFIX}")
     try:
         yield temporary
         _flush(temporary, os.O_RDWR)

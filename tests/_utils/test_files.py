@@ -2,6 +2,7 @@
 
 import os
 import stat
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -36,3 +37,12 @@ def test_too_little_memory_is_one_line(tmp_path):
     assert done.returncode == 1
     assert len(done.stderr.strip().splitlines()) == 1
     assert "Expected enough memory; got" in done.stderr
+
+
+def test_threads_write_one_file(tmp_path):
+    """Each of them whole: a description of an array is written by whichever tile comes first, or by two at a time."""
+    path, contents = tmp_path / "a", [bytes([i]) * 1000 for i in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda content: [write_atomically(path, content) for _ in range(20)], contents))
+    assert path.read_bytes() in contents
+    assert list(tmp_path.iterdir()) == [path]
