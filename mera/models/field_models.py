@@ -15,7 +15,7 @@ from mera.graph import Layout, Port
 from mera.graph.layout_error import within
 from mera.graph.plan import context_of
 from mera.models.by_name import register
-from mera.models.lattices import kernels, lattice_shape, levels
+from mera.models.lattices import is_one_patch, kernels, lattice_shape, levels
 from mera.models.options import (
     Channels,
     FieldBoundary,
@@ -84,8 +84,8 @@ class RealNVP(FieldModel):
     """Real NVP: a multiscale flow of couplings with convolutions, whose cones are wide.
 
     Dinh et al. (2017), https://arxiv.org/abs/1605.08803. At each scale checkerboard couplings act, the lattice is
-    squeezed, channel couplings act, and half of the channels leave as latents. The topmost lattice, which is m wide,
-    has checkerboard couplings only, and all of its channels leave. Conditioners are residual networks of convolutions.
+    squeezed, channel couplings act, and half of the channels leave as latents. The topmost lattice has
+    checkerboard couplings only, and all of its channels leave. Conditioners are residual networks of convolutions.
     """
 
     layers: FieldLayers = 1
@@ -154,8 +154,8 @@ class WaveletFlow(FieldModel):
 
     Yu et al. (2020), https://arxiv.org/abs/2010.13821. At each level a Haar transform makes means and details, and
     couplings conditioned on the means transform the details, which leave as latents. The means go on to the next level
-    unchanged. The topmost lattice, which is m wide, has its own couplings. A level therefore generates from the image
-    at half the resolution (times 2 in two dimensions), and each level could be trained separately.
+    unchanged. The topmost lattice has its own couplings. A level therefore generates from the image at half the
+    resolution (times 2 in two dimensions), and each level could be trained separately.
     """
 
     hidden: WidthsOfChannels = (64,)
@@ -212,8 +212,7 @@ class Decimation(FieldModel):
                 x = fields.add(x, "corners", f"details{scale}", blocks, self.channels)
                 x = fields.split(x, self.channels, scale)
         top = named("coupling", {"transform": "spline", "hidden": blocks["hidden"], "norm": self.norm})
-        is_one = any(n == k and not p for n, k, p in zip(x.shape, kernel, x.lattice.periodic, strict=True))
-        if not is_one:  # between open borders a lattice of one patch has no patch at an offset
+        if not is_one_patch(x.lattice, kernel):
             offset = tuple(k // 2 for k in kernel)
             x = fields.layout.local(x, top, kernel, offset=offset, name=f"disentangler{scale}")
         x = fields.layout.local(x, top, kernel, name=f"decimator{scale}")

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from mera._utils.checks import MAX_LAYERS, check_count, is_integer
 from mera._utils.errors import InputError
 from mera._utils.flow_options import Edges
+from mera.graph import Lattice
 
 Kernel = tuple[int, ...]
 ONE_PATCH, WIDEST, MOST = 64, 8, 256
@@ -112,9 +113,8 @@ def kernels(
     else:
         number = levels(shape, width, stride, n_levels)
         lattices = [[n // stride**level for n in shape] for level in range(number)]
-        found = [_patch(edges, width) or (stride,) * dim for edges in lattices[:-1]] + [
-            _coarsest(lattices[-1], width, shape)
-        ]
+        found = [_patch(edges, width) or (stride,) * dim for edges in lattices[:-1]]
+        found.append(_coarsest(lattices[-1], width, shape))
     number = levels(shape, 1, stride, len(found) if n_levels is None else n_levels)
     if number != len(found):
         raise InputError(f"m for each of {number} levels", repr(m))
@@ -126,6 +126,11 @@ def kernels(
         if level + 1 < number and any(k % stride for k in kernel):
             raise InputError(f"widths of patches that {stride} divides, below the coarsest level", f"m={m!r}")
     return found
+
+
+def is_one_patch(lattice: Lattice, kernel: Kernel) -> bool:
+    """Whether a lattice is one patch wide between open borders, where no patch fits at an offset."""
+    return any(n == k and not p for n, k, p in zip(lattice.shape, kernel, lattice.periodic, strict=True))
 
 
 def plain_widths(found: Sequence[Kernel]) -> Edges:

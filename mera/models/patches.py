@@ -20,7 +20,7 @@ from mera.flow.flow import Flow
 from mera.graph import Layout, Port
 from mera.graph.plan import context_of
 from mera.models.field_models import add_field
-from mera.models.lattices import Kernel, lattice_shape
+from mera.models.lattices import Kernel, is_one_patch, lattice_shape
 from mera.models.options import PatchModel, hidden_per_step, integers_per_step, options_per_step
 
 Rows = Iterable[tuple[str, float]]
@@ -73,7 +73,7 @@ class Patches:
         cone grows. The last step has none, as no further step would couple the means, unless all levels share one.
         """
         kernel = self.kernels[step]
-        is_patch = any(n == k and not p for n, k, p in zip(x.shape, kernel, x.lattice.periodic, strict=True))
+        is_patch = is_one_patch(x.lattice, kernel)
         shifts = [(role, tuple(int(k * part) for k in kernel)) for role, part in rows]
         shifts = [(role, offset) for role, offset in shifts if not (any(offset) and is_patch)]
         decimates = self.share or step < len(self.bijectors) - 1
