@@ -19,12 +19,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mera._utils.array_files import kind_of, read_tensor
 from mera._utils.checks import check_count, check_precise
 from mera._utils.errors import InputError
 from mera._utils.files import as_path
 from mera._utils.installation import VERSION
 from mera._utils.manifest import Manifest
-from mera._utils.memmap import kind_of, read_tensor
 from mera._utils.processes import is_main, rank, wait_for_all, world_size
 from mera._utils.progress import ProgressBar, check_console
 from mera._utils.torch_modes import exactly, in_threads

@@ -11,12 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mera._utils.array_files import open_zarr
+from mera._utils.array_files import kind_of, open_zarr, read_tensor
 from mera._utils.checks import is_integer
 from mera._utils.errors import InputError
 from mera._utils.files import reading
 from mera._utils.installation import import_optional
-from mera._utils.memmap import kind_of, read_tensor
 from mera.data.dataset import DataMissingError
 from mera.data.fingerprint import bytes_of
 from mera.data.picture_files import read_picture
