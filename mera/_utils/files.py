@@ -21,7 +21,7 @@ OF_SAFETENSORS = ".tmp" + 6 * "[a-zA-Z0-9]"
 
 @contextmanager
 def replacing(path: str | PathLike[str]) -> Iterator[Path]:
-    """A context with a temporary file name; the file written there replaces `path` at the end, if there is no error.
+    """A context with a temporary file name, whose file replaces `path` at the end, unless an error is raised.
 
     Args:
         path: the file to replace; if it is a symbolic link, the file that it points to is replaced, and the link stays.

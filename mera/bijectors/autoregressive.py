@@ -90,7 +90,7 @@ class MADE(nn.Module):
         context: number of context entries, which follow the n inputs.
 
     Raises:
-        ValueError: if there is no hidden width, or a width is not a positive integer.
+        ValueError: if `hidden` is empty, or a width is not a positive integer.
     """
 
     def __init__(self, n: int, n_params: int, hidden: Sequence[int] = (64,), context: int = 0) -> None:

@@ -21,7 +21,7 @@ class Chain(LocalBijector):
         bijectors: the members, in the order from data to latents.
 
     Raises:
-        ValueError: if there is no member, or two members disagree on the shape of events or of contexts.
+        ValueError: if `bijectors` is empty, or two members disagree on the shape of events or of contexts.
     """
 
     of_angles = None

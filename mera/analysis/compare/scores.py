@@ -70,7 +70,7 @@ def contestants(
             text does not set the width.
 
     Raises:
-        ValueError: if a text is not a model with options, two texts are the same, or there are no texts.
+        ValueError: if a text is not a model with options, two texts are the same, or `texts` is empty.
 
     >>> [c.options["hidden"] for c in contestants(["rgflow", "realnvp"], {"L": 16}, parameters=100_000)]
     [(18,), [(12,), (24,), (48,)]]

@@ -104,7 +104,7 @@ def _spans(tiling: Tiling, d: int, spacing: float, view: View) -> Iterator[tuple
     counts = tiling.counts[d]
     offset, width, edge = (n * spacing for n in (tiling.offset[d], tiling.box[d], tiling.lattice.shape[d]))
     first, stop = math.floor((view.start - offset) / width), math.ceil((view.stop - offset) / width)
-    last = range(counts)[-1:]  # the only box that can cross the border; empty if there are no boxes
+    last = range(counts)[-1:]  # the only box that can cross the border; empty without boxes
     for position in sorted({*range(max(first, 0), min(stop, counts)), *last}):
         for left in (offset + position * width - edge, offset + position * width):
             if left < view.stop and left + width > view.start:

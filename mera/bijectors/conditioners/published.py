@@ -121,7 +121,7 @@ class SeparateMLPs(Conditioner):
         blocks: number of residual blocks.
 
     Raises:
-        ValueError: if there is no residual block, or a width is not a positive integer.
+        ValueError: if `blocks` is not positive, or a width is not a positive integer.
     """
 
     def __init__(
@@ -163,7 +163,7 @@ class PatchMLPs(Conditioner):
         blocks: number of residual blocks.
 
     Raises:
-        ValueError: if the halves are not vectors of one length, if there is a context, if there is no residual block,
+        ValueError: if the halves are not vectors of one length, if there is a context, if `blocks` is not positive,
             or a width is not a positive integer.
     """
 

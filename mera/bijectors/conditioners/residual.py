@@ -91,7 +91,7 @@ class ResidualMLP(Conditioner):
         blocks: number of residual blocks.
 
     Raises:
-        ValueError: if there is no hidden width, or a width is not a positive integer.
+        ValueError: if `hidden` is empty, or a width is not a positive integer.
     """
 
     def __init__(
