@@ -21,7 +21,7 @@ __all__ = ["BASELINES"]
 
 SCALES, LAYERS = 3, 4
 Steps = tuple[Callable[[Tensor], Tensor], Callable[[int], Tensor], nn.Module]
-"""log p of data (B, 3, L, L), samples, and what is trained."""
+"""log p of data (B, C, L, L), samples, and what is trained."""
 
 
 def network(before: int, after: int, hidden: int) -> nn.Sequential:
@@ -45,8 +45,8 @@ class SmallConv(Conditioner):
         return self.network(x).unflatten(1, (self.n_params, -1))
 
 
-def with_mera(L: int, hidden: int) -> Steps:
-    layout = mera.Layout((L, L), 3, boundary="open")
+def with_mera(L: int, hidden: int, channels: int = 3) -> Steps:
+    layout = mera.Layout((L, L), channels, boundary="open")
     x = layout.input
     for scale in range(SCALES):
         x = layout.squeeze(x)
@@ -65,15 +65,14 @@ def with_mera(L: int, hidden: int) -> Steps:
     return flow.log_prob, flow.sample, flow
 
 
-def with_freia(L: int, hidden: int) -> Steps:
+def with_freia(L: int, hidden: int, channels: int = 3) -> Steps:
     import FrEIA.framework as ff
     import FrEIA.modules as fm
 
     def subnet(before, after):
         return network(before, after, hidden)
 
-    nodes = [ff.InputNode(3, L, L)]
-    outputs, channels = [], 3
+    nodes, outputs = [ff.InputNode(channels, L, L)], []
     for scale in range(SCALES):
         nodes.append(ff.Node(nodes[-1], fm.IRevNetDownsampling, {}))
         channels *= 4
@@ -113,7 +112,7 @@ class WithContext(nn.Module):
         return self.network(x)
 
 
-def with_nflows(L: int, hidden: int) -> Steps:
+def with_nflows(L: int, hidden: int, channels: int = 3) -> Steps:
     from nflows.distributions import StandardNormal
     from nflows.flows import Flow
     from nflows.transforms import (
@@ -125,7 +124,7 @@ def with_nflows(L: int, hidden: int) -> Steps:
     )
 
     transform = MultiscaleCompositeTransform(num_transforms=SCALES)
-    channels, edge = 3, L
+    variables, edge = channels * L * L, L
     for _ in range(SCALES):
         channels, edge = channels * 4, edge // 2
         mask = torch.arange(channels) % 2
@@ -135,14 +134,14 @@ def with_nflows(L: int, hidden: int) -> Steps:
             steps.append(RandomPermutation(channels))
         shape = transform.add_transform(CompositeTransform(steps), (channels, edge, edge))
         channels = shape[0] if shape else channels
-    flow = Flow(transform, StandardNormal([3 * L * L]))
+    flow = Flow(transform, StandardNormal([variables]))
     return flow.log_prob, flow.sample, flow
 
 
-def with_normflows(L: int, hidden: int) -> Steps:
+def with_normflows(L: int, hidden: int, channels: int = 3) -> Steps:
     import normflows as nf
 
-    flows, merges, priors, channels, edge = [], [], [], 3, L
+    flows, merges, priors, edge = [], [], [], L
     for scale in range(SCALES):  # from data; normflows lists scales from latents
         channels, edge = channels * 4, edge // 2
         stages = []
@@ -159,7 +158,7 @@ def with_normflows(L: int, hidden: int) -> Steps:
     return lambda x: model.log_prob(x, None), lambda n: model.sample(n)[0], model
 
 
-BASELINES: dict[str, Callable[[int, int], Steps]] = {
+BASELINES: dict[str, Callable[..., Steps]] = {
     "mera": with_mera,
     "FrEIA": with_freia,
     "nflows": with_nflows,

@@ -4,8 +4,8 @@
     python benchmarks/equal_time.py --data msds1 --seconds 60 --seeds 2 --optimizer AdamW
     python benchmarks/equal_time.py --data photographs --models rgflow "rgflow(details=2, boundary=open)" glow
 
-All take batches of 32 of the same images for as many seconds of processor time of one thread; the learning rate falls
-along half a cosine of that time, gradients are clipped to norm 1, and a step whose loss is not finite is left out.
+All take batches of 32 of the same images for as many seconds of processor time of one thread, or for as many steps with
+`--steps`; the learning rate falls along half a cosine of that time, gradients are clipped to norm 1, and a step whose loss is not finite is left out.
 Flows of mera have their defaults; those of other libraries are built as their documentation builds them, with a width
 that gives about as many parameters as `rgflow` has. A table shows parameters, milliseconds of a step, steps, and the
 bits/dim of test images, the mean over seeds with its standard error.
@@ -40,11 +40,11 @@ Found = tuple[int, float, int, float]
 """Parameters, milliseconds of a step, steps and bits/dim."""
 
 
-def glow_of_normflows() -> tuple[LogProb, nn.Module]:
+def glow_of_normflows(channels: int) -> tuple[LogProb, nn.Module]:
     """The multiscale Glow of the documentation of normflows, with three scales of four steps."""
     import normflows as nf
 
-    scales, steps, channels = 3, 4, 3
+    scales, steps = 3, 4
     flows, merges, priors = [], [], []
     for i in range(scales):
         blocks = [
@@ -61,28 +61,28 @@ def glow_of_normflows() -> tuple[LogProb, nn.Module]:
     return lambda x: model.log_prob(x, None), model
 
 
-def made(name: str) -> tuple[LogProb, nn.Module]:
+def made(name: str, channels: int) -> tuple[LogProb, nn.Module]:
     """log p of logits, and the module, of a model of mera or of another library."""
     if name == "normflows, Glow":
-        return glow_of_normflows()
+        return glow_of_normflows(channels)
     if name in OTHERS:
-        log_prob, _, module = BASELINES[OTHERS[name]](L, WIDTH)
+        log_prob, _, module = BASELINES[OTHERS[name]](L, WIDTH, channels)
         return log_prob, module
     model, _, options = parse_call(name, "rgflow(details=2)")
-    flow = mera.build(model, L=L, channels=3, **options)
+    flow = mera.build(model, L=L, channels=channels, **options)
     return flow.log_prob, flow
 
 
 def learn(name: str, train: Tensor, test: Tensor, seed: int, options: argparse.Namespace) -> Found:
     """Parameters, milliseconds of a step, steps and bits/dim of a model that learns for a time."""
     torch.manual_seed(seed)
-    log_prob, module = made(name)
-    preprocess = mera.build("wavelet", L=L, channels=3, hidden=(4,)).preprocess
+    log_prob, module = made(name, train.shape[1])
+    preprocess = mera.build("wavelet", L=L, channels=train.shape[1], hidden=(4,)).preprocess
     if isinstance(module, mera.Flow):
         module.initialize(preprocess(train[:256])[0])
     optimizer, _ = make_optimizer(module, options.optimizer, RATES[options.optimizer], 5e-5, None)
     began, steps, used = time.process_time(), 0, 0.0
-    while used < options.seconds:
+    while used < options.seconds if options.steps is None else steps < options.steps:
         x, _ = preprocess(train[torch.randint(len(train), (BATCH,))])
         loss = -log_prob(x).mean() / x[0].numel()
         optimizer.zero_grad()
@@ -90,7 +90,9 @@ def learn(name: str, train: Tensor, test: Tensor, seed: int, options: argparse.N
             loss.backward()
             nn.utils.clip_grad_norm_(module.parameters(), 1.0)
             for group in optimizer.param_groups:
-                group["lr"] = RATES[options.optimizer] * cosine(steps, WARMUP, used / options.seconds)
+                group["lr"] = RATES[options.optimizer] * cosine(
+                    steps, WARMUP, used / options.seconds if options.steps is None else steps / options.steps
+                )
             optimizer.step()
         steps, used = steps + 1, time.process_time() - began
     module.eval()
@@ -107,13 +109,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", default="msds1")
     parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--steps", type=int, help="equal steps in place of equal time")
+    parser.add_argument("--root", help="the folder of the data")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--optimizer", choices=list(RATES), default="Muon")
     parser.add_argument("--models", nargs="+", default=[*OURS, "normflows, Glow", *OTHERS])
     parser.add_argument("--test-images", type=int, default=1000)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    splits = mera.data.load(options.data, L=L)
+    splits = mera.data.load(options.data, L=L, **({} if options.root is None else {"root": options.root}))
     train = mera.data.first(splits.train, 4000)
     test = mera.data.first(splits.test, options.test_images)
     found: dict[str, list[Found]] = {}

@@ -65,7 +65,8 @@ class LULinear(LocalBijector):
     def _product(self, columns: Tensor) -> Tensor:
         """W times vectors (B, size, n)."""
         lower, upper = self._factors()
-        weight, repeats = (lower @ upper).index_select(0, self.permutation.argsort()), sizes(columns)[2]
+        weight = torch.zeros_like(upper).index_copy(0, self.permutation, torch.addmm(upper, lower, upper))
+        repeats = sizes(columns)[2]
         if repeats > 1 and self.size * repeats > MAX_KRONECKER_SIZE:
             return torch.einsum("ij,bjs->bis", weight, columns)
         if repeats > 1:  # torch.kron fails for matrices that are not contiguous
@@ -83,7 +84,5 @@ class LULinear(LocalBijector):
         return rows.view(inner.shape).movedim(1, 0).to(columns.dtype)
 
     def _factors(self) -> tuple[Tensor, Tensor]:
-        """L and U + diag(d)."""
-        eye = torch.eye(self.size, dtype=self.lower.dtype, device=self.lower.device)
-        diagonal = torch.diag(self.sign * torch.exp(self.log_diagonal))
-        return self.lower.tril(-1) + eye, self.upper.triu(1) + diagonal
+        """L without its diagonal of ones, and U + diag(d)."""
+        return self.lower.tril(-1), self.upper.triu(1) + torch.diag(self.sign * torch.exp(self.log_diagonal))
