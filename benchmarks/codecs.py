@@ -38,8 +38,7 @@ CODECS: dict[str, Callable[[np.ndarray], bytes]] = {
 
 def whole(options: argparse.Namespace) -> None:
     """Whole photographs: a table of means over photographs."""
-    package = "lomiri-wallpapers-16.04"
-    files = photo_data.photographs_of(package, Path(options.root))
+    files = photo_data.photographs_of(photo_data.TEST_PACKAGE, Path(options.root))
     images = [photo_data.read_picture(file, 3, options.longest) for file in files]
     found = {
         name: np.array(

@@ -5,7 +5,8 @@
     python benchmarks/equal_time.py --data photographs --models rgflow "rgflow(details=2, boundary=open)" glow
 
 All take batches of 32 of the same images for as many seconds of processor time of one thread, or for as many steps with
-`--steps`; the learning rate falls along half a cosine of that time, gradients are clipped to norm 1, and a step whose loss is not finite is left out.
+`--steps`; the learning rate falls along half a cosine of that time, gradients are clipped to norm 1, and a step whose
+loss is not finite is left out.
 Flows of mera have their defaults; those of other libraries are built as their documentation builds them, with a width
 that gives about as many parameters as `rgflow` has. A table shows parameters, milliseconds of a step, steps, and the
 bits/dim of test images, the mean over seeds with its standard error.
@@ -82,8 +83,9 @@ def learn(name: str, train: Tensor, test: Tensor, seed: int, options: argparse.N
         module.initialize(preprocess(train[:256])[0])
     optimizer, _ = make_optimizer(module, options.optimizer, RATES[options.optimizer], 5e-5, None)
     began, steps, used = time.process_time(), 0, 0.0
-    while used < options.seconds if options.steps is None else steps < options.steps:
+    while (used < options.seconds) if options.steps is None else (steps < options.steps):
         x, _ = preprocess(train[torch.randint(len(train), (BATCH,))])
+        part = used / options.seconds if options.steps is None else steps / options.steps
         loss = -log_prob(x).mean() / x[0].numel()
         optimizer.zero_grad()
         if loss.isfinite():

@@ -1,4 +1,4 @@
-"""Data sets of photographs for benchmarks: wallpapers of two packages of Debian, and pictures of packages of PyPI.
+"""Data sets of photographs for benchmarks: pictures of packages of Debian, and of packages of PyPI.
 
 Importing this file registers them, for `mera.data.load` and the command line:
 
@@ -21,9 +21,17 @@ from mera.data.sources import Source
 
 TRAIN_PHOTOGRAPHS = ("astronaut", "coffee", "rocket", "motorcycle_left", "china")
 TEST_PHOTOGRAPHS = ("chelsea", "flower")
-FOLDER = Path("usr/share/backgrounds")
-PACKAGES = {"budgie-backgrounds": "budgie/*.jpg", "lomiri-wallpapers-16.04": "*_by_*.jpg"}
-"""The files of each package, below `FOLDER`; the first package is for training, the second for the test."""
+FOLDER = Path("usr/share")
+TEST_PACKAGE = "lomiri-wallpapers-16.04"
+PACKAGES = {
+    "budgie-backgrounds": "backgrounds/budgie/*.jpg",
+    "palapeli-data": "palapeli/collection/*.jpg",
+    "plasma-workspace-wallpapers": "wallpapers/*/contents/images/2560x1600.jpg",
+    TEST_PACKAGE: "backgrounds/*_by_*.jpg",
+}
+"""The files of each package, below `FOLDER`; the last package is for the test, and all others are for training."""
+OTHERS = ("FlyingKonqui", "PastelHills", "Fossa", "Infinite-Sea", "Kleiber", "Painting-Colors")
+"""Files with such names are drawings, or belong to another package whose files lie beside those of the test."""
 
 
 @register("photographs")
@@ -83,14 +91,14 @@ class EvenWindows(Windows):
 @register("wallpapers")
 def wallpapers(
     L: Edges, root: Path, train_windows: int = 3000, test_windows: int = 60, longest: int = 960, flip: bool = True,
-    colours: bool = False,
+    colours: bool = False, packages: Sequence[str] = tuple(PACKAGES)[:-1], scales: Sequence[float] = (1.0,),
 ) -> DataSplits:  # fmt: skip
-    """Random windows of 18 colour photographs for training, and of 15 photographs of other people for the test.
+    """Random windows of 35 colour photographs for training, and of 15 photographs of other people for the test.
 
-    The photographs come from the Debian packages budgie-backgrounds and lomiri-wallpapers-16.04, with free licences:
-    CC0 1.0, and CC0 1.0, CC BY 4.0 or CC BY-SA 4.0. They are searched for in `/usr/share/backgrounds`, where `apt
-    install` puts them, and in `ROOT/usr/share/backgrounds`, where `dpkg -x PACKAGE.deb ROOT` unpacks them. The label
-    "picture" is the number of the photograph within its split.
+    The photographs come from Debian packages with free licences: budgie-backgrounds (CC0 1.0), palapeli-data and
+    plasma-workspace-wallpapers (GPL 2 or later), and for the test lomiri-wallpapers-16.04 (CC0 1.0, CC BY 4.0 or CC
+    BY-SA 4.0). They are searched for in `/usr/share`, where `apt install` puts them, and in `ROOT/usr/share`, where
+    `dpkg -x PACKAGE.deb ROOT` unpacks them. The label "picture" is the number of the photograph within its split.
 
     Args:
         L: edge of the windows, or height and width.
@@ -101,8 +109,12 @@ def wallpapers(
         flip: whether training windows are flipped left to right at random.
         colours: whether the channels of every second training window are permuted at random: with few photographs, a
             flow meets colours in the test that it has never seen.
+        packages: the packages of the training photographs.
+        scales: multiples of `longest` to which training photographs are reduced, each a photograph of its own.
     """
-    train, test = ([read_picture(file, 3, longest) for file in photographs_of(package, root)] for package in PACKAGES)
+    files = [file for package in packages for file in photographs_of(package, root)]
+    train = [read_picture(file, 3, int(scale * longest)) for scale in scales for file in files]
+    test = [read_picture(file, 3, longest) for file in photographs_of(TEST_PACKAGE, root)]
     learnt = EvenWindows(train, L, train_windows, flip=flip, colours=colours)
     return DataSplits("wallpapers", 3, learnt, EvenWindows(test, L, test_windows, seed=1))
 
@@ -110,7 +122,8 @@ def wallpapers(
 def photographs_of(package: str, root: Path) -> list[Path]:
     """The photographs of a package, by name."""
     for folder in (root / FOLDER, Path("/") / FOLDER):
-        if files := sorted(folder.glob(PACKAGES[package])):
+        files = [file for file in sorted(folder.glob(PACKAGES[package])) if not any(o in str(file) for o in OTHERS)]
+        if files:
             return files
     raise DataMissingError(
         f"Expected photographs of the Debian package {package} in /{FOLDER} or {root / FOLDER}; got none. "
