@@ -92,9 +92,7 @@ def learn(name: str, train: Tensor, test: Tensor, seed: int, options: argparse.N
             loss.backward()
             nn.utils.clip_grad_norm_(module.parameters(), 1.0)
             for group in optimizer.param_groups:
-                group["lr"] = RATES[options.optimizer] * cosine(
-                    steps, WARMUP, used / options.seconds if options.steps is None else steps / options.steps
-                )
+                group["lr"] = RATES[options.optimizer] * cosine(steps, WARMUP, part)
             optimizer.step()
         steps, used = steps + 1, time.process_time() - began
     module.eval()
