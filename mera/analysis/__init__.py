@@ -5,6 +5,7 @@ from mera.analysis.edit import combine, mix, subtree, traverse
 from mera.analysis.factors import FactorTable, factors
 from mera.analysis.latents import LatentIndex
 from mera.analysis.mixing import MixingTable, mixing
+from mera.analysis.pictures import PictureMap, map_picture, mix_pictures, refine_picture
 from mera.analysis.receptive import Extent, extents, receptive_fields
 from mera.analysis.statistics import LatentStatistics, statistics
 from mera.analysis.strengths import Strengths, leading, strengths
@@ -16,15 +17,19 @@ __all__ = [
     "LatentStatistics",
     "MixingTable",
     "Parts",
+    "PictureMap",
     "Strengths",
     "combine",
     "decompose",
     "extents",
     "factors",
     "leading",
+    "map_picture",
     "mix",
+    "mix_pictures",
     "mixing",
     "receptive_fields",
+    "refine_picture",
     "statistics",
     "strengths",
     "subtree",

@@ -12,7 +12,8 @@ import typer
 from mera import data
 from mera._utils.files import make_folder
 from mera._utils.table import Table, plus_minus
-from mera.analysis.drawing.curves import loss_curves, map_figure
+from mera.analysis import map_picture, refine_picture
+from mera.analysis.drawing.curves import loss_curves
 from mera.analysis.drawing.images import progression, save_figure, save_grid, save_image, titled
 from mera.analysis.drawing.paper import FIGURES
 from mera.cli.common import Device, choose_device
@@ -83,16 +84,13 @@ def command(
         console.print(f"  {path}")
 
 
-@torch.no_grad()
 def _photograph(out: Path) -> None:
     """Map a photograph, and refine a part of it that was reduced to half of its edges."""
     torch.manual_seed(0)
     photograph, flow = data.photograph(), load_pretrained("photographs")
     save_image(photograph, out / "photograph.png")
-    mapped = flow.resized(photograph.shape[1:]).stream(photograph)
-    save_figure(map_figure(photograph / 255, mapped.bits().float()), out / "photograph_map.png")
+    save_figure(map_picture(flow, photograph).figure(), out / "photograph_map.png")
     small = data.resize(photograph[:, 32:160, 96:224], (64, 64))
-    fine = flow.refine(flow.resized((64, 64)).from_images(small[None]), temperature=0.5, means=True)
-    refined = flow.resized((128, 128)).to_images(fine)[0]
+    refined = refine_picture(flow, small)
     enlarged = small.repeat_interleave(2, 1).repeat_interleave(2, 2)
     save_figure(titled({"64 x 64 pixels": enlarged, "refined to 128 x 128": refined}), out / "photograph_refined.png")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,14 +14,13 @@ from torch import Tensor
 
 from mera import graph
 from mera._utils.errors import InputError
-from mera._utils.files import make_folder
 from mera._utils.progress import check_console
 from mera.analysis.drawing.images import inpainted, save_figure, save_image
-from mera.cli.common import Class, Device, Lattice, Root, Seed, choose_device, select_class
+from mera.cli.common import Class, Device, Lattice, Root, Seed, select_class
 from mera.cli.declared_options import options_for, signature_options
 from mera.cli.lazy import sources, with_options
 from mera.cli.output import Json, console, show_json
-from mera.cli.sources import SOURCE_HELP, examples_of, folder_of, learnt_fields, load_flow
+from mera.cli.sources import PICTURES_HELP, beside, examples_of, flow_and_pictures, folder_of
 from mera.cones import parse_region, sites_of
 from mera.data import class_numbers
 from mera.data.picture_files import read_picture
@@ -34,26 +33,34 @@ MARGIN = 8
 """The least number of pixels around a hole in its window, and the number in its picture."""
 SHOWN = ("likeliest", "medoid", "sample 1", "sample 2", "spread")
 """The pictures of an inpainting that are drawn, the likeliest filling only without samples."""
-Run = Annotated[Path, typer.Argument(help=SOURCE_HELP, autocompletion=sources)]
-ImageFile = Annotated[
-    Path | None,
-    typer.Option(help="The image. Of one that has another size than the flow, a window around the hole is filled."),
+Paths = Annotated[
+    list[Path],
+    typer.Argument(
+        help=f"{PICTURES_HELP} Then one picture or more; of a picture that has another size than the flow, a window "
+        "around the hole is filled.",
+        metavar="[RUN] IMAGE...",
+        autocompletion=sources,
+    ),
 ]
-Test = Annotated[int | None, typer.Option(min=0, help="Index of a test image of the run, in place of a file.")]
+Test = Annotated[int | None, typer.Option(min=0, help="Index of a test image of the run, in place of pictures.")]
 MaskFile = Annotated[Path | None, typer.Option(help="An image of the same size, white where pixels are to be filled.")]
 Where = Annotated[str | None, typer.Option(help="A rectangle, in place of a mask.", metavar="START:STOP,START:STOP")]
+Scale = Annotated[
+    int | None,
+    typer.Option(min=1, help="The longer edge to which picture and mask are reduced; all pixels if left out."),
+]
 Out = Annotated[
     Path | None,
-    typer.Option(help="Folder; if left out, RUN/inpaint/NAME, named after image, mask and seed.", metavar="DIR"),
+    typer.Option(help="The PNG to write; IMAGE_filled.png beside the picture if left out.", metavar="FILE"),
 ]
 
 
 def _inpaint(
-    run: Run,
-    image: ImageFile = None,
+    paths: Paths,
     test: Test = None,
     mask: MaskFile = None,
     region: Where = None,
+    scale: Scale = None,
     L: Lattice = None,
     out: Out = None,
     label: Class = None,
@@ -63,61 +70,72 @@ def _inpaint(
     as_json: Json = False,
     **options: Any,
 ) -> None:
-    """Fill masked pixels of an image with a trained flow: samples, their medoid and spread, the likeliest filling.
+    """Fill masked pixels of pictures with a trained flow: samples, their medoid and spread, the likeliest filling.
 
-    Mask and region are in pixels of the image. All other pixels of the image stay as they are.
+    A rectangle is in rows and columns of the picture, after --scale. All other pixels of the picture stay as they are.
+    IMAGE_filled.png is the picture, and IMAGE_filled_samples.png shows the hole with several fillings. With --json, one
+    line for each picture.
     """
-    if (image is None) == (test is None):
-        raise typer.BadParameter("Pass either --image FILE or --test N")
     if (mask is None) == (region is None):
         raise typer.BadParameter("Pass either --mask FILE or --region START:STOP,START:STOP")
-    flow: Flow = load_flow(run, L).to(choose_device(device))
-    if not isinstance(flow, Flow):
-        raise InputError("a run of a Flow, to inpaint", f"one of a {type(flow).__name__}")
-    if learnt_fields(run):
-        raise InputError("a run that learnt images", f"fields in {run}: use flow.inpaint in Python")
-    torch.manual_seed(seed)
-    selected: str | int | None = label
-    if image is not None:
-        before = read_picture(image, flow.plan.input.channels)
-    elif test is not None:
-        images = examples_of(run, flow, root)
-        if test >= len(images):
-            raise InputError(f"a test image from 0 to {len(images) - 1}", str(test))
-        before = images[test]
+    if test is not None and len(paths) > 1:
+        raise typer.BadParameter("Pass either pictures or --test N")
+    if test is None:
+        run, flow, files = flow_and_pictures(paths, device, L=L)
+        if out is not None and len(files) > 1:
+            raise InputError("one picture with --out", f"{len(files)} pictures")
+        images: Iterable[tuple[Path, Tensor, Any]] = (
+            (file, read_picture(file, flow.plan.input.channels, scale), label) for file in files
+        )
+    else:
+        run, flow, _ = flow_and_pictures([*paths, Path()], device, L=L)
+        examples = examples_of(run, flow, root)
+        if test >= len(examples):
+            raise InputError(f"a test image from 0 to {len(examples) - 1}", str(test))
+        of_test: Any = label
         if label is None and flow.context_encoder.classes is not None:
-            selected = int(class_numbers(images)[test])
-    flow, _ = select_class(run, flow, selected)
-    whole, size = before, tuple(before.shape[1:])
-    if mask is not None:
-        pixels = read_picture(mask, 1)
-        if tuple(pixels.shape[1:]) != size:
-            raise InputError(f"a mask of the image's size, {_by(size)}, in {mask}", f"{_by(pixels.shape[1:])}")
-        hidden = pixels[0] >= 128
-        if not hidden.any():
-            raise InputError(f"white pixels in {mask}", "none")
-    elif region is not None:
-        lattice = graph.Lattice(len(before), size, (False, False))
-        hidden = mask_from_sites(sites_of(parse_region(region), lattice), lattice)
+            of_test = int(class_numbers(examples)[test])
+        images = [(folder_of(run) / f"test_{test}", examples[test], of_test)]
+    options = {name: value for name, value in options.items() if value is not None}
+    for file, before, chosen in images:
+        given, _ = select_class(run, flow, chosen)
+        torch.manual_seed(seed)
+        _fill(given, file, before, _hidden(before, mask, region, scale), out, as_json, options)
+
+
+def _hidden(image: Tensor, mask: Path | None, region: str | None, scale: int | None) -> Tensor:
+    """The pixels of an image that are to be filled, (H, W), from the file of a mask or from a rectangle."""
+    size = tuple(image.shape[1:])
+    if mask is None:
+        lattice = graph.Lattice(len(image), size, (False, False))
+        return mask_from_sites(sites_of(parse_region(str(region)), lattice), lattice)
+    pixels = read_picture(mask, 1, scale)
+    if tuple(pixels.shape[1:]) != size:
+        raise InputError(f"a mask of the image's size, {_by(size)}, in {mask}", f"{_by(pixels.shape[1:])}")
+    hidden = pixels[0] >= 128
+    if not hidden.any():
+        raise InputError(f"white pixels in {mask}", "none")
+    return hidden
+
+
+def _fill(
+    flow: Flow, file: Path, whole: Tensor, hidden: Tensor, out: Path | None, as_json: bool, options: dict[str, Any]
+) -> None:
+    """Fill the hidden pixels of a picture, write its pictures, and print what was found."""
     window = _window(hidden, flow)
-    beyond = [(0, max(span.stop - n, 0)) for span, n in zip(window, size, strict=True)]
+    beyond = [(0, max(span.stop - n, 0)) for span, n in zip(window, hidden.shape, strict=True)]
     if any(rows for _, rows in beyond):
-        typer.echo(f"{image}: reflected at its lower and right border, to fit the flow", err=True)
-    before = torch.from_numpy(np.pad(before, [(0, 0), *beyond], "reflect"))[:, *window]
+        typer.echo(f"{file}: reflected at its lower and right border, to fit the flow", err=True)
+    before = torch.from_numpy(np.pad(whole, [(0, 0), *beyond], "reflect"))[:, *window]
     hidden = torch.from_numpy(np.pad(hidden, beyond, "reflect"))[window]
     if hidden.shape != flow.plan.input.shape:
         flow = flow.resized(hidden.shape)
-    if out is None:
-        what, where = _named(image) if image else f"test_{test}", _named(mask) if mask else str(region)
-        name = f"{what}_{where}" + (f"_seed_{seed}" if seed else "")
-        out = folder_of(run) / "inpaint" / name.replace(",", "_").replace(":", "-").replace(" ", "")
-    make_folder(out)
     before, hidden = before.to(flow.device)[None], hidden.to(flow.device)
     x = flow.from_images(before)
-    options = {name: value for name, value in options.items() if value is not None}
     result = flow.inpaint(x, hidden, console=check_console(console, quiet=as_json), **options)
-    pictures = _draw(before, hidden, result, out, whole, window)
+    pictures = _draw(before, hidden, result, file, out, whole, window)
     numbers = {
+        "file": str(file),
         "masked_pixels": int(hidden.sum()),
         "pixels": hidden.numel(),
         "varied": result.varied,
@@ -149,11 +167,6 @@ def _window(hidden: Tensor, flow: Flow) -> tuple[slice, ...]:
     return tuple(spans)
 
 
-def _named(file: Path) -> str:
-    """The path of a file without its suffix as a name, "x_1" of "x/1.png"."""
-    return "_".join(part for part in file.with_suffix("").parts if part not in (file.anchor, ".."))
-
-
 def _by(shape: Sequence[int]) -> str:
     """A shape as text, "32 x 32"."""
     return " x ".join(map(str, shape))
@@ -175,15 +188,16 @@ def _report(numbers: dict[str, Any], result: Inpainting, pictures: list[Path]) -
 
 
 def _draw(
-    before: Tensor, hidden: Tensor, result: Inpainting, out: Path, whole: Tensor, window: tuple[slice, ...]
-) -> list[Path]:
+    before: Tensor, hidden: Tensor, result: Inpainting, file: Path, out: Path | None, whole: Tensor,
+    window: tuple[slice, ...],
+) -> list[Path]:  # fmt: skip
     """Write the pictures and return their paths; pixels that are not masked keep the values of the whole image.
 
     The second picture shows the surroundings of the hole: before, masked, the medoid, two other draws, their spread.
     """
     images = {name: image for name, image in (result.pictures or {}).items() if name in SHOWN}
     filled = {name: torch.where(hidden, image, before[0] if name != "spread" else 0) for name, image in images.items()}
-    paths = [out / "filled.png", out / "inpaint.png"]
+    paths = [beside(file, "filled", out)]
     whole = whole.clone()
     height, width = whole[:, *window].shape[1:]
     whole[:, *window] = filled.get("medoid", filled["likeliest"])[:, :height, :width].cpu()
@@ -193,6 +207,7 @@ def _draw(
     ordered = {name: filled[name] for name in SHOWN if name in filled and (name != "likeliest" or len(filled) == 1)}
     shown = {name: image[:, near[0], near[1]] for name, image in ({"the image": before[0]} | ordered).items()}
     figure = inpainted(shown, hidden[near[0], near[1]], str(result.convergence or ""), width=2.2)
+    paths.append(beside(paths[0], "samples"))
     save_figure(figure, paths[1])
     return paths
 

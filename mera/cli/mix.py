@@ -8,57 +8,63 @@ from typing import Annotated
 import torch
 import typer
 
-from mera._utils.errors import InputError
-from mera._utils.files import make_folder
-from mera.analysis.drawing.images import png_path, save_figure, save_image, titled
-from mera.analysis.edit import mix
-from mera.cli.common import Device, Seed, choose_device
+from mera.analysis import mix_pictures
+from mera.analysis.drawing.images import save_figure, save_image, titled
+from mera.analysis.pictures import LONGEST
+from mera.cli.common import Device, Seed
 from mera.cli.lazy import sources
-from mera.cli.output import console
-from mera.cli.sources import PICTURES_HELP, fitted, learnt_fields, split_pictures
-from mera.data.dataset import resize
-from mera.data.picture_files import read_picture
-from mera.data.sources import Source
+from mera.cli.output import Json, console, show_json
+from mera.cli.sources import PICTURES_HELP, beside, flow_and_pictures
+from mera.data import photograph
 
 
-@torch.no_grad()
 def command(
     paths: Annotated[
         list[Path],
-        typer.Argument(help=f"{PICTURES_HELP} Then two pictures.", metavar="[RUN] A B", autocompletion=sources),
+        typer.Argument(
+            help=f"{PICTURES_HELP} Then a picture, and one or more to mix with it.",
+            metavar="[RUN] A B...",
+            autocompletion=sources,
+        ),
     ],
     level: Annotated[
-        int | None, typer.Option(min=0, help="This level and coarser ones come from A, finer ones from B.")
+        int | None,
+        typer.Option(
+            min=0,
+            help="This level and coarser ones come from A, finer ones from B. If left out, the coarsest, and "
+            "all levels in a second picture.",
+        ),
     ] = None,
-    scale: Annotated[int, typer.Option(min=1, help="The longer edge in pixels to which A is reduced.")] = 960,
+    scale: Annotated[int, typer.Option(min=1, help="The longer edge in pixels to which A is reduced.")] = LONGEST,
     out: Annotated[
-        Path | None, typer.Option(help="The PNG to write; A_B_mix.png beside A if left out.", metavar="FILE")
+        Path | None, typer.Option(help="The PNG to write; A_B_mix_LEVEL.png beside A if left out.", metavar="FILE")
     ] = None,
     seed: Seed = 0,
     device: Device = "auto",
+    as_json: Json = False,
 ) -> None:
     """Mix two pictures by scale (RG-Flow, Eq. 9): the shapes of A with the fine structure of B.
 
-    B is cropped and resized to A. Without a level, all of them are shown beside A and B.
-    """
-    run, flow, (a, b) = split_pictures(paths, 2)
-    if learnt_fields(run):
-        raise InputError("a run that learnt images", f"fields in {run}")
-    first = read_picture(a, flow.plan.input.channels, scale)
-    second = resize(read_picture(b, flow.plan.input.channels, scale), first.shape[1:])
-    pair = [fitted(Source(image, name=str(file)), flow) for image, file in ((first, a), (second, b))]
-    flow = flow.resized(pair[0].shape[1:]).to(choose_device(device))
-    torch.manual_seed(seed)
-    z_a, z_b = (flow(flow.from_images(image[:, :, :][None].to(flow.device)))[0] for image in pair)
-    levels = range(1, len(z_a)) if level is None else [level]
-    mixed = [flow.to_images(flow.inverse(mix(z_a, z_b, h))[0])[0].cpu() for h in levels]
-    mixed = [image[:, : first.shape[1], : first.shape[2]] for image in mixed]
-    name = f"{a.stem}_{b.stem}_mix{'' if level is None else f'_{level}'}.png"
-    out = png_path(a.with_name(name) if out is None else out)
-    make_folder(out.parent)
-    if level is None:
-        titles = [f"levels from {h} on of A" for h in levels]
-        save_figure(titled(dict(zip(["A", "B", *titles], [first, second, *mixed], strict=True))), out)
-    else:
-        save_image(mixed[0], out)
-    console.print(f"{a} and {b}, mixed at {'all levels' if level is None else f'level {level}'}: {out}")
+    B is cropped and resized to A. Several B are mixed with A one by one. With --json, one line for each.
+    """  # fmt: skip
+    _, flow, (a, *others) = flow_and_pictures(paths, device, 2)
+    for b in others:
+        torch.manual_seed(seed)
+        top = len(flow.plan.latents) - 1
+        levels = range(1, top + 1) if level is None else [level]
+        mixed = mix_pictures(flow, a, b, levels, longest=scale)
+        name = f"{b.stem}_mix"
+        chosen = levels[-1]
+        picture = beside(a, f"{name}_{chosen}", out if len(others) == 1 else None)
+        save_image(mixed[chosen], picture)
+        pictures = [picture]
+        if level is None:
+            pictures.append(beside(picture, "levels"))
+            size = 2 * max(mixed[chosen].shape[1:]) // 3
+            titles = {f"levels from {h} on of A": image for h, image in mixed.items()}
+            sheet = {"A": photograph(a, size), "B": photograph(b, size)} | titles
+            save_figure(titled(sheet, columns=3, width=3.2), pictures[1])
+        if as_json:
+            show_json({"files": [str(a), str(b)], "level": chosen, "pictures": [str(path) for path in pictures]})
+        else:
+            console.print(f"{a} from level {chosen} on, with finer levels of {b}: {' and '.join(map(str, pictures))}")

@@ -9,47 +9,46 @@ import torch
 import typer
 
 from mera._utils.errors import InputError
-from mera._utils.files import make_folder
-from mera.analysis.drawing.images import png_path, save_image
-from mera.cli.common import Device, Seed, choose_device
+from mera.analysis import refine_picture
+from mera.analysis.drawing.images import save_image
+from mera.analysis.pictures import COARSE_LONGEST
+from mera.cli.common import Device, Seed
 from mera.cli.lazy import sources
-from mera.cli.output import console
-from mera.cli.sources import PICTURES_HELP, learnt_fields, split_pictures
-from mera.data.picture_files import read_picture
-from mera.data.sources import reflected
+from mera.cli.output import Json, console, show_json
+from mera.cli.sources import PICTURES_HELP, beside, flow_and_pictures
 
 
-@torch.no_grad()
 def command(
     paths: Annotated[
         list[Path],
-        typer.Argument(help=f"{PICTURES_HELP} Then a picture.", metavar="[RUN] IMAGE", autocompletion=sources),
+        typer.Argument(
+            help=f"{PICTURES_HELP} Then one picture or more.", metavar="[RUN] IMAGE...", autocompletion=sources
+        ),
     ],
     times: Annotated[int, typer.Option(help="The factor of the edges: 2, 4, ...", metavar="TIMES")] = 2,
     temperature: Annotated[float, typer.Option(min=1e-6, help="Below 1, details are smoother.")] = 0.5,
-    scale: Annotated[int, typer.Option(min=1, help="The longer edge in pixels to which the picture is reduced.")] = 480,
+    scale: Annotated[
+        int, typer.Option(min=1, help="The longer edge in pixels to which a picture is reduced first.")
+    ] = COARSE_LONGEST,
     out: Annotated[
         Path | None, typer.Option(help="The PNG to write; IMAGE_refined.png if left out.", metavar="FILE")
     ] = None,
     seed: Seed = 0,
     device: Device = "auto",
+    as_json: Json = False,
 ) -> None:
-    """Refine a picture: twice the edges or more, whose means over cells are the picture."""
-    run, flow, (file,) = split_pictures(paths, 1)
-    if learnt_fields(run):
-        raise InputError("a run that learnt images", f"fields in {run}")
-    levels = times.bit_length() - 1
-    if times < 2 or times != 2**levels:
-        raise InputError("--times as a power of two, 2 or more", str(times))
-    pixels = read_picture(file, flow.plan.input.channels, scale)
-    height, width = pixels.shape[1:]
-    image = reflected(pixels[None], flow).to(choose_device(device))
-    flow = flow.to(image.device)
-    torch.manual_seed(seed)
-    x = flow.resized(image.shape[2:]).from_images(image)
-    fine = flow.refine(x, levels, temperature=temperature, means=True)
-    found = flow.resized(fine.shape[2:]).to_images(fine)[0, :, : times * height, : times * width].cpu()
-    out = png_path(file.with_name(f"{file.stem}_refined.png") if out is None else out)
-    make_folder(out.parent)
-    save_image(found, out)
-    console.print(f"{file}, {height} x {width} pixels, as {times * height} x {times * width}: {out}")
+    """Refine pictures: twice the edges or more, whose means over cells are the picture."""
+    _, flow, files = flow_and_pictures(paths, device)
+    if out is not None and len(files) > 1:
+        raise InputError("one picture with --out", f"{len(files)} pictures")
+    for file in files:
+        torch.manual_seed(seed)
+        found = refine_picture(flow, file, times, temperature=temperature, longest=scale)
+        picture = beside(file, "refined", out)
+        save_image(found, picture)
+        height, width = found.shape[1:]
+        if as_json:
+            show_json({"file": str(file), "pixels": [height, width], "picture": str(picture)})
+        else:
+            before = f"{height // times} x {width // times}"
+            console.print(f"{file}, {before} pixels, as {height} x {width}: {picture}")

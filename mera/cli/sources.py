@@ -11,11 +11,15 @@ import typer
 
 from mera import data
 from mera._utils.errors import InputError
+from mera._utils.files import make_folder
 from mera._utils.random import fixed_seed
 from mera._utils.run_records import is_run
+from mera.analysis.drawing.images import png_path
+from mera.cli.common import choose_device
 from mera.data import DataMissingError, DataSplits, Examples
 from mera.data.fingerprint import fingerprint
-from mera.data.sources import Source, reflected
+from mera.data.picture_files import SUFFIXES, is_zarr
+from mera.data.sources import FILES
 from mera.flow.flow import Flow
 from mera.models import Card, pretrained
 from mera.models.saving import load
@@ -43,24 +47,33 @@ def load_flow(path: Path, L: Any = None, levels: int | None = None) -> Any:
     return flow.resized(shape, levels)
 
 
-def split_pictures(paths: Sequence[Path], n: int) -> tuple[Path, Flow, Sequence[Path]]:
-    """From `n` pictures, with or without a run before them: the run, its flow on two dimensions, and the pictures."""
-    if not n <= len(paths) <= n + 1:
-        raise typer.BadParameter(f"Expected {n} pictures, and a run before them or none; got {len(paths)} paths")
-    run = paths[0] if len(paths) > n else Path(PHOTOGRAPHS)
-    flow = load_flow(run)
+def flow_and_pictures(
+    paths: Sequence[Path], device: str, least: int = 1, fields: bool = False, L: Any = None
+) -> tuple[Path, Flow, Sequence[Path]]:
+    """From pictures, with or without a run before them: the run, its flow on two dimensions, and the pictures.
+
+    The first path is a run if there are more than `least` and it has no suffix of a picture or an array.
+    """
+    first = paths[0]
+    has_run = len(paths) > least and not (first.suffix.lower() in SUFFIXES.union(FILES) or is_zarr(first))
+    run, pictures = (first, paths[1:]) if has_run else (Path(PHOTOGRAPHS), paths)
+    if len(pictures) < least:
+        raise typer.BadParameter(f"Expected {least} pictures or more, and a run before them or none")
+    flow = load_flow(run, L)
     if not isinstance(flow, Flow) or flow.plan.input.dim != 2:
         raise InputError("a run of a Flow on two dimensions", f"a {type(flow).__name__} in {run}")
-    return run, flow, paths[-n:]
+    if not fields and learnt_fields(run):
+        raise InputError("a run that learnt images", f"fields in {run}")
+    return run, flow.to(choose_device(device)), pictures
 
 
-def fitted(source: Source, flow: Flow) -> Source:
-    """The image, reflected at its last row and column so far that it fills the patches of the coarsest level."""
-    found: Source = reflected(source, flow)
-    if found is not source:
-        height, width = found.shape[1:]
-        typer.echo(f"{source.name}: reflected at its lower and right border to {height} x {width} pixels", err=True)
-    return found
+def beside(picture: Path, ending: str, out: Path | None = None) -> Path:
+    """The PNG to write for a picture: `out`, or PICTURE_ending.png beside it. A file that is replaced is named."""
+    path = png_path(picture.with_name(f"{picture.stem}_{ending}.png") if out is None else out)
+    make_folder(path.parent)
+    if path.exists():
+        typer.echo(f"{path}: replaced", err=True)
+    return path
 
 
 def folder_of(path: Path) -> Path:

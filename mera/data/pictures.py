@@ -8,6 +8,7 @@ import os
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from torch.utils.data import Dataset
 
 from mera._utils.checks import check_choice, check_count, check_flag
 from mera._utils.errors import InputError
-from mera._utils.files import write_atomically
+from mera._utils.files import as_path, write_atomically
 from mera.data.dataset import DataMissingError, DataSplits, Edges, edges, largest_crop, register, resize
 from mera.data.fingerprint import digest, digest_of_files
 from mera.data.picture_files import Listed, as_array, check_channels, list_pictures, read_picture
@@ -198,12 +199,20 @@ def _check_cache() -> None:
         raise InputError("a folder for reduced pictures that can be written (XDG_CACHE_HOME)", str(error)) from None
 
 
-def photograph() -> Tensor:
-    """A photograph of a cat that comes with mera, (3, 288, 448) uint8.
+def photograph(path: str | PathLike[str] | None = None, longest: int = 960, channels: int = 3) -> Tensor:
+    """The pixels of a photograph, (C, H, W) uint8, upright by its EXIF orientation, on white where it is transparent.
 
-    It is Chelsea, by Stéfan van der Walt (CC0 1.0), from scikit-image, without its border.
+    Args:
+        path: the file; None for a cat that comes with mera, (3, 288, 448): Chelsea, by Stéfan van der Walt (CC0 1.0),
+            from scikit-image, without its border.
+        longest: the pixels of the longer edge to which the photograph is reduced.
+        channels: 3 for colour, 1 for grey.
+
+    Raises:
+        ValueError: if there is no such file, or it cannot be read as a picture.
 
     >>> photograph().shape
     torch.Size([3, 288, 448])
     """
-    return read_picture(Path(__file__).with_name("chelsea.webp"))
+    file = Path(__file__).with_name("chelsea.webp") if path is None else as_path(path)
+    return read_picture(file, check_channels(channels), check_count(longest, "the longer edge in pixels"))

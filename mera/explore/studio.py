@@ -12,14 +12,14 @@ import torch
 from torch import Tensor
 
 from mera._utils.errors import InputError
-from mera.analysis import combine, decompose, leading, mix, receptive_fields, subtree
+from mera.analysis import combine, decompose, leading, map_picture, mix, receptive_fields, subtree
 from mera.analysis.drawing.curves import map_figure
 from mera.analysis.drawing.figures import Picture
 from mera.analysis.drawing.images import coloured
 from mera.analysis.latents import LatentIndex, check_latent
+from mera.analysis.pictures import site_edges
 from mera.data.dataset import resize
 from mera.data.picture_files import read_picture
-from mera.data.sources import Source, reflected
 from mera.flow.density import Density
 from mera.flow.flow import Flow, Latents
 
@@ -257,11 +257,9 @@ class Studio:
         if not self.learnt.is_image:
             parts = decompose(self.flow, self.data)
             maps = torch.stack([-level_map[0] for level_map in parts.maps]).cpu().float()
-            return map_figure(self.picture / 255, maps / (self.data.shape[1] * math.log(2)))
-        whole = self.whole
-        source = reflected(Source(whole), self.flow)
-        result = self.flow.resized(source.shape[1:]).stream(source)
-        return map_figure(whole / 255, result.bits(shape=whole.shape[1:]).float())
+            bits = maps / (self.data.shape[1] * math.log(2))
+            return map_figure(self.picture / 255, bits, site_edges(self.flow.plan), "bits/variable")
+        return map_picture(self.flow, self.whole).figure()
 
     def fill(self, mask: Tensor) -> list[Tensor]:
         """Sample fillings of masked pixels (H, W), each (1, C, H, W) in the flow's own space.

@@ -91,8 +91,8 @@ def test_inpaint_fills_what_is_masked_and_nothing_else(tmp_path):
     def fill(pixels, hole, *where):
         """The output for an image in which the hole alone may change."""
         Image.fromarray(pixels).save(tmp_path / "image.png")
-        done = succeed("inpaint", out, "--image", tmp_path / "image.png", *where, "--out", tmp_path / "filled", *short)
-        changed = np.asarray(Image.open(tmp_path / "filled" / "filled.png")) != pixels
+        done = succeed("inpaint", out, tmp_path / "image.png", *where, *short)
+        changed = np.asarray(Image.open(tmp_path / "image_filled.png")) != pixels
         assert changed[hole].any()
         changed[hole] = False
         assert not changed.any()
@@ -114,20 +114,19 @@ def test_inpaint_fills_what_is_masked_and_nothing_else(tmp_path):
     output = succeed(*test, "--samples", 2, "--latents", 50).output
     assert "varying 50 of 768 variables" in output
     assert "draws, of which" in output
-    pictures = out / "inpaint" / "test_3_0-2_4-6"
-    assert {path.name for path in pictures.iterdir()} == {"filled.png", "inpaint.png"}
-    succeed(*test, "--seed", 1)
-    assert {path.name for path in (out / "inpaint").iterdir()} == {pictures.name, f"{pictures.name}_seed_1"}
+    assert (out / "test_3_filled_samples.png").is_file()
+    assert "test_3_filled.png: replaced" in succeed(*test, "--seed", 1).output
+    scaled = succeed("inpaint", out, tmp_path / "image.png", "--scale", 8, "--region", "0:2,0:2", *short).output
+    assert " of 256 pixels filled" in scaled
     Image.fromarray(mask).resize((9, 9)).save(tmp_path / "small.png")
     for words, code, message in (
         ("--test 3", 2, "Pass either --mask FILE or --region"),
-        ("--region 0:2,0:2", 2, "Pass either --image FILE or --test N"),
-        ("--test 1 --image x.png --region 0:2,0:2", 2, "Pass either --image FILE or --test N"),
+        ("x.png --test 1 --region 0:2,0:2", 2, "Pass either pictures or --test N"),
         (f"--test 1 --mask {tmp_path}/small.png", 1, "a mask of the image's size, 16 x 16"),
         ("--test 99999 --region 0:2,0:2", 1, "Expected a test image from 0 to"),
         ("--test 1 --region 0:2,0:20", 1, "Expected dimension 1 within 0 to 16"),
         ("--test 1 --region 0:16,0:16", 1, "leaves some pixels unmasked"),
-        ("--image none.png --region 0:2,0:2", 1, "none.png; got no such file"),
+        ("none.png --region 0:2,0:2", 1, "none.png; got no such file"),
         ("--test 1 --region 0:2,0:2 --latents cones", 1, "Expected latents to vary among"),
     ):
         failed = run("inpaint", out, *words.split())
@@ -167,7 +166,7 @@ MISTAKES = [
     ("figures nowhere", 1, "nowhere"),
     ("info nowhere", 2, "or the path of a run or a file; got 'nowhere'"),
     ("info rgflo", 2, "did you mean 'rgflow'?"),
-    ("mix a.png", 2, "Expected 2 pictures, and a run before them or none; got 1 paths"),
+    ("mix a.png", 2, "Expected 2 pictures or more, and a run before them or none"),
     ("runs nowhere", 1, "Expected a folder with runs; got nowhere"),
     ("train rgflow --out x", 2, "Pass either --data or --action"),
     ("train rgflow --out x --data msds1 --action ising", 2, "Pass either --data or --action"),

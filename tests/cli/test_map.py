@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 
 import mera
+from mera import analysis
 from mera.analysis.drawing.curves import map_figure
 from mera.train import RunFolder
 from tests.helpers.callbacks import StopAt
@@ -42,21 +43,27 @@ def test_a_picture_is_mapped(flow):
     levels = streamed.bits(shape=(70, 50)).float().mean((1, 2))  # of the picture, without what was added
     assert found["levels"] == pytest.approx(levels.tolist(), abs=1e-3)
     assert found["bits_per_dim"] == pytest.approx(sum(found["levels"]))
-    assert found["log_prob"] == pytest.approx(streamed.log_prob, abs=0.1)
-    assert "reflected at its lower and right border to 80 x 64 pixels" in result.stderr
+    assert found["log_prob"] is None  # that of the pass is of more pixels than the picture has
     with Image.open("a.zarr/map.png") as picture:
         assert picture.size[0] > 300
-    figure = map_figure(torch.rand(3, 4, 4), torch.rand(2, 4, 4))
+    figure = map_figure(torch.rand(3, 4, 4), torch.rand(2, 4, 4), (2, 4))
     total, *levels = (float(axes.get_title().split()[-2]) for axes in figure.axes[1:4])
     assert total == pytest.approx(sum(levels), abs=2e-3)
     assert "bits/dim" in run("map", "flow.mera", "a.png", "--out", "a.zarr", "--tile", 32, "--resume").stdout
     assert "resume=True" in str(run("map", "flow.mera", "a.png", "--out", "a.zarr").exception)
     painted("small.png", 1, 50)
-    for _ in range(2):  # a second map takes the place of the first
-        result = run("map", "flow.mera", "small.png")
-        assert "bits/dim" in result.stdout
-        assert "picture: small_map.png" in result.stdout
-    assert Path("small_map.png").is_file()
+    results = [run("map", "flow.mera", "small.png", "a.png", "--scale", 35) for _ in range(2)]
+    assert "bits/dim" in results[0].stdout
+    assert "picture: small_map.png" in results[0].stdout
+    assert "a.png: 35 x 25 pixels" in results[0].stdout
+    assert ["small_map.png: replaced" in result.stderr for result in results] == [False, True]
+    assert Path("a_map.png").is_file()
+    assert "one image with --out" in str(run("map", "flow.mera", "small.png", "a.png", "--out", "c").exception)
+    whole = analysis.map_picture(flow, torch.from_numpy(pixels).movedim(-1, 0)[:, :64, :48])
+    assert not whole.is_reflected
+    assert whole.total == pytest.approx(whole.streamed.bits_per_dim)
+    assert whole.sites == (2, 4, 4)
+    assert whole._repr_png_().startswith(b"\x89PNG")
     assert "Expected --out with --resume" in str(run("map", "flow.mera", "small.png", "--resume").exception)
 
 
@@ -71,10 +78,13 @@ def test_two_pictures_are_mixed():
     assert [picture.shape for picture in pictures] == [(38, 50, 3)] * 3
     assert np.abs(pictures[0] - first).max() <= 1
     assert np.abs(pictures[1] - pictures[0]).mean() > 5 < np.abs(pictures[1] - pictures[2]).mean()
-    assert "all levels" in run("mix", "flow.mera", "a.png", "b.png").stdout
-    assert Path("a_b_mix.png").is_file()
-    run("mix", "flow.mera", "a.png", "b.png", "--level", 2)
-    assert Path("a_b_mix_2.png").is_file()
+    found = json.loads(run("mix", "flow.mera", "a.png", "b.png", "--json").stdout)
+    assert found["pictures"] == ["a_b_mix_2.png", "a_b_mix_2_levels.png"]
+    assert np.array_equal(np.asarray(Image.open("a_b_mix_2.png")), pictures[2])
+    assert Path("a_b_mix_2_levels.png").is_file()
+    painted("c.png", 40, 40)
+    assert "a_c_mix_1.png" in run("mix", "flow.mera", "a.png", "b.png", "c.png", "--level", 1).stdout
+    assert Path("a_b_mix_1.png").is_file()
 
 
 @pytest.mark.filterwarnings("ignore:Expected the coarse data as means of cells")
@@ -82,10 +92,11 @@ def test_two_pictures_are_mixed():
 def test_a_picture_is_refined():
     painted("a.png", 11, 20)
     assert "as 22 x 40: a_refined.png" in run("refine", "flow.mera", "a.png").stdout
+    assert json.loads(run("refine", "flow.mera", "a.png", "--json").stdout)["pixels"] == [22, 40]
     assert np.asarray(Image.open("a_refined.png")).shape == (22, 40, 3)
     assert run("refine", "flow.mera", "a.png", "--times", 4, "--out", "b.png").exit_code == 0
     assert np.asarray(Image.open("b.png")).shape == (44, 80, 3)
-    assert "--times as a power of two, 2 or more; got 3" in str(run("refine", "a.png", "--times", 3).exception)
+    assert "times as a power of two, 2 or more; got 3" in str(run("refine", "a.png", "--times", 3).exception)
     assert "a level from 0 to 3" in str(run("mix", "flow.mera", "a.png", "b.png", "--level", 4).exception)
 
 

@@ -96,20 +96,23 @@ TABLE = {
         "files .": "--out other",
     },
     CLIMB: {"output": "--draws 300; --sweeps 2", "events": "--starts 1"},
-    "inpaint run --image a.png --mask mask.png --samples 0 --steps 0 --out new": {
-        "file new/filled.png": "--image b.png; --mask mask2.png",
+    "inpaint run a.png --mask mask.png --samples 0 --steps 0 --out new.png": {
+        "file new.png": "--mask mask2.png", "output": "--scale 20",
     },
     "inpaint classes --test 1 --region 1:2,1:2 --samples 0 --steps 1": {"output": "--class dark", "json": "--json"},
     "map flow.mera a.png --tile 16": {
         "files .": "--out other",
         "events": "--tile 8",
-        "output": "--seed 1",
+        "output": "--seed 1; --scale 8",
         "json": "--json",
     },
     "map flow.mera a.png --tile 16 --out store": {"output": "--resume"},
-    "mix flow.mera a.png b.png": {"file a_b_mix.png": "--level 1; --scale 8; --seed 1", "files .": "--out c.png"},
+    "mix flow.mera a.png b.png": {
+        "file a_b_mix_2.png": "--scale 8; --seed 1", "files .": "--out c.png; --level 0", "json": "--json",
+    },
     "refine flow.mera a.png": {
         "file a_refined.png": "--times 4; --temperature 0.9; --scale 8; --seed 1", "files .": "--out c.png",
+        "json": "--json",
     },
     f"cone {SMALL} --region 1:2,1:2": {"output": "--region 1:2,1:3", "files .": "--out other.png", "json": "--json"},
     f"cone {SMALL}": {"output": "--latent 1:0,0"},

@@ -1,0 +1,207 @@
+"""Pictures of any size under a flow: maps of what surprises it, mixtures by scale, and refined pictures.
+
+The commands `mera map`, `mera mix` and `mera refine` do the same for files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mera._utils.checks import check_count
+from mera._utils.errors import InputError
+from mera.analysis.edit import mix
+from mera.cones import Streamed
+from mera.data import photograph, reflected, resize
+from mera.data.picture_files import SUFFIXES, reduced
+from mera.data.sources import TIFF, Source, open_image
+from mera.flow.flow import Flow
+from mera.graph import Plan
+
+if TYPE_CHECKING:
+    from mera.analysis.drawing.figures import Picture
+
+LONGEST, COARSE_LONGEST = 960, 480
+"""The pixels of the longer edge to which pictures are reduced, and pictures that are to be refined."""
+SHOWN_EDGE = 512
+"""The longest edge of the image beside its maps, in pixels."""
+PictureLike = str | PathLike[str] | Tensor | np.ndarray
+"""The path of a picture, or its pixels (C, H, W) uint8."""
+
+
+@dataclass(frozen=True, eq=False)
+class PictureMap:
+    """Where an image surprises a flow, by level.
+
+    Args:
+        image: the image, or every second, third, ... pixel of it, (C, h, w) from 0 to 1.
+        bits: for each level, finest first, its bits per dimension in cells of the image, (levels, h', w').
+        sites: for each level, the edge of one of its sites in pixels.
+        shape: the height and the width of the image.
+        unit: "bits/dim", or "bits/variable" of fields.
+        streamed: the pass over the image, which was reflected at its last row and column to edges that fit the flow.
+    """
+
+    image: Tensor
+    bits: Tensor
+    sites: tuple[int, ...]
+    shape: tuple[int, int]
+    unit: str
+    streamed: Streamed = field(repr=False)
+
+    @property
+    def is_reflected(self) -> bool:
+        """Whether the image was reflected, so that log p of the pass is that of more pixels than the image has."""
+        height, width = self.streamed.store.facts["shape"][1:]
+        return (height, width) != self.shape
+
+    @property
+    def levels(self) -> list[float]:
+        """The bits per dimension of each level, finest first."""
+        return self.bits.mean((1, 2)).tolist()
+
+    @property
+    def total(self) -> float:
+        """The bits per dimension of the image."""
+        return sum(self.levels)
+
+    def figure(self) -> Picture:
+        """The image beside its maps, in which bright places are surprising."""
+        from mera.analysis.drawing.curves import map_figure  # late: matplotlib takes a second
+
+        return map_figure(self.image, self.bits, self.sites, self.unit)
+
+    def _repr_png_(self) -> bytes | None:
+        return self.figure()._repr_png_()
+
+
+def map_picture(flow: Flow, picture: PictureLike | Source, *, longest: int | None = None, **options: Any) -> PictureMap:
+    """Map log p of an image of any size, by site and level.
+
+    Args:
+        flow: the flow, on two dimensions.
+        picture: the image: a path, pixels (C, H, W) uint8, or a field of floats in the flow's own space. Of TIFF files,
+            zarr and .npy, parts are read.
+        longest: the pixels of the longer edge to which a picture is reduced; None for 960, and for all pixels of
+            fields, TIFF files, zarr and .npy.
+        options: those of `Flow.stream`: `out`, `tile`, `seed`, `resume`, `console`.
+
+    >>> import mera
+    >>> flow = mera.build("rgflow", L=16, hidden=(8,))
+    >>> found = map_picture(flow, mera.data.photograph()[:, :50, :70])
+    >>> found.bits.shape, found.sites
+    (torch.Size([3, 50, 70]), (2, 4, 4))
+    """
+    source = as_source(picture, flow.plan.input.channels, longest)
+    shape = source.shape[1:]
+    fitting: Source = reflected(source, flow)
+    resized = flow.resized(fitting.shape[1:])
+    streamed = resized.stream(fitting, **options)
+    sites = site_edges(resized.plan)
+    unit = "bits/dim" if source.dtype in (np.uint8, torch.uint8) else "bits/variable"
+    bits = streamed.bits(shape=shape).float()
+    return PictureMap(_shown(source, shape), bits, sites, (shape[0], shape[1]), unit, streamed)
+
+
+def site_edges(plan: Plan) -> tuple[int, ...]:
+    """For each level, finest first, the edge of the part of the lattice that a site of its latents stands for."""
+    return tuple(plan.input.shape[0] // latent.lattice.shape[0] for latent in plan.latents)
+
+
+@torch.no_grad()
+def mix_pictures(
+    flow: Flow, first: PictureLike, second: PictureLike, levels: Sequence[int] | None = None, *, longest: int = LONGEST
+) -> dict[int, Tensor]:
+    """Mix two pictures by scale (RG-Flow, Eq. 9): the shapes of the first with the fine structure of the second.
+
+    Args:
+        flow: the flow, which learnt images.
+        first: the picture whose coarse levels are taken.
+        second: the picture whose fine levels are taken; it is cropped and resized to the first.
+        levels: the mixtures: the levels from which on all coarser ones are those of the first picture. None for the
+            coarsest level alone.
+        longest: the pixels of the longer edge to which the first picture is reduced.
+
+    Returns:
+        By level, the mixture, (C, H, W) uint8.
+    """
+    pixels = _pixels(flow, first, longest)
+    pair = torch.stack([pixels, resize(_pixels(flow, second, longest), pixels.shape[1:])])
+    images = reflected(pair, flow).to(flow.device)
+    resized = flow.resized(images.shape[2:])
+    z = resized(resized.from_images(images))[0]
+    a, b = ([level[i : i + 1] for level in z] for i in range(2))
+    chosen = [len(z) - 1] if levels is None else levels
+    mixed = {h: resized.to_images(resized.inverse(mix(a, b, h))[0])[0].cpu() for h in chosen}
+    return {h: image[:, : pixels.shape[1], : pixels.shape[2]] for h, image in mixed.items()}
+
+
+@torch.no_grad()
+def refine_picture(
+    flow: Flow, picture: PictureLike, times: int = 2, *, temperature: float = 0.5, longest: int = COARSE_LONGEST
+) -> Tensor:
+    """A picture of twice the edges or more, whose means over cells are the picture, with details drawn by a flow.
+
+    Args:
+        flow: the flow, which learnt images.
+        picture: the picture.
+        times: the factor of the edges, a power of two.
+        temperature: the temperature of the details; below 1 they are smoother.
+        longest: the pixels of the longer edge to which the picture is reduced first.
+
+    Returns:
+        The refined picture, (C, times H, times W) uint8.
+
+    Raises:
+        ValueError: if the factor is not 2, 4, 8, ...
+    """
+    levels = check_count(times, "times", 2).bit_length() - 1
+    if times != 2**levels:
+        raise InputError("times as a power of two, 2 or more", str(times))
+    pixels = _pixels(flow, picture, longest)
+    height, width = pixels.shape[1:]
+    images = reflected(pixels[None], flow).to(flow.device)
+    x = flow.resized(images.shape[2:]).from_images(images)
+    fine = flow.refine(x, levels, temperature=temperature, means=True)
+    return flow.resized(fine.shape[2:]).to_images(fine)[0, :, : times * height, : times * width].cpu()
+
+
+def _pixels(flow: Flow, picture: PictureLike, longest: int) -> Tensor:
+    """The pixels of a picture, reduced, with as many channels as the flow has."""
+    if isinstance(picture, (str, PathLike)):
+        return photograph(picture, longest, flow.plan.input.channels)
+    pixels = torch.as_tensor(picture)
+    if pixels.dtype != torch.uint8 or pixels.ndim != 3 or len(pixels) != flow.plan.input.channels:
+        expected = f"a picture of {flow.plan.input.channels} channels, (C, H, W) uint8"
+        raise InputError(expected, f"{tuple(pixels.shape)} {pixels.dtype}")
+    return reduced(pixels, longest)
+
+
+def as_source(picture: PictureLike | Source, channels: int, longest: int | None = None) -> Source:
+    """An image of which parts are read; a picture is reduced first. See `map_picture`."""
+    if isinstance(picture, (str, PathLike)):
+        path = Path(picture)
+        if path.suffix.lower() in SUFFIXES.difference(TIFF) or longest is not None:
+            return Source(photograph(path, LONGEST if longest is None else longest, channels), name=str(path))
+        return open_image(path, channels)
+    source = open_image(picture)
+    if longest is not None:
+        return Source(reduced(source[:, :, :], longest), name=source.name)
+    return source
+
+
+def _shown(source: Source, shape: Sequence[int]) -> Tensor:
+    """The first rows and columns of an image with fewer pixels, by leaving out others, and values from 0 to 1."""
+    step = max(1, -(-max(shape) // SHOWN_EDGE))
+    rows = [source[:, row : row + 1, : shape[1]][:, :, ::step].float() for row in range(0, shape[0], step)]
+    values = torch.cat(rows, 1)
+    if values.max() > 1 or values.min() < 0:
+        values = (values - values.min()) / (values.max() - values.min()).clamp(min=1e-12)
+    return values[:3] if len(values) > 2 else values[:1]
