@@ -136,6 +136,7 @@ def _fill(
     pictures = _draw(before, hidden, result, file, out, whole, window)
     numbers = {
         "file": str(file),
+        "blocks": result.blocks,
         "masked_pixels": int(hidden.sum()),
         "pixels": hidden.numel(),
         "varied": result.varied,
@@ -181,6 +182,8 @@ def _report(numbers: dict[str, Any], result: Inpainting, pictures: list[Path]) -
     )
     if result.stopped:
         console.print("stopped: the pictures show the best that was found until then")
+    if result.blocks > 1:
+        console.print(f"one plausible filling, of {result.blocks} blocks in turn, each given those before it")
     if result.convergence is not None:
         console.print(f"samples: {result.convergence.verdict}")
     for path in pictures:
@@ -195,8 +198,8 @@ def _draw(
 
     The second picture shows the surroundings of the hole: before, masked, the medoid, two other draws, their spread.
     """
-    images = {name: image for name, image in (result.pictures or {}).items() if name in SHOWN}
-    filled = {name: torch.where(hidden, image, before[0] if name != "spread" else 0) for name, image in images.items()}
+    images = {name: image for name, image in (result.pictures or {}).items() if name.startswith(SHOWN)}
+    filled = {name: torch.where(hidden, image, 0 if "spread" in name else before[0]) for name, image in images.items()}
     paths = [beside(file, "filled", out)]
     whole = whole.clone()
     height, width = whole[:, *window].shape[1:]
@@ -204,7 +207,8 @@ def _draw(
     save_image(whole, paths[0])
     spans = [hidden.any(1 - axis).nonzero()[:, 0] for axis in range(2)]
     near = [slice(max(int(places[0]) - MARGIN, 0), int(places[-1]) + 1 + MARGIN) for places in spans]
-    ordered = {name: filled[name] for name in SHOWN if name in filled and (name != "likeliest" or len(filled) == 1)}
+    names = sorted(filled, key=lambda name: [name.startswith(shown) for shown in SHOWN], reverse=True)
+    ordered = {name: filled[name] for name in names if name != "likeliest" or len(filled) == 1}
     shown = {name: image[:, near[0], near[1]] for name, image in ({"the image": before[0]} | ordered).items()}
     figure = inpainted(shown, hidden[near[0], near[1]], str(result.convergence or ""), width=2.2)
     paths.append(beside(paths[0], "samples"))

@@ -32,9 +32,24 @@ POOL = {1: F.max_pool1d, 2: F.max_pool2d, 3: F.max_pool3d}
 def gaussian_filling(runner: Runner, x: Tensor, mask: Tensor, context: Tensor | None = None) -> MultivariateNormal:
     """Learn the mean and the covariance of the masked pixels of x (1, C, *shape) by ridge regression.
 
+    The covariance is that of the residuals, drawn towards its diagonal where there are few samples; see `regression`.
+    """
+    mean, residuals = regression(runner, x, mask, context)
+    covariance = residuals.mT @ residuals / len(residuals)
+    share = covariance.shape[0] / (covariance.shape[0] + len(residuals))
+    covariance = (1 - share) * covariance + share * covariance.diagonal().diag()
+    floor = 1e-6 * covariance.diagonal().mean().clamp(min=torch.finfo(x.dtype).tiny)
+    covariance.diagonal().add_(floor)
+    factor = torch.linalg.cholesky(covariance).to(x)
+    return MultivariateNormal(mean.to(x), scale_tril=factor, validate_args=False)
+
+
+@torch.no_grad()
+def regression(runner: Runner, x: Tensor, mask: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Predict the masked variables (d,) of x (1, C, *shape) by a ridge regression; also its residuals (samples, d).
+
     Samples of the flow are the examples, so that no data are needed. Up to 1,024 variables around the mask are the
-    features; a part of the samples chooses the penalty. The covariance is that of the residuals, drawn towards its
-    diagonal where there are few samples.
+    features; a part of the samples chooses the penalty.
     """
     variables = runner.plan.input.variables
     samples = _samples(runner, max(64, min(SAMPLES, VARIABLES // variables)), context)
@@ -47,14 +62,7 @@ def gaussian_filling(runner: Runner, x: Tensor, mask: Tensor, context: Tensor | 
     fitted, scored = (features[~held_out], targets[~held_out]), (features[held_out], targets[held_out])
     penalty = min(RIDGES, key=lambda ridge: (_predict(*fitted, scored[0], ridge) - scored[1]).square().mean().item())
     predicted = _predict(features, targets, torch.cat([features, seen - means[0]]), penalty)
-    residuals = targets - predicted[:-1]
-    covariance = residuals.mT @ residuals / len(samples)
-    share = covariance.shape[0] / (covariance.shape[0] + len(samples))
-    covariance = (1 - share) * covariance + share * covariance.diagonal().diag()
-    floor = 1e-6 * covariance.diagonal().mean().clamp(min=torch.finfo(x.dtype).tiny)
-    covariance.diagonal().add_(floor)
-    factor = torch.linalg.cholesky(covariance).to(x)
-    return MultivariateNormal((means[1] + predicted[-1]).to(x), scale_tril=factor, validate_args=False)
+    return means[1] + predicted[-1], targets - predicted[:-1]
 
 
 @torch.no_grad()

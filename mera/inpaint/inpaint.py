@@ -16,7 +16,8 @@ from mera._utils.progress import ProgressBar, check_console
 from mera._utils.torch_modes import threads_for_calls
 from mera.cones import Region, Restriction
 from mera.graph.runner import Runner
-from mera.inpaint.gaussian import gaussian_filling, scaled
+from mera.inpaint.blocks import MAX_HIDDEN, TOGETHER, blocks_of, cost
+from mera.inpaint.gaussian import gaussian_filling, regression, scaled
 from mera.inpaint.metric import curvature
 from mera.inpaint.posterior import Convergence, LogProbInThreads, Stop, anneal, hmc, judged_quantities
 from mera.inpaint.search import climb, latent_space, populate
@@ -34,8 +35,6 @@ ADAM, ADAM_FROM_DRAWS = (300, 0.05), (15, 0.1)
 """The steps and the learning rate of Adam from random settings, and from draws."""
 MAX_PICTURES = 11
 """The most images of an inpainting that a notebook shows."""
-FULL_SPREAD = 0.5
-"""The standard deviation that is shown as white: the largest that values from 0 to 1 can have."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,9 +56,12 @@ class Inpainting:
         mask: the pixels that were filled, a bool mask of the images.
         original: the image before, (1, C, *shape).
         stopped: whether Ctrl-C ended the search or the sampling early; what was found until then is kept.
+        blocks: the number of blocks in which a large hole was filled, each given those before it; `image` is then one
+            plausible filling, and there are no samples.
         pictures: by name, uint8 images (C, H, W) for notebooks: the original image and the likeliest filling; with
-            samples, also the medoid, mean and spread of the draws, and the samples. None unless the lattice has two
-            dimensions and 1 or 3 channels.
+            samples, also the medoid, mean and spread of the draws, and the samples; values are from 0 to 1, and the
+            name of the spread says which standard deviation is white. None unless the lattice has two dimensions and 1
+            or 3 channels.
     """
 
     image: Tensor
@@ -73,6 +75,7 @@ class Inpainting:
     mask: Tensor | None = None
     original: Tensor | None = None
     stopped: bool = False
+    blocks: int = 1
     pictures: dict[str, Tensor] | None = None
 
     @property
@@ -105,13 +108,16 @@ class Inpainting:
         pictures = {"the image": to_images(self.original)[0], "likeliest": to_images(self.likeliest)[0]}
         if self.draws is not None and self.samples is not None:
             draws = to_images(self.draws).float() / 255
-            spread = draws.std(0, correction=0) / FULL_SPREAD
-            pictures |= {"medoid": to_images(self.medoid)[0], "mean": _uint8(draws.mean(0)), "spread": _uint8(spread)}
+            spread = draws.std(0, correction=0)
+            white = max(round(spread.max().item(), 2), 0.01)
+            pictures |= {"medoid": to_images(self.medoid)[0], "mean": _uint8(draws.mean(0))}
+            pictures |= {f"spread, {white} is white": _uint8(spread / white)}
             pictures |= {f"sample {i}": image for i, image in enumerate(to_images(self.samples), start=1)}
         return replace(self, pictures=pictures)
 
     def __repr__(self) -> str:
         drawn = "" if self.samples is None else f", {len(self.samples)} samples ({self.convergence})"
+        drawn = f", one plausible filling of {self.blocks} blocks in turn" if self.blocks > 1 else drawn
         return f"Inpainting(log_prob={self.log_prob:.1f}, {self.varied:,} variables varied{drawn})"
 
     def _repr_png_(self) -> bytes | None:
@@ -170,16 +176,63 @@ def inpaint(
     with torch.inference_mode(False), torch.enable_grad():  # Adam needs gradients, whatever mode the caller is in
         local = Restriction(runner, x, mask, context)
         with threads_for_calls(x.device):
+            if search.samples and local.pixels[0].numel() > TOGETHER:
+                return _fill_blocks(local, runner, context, search, progress_console)
             return _search(local, runner, context, search, progress_console)
 
 
-def _search(
+def _fill_blocks(
     local: Restriction, runner: Runner, context: Tensor | None, search: SearchOptions, console: Console
 ) -> Inpainting:
+    """Fill a large hole block by block, each given the blocks before it, and a regression for the blocks behind it."""
+    hidden, search = local.hidden, replace(search, steps=0)
+    if (count := int(hidden.sum())) > MAX_HIDDEN:
+        expected = f"at most {MAX_HIDDEN:,} masked pixels (reduce the image, fill parts of the hole, or samples=0)"
+        raise InputError(expected, f"{count:,}")
+    start = regression(runner, local.image, hidden, context)[0].to(local.pixels)
+    image = local.fill(start.view(1, *local.pixels.shape[1:]))
+    parts, varied = blocks_of(hidden), 0
+    for number, part in enumerate(parts):
+        block = Restriction(runner, image, part, context)
+        if number == 0:
+            _tell_cost(block, search, console, len(parts))
+        found = _search(block, runner, context, search, console, is_block=True)
+        image, varied = found.image, varied + found.varied
+        if found.stopped:
+            break
+    log_prob = local.log_prob(image[:, :, hidden])[0].detach()
+    return Inpainting(
+        image, log_prob, image, log_prob[None], varied, mask=hidden, original=local.image, stopped=found.stopped,
+        blocks=len(parts),
+    )  # fmt: skip
+
+
+def _tell_cost(local: Restriction, search: SearchOptions, console: Console, blocks: int = 1) -> None:
+    """Say how long it is going to take, and how much memory, before the first step."""
+
+    def evaluate(rows: int) -> None:
+        row = local.pixels.detach().flatten(1).expand(rows, -1).clone().requires_grad_()
+        LogProbInThreads.apply(row, lambda part: local.log_prob(part.unflatten(1, local.pixels.shape[1:]))).sum()
+
+    variables = local.pixels[0].numel()
+    seconds, memory = cost(evaluate, variables, search)
+    what = f"{variables:,} variables" if blocks == 1 else f"{blocks} blocks of about {variables:,} variables, in turn"
+    console.print(
+        f"filling {what}: about {max(10 * round(blocks * seconds / 10), 10)} s and {memory:.1f} GB; fewer particles "
+        "or iterations take less, and samples=0 looks for the likeliest filling alone"
+    )
+
+
+def _search(
+    local: Restriction, runner: Runner, context: Tensor | None, search: SearchOptions, console: Console,
+    is_block: bool = False,
+) -> Inpainting:  # fmt: skip
     """Draw samples, or search for the likeliest filling among random ones, then climb."""
     stop = Stop()
     found: dict[str, Any] = {}
     if search.samples:
+        if not is_block:
+            _tell_cost(local, search, console)
         chains, found = _draw(local, runner, context, search, console, stop)
         space = latent_space(local, search.latents, chains[-1][:1])
         start = space.latents(chains[-1])

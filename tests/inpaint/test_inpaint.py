@@ -2,6 +2,8 @@
 
 import io
 import math
+import sys
+from functools import partial
 
 import pytest
 import torch
@@ -11,6 +13,7 @@ from torch import nn
 import mera
 from mera._utils.progress import ProgressBar
 from mera.bijectors import Bijector
+from mera.inpaint.blocks import blocks_of
 from mera.inpaint.posterior import Convergence, Stop, judged_quantities
 from mera.inpaint.search import LatentSpace, climb, populate
 from mera.sampling.diagnostics import MIXED, r_hat
@@ -304,9 +307,12 @@ def test_pictures_of_an_inpainting():
     mask = torch.zeros(8, 8, dtype=torch.bool)
     mask[2:5, 3:6] = True
     result = flow.inpaint(flow.sample(1), mask, steps=2, samples=2, warmup=4, iterations=8, leapfrog=2)
-    assert list(result.pictures) == ["the image", "likeliest", "medoid", "mean", "spread", "sample 1", "sample 2"]
+    names = list(result.pictures)
+    spread = names.pop(4)
+    assert names == ["the image", "likeliest", "medoid", "mean", "sample 1", "sample 2"]
+    assert spread.startswith("spread, 0.")
     assert all(image.dtype == torch.uint8 and image.shape == (1, 8, 8) for image in result.pictures.values())
-    assert (result.pictures["spread"][:, ~mask] == 0).all()
+    assert (result.pictures[spread][:, ~mask] == 0).all()
     for name in ("likeliest", "medoid", "mean", "sample 1"):
         assert torch.equal(result.pictures[name][:, ~mask], result.pictures["the image"][:, ~mask])
     assert result._repr_png_().startswith(b"\x89PNG")
@@ -344,3 +350,31 @@ def test_what_counts_as_mixed(r_hat, effective, chains, mixed, words):
     found = Convergence(0.9, r_hat, effective, 100, chains, 1.1)
     assert found.mixed == mixed
     assert words in str(found)
+
+
+def test_large_holes_are_filled_in_blocks(monkeypatch):
+    torch.manual_seed(0)
+    flow = mera.build("rgflow", L=16, channels=1, layers=1, hidden=(8,))
+    mask = torch.zeros(16, 16, dtype=torch.bool)
+    mask[2:11, 3:9] = True
+    mask[2, 3] = False
+    parts = blocks_of(mask, 4)
+    assert torch.equal(sum(part.int() for part in parts), mask.int())
+    assert [int(part.sum()) for part in parts] == [8, 9, 9, 9, 9, 9]  # the two in the middle come last
+    assert sorted(tuple(part.nonzero().amin(0).tolist()) for part in parts[-2:]) == [(5, 3), (5, 6)]
+    module = sys.modules["mera.inpaint.inpaint"]
+    monkeypatch.setattr(module, "TOGETHER", 30)
+    monkeypatch.setattr(module, "blocks_of", partial(blocks_of, edge=5))
+    x, shown = flow.sample(1), io.StringIO()
+    console = Console(file=shown, width=300)
+    short = {"samples": 2, "particles": 8, "warmup": 2, "iterations": 4, "leapfrog": 2}
+    result = flow.inpaint(x, mask, console=console, **short)
+    assert "filling 4 blocks of about 14 variables, in turn: about 10 s and 0.6 GB" in shown.getvalue()
+    assert (result.blocks, result.samples, result.stopped) == (4, None, False)
+    assert torch.equal(result.image[..., ~mask], x[..., ~mask])
+    assert (result.image[..., mask] != x[..., mask]).all()
+    assert result.log_prob == pytest.approx(flow.log_prob(result.image).item(), abs=1e-3)
+    assert "one plausible filling of 4 blocks in turn" in repr(result)
+    monkeypatch.setattr(module, "MAX_HIDDEN", 40)
+    with pytest.raises(ValueError, match=r"at most 40 masked pixels .*; got 53"):
+        flow.inpaint(x, mask, **short)
