@@ -11,7 +11,7 @@ from torch import Tensor
 from mera.analysis.drawing import draw_layout
 from mera.analysis.drawing.images import to_pil
 from mera.explore.studio import MAX_UPLOAD, Learnt
-from mera.explore.tabs import FillTab, LevelsTab, MixTab, address_of, picture_element, show_figure, squares
+from mera.explore.tabs import FillTab, LevelsTab, MapTab, MixTab, address_of, picture_element, show_figure, squares
 from mera.explore.visit import Visit
 
 PRIMARY = "#1f6299"
@@ -24,6 +24,7 @@ STYLE = """
 .picture img { image-rendering: pixelated; }
 .q-uploader__list, .q-uploader__subtitle { display: none; }
 .q-notification .q-btn { color: white !important; }
+.body--dark .text-primary { color: #9ecbf0 !important; }
 @media (max-width: 767px) {  /* the image stays in sight while what changes it is scrolled */
   .beside { display: contents; }
   .now { position: sticky; top: 3.5rem; z-index: 2; padding: 0.5rem 0; background: white; }
@@ -40,6 +41,7 @@ class Page:
     def __init__(self, learnt: Learnt, title: str, make_cones: Callable[[], str], image: Tensor | None = None) -> None:
         self.image = image
         self.visit, self.title, self.make_cones = Visit(learnt), title, make_cones
+        self.map = MapTab(self.visit)
         self._drag: tuple[int, int, bool, Tensor] | None = None  # the first pixel, the value, and the marks before
 
     def build(self) -> None:
@@ -122,18 +124,30 @@ class Page:
 
     def _build_tabs(self) -> None:
         """Build all tabs with the page; long computations start on a click."""
+        mix = MixTab(self.visit)
         tabs: dict[str, Callable[[], None]] = {
-            "Levels": LevelsTab(self.visit).build, "Mix": MixTab(self.visit).build, "Fill": FillTab(self.visit).build,
-            "Cones": self._build_cones,
+            "Map": self.map.build, "Levels": LevelsTab(self.visit).build, "Mix": mix.build,
+            "Fill": FillTab(self.visit).build, "Cones": self._build_cones,
         }  # fmt: skip
         with ui.tabs().props('align="left" no-caps') as bar:
             for name in tabs:
                 ui.tab(name)
-        self.tabs = ui.tab_panels(bar, value="Levels", animated=False).classes("w-full").props("keep-alive")
+        first = "Levels" if self.image is None else "Map"
+        self.tabs = ui.tab_panels(bar, value=first, animated=False).classes("w-full").props("keep-alive")
         with self.tabs:
             for name, build in tabs.items():
                 with ui.tab_panel(name).classes("p-0 pt-2"):
                     build()
+        if self.image is not None:
+            ui.timer(0.3, self.map.open, once=True)  # once the page is there
+
+        async def opened(event: events.ValueChangeEventArguments) -> None:
+            if event.value == "Mix":
+                mix.show()
+            elif event.value == "Cones" and not self.layout.default_slot.children:
+                await self._draw_layout()
+
+        self.tabs.on_value_change(opened)
 
     def _build_cones(self) -> None:
         """Build the tab of cones and pictures of the layout, which are computed on a click."""
@@ -145,15 +159,15 @@ class Page:
                 with cones:
                     ui.element("iframe").props('src="/cones" title="cones"').classes("w-full h-[40rem] border-0")
 
-        async def open_layout() -> None:
-            await show_figure(
-                self.visit, layout, "the layout from the side", draw_layout, self.visit.learnt.flow.layout
-            )
-
         with ui.row():
             ui.button("Show the cones", on_click=open_cones)
-            ui.button("Draw the layout", on_click=open_layout).props("outline")
-        cones, layout = ui.column().classes("w-full"), ui.column().classes("w-full")
+            ui.button("Draw the layout", on_click=self._draw_layout).props("outline")
+        cones, self.layout = ui.column().classes("w-full"), ui.column().classes("w-full")
+
+    async def _draw_layout(self) -> None:
+        """Draw the layout of the flow from the side."""
+        layout = self.visit.learnt.flow.layout
+        await show_figure(self.visit, self.layout, "the layout from the side", draw_layout, layout)
 
     def _paint(self, event: events.MouseEventArguments) -> None:
         """Mark a rectangle, or what the brush touches; or unmark it, if the first pixel was marked."""
@@ -196,6 +210,7 @@ class Page:
         pixels = await self.visit.slowly("opening the picture", self.visit.studio.read, content)
         if pixels is not None:
             self.visit.change(self.visit.studio.show, pixels)
+            await self.map.open()
         self.opener.reset()
 
     def _reject(self) -> None:

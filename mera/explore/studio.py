@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor
+from torch.nn.functional import avg_pool2d
 
 from mera._utils.errors import InputError
 from mera.analysis import combine, decompose, leading, map_picture, mix, receptive_fields, subtree
@@ -91,12 +92,13 @@ class Studio:
         latents: its latents, one tensor (1, C_h, *shape_h) for each level, finest first.
         photograph: the photograph (C, H, W) of which the image is a window, uint8; None if there is none.
         corner: the first row and the first column of the window.
+        surprising: the row and the column of the middle of the window that surprises the flow most, after `cost`.
     """
 
     def __init__(self, learnt: Learnt) -> None:
         self.learnt, self.flow = learnt, learnt.flow
         self.photograph: Tensor | None = None
-        self.corner = 0, 0
+        self.corner = self.surprising = 0, 0
         self.temperatures = [1.0] * learnt.levels
         self._kept: list[Tensor] = []
         self._moved: LatentIndex | None = None  # the latent that changed last, if nothing else has changed since
@@ -253,13 +255,23 @@ class Studio:
         self.replace(self._start)
 
     def cost(self) -> Picture:
-        """Bits per dimension of the photograph or the image, over its pixels, in total and by level, with scales."""
+        """Bits per dimension of the photograph or the image, over its pixels, in total and by level, with scales.
+
+        Of a photograph, `surprising` is then the middle of the window that has the most bits.
+        """
         if not self.learnt.is_image:
             parts = decompose(self.flow, self.data)
             maps = torch.stack([-level_map[0] for level_map in parts.maps]).cpu().float()
             bits = maps / (self.data.shape[1] * math.log(2))
             return map_figure(self.picture / 255, bits, site_edges(self.flow.plan), "bits/variable")
-        return map_picture(self.flow, self.whole).figure()
+        found = map_picture(self.flow, self.whole)
+        if self.photograph is not None:
+            scale = found.shape[0] / found.bits.shape[1]  # pixels of a cell
+            window = [max(round(edge / scale), 1) for edge in self.flow.plan.input.shape]
+            bits = avg_pool2d(found.bits.sum(0)[None, None], window, 1)[0, 0]
+            row, column = divmod(int(bits.argmax()), bits.shape[1])
+            self.surprising = int((row + window[0] / 2) * scale), int((column + window[1] / 2) * scale)
+        return found.figure()
 
     def fill(self, mask: Tensor) -> list[Tensor]:
         """Sample fillings of masked pixels (H, W), each (1, C, H, W) in the flow's own space.

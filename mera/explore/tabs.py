@@ -1,4 +1,4 @@
-"""Tabs of the page: latents by level, mixtures with a second image, fillings of marked pixels."""
+"""Tabs of the page: the map, latents by level, mixtures with a second image, fillings of marked pixels."""
 
 from __future__ import annotations
 
@@ -132,14 +132,14 @@ class MixTab:
         ui.label("Coarse levels of the image, fine levels of another one. Choose a mixture to keep it.")
         with ui.row().classes("items-center"):
             self.picture = picture_element("the other image", 24, self.other.picture)
-            ui.button("Another image", on_click=lambda: self._show(self.other.draw))
+            ui.button("Another image", on_click=lambda: self.show(self.other.draw))
             ui.button(
-                "Take the current image", on_click=lambda: self._show(self.other.replace, self.visit.studio.data)
+                "Take the current image", on_click=lambda: self.show(self.other.replace, self.visit.studio.data)
             ).props("outline")
-            ui.button("Show the mixtures", on_click=lambda: self._show()).props("outline")
+            ui.button("Show the mixtures", on_click=lambda: self.show()).props("outline")
         self.mixtures = ui.row().classes("gap-3")
 
-    def _show(self, change: Callable[..., None] | None = None, *arguments: Tensor) -> None:
+    def show(self, change: Callable[..., None] | None = None, *arguments: Tensor) -> None:
         """Change the second image, and show it with the mixtures at all levels."""
         with self.visit.reporting():
             if change is not None:
@@ -159,7 +159,7 @@ class MixTab:
 
 
 class FillTab:
-    """A rectangle to mark, fillings of the marked pixels, and a map of minus log p over the pixels."""
+    """A rectangle to mark, and fillings of the marked pixels."""
 
     def __init__(self, visit: Visit) -> None:
         self.visit = visit
@@ -180,10 +180,6 @@ class FillTab:
             self.button = ui.button("Fill", on_click=self._fill)
         self.fillings = ui.row().classes("gap-3")
         self.visit.watchers.append(self._clear_fillings)
-        ui.separator()
-        ui.label("Where the model pays: bits per dimension of the picture by place and level, bright where most.")
-        ui.button("Show the map", on_click=self._show_cost).props("outline")
-        self.cost = ui.column().classes("w-full")
 
     def _clear_fillings(self) -> None:
         """Remove the fillings, which belong to the image before a change."""
@@ -227,5 +223,30 @@ class FillTab:
         self.visit.unmark()
         self.visit.change(self.visit.studio.replace, filling)
 
-    async def _show_cost(self) -> None:
-        await show_figure(self.visit, self.cost, "map of the cost", self.visit.studio.cost)
+
+class MapTab:
+    """A map of minus log p over the pixels of the photograph or the image."""
+
+    def __init__(self, visit: Visit) -> None:
+        self.visit = visit
+
+    def build(self) -> None:
+        """Build the elements of the tab."""
+        ui.label("Where the picture surprises the flow: bits per dimension by place and level, bright where most.")
+        with ui.row():
+            ui.button("Draw the map", on_click=self.draw)
+            ui.button("Go to the most surprising window", on_click=self._go).props("outline")
+        self.figure = ui.column().classes("w-full")
+
+    async def draw(self) -> None:
+        """Draw the map of the present picture."""
+        await show_figure(self.visit, self.figure, "map of the cost", self.visit.studio.cost)
+
+    async def open(self) -> None:
+        """Draw the map of a picture that was opened, and go to its most surprising window."""
+        await self.draw()
+        self._go()
+
+    def _go(self) -> None:
+        if self.visit.studio.photograph is not None and any(self.visit.studio.surprising):
+            self.visit.change(self.visit.studio.look, *self.visit.studio.surprising)

@@ -121,7 +121,8 @@ def test_pixels_are_marked_and_filled(page):
     page.locator('[aria-label="filling 4"]').wait_for()
     changes(page, lambda: page.get_by_text("Take it").first.click())
     assert page.locator('[aria-label="the image"] rect').count() == 0
-    page.get_by_text("Show the map").click()
+    page.get_by_role("tab", name="Map").click()
+    page.get_by_text("Draw the map").click()
     page.locator('[alt="map of the cost"]').wait_for()
 
 
