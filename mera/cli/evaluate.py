@@ -8,13 +8,14 @@ from typing import Annotated, Any
 import torch
 import typer
 
+from mera._utils.progress import ProgressBar, check_console
 from mera._utils.table import Table
 from mera.cli.common import Device, Lattice, Root, choose_device
 from mera.cli.lazy import sources
-from mera.cli.output import Json, show, show_json
+from mera.cli.output import Json, console, show, show_json
 from mera.cli.sources import LEARNT_HELP, examples_of, load_flow
 from mera.graph.summary import count_parameters
-from mera.train.evaluate import example_losses, mean_and_error, pictures_of
+from mera.train.evaluate import Progress, example_losses, mean_and_error, pictures_of
 from mera.train.health import inverse_error
 from mera.train.likelihoods import likelihood, likelihood_of
 
@@ -30,7 +31,11 @@ def command(
     as_json: Json = False,
 ) -> None:
     """Evaluate runs on their test examples: the loss per variable, and the largest error of inverting the flow."""
-    results = [_evaluate(path, images, L, root, choose_device(device)) for path in run]
+    shown = check_console(console, quiet=as_json)
+    results = []
+    for path in run:
+        with ProgressBar(f"evaluate {path}", shown, "example") as bar:
+            results.append(_evaluate(path, images, L, root, choose_device(device), bar.update))
     if as_json:
         show_json(results)
         return
@@ -42,12 +47,14 @@ def command(
         show(Table(columns, [[row.get(name, "") for name in columns] for row in rows]))
 
 
-def _evaluate(run: Path, n: int | None, L: Any, root: Path | None, device: torch.device) -> dict[str, Any]:
+def _evaluate(
+    run: Path, n: int | None, L: Any, root: Path | None, device: torch.device, progress: Progress
+) -> dict[str, Any]:
     """The test loss, the inversion error and the sizes of one run, by name."""
     flow = load_flow(run, L).to(device)
     test = examples_of(run, flow, root)
     kind = likelihood_of(test[0])
-    losses = example_losses(flow, test, n)
+    losses = example_losses(flow, test, n, progress=progress)
     pictures = pictures_of(test, len(losses))
     mean, error = mean_and_error(losses, pictures)
     over = "" if pictures is None or len(pictures.unique()) < 2 else f" over {len(pictures.unique())} pictures"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from operator import length_hint
 from typing import Any
 
@@ -24,9 +24,18 @@ PIECE = 100
 """The most examples that are evaluated at once."""
 
 
+Progress = Callable[[int, float], object]
+"""A function that shows the number of examples that are done, and their fraction."""
+
+
+def _silent(done: int, fraction: float) -> None:
+    """Show nothing."""
+
+
 def example_losses(
-    flow: Density, examples: Examples, n: int | None = None, batch_size: int = PIECE, seed: int = 0
-) -> Tensor:
+    flow: Density, examples: Examples, n: int | None = None, batch_size: int = PIECE, seed: int = 0,
+    progress: Progress = _silent,
+) -> Tensor:  # fmt: skip
     """The negative log-likelihoods of `n` examples, (n,), with the same noise for an example at each call.
 
     The unit is bits per dimension for images, nats per variable for fields. The random state is restored. If several
@@ -37,13 +46,14 @@ def example_losses(
         n: the number of examples, spread evenly over the data set, whose classes may follow one another; all if None or
             if there are fewer. A stream needs a number, and gives its first examples.
         batch_size: examples in a forward pass.
+        progress: called after each batch with the number of examples that are done, and their fraction.
     """
     if n is None and isinstance(examples, StreamDataset):
         raise InputError("a number of examples to evaluate, of a stream", "None")
     n = length_hint(examples) if n is None else min(n, length_hint(examples, n))
     if n < 1:
         raise InputError("at least one example to evaluate", str(n))
-    return losses(flow, likelihood(flow, examples), n, batch_size, seed)
+    return losses(flow, likelihood(flow, examples), n, batch_size, seed, progress)
 
 
 def mean_and_error(values: Tensor, pictures: Tensor | None = None) -> tuple[float, float]:
@@ -73,7 +83,9 @@ def rows_of(size: int, n: int) -> Sequence[int]:
 
 
 @torch.no_grad()
-def losses(flow: Density, objective: Objective, n: int, batch_size: int = PIECE, seed: int = 0) -> Tensor:
+def losses(
+    flow: Density, objective: Objective, n: int, batch_size: int = PIECE, seed: int = 0, progress: Progress = _silent
+) -> Tensor:
     """The losses of `n` examples of an objective, spread evenly, or of `n` rows if it has none; (n,) float64, CPU."""
     if flow.device.type == "cpu":
         tune_allocator()
@@ -82,6 +94,8 @@ def losses(flow: Density, objective: Objective, n: int, batch_size: int = PIECE,
     for start in range(0, len(share), batch_size):
         batch = objective.batch(seed, 0, share[start : start + batch_size])
         parts.append(objective.loss(flow, tuple(tensor.to(flow.device) for tensor in batch)).double().cpu())
+        done = min(start + batch_size, len(share))
+        progress(done, done / len(share))
     found = torch.cat(parts) if parts else torch.empty(0, dtype=torch.float64)  # a process may have no share
     values = torch.empty(n, dtype=torch.float64)
     for i, part in enumerate(gathered(found)):
