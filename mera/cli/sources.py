@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -149,11 +150,13 @@ def configured(run: RunFolder, shape: Sequence[int], root: Path | None = None, t
     name, place = source.pop("name"), source.get("root")
     same = tuple(shape) == tuple(facts["data"]["test"]["shape"])
     try:
-        if same and test_only and data.takes(name, "train_size"):
-            splits = data.as_splits(data.load(name, **source | {"train_size": 1}), shape)
-            if fingerprint(splits.test) == facts["data"]["test"]:  # does not depend on the training examples
-                return splits
-        splits = data.as_splits(data.load(name, **source), shape)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".* files are not used")  # the run named them
+            if same and test_only and data.takes(name, "train_size"):
+                splits = data.as_splits(data.load(name, **source | {"train_size": 1}), shape)
+                if fingerprint(splits.test) == facts["data"]["test"]:  # does not depend on the training examples
+                    return splits
+            splits = data.as_splits(data.load(name, **source), shape)
     except data.DataMissingError as error:
         message = f"{error} The run learnt from {place}; --root names another place."
         raise data.DataMissingError(message) from error

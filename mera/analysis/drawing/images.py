@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL.Image import Image
 from torch import Tensor
+from torch.nn.functional import adaptive_avg_pool2d
 
 from mera._utils.checks import check_count
 from mera._utils.errors import InputError
@@ -165,10 +166,13 @@ def progression(levels: Sequence[Tensor], title: str = "") -> Picture:
 
     Args:
         levels: a lattice (N, C, H, W) for each level, finest first. uint8 images, such as `flow.to_images` of the
-            finest level, are shown unchanged; real numbers are stretched to grey values, separately for each level;
-            see `stretch`. If C is neither 1 nor 3, as in Glow, the mean of the channels is shown.
+            finest level, are shown unchanged. Lattices of as many channels as these are shown in their colours: in an
+            affine map of the channels, the one that comes nearest to the means of cells. Other real numbers are
+            stretched to grey values, separately for each level; see `stretch`. If C is neither 1 nor 3, as in Glow, the
+            mean of the channels is shown.
         title: the title.
     """
+    levels = [_in_colours_of(level, levels[0]) for level in levels]
     figure, axes = table_of_panels(len(levels[0]), len(levels), 1.6, 1.6, 0.5)
     for column, h in enumerate(reversed(range(len(levels)))):
         for row, image in enumerate(_as_images(levels[h])):
@@ -199,6 +203,18 @@ def titled(pictures: Mapping[str, Tensor], note: str = "", columns: int = 6, wid
     if note:
         figure.suptitle(fill(note, 110), fontsize=8)
     return figure
+
+
+def _in_colours_of(level: Tensor, images: Tensor) -> Tensor:
+    """A lattice (N, C, h, w) in the affine map of its channels that comes nearest to the means of images in cells."""
+    channels = level.shape[1]
+    if level.dtype == torch.uint8 or images.dtype != torch.uint8 or channels != images.shape[1]:
+        return level
+    means = adaptive_avg_pool2d(images.detach().cpu().double(), (level.shape[2], level.shape[3]))
+    values = level.detach().cpu().double().movedim(1, -1).reshape(-1, channels)
+    design = torch.cat([values, torch.ones(len(values), 1, dtype=values.dtype)], 1)
+    fitted = design @ torch.linalg.lstsq(design, means.movedim(1, -1).reshape(-1, channels)).solution
+    return fitted.view(len(level), *level.shape[2:], channels).movedim(-1, 1).round().clamp(0, 255).to(torch.uint8)
 
 
 def _as_images(level: Tensor) -> Tensor:

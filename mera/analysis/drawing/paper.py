@@ -130,11 +130,15 @@ def strength_histogram(subject: Subject) -> Picture:
 
 
 def traversals(subject: Subject) -> Picture:
-    """Fig. 4: the leading latents of each level but the finest, from small to large, with their receptive fields."""
+    """Fig. 4: the leading latents of each level but the finest, from small to large, with their receptive fields.
+
+    The image that they change is that of the given ones whose pixels vary most: on a plain one fine latents do nothing.
+    """
     flow = subject.flow
     levels = range(len(flow.plan.latents) - 1, 0, -1) if len(flow.plan.latents) > 1 else range(1)
     with fixed_seed(SEED):
-        z = flow.sample_latents(1, subject.temperatures)
+        varied = subject.images.float().flatten(1).var(1).argmax()
+        z = flow(flow.from_images(subject.images[varied : varied + 1].to(flow.device)))[0]
         latents = [latent for level in levels for latent in strongest(subject.norms[level], level, 3)]
         latent_fields = receptive_fields(flow, latents, FIELD_SAMPLES, median=True)
     figure, axes = table_of_panels(len(latents), COLUMNS + 1, 1.15, 1.25, 0.4)
@@ -149,7 +153,7 @@ def traversals(subject: Subject) -> Picture:
             if shown != largest:
                 axes[row, column].set_title(f"{values[column - 1]:.1f}", fontsize=7)
         shown = largest
-    figure.suptitle("leading latents of each level, and the images along them", fontsize=10)
+    figure.suptitle("leading latents of each level, and an image along them", fontsize=10)
     return figure
 
 
