@@ -149,8 +149,8 @@ def test_every_option_of_a_model_is_an_option_of_the_command(model):
 @pytest.mark.slow
 def test_demo_ends_with_pictures_and_a_table(tmp_path):
     output = succeed("demo", "--out", tmp_path, "--seconds", 0.5, "--train-size", 70).output
-    drawn = "curves data mixing photograph photograph_map photograph_refined realnvp_samples rgflow_progression"
-    drawn += " rgflow_samples"
+    drawn = "curves data mixing photograph photograph_map photograph_mixed photograph_refined realnvp_samples "
+    drawn += "rgflow_progression rgflow_samples"
     assert sorted(path.stem for path in tmp_path.glob("*.png")) == drawn.split()
     for word in ("rgflow", "realnvp", "test bits/dim", "error of x -> z -> x"):
         assert word in output
