@@ -210,22 +210,22 @@ class FieldModel(Model):
     boundary: FieldBoundary = "open"
 
 
-def integers_per_step(value: PerStep, steps: int, what: str, least: int = 1) -> tuple[int, ...]:
+def integers_per_step(value: PerStep, steps: int, what: str, least: int = 1) -> list[int]:
     """One integer for each RG step, finest first, from one for all steps or one for each."""
-    values = tuple(value) if isinstance(value, Sequence) else (value,) * steps
+    values = list(value) if isinstance(value, Sequence) else [value] * steps
     if len(values) != steps or not all(is_integer(v) and least <= v <= MAX_LAYERS for v in values):
         expected = f"{what} as one integer from {least} to {MAX_LAYERS:,}, or one for each of {steps} RG steps"
         raise InputError(expected, repr(value))
     return values
 
 
-def hidden_per_step(value: Hidden, steps: int) -> tuple[tuple[int, ...], ...]:
+def hidden_per_step(value: Hidden, steps: int) -> list[tuple[int, ...]]:
     """Widths of the hidden layers for each RG step, finest first, from widths for all steps or for each step."""
     if not isinstance(value, Sequence):
         raise InputError("hidden as a tuple of widths", repr(value))
     nested = len(value) > 0 and all(isinstance(widths, Sequence) for widths in value)
     rows: Sequence[Any] = value if nested else (value,) * steps
-    values = tuple(tuple(widths) for widths in rows)
+    values = [tuple(widths) for widths in rows]
     if len(values) != steps or not all(ws and all(is_integer(w) and w > 0 for w in ws) for ws in values):
         raise InputError(f"hidden as a tuple of positive widths, or a list of {steps} such tuples", repr(value))
     return values

@@ -24,7 +24,6 @@ from mera.models.lattices import Kernel, is_one_patch, lattice_shape
 from mera.models.options import PatchModel, hidden_per_step, integers_per_step, options_per_step
 
 Rows = Iterable[tuple[str, float]]
-PER_STEP = ("layers", "residual_blocks", "hidden", "details", "details_hidden")
 FOR_ALL = ("conditioner", "norm", "mix_channels", "transform")
 
 
@@ -35,7 +34,7 @@ class Patches:
         model: the options of the model; a `StepModel` if steps decimate the lattice.
         kernels: the patches of each RG step, finest first.
         stride: edge of the cells of which a decimation keeps one site (RG-Flow, Eq. 5).
-        share: whether all levels use the same modules.
+        share: the first of the levels that use the same modules; None if each level has its own.
 
     Attributes:
         layout: the layout.
@@ -43,21 +42,20 @@ class Patches:
         bijectors: for each RG step, finest first, a callable that makes its bijectors.
     """
 
-    def __init__(self, model: PatchModel, kernels: Sequence[Kernel], *, stride: int = 2, share: bool = False) -> None:
+    def __init__(
+        self, model: PatchModel, kernels: Sequence[Kernel], *, stride: int = 2, share: int | None = None
+    ) -> None:
         self.model, self.kernels, self.stride, self.share = model, kernels, stride, share
         self.shape, steps = lattice_shape(model.L, model.dim), len(kernels)
-        self.bijectors = bijectors_per_step(steps, model)
-        details = getattr(model, "details", 0)
-        self.details = integers_per_step(details, steps, "details", least=0)
-        self.details_hidden = hidden_per_step(getattr(model, "details_hidden", (1,)), steps)
+        rows = steps if share is None else min(steps, share + 1)  # the last is for all levels that share
+        self.bijectors = bijectors_per_step(rows, model)
+        self.details = integers_per_step(getattr(model, "details", 0), rows, "details", least=0)
+        self.details_hidden = hidden_per_step(getattr(model, "details_hidden", (1,)), rows)
+        self.bijectors += self.bijectors[-1:] * (steps - rows)
+        self.details += self.details[-1:] * (steps - rows)
+        self.details_hidden += self.details_hidden[-1:] * (steps - rows)
         if any(self.details):
             check_choice(model.boundary, PADDING, "a boundary of a flow with details")
-        if share and any(
-            row != rows[0] for rows in (self.bijectors, self.details, self.details_hidden) for row in rows
-        ):
-            names = [name for name in PER_STEP if hasattr(model, name)]
-            got = ", ".join(f"{name}={getattr(model, name)!r}" for name in names)
-            raise InputError(f"the same {', '.join(names)} at all levels, which share them", got)
         self.layout = Layout(self.shape, model.channels, model.boundary, model.context_shape)
         event_shape = (model.channels, *kernels[0])
         self.block_spins = getattr(model, "block_spins", False) and not acts_on_angles(
@@ -76,20 +74,25 @@ class Patches:
         is_patch = is_one_patch(x.lattice, kernel)
         shifts = [(role, tuple(int(k * part) for k in kernel)) for role, part in rows]
         shifts = [(role, offset) for role, offset in shifts if not (any(offset) and is_patch)]
-        decimates = self.share or step < len(self.bijectors) - 1
+        decimates = self._shares(step) or step < len(self.bijectors) - 1
         place = None
         if self.block_spins and decimates:
             at_zero = next(i for i, (_, offset) in enumerate(shifts) if not any(offset))
             place = at_zero if any(n % self.stride for _, offset in shifts[:at_zero] for n in offset) else 0
         for index, (role, offset) in enumerate(shifts):
             if index == place:
-                x = self._add(x, "block-spins", (self.stride,) * len(kernel), (0,) * len(kernel), "block_spins", suffix)
-            x = self._add(x, self.bijectors[step], kernel, offset, role, suffix)
+                cell, zero = (self.stride,) * len(kernel), (0,) * len(kernel)
+                x = self._add(x, step, "block-spins", cell, zero, "block_spins", suffix)
+            x = self._add(x, step, self.bijectors[step], kernel, offset, role, suffix)
         return x
 
-    def _add(self, x: Port, bijector: Any, kernel: Kernel, offset: Kernel, role: str, suffix: str) -> Port:
+    def _shares(self, step: int) -> bool:
+        """Whether a level uses the modules of the coarser ones."""
+        return self.share is not None and step >= self.share
+
+    def _add(self, x: Port, step: int, bijector: Any, kernel: Kernel, offset: Kernel, role: str, suffix: str) -> Port:
         """Add a node for a bijector on patches, and return its output."""
-        share = role if self.share else None
+        share = role if self._shares(step) else None
         return self.layout.local(x, bijector, kernel, offset=offset, share=share, name=f"{role}{suffix}")
 
     def decimate(self, x: Port, step: int, suffix: str) -> tuple[Port, Port]:
@@ -105,7 +108,7 @@ class Patches:
         norm = self.model.conditioner == "joint" if self.model.norm is None else self.model.norm
         options = {"passive": kept, "layers": self.details[step], "hidden": self.details_hidden[step]}
         options |= {"norm": norm, "padding": PADDING[self.model.boundary]}
-        share = "details" if self.share else None
+        share = "details" if self._shares(step) else None
         x = add_field(self.layout, x, named("details", options), f"details{suffix}", kept, share)
         return self.layout.split(x, keep=kept, name=f"decimate{suffix}")
 

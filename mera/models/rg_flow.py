@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from mera._utils.options import Option, choice, flag
+from mera._utils.options import Option, choice, count, flag
 from mera.flow.flow import Flow
 from mera.models.by_name import register
 from mera.models.lattices import kernels, lattice_shape
@@ -27,6 +27,14 @@ ShareLevels = Annotated[
         "one disentangler, one decimator and one bijector of details for all levels, which makes the flow "
         "scale-invariant: it can have more levels on a larger lattice. Not with `compile` and details.",
         flag,
+    ),
+]
+SharedFrom = Annotated[
+    int,
+    Option(
+        "the finest of the levels that share, with `share_levels`; finer ones have bijectors of their own. Options for "
+        "each level are then those of each finer one, and one for all that share.",
+        count(0),
     ),
 ]
 SpectralStart = Annotated[
@@ -77,11 +85,12 @@ class RGFlow(StepModel):
     block_spins: BlockSpinsFlag = True
     order: Order = "paper"
     share_levels: ShareLevels = False
+    shared_from: SharedFrom = 0
     spectral: SpectralStart = False
 
     def flow(self) -> Flow:
         """Build the flow; see `Model.flow`."""
-        patches = Patches(self, self.kernels, share=self.share_levels)
+        patches = Patches(self, self.kernels, share=self.shared_from if self.share_levels else None)
         x = patches.layout.input
         if self.spectral:
             x = patches.layout.local(x, "spectral", kernel=patches.shape, name="spectral")

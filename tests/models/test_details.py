@@ -78,6 +78,13 @@ def test_a_flow_whose_levels_share_them_is_compiled():
     torch.testing.assert_close(torch.compile(flow.log_prob)(x), flow.log_prob(x), atol=1e-3, rtol=1e-4)
 
 
-def test_levels_that_share_them_have_the_same_options():
-    with pytest.raises(ValueError, match=r"the same layers, .*details_hidden at all levels, which share them; got"):
+def test_levels_that_share_have_one_value_of_an_option():
+    with pytest.raises(ValueError, match="details as one integer from 0 to 1,000, or one for each of 1 RG steps"):
         build(details=(2, 1, 0), share_levels=True)
+    flow = build(L=32, details=(2, 1), share_levels=True, shared_from=1)
+    assert {"details0", "details", "decimator0", "decimator"} <= {step.module for step in flow.plan.bijections}
+    large = flow.resized((128, 64), levels=5)
+    assert large.n_parameters == flow.n_parameters
+    assert large.plan.latents[-1].lattice.shape == (8, 4)
+    sizes = [sum(p.numel() for p in large.bijectors[name].parameters()) for name in ("details0", "details")]
+    assert sizes[0] > 1.5 * sizes[1]

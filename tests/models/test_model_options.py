@@ -14,7 +14,7 @@ OTHER = {
     "layers": [2], "residual_blocks": [1, 2], "hidden": [(5,)], "conditioner": ["paper"], "norm": [False],
     "mix_channels": [False], "transform": ["spline", "affine"], "bijector": ["maf"], "boundary": ["open", "periodic"],
     "levels": [1], "block_spins": [True, False], "details": [0], "details_hidden": [(5,)], "m": [4],
-    "order": ["authors"], "share_levels": [True], "spectral": [True], "repeats": [3], "depth": [3],
+    "order": ["authors"], "share_levels": [True], "shared_from": [1], "spectral": [True], "repeats": [3], "depth": [3],
 }  # fmt: skip
 """By option, values that differ from `BASE`; of two, one is the default of some models, or fits the ternary MERA."""
 BASE = {"L": 8, "m": 2, "channels": 2, "layers": 1, "hidden": (4,), "details": 1, "norm": True}
@@ -45,6 +45,8 @@ def test_every_option_changes_the_flow(model):
     for option, parameter in inspect.signature(builder(model)).parameters.items():
         values = [value for value in OTHER[option] if value != BASE.get(option, parameter.default)]
         value = values[-1 if model == "ternary" else 0]
-        assert described(model, **{option: value}) != before, option
+        shared = {"share_levels": True} if option == "shared_from" else {}
+        without = described(model, **shared) if shared else before
+        assert described(model, **{option: value}, **shared) != without, option
     for preset in presets(model):
         assert described(model, preset=preset, hidden=(5, 5), layers=1, residual_blocks=1) != before
