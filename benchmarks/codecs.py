@@ -10,8 +10,9 @@ Each image is a file of its own, headers counted, as a flow knows nothing of an 
 test photographs of `wallpapers`, with a longer edge of 960 pixels, and `wallpapers` are 900 windows of them, for each
 of which a codec pays a header and begins anew. A density whose bits/dim are above those of a codec has not learnt what
 the codec knows of images. Errors of `whole` are over photographs; the last column is the number of photographs on which
-the flow needs fewer bits than the codec. For the flow, a photograph is reflected to edges that fit, and the bits of all
-of it are counted, or in the row "within" those of the cells of the photograph itself, as `mera map` counts.
+the flow needs fewer bits than the codec. For the flow, a photograph is continued to edges that fit by its last row and
+column, smoothed more and more, and the bits of all of it are counted, so that none is left out; or in the row "within"
+those of the cells of the photograph itself, as `mera map` counts.
 """
 
 from __future__ import annotations
@@ -25,15 +26,28 @@ import imagecodecs
 import numpy as np
 import photo_data
 import torch
+from torch.nn.functional import avg_pool1d, pad
 
 import mera
 from mera.cli.declared_options import assignments
+from mera.graph.resize import period
 
 CODECS: dict[str, Callable[[np.ndarray], bytes]] = {
     "PNG": partial(imagecodecs.png_encode, level=9),
     "WebP, lossless": partial(imagecodecs.webp_encode, lossless=True, level=9),
     "JPEG XL, effort 9": partial(imagecodecs.jpegxl_encode, lossless=True, effort=9),
 }
+
+
+def continued(image: torch.Tensor, rows: int, columns: int) -> torch.Tensor:
+    """An image (C, H, W) with further rows and columns, each the one before it, smoothed over 9 pixels."""
+    image = image.float()
+    for axis, count in ((1, rows), (2, columns)):
+        for _ in range(count):
+            last = image.select(axis, -1)
+            smooth = avg_pool1d(pad(last, (4, 4), mode="replicate"), 9, 1)
+            image = torch.cat([image, smooth.unsqueeze(axis)], axis)
+    return image.round().byte()
 
 
 def whole(options: argparse.Namespace) -> None:
@@ -48,7 +62,7 @@ def whole(options: argparse.Namespace) -> None:
     }
     flow, bits, within = mera.load(options.flow), [], []
     for image in images:
-        shown = mera.data.reflected(image, flow)
+        shown = continued(image, *(-n % unit for n, unit in zip(image.shape[1:], period(flow.plan), strict=True)))
         result = flow.resized(shown.shape[1:]).stream(shown, tile=256)
         bits.append(float(result.bits().double().mean((1, 2)).sum()) * shown.numel() / image.numel())
         within.append(float(result.bits(shape=image.shape[1:]).double().mean((1, 2)).sum()))
