@@ -93,7 +93,7 @@ class RealNVP(FieldModel):
         Hidden | None,
         Option(
             "channels of the hidden convolutions in one residual block, or such channels for each scale, finest first. "
-            "If None, 24 at the finest scale and twice as many at each further scale, up to 96."
+            "If None, 16 at the finest scale and 2.5 times as many at each further scale, up to 96."
         ),
     ] = None
     norm: Norm = True
@@ -101,7 +101,7 @@ class RealNVP(FieldModel):
     def fitted(self) -> dict[str, Any]:
         """The widths of the hidden layers; see `Model.fitted`."""
         scales = levels(lattice_shape(self.L, self.dim), self.m, n_levels=self.levels)
-        return {} if self.hidden is not None else {"hidden": [(min(24 * 2**scale, 96),) for scale in range(scales)]}
+        return {} if self.hidden is not None else {"hidden": [(min(int(16 * 2.5**h), 96),) for h in range(scales)]}
 
     def flow(self) -> Flow:
         """Build the flow; see `Model.flow`."""
@@ -130,6 +130,7 @@ class Glow(FieldModel):
     layers: Annotated[
         PerStep, Option("number of steps of flow at a scale: ActNorm, 1 x 1 convolution, coupling.").per_step()
     ] = 3
+    hidden: WidthsOfChannels = (44,)
 
     def flow(self) -> Flow:
         """Build the flow; see `Model.flow`."""

@@ -80,8 +80,8 @@ class RGFlow(StepModel):
     """
 
     m: PatchWidths = None
-    layers: Layers = 4
-    hidden: Widths = (64,)
+    layers: Layers = 2
+    hidden: Widths = (96,)
     block_spins: BlockSpinsFlag = True
     order: Order = "paper"
     share_levels: ShareLevels = False

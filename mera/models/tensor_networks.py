@@ -59,7 +59,7 @@ class Tree(StepModel):
         Option("edge of the lattice, or all its edges, which m divides from level to level as often as it can."),
     ] = 32
     layers: Layers = 1
-    hidden: Widths = (160,)
+    hidden: Widths = (152,)
     m: Annotated[
         int | None,
         Option(
@@ -128,7 +128,7 @@ class TEBD(PatchModel):
         int | None,
         Option("width of the blocks, even. If None, the first of 4, 6 and 2 that divides the edges.", check_even),
     ] = None
-    hidden: Widths = (112,)
+    hidden: Widths = (108,)
     depth: Annotated[int, Option("number of pairs of rows of blocks.", count())] = 2
 
     def fitted(self) -> dict[str, Any]:
