@@ -21,7 +21,7 @@ from mera.analysis.edit import mix
 from mera.cones import Streamed
 from mera.data import photograph, reflected, resize
 from mera.data.picture_files import SUFFIXES, reduced
-from mera.data.sources import TIFF, Source, open_image
+from mera.data.sources import TIFF, Source, dtype_of, open_image
 from mera.flow.flow import Flow
 from mera.graph import Plan
 
@@ -89,8 +89,8 @@ def map_picture(flow: Flow, picture: PictureLike | Source, *, longest: int | Non
         flow: the flow, on two dimensions.
         picture: the image: a path, pixels (C, H, W) uint8, or a field of floats in the flow's own space. Of TIFF files,
             zarr and .npy, parts are read.
-        longest: the pixels of the longer edge to which a picture is reduced; None for 960, and for all pixels of
-            fields, TIFF files, zarr and .npy.
+        longest: the pixels of the longer edge to which a picture is reduced; None for 960 if the picture is a path, and
+            for all pixels of arrays, TIFF files, zarr and .npy.
         options: those of `Flow.stream`: `out`, `tile`, `seed`, `resume`, `console`.
 
     >>> import mera
@@ -117,7 +117,12 @@ def site_edges(plan: Plan) -> tuple[int, ...]:
 
 @torch.no_grad()
 def mix_pictures(
-    flow: Flow, first: PictureLike, second: PictureLike, levels: Sequence[int] | None = None, *, longest: int = LONGEST
+    flow: Flow,
+    first: PictureLike,
+    second: PictureLike,
+    levels: int | Sequence[int] | None = None,
+    *,
+    longest: int = LONGEST,
 ) -> dict[int, Tensor]:
     """Mix two pictures by scale (RG-Flow, Eq. 9): the shapes of the first with the fine structure of the second.
 
@@ -125,7 +130,7 @@ def mix_pictures(
         flow: the flow, which learnt images.
         first: the picture whose coarse levels are taken.
         second: the picture whose fine levels are taken; it is cropped and resized to the first.
-        levels: the mixtures: the levels from which on all coarser ones are those of the first picture. None for the
+        levels: the level, or several, from which on all coarser ones are those of the first picture; None for the
             coarsest level alone.
         longest: the pixels of the longer edge to which the first picture is reduced.
 
@@ -138,7 +143,7 @@ def mix_pictures(
     resized = flow.resized(images.shape[2:])
     z = resized(resized.from_images(images))[0]
     a, b = ([level[i : i + 1] for level in z] for i in range(2))
-    chosen = [len(z) - 1] if levels is None else levels
+    chosen = levels if isinstance(levels, Sequence) else [len(z) - 1 if levels is None else levels]
     mixed = {h: resized.to_images(resized.inverse(mix(a, b, h))[0])[0].cpu() for h in chosen}
     return {h: image[:, : pixels.shape[1], : pixels.shape[2]] for h, image in mixed.items()}
 
@@ -147,7 +152,7 @@ def mix_pictures(
 def refine_picture(
     flow: Flow, picture: PictureLike, times: int = 2, *, temperature: float = 0.5, longest: int = COARSE_LONGEST
 ) -> Tensor:
-    """A picture of twice the edges or more, whose means over cells are the picture, with details drawn by a flow.
+    """A picture of twice the edges or more, whose means over cells come near the picture, with details drawn by a flow.
 
     Args:
         flow: the flow, which learnt images.
@@ -177,24 +182,23 @@ def _pixels(flow: Flow, picture: PictureLike, longest: int) -> Tensor:
     """The pixels of a picture, reduced, with as many channels as the flow has."""
     if isinstance(picture, (str, PathLike)):
         return photograph(picture, longest, flow.plan.input.channels)
-    pixels = torch.as_tensor(picture)
+    pixels = torch.as_tensor(np.ascontiguousarray(picture) if isinstance(picture, np.ndarray) else picture)
     if pixels.dtype != torch.uint8 or pixels.ndim != 3 or len(pixels) != flow.plan.input.channels:
         expected = f"a picture of {flow.plan.input.channels} channels, (C, H, W) uint8"
         raise InputError(expected, f"{tuple(pixels.shape)} {pixels.dtype}")
-    return reduced(pixels, longest)
+    return reduced(pixels, check_count(longest, "longest"))
 
 
 def as_source(picture: PictureLike | Source, channels: int, longest: int | None = None) -> Source:
     """An image of which parts are read; a picture is reduced first. See `map_picture`."""
-    if isinstance(picture, (str, PathLike)):
-        path = Path(picture)
-        if path.suffix.lower() in SUFFIXES.difference(TIFF) or longest is not None:
-            return Source(photograph(path, LONGEST if longest is None else longest, channels), name=str(path))
-        return open_image(path, channels)
-    source = open_image(picture)
-    if longest is not None:
-        return Source(reduced(source[:, :, :], longest), name=source.name)
-    return source
+    if isinstance(picture, (str, PathLike)) and Path(picture).suffix.lower() in SUFFIXES.difference(TIFF):
+        return Source(photograph(picture, LONGEST if longest is None else longest, channels), name=str(picture))
+    source = open_image(picture, channels)
+    if longest is None:
+        return source
+    if dtype_of(source) != torch.uint8:
+        raise InputError(f"8-bit pixels of {source.name} to reduce", str(source.dtype))
+    return Source(reduced(source[:, :, :], check_count(longest, "longest")), name=source.name)
 
 
 def _shown(source: Source, shape: Sequence[int]) -> Tensor:

@@ -20,7 +20,7 @@ from mera.cli.common import Class, Device, Lattice, Root, Seed, select_class
 from mera.cli.declared_options import options_for, signature_options
 from mera.cli.lazy import sources, with_options
 from mera.cli.output import Json, console, show_json
-from mera.cli.sources import PICTURES_HELP, beside, examples_of, flow_and_pictures, folder_of
+from mera.cli.sources import PICTURES_HELP, beside, examples_of, flow_and_pictures, folder_of, is_picture
 from mera.cones import parse_region, sites_of
 from mera.data import class_numbers
 from mera.data.picture_files import read_picture
@@ -78,29 +78,31 @@ def _inpaint(
     """
     if (mask is None) == (region is None):
         raise typer.BadParameter("Pass either --mask FILE or --region START:STOP,START:STOP")
-    if test is not None and len(paths) > 1:
+    if test is not None and (len(paths) > 1 or is_picture(paths[0])):
         raise typer.BadParameter("Pass either pictures or --test N")
     if test is None:
         run, flow, files = flow_and_pictures(paths, device, L=L)
-        if out is not None and len(files) > 1:
-            raise InputError("one picture with --out", f"{len(files)} pictures")
         images: Iterable[tuple[Path, Tensor, Any]] = (
             (file, read_picture(file, flow.plan.input.channels, scale), label) for file in files
         )
     else:
-        run, flow, _ = flow_and_pictures([*paths, Path()], device, L=L)
+        run, flow, _ = flow_and_pictures(paths, device, 0, L=L)
         examples = examples_of(run, flow, root)
         if test >= len(examples):
             raise InputError(f"a test image from 0 to {len(examples) - 1}", str(test))
         of_test: Any = label
         if label is None and flow.context_encoder.classes is not None:
             of_test = int(class_numbers(examples)[test])
-        images = [(folder_of(run) / f"test_{test}", examples[test], of_test)]
+        files = [folder_of(run) / f"test_{test}"]
+        images = [(files[0], examples[test], of_test)]
+    results = beside(files, ["filled"] * len(files), out)
     options = {name: value for name, value in options.items() if value is not None}
-    for file, before, chosen in images:
+    for (file, before, chosen), picture in zip(images, results, strict=True):
         given, _ = select_class(run, flow, chosen)
         torch.manual_seed(seed)
-        _fill(given, file, before, _hidden(before, mask, region, scale), out, as_json, options)
+        hidden = _hidden(before, mask, region, scale)
+        if _fill(given, file, before, hidden, picture, as_json, options).stopped:
+            break
 
 
 def _hidden(image: Tensor, mask: Path | None, region: str | None, scale: int | None) -> Tensor:
@@ -119,8 +121,8 @@ def _hidden(image: Tensor, mask: Path | None, region: str | None, scale: int | N
 
 
 def _fill(
-    flow: Flow, file: Path, whole: Tensor, hidden: Tensor, out: Path | None, as_json: bool, options: dict[str, Any]
-) -> None:
+    flow: Flow, file: Path, whole: Tensor, hidden: Tensor, picture: Path, as_json: bool, options: dict[str, Any]
+) -> Inpainting:
     """Fill the hidden pixels of a picture, write its pictures, and print what was found."""
     window = _window(hidden, flow)
     beyond = [(0, max(span.stop - n, 0)) for span, n in zip(window, hidden.shape, strict=True)]
@@ -133,7 +135,7 @@ def _fill(
     before, hidden = before.to(flow.device)[None], hidden.to(flow.device)
     x = flow.from_images(before)
     result = flow.inpaint(x, hidden, console=check_console(console, quiet=as_json), **options)
-    pictures = _draw(before, hidden, result, file, out, whole, window)
+    pictures = _draw(before, hidden, result, picture, whole, window)
     numbers = {
         "file": str(file),
         "blocks": result.blocks,
@@ -151,6 +153,7 @@ def _fill(
         show_json(numbers | {"pictures": [str(path) for path in pictures]})
     else:
         _report(numbers, result, pictures)
+    return result
 
 
 def _window(hidden: Tensor, flow: Flow) -> tuple[slice, ...]:
@@ -182,7 +185,7 @@ def _report(numbers: dict[str, Any], result: Inpainting, pictures: list[Path]) -
     )
     if result.stopped:
         console.print("stopped: the pictures show the best that was found until then")
-    if result.blocks > 1:
+    if result.blocks > 1 and not result.stopped:
         console.print(f"one plausible filling, of {result.blocks} blocks in turn, each given those before it")
     if result.convergence is not None:
         console.print(f"samples: {result.convergence.verdict}")
@@ -191,8 +194,7 @@ def _report(numbers: dict[str, Any], result: Inpainting, pictures: list[Path]) -
 
 
 def _draw(
-    before: Tensor, hidden: Tensor, result: Inpainting, file: Path, out: Path | None, whole: Tensor,
-    window: tuple[slice, ...],
+    before: Tensor, hidden: Tensor, result: Inpainting, picture: Path, whole: Tensor, window: tuple[slice, ...],
 ) -> list[Path]:  # fmt: skip
     """Write the pictures and return their paths; pixels that are not masked keep the values of the whole image.
 
@@ -200,7 +202,7 @@ def _draw(
     """
     images = {name: image for name, image in (result.pictures or {}).items() if name.startswith(SHOWN)}
     filled = {name: torch.where(hidden, image, 0 if "spread" in name else before[0]) for name, image in images.items()}
-    paths = [beside(file, "filled", out)]
+    paths = [picture, *beside([picture], ["samples"])]
     whole = whole.clone()
     height, width = whole[:, *window].shape[1:]
     whole[:, *window] = filled.get("medoid", filled["likeliest"])[:, :height, :width].cpu()
@@ -211,7 +213,6 @@ def _draw(
     ordered = {name: filled[name] for name in names if name != "likeliest" or len(filled) == 1}
     shown = {name: image[:, near[0], near[1]] for name, image in ({"the image": before[0]} | ordered).items()}
     figure = inpainted(shown, hidden[near[0], near[1]], str(result.convergence or ""), width=2.2)
-    paths.append(beside(paths[0], "samples"))
     save_figure(figure, paths[1])
     return paths
 

@@ -62,10 +62,9 @@ def command(
     if resume and out is None:
         raise InputError("--out with --resume, the folder of the store", "no --out")
     run, flow, files = flow_and_pictures(paths, device, fields=True)
-    if out is not None and len(files) > 1:
-        raise InputError("one image with --out, the folder of its store", f"{len(files)} images")
+    pictures = beside(files, ["map"] * len(files), None if out is None else out / "map.png")
     progress_console = check_console(console, quiet=as_json)
-    for file in files:
+    for file, picture in zip(files, pictures, strict=True):
         channels = flow.plan.input.channels
         source = open_image(file, channels) if out is not None and scale is None else as_source(file, channels, scale)
         is_image = source.dtype in (np.uint8, torch.uint8)
@@ -76,7 +75,6 @@ def command(
         found = map_picture(flow, source, out=out, tile=tile, seed=seed, resume=resume, console=progress_console)
         if not is_main():
             return
-        picture = beside(file, "map", None if out is None else out / "map.png")
         save_figure(found.figure(), picture)
         if as_json:
             log_prob = None if found.is_reflected else found.streamed.log_prob
@@ -90,4 +88,6 @@ def command(
         table = Table(["part", found.unit], [*rows, ("all levels", f"{found.total:.4f}")])
         height, width = source.shape[1:]
         seen = f"{file}: {height} x {width} pixels"
+        if found.is_reflected:
+            seen += ", reflected at its lower and right border for the flow; the bits are those of its own cells"
         show(seen, table, *([] if out is None else [f"store: {out}"]), f"picture: {picture}")

@@ -48,22 +48,21 @@ def command(
     B is cropped and resized to A. Several B are mixed with A one by one. With --json, one line for each.
     """  # fmt: skip
     _, flow, (a, *others) = flow_and_pictures(paths, device, 2)
-    for b in others:
+    top = len(flow.plan.latents) - 1
+    levels = range(1, top + 1) if level is None else [level]
+    chosen = levels[-1]
+    results = beside([a] * len(others), [f"{b.stem}_mix_{chosen}" for b in others], out, others)
+    for b, picture in zip(others, results, strict=True):
         torch.manual_seed(seed)
-        top = len(flow.plan.latents) - 1
-        levels = range(1, top + 1) if level is None else [level]
         mixed = mix_pictures(flow, a, b, levels, longest=scale)
-        name = f"{b.stem}_mix"
-        chosen = levels[-1]
-        picture = beside(a, f"{name}_{chosen}", out if len(others) == 1 else None)
-        save_image(mixed[chosen], picture)
         pictures = [picture]
         if level is None:
-            pictures.append(beside(picture, "levels"))
+            pictures += beside([picture], ["levels"])
             size = 2 * max(mixed[chosen].shape[1:]) // 3
             titles = {f"levels from {h} on of A": image for h, image in mixed.items()}
             sheet = {"A": photograph(a, size), "B": photograph(b, size)} | titles
             save_figure(titled(sheet, columns=3, width=3.2), pictures[1])
+        save_image(mixed[chosen], picture)
         if as_json:
             show_json({"files": [str(a), str(b)], "level": chosen, "pictures": [str(path) for path in pictures]})
         else:

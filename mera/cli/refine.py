@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Annotated
 
 import torch
 import typer
 
-from mera._utils.errors import InputError
 from mera.analysis import refine_picture
 from mera.analysis.drawing.images import save_image
 from mera.analysis.pictures import COARSE_LONGEST
@@ -37,14 +37,15 @@ def command(
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
-    """Refine pictures: twice the edges or more, whose means over cells are the picture."""
+    """Refine pictures: twice the edges or more, whose means over cells come near the picture."""
     _, flow, files = flow_and_pictures(paths, device)
-    if out is not None and len(files) > 1:
-        raise InputError("one picture with --out", f"{len(files)} pictures")
-    for file in files:
+    pictures = beside(files, ["refined"] * len(files), out)
+    for file, picture in zip(files, pictures, strict=True):
         torch.manual_seed(seed)
-        found = refine_picture(flow, file, times, temperature=temperature, longest=scale)
-        picture = beside(file, "refined", out)
+        with warnings.catch_warnings(record=True) as caught:
+            found = refine_picture(flow, file, times, temperature=temperature, longest=scale)
+        for warning in caught:
+            typer.echo(f"{file}: {warning.message}", err=True)
         save_image(found, picture)
         height, width = found.shape[1:]
         if as_json:

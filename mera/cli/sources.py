@@ -55,11 +55,13 @@ def flow_and_pictures(
 
     The first path is a run if there are more than `least` and it has no suffix of a picture or an array.
     """
-    first = paths[0]
-    has_run = len(paths) > least and not (first.suffix.lower() in SUFFIXES.union(FILES) or is_zarr(first))
-    run, pictures = (first, paths[1:]) if has_run else (Path(PHOTOGRAPHS), paths)
+    has_run = len(paths) > least and not is_picture(paths[0])
+    run, pictures = (paths[0], paths[1:]) if has_run else (Path(PHOTOGRAPHS), paths)
     if len(pictures) < least:
         raise typer.BadParameter(f"Expected {least} pictures or more, and a run before them or none")
+    for picture in pictures:
+        if least and not picture.exists():
+            raise InputError(f"a picture in {picture}", "no such file")
     flow = load_flow(run, L)
     if not isinstance(flow, Flow) or flow.plan.input.dim != 2:
         raise InputError("a run of a Flow on two dimensions", f"a {type(flow).__name__} in {run}")
@@ -68,13 +70,34 @@ def flow_and_pictures(
     return run, flow.to(choose_device(device)), pictures
 
 
-def beside(picture: Path, ending: str, out: Path | None = None) -> Path:
-    """The PNG to write for a picture: `out`, or PICTURE_ending.png beside it. A file that is replaced is named."""
-    path = png_path(picture.with_name(f"{picture.stem}_{ending}.png") if out is None else out)
-    make_folder(path.parent)
-    if path.exists():
-        typer.echo(f"{path}: replaced", err=True)
-    return path
+def is_picture(path: Path) -> bool:
+    """Whether a path is that of a picture or an array, by its suffix or as a folder of zarr, and not that of a flow."""
+    return path.suffix.lower() in SUFFIXES.union(FILES) or is_zarr(path)
+
+
+def beside(
+    pictures: Sequence[Path], endings: Sequence[str], out: Path | None = None, inputs: Sequence[Path] = ()
+) -> list[Path]:
+    """The PNGs to write for pictures: PICTURE_ending.png beside each, or `out` for a single one.
+
+    They are checked before the work begins, and files that will be replaced are named.
+
+    Raises:
+        ValueError: if there are several pictures and `out`, if `out` is no PNG, or if two results, or a result and a
+            picture or another of the `inputs`, would have one path.
+    """
+    if out is not None and len(pictures) > 1:
+        raise InputError("one picture with --out", f"{len(pictures)} pictures")
+    names = zip(pictures, endings, strict=True)
+    found = [picture.with_name(f"{picture.stem}_{ending}.png") for picture, ending in names] if out is None else [out]
+    paths, read = [png_path(path) for path in found], {path.resolve() for path in (*pictures, *inputs)}
+    for number, path in enumerate(paths):
+        if path.resolve() in read or path in paths[:number]:
+            raise InputError("results with names of their own, by --out or in calls of their own", f"{path} twice")
+        make_folder(path.parent)
+        if path.exists():
+            typer.echo(f"{path}: will be replaced", err=True)
+    return paths
 
 
 def folder_of(path: Path) -> Path:

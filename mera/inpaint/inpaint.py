@@ -52,7 +52,7 @@ class Inpainting:
         samples: images with fillings drawn from p(masked pixels | other pixels), (S, C, *shape); None if no samples
             were requested.
         draws: evenly spaced draws of the chains, (D, C, *shape), the last of which are `samples`; None without samples.
-        convergence: diagnostics of the chains that drew the samples; None without samples.
+        convergence: diagnostics of the chains that drew the samples; None without samples, or if Ctrl-C came first.
         mask: the pixels that were filled, a bool mask of the images.
         original: the image before, (1, C, *shape).
         stopped: whether Ctrl-C ended the search or the sampling early; what was found until then is kept.
@@ -117,7 +117,8 @@ class Inpainting:
 
     def __repr__(self) -> str:
         drawn = "" if self.samples is None else f", {len(self.samples)} samples ({self.convergence})"
-        drawn = f", one plausible filling of {self.blocks} blocks in turn" if self.blocks > 1 else drawn
+        if self.blocks > 1:
+            drawn = ", stopped" if self.stopped else f", one plausible filling of {self.blocks} blocks in turn"
         return f"Inpainting(log_prob={self.log_prob:.1f}, {self.varied:,} variables varied{drawn})"
 
     def _repr_png_(self) -> bytes | None:
@@ -189,21 +190,20 @@ def _fill_blocks(
     if (count := int(hidden.sum())) > MAX_HIDDEN:
         expected = f"at most {MAX_HIDDEN:,} masked pixels (reduce the image, fill parts of the hole, or samples=0)"
         raise InputError(expected, f"{count:,}")
+    parts, varied = blocks_of(hidden, local.pixels.shape[1]), 0
+    _tell_cost(Restriction(runner, local.image, parts[0], context), search, console, len(parts))
     start = regression(runner, local.image, hidden, context)[0].to(local.pixels)
     image = local.fill(start.view(1, *local.pixels.shape[1:]))
-    parts, varied = blocks_of(hidden), 0
-    for number, part in enumerate(parts):
+    for part in parts:
         block = Restriction(runner, image, part, context)
-        if number == 0:
-            _tell_cost(block, search, console, len(parts))
         found = _search(block, runner, context, search, console, is_block=True)
         image, varied = found.image, varied + found.varied
         if found.stopped:
             break
     log_prob = local.log_prob(image[:, :, hidden])[0].detach()
     return Inpainting(
-        image, log_prob, image, log_prob[None], varied, mask=hidden, original=local.image, stopped=found.stopped,
-        blocks=len(parts),
+        image, log_prob, image, log_prob[None], min(varied, image.numel()), mask=hidden, original=local.image,
+        stopped=found.stopped, blocks=len(parts),
     )  # fmt: skip
 
 
@@ -278,11 +278,7 @@ def _draw(
     with ProgressBar("sample", console) as bar:
         lengths = search.warmup, search.iterations, search.leapfrog
         chains, values, acceptance = hmc(log_prob_of_row, metric, starts, mass, *lengths, bar, stop)
-    quantities = judged_quantities(chains, values)
-    largest, effective = r_hat(quantities).max().item(), effective_size(quantities).min().item()
-    by_chance = max(map(r_hat_by_chance, quantities.unbind(2)))
-    count = chains.shape[0] * chains.shape[1]
-    convergence = Convergence(acceptance, largest, effective, count, chains.shape[1], by_chance)
+    convergence = None if stop.requested and len(chains) < 2 else _judged(chains, values, acceptance)
     draws_per_chain = min(len(chains), -(-DRAWS_KEPT // search.samples))
     kept = chains[torch.linspace(len(chains) - 1, 0, draws_per_chain).long().flip(0)]
     chains, drawn = chains.unflatten(2, shape), kept.flatten(0, 1).unflatten(1, shape)
@@ -294,3 +290,12 @@ def _draw(
         "draws": local.fill(drawn),
         "convergence": convergence,
     }
+
+
+def _judged(chains: Tensor, values: Tensor, acceptance: float) -> Convergence:
+    """The diagnostics of chains (draws, K, d) with log-densities (draws, K)."""
+    quantities = judged_quantities(chains, values)
+    largest, effective = r_hat(quantities).max().item(), effective_size(quantities).min().item()
+    by_chance = max(map(r_hat_by_chance, quantities.unbind(2)))
+    count = chains.shape[0] * chains.shape[1]
+    return Convergence(acceptance, largest, effective, count, chains.shape[1], by_chance)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
+from mera._utils.errors import InputError
 from mera._utils.options import Option, choice, count, flag
 from mera.flow.flow import Flow
 from mera.models.by_name import register
@@ -90,6 +91,9 @@ class RGFlow(StepModel):
 
     def flow(self) -> Flow:
         """Build the flow; see `Model.flow`."""
+        if self.shared_from and not (self.share_levels and self.shared_from < len(self.kernels)):
+            expected = f"shared_from with share_levels=True, below {len(self.kernels)}, the number of levels"
+            raise InputError(expected, f"shared_from={self.shared_from}, share_levels={self.share_levels}")
         patches = Patches(self, self.kernels, share=self.shared_from if self.share_levels else None)
         x = patches.layout.input
         if self.spectral:

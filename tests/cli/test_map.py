@@ -1,6 +1,7 @@
 """The command `mera map`, and flows on other lattices on the command line."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -56,9 +57,9 @@ def test_a_picture_is_mapped(flow):
     assert "bits/dim" in results[0].stdout
     assert "picture: small_map.png" in results[0].stdout
     assert "a.png: 35 x 25 pixels" in results[0].stdout
-    assert ["small_map.png: replaced" in result.stderr for result in results] == [False, True]
+    assert ["small_map.png: will be replaced" in result.stderr for result in results] == [False, True]
     assert Path("a_map.png").is_file()
-    assert "one image with --out" in str(run("map", "flow.mera", "small.png", "a.png", "--out", "c").exception)
+    assert "one picture with --out" in str(run("map", "flow.mera", "small.png", "a.png", "--out", "c").exception)
     whole = analysis.map_picture(flow, torch.from_numpy(pixels).movedim(-1, 0)[:, :64, :48])
     assert not whole.is_reflected
     assert whole.total == pytest.approx(whole.streamed.bits_per_dim)
@@ -98,6 +99,26 @@ def test_a_picture_is_refined():
     assert np.asarray(Image.open("b.png")).shape == (44, 80, 3)
     assert "times as a power of two, 2 or more; got 3" in str(run("refine", "a.png", "--times", 3).exception)
     assert "a level from 0 to 3" in str(run("mix", "flow.mera", "a.png", "b.png", "--level", 4).exception)
+
+
+@pytest.mark.usefixtures("flow")
+def test_results_have_names_of_their_own():
+    """What is wrong with names is said before anything is computed, and no picture is lost."""
+    for name in ("a.png", "b.png", "a.gif"):
+        painted(name, 16, 16)
+    before = Path("a.png").read_bytes()
+    for words, message in (
+        ("mix flow.mera a.png b.png a.gif --out c.png", "one picture with --out; got 2 pictures"),
+        ("mix flow.mera a.png b.png --out b.png", "names of their own, .*; got b.png twice"),
+        ("refine flow.mera a.png --out a.png", "got a.png twice"),
+        ("map flow.mera a.png a.gif", "got a_map.png twice"),
+        ("refine flow.mera a.png none.png", "a picture in none.png; got no such file"),
+        ("inpaint flow.mera a.png --region 2:4,2:4 --out x.jpg", "the path of a PNG; got x.jpg"),
+    ):
+        assert re.search(message, str(run(*words.split()).exception)), words
+    assert Path("a.png").read_bytes() == before
+    assert not Path("a_refined.png").exists()
+    assert run("inpaint", "a.png", "--test", 0, "--region", "2:4,2:4").exit_code == 2
 
 
 @pytest.mark.usefixtures("flow")
