@@ -26,7 +26,7 @@ ShareLevels = Annotated[
     bool,
     Option(
         "one disentangler, one decimator and one bijector of details for all levels, which makes the flow "
-        "scale-invariant: it can have more levels on a larger lattice. Not with `compile` and details.",
+        "scale-invariant: it can have more levels on a larger lattice.",
         flag,
     ),
 ]
