@@ -119,7 +119,7 @@ def fit_width(model: str, parameters: int, options: Mapping[str, Any]) -> dict[s
     >>> import mera
     >>> options = fit_width("rgflow", 100_000, {"L": 16})
     >>> options["hidden"]
-    (18,)
+    (30,)
     """
     check_count(parameters, "parameters")
     if "hidden" not in options_of(builder(model)):

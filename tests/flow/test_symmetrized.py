@@ -72,7 +72,7 @@ def test_the_command_line_does_not_fill_with_it(tmp_path):
     images = mera.data.load("msds1", L=8, train_size=60, test_size=20)
     fit(symmetric(), images, SHORT, tmp_path / "run")
     refused = run("inpaint", tmp_path / "run", "--test", 0, "--region", "0:2,0:2")
-    assert "Expected a run of a Flow, to inpaint; got one of a Symmetrized" in str(refused.exception)
+    assert "Expected a run of a Flow on two dimensions; got a Symmetrized" in str(refused.exception)
 
 
 def test_images_in_the_place_of_data():

@@ -73,7 +73,7 @@ def contestants(
         ValueError: if a text is not a model with options, two texts are the same, or `texts` is empty.
 
     >>> [c.options["hidden"] for c in contestants(["rgflow", "realnvp"], {"L": 16}, parameters=100_000)]
-    [(18,), [(12,), (24,), (48,)]]
+    [(30,), [(8,), (22,), (52,)]]
     """
     parsed = []
     for text in map(str.strip, texts):
