@@ -12,7 +12,7 @@ from mera._utils.progress import ProgressBar, check_console
 from mera._utils.table import Table
 from mera.cli.common import Device, Lattice, Root, choose_device
 from mera.cli.lazy import sources
-from mera.cli.output import Json, console, show, show_json
+from mera.cli.output import Json, show, show_json
 from mera.cli.sources import LEARNT_HELP, examples_of, load_flow
 from mera.graph.summary import count_parameters
 from mera.train.evaluate import Progress, example_losses, mean_and_error, pictures_of
@@ -31,7 +31,7 @@ def command(
     as_json: Json = False,
 ) -> None:
     """Evaluate runs on their test examples: the loss per variable, and the largest error of inverting the flow."""
-    shown = check_console(console, quiet=as_json)
+    shown = check_console(None, quiet=as_json)  # on terminals
     results = []
     for path in run:
         with ProgressBar(f"evaluate {path}", shown, "example") as bar:
