@@ -139,6 +139,7 @@ def _fill(
     numbers = {
         "file": str(file),
         "blocks": result.blocks,
+        "stopped": result.stopped,
         "masked_pixels": int(hidden.sum()),
         "pixels": hidden.numel(),
         "varied": result.varied,
@@ -148,7 +149,7 @@ def _fill(
         "log_prob_of_image": flow.log_prob(x).item(),
     }
     if result.convergence is not None:
-        numbers |= asdict(result.convergence) | {"mixed": result.convergence.mixed, "stopped": result.stopped}
+        numbers |= asdict(result.convergence) | {"mixed": result.convergence.mixed}
     if as_json:
         show_json(numbers | {"pictures": [str(path) for path in pictures]})
     else:
@@ -200,7 +201,8 @@ def _draw(
 
     The second picture shows the surroundings of the hole: before, masked, the medoid, two other draws, their spread.
     """
-    images = {name: image for name, image in (result.pictures or {}).items() if name.startswith(SHOWN)}
+    found = result.pictures or {}
+    images = {name: found[name] for shown in SHOWN for name in found if name.partition(",")[0] == shown}
     filled = {name: torch.where(hidden, image, 0 if "spread" in name else before[0]) for name, image in images.items()}
     paths = [picture, *beside([picture], ["samples"])]
     whole = whole.clone()
@@ -209,8 +211,7 @@ def _draw(
     save_image(whole, paths[0])
     spans = [hidden.any(1 - axis).nonzero()[:, 0] for axis in range(2)]
     near = [slice(max(int(places[0]) - MARGIN, 0), int(places[-1]) + 1 + MARGIN) for places in spans]
-    names = sorted(filled, key=lambda name: [name.startswith(shown) for shown in SHOWN], reverse=True)
-    ordered = {name: filled[name] for name in names if name != "likeliest" or len(filled) == 1}
+    ordered = {name: image for name, image in filled.items() if name != "likeliest" or len(filled) == 1}
     shown = {name: image[:, near[0], near[1]] for name, image in ({"the image": before[0]} | ordered).items()}
     figure = inpainted(shown, hidden[near[0], near[1]], str(result.convergence or ""), width=2.2)
     save_figure(figure, paths[1])

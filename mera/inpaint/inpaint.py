@@ -208,7 +208,9 @@ def _fill_blocks(
 
 
 def _tell_cost(local: Restriction, search: SearchOptions, console: Console, blocks: int = 1) -> None:
-    """Say how long it is going to take, and how much memory, before the first step."""
+    """Say how long it is going to take, and how much memory, before the first step, unless nobody listens."""
+    if console.quiet:
+        return
 
     def evaluate(rows: int) -> None:
         row = local.pixels.detach().flatten(1).expand(rows, -1).clone().requires_grad_()

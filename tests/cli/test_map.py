@@ -2,16 +2,19 @@
 
 import json
 import re
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from matplotlib.figure import Figure
 from PIL import Image
 
 import mera
 from mera import analysis
 from mera.analysis.drawing.curves import map_figure
+from mera.inpaint import Inpainting
 from mera.train import RunFolder
 from tests.helpers.callbacks import StopAt
 from tests.helpers.command import SMALL, run
@@ -151,3 +154,17 @@ def test_bytes_are_no_fields(tmp_path, monkeypatch):
     (tmp_path / "run" / "metrics.jsonl").write_text("nonsense\n{}\n")
     (listed,) = json.loads(run("runs", ".", "--json").stdout)
     assert listed["model"] == "damaged"
+
+
+def test_the_picture_of_a_filling_shows_two_draws(tmp_path, monkeypatch):
+    """Of twelve draws, the first two, between the medoid and the spread."""
+    command = import_module("mera.cli.inpaint")
+    shown = []
+    monkeypatch.setattr(command, "inpainted", lambda images, *rest, **options: shown.extend(images) or Figure())
+    image, hidden = torch.zeros(1, 8, 8, dtype=torch.uint8), torch.zeros(8, 8, dtype=torch.bool)
+    hidden[2, 3] = True
+    names = ["the image", "likeliest", "medoid", "mean", "spread, 0.1 is white", *(f"sample {i}" for i in range(1, 13))]
+    zero = torch.zeros(())
+    result = Inpainting(image[None], zero, image[None], zero[None], 1, pictures=dict.fromkeys(names, image))
+    command._draw(image[None], hidden, result, tmp_path / "a.png", image, (slice(0, 8), slice(0, 8)))
+    assert shown == ["the image", "medoid", "sample 1", "sample 2", "spread, 0.1 is white"]
