@@ -1,5 +1,6 @@
 """Pictures of images and curves: what is shown is what was passed, and what cannot be shown is refused."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -62,3 +63,13 @@ def test_colours_of_numbers_and_of_zeros():
     assert blue[2] > blue[0]
     assert red[0] > red[2]
     assert (coloured(torch.zeros(2, 3)) == white[:, None, None]).all()
+
+
+def test_coarse_lattices_of_a_progression_have_the_colours_of_the_images():
+    """Whatever affine map of the channels they are in."""
+    images = torch.randint(40, 200, (2, 3, 8, 8), dtype=torch.uint8)
+    means = images.double().unfold(2, 2, 2).unfold(3, 2, 2).mean((4, 5))
+    mixed = torch.einsum("ij,njhw->nihw", torch.randn(3, 3, dtype=torch.float64), means) + 7
+    coarse, fine = (axes.get_images()[0].get_array() for axes in progression([images, mixed]).axes[:2])
+    assert torch.equal(torch.as_tensor(np.asarray(fine)), images[0].movedim(0, -1))
+    assert np.abs(np.asarray(coarse).astype(float) - means[0].movedim(0, -1).numpy()).max() <= 0.51

@@ -160,6 +160,13 @@ def test_a_photograph_stays_a_photograph(studio):
     assert not torch.equal(changed, pixels[:, :8, 34:])
     assert torch.equal(studio.whole[:, 8:], pixels[:, 8:])
     assert studio.cost().axes[0].get_images()[0].get_array().shape == (30, 50, 3)
+    pixels[:] = 120
+    pixels[:, 16:24, 32:48] = torch.randint(0, 256, (3, 8, 16), dtype=torch.uint8)
+    studio.show(pixels)
+    studio.cost()
+    row, column = studio.surprising  # the middle of the window that is noise
+    assert abs(row - 20) <= 2
+    assert abs(column - 40) <= 2
     studio.reduce()
     assert studio.photograph is None
 
