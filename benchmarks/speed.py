@@ -7,7 +7,7 @@
     python benchmarks/speed.py --device cuda
 
 Each contestant runs in a process of its own, and the processes take turns, one call at a time. Times are medians in
-milliseconds after one call that does not count; memory is what the first call needs at its highest beyond what is held
+milliseconds after two calls that do not count; memory is what the second call needs at its highest beyond what is held
 before it, in MiB (Linux, CUDA). Ratios are to mera.
 
 "products" are the bare matrix products of the same shapes. "published" is the published design of RG-Flow written down
@@ -41,6 +41,8 @@ FLOWS: dict[str, tuple[str, dict[str, Any], int]] = {
     "published RG-Flow, width 512": ("rgflow", {"L": 32, "preset": "authors", "hidden": (512, 512)}, 8),
 }
 """Model, options and batch by name."""
+MODELS = ("glow", "realnvp", "wavelet", "tree", "ternary", "tebd", "branching", "neuralrg", "decimation")
+"""Models at their defaults, whose training steps are compared with that of rgflow; `ternary` has an edge of 27."""
 LIBRARIES = ("FrEIA", "nflows", "normflows")
 SIDE = 4
 
@@ -61,6 +63,7 @@ def works() -> Iterator[tuple[str, dict[str, Callable[[str], Call]]]]:
                 f"{name}, {case}",
                 {who: partial(prepared, name, case, **options) for who, options in ({"mera": {}} | used).items()},
             )
+    yield "models, L=32, training step", {who: partial(model, who) for who in ("mera", *MODELS)}
     for case in ("training step", "forward"):
         yield f"Real NVP of libraries, {case}", {who: partial(library, who, case) for who in ("mera", *LIBRARIES)}
     for L, K, details in ((128, 64, 0), (256, 1, 0), (256, 64, 0), (256, 64, 2)):
@@ -121,6 +124,18 @@ def prepared(
     with torch.no_grad():
         z = flow(x)[0]
     return torch.no_grad()(lambda: flow.inverse(z))
+
+
+def model(name: str, device: str) -> Call:
+    """A training step of a model at its defaults, with batches of 32."""
+    import torch
+
+    import mera
+
+    torch.manual_seed(0)
+    L = 27 if name == "ternary" else 32
+    flow = disturbed(mera.build("rgflow" if name == "mera" else name, L=L, channels=3), device)
+    return step_of(flow.log_prob, flow, torch.randn(32, 3, L, L, device=device))
 
 
 def library(name: str, case: str, device: str) -> Call:
@@ -232,6 +247,7 @@ def peak(call: Call, device: str) -> float:
     """MiB that a call needs at its highest beyond what is held before it; NaN where nobody counts."""
     import torch
 
+    call()  # imports what only the first call needs
     if device != "cpu":
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()

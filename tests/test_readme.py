@@ -16,7 +16,7 @@ PAGES = {"README.md": README, **{page.name: page.read_text() for page in (ROOT /
 BLOCKS = {name: re.findall(r"```python\n(.*?)```", page, re.S) for name, page in PAGES.items()}
 
 
-SLOW = {"README.md", "index.md", "physics.md", "analysis.md", "cones.md", "training.md", "coming_from.md"}
+SLOW = {"README.md", "index.md", "physics.md", "analysis.md", "cones.md", "training.md"}
 """Pages whose code takes ten seconds or more; `.ci/run` runs it."""
 
 
@@ -42,7 +42,7 @@ def test_there_are_blocks_and_the_links_exist_and_the_readme_is_short():
     """The README: one sentence, one picture, installation, some lines of code, two commands, and a table of pages."""
     assert len(README.splitlines()) <= 120
     assert {name: len(blocks) for name, blocks in BLOCKS.items() if blocks} == {
-        "README.md": 1, "coming_from.md": 2, "architecture.md": 2, "analysis.md": 6, "data.md": 4, "cones.md": 5,
+        "README.md": 1, "architecture.md": 2, "analysis.md": 6, "data.md": 4, "cones.md": 5,
         "explorer.md": 1, "index.md": 3,
         "physics.md": 9, "large_images.md": 5, "models.md": 1, "science.md": 1, "toolkit.md": 7, "training.md": 6,
     }  # fmt: skip
