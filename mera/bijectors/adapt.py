@@ -157,11 +157,7 @@ class _OfZuko(_OfTorch):
 
     def _run(self, x: Tensor, context: Tensor | None, inverse: bool) -> tuple[Tensor, Any]:
         transform = self.object(context) if isinstance(self.object, nn.Module) else self.object
-        transform = transform.inv if inverse else transform
-        if hasattr(transform, "call_and_ladj"):  # both in one call
-            return transform.call_and_ladj(x)
-        y = transform(x)
-        return y, transform.log_abs_det_jacobian(x, y)
+        return (transform.inv if inverse else transform).call_and_ladj(x)  # a method that zuko gives all transforms
 
 
 class _OfNflows(Adapted):

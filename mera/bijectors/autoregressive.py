@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from mera._utils.checks import check_shape
 from mera._utils.errors import InputError
 from mera.bijectors.base import Bijector, log_det_dtype
+from mera.bijectors.conditioners.base import join
 from mera.bijectors.conditioners.residual import compressed
-from mera.bijectors.joined_context import join
 from mera.bijectors.univariate import Affine, Univariate, transform
 
 
@@ -27,13 +27,10 @@ class Autoregressive(Bijector):
     (Kingma et al. 2016, https://arxiv.org/abs/1606.04934).
 
     Args:
-        event_shape: shape of one event; its variables are ordered by channel, then by site.
+        event_shape: shape of one event, of 2 variables or more without a context, ordered by channel, then by site.
         transform: :math:`f`; an affine map if None.
         hidden: widths of the hidden layers of the network.
         context_shape: shape of a context that the network also reads; None for no context.
-
-    Raises:
-        ValueError: if there is one variable and no context, no hidden width, or a width is not a positive integer.
     """
 
     of_angles = None
@@ -88,9 +85,6 @@ class MADE(nn.Module):
         n_params: number of parameters for each variable.
         hidden: widths of the hidden layers.
         context: number of context entries, which follow the n inputs.
-
-    Raises:
-        ValueError: if `hidden` is empty, or a width is not a positive integer.
     """
 
     def __init__(self, n: int, n_params: int, hidden: Sequence[int] = (64,), context: int = 0) -> None:

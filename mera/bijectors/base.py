@@ -115,9 +115,9 @@ class Bijector(nn.Module, ABC):
 
     def fits(self, shape: tuple[int, ...]) -> bool:
         """Whether events may have a shape (C, *sites); of a map that `fits_any_lattice`, the sites may differ."""
-        own = self.event_shape
-        is_other_lattice = own is not None and len(shape) == len(own) and shape[:1] == own[:1]
-        return own is None or shape == own or (is_other_lattice and self.fits_any_lattice)
+        if self.event_shape is None or shape == self.event_shape:
+            return True
+        return (len(shape), shape[:1]) == (len(self.event_shape), self.event_shape[:1]) and self.fits_any_lattice
 
     def check_events(self, x: object) -> None:
         """Refuse events (B, *shape) of a shape that does not fit."""
@@ -140,51 +140,16 @@ class Bijector(nn.Module, ABC):
 
     @abstractmethod
     def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Map latents to data.
-
-        Args:
-            y: latents, (B, *event_shape).
-            context: context of each event, (B, *context_shape); None for a map that takes none.
-
-        Returns:
-            The data, (B, *event_shape), and the log-det (B,) of this direction.
-        """
+        """Map latents to data: the inverse of `forward`, with the log-det of this direction."""
 
     @torch.no_grad()
     def initialize(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Set the parameters that start from a first batch of data, and return the transformed batch.
 
-        By default only the batch is transformed. Initialisation is never called implicitly.
-
-        Args:
-            x: data, (B, *event_shape).
-            context: context of each event, (B, *context_shape); None for a map that takes none.
-
-        Returns:
-            The latents, (B, *event_shape).
+        By default only the batch is transformed. Initialisation is never called implicitly. The arguments are those of
+        `forward`.
         """
         return self(x, *context_arguments(self, context))[0]
-
-
-class StartsFromData(Bijector):
-    """A bijector whose parameters start from the first batch of data; the buffer `initialized` says that they have."""
-
-    initialized: Tensor
-
-    def __init__(self, event_shape: tuple[int, ...]) -> None:
-        super().__init__(event_shape)
-        self.register_buffer("initialized", torch.tensor(False))
-
-    @abstractmethod
-    def start(self, x: Tensor) -> bool:
-        """Set the parameters from a batch (B, *event_shape), and return whether that was possible."""
-
-    @torch.no_grad()
-    def initialize(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """Set the parameters from a batch, unless they were set before, and return the transformed batch."""
-        if not self.initialized and self.start(x):
-            self.initialized.fill_(True)
-        return self(x)[0]
 
 
 @contextmanager

@@ -66,9 +66,6 @@ class Named:
 def name_and_options(bijector: str | Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     """The name and the options of a bijector, "maf(layers=5)" or {"name": "maf", "layers": 5}.
 
-    Raises:
-        ValueError: if the bijector has another form, or the name or an option is unknown.
-
     >>> name_and_options("maf(layers=5)") == name_and_options({"name": "maf", "layers": 5})
     True
     """
@@ -84,9 +81,6 @@ def named(bijector: str | Mapping[str, Any], options: Mapping[str, Any] | None =
 
     Returns:
         The factory with its options, which makes a bijector when it is called with an event shape.
-
-    Raises:
-        ValueError: if the name or an option is unknown; the message offers the closest name.
     """
     name, own_options = name_and_options(bijector)
     _factories.check_options(name, all_options := own_options | dict(options or {}))

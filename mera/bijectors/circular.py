@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from mera._utils.errors import InputError
 from mera.bijectors.base import Bijector
 from mera.bijectors.conditioners.base import Conditioner, Shape, contract, parameters_at
-from mera.bijectors.sites import Sites
+from mera.bijectors.local import Sites
 from mera.bijectors.spline import RationalQuadratic
 from mera.bijectors.univariate import Univariate
 
@@ -26,8 +26,6 @@ def wrap(angle: Tensor) -> Tensor:
     >>> wrap(torch.tensor([0.5, 4.0, -7.0]))
     tensor([ 0.5000, -2.2832, -0.7168])
     """
-    if not isinstance(angle, Tensor) or not angle.is_floating_point() or angle.layout != torch.strided:
-        raise InputError("angles as a dense tensor of floats", type(angle).__name__)
     wrapped = torch.remainder(angle + math.pi, 2 * math.pi) - math.pi
     if angle.dtype == torch.float64:
         return torch.where(wrapped >= math.pi, -math.pi, wrapped)
@@ -43,10 +41,7 @@ class CircularSpline(RationalQuadratic):
     stays exact for any r. Angles are wrapped to :math:`[-\pi, \pi)`.
 
     Args:
-        bins: K.
-
-    Raises:
-        ValueError: if there are fewer than 2 bins.
+        bins: K, 2 or more.
     """
 
     of_angles = True

@@ -8,16 +8,14 @@ from torch import Tensor, nn
 
 from mera._utils.checks import MAX_LAYERS, check_count, check_flag
 from mera._utils.errors import InputError
-from mera.bijectors.actnorm import ActNorm
 from mera.bijectors.base import Bijector, log_det_dtype, total
 from mera.bijectors.circular import Periodic
 from mera.bijectors.compose import Chain
-from mera.bijectors.conditioners.base import ConditionerFactory, contract, parameters_at, prepare
-from mera.bijectors.joined_context import join, joined_shape
+from mera.bijectors.conditioners.base import ConditionerFactory, contract, join, joined_shape, parameters_at, prepare
 from mera.bijectors.linear import LULinear
-from mera.bijectors.local import LocalBijector, shrunk_context
+from mera.bijectors.local import LocalBijector, Sites, shrunk_context
+from mera.bijectors.normalization import ActNorm
 from mera.bijectors.partition import Partition
-from mera.bijectors.sites import Sites
 from mera.bijectors.univariate import Affine, Univariate
 from mera.bijectors.univariate import transform as apply_transform
 
@@ -39,9 +37,6 @@ class Coupling(LocalBijector):
             `Conditioner`. Of angles it reads cosines and sines.
         transform: :math:`f`; an affine map if None.
         context_shape: shape of a context that the networks also read; None for no context.
-
-    Raises:
-        ValueError: if the factory of conditioners does not return a module.
     """
 
     of_angles = None
@@ -109,9 +104,6 @@ def couplings(
         norm: whether there is an ActNorm before each coupling.
         norm_per_channel: whether all sites of a channel share the parameters of an ActNorm.
         mix: whether a linear map of the channels of each site follows each coupling, if there are several channels.
-
-    Raises:
-        ValueError: if the number of layers is not a positive integer, or `norm` or `mix` is not a bool.
     """
     shape = partition.event_shape
     norm, mix = check_flag(norm, "norm"), check_flag(mix, "mix_channels") and shape[0] > 1

@@ -59,9 +59,6 @@ class Prior(nn.Module):
         values: the values of the parameters by name.
         distribution: p on the CPU, in double precision.
 
-    Raises:
-        ValueError: if the family or a parameter is unknown, or the value of a parameter is invalid.
-
     >>> Prior("laplace"), Prior("StudentT(df=5)")
     (Prior(Laplace of variance 1), Prior(StudentT(df=5, loc=0, scale=1)))
     """
@@ -108,16 +105,17 @@ class Prior(nn.Module):
 
         Args:
             shapes: the shape of each tensor.
-            temperatures: the temperature T of each tensor.
+            temperatures: the temperature T of each tensor, at which :math:`p^{1/T}` must have a norm.
             like: a tensor with the dtype and the device of the result.
-
-        Raises:
-            ValueError: if a temperature is not positive, or :math:`p^{1/T}` has no norm.
         """
-        return tuple(
-            _below(self.support[1], self._tempered(temperature, like.device).sample(torch.Size(shape)).to(like))
+        samples = [
+            self._tempered(temperature, like.device).sample(torch.Size(shape)).to(like)
             for shape, temperature in zip(shapes, temperatures, strict=True)
-        )
+        ]
+        if self.support[1] < math.inf:  # which rounding to the dtype may have reached
+            last = torch.nextafter(like.new_tensor(self.support[1]), like.new_tensor(-math.inf))
+            samples = [x.minimum(last) for x in samples]
+        return tuple(samples)
 
     def quantile(self, temperature: float) -> Callable[[Tensor], Tensor]:
         r"""The quantile function (inverse cumulative distribution function) of :math:`p^{1/T}`, normalised.
@@ -183,9 +181,6 @@ def temperature_per_level(temperature: Any, levels: int) -> list[float]:
     Args:
         temperature: a positive number for all levels, or a sequence with a number for each level, finest first.
         levels: the number of levels.
-
-    Raises:
-        ValueError: if the sequence does not have a number for each level, or a temperature is not positive.
     """
     values = as_plain(temperature, "temperatures")
     is_sequence = isinstance(values, Sequence) and not isinstance(values, str)
@@ -203,33 +198,26 @@ def _make(family: str, parameters: Parameters, device: torch.device | str = "cpu
 
 def _family_and_parameters(prior: PriorLike) -> tuple[str, Parameters]:
     """The family and all parameters of an argument `prior`, which has one of the forms that `Prior` accepts."""
-    given: dict[str, Any]
+    options: dict[str, Any]
     if isinstance(prior, str):
-        family, values, given = parse_call(NAMED.get(prior, prior), "StudentT(df=5)")
+        family, values, options = parse_call(NAMED.get(prior, prior), "StudentT(df=5)")
         names = FAMILIES.get(family, ())
-        if family in FAMILIES and (len(values) > len(names) or given.keys() & names[: len(values)]):
+        if family in FAMILIES and (len(values) > len(names) or options.keys() & names[: len(values)]):
             raise InputError(f"parameters {', '.join(names)} of {family}, once each", repr(prior))
-        given = dict(zip(names, values, strict=False)) | given
+        options = dict(zip(names, values, strict=False)) | options
     elif isinstance(prior, Mapping):
-        given = dict(prior)
-        family = str(given.pop("distribution", None))
+        options = dict(prior)
+        family = str(options.pop("distribution", None))
     else:
         family = next((name for name in FAMILIES if type(prior) is getattr(distributions, name)), "")
-        given = {name: as_plain(getattr(prior, name), name) for name in FAMILIES.get(family, ())}
+        options = {name: as_plain(getattr(prior, name), name) for name in FAMILIES.get(family, ())}
     if family not in FAMILIES:
         raise InputError(EXPECTED, f"{prior!r}{closest(family, [*NAMED, *FAMILIES])}")
-    if set(given | STANDARD) - set(STANDARD) != set(FAMILIES[family]) - set(STANDARD):
-        raise InputError(f"parameters {', '.join(FAMILIES[family])} of {family}", ", ".join(given) or "none")
-    parameters = {name: check_number((STANDARD | given)[name], name) for name in FAMILIES[family]}
+    if set(options | STANDARD) - set(STANDARD) != set(FAMILIES[family]) - set(STANDARD):
+        raise InputError(f"parameters {', '.join(FAMILIES[family])} of {family}", ", ".join(options) or "none")
+    parameters = {name: check_number((STANDARD | options)[name], name) for name in FAMILIES[family]}
     for name in {"scale", "df", "concentration"} & parameters.keys():
         check_positive(parameters[name], name)
     if family == "Uniform" and parameters["low"] >= parameters["high"]:
         raise InputError("low below high", f"{parameters['low']:g} and {parameters['high']:g}")
     return family, parameters
-
-
-def _below(bound: float, samples: Tensor) -> Tensor:
-    """Samples below the upper bound of the support, onto which conversion may have rounded them."""
-    if bound == math.inf:
-        return samples
-    return torch.minimum(samples, torch.nextafter(samples.new_tensor(bound), samples.new_tensor(-torch.inf)))

@@ -11,8 +11,7 @@ from torch import Tensor
 
 from mera._utils.checks import check_count
 from mera._utils.errors import InputError
-from mera.bijectors import BlockSpins
-from mera.bijectors.cosine import DCT
+from mera.bijectors import DCT, BlockSpins
 from mera.flow.density import Temperature
 from mera.graph.executor import run_inverse_from
 

@@ -19,7 +19,7 @@ from mera._utils.checks import MAX_LAYERS, check_choice, check_count, check_shap
 from mera._utils.errors import InputError
 from mera._utils.torch_private import sizes
 from mera.bijectors.conditioners.base import Conditioner, Shape
-from mera.bijectors.sites import Sites
+from mera.bijectors.local import Sites
 
 REACH = 10.0
 """The magnitude at which `compressed` turns from linear to logarithmic."""
@@ -89,9 +89,6 @@ class ResidualMLP(Conditioner):
         n_params: number of parameters for each variable.
         hidden: widths of the hidden layers in one residual block; the first is also the width between blocks.
         blocks: number of residual blocks.
-
-    Raises:
-        ValueError: if `hidden` is empty, or a width is not a positive integer.
     """
 
     def __init__(
@@ -122,10 +119,6 @@ class ResidualConv(Conditioner):
         kernel: odd size of the convolutions in the first layer and in the first layer of each block; all other layers
             are 1 x 1 convolutions.
         padding: "zeros" between open borders, "circular" on a periodic lattice.
-
-    Raises:
-        ValueError: if the kernel is even, the padding is unknown, there is no hidden width, or a width is not a
-            positive integer.
     """
 
     def __init__(
