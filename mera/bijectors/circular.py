@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from mera._utils.errors import InputError
 from mera.bijectors.base import Bijector
-from mera.bijectors.conditioners.base import Conditioner, Shape, contract, parameters_at
-from mera.bijectors.local import Sites
 from mera.bijectors.spline import RationalQuadratic
 from mera.bijectors.univariate import Univariate
 
@@ -101,19 +99,3 @@ def _of_angles(name: str, bijector: Bijector) -> bool | None:
         expected = f"parts of angles alone in node {name!r}, as with norm=False and mix_channels=False"
         raise InputError(expected, f"{declared[True]} beside {declared[False]}, which acts on real numbers")
     return next(iter(declared), None)
-
-
-class Periodic(Conditioner):
-    """A conditioner that reads cosines and sines of angles; `network` makes the network, as for a `Coupling`."""
-
-    def __init__(
-        self, network: Callable[[Shape, Shape, int], nn.Module], in_shape: Shape, out_shape: Shape, n_params: int
-    ) -> None:
-        super().__init__()
-        self.network = network((2 * in_shape[0], *in_shape[1:]), out_shape, n_params)
-        like = contract(self.network)
-        self.radius, self.circular, self.shared_between_halves = like.radius, like.circular, like.shared_between_halves
-
-    def forward(self, x: Tensor, *half: int, sites: Sites | None = None) -> Tensor:
-        """Map angles (B, *in_shape) to parameters (B, n_params, *out_shape); for `sites` see `Conditioner`."""
-        return parameters_at(self.network, torch.cat([x.cos(), x.sin()], dim=1), sites, *half)

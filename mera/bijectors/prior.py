@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -52,7 +52,7 @@ class Prior(nn.Module):
 
     Args:
         distribution: p: "gaussian" or "laplace", both of unit variance; a name with parameters, "StudentT(df=5)", a
-            `torch.distributions` distribution of these families, or a description from `Prior.describe`.
+            `torch.distributions` distribution of these families.
 
     Attributes:
         family: the name of the family in torch.
@@ -157,9 +157,9 @@ class Prior(nn.Module):
                 changed["scale"] *= math.sqrt(self.values["df"] / changed["df"])
         return _make(self.family, changed, device)
 
-    def describe(self) -> str | dict[str, Any]:
-        """A JSON-compatible description, from which `Prior` makes the same prior again."""
-        return self._name or {"distribution": self.family} | self.values
+    def describe(self) -> str:
+        """The distribution as text, from which `Prior` makes the same prior again."""
+        return self._name or self._text(repr)
 
     @property
     def _name(self) -> str:
@@ -169,10 +169,11 @@ class Prior(nn.Module):
 
     def extra_repr(self) -> str:
         """The distribution as text."""
-        if self._name:
-            return f"{self._name.capitalize()} of variance 1"
-        values = (f"{name}={value:.6g}" for name, value in self.values.items())
-        return f"{self.family}({', '.join(values)})"
+        return f"{self._name.capitalize()} of variance 1" if self._name else self._text("{:.6g}".format)
+
+    def _text(self, number: Callable[[float], str]) -> str:
+        """The family and its parameters, "StudentT(df=5, loc=0, scale=1)"."""
+        return f"{self.family}({', '.join(f'{name}={number(value)}' for name, value in self.values.items())})"
 
 
 def temperature_per_level(temperature: Any, levels: int) -> list[float]:
@@ -205,9 +206,6 @@ def _family_and_parameters(prior: PriorLike) -> tuple[str, Parameters]:
         if family in FAMILIES and (len(values) > len(names) or options.keys() & names[: len(values)]):
             raise InputError(f"parameters {', '.join(names)} of {family}, once each", repr(prior))
         options = dict(zip(names, values, strict=False)) | options
-    elif isinstance(prior, Mapping):
-        options = dict(prior)
-        family = str(options.pop("distribution", None))
     else:
         family = next((name for name in FAMILIES if type(prior) is getattr(distributions, name)), "")
         options = {name: as_plain(getattr(prior, name), name) for name in FAMILIES.get(family, ())}

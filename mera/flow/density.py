@@ -38,11 +38,7 @@ class Recipe:
     build: Callable[..., Any] = field(repr=False, compare=False)
 
     def rebuild(self, **changes: Any) -> Any:
-        """A new flow of the same model, with some other options.
-
-        Args:
-            changes: the options that differ, by name.
-        """
+        """A new flow of the same model, where some options change."""
         return self.build(self.model, **{**self.options, **changes})
 
 
@@ -114,25 +110,12 @@ class Density(nn.Module, ABC):
 
     @abstractmethod
     def generate_with_log_prob(self, noise: Sequence[Tensor], context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Make samples from noise, and compute their log-densities without the additional pass of `log_prob`.
-
-        Args:
-            noise: a result of `draw_noise`.
-            context: the contexts of the samples; None for a flow without context.
-
-        Returns:
-            The samples (n, C, *shape), and the log-density of each sample, (n,), in nats; both differentiable.
-        """
+        """Make samples as `generate` does, with the log-density of each, (n,), without a pass of `log_prob`."""
 
     def orbit(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
-        """Apply every element of the symmetry group to data; the group of a `mera.Flow` has one element.
+        """Apply every element of the symmetry group to data: (n_elements * B, C, *shape), by element, with contexts.
 
-        Args:
-            x: data (B, C, *shape).
-            context: the contexts of the data; None for a flow without context.
-
-        Returns:
-            The transformed data (n_elements * B, C, *shape), ordered by element, and their contexts.
+        The group of a `mera.Flow` has one element.
         """
         return x, context
 
@@ -141,27 +124,15 @@ class Density(nn.Module, ABC):
 
         Args:
             context: the context of all samples, (1, *plan.context), or a class number, (1,).
-
-        Raises:
-            ValueError: if the context is not that of one sample of the flow.
         """
         return self.with_flow(self.flow.given(context))
 
     def resized(self, shape: int | Sequence[int], levels: int | None = None) -> Density:
-        """The density on a lattice of another shape, with the same parameters; see `Flow.resized`.
-
-        Args:
-            shape: the edge lengths.
-            levels: the number of levels; None for as many as before.
-        """
+        """The density on a lattice of another shape, with the same parameters; see `Flow.resized`."""
         return self.with_flow(self.flow.resized(shape, levels))
 
     def with_flow(self, flow: Any) -> Density:
-        """A density of this kind with another flow: a mixture over the same group, or the other flow itself.
-
-        Args:
-            flow: the flow.
-        """
+        """A density of this kind with another flow: a mixture over the same group, or the other flow itself."""
         return flow
 
     @abstractmethod
@@ -199,10 +170,7 @@ class Density(nn.Module, ABC):
     def sample_images(
         self, n: int | Sequence[int], context: Tensor | None = None, *, temperature: Temperature = 1.0
     ) -> Tensor:
-        """Draw samples as uint8 images, `to_images(sample(...))`; the arguments are those of `sample`.
-
-        Returns:
-            The images (n, C, *shape).
+        """Draw samples as uint8 images (n, C, *shape): `to_images(sample(...))`, with the arguments of `sample`.
 
         >>> import mera
         >>> flow = mera.build("rgflow", L=8, hidden=(8,))
@@ -212,27 +180,11 @@ class Density(nn.Module, ABC):
         return self.to_images(self.sample(n, context, temperature=temperature))
 
     def rsample(self, n: int | Sequence[int], context: Tensor | None = None) -> Tensor:
-        """Draw samples, differentiable in the flow's parameters and the context.
-
-        Args:
-            n: the number of samples, or a shape (n,).
-            context: the contexts of the samples; None for a flow without context.
-
-        Returns:
-            The samples (n, C, *shape).
-        """
+        """Draw samples as `sample` does, differentiable in the flow's parameters and the context."""
         return self.generate(self.draw_noise(n), context)
 
     def rsample_and_log_prob(self, n: int | Sequence[int], context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Draw samples and compute their log-densities, differentiable in the flow's parameters and the context.
-
-        Args:
-            n: the number of samples, or a shape (n,).
-            context: the contexts of the samples; None for a flow without context.
-
-        Returns:
-            The samples (n, C, *shape) in the flow's own space; and the log-density of each sample, (n,), in nats.
-        """
+        """Draw samples as `rsample` does, with the log-density of each, (n,), in nats; both are differentiable."""
         return self.generate_with_log_prob(self.draw_noise(n), context)
 
     def distribution(self, context: Tensor | None = None) -> FlowDistribution:
@@ -258,10 +210,6 @@ class Density(nn.Module, ABC):
 
         Returns:
             The bits per dimension of each image, (B,).
-
-        Raises:
-            ValueError: if the images are not uint8 or not of the flow's shape and device; or if the noise is not of the
-                images' shape or not in [0, 1), which is checked on the CPU only.
         """
         self._check_images(images)
         x, log_det = self.preprocess(images if noise is None else with_noise(images, noise))
@@ -273,30 +221,14 @@ class Density(nn.Module, ABC):
         """Map data in the flow's own space to uint8 images.
 
         Args:
-            x: data (B, C, *shape), or a window of data, (B, C, *window).
-
-        Returns:
-            The images, uint8, of the shape of the data.
-
-        Raises:
-            ValueError: if the data has another number of channels or dimensions, is not floating-point, or has NaN.
+            x: data (B, C, *shape), or a window of data, (B, C, *window), without NaN.
         """
         check_window(x, self.plan.input.channels, self.plan.input.dim)
         return self.preprocess.inverse(x)[0]
 
     @torch.no_grad()
     def from_images(self, images: Tensor) -> Tensor:
-        """Map uint8 images to data in the flow's own space; dequantisation draws noise.
-
-        Args:
-            images: uint8 images (B, C, *shape).
-
-        Returns:
-            The data (B, C, *shape), of the flow's dtype.
-
-        Raises:
-            ValueError: if the images are not uint8, or not of the flow's shape and device.
-        """
+        """Map uint8 images (B, C, *shape) to data in the flow's own space and dtype; dequantisation draws noise."""
         self._check_images(images)
         return self.preprocess(images)[0].to(self.dtype)
 

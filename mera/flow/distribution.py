@@ -28,9 +28,6 @@ class FlowDistribution(Distribution):
         context: the contexts of the batch; None for a flow without context.
         batch_shape: a larger batch shape, as set by `expand`; None for the batch shape of the contexts.
 
-    Raises:
-        ValueError: if a context is missing or not of the flow's context shape.
-
     >>> import mera, torch
     >>> p = mera.build("rgflow", L=8, channels=1, hidden=(8,)).distribution()
     >>> p.log_prob(p.sample((5,))).shape, p.event_shape
@@ -41,8 +38,7 @@ class FlowDistribution(Distribution):
     has_rsample = True
 
     def __init__(self, flow: Density, context: Tensor | None = None, batch_shape: Size | None = None) -> None:
-        is_batch = isinstance(context, Tensor) and context.ndim > 0
-        flow.context_encoder(context, len(context) if is_batch and context is not None else 1)  # checks the context
+        flow.context_encoder(context, len(context) if isinstance(context, Tensor) and context.ndim else 1)  # checks it
         self.flow, self.context = flow, context
         own_batch_shape = [] if context is None else [len(context)]
         shape = torch.Size(own_batch_shape if batch_shape is None else batch_shape)
@@ -93,10 +89,6 @@ class FlowDistribution(Distribution):
 
         Returns:
             The log-densities, in nats, of the shape to which `shape` and the batch shape broadcast.
-
-        Raises:
-            ValueError: if the values are not events, or not of the flow's dtype and device.
-            RuntimeError: if `shape` does not broadcast with the batch shape.
         """
         n = len(self.event_shape)
         if not isinstance(value, Tensor) or value.shape[max(0, value.ndim - n) :] != self.event_shape:

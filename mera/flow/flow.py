@@ -25,7 +25,7 @@ from mera.graph.runner import Runner
 from mera.graph.summary import Summary, summarize
 
 SHARED = (
-    "recipe", "_first_recipe", "_checkpoint", "plan", "layout", "bijectors", "context_encoder", "prior", "of_angles",
+    "recipe", "first_recipe", "_checkpoint", "plan", "layout", "bijectors", "context_encoder", "prior", "of_angles",
     "preprocess", "_built",
 )  # fmt: skip
 """The attributes of a flow."""
@@ -53,6 +53,7 @@ class Flow(FlowInParts):
 
     Attributes:
         recipe: the model and the options with which `mera.build` made the flow; None for a flow made by hand.
+        first_recipe: the recipe of the flow that was resized to this one; None for any other.
         layout: a copy of the layout.
         plan: the compiled layout.
         bijectors: the bijectors, by the key in `Step.module` of the plan's steps.
@@ -79,7 +80,7 @@ class Flow(FlowInParts):
     ) -> None:
         super().__init__()
         self.recipe: Recipe | None = None
-        self._first_recipe: Recipe | None = None  # of the flow that was resized to this one
+        self.first_recipe: Recipe | None = None
         self._checkpoint = False
         self.plan = compile(layout)
         self.layout = layout.frozen()  # later changes of the layout are not in the plan
@@ -282,7 +283,7 @@ class Flow(FlowInParts):
         >>> large.plan.input.shape, large.n_parameters == flow.n_parameters
         ((64, 96), True)
         """
-        number, recipe = 1 + max((step.level for step in self.plan.steps), default=0), self.recipe or self._first_recipe
+        number, recipe = 1 + max((step.level for step in self.plan.steps), default=0), self.recipe or self.first_recipe
         edges = edges_of(shape, self.plan.input.dim)
         if levels is None or check_count(levels, "levels") == number:
             self._check_edges(edges)
@@ -304,7 +305,7 @@ class Flow(FlowInParts):
             if encoder.fixed is not None:
                 raise InputError("to resize a flow first, then to fix its context of each pixel", "a fixed context")
             encoder = ContextEncoder(plan.context, encoder.embedding)
-        return self._with(layout=layout.frozen(), plan=plan, context_encoder=encoder, recipe=None, _first_recipe=recipe)
+        return self._with(layout=layout.frozen(), plan=plan, context_encoder=encoder, recipe=None, first_recipe=recipe)
 
     @property
     def flow(self) -> Flow:

@@ -28,9 +28,6 @@ class FlowInParts(Density):
         Returns:
             The cone, with the variables that can change at each level.
 
-        Raises:
-            ValueError: if the region is empty, reaches outside, or is a mask of another lattice.
-
         >>> import mera, numpy as np
         >>> cone = mera.build("rgflow", L=32, m=4).inference_cone(np.s_[8:16, 8:16])
         >>> cone.count, [level.sum().item() for level in cone.levels]
@@ -50,9 +47,6 @@ class FlowInParts(Density):
 
         Returns:
             The cone, with the pixels and all intermediate values that can change.
-
-        Raises:
-            ValueError: if there is no such level or site.
 
         >>> import mera
         >>> cone = mera.build("rgflow", L=32, m=4).generation_cone(level=1, site=(1, 3))
@@ -90,8 +84,7 @@ class FlowInParts(Density):
 
         Args:
             x: one image, (1, C, *shape), in the flow's own space; masked pixels may have any finite values.
-            mask: the pixels to fill: a bool mask (H, W); or for each dimension a slice, a pair (start, stop) or a
-                single site.
+            mask: the pixels to fill, which are not all, as a region of `restrict`.
             context: the context of the image; None for a flow without context.
             options: `console`, a `rich.console.Console` on which progress is shown; and the fields of
                 `mera.inpaint.SearchOptions`: latents, draws, sweeps, starts, steps, lr, samples, particles, moves,
@@ -99,10 +92,6 @@ class FlowInParts(Density):
 
         Returns:
             The filled image (the medoid of draws), the draws with their spread, and the likeliest filling.
-
-        Raises:
-            ValueError: if the mask is empty, of another shape, or masks every pixel; if x is not one finite image; or
-                if an option is unknown or has an invalid value.
         """
         result = inpaint(self.flow.runner, x, mask, context, **options)
         return result.with_pictures(self.to_images) if self.plan.input.is_picture else result
@@ -117,7 +106,7 @@ class FlowInParts(Density):
         Args:
             seed: an integer from 0 to 2^64 - 1.
             region: for each dimension of the lattice a slice, a range, a pair (start, stop) or a single site.
-            temperature: T of :math:`p(z)^{1/T}`, one number for all levels or one for each level, finest first.
+            temperature: as in `sample`.
 
         Returns:
             The window (1, C, *window) of data in the flow's own space.

@@ -14,7 +14,7 @@ from torch import Tensor
 from mera._utils.errors import InputError
 from mera.flow.density import Density, Temperature
 from mera.flow.flow import Flow
-from mera.flow.groups import Symmetry, symmetries
+from mera.flow.groups import symmetries
 from mera.graph.summary import Summary
 
 
@@ -44,10 +44,6 @@ class Symmetrized(Density):
         elements: number of group elements: the identity and a fixed random selection, equal for each flow; None for
             all elements of a group of at most 256.
 
-    Raises:
-        ValueError: if `flow` is not a flow, its lattice lacks a symmetry, or the group has fewer than `elements`
-            elements.
-
     >>> import mera, torch
     >>> p = mera.Symmetrized(mera.build("neuralrg", L=4, hidden=(8,)))
     >>> x = p.rsample(3)
@@ -76,7 +72,8 @@ class Symmetrized(Density):
 
     def log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """The log-density of data (B,) in nats; see `Density.log_prob`."""
-        return self._densities(x, context).logsumexp(0) - math.log(len(self.elements))
+        log_q = self.flow.log_prob(*self.orbit(x, context)).view(len(self.elements), len(x))
+        return log_q.logsumexp(0) - math.log(len(self.elements))
 
     def draw_noise(
         self, n: int | Sequence[int], temperature: Temperature = 1.0, device: torch.device | str | None = None
@@ -88,21 +85,21 @@ class Symmetrized(Density):
     def generate(self, noise: Sequence[Tensor], context: Tensor | None = None) -> Tensor:
         """Samples of the flow, transformed by random elements of the group; see `Density.generate`."""
         *z, uniform = noise
-        return self._moved(self.flow.generate(z, context), self._choice(uniform), self._inverses)
+        return self._moved_back(self.flow.generate(z, context), self._choice(uniform))
 
     def generate_with_log_prob(self, noise: Sequence[Tensor], context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Samples with their log-densities; see `Density.generate_with_log_prob`."""
         *z, uniform = noise
         x, log_q = self.flow.generate_with_log_prob(z, context)
         choice = self._choice(uniform)
-        x = self._moved(x, choice, self._inverses)
+        x = self._moved_back(x, choice)
         return x, self._log_prob_given(x, log_q, context, choice)
 
-    def _moved(self, x: Tensor, choice: Tensor, maps: Sequence[Symmetry]) -> Tensor:
-        """Apply to each datum the map with its index in `choice`; map 0 is the identity."""
+    def _moved_back(self, x: Tensor, choice: Tensor) -> Tensor:
+        """Apply to each datum the inverse of the element with its index in `choice`; element 0 is the identity."""
         moved = x
-        for index, apply in enumerate(maps[1:], start=1):
-            moved = torch.where((choice == index).view(-1, *(1 for _ in x.shape[1:])), apply(x), moved)
+        for index, inverse in enumerate(self._inverses[1:], start=1):
+            moved = torch.where((choice == index).view(-1, *(1 for _ in x.shape[1:])), inverse(x), moved)
         return moved
 
     def _choice(self, uniform: Tensor) -> Tensor:
@@ -111,13 +108,9 @@ class Symmetrized(Density):
         return (uniform * n).long().clamp(max=n - 1)
 
     def _log_prob_given(self, x: Tensor, log_q: Tensor, context: Tensor | None, choice: Tensor) -> Tensor:
-        """The log-density of data (B,) if one term of each mixture is known already, which saves one pass.
+        """The log-density of data (B,) if one term of each mixture is known, which saves one pass.
 
-        Args:
-            x: data (B, C, *shape).
-            log_q: log-density under the flow of each datum after its element was applied, (B,).
-            context: the contexts of the data; None for a flow without context.
-            choice: index of the element of the known term for each datum, integers (B,).
+        The known term of a datum is `log_q`, (B,), the log-density under the flow after the element `choice`, (B,).
         """
         data, contexts = self.orbit(x, context)
         n = len(self.elements)
@@ -134,10 +127,6 @@ class Symmetrized(Density):
         if context is not None and len(context) == len(x):
             context = context.repeat(len(self.elements), *(1 for _ in context.shape[1:]))
         return torch.cat([element(x) for element in self.elements]), context
-
-    def _densities(self, x: Tensor, context: Tensor | None) -> Tensor:
-        """Log-density under the flow of each datum after each element was applied, (n_elements, B)."""
-        return self.flow.log_prob(*self.orbit(x, context)).view(len(self.elements), len(x))
 
     def with_flow(self, flow: Flow) -> Symmetrized:
         """A mixture with the same group for another flow."""

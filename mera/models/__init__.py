@@ -6,8 +6,7 @@ from mera.models.by_name import build, builder, fit_width, names, presets, regis
 from mera.models.field_models import Decimation, Glow, RealNVP, WaveletFlow
 from mera.models.options import FieldModel, Model, PatchModel, StepModel
 from mera.models.pretrained import Card, pretrained
-from mera.models.rg_flow import RGFlow
-from mera.models.tensor_networks import TEBD, BranchingMERA, NeuralRG, Ternary, Tree
+from mera.models.tensor_networks import TEBD, BranchingMERA, NeuralRG, RGFlow, Ternary, Tree
 
 __all__ = [
     "TEBD",

@@ -16,8 +16,8 @@ from mera._utils.errors import InputError
 from mera._utils.files import as_path
 from mera._utils.flow_options import PriorLike
 from mera._utils.random import restored_states
-from mera.bijectors import Gather, checkerboard
-from mera.flow.flow import Flow
+from mera.bijectors import checkerboard
+from mera.flow import Flow
 from mera.models.archive import read_tensors
 from mera.models.by_name import build
 
@@ -47,15 +47,12 @@ def load_rgflow_checkpoint(path: str | PathLike[str], prior: PriorLike | None = 
         with restored_states():  # new weights are drawn, and replaced
             flow = build("rgflow", **_options(state, prior))
         _check_weights({name: tensor for name, tensor in state.items() if _location(name) is not None})
-        weights = _ordered_by_halves(_stacked(state), state["layers.0.mask_left"] != 0)
+        weights = _ordered_by_halves(_stacked(state), flow)
         flow = flow.to(next(iter(weights.values())).dtype)
         flow.load_state_dict(weights)
-    except KeyError as error:
-        raise InputError("a checkpoint of the authors' RG-Flow", f"none with {error}", where=str(path)) from error
-    except (TypeError, RuntimeError, ValueError) as error:
-        raise InputError(
-            "a checkpoint of the authors' RG-Flow", f"a file with an error: {error}", where=str(path)
-        ) from error
+    except (KeyError, AttributeError, TypeError, RuntimeError, ValueError) as error:
+        got = f"a file with an error: {type(error).__name__}: {error}"
+        raise InputError("a checkpoint of the authors' RG-Flow", got, where=str(path)) from error
     return flow
 
 
@@ -149,19 +146,15 @@ def _stacked(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return weights
 
 
-def _ordered_by_halves(weights: Mapping[str, Tensor], mask: Tensor) -> dict[str, Tensor]:
+def _ordered_by_halves(weights: Mapping[str, Tensor], flow: Flow) -> dict[str, Tensor]:
     """Reorder the features of a patch from (channel, *site) to the first half, then the second half."""
-    order = Gather(mask).order
-    depth = {name.partition(".linears.")[0]: 0 for name in weights if ".linears." in name}
-    for name in weights:
-        network, _, rest = name.partition(".linears.")
-        if rest:
-            depth[network] = max(depth[network], int(rest.split(".")[0]))
     ordered = {}
     for name, tensor in weights.items():
-        network, part = re.split(r"(?<=networks\.0\.networks)\.", name)
+        coupling, part = name.split(".networks.0.networks.")
+        last = len(flow.get_submodule(f"{coupling}.networks.0.networks.linears")) - 1  # type: ignore[arg-type]
         axes = {"scale": -1, "swishes.0.slope": -1, "linears.0.weight_v": -2}
-        axes |= {f"linears.{depth[network]}.{kind}": -1 for kind in ("weight_v", "weight_g", "bias")}
+        axes |= {f"linears.{last}.{kind}": -1 for kind in ("weight_v", "weight_g", "bias")}
+        order: Any = flow.get_submodule(f"{coupling}.partition").order
         ordered[name] = tensor.index_select(axes[part], order) if part in axes else tensor
     return ordered
 

@@ -9,8 +9,8 @@ from mera._utils.checks import check_choice, check_count
 from mera._utils.errors import InputError
 from mera._utils.options import check_options, documented, options_of
 from mera._utils.registry import Registry, plain
+from mera.flow import Flow
 from mera.flow.density import Recipe
-from mera.flow.flow import Flow
 from mera.graph.summary import count_parameters
 from mera.models.options import Model
 

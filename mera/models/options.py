@@ -26,7 +26,7 @@ from mera._utils.flow_options import (
     Transform,
 )
 from mera._utils.options import Option, check_fields, choice, count, flag
-from mera.flow.flow import Flow
+from mera.flow import Flow
 from mera.models.lattices import Kernel, kernels, lattice_shape, plain_widths
 
 Layers = Annotated[PerStep, LAYERS.per_step()]

@@ -16,7 +16,7 @@ from mera._utils.errors import InputError
 from mera._utils.flow_options import PADDING
 from mera._utils.random import restored_states
 from mera.bijectors.by_name import make, name_and_options, named, takes
-from mera.flow.flow import Flow
+from mera.flow import Flow
 from mera.graph import Layout, Port
 from mera.graph.plan import context_of
 from mera.models.field_models import add_field

@@ -1,9 +1,12 @@
-"""Flows in files: architecture and weights in one safetensors file, or a layout in TOML; without pickled code."""
+"""Flows in files and on the Hugging Face hub: architecture and weights in one file, or a layout in TOML; no code."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from os import PathLike
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -11,12 +14,12 @@ import torch
 from mera._utils.checks import check_choice
 from mera._utils.errors import UNKNOWN_NAME, InputError, closest, with_notes
 from mera._utils.files import as_path, write_atomically
+from mera._utils.installation import import_optional
 from mera._utils.manifest import Manifest
 from mera._utils.random import restored_states
 from mera.bijectors.image import ImagePreprocess
-from mera.flow.density import Density
-from mera.flow.flow import Flow
-from mera.flow.mixture import Symmetrized
+from mera.flow import Density, Flow, Symmetrized
+from mera.flow.density import Recipe
 from mera.graph import Layout, LayoutError
 from mera.graph.bijectors_of_plan import structure_of
 from mera.graph.toml import dumps, loads
@@ -29,6 +32,20 @@ WEIGHTS = "flow.safetensors"
 FORMAT = 3
 """The version of the description in files."""
 DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32, "float64": torch.float64}
+PREFIX = "hf://"
+"""The beginning of the address of a flow on the hub."""
+REPOSITORY = re.compile(r"([\w.-]+/[\w.-]+?)(?:@([\w./-]+))?")
+"""The name of a repository, USER/NAME, and a revision, a branch, a tag or a commit."""
+CARD = """---
+library_name: mera
+tags: [normalizing-flow]
+---
+A flow of [mera](https://arxiv.org/abs/2010.00029), for `mera.load("{address}")`:
+
+```
+{flow!r}
+```
+"""
 
 
 def save(flow: Density, path: str | PathLike[str]) -> None:
@@ -62,8 +79,9 @@ def describe_flow(flow: Density) -> dict[str, Any]:
     """Describe a flow in values of JSON: its model and all options, or its layout as TOML.
 
     Returns:
-        A dict with "format", "options", and "model" or "layout"; for a `mera.Symmetrized` flow also "symmetrized", its
-        group, and "elements" if it uses only a part of the group. `rebuild_empty` builds the flow again.
+        A dict with "format", "options", and "model" or "layout"; for a resized flow also "resized_from", the model and
+        the options before; for a `mera.Symmetrized` flow also "symmetrized", its group, and "elements" if it uses only
+        a part of the group. `rebuild_empty` builds the flow again.
     """
     if isinstance(flow, Symmetrized):
         elements = {} if flow.options["elements"] is None else {"elements": flow.options["elements"]}
@@ -75,17 +93,20 @@ def describe_flow(flow: Density) -> dict[str, Any]:
     if replaced := ", ".join(flow.replaced):
         got = f"others in {replaced}: build it from a layout of them, or save its state_dict() instead"
         raise InputError("a flow of the bijectors with which it was built, which a file names", got)
-    prior = flow.prior.describe()
-    recipe = flow.recipe
+    prior, recipe = flow.prior.describe(), flow.recipe or flow.first_recipe
+    model: dict[str, Any] = {}
     if recipe is not None and not _has_function(recipe.options.get("bijector")):
         options = recipe.options | ({"prior": prior} if "prior" in recipe.options else {})
-        return {"format": FORMAT, "model": recipe.model, "options": options}
+        model = {"model": recipe.model, "options": options}
+        if flow.recipe is not None:
+            return {"format": FORMAT} | model
     try:
         options = {"prior": prior, "classes": flow.context_encoder.classes}
-        return {"format": FORMAT, "layout": dumps(flow.layout), "options": options}
+        description = {"format": FORMAT, "layout": dumps(flow.layout), "options": options}
     except LayoutError as error:
         got = f"one made by hand: {with_notes(error)}; save its state_dict() instead"
         raise InputError("a flow from mera.build, or a layout of bijectors by name", got) from error
+    return description | ({"resized_from": model} if model else {})
 
 
 def _has_function(value: Any) -> bool:
@@ -105,9 +126,7 @@ def load(path: str | PathLike[str]) -> Any:
         ValueError: if the file is damaged or was not written by `save`, or its weights are infinite, NaN or of another
             dtype than the file says.
     """
-    if isinstance(path, str) and path.startswith("hf://"):
-        from mera.models.hub import download  # late: hub.py imports this file
-
+    if isinstance(path, str) and path.startswith(PREFIX):
         path = download(path)
     path = as_path(path)
     file, name = path / WEIGHTS if path.is_dir() else path, str(path)
@@ -121,14 +140,13 @@ def load(path: str | PathLike[str]) -> Any:
     description, tensors = read_archive(file)
     if path.is_dir() and (run := Manifest(path, "run")) and (run.exists or "seal" in description):
         run.check(WEIGHTS, description.get("seal"))
-    path = file
     try:
         return rebuild(description, tensors)
     except Exception as error:  # entries may have any types
         if isinstance(error, InputError) and error.kind == UNKNOWN_NAME:
             text = f"{error}, so import the module that registers it first"
-            raise InputError(text, "", where=str(path), kind=UNKNOWN_NAME) from error
-        raise InputError("a flow that mera.save wrote", with_notes(error), where=str(path)) from error
+            raise InputError(text, "", where=str(file), kind=UNKNOWN_NAME) from error
+        raise InputError("a flow that mera.save wrote", with_notes(error), where=str(file)) from error
 
 
 def load_pretrained(name: str) -> Flow:
@@ -136,9 +154,6 @@ def load_pretrained(name: str) -> Flow:
 
     Args:
         name: one of the names in `mera.models.pretrained()`, whose cards describe the training data.
-
-    Raises:
-        ValueError: if the name is unknown.
 
     >>> import mera
     >>> flow = mera.load_pretrained("msds1")
@@ -172,10 +187,54 @@ def rebuild_empty(description: dict[str, Any]) -> Any:
     options = description["options"]
     if "layout" in description:
         flow = Flow(loads(description["layout"]), **options)
+        if first := description.get("resized_from"):
+            flow.first_recipe = Recipe(first["model"], first["options"], build)
     else:
         flow = build(description["model"], **options)
     group = description.get("symmetrized")
     return Symmetrized(flow, group, description.get("elements")) if group else flow
+
+
+def push(flow: Density, name: str, *, private: bool = True, token: str | None = None) -> str:
+    """Upload a flow to the Hugging Face hub, where `mera.load` finds it; needs `mera-flow[hub]`.
+
+    Args:
+        flow: the flow.
+        name: the repository, "user/name" or "user/name@branch", which is made if there is none.
+        private: whether a new repository is private.
+        token: a token of the hub; that of `hf auth login` if None.
+
+    Returns:
+        The address for `mera.load`, "hf://user/name".
+    """
+    repository, revision = _parsed(name)
+    hub = import_optional("huggingface_hub", "hub")
+    with TemporaryDirectory() as folder:
+        save(flow, file := Path(folder) / WEIGHTS)
+        hub.create_repo(repository, private=private, exist_ok=True, token=token)
+        if revision is not None:
+            hub.create_branch(repository, branch=revision, exist_ok=True, token=token)
+        card = CARD.format(address=PREFIX + repository, flow=flow).encode()
+        for content, path in ((str(file), WEIGHTS), (card, "README.md")):
+            hub.upload_file(
+                path_or_fileobj=content, path_in_repo=path, repo_id=repository, revision=revision, token=token
+            )
+    return PREFIX + name
+
+
+def download(address: str) -> Path:
+    """The file of a flow of the hub, "hf://user/name" or "hf://user/name@revision", from the cache of the hub."""
+    repository, revision = _parsed(address.removeprefix(PREFIX))
+    hub = import_optional("huggingface_hub", "hub")
+    return Path(hub.hf_hub_download(repository, WEIGHTS, revision=revision))
+
+
+def _parsed(name: str) -> tuple[str, str | None]:
+    """The repository and the revision of a name, "user/name@revision"."""
+    match = REPOSITORY.fullmatch(name) if isinstance(name, str) else None
+    if match is None:
+        raise InputError("a repository of the hub, user/name or user/name@revision", repr(name))
+    return match[1], match[2]
 
 
 def save_layout(layout: Layout, path: str | PathLike[str]) -> None:
@@ -186,9 +245,7 @@ def save_layout(layout: Layout, path: str | PathLike[str]) -> None:
         path: the file.
 
     Raises:
-        LayoutError: if the argument is not a `Layout`, or the bijector of a node is not registered.
-        ValueError: if `path` is not a path.
-        OSError: if the file cannot be written.
+        LayoutError: if the bijector of a node is not registered.
     """
     write_atomically(as_path(path), dumps(layout).encode())
 
@@ -200,13 +257,9 @@ def load_layout(path: str | PathLike[str]) -> Layout:
         path: a file, written by `save_layout` or by hand; `mera.graph.toml` describes its tables.
 
     Raises:
-        FileNotFoundError: if the file does not exist.
         LayoutError: if the file does not describe a layout; the message names the file, the node and the field.
-        ValueError: if `path` is not a path.
     """
     path = as_path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"Expected a file {path}; got none")
     try:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:

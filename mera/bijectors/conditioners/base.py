@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Callable
 from contextlib import nullcontext
-from functools import cache
 from typing import Any
 
 import torch
@@ -29,14 +27,17 @@ class Conditioner(nn.Module):
     takes the index of the half that it reads, 0 or 1, as a second argument.
 
     Any other module with such a forward may serve as a conditioner; the defaults of the attributes below then apply.
-    If its forward has a parameter `sites`, a `mera.bijectors.Sites`, it may be called with values of these sites,
-    and returns parameters of `sites.shrunk(radius)`. From other networks with a `radius`, the rest is cut off.
+    The forward of a network that `takes_sites` has a parameter `sites`, a `mera.bijectors.Sites`: it may be called with
+    values of these sites, and returns parameters of `sites.shrunk(radius)`. From other networks with a `radius`, the
+    rest is cut off.
     """
 
     radius: int | None = None
     """For a convolution: number of sites to each side that an output depends on. None if it depends on all sites."""
     circular: bool = False
     """Whether the network continues at the opposite border of the lattice."""
+    takes_sites: bool = False
+    """Whether the forward has a parameter `sites`."""
     shared_between_halves: bool = False
     """Whether a coupling has one network for both halves, in place of one for each half."""
 
@@ -74,15 +75,9 @@ def parameters_at(network: Callable[..., Tensor], x: Tensor, sites: Sites | None
     """Call a network with whole events; or with values at some sites, for parameters of `sites.shrunk(radius)`."""
     if sites is None:
         return network(x, *half)
-    if isinstance(network, nn.Module) and _takes_sites(type(network).forward):
+    if contract(network).takes_sites:  # type: ignore[arg-type]
         return network(x, *half, sites=sites)
     return sites.shrink(network(x, *half), (contract(network).radius or 0,) * len(sites.shape))  # type: ignore[arg-type]
-
-
-@cache
-def _takes_sites(forward: Callable[..., Any]) -> bool:
-    """Whether the forward of a class of networks has a parameter `sites`."""
-    return "sites" in inspect.signature(forward).parameters
 
 
 def joined_shape(shape: Shape, context_shape: Shape | None) -> Shape:

@@ -121,6 +121,8 @@ class ResidualConv(Conditioner):
         padding: "zeros" between open borders, "circular" on a periodic lattice.
     """
 
+    takes_sites = True
+
     def __init__(
         self, in_shape: Shape, out_shape: Shape, n_params: int,
         *, hidden: Sequence[int] = (32,), blocks: int = 2, kernel: int = 3, padding: str = "zeros",
