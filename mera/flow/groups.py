@@ -69,11 +69,8 @@ def symmetries(names: str | Sequence[str], lattice: Lattice, elements: int | Non
     Args:
         names: one or more names of groups, see `SYMMETRIES`.
         lattice: the lattice of the field.
-        elements: number of elements: the identity and a fixed random selection, equal in each call; None for all.
-
-    Raises:
-        ValueError: if a name is unknown, the lattice lacks the symmetry, the group has fewer than `elements` elements
-            or more than 2^20, or it has more than 256 elements and `elements` is None.
+        elements: number of elements, of a group of at most 2^20: the identity and a fixed random selection, equal in
+            each call; None for all of a group of at most 256.
     """
     names = [names] if isinstance(names, str) else list(names)
     if not names:

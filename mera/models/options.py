@@ -34,10 +34,7 @@ ResidualBlocks = Annotated[PerStep, RESIDUAL_BLOCKS.per_step()]
 Widths = Annotated[Hidden, HIDDEN.per_step()]
 WidthsOfChannels = Annotated[Hidden, HIDDEN_CHANNELS.per_step()]
 Channels = Annotated[int, Option("number of variables at a site.")]
-LatticeEdges = Annotated[
-    Edges,
-    Option("edge of the lattice, or all its edges, which halve from level to level as long as they are even."),
-]
+LatticeEdges = Annotated[Edges, Option("edge of the lattice, or all its edges, which halve as long as they are even.")]
 Dim = Annotated[int, Option("number of dimensions of the lattice, if L is one number.")]
 PatchWidths = Annotated[
     Edges | None,
@@ -47,10 +44,7 @@ PatchWidths = Annotated[
     ),
 ]
 TopWidth = Annotated[
-    int,
-    Option(
-        "the width below which the edges do not halve; all variables of that lattice leave.", count(2, "the width m")
-    ),
+    int, Option("width below which edges do not halve; all variables of that lattice leave.", count(2))
 ]
 LevelCount = Annotated[
     int | None,
@@ -60,10 +54,7 @@ LevelCount = Annotated[
     ),
 ]
 PriorOption = Annotated[
-    PriorLike,
-    Option(
-        'prior of the latents: "gaussian", "laplace", or a distribution of torch, "StudentT(df=5)"; see `mera.Prior`.'
-    ),
+    PriorLike, Option('prior of the latents: "gaussian", "laplace", or one such as "StudentT(df=5)"; see `mera.Prior`.')
 ]
 ContextEdges = Annotated[
     Edges | None,
@@ -73,15 +64,13 @@ ContextEdges = Annotated[
     ),
 ]
 Classes = Annotated[
-    int | None,
-    Option("number of classes of a flow that is conditional on a class; a context is learnt for each class."),
+    int | None, Option("number of classes of a class-conditional flow, which learns a context for each.")
 ]
 Boundary = Annotated[str, Option('borders of the lattice: "periodic" or "open".')]
 FieldBoundary = Annotated[
     str,
     Option(
-        'borders of the lattice: "open", beyond which convolutions read zeros, or "periodic", where they continue '
-        "at the opposite border.",
+        'borders of the lattice: "open", beyond which convolutions read zeros, or "periodic".',
         choice(PADDING, "a boundary"),
     ),
 ]
@@ -114,10 +103,7 @@ Details = Annotated[
 ]
 DetailsWidths = Annotated[Hidden, Option("channels of the hidden convolutions of the option `details`.").per_step()]
 FieldLayers = Annotated[
-    PerStep,
-    Option(
-        "number of coupling layers of each kind at a scale; a layer updates both halves of an event once."
-    ).per_step(),
+    PerStep, Option("number of coupling layers of each kind at a scale; a layer updates both halves once.").per_step()
 ]
 
 
@@ -141,12 +127,7 @@ class Model(ABC):
 
     @abstractmethod
     def flow(self) -> Flow:
-        """Build the flow.
-
-        Raises:
-            ValueError: if the value of an option is invalid.
-            LayoutError: if the options do not make a bijection.
-        """
+        """Build the flow."""
 
     @property
     def context_shape(self) -> Edges | None:

@@ -33,7 +33,6 @@ class Patches:
     Args:
         model: the options of the model; a `StepModel` if steps decimate the lattice.
         kernels: the patches of each RG step, finest first.
-        stride: edge of the cells of which a decimation keeps one site (RG-Flow, Eq. 5).
         share: the first of the levels that use the same modules; None if each level has its own.
 
     Attributes:
@@ -42,18 +41,17 @@ class Patches:
         bijectors: for each RG step, finest first, a callable that makes its bijectors.
     """
 
-    def __init__(
-        self, model: PatchModel, kernels: Sequence[Kernel], *, stride: int = 2, share: int | None = None
-    ) -> None:
-        self.model, self.kernels, self.stride, self.share = model, kernels, stride, share
+    def __init__(self, model: PatchModel, kernels: Sequence[Kernel], *, share: int | None = None) -> None:
+        self.model, self.kernels, self.share = model, kernels, share
+        self.stride: int = getattr(model, "stride", 2)  # the edge of the cells of a decimation (RG-Flow, Eq. 5)
         self.shape, steps = lattice_shape(model.L, model.dim), len(kernels)
         rows = steps if share is None else min(steps, share + 1)  # the last is for all levels that share
-        self.bijectors = bijectors_per_step(rows, model)
-        self.details = integers_per_step(getattr(model, "details", 0), rows, "details", least=0)
-        self.details_hidden = hidden_per_step(getattr(model, "details_hidden", (1,)), rows)
-        self.bijectors += self.bijectors[-1:] * (steps - rows)
-        self.details += self.details[-1:] * (steps - rows)
-        self.details_hidden += self.details_hidden[-1:] * (steps - rows)
+        values: Sequence[list[Any]] = (
+            bijectors_per_step(rows, model),
+            integers_per_step(getattr(model, "details", 0), rows, "details", least=0),
+            hidden_per_step(getattr(model, "details_hidden", (1,)), rows),
+        )
+        self.bijectors, self.details, self.details_hidden = (row + row[-1:] * (steps - rows) for row in values)
         if any(self.details):
             check_choice(model.boundary, PADDING, "a boundary of a flow with details")
         self.layout = Layout(self.shape, model.channels, model.boundary, model.context_shape)

@@ -16,38 +16,6 @@ from mera.models.lattices import Kernel, kernels, lattice_shape
 from mera.models.options import BlockSpinsFlag, Channels, Layers, PatchModel, PatchWidths, StepModel, Widths
 from mera.models.patches import Patches
 
-Order = Annotated[
-    str,
-    Option(
-        'offsets of the blocks in a level. "paper": the disentangler at offset m/2, then the decimator at offset 0 '
-        '(RG-Flow, Eq. 5). "authors": the first block at offset 0, the second at m/2, as in the code of its authors.',
-        choice(["paper", "authors"], "an order"),
-    ),
-]
-ShareLevels = Annotated[
-    bool,
-    Option(
-        "one disentangler, one decimator and one bijector of details for all levels, which makes the flow "
-        "scale-invariant: it can have more levels on a larger lattice.",
-        flag,
-    ),
-]
-SharedFrom = Annotated[
-    int,
-    Option(
-        "the finest of the levels that share, with `share_levels`; finer ones have bijectors of their own. Options for "
-        "each level are then those of each finer one, and one for all that share.",
-        count(0),
-    ),
-]
-SpectralStart = Annotated[
-    bool,
-    Option(
-        "begin with a learnt scale of each Fourier mode of the lattice, exact for a free field; cones then cover all "
-        "pixels.",
-        flag,
-    ),
-]
 LAYERS = (8, 6, 4, 2)
 """The published numbers of coupling layers at L=32 (RG-Flow, App. A), finest level first."""
 
@@ -57,9 +25,8 @@ def authors(options: Mapping[str, Any]) -> dict[str, Any]:
 
     If there are more levels than published numbers of layers, the remaining levels have the last number.
     """
-    steps = len(
-        kernels(lattice_shape(options["L"], options["dim"]), options["m"], StepModel.width, n_levels=options["levels"])
-    )
+    shape = lattice_shape(options["L"], options["dim"])
+    steps = len(kernels(shape, options["m"], StepModel.width, n_levels=options["levels"]))
     return {
         "block_spins": False,
         "order": "authors",
@@ -78,18 +45,44 @@ class RGFlow(StepModel):
 
     Hu et al. (2020), Fig. 2 and Eq. 5, https://arxiv.org/abs/2010.00029. At level h, on the lattice of edge :math:`L /
     2^h`, a row of disentanglers and a row of decimators act; then, in two dimensions, three of four sites leave as
-    latents. All sites of the topmost lattice leave. The preset "authors" has the published sizes,
-    order and conditioner, 100 million parameters at L=32.
+    latents. All sites of the topmost lattice leave. The preset "authors" has the published sizes, order and
+    conditioner, 100 million parameters at L=32.
     """
 
     m: PatchWidths = None
     layers: Layers = 2
     hidden: Widths = (96,)
     block_spins: BlockSpinsFlag = True
-    order: Order = "paper"
-    share_levels: ShareLevels = False
-    shared_from: SharedFrom = 0
-    spectral: SpectralStart = False
+    order: Annotated[
+        str,
+        Option(
+            'offsets of the blocks in a level. "paper": the disentangler at offset m/2, then the decimator at offset 0 '
+            '(RG-Flow, Eq. 5). "authors": the first block at offset 0, the second at m/2, as in the authors\' code.',
+            choice(["paper", "authors"], "an order"),
+        ),
+    ] = "paper"
+    share_levels: Annotated[
+        bool,
+        Option(
+            "one disentangler, one decimator and one bijector of details for all levels, which makes the flow "
+            "scale-invariant: it can have more levels on a larger lattice.",
+            flag,
+        ),
+    ] = False
+    shared_from: Annotated[
+        int,
+        Option(
+            "the finest of the levels that share, with `share_levels`; finer ones have bijectors of their own. Options "
+            "for each level are then those of each finer one, and one for all that share.",
+            count(0),
+        ),
+    ] = 0
+    spectral: Annotated[
+        bool,
+        Option(
+            "begin with a learnt scale of each Fourier mode, exact for a free field; cones are then all pixels.", flag
+        ),
+    ] = False
 
     def flow(self) -> Flow:
         """Build the flow; see `Model.flow`."""
@@ -174,7 +167,7 @@ class Tree(StepModel):
 
     def flow(self) -> Flow:
         """Build the flow; see `Model.flow`."""
-        return Patches(self, self.kernels, stride=self.stride).renormalize([("decimator", 0)])
+        return Patches(self, self.kernels).renormalize([("decimator", 0)])
 
 
 @register("ternary")
@@ -197,7 +190,7 @@ class Ternary(StepModel):
 
     def flow(self) -> Flow:
         """Build the flow; see `Model.flow`."""
-        return Patches(self, self.kernels, stride=3).renormalize([("disentangler", 0.5), ("decimator", 0)])
+        return Patches(self, self.kernels).renormalize([("disentangler", 0.5), ("decimator", 0)])
 
 
 @register("tebd")
