@@ -117,9 +117,6 @@ class Flow(FlowInParts):
         Args:
             number: the level, 0 for the finest.
 
-        Raises:
-            ValueError: if there is no such level.
-
         >>> import mera
         >>> flow = mera.build("rgflow", L=8, m=4, hidden=(8,))
         >>> _ = flow.level(1).requires_grad_(False)  # train only the finest level
@@ -159,41 +156,23 @@ class Flow(FlowInParts):
         return self.runner.inverse(z, context)
 
     def to_lattice(self, z: Sequence[Tensor]) -> Tensor:
-        """Lay out all latents on the pixel lattice, as RG-Flow arranges them (https://arxiv.org/abs/2010.00029).
+        """Lay out the latents z of all levels on the pixel lattice, (B, C, *shape), each latent at its own site.
 
-        Args:
-            z: the latents, one tensor (B, C_h, *shape_h) for each level, finest first.
-
-        Returns:
-            The latents as one tensor (B, C, *shape), each latent at its own site.
+        RG-Flow arranges them like this (https://arxiv.org/abs/2010.00029). `from_lattice` collects them again.
         """
         self._check_latents(z)
         return run_inverse(self.plan, z, _identity)[0]
 
     def from_lattice(self, t: Tensor) -> Latents:
-        """Collect the latents that `to_lattice` laid out on the pixel lattice.
-
-        Args:
-            t: the latents on the pixel lattice, (B, C, *shape).
-
-        Returns:
-            The latents, one tensor (B, C_h, *shape_h) for each level, finest first.
-        """
+        """Collect the latents of all levels that `to_lattice` laid out on the pixel lattice, (B, C, *shape)."""
         self.check_data("latents on the lattice", t)
         return run_forward(self.plan, t, _identity)[0]
 
     def progression(self, z: Sequence[Tensor], context: Tensor | None = None) -> tuple[Tensor, ...]:
-        """Generate data from latents, and return the lattice at each level on the way.
+        """Generate data from latents as `inverse` does, and return the lattice at each level on the way.
 
-        The lattices are :math:`x^{(h)}` of RG-Flow (Eq. 2 to 4 and Fig. 3a, https://arxiv.org/abs/2010.00029).
-
-        Args:
-            z: the latents, one tensor (B, C_h, *shape_h) for each level, finest first.
-            context: the contexts of the data; None for a flow without context.
-
-        Returns:
-            One tensor for each level, finest first. The first tensor is the data, (B, C, *shape); the other tensors are
-            the coarser lattices from which the data was generated.
+        The lattices are :math:`x^{(h)}` of RG-Flow (Eq. 2 to 4 and Fig. 3a, https://arxiv.org/abs/2010.00029), finest
+        first: the data, (B, C, *shape), then the coarser lattices from which it was generated.
         """
         self._check_latents(z)
         values = {latent.value: level for latent, level in zip(self.plan.latents, z, strict=True)}
@@ -213,16 +192,7 @@ class Flow(FlowInParts):
     def sample_latents(
         self, n: int | Sequence[int], temperature: Temperature = 1.0, device: torch.device | str | None = None
     ) -> Latents:
-        """Draw latents from the prior, without gradients.
-
-        Args:
-            n: the number of samples, or a shape (n,).
-            temperature: T of :math:`p(z)^{1/T}`, one number for all levels or one for each level, finest first.
-            device: the device of the latents; None for the device of the flow.
-
-        Returns:
-            The latents, one tensor (n, C_h, *shape_h) for each level, finest first.
-        """
+        """Draw latents from the prior, without gradients; the noise of a flow, see `Density.draw_noise`."""
         number = check_count(n[0] if isinstance(n, Sequence) and len(n) == 1 else n, "a number of samples", 0)
         shapes = [(number, *latent.lattice.event_shape) for latent in self.plan.latents]
         like = self._reference if device is None else self._reference.to(device)
@@ -342,12 +312,7 @@ class Flow(FlowInParts):
         return summarize(self.plan, self.layout, modules, self.prior.extra_repr(), self.n_parameters)
 
     def check_data(self, what: str, x: Tensor) -> None:
-        """Refuse data that is not (B, C, *shape), or not of the flow's dtype and device.
-
-        Args:
-            what: the name of the data in the message.
-            x: the data.
-        """
+        """Refuse data that is not (B, C, *shape), or not of the flow's dtype and device; messages call it `what`."""
         if isinstance(x, Tensor) and x.dtype == torch.uint8:
             raise InputError(
                 f"{what} as {self.dtype} in the flow's own space",

@@ -85,7 +85,7 @@ def symmetries(names: str | Sequence[str], lattice: Lattice, elements: int | Non
         raise InputError(f"a group of at most {MAX_LISTED:,} elements", f"{size:,} of {group}")
     draw = random.Random(0).random  # Python guarantees the same numbers in all versions, unlike for `sample`
     numbers = range(size) if n is None else [0, *sorted(range(1, size), key=lambda _: draw())]
-    members = list(islice(_distinct(numbers, factors, lattice), MAX_WHOLE + 1 if n is None else n))
+    members = list(islice(_distinct(numbers, factors), MAX_WHOLE + 1 if n is None else n))
     if n is None and len(members) > MAX_WHOLE:
         raise InputError(f"a number of elements for a group of more than {MAX_WHOLE}", f"None for {group}")
     if n is not None and len(members) < n:
@@ -93,7 +93,7 @@ def symmetries(names: str | Sequence[str], lattice: Lattice, elements: int | Non
     return members
 
 
-def _distinct(numbers: Iterable[int], factors: Sequence[Group], lattice: Lattice) -> Iterator[Symmetry]:
+def _distinct(numbers: Iterable[int], factors: Sequence[Group]) -> Iterator[Symmetry]:
     """The products of elements by number, the last group varying fastest; where several are one map, only the first."""
     sizes, seen = tuple(factor.size for factor in factors), set()
     for number in numbers:

@@ -34,10 +34,8 @@ def refine(
         sizes = ", ".join(["B", str(flow.plan.input.channels), *("n" for _ in flow.plan.input.shape)])
         raise InputError(f"coarse data of shape ({sizes})", str(tuple(coarse.shape)))
     number = len(flow.plan.entries)
-    if number == 1:
-        raise InputError("a flow of two levels or more", "one of a single level")
     if check_count(levels, "levels") >= number:
-        raise InputError(f"1 to {number - 1} levels, as the flow has {number}", str(levels))
+        raise InputError(f"fewer levels than the {number} of the flow", str(levels))
     leaving = {latent.value for latent in flow.plan.latents[:levels]} | {flow.plan.entries[levels]}
     made = {step.source for step in flow.plan.steps if step.level < levels}
     if {target for step in flow.plan.steps if step.level < levels for target in step.targets} - made - leaving:

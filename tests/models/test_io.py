@@ -16,7 +16,6 @@ from mera._utils import files
 from mera.bijectors import ActNorm, Affine, Chain, Dequantize, Logit
 from mera.models.archive import read_archive, write_archive
 from mera.models.saving import describe_flow, rebuild_empty
-from tests.helpers.laws import Bent
 from tests.tables.models import CONDITIONAL, MODELS
 
 
@@ -73,20 +72,6 @@ def test_replaced_bijectors_are_refused_for_they_would_not_be_loaded(tmp_path):
         assert not list(tmp_path.iterdir())
 
 
-def test_a_counter_of_a_users_class_replaces_nothing(tmp_path):
-    class Counting(Bent):
-        calls = 0
-
-        def forward(self, x):
-            self.calls += 1
-            return super().forward(x)
-
-    mera.bijectors.register("counting")(lambda event_shape: Counting(event_shape))
-    flow = small_flow(m=2, bijector="counting")
-    flow.log_prob(torch.randn(2, 1, 4, 4))
-    mera.save(flow, tmp_path / "flow")
-
-
 @pytest.mark.parametrize("load", [mera.load, lambda path: mera.load_pretrained("digits")])
 def test_loading_draws_no_random_numbers(load, tmp_path):
     mera.save(small_flow(), tmp_path / "flow")
@@ -108,12 +93,6 @@ def test_a_prior_of_torch_and_started_normalisation_are_saved(tmp_path):
 
 def test_other_files(tmp_path):
     path, flow = tmp_path / "flow", small_flow()
-    mera.save(flow, path)
-    whole = path.read_bytes()
-    for content in (b"", b"text", whole[:100], whole[:-10]):
-        path.write_bytes(content)
-        with pytest.raises(ValueError, match=r"flow: Expected a (flow|file) (as|that) mera"):
-            mera.load(path)
     description = {"format": 3, "model": "rgflow", "options": {"L": 4}, "dtype": "float32"}
     for change in ({"options": {"y": 1}}, {"dtype": "int8"}, {"options": {"L": 8}}):
         write_archive(path, description | change, flow.state_dict())
@@ -131,19 +110,6 @@ def test_other_files(tmp_path):
             mera.load(path)
     with pytest.raises(FileNotFoundError, match=r"Expected a file .*; got .*missing"):
         mera.load(tmp_path / "missing")
-
-
-def test_every_flipped_byte_is_found(tmp_path):
-    path = tmp_path / "flow"
-    mera.save(mera.build("rgflow", L=4, channels=1, layers=1, hidden=(2,)), path)
-    whole = path.read_bytes()
-    for place in range(0, len(whole), 7):
-        path.write_bytes(whole[:place] + bytes([whole[place] ^ 4]) + whole[place + 1 :])
-        try:
-            mera.load(path)
-        except ValueError:
-            continue
-        assert whole[place : place + 1].isspace()  # the header is padded with spaces, which mean nothing
 
 
 @pytest.mark.slow
