@@ -17,9 +17,7 @@ if TYPE_CHECKING:
     from mera.analysis.drawing.images import show
     from mera.analysis.laws import check
     from mera.bijectors.prior import Prior
-    from mera.flow.distribution import FlowDistribution
-    from mera.flow.flow import Flow
-    from mera.flow.mixture import Symmetrized
+    from mera.flow import Flow, FlowDistribution, Symmetrized
     from mera.graph import Layout, LayoutError
     from mera.models import build, load_rgflow_checkpoint
     from mera.models.saving import load, load_layout, load_pretrained, push, save, save_layout

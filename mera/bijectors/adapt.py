@@ -46,8 +46,7 @@ def adapt(
         flatten: whether to flatten events to vectors for the object.
 
     Raises:
-        ValueError: if the object is not from one of these libraries, is not a bijection, or takes no context although
-            there is a `context_shape`.
+        ValueError: if the object is not from one of these libraries, or takes no context, but has a `context_shape`.
 
     >>> import torch, mera
     >>> from torch.distributions.transforms import AffineTransform
@@ -104,8 +103,6 @@ class _OfTorch(Adapted):
     def __init__(self, obj: Any, event_shape: Shape | None, context_shape: Shape | None, flatten: bool) -> None:
         if context_shape is not None and isinstance(obj, Transform):
             raise InputError("no context for a transform that takes none", f"context shape {context_shape}")
-        if getattr(obj, "bijective", True) is False:
-            raise InputError("a transform that is a bijection", repr(obj))
         super().__init__(obj, event_shape, context_shape, flatten)
         self._pickled, self._parts = _taken_apart(obj)
         self.parameters_of_object = nn.ParameterList(part for part in self._parts if isinstance(part, nn.Parameter))
@@ -117,9 +114,9 @@ class _OfTorch(Adapted):
 
     def _put_together(self) -> None:
         """Make the object anew from the current parameters, modules and buffers."""
-        own = iter(self.parameters_of_object)
+        parameters = iter(self.parameters_of_object)
         parts = [getattr(self, f"constant{number}", part) for number, part in enumerate(self._parts)]
-        self._parts = [next(own) if isinstance(part, nn.Parameter) else part for part in parts]
+        self._parts = [next(parameters) if isinstance(part, nn.Parameter) else part for part in parts]
         reader = pickle.Unpickler(io.BytesIO(self._pickled))
         reader.persistent_load = self._parts.__getitem__  # type: ignore[method-assign]
         self.object = reader.load()
@@ -173,10 +170,8 @@ class _OfFreia(Adapted):
     def _run(self, x: Tensor, context: Tensor | None, inverse: bool) -> tuple[Tensor, Any]:
         conditions = {} if context is None else {"c": [context]}
         out, log_det = self.object([x], rev=inverse, jac=True, **conditions)
-        outputs = (out,) if isinstance(out, Tensor) else tuple(out)
-        if len(outputs) != 1:
-            raise InputError("a FrEIA module of one input and one output", f"{len(outputs)} outputs")
-        return outputs[0], log_det
+        (value,) = (out,) if isinstance(out, Tensor) else out
+        return value, log_det
 
 
 class _OfNormflows(Adapted):

@@ -1,7 +1,6 @@
 """What a user calls: flows, their distributions, and mixtures of a flow over symmetries."""
 
-from mera.flow.density import Density
-from mera.flow.distribution import FlowDistribution
+from mera.flow.density import Density, FlowDistribution
 from mera.flow.flow import Flow
 from mera.flow.groups import Group, Symmetry, register, symmetries
 from mera.flow.mixture import Symmetrized

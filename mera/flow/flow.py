@@ -64,9 +64,8 @@ class Flow(FlowInParts):
 
     Raises:
         LayoutError: if the layout is not a bijection.
-        ValueError: if the prior is not a univariate density, the preprocessing is not a bijector, or the number of
-            classes is not positive; or if bijectors of angles stand beside bijectors of real numbers, or have a prior
-            of real numbers.
+        ValueError: if the prior is not a univariate density; or if bijectors of angles stand beside bijectors of real
+            numbers, or have a prior of real numbers.
     """
 
     bijectors: Bijectors
@@ -89,8 +88,6 @@ class Flow(FlowInParts):
         self.prior = prior if isinstance(prior, Prior) else Prior(prior)
         by_node: dict[str, Any] = {step.node: self.bijectors[step.module] for step in self.plan.bijections}
         self.of_angles = check_angles(by_node, self.prior.support)
-        if preprocess is not None and not isinstance(preprocess, Bijector):
-            raise InputError("a bijector to preprocess images", type(preprocess).__name__)
         self.preprocess = ImagePreprocess().to(self._reference) if preprocess is None else preprocess
         self._built = self._structures()
 

@@ -127,7 +127,8 @@ def load(path: str | PathLike[str]) -> Any:
             dtype than the file says.
     """
     if isinstance(path, str) and path.startswith(PREFIX):
-        path = download(path)
+        repository, revision = _parsed(path.removeprefix(PREFIX))
+        path = import_optional("huggingface_hub", "hub").hf_hub_download(repository, WEIGHTS, revision=revision)
     path = as_path(path)
     file, name = path / WEIGHTS if path.is_dir() else path, str(path)
     if not file.is_file() and name in pretrained():  # commands write pictures into folders of such names
@@ -220,13 +221,6 @@ def push(flow: Density, name: str, *, private: bool = True, token: str | None = 
                 path_or_fileobj=content, path_in_repo=path, repo_id=repository, revision=revision, token=token
             )
     return PREFIX + name
-
-
-def download(address: str) -> Path:
-    """The file of a flow of the hub, "hf://user/name" or "hf://user/name@revision", from the cache of the hub."""
-    repository, revision = _parsed(address.removeprefix(PREFIX))
-    hub = import_optional("huggingface_hub", "hub")
-    return Path(hub.hf_hub_download(repository, WEIGHTS, revision=revision))
 
 
 def _parsed(name: str) -> tuple[str, str | None]:

@@ -174,32 +174,6 @@ def test_log_slopes_that_would_broadcast_are_refused():
         coupling(torch.randn(2, *PATCH))
 
 
-@pytest.mark.parametrize("name", ["paper", "authors-one-block"])
-def test_higher_and_forward_derivatives(name):
-    network = randomize(NETWORKS[name]())
-    x = torch.randn(40, *in_shape(network), dtype=torch.float64)
-    other = x.roll(1, 0)
-
-    def of(evaluate):
-        def function(x):
-            return evaluate(x, 0) if network.shared_between_halves else evaluate(x)
-
-        return function
-
-    fast, slow = of(network), of(plain(network))
-    _, slope = torch.func.jvp(fast, (x,), (other,))
-    torch.testing.assert_close(slope, torch.func.jvp(slow, (x,), (other,))[1])
-    twice = [torch.func.jvp(lambda x, f=f: torch.func.jvp(f, (x,), (other,))[1], (x,), (x,))[1] for f in (fast, slow)]
-    torch.testing.assert_close(*twice)
-    assert twice[0].abs().max() > 0
-    mapped = torch.func.vmap(torch.func.grad(lambda x: fast(x).sin().sum()))(torch.stack([x, other]))
-    torch.testing.assert_close(mapped[1], torch.func.grad(lambda x: slow(x).sin().sum())(other))
-    curvatures = [torch.autograd.functional.hvp(lambda x, f=f: f(x).sin().sum(), x, other)[1] for f in (fast, slow)]
-    torch.testing.assert_close(*curvatures)
-    rows = [torch.autograd.functional.jacobian(lambda x, f=f: f(x).sum(0), x, vectorize=True) for f in (fast, slow)]
-    torch.testing.assert_close(*rows)
-
-
 @pytest.mark.parametrize("name", ["paper", "authors"])
 def test_gradients_in_mixed_precision(name):
     network = randomize(NETWORKS[name]()).float()

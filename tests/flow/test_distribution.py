@@ -8,7 +8,7 @@ from torch.distributions import Distribution, Independent, Normal, TransformedDi
 from torch.distributions.transforms import AffineTransform
 
 import mera
-from mera.flow.distribution import FlowDistribution
+from mera.flow import FlowDistribution
 from tests.helpers.laws import randomize
 from tests.tables.models import CONDITIONAL, MODELS, contexts
 

@@ -1,7 +1,7 @@
 """Flows on the hub, which a local folder plays: the calls, what is uploaded, and what is refused."""
 
-import shutil
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -16,25 +16,20 @@ def hub(tmp_path, monkeypatch):
 
     def create_repo(repo_id, *, private, exist_ok, token):
         assert (private, exist_ok) == (True, True)
-        (tmp_path / repo_id).mkdir(parents=True, exist_ok=True)
+        (tmp_path / repo_id / "main").mkdir(parents=True, exist_ok=True)
 
     def create_branch(repo_id, *, branch, exist_ok, token):
         (tmp_path / repo_id / branch).mkdir(exist_ok=exist_ok)
 
     def upload_file(*, path_or_fileobj, path_in_repo, repo_id, revision, token):
-        target = tmp_path / repo_id / (revision or "main") / path_in_repo
-        if revision is None:
-            target.parent.mkdir(exist_ok=True)
-        if isinstance(path_or_fileobj, bytes):
-            target.write_bytes(path_or_fileobj)
-        else:
-            shutil.copy(path_or_fileobj, target)
+        content = path_or_fileobj if isinstance(path_or_fileobj, bytes) else Path(path_or_fileobj).read_bytes()
+        Path(hf_hub_download(repo_id, path_in_repo, revision=revision)).write_bytes(content)
 
     def hf_hub_download(repo_id, filename, *, revision):
         return str(tmp_path / repo_id / (revision or "main") / filename)
 
-    module = SimpleNamespace(create_repo=create_repo, upload_file=upload_file, hf_hub_download=hf_hub_download)
-    module.create_branch = create_branch
+    functions = (create_repo, create_branch, upload_file, hf_hub_download)
+    module = SimpleNamespace(**{function.__name__: function for function in functions})
     monkeypatch.setitem(sys.modules, "huggingface_hub", module)
     return tmp_path
 
