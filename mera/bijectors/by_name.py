@@ -36,9 +36,6 @@ def register(name: str) -> Callable[[BijectorFactory], BijectorFactory]:
     ...     return bijectors.Elementwise(event_shape, bijectors.RationalQuadratic(bins))
     >>> bijectors.named("my-spline", {"bins": 5})((3, 4, 4)).transform.bins
     5
-
-    Raises:
-        ValueError: if the name is taken.
     """
     return _factories.register(name)
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from mera._utils.errors import InputError
 from mera.bijectors.base import Bijector
+from mera.bijectors.prior import Prior
 from mera.bijectors.spline import RationalQuadratic
 from mera.bijectors.univariate import Univariate
 
@@ -68,26 +69,25 @@ def _rotation(params: Tensor) -> Tensor:
     return 2 * math.pi * torch.tanh(params[:, -1] / (2 * math.pi))
 
 
-def check_angles(bijectors: Mapping[str, Bijector], support: tuple[float, float]) -> bool:
+def check_angles(bijectors: Mapping[str, Bijector], prior: Prior) -> bool:
     """Whether bijectors act on angles; refuses a mixture with bijectors of real numbers, and a prior of real numbers.
 
     Angles that become real numbers on the way to the latents, or the reverse, have no normalised density.
 
     Args:
         bijectors: the bijectors of a flow by the names of nodes.
-        support: the bounds of the support of the prior.
+        prior: the prior of the latents.
     """
     of_angles = {name: _of_angles(name, bijector) for name, bijector in bijectors.items()}
-    first = next((name for name, value in of_angles.items() if value), None)
+    first, other = (next((name for name, value in of_angles.items() if value is kind), None) for kind in (True, False))
     if first is None:
         return False
-    other = next((name for name, value in of_angles.items() if value is False), None)
+    if not prior.of_angles:
+        examples = "VonMises(loc=0, concentration=1) or Uniform(low=-3.141592653589793, high=3.141592653589793)"
+        got = "one on [{:g}, {:g}]".format(*prior.support)
+        raise InputError(f"a prior of angles, such as {examples}, for the bijector of angles {first!r}", got)
     if other is not None:
         raise InputError(f"bijectors of angles beside node {first!r}", f"one of real numbers, node {other!r}")
-    if max(abs(support[0] + math.pi), abs(support[1] - math.pi)) > 1e-6:
-        prior = "VonMises(loc=0, concentration=1) or Uniform(low=-3.141592653589793, high=3.141592653589793)"
-        got = f"one on [{support[0]:g}, {support[1]:g}]"
-        raise InputError(f"a prior of angles, such as {prior}, for the bijector of angles {first!r}", got)
     return True
 
 

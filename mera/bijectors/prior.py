@@ -75,6 +75,11 @@ class Prior(nn.Module):
             return -math.pi, math.pi
         return self.values.get("low", -math.inf), self.values.get("high", math.inf)
 
+    @property
+    def of_angles(self) -> bool:
+        """Whether the support is that of angles, [-pi, pi)."""
+        return max(abs(self.support[0] + math.pi), abs(self.support[1] - math.pi)) < 1e-6
+
     def log_density(self, z: Tensor) -> Tensor:
         r"""The log-density :math:`\ln p` of each latent, in nats, of the shape of z; -inf outside the support.
 

@@ -87,7 +87,7 @@ class Flow(FlowInParts):
         self.context_encoder = ContextEncoder(self.plan.context, classes)
         self.prior = prior if isinstance(prior, Prior) else Prior(prior)
         by_node: dict[str, Any] = {step.node: self.bijectors[step.module] for step in self.plan.bijections}
-        self.of_angles = check_angles(by_node, self.prior.support)
+        self.of_angles = check_angles(by_node, self.prior)
         self.preprocess = ImagePreprocess().to(self._reference) if preprocess is None else preprocess
         self._built = self._structures()
 

@@ -127,8 +127,7 @@ def _prior(scale: Tensor) -> str:
     for name, scale_of_unit_variance in (("gaussian", 1.0), ("laplace", 1 / math.sqrt(2))):
         if scale.numel() == 1 and math.isclose(scale.item(), scale_of_unit_variance, rel_tol=1e-6):
             return name
-    got = f"scale {scale.item()}" if scale.numel() == 1 else f"a scale of shape {tuple(scale.shape)}"
-    raise InputError("a prior of scale 1 or 1/sqrt(2), or the argument prior=", got)
+    raise InputError("a prior of scale 1 or 1/sqrt(2), or the argument prior=", f"the scale {scale.tolist()}")
 
 
 def _stacked(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -41,9 +41,6 @@ def register(name: str, presets: Mapping[str, Preset] | None = None) -> Callable
         name: name of the model.
         presets: by the name of a preset, a function that maps all options, with the values they have without the
             preset, to the options that the preset changes.
-
-    Raises:
-        ValueError: if the name is taken.
     """
 
     def decorate(model: B) -> B:
@@ -74,9 +71,6 @@ def build(name: str, *, preset: str | None = None, checkpoint: bool = False, **o
         preset: name of a set of other defaults, such as "authors" of "rgflow".
         checkpoint: whether a forward pass keeps only the inputs of layers for the backward pass; see `Flow.checkpoint`.
         options: options of the model, which are documented at its class: `help(mera.models.RGFlow)`.
-
-    Raises:
-        ValueError: if the name, the preset or an option is unknown, or the value of an option is invalid.
 
     Example:
         >>> import mera
@@ -112,9 +106,6 @@ def fit_width(model: str, parameters: int, options: Mapping[str, Any]) -> dict[s
         model: name of a model with the option `hidden`.
         parameters: number of parameters to come closest to.
         options: other options of the model.
-
-    Raises:
-        ValueError: if the model has no option `hidden`, has more parameters at a width of 2, or as many at any width.
 
     >>> import mera
     >>> options = fit_width("rgflow", 100_000, {"L": 16})

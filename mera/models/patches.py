@@ -9,16 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from torch import nn
-
 from mera._utils.checks import check_choice
 from mera._utils.errors import InputError
 from mera._utils.flow_options import PADDING
-from mera._utils.random import restored_states
-from mera.bijectors.by_name import make, name_and_options, named, takes
+from mera.bijectors import named
+from mera.bijectors.by_name import name_and_options, takes
+from mera.bijectors.prior import Prior
 from mera.flow import Flow
 from mera.graph import Layout, Port
-from mera.graph.plan import context_of
 from mera.models.field_models import add_field
 from mera.models.lattices import Kernel, is_one_patch, lattice_shape
 from mera.models.options import PatchModel, hidden_per_step, integers_per_step, options_per_step
@@ -55,10 +53,8 @@ class Patches:
         if any(self.details):
             check_choice(model.boundary, PADDING, "a boundary of a flow with details")
         self.layout = Layout(self.shape, model.channels, model.boundary, model.context_shape)
-        event_shape = (model.channels, *kernels[0])
-        self.block_spins = getattr(model, "block_spins", False) and not acts_on_angles(
-            self.bijectors[0], event_shape, context_of(self.layout.context, event_shape)
-        )
+        prior = model.prior if isinstance(model.prior, Prior) else Prior(model.prior)
+        self.block_spins = getattr(model, "block_spins", False) and not prior.of_angles  # which have no arithmetic mean
 
     def add_rows(self, x: Port, step: int, rows: Rows, suffix: str) -> Port:
         """Add the rows of bijectors of one RG step, and return the output of the last node.
@@ -127,16 +123,6 @@ class Patches:
     def flow(self) -> Flow:
         """The flow of the layout, which must be complete."""
         return Flow(self.layout, self.model.prior, classes=self.model.classes)
-
-
-def acts_on_angles(factory: Callable[..., Any], event_shape: tuple[int, ...], context: tuple[int, ...] | None) -> bool:
-    """Whether a callable makes a bijector of angles, which have no arithmetic mean, and thus no block spins."""
-    try:
-        with restored_states():
-            bijector = make(factory, event_shape, context)
-    except (TypeError, ValueError, RuntimeError, AttributeError):  # raised again, with the name of the node
-        return False
-    return isinstance(bijector, nn.Module) and any(getattr(part, "of_angles", None) for part in bijector.modules())
 
 
 def bijectors_per_step(steps: int, model: PatchModel) -> list[Callable[..., Any]]:
