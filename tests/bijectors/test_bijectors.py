@@ -165,18 +165,12 @@ def test_methods_of_a_bijector_without_context_may_leave_out_the_argument(contex
     x = torch.randn(2, 2, 4, 4, dtype=torch.float64)
     arguments = () if context is None else (context[:1],)
     flow.initialize(x, *arguments)
-    log_probs = []
-    for checkpoint in (False, True):
-        flow.checkpoint = checkpoint
-        log_probs.append(flow.log_prob(x, *arguments))
-        log_probs[-1].sum().backward()
-        torch.testing.assert_close(log_probs[-1], log_probs[0])
+    expected = flow.log_prob(x, *arguments)
+    flow.checkpoint = True
+    torch.testing.assert_close(flow.log_prob(x, *arguments), expected)
     torch.testing.assert_close(flow.inverse(flow(x, *arguments)[0], *arguments)[0], x)
-    mask = torch.ones(4, 4, dtype=torch.bool)
-    mask[0, 0] = False
-    restricted = flow.restrict(x[:1], mask, *arguments)
-    torch.testing.assert_close(restricted.log_prob(restricted.pixels), log_probs[0][:1])
-    torch.testing.assert_close(restricted.decode(restricted.encode(restricted.pixels)), restricted.pixels)
+    restricted = flow.restrict(x[:1], ((0, 3), (0, 4)), *arguments)
+    torch.testing.assert_close(restricted.log_prob(restricted.pixels), expected[:1])
 
 
 @pytest.mark.parametrize("name", BIJECTORS)

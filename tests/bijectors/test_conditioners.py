@@ -23,7 +23,7 @@ from mera.bijectors import (
 )
 from mera.bijectors.conditioners.base import prepare
 from tests.helpers.laws import randomize
-from tests.tables.bijectors import EVEN, PATCH, conv, mlp, paper, patch, together
+from tests.tables.bijectors import EVEN, PATCH, conv, mlp, paper
 
 NETWORKS = {
     "paper": lambda: SeparateMLPs((6,), (6,), 2, hidden=(5, 4), blocks=2),
@@ -102,29 +102,6 @@ def test_networks_are_the_formula_of_the_paper(name, mode):
         found = outputs_and_gradients(network, network, x, weights)
     for one, other in zip(found, expected, strict=True):
         torch.testing.assert_close(one, other, atol=1e-12, rtol=1e-12)
-
-
-@pytest.mark.parametrize("context", [None, (3,)])
-@pytest.mark.parametrize("shape", [PATCH, (1, 3, 3)])
-def test_couplings_equal_couplings_with_the_plain_formula(shape, context, monkeypatch):
-    """Values and gradients of both directions, where neighbours differ in kind and shape."""
-    partition = Gather(checkerboard(shape))
-    members = together(partition, paper, mlp, paper, layers=1, context_shape=context)
-    if context is None and shape == PATCH:
-        members += together(partition, patch, layers=2)
-    couplings = randomize(Chain(members), 0.1)
-    x = torch.randn(4, *shape, dtype=torch.float64, requires_grad=True)
-    c = None if context is None else torch.randn(4, *context, dtype=torch.float64, requires_grad=True)
-    inputs = [x, *([] if c is None else [c]), *couplings.parameters()]
-    found = []
-    for _ in range(2):
-        y, log_det = couplings(x, c)
-        back, opposite = couplings.inverse(x, c)
-        loss = (y.sin() + back.cos()).sum() + (log_det * opposite).sum()
-        found.append([y, log_det, back, opposite, *torch.autograd.grad(loss, inputs)])
-        monkeypatch.setattr("mera.bijectors.coupling.prepare", lambda network: network)
-    for one, other in zip(*found, strict=True):
-        assert (one - other).abs().max() <= 1e-12 * other.abs().max().clamp(min=1)
 
 
 class Doubled(SeparateMLPs):
