@@ -3,7 +3,6 @@
 from mera.bijectors.adapt import adapt
 from mera.bijectors.autoregressive import MADE, Autoregressive
 from mera.bijectors.base import Bijector, log_det_dtype, zero_log_det
-from mera.bijectors.block_spins import DCT, BlockSpins
 from mera.bijectors.by_name import Named, named, names, register
 from mera.bijectors.catalogue import register_conditioner, register_mask, register_transform
 from mera.bijectors.circular import CircularSpline, wrap
@@ -14,9 +13,9 @@ from mera.bijectors.conditioners.residual import ResidualConv, ResidualMLP
 from mera.bijectors.coupling import Coupling
 from mera.bijectors.elementwise import Conditional, Conditioned, Elementwise
 from mera.bijectors.image import Dequantize, ImagePreprocess, Logit, with_noise
-from mera.bijectors.linear import LULinear, Permutation
+from mera.bijectors.linear import DCT, LULinear, Permutation
 from mera.bijectors.local import LocalBijector, Sites
-from mera.bijectors.normalization import ActNorm, Spectral
+from mera.bijectors.normalization import ActNorm, BlockSpins, Spectral
 from mera.bijectors.partition import ChannelHalves, Gather, Masked, Partition, checkerboard
 from mera.bijectors.spline import RationalQuadratic
 from mera.bijectors.univariate import Additive, Affine, Scaled, Univariate

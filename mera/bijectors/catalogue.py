@@ -38,7 +38,6 @@ from mera._utils.flow_options import (
 from mera._utils.registry import Registry
 from mera.bijectors.autoregressive import Autoregressive
 from mera.bijectors.base import Bijector
-from mera.bijectors.block_spins import DCT, BlockSpins
 from mera.bijectors.by_name import register
 from mera.bijectors.circular import CircularSpline
 from mera.bijectors.compose import Chain, Invert
@@ -47,9 +46,9 @@ from mera.bijectors.conditioners.published import PatchMLPs, SeparateMLPs
 from mera.bijectors.conditioners.residual import ResidualConv, ResidualMLP
 from mera.bijectors.coupling import Coupling, couplings
 from mera.bijectors.elementwise import Conditional, Conditioned, Elementwise
-from mera.bijectors.linear import LULinear, Permutation
+from mera.bijectors.linear import DCT, LULinear, Permutation
 from mera.bijectors.local import Sites
-from mera.bijectors.normalization import ActNorm, Spectral
+from mera.bijectors.normalization import ActNorm, BlockSpins, Spectral
 from mera.bijectors.partition import ChannelHalves, Gather, Grids, Masked, Partition, even_sites
 from mera.bijectors.spline import RationalQuadratic
 from mera.bijectors.univariate import Additive, Affine, Scaled, Univariate

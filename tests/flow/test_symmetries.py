@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import mera
-from mera.flow.groups import SYMMETRIES, symmetries
+from mera.flow.mixture import SYMMETRIES, symmetries
 from mera.graph import Lattice
 from mera.train import RunFolder, fit
 from mera.train.health import first_not_finite
