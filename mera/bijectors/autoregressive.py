@@ -27,7 +27,7 @@ class Autoregressive(Bijector):
     (Kingma et al. 2016, https://arxiv.org/abs/1606.04934).
 
     Args:
-        event_shape: shape of one event, of 2 variables or more without a context, ordered by channel, then by site.
+        event_shape: shape of one event; its variables are ordered by channel, then by site.
         transform: :math:`f`; an affine map if None.
         hidden: widths of the hidden layers of the network.
         context_shape: shape of a context that the network also reads; None for no context.
@@ -44,8 +44,6 @@ class Autoregressive(Bijector):
         if self.transform.of_angles:
             raise InputError("a map of real numbers, as the network reads no angles", type(self.transform).__name__)
         self.variables = math.prod(event_shape)
-        if self.variables < 2 and context_shape is None:
-            raise InputError("at least 2 variables, or a context", f"event shape {tuple(event_shape)}")
         extra = 0 if context_shape is None else math.prod(context_shape)
         self.network = MADE(self.variables, self.transform.n_params, hidden, extra)
 

@@ -213,13 +213,9 @@ def _runs_again(method: Callable[..., Any], bijector: Bijector) -> Callable[...,
 
 
 def checked_result(result: Any, x: Tensor, source: str = "the bijector", where: str = "") -> tuple[Tensor, Tensor]:
-    """What a method returned for events x (B, ...): events and the log-det (B,); refuses anything else.
+    """Return the result of a method for events x (B, ...) if it is events and a log-det (B,), and refuse it otherwise.
 
-    Args:
-        result: what the method returned.
-        x: the events.
-        source: the method or its bijector, for the message.
-        where: the beginning of the message.
+    The message begins with `where`, and names the `source`, the method or its bijector.
     """
     if not isinstance(result, tuple) or len(result) != 2 or not all(isinstance(value, Tensor) for value in result):
         got = type(result).__name__

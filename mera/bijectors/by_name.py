@@ -75,9 +75,6 @@ def named(bijector: str | Mapping[str, Any], options: Mapping[str, Any] | None =
     Args:
         bijector: a name, "maf"; or a name with options, "maf(layers=5)" or {"name": "maf", "layers": 5}.
         options: further arguments of the factory, other than the shapes.
-
-    Returns:
-        The factory with its options, which makes a bijector when it is called with an event shape.
     """
     name, own_options = name_and_options(bijector)
     _factories.check_options(name, all_options := own_options | dict(options or {}))

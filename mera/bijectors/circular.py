@@ -72,11 +72,8 @@ def _rotation(params: Tensor) -> Tensor:
 def check_angles(bijectors: Mapping[str, Bijector], prior: Prior) -> bool:
     """Whether bijectors act on angles; refuses a mixture with bijectors of real numbers, and a prior of real numbers.
 
-    Angles that become real numbers on the way to the latents, or the reverse, have no normalised density.
-
-    Args:
-        bijectors: the bijectors of a flow by the names of nodes.
-        prior: the prior of the latents.
+    Angles that become real numbers on the way to the latents, or the reverse, have no normalised density. The names of
+    bijectors are those of nodes.
     """
     of_angles = {name: _of_angles(name, bijector) for name, bijector in bijectors.items()}
     first, other = (next((name for name, value in of_angles.items() if value is kind), None) for kind in (True, False))

@@ -28,7 +28,7 @@ class LULinear(LocalBijector):
     https://arxiv.org/abs/1807.03039). :math:`W` starts as a random orthogonal matrix, or as the identity.
 
     Args:
-        event_shape: shape (C, *sites) of one event, with 2 variables or more to mix.
+        event_shape: shape (C, *sites) of one event.
         per_site: whether one W acts on the channels of every site, or W acts on all variables together.
         identity: whether W starts as the identity.
     """
@@ -40,8 +40,6 @@ class LULinear(LocalBijector):
         super().__init__(event_shape)
         self.per_site = check_flag(per_site, "per_site")
         self.size = event_shape[0] if per_site else math.prod(event_shape)
-        if self.size < 2:
-            raise InputError("at least 2 variables to mix", f"event shape {tuple(event_shape)}")
         start = torch.eye(self.size)
         if not check_flag(identity, "identity"):
             nn.init.orthogonal_(start)
@@ -144,8 +142,6 @@ class DCT(Bijector):
     def __init__(self, event_shape: tuple[int, ...]) -> None:
         super().__init__(event_shape)
         self.sites = event_shape[1:]
-        if not self.sites:
-            raise InputError("events (C, *sites)", str(tuple(event_shape)))
         self.register_buffer("matrix", cosines(self.sites).to(torch.get_default_dtype()), persistent=False)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -171,11 +167,7 @@ class DCT(Bijector):
 
 
 def cosines(sites: Sequence[int]) -> Tensor:
-    """The matrix of the orthonormal cosine transform of a cell, (variables, sites), float64.
-
-    Args:
-        sites: the edges of the cell; its sites are in row-major order.
-    """
+    """The matrix of the orthonormal cosine transform of a cell of these edges, (variables, sites), float64."""
     edges = []
     for n in sites:
         k, j = torch.arange(n, dtype=torch.float64)[:, None], torch.arange(n, dtype=torch.float64)

@@ -134,12 +134,7 @@ def evaluate(
 def equal_log_dets(log_det: Tensor, x: Tensor, inverse: bool, sites: Sites | None, of_site: bool = True) -> Tensor:
     """The log-dets of a map that changes all volumes by one factor: (B, *sites), or (B,) for whole events.
 
-    Args:
-        log_det: the log-det in the forward direction, ().
-        x: the events, (B, C, *sites).
-        inverse: whether latents are mapped to data.
-        sites: the sites; None for whole events.
-        of_site: whether `log_det` is that of one site, rather than of an event.
+    `log_det`, (), is that of the forward direction, of one site if `of_site`, else of an event; for x see `on_sites`.
     """
     log_det = -log_det if inverse else log_det
     if sites is not None:

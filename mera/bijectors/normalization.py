@@ -156,8 +156,6 @@ class Spectral(StartsFromData):
     def __init__(self, event_shape: tuple[int, ...]) -> None:
         super().__init__(event_shape)
         channels, *shape = event_shape
-        if not shape:
-            raise InputError("an event with sites", str(tuple(event_shape)))
         self.log_scale = nn.Parameter(torch.zeros(channels, *(n // 2 + 1 for n in shape)))
         self._folds = [torch.minimum(torch.arange(n), n - torch.arange(n)) for n in shape]
 
@@ -183,11 +181,7 @@ class Spectral(StartsFromData):
 
     @torch.no_grad()
     def interpolate(self, other: Spectral) -> None:
-        """Copy the scales from a bijector of another lattice, interpolated linearly between its wave numbers.
-
-        Args:
-            other: the bijector to copy from, for as many channels and dimensions.
-        """
+        """Copy the scales from a bijector of another lattice, interpolated linearly between its wave numbers."""
         mode = ("linear", "bilinear", "trilinear")[self.log_scale.ndim - 2]
         size = self.log_scale.shape[1:]
         scales = F.interpolate(other.log_scale[None], size, mode=mode, align_corners=True)  # wave numbers 0 and pi stay

@@ -182,12 +182,7 @@ class Prior(nn.Module):
 
 
 def temperature_per_level(temperature: Any, levels: int) -> list[float]:
-    """Expand a temperature to a list with a number for each level, finest first.
-
-    Args:
-        temperature: a positive number for all levels, or a sequence with a number for each level, finest first.
-        levels: the number of levels.
-    """
+    """Expand a temperature, a number for all levels or a number for each, to a list of numbers, finest level first."""
     values = as_plain(temperature, "temperatures")
     is_sequence = isinstance(values, Sequence) and not isinstance(values, str)
     temperatures = list(values) if is_sequence else [values] * levels

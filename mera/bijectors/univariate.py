@@ -61,14 +61,7 @@ class Univariate(nn.Module, ABC):
 def transform(univariate: Univariate, x: Tensor, params: Tensor, inverse: bool = False) -> tuple[Tensor, Tensor]:
     """Apply a map of single variables, or its inverse, and refuse parameters or log-slopes that would broadcast.
 
-    Args:
-        univariate: the map.
-        x: variables, (B, *shape).
-        params: the parameters, (B, n_params, *shape), in any floating-point dtype.
-        inverse: whether the inverse is applied.
-
-    Returns:
-        The new variables and the logarithm of the derivative at each variable, (B, *shape).
+    Variables and log-slopes are (B, *shape), parameters (B, n_params, *shape) in any floating-point dtype.
     """
     expected = x.shape[0], univariate.n_params, *x.shape[1:]
     recorded = is_recording()  # recorded code must not branch on shapes; an earlier call checked them

@@ -26,13 +26,7 @@ Size = torch.Size | list[int] | tuple[int, ...]
 
 @dataclass(frozen=True)
 class Recipe:
-    """The model and the options of `mera.build`, so that a flow can be built again.
-
-    Args:
-        model: a name that `mera.build` accepts.
-        options: the values of all options of the model by name, including defaults.
-        build: `mera.build`.
-    """
+    """The model and all options, including defaults, with which `build`, `mera.build`, can build a flow again."""
 
     model: str
     options: dict[str, Any]

@@ -77,8 +77,6 @@ def symmetries(names: str | Sequence[str], lattice: Lattice, elements: int | Non
             each call; None for all of a group of at most 256.
     """
     names = [names] if isinstance(names, str) else list(names)
-    if not names:
-        raise InputError("the name of a symmetry, or several", "none")
     factors = [SYMMETRIES.get(name)(lattice) for name in names]
     size = math.prod(factor.size for factor in factors)
     group = f"{' x '.join(names)} on {lattice}"

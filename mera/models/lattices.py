@@ -29,13 +29,8 @@ def lattice_shape(L: Edges, dim: int) -> tuple[int, ...]:
 def levels(shape: Sequence[int], width: int, stride: int = 2, n_levels: int | None = None) -> int:
     """The number of levels of a lattice whose edges are divided by the stride as often as they can be.
 
-    Edges stay integers, and the smallest one not below the width, unless the lattice is too large for a patch.
-
-    Args:
-        shape: the edges of the lattice.
-        width: the least width of the coarsest lattice.
-        stride: the edge of a cell.
-        n_levels: the number of levels, if it does not depend on the lattice.
+    Edges stay integers, and the smallest one not below the width, unless the lattice is too large for a patch. If
+    `n_levels` is a number, it is checked and returned.
 
     >>> levels((32, 32), 4), levels((28, 28), 4), levels((24, 40), 4)
     (4, 3, 3)
