@@ -66,41 +66,32 @@ class Density(nn.Module, ABC):
 
     @abstractmethod
     def log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        r"""The log-density of data, :math:`\log p(x)` or :math:`\log p(x | \text{context})`, in the flow's own space.
+        r"""The log-density of data, :math:`\log p(x)` or :math:`\log p(x | \text{context})`, (B,), in nats.
 
         Args:
             x: data (B, C, *shape) in the flow's own space.
             context: the contexts of the data; None for a flow without context.
-
-        Returns:
-            The log-densities (B,), in nats.
         """
 
     @abstractmethod
     def draw_noise(
         self, n: int | Sequence[int], temperature: Temperature = 1.0, device: torch.device | str | None = None
     ) -> tuple[Tensor, ...]:
-        """Draw the noise from which `generate` makes samples, without gradients.
+        """Draw the noise from which `generate` makes samples: tensors (n, ...), which include the latents of levels.
 
         Args:
             n: the number of samples, or a shape (n,).
             temperature: T of :math:`p(z)^{1/T}`, one number for all levels or one for each level, finest first.
             device: the device of the noise; None for the device of the flow.
-
-        Returns:
-            Tensors (n, ...), which include the latents of each level.
         """
 
     @abstractmethod
     def generate(self, noise: Sequence[Tensor], context: Tensor | None = None) -> Tensor:
-        """Make samples from noise, differentiable in the flow's parameters and the context.
+        """Make samples (n, C, *shape) from noise, differentiable in the flow's parameters and the context.
 
         Args:
             noise: a result of `draw_noise`.
             context: the contexts of the samples; None for a flow without context.
-
-        Returns:
-            The samples (n, C, *shape) in the flow's own space.
         """
 
     @abstractmethod
@@ -134,31 +125,25 @@ class Density(nn.Module, ABC):
     def initialize(self, x: Tensor, context: Tensor | None = None) -> None:
         """Initialise layers that depend on data, such as ActNorm, from a first batch of data.
 
-        Layers that are already initialised stay as they are. A layer that levels share is set at its finest level.
+        Layers that are already initialised stay as they are. A layer that levels share is set at its finest level. A
+        batch that is refused, as it is empty, not finite or too small, changes nothing.
 
         Args:
             x: data (B, C, *shape) in the flow's own space.
             context: the contexts of the data; None for a flow without context.
-
-        Raises:
-            ValueError: if the data is empty or not finite, or if a layer cannot be initialised from so few samples. The
-                flow is then unchanged.
         """
 
     @torch.no_grad()
     def sample(
         self, n: int | Sequence[int], context: Tensor | None = None, *, temperature: Temperature = 1.0
     ) -> Tensor:
-        """Draw samples in the flow's own space (logits, for a flow of images), without gradients; see `sample_images`.
+        """Draw samples (n, C, *shape) in the flow's own space, without gradients; for images see `sample_images`.
 
         Args:
             n: the number of samples, or a shape (n,).
             context: the contexts of the samples; None for a flow without context.
             temperature: T of :math:`p(z)^{1/T}`, one number for all levels, or a number for each level, finest first
                 (RG-Flow, Eq. 12 and 14, https://arxiv.org/abs/2010.00029).
-
-        Returns:
-            The samples (n, C, *shape).
         """
         return self.generate(self.draw_noise(n, temperature), context)
 
@@ -195,16 +180,13 @@ class Density(nn.Module, ABC):
     def bits_per_dim(self, images: Tensor, context: Tensor | None = None, *, noise: Tensor | None = None) -> Tensor:
         r"""The negative log-likelihood of uint8 images in bits per dimension, :math:`-\log_2 p(\text{image}) / n`.
 
-        Here :math:`n` is the number of variables of an image, and the log-det of the preprocessing is included. The
+        One number for each image, (B,); n is the number of its variables, and the preprocessing is included. The
         values depend on the noise of dequantisation, and their expectation is an upper bound.
 
         Args:
             images: uint8 images (B, C, *shape).
             context: the contexts of the images; None for a flow without context.
             noise: dequantisation noise, floats in [0, 1) of the images' shape; None to draw noise.
-
-        Returns:
-            The bits per dimension of each image, (B,).
         """
         self._check_images(images)
         x, log_det = self.preprocess(images if noise is None else with_noise(images, noise))
@@ -323,14 +305,9 @@ class FlowDistribution(Distribution):
         return self.rsample_and_log_prob(sample_shape)[0]
 
     def rsample_and_log_prob(self, sample_shape: int | Size = ()) -> tuple[Tensor, Tensor]:
-        """Draw samples and compute their log-densities in one pass instead of two.
+        """Draw samples as `rsample` does, with the log-density of each, (*sample_shape, *batch_shape), from one pass.
 
-        Args:
-            sample_shape: the shape of the samples, before the batch shape; or the number of samples.
-
-        Returns:
-            The samples (*sample_shape, *batch_shape, *event_shape); and the log-density of each sample,
-            (*sample_shape, *batch_shape), in nats.
+        The shape may also be a number of samples.
 
         >>> import mera
         >>> p = mera.build("rgflow", L=8, channels=1, hidden=(8,)).distribution()
@@ -344,14 +321,7 @@ class FlowDistribution(Distribution):
         return x.reshape(shape), log_prob.reshape(batch)
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """The log-density of values.
-
-        Args:
-            value: events (*shape, *event_shape) in the flow's own space, where `shape` broadcasts with the batch shape.
-
-        Returns:
-            The log-densities, in nats, of the shape to which `shape` and the batch shape broadcast.
-        """
+        """The log-density, in nats, of events (*shape, *event_shape), where `shape` broadcasts with the batch shape."""
         n = len(self.event_shape)
         if not isinstance(value, Tensor) or value.shape[max(0, value.ndim - n) :] != self.event_shape:
             got = str(tuple(value.shape)) if isinstance(value, Tensor) else type(value).__name__

@@ -27,14 +27,11 @@ class FlowInParts(Density):
     """The methods of `mera.Flow` that evaluate a part of the flow, at the cost of that part."""
 
     def inference_cone(self, region: Region) -> Cone:
-        """The latents that can change when pixels change (RG-Flow, Fig. 2d, https://arxiv.org/abs/2010.00029).
+        """The latents of each level that can change with pixels (RG-Flow, Fig. 2d, https://arxiv.org/abs/2010.00029).
 
         Args:
             region: the pixels: a bool mask (H, W); or for each dimension a slice, a pair (start, stop) or a single
                 site, for lattices of any size.
-
-        Returns:
-            The cone, with the variables that can change at each level.
 
         >>> import mera, numpy as np
         >>> cone = mera.build("rgflow", L=32, m=4).inference_cone(np.s_[8:16, 8:16])
@@ -44,7 +41,7 @@ class FlowInParts(Density):
         return inference_cone(self.plan, region)
 
     def generation_cone(self, level: int, site: Site) -> Cone:
-        """The pixels that can change when the latents at a site change.
+        """The pixels, and values on the way to them, that can change when the latents at a site change.
 
         See RG-Flow, Fig. 2c, https://arxiv.org/abs/2010.00029. The cone of latents of several levels is the union of
         the cones of the levels.
@@ -52,9 +49,6 @@ class FlowInParts(Density):
         Args:
             level: the level of the latents, 0 for the finest.
             site: the coordinates of the site in the lattice of the level; or a bool mask (H_h, W_h) of several sites.
-
-        Returns:
-            The cone, with the pixels and all intermediate values that can change.
 
         >>> import mera
         >>> cone = mera.build("rgflow", L=32, m=4).generation_cone(level=1, site=(1, 3))
@@ -75,9 +69,6 @@ class FlowInParts(Density):
             region: the pixels that change: their inference cone; a bool mask (H, W); or for each dimension a slice, a
                 pair (start, stop) or a single site.
             context: the context of the image, which does not change; None for a flow without context.
-
-        Returns:
-            The restriction, whose methods take and return values of the masked pixels only.
 
         Raises:
             ValueError: if the region is empty, of another shape, or all pixels; if the cone is not an inference cone of
@@ -120,9 +111,8 @@ class FlowInParts(Density):
             The window (1, C, *window) of data in the flow's own space.
 
         Raises:
-            ValueError: if a span is empty or reaches outside, the seed is out of its range, the lattice is too large
-                for a field bijector, a temperature is not positive, the prior has no quantile function at this
-                temperature, or the flow is conditional.
+            ValueError: if the lattice is too large for a field bijector, the prior has no quantile function, or the
+                flow is conditional.
 
         >>> import mera
         >>> flow = mera.build("rgflow", L=2**30, layers=1, hidden=(8,), share_levels=True)
@@ -191,14 +181,10 @@ class FlowInParts(Density):
                 not draws from their density given the means.
 
         Returns:
-            Data in the flow's own space, (B, C, *twice the shape).
+            Data in the flow's own space, (B, C, *twice the shape); with a warning if the iteration misses the means.
 
         Raises:
-            ValueError: if the shape is another one, there are not so many levels, or the coarse lattice of the flow has
-                other channels than its data, as those of "realnvp" and "glow" have.
-
-        Warns:
-            UserWarning: if the iteration does not come to the means.
+            ValueError: if the coarse lattice of the flow has other channels than its data, as for "realnvp" and "glow".
 
         >>> import mera
         >>> flow = mera.build("wavelet", L=16, channels=1, hidden=(8,))
