@@ -184,20 +184,20 @@ def _prepared(method: Callable[..., Any]) -> Callable[..., Any]:
             self.check_events(args[0] if args else by_name[name])
         keeps_inputs = _mode_of_compiler[0] if torch.compiler.is_compiling() else _mode.keeps_inputs
         if keeps_inputs and not self.is_composite:
-            return checkpoint(_runs_again(method, self), self, *args, **by_name, use_reentrant=False)
+            return checkpoint(_runs_again(method), self, *args, **by_name, use_reentrant=False)
         return method(self, *args, **by_name)
 
     return run
 
 
-def _runs_again(method: Callable[..., Any], bijector: Bijector) -> Callable[..., Any]:
+def _runs_again(method: Callable[..., Any]) -> Callable[..., Any]:
     """The method as a function that refuses to run again with other weights, whose gradients would be wrong."""
     weights: list[Any] = []
 
-    def run(*args: Any, **by_name: Any) -> Any:
+    def run(self: Bijector, *args: Any, **by_name: Any) -> Any:
         if torch.compiler.is_compiling():
-            return method(*args, **by_name)
-        weights.append(versions(bijector.parameters()))
+            return method(self, *args, **by_name)
+        weights.append(versions(self.parameters()))
         if weights[-1] != weights[0]:
             raise RuntimeError(
                 "Expected the weights of the forward pass in the backward pass, for checkpoint=True; got others: "
@@ -205,7 +205,7 @@ def _runs_again(method: Callable[..., Any], bijector: Bijector) -> Callable[...,
             )
         before = _keep_inputs(False)
         try:
-            return method(*args, **by_name)
+            return method(self, *args, **by_name)
         finally:
             _keep_inputs(before)
 

@@ -123,7 +123,7 @@ class Masked(Partition):
         self.mask = partial(_repeated, mask) if isinstance(mask, Tensor) else mask
         self.rule = _name_of(mask)
         self._cached: dict[Any, Tensor] = {}
-        _check_mask(mask if isinstance(mask, Tensor) else self._first(Sites.whole(shape[1:])))
+        _check_mask(mask if isinstance(mask, Tensor) else self._made(shape[1:], "cpu")[0])
 
     def split(self, x: Tensor, sites: Sites | None = None) -> tuple[Tensor, Tensor]:
         """Split events (B, *event_shape) into two tensors of the same shape."""
@@ -149,15 +149,11 @@ class Masked(Partition):
             self._cached = {key: masks, **dict([*self._cached.items()][: MAX_MASKS - 1])}  # threads may do so, too
         return masks
 
-    def _made(self, sites: Sites | tuple[int, ...], device: torch.device) -> Tensor:
+    def _made(self, sites: Sites | tuple[int, ...], device: torch.device | str) -> Tensor:
         """Compute the masks of both halves at some sites, or at all sites of a lattice."""
-        first = self._first(sites if isinstance(sites, Sites) else Sites.whole(sites))
+        sites = sites if isinstance(sites, Sites) else Sites.whole(sites)
+        first = self.mask(sites.grids(self.event_shape[0])).expand(self.event_shape[0], *sites.shape)
         return torch.stack([first, ~first]).to(device)
-
-    def _first(self, sites: Sites) -> Tensor:
-        """The mask of the first half at some sites."""
-        channels = self.event_shape[0]
-        return self.mask(sites.grids(channels)).expand(channels, *sites.shape)
 
 
 def _repeated(mask: Tensor, grids: Grids) -> Tensor:
@@ -178,12 +174,10 @@ class ChannelHalves(Partition):
 
     def __init__(self, event_shape: tuple[int, ...], first: Sequence[int] | None = None) -> None:
         channels, *sites = check_shape(event_shape, "event_shape")
-        if channels < 2:
-            raise InputError("at least 2 channels to halve", f"event shape {tuple(event_shape)}")
         left = sorted(set(first)) if first is not None else list(range((channels + 1) // 2))
         right = [channel for channel in range(channels) if channel not in left]
         if not left or not right or len(left) + len(right) != channels:
-            raise InputError(f"some of {channels} channels, by index", repr(first))
+            raise InputError("at least 2 channels, some of them by index", f"{channels} and first={first!r}")
         super().__init__(event_shape, ((len(left), *sites), (len(right), *sites)))
         order = None if left[-1] < right[0] else torch.tensor(left + right)
         self.register_buffer("order", order, persistent=False)

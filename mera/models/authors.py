@@ -46,7 +46,6 @@ def load_rgflow_checkpoint(path: str | PathLike[str], prior: PriorLike | None = 
     try:
         with restored_states():  # new weights are drawn, and replaced
             flow = build("rgflow", **_options(state, prior))
-        _check_weights({name: tensor for name, tensor in state.items() if _location(name) is not None})
         weights = _ordered_by_halves(_stacked(state), flow)
         flow = flow.to(next(iter(weights.values())).dtype)
         flow.load_state_dict(weights)
@@ -54,16 +53,6 @@ def load_rgflow_checkpoint(path: str | PathLike[str], prior: PriorLike | None = 
         got = f"a file with an error: {type(error).__name__}: {error}"
         raise InputError("a checkpoint of the authors' RG-Flow", got, where=str(path)) from error
     return flow
-
-
-def _check_weights(weights: Mapping[str, Tensor]) -> None:
-    """Refuse weights that are not finite, or not of one floating-point dtype."""
-    dtypes = {tensor.dtype for tensor in weights.values()}
-    if len(dtypes) != 1 or not next(iter(dtypes)).is_floating_point:
-        raise InputError("weights of one floating-point dtype", str(sorted(map(str, dtypes))))
-    for name, tensor in weights.items():
-        if not tensor.isfinite().all():
-            raise InputError("finite weights", f"infinite values or NaN in {name}")
 
 
 def _read(path: Path) -> dict[str, Tensor]:
@@ -135,8 +124,12 @@ def _stacked(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     parts: dict[str, dict[tuple[int, int], Tensor]] = {}
     for authors_name, tensor in state.items():
         if (location := _location(authors_name)) is not None:
+            if not (tensor.is_floating_point() and tensor.isfinite().all()):
+                raise InputError("finite weights", f"others in {authors_name}")
             name, block, network = location
             parts.setdefault(name, {})[block, network] = tensor.T if tensor.ndim == 2 else tensor[None]
+    if len(dtypes := {str(tensor.dtype) for tensors in parts.values() for tensor in tensors.values()}) != 1:
+        raise InputError("weights of one dtype", str(sorted(dtypes)))
     weights = {}
     for name, tensors in parts.items():
         blocks = range(1 + max(block for block, _ in tensors))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar, cast
 
@@ -133,10 +134,8 @@ def fit_width(model: str, parameters: int, options: Mapping[str, Any]) -> dict[s
         )
     if count(4) == count(2):
         raise InputError("a model whose number of parameters grows with the width", f"{model} with {dict(options)}")
-    low, high = 1, 2  # half widths
+    high = 2  # half of a width
     while count(2 * high) <= parameters:
-        low, high = high, 2 * high
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if count(2 * middle) <= parameters else (low, middle)
-    return with_width(min((2 * low, 2 * high), key=lambda width: abs(count(width) - parameters)))
+        high *= 2
+    half = bisect_right(range(high), parameters, lo=1, key=lambda half: count(2 * half)) - 1
+    return with_width(min((2 * half, 2 * half + 2), key=lambda width: abs(count(width) - parameters)))

@@ -113,7 +113,7 @@ def test_damaged_or_other_files(tmp_path):
         (state | {"layers.0.extra": torch.zeros(1)}, "layers.0.extra"),
         (state | {"layers.1.mask_left": state["layers.1.mask_right"]}, "mask_left of block 1"),
         (state | {mask: state[mask][:, 0]}, "masks of square patches"),
-        (state | {scale: state[scale].half()}, "one floating-point dtype"),
+        (state | {scale: state[scale].half()}, "weights of one dtype"),
         (state | {scale: state[scale] * math.nan}, "finite weights"),
         (state | {scale: torch.zeros(3).double()}, "equal size"),
         ({"weight": torch.zeros(1)}, "got 0 blocks"),
