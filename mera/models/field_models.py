@@ -14,7 +14,7 @@ from mera.graph import Layout, Port
 from mera.graph.layout_error import within
 from mera.graph.plan import context_of
 from mera.models.by_name import register
-from mera.models.lattices import is_one_patch, kernels, lattice_shape, levels
+from mera.models.lattices import is_one_patch, kernels, levels
 from mera.models.options import (
     Channels,
     FieldBoundary,
@@ -44,15 +44,14 @@ class Fields:
 
     def __init__(self, model: FieldModel, squeezed_first: bool = False, **common: Any) -> None:
         self.model = model
-        shape = lattice_shape(model.L, model.dim)
         n_levels = None if model.levels is None else model.levels + squeezed_first
-        self.levels = levels(shape, model.m, n_levels=n_levels)
+        self.levels = levels(model.shape, model.m, n_levels=n_levels)
         self.scales = max(1, self.levels - squeezed_first)
         common |= {"padding": PADDING[model.boundary], "transform": model.transform}
         hidden = cast(Hidden, model.hidden)  # not None any more
         per_scale = options_per_step(self.scales, model.layers, model.residual_blocks, hidden)
         self.options = [common | options for options in per_scale]
-        self.layout = Layout(shape, model.channels, model.boundary, model.context_shape)
+        self.layout = Layout(model.shape, model.channels, model.boundary, model.context_shape)
 
     def add(self, x: Port, bijector: str, name: str, options: dict[str, Any], passive: int = 0) -> Port:
         """Add a node for a registered bijector, and return the output; see `add_field`."""
@@ -101,7 +100,7 @@ class RealNVP(FieldModel):
 
     def fitted(self) -> dict[str, Any]:
         """The widths of the hidden layers; see `Model.fitted`."""
-        scales = levels(lattice_shape(self.L, self.dim), self.m, n_levels=self.levels)
+        scales = levels(self.shape, self.m, n_levels=self.levels)
         return {} if self.hidden is not None else {"hidden": [(min(int(16 * 2.5**h), 96),) for h in range(scales)]}
 
     def flow(self) -> Flow:
@@ -206,7 +205,7 @@ class Decimation(FieldModel):
     def flow(self) -> Flow:
         """Build the flow; see `Model.flow`."""
         fields = Fields(self, norm=self.norm)
-        kernel = kernels(lattice_shape(self.L, self.dim), None, self.m, n_levels=self.levels)[-1]
+        kernel = kernels(self.shape, None, self.m, n_levels=self.levels)[-1]
         x = fields.layout.input
         for scale, blocks in enumerate(fields.options):
             if scale + 1 < fields.scales:

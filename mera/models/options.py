@@ -130,6 +130,11 @@ class Model(ABC):
         """Build the flow."""
 
     @property
+    def shape(self) -> tuple[int, ...]:
+        """The edges of the lattice."""
+        return lattice_shape(self.L, self.dim)
+
+    @property
     def context_shape(self) -> Edges | None:
         """The shape of the context; 16 if only `classes` are given."""
         return 16 if self.context is None and self.classes is not None else self.context
@@ -170,8 +175,8 @@ class StepModel(PatchModel):
     @property
     def kernels(self) -> list[Kernel]:
         """The patch of each level, finest first."""
-        shape, m = lattice_shape(self.L, self.dim), getattr(self, "m", None)
-        return kernels(shape, m, self.width, self.stride, self.levels, getattr(self, "share_levels", False))
+        m, share = getattr(self, "m", None), getattr(self, "share_levels", False)
+        return kernels(self.shape, m, self.width, self.stride, self.levels, share)
 
     def fitted(self) -> dict[str, Any]:
         """The widths of the patches; see `Model.fitted`."""

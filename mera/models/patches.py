@@ -18,7 +18,7 @@ from mera.bijectors.prior import Prior
 from mera.flow import Flow
 from mera.graph import Layout, Port
 from mera.models.field_models import add_field
-from mera.models.lattices import Kernel, is_one_patch, lattice_shape
+from mera.models.lattices import Kernel, is_one_patch
 from mera.models.options import PatchModel, hidden_per_step, integers_per_step, options_per_step
 
 Rows = Iterable[tuple[str, float]]
@@ -35,14 +35,13 @@ class Patches:
 
     Attributes:
         layout: the layout.
-        shape: edges of the lattice.
         bijectors: for each RG step, finest first, a callable that makes its bijectors.
     """
 
     def __init__(self, model: PatchModel, kernels: Sequence[Kernel], *, share: int | None = None) -> None:
         self.model, self.kernels, self.share = model, kernels, share
         self.stride: int = getattr(model, "stride", 2)  # the edge of the cells of a decimation (RG-Flow, Eq. 5)
-        self.shape, steps = lattice_shape(model.L, model.dim), len(kernels)
+        steps = len(kernels)
         rows = steps if share is None else min(steps, share + 1)  # the last is for all levels that share
         values: Sequence[list[Any]] = (
             bijectors_per_step(rows, model),
@@ -52,7 +51,7 @@ class Patches:
         self.bijectors, self.details, self.details_hidden = (row + row[-1:] * (steps - rows) for row in values)
         if any(self.details):
             check_choice(model.boundary, PADDING, "a boundary of a flow with details")
-        self.layout = Layout(self.shape, model.channels, model.boundary, model.context_shape)
+        self.layout = Layout(model.shape, model.channels, model.boundary, model.context_shape)
         prior = model.prior if isinstance(model.prior, Prior) else Prior(model.prior)
         self.block_spins = getattr(model, "block_spins", False) and not prior.of_angles  # which have no arithmetic mean
 

@@ -262,7 +262,5 @@ def load_layout(path: str | PathLike[str]) -> Layout:
         return loads(text, str(path))
     except LayoutError as error:
         if error.kind == UNKNOWN_NAME:
-            error.add_note(
-                "a bijector of your own: import the module that registers it first (mera.bijectors.register)"
-            )
+            error.add_note("import the module that registers it first, with mera.bijectors.register")
         raise

@@ -92,7 +92,7 @@ class RGFlow(StepModel):
         patches = Patches(self, self.kernels, share=self.shared_from if self.share_levels else None)
         x = patches.layout.input
         if self.spectral:
-            x = patches.layout.local(x, "spectral", kernel=patches.shape, name="spectral")
+            x = patches.layout.local(x, "spectral", kernel=self.shape, name="spectral")
         first, second = (0.5, 0) if self.order == "paper" else (0, 0.5)
         return patches.renormalize([("disentangler", first), ("decimator", second)], x)
 
@@ -153,13 +153,12 @@ class Tree(StepModel):
     @property
     def stride(self) -> int:
         """The edge of a cell, the width of the decimators."""
-        shape = lattice_shape(self.L, self.dim)
-        return self.m or next((m for m in (2, 3, 5, 7) if all(n % m == 0 for n in shape)), 2)
+        return self.m or next((m for m in (2, 3, 5, 7) if all(n % m == 0 for n in self.shape)), 2)
 
     @property
     def kernels(self) -> list[Kernel]:
         """The patch of each level, finest first."""
-        return kernels(lattice_shape(self.L, self.dim), None, self.stride, self.stride, self.levels)
+        return kernels(self.shape, None, self.stride, self.stride, self.levels)
 
     def fitted(self) -> dict[str, Any]:
         """The width of the decimators; see `Model.fitted`."""
@@ -214,15 +213,14 @@ class TEBD(PatchModel):
 
     def fitted(self) -> dict[str, Any]:
         """The width of the blocks; see `Model.fitted`."""
-        shape = lattice_shape(self.L, self.dim)
-        fitting = [m for m in ((self.m and [self.m]) or (4, 6, 2)) if all(n % m == 0 for n in shape)]
+        fitting = [m for m in ((self.m and [self.m]) or (4, 6, 2)) if all(n % m == 0 for n in self.shape)]
         if not fitting:
-            raise InputError(f"edges that m={self.m or 2} divides", "x".join(map(str, shape)))
+            raise InputError(f"edges that m={self.m or 2} divides", "x".join(map(str, self.shape)))
         return {"m": fitting[0]}
 
     def flow(self) -> Flow:
         """Build the flow; see `Model.flow`."""
-        patches = Patches(self, [(self.fitted()["m"],) * len(lattice_shape(self.L, self.dim))] * self.depth)
+        patches = Patches(self, [(self.fitted()["m"],) * len(self.shape)] * self.depth)
         x = patches.layout.input
         for step in range(self.depth):
             x = patches.add_rows(x, step, [("even", 0), ("odd", 0.5)], str(step))
@@ -237,9 +235,8 @@ class BranchingMERA(StepModel):
 
     Evenbly & Vidal (2014), https://arxiv.org/abs/1210.1895. Each step divides the lattice into two branches of half the
     edge: the sites that RG-Flow keeps, and the sites that RG-Flow decimates, as channels. Variables leave as latents
-    at the last step. The name of a node ends in its step and the path to it, "+" for a branch
-    of kept sites and "-" for a branch of decimated sites. The number of branches doubles with each step. Each branch
-    has its own bijectors.
+    at the last step. The name of a node ends in its step and the path to it, "+" for a branch of kept sites and "-" for
+    a branch of decimated sites. The number of branches doubles with each step. Each branch has its own bijectors.
     """
 
     m: PatchWidths = None
