@@ -129,11 +129,8 @@ class Prior(nn.Module):
             temperature: the temperature T.
 
         Returns:
-            A function from probabilities in (0, 1) to quantiles, tensors in double precision on the CPU.
-
-        Raises:
-            ValueError: if the temperature is not positive, :math:`p^{1/T}` has no norm, or torch has no quantile
-                function of p.
+            A function from probabilities in (0, 1) to quantiles, tensors in double precision on the CPU; torch has none
+            for Student's t and the von Mises distribution, which are refused.
         """
         if self.family in ("StudentT", "VonMises"):
             raise InputError("a prior with a quantile function (icdf) in torch", self.family)

@@ -64,8 +64,7 @@ class Flow(FlowInParts):
 
     Raises:
         LayoutError: if the layout is not a bijection.
-        ValueError: if the prior is not a univariate density; or if bijectors of angles stand beside bijectors of real
-            numbers, or have a prior of real numbers.
+        ValueError: if bijectors of angles stand beside bijectors of real numbers, or have a prior of real numbers.
     """
 
     bijectors: Bijectors
@@ -240,9 +239,7 @@ class Flow(FlowInParts):
                 their bijectors.
 
         Raises:
-            LayoutError: if a node does not fit the lattice, or has parameters for each of its sites; the message names
-                the node.
-            ValueError: if the number of levels cannot change.
+            LayoutError: if a node does not fit the lattice, or has parameters for each of its sites.
 
         >>> import mera
         >>> flow = mera.build("rgflow", L=32, hidden=(8,))

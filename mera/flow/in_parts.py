@@ -143,10 +143,8 @@ class FlowInParts(Density):
 
         Raises:
             LayoutError: if a bijector acts on a whole lattice at once, as Fourier modes do; the message names the node.
-            ValueError: if the source has another shape than the flow, see `resized`; if values are not finite; if the
-                store to resume is damaged, or was made for another flow or source; or if
-                there are several processes and no `out`.
-            FileExistsError: if the folder holds a store, and `resume` is false.
+            ValueError: if the source has another shape than the flow, see `resized`; if values are not finite; or if
+                the store to resume is damaged, or was made for another flow or source.
 
         >>> import mera, torch
         >>> flow = mera.build("rgflow", L=32, channels=1, hidden=(8,)).resized((64, 96))

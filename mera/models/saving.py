@@ -1,9 +1,12 @@
-"""Flows in files and on the Hugging Face hub: architecture and weights in one file, or a layout in TOML; no code."""
+"""Flows in files, on the Hugging Face hub and in the package: architecture and weights, or a layout; without code."""
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
 from os import PathLike
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,6 +20,7 @@ from mera._utils.files import as_path, write_atomically
 from mera._utils.installation import import_optional
 from mera._utils.manifest import Manifest
 from mera._utils.random import restored_states
+from mera._utils.table import Table, Tabled
 from mera.bijectors.image import ImagePreprocess
 from mera.flow import Density, Flow, Symmetrized
 from mera.flow.density import Recipe
@@ -25,8 +29,9 @@ from mera.graph.bijectors_of_plan import structure_of
 from mera.graph.toml import dumps, loads
 from mera.models.archive import read_archive, write_archive
 from mera.models.by_name import build
-from mera.models.pretrained import pretrained
 
+FOLDER = Path(__file__).parent / "weights"
+"""The folder of weight files and cards of trained flows."""
 WEIGHTS = "flow.safetensors"
 """The name of a flow's file in the folder of a run."""
 FORMAT = 3
@@ -59,9 +64,7 @@ def save(flow: Density, path: str | PathLike[str]) -> None:
 
     Raises:
         ValueError: if the flow could not be loaded again, because of a bijector that is not registered under a name or
-            was replaced, custom preprocessing, or a prior that numbers do not describe; save `flow.state_dict()`
-            instead.
-        OSError: if the file cannot be written.
+            was replaced, or custom preprocessing; save `flow.state_dict()` instead.
     """
     write_flow(flow, path)
 
@@ -150,6 +153,69 @@ def load(path: str | PathLike[str]) -> Any:
         raise InputError("a flow that mera.save wrote", with_notes(error), where=str(file)) from error
 
 
+@dataclass(frozen=True)
+class Card:
+    """The card of a trained flow.
+
+    Args:
+        name: name for `mera.load_pretrained`.
+        model: name of the model.
+        parameters: number of parameters.
+        data: arguments of `mera.data.load` for the training data.
+        command: command that trained the flow.
+        bits_per_dim: bits per dimension on the test images.
+        test_images: number of test images.
+        steps: number of training steps.
+        minutes: training time in minutes.
+        machine: hardware of the training.
+        seed: seed of the weights, the order of the data, and the noise.
+        licence: licence of the weights, and source of the data.
+    """
+
+    name: str
+    model: str
+    parameters: int
+    data: dict[str, Any]
+    command: str
+    bits_per_dim: float
+    test_images: int
+    steps: int
+    minutes: float
+    machine: str
+    seed: int
+    licence: str
+
+    @property
+    def weights(self) -> Path:
+        """The file of the weights."""
+        return FOLDER / f"{self.name}.safetensors"
+
+
+class Cards(Tabled, dict[str, Card]):
+    """The cards of trained flows by name, which show themselves as a table."""
+
+    @property
+    def table(self) -> Table:
+        """Model, data, training and score of each flow."""
+        rows = [
+            (c.name, c.model, c.data["name"], f"{c.minutes:g}", f"{c.bits_per_dim:.3f}", c.licence)
+            for c in self.values()
+        ]
+        return Table(["name", "model", "data", "minutes", "bits/dim", "licence"], rows)
+
+
+@cache
+def pretrained() -> Cards:
+    """The trained flows that come with the package, by name; `mera.load_pretrained(name)` loads one.
+
+    >>> from mera.models import pretrained
+    >>> pretrained()["msds1"].data["name"]
+    'msds1'
+    """
+    cards = (Card(**json.loads(path.read_text())) for path in sorted(FOLDER.glob("*.json")))
+    return Cards({card.name: card for card in cards})
+
+
 def load_pretrained(name: str) -> Flow:
     """Load a trained flow that comes with the package, on the CPU.
 
@@ -197,16 +263,13 @@ def rebuild_empty(description: dict[str, Any]) -> Any:
 
 
 def push(flow: Density, name: str, *, private: bool = True, token: str | None = None) -> str:
-    """Upload a flow to the Hugging Face hub, where `mera.load` finds it; needs `mera-flow[hub]`.
+    """Upload a flow to the Hugging Face hub, and return its address for `mera.load`; needs `mera-flow[hub]`.
 
     Args:
         flow: the flow.
         name: the repository, "user/name" or "user/name@branch", which is made if there is none.
         private: whether a new repository is private.
         token: a token of the hub; that of `hf auth login` if None.
-
-    Returns:
-        The address for `mera.load`, "hf://user/name".
     """
     repository, revision = _parsed(name)
     hub = import_optional("huggingface_hub", "hub")
@@ -237,9 +300,6 @@ def save_layout(layout: Layout, path: str | PathLike[str]) -> None:
     Args:
         layout: a layout of registered bijectors; see `mera.bijectors.register`.
         path: the file.
-
-    Raises:
-        LayoutError: if the bijector of a node is not registered.
     """
     write_atomically(as_path(path), dumps(layout).encode())
 
@@ -248,10 +308,8 @@ def load_layout(path: str | PathLike[str]) -> Layout:
     """Read a layout from a TOML file, which cannot hold code.
 
     Args:
-        path: a file, written by `save_layout` or by hand; `mera.graph.toml` describes its tables.
-
-    Raises:
-        LayoutError: if the file does not describe a layout; the message names the file, the node and the field.
+        path: a file, written by `save_layout` or by hand; `mera.graph.toml` describes its tables. A `LayoutError` names
+            the file, the node and the field of a mistake.
     """
     path = as_path(path)
     try:

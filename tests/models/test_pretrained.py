@@ -9,7 +9,7 @@ import torch
 import mera
 from mera import data
 from mera.models import pretrained
-from mera.models.pretrained import FOLDER
+from mera.models.saving import FOLDER
 from tests.helpers.command import succeed
 
 ROOT = Path(__file__).parent.parent.parent
