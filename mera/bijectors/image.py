@@ -56,10 +56,7 @@ def with_noise(x: Tensor, noise: Tensor) -> Tensor:
 
     Args:
         x: the integers, of any shape.
-        noise: the noise, floats of the same shape.
-
-    Raises:
-        ValueError: if the noise is of another shape, not floats, or not in [0, 1), which is checked on the CPU only.
+        noise: the noise, floats of the same shape in [0, 1), which is checked on the CPU only.
     """
     check_noise(noise, x)
     return x + noise.to(log_det_dtype(noise)) * (1 - 2 * MARGIN)

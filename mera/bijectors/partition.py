@@ -31,10 +31,7 @@ def even_sites(grids: Grids) -> Tensor:
 
 
 def checkerboard(event_shape: tuple[int, ...]) -> Tensor:
-    """A bool mask (C, *sites) that is true where the sum of a site's coordinates is even.
-
-    Args:
-        event_shape: shape (C, *sites) of one event.
+    """A bool mask of the shape (C, *sites) of an event that is true where the sum of a site's coordinates is even.
 
     >>> checkerboard((1, 2, 4)).int()
     tensor([[[1, 0, 1, 0],

@@ -125,9 +125,7 @@ def load(path: str | PathLike[str]) -> Any:
             of the Hugging Face hub, "hf://user/name" or "hf://user/name@revision" (see `push`).
 
     Raises:
-        FileNotFoundError: if the file does not exist.
-        ValueError: if the file is damaged or was not written by `save`, or its weights are infinite, NaN or of another
-            dtype than the file says.
+        ValueError: if the file is damaged or was not written by `save`, or its weights are infinite or NaN.
     """
     if isinstance(path, str) and path.startswith(PREFIX):
         repository, revision = _parsed(path.removeprefix(PREFIX))
