@@ -8,7 +8,6 @@ import torch
 import mera
 from mera import LayoutError
 from mera.analysis.drawing import draw_layout
-from mera.analysis.drawing.images import png_path
 from tests.tables.models import MODELS
 
 
@@ -68,8 +67,6 @@ IMAGES = torch.zeros(2, 1, 8, 8, dtype=torch.uint8)
         (lambda f: f(torch.zeros(1, 1, 8, 8), torch.zeros(1, 3)), "Expected no context"),
         (lambda f: f.bits_per_dim(torch.zeros(2, 1, 8, 8).byte(), noise=0.5), "Expected noise as a tensor; got float"),
         (lambda f: draw_layout(f.layout, dimension=2), "Expected a dimension from -2 to 1; got 2"),
-        (lambda f: mera.train.Settings(steps=0), "Expected steps as an integer >= 1; got 0"),
-        (lambda f: png_path("script.py"), r"Expected the path of a PNG; got script\.py"),
     ],
 )  # fmt: skip
 def test_bad_calls(call, message, tmp_path, monkeypatch):
