@@ -144,25 +144,15 @@ def test_laws(name):
 def test_the_density_of_a_flow_is_the_librarys():
     """A layout of one node, with a Gaussian prior, has the density that the library gives its own flow."""
 
-    def flow_of(bijector):
-        layout = mera.Layout((N,), 1)
-        layout.latent(layout.local(layout.input, bijector, N))
-        return mera.Flow(layout, "gaussian")
-
-    x = torch.randn(4, 1, N)
-    theirs = zuko.flows.MAF(N, transforms=2, hidden_features=(9,))
-    ours = flow_of(adapt(theirs, (1, N), flatten=True))
-    torch.testing.assert_close(ours.log_prob(x), theirs().log_prob(x[:, 0]), atol=1e-5, rtol=1e-5)
-
-    loc, scale = torch.randn(N), torch.rand(N) + 0.5
-    base = Independent(Normal(torch.zeros(N), torch.ones(N)), 1)
-    torchs = TransformedDistribution(base, [tt.AffineTransform(loc, scale, event_dim=1)])
-    ours = flow_of(adapt(tt.AffineTransform(loc, scale, event_dim=1)))
-    torch.testing.assert_close(ours.log_prob(x), torchs.log_prob(x[:, 0]), atol=1e-5, rtol=1e-5)
-
+    zukos = zuko.flows.MAF(N, transforms=2, hidden_features=(9,))
+    affine = tt.AffineTransform(torch.randn(N), torch.rand(N) + 0.5, event_dim=1)
+    torchs = TransformedDistribution(Independent(Normal(torch.zeros(N), torch.ones(N)), 1), [affine])
     model = nf.NormalizingFlow(nf.distributions.DiagGaussian(N, trainable=False), [perturb(normflows_coupling())])
-    ours = flow_of(adapt(model.flows[0], (1, N), flatten=True))
-    torch.testing.assert_close(ours.log_prob(x), model.log_prob(x[:, 0]), atol=1e-5, rtol=1e-5)
+    x = torch.randn(4, 1, N)
+    for obj, density in ((zukos, zukos()), (affine, torchs), (model.flows[0], model)):
+        layout = mera.Layout((N,), 1)
+        layout.latent(layout.local(layout.input, adapt(obj, (1, N), flatten=True), N))
+        torch.testing.assert_close(mera.Flow(layout).log_prob(x), density.log_prob(x[:, 0]), atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize(
