@@ -20,8 +20,7 @@ from mera import data
 from mera._utils.files import write_atomically
 from mera.graph.summary import count_parameters
 from mera.models.archive import write_archive
-from mera.models.pretrained import FOLDER, Card
-from mera.models.saving import describe_flow, load
+from mera.models.saving import FOLDER, Card, describe_flow, load
 from mera.train import RunFolder, bits_per_dim
 
 

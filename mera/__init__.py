@@ -17,13 +17,10 @@ if TYPE_CHECKING:
     from mera.analysis.drawing.images import show
     from mera.analysis.laws import check
     from mera.bijectors.prior import Prior
-    from mera.flow.distribution import FlowDistribution
-    from mera.flow.flow import Flow
-    from mera.flow.mixture import Symmetrized
+    from mera.flow import Flow, FlowDistribution, Symmetrized
     from mera.graph import Layout, LayoutError
     from mera.models import build, load_rgflow_checkpoint
-    from mera.models.hub import push
-    from mera.models.saving import load, load_layout, load_pretrained, save, save_layout
+    from mera.models.saving import load, load_layout, load_pretrained, push, save, save_layout
 
 __version__ = VERSION
 
@@ -71,7 +68,7 @@ _HOMES = {
     "load_layout": "models.saving",
     "load_pretrained": "models.saving",
     "load_rgflow_checkpoint": "models",
-    "push": "models.hub",
+    "push": "models.saving",
     "save": "models.saving",
     "save_layout": "models.saving",
     "show": "analysis.drawing.images",

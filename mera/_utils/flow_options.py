@@ -25,8 +25,8 @@ Hidden = Sequence[int] | Sequence[Sequence[int]]
 """Widths of the hidden layers for all RG steps, or a sequence of widths for each RG step, finest first."""
 BijectorLike = str | Mapping[str, Any] | Callable[..., Any]
 """A registered bijector, "maf", "maf(layers=5)" or {"name": "maf", "layers": 5}; or a bijector factory."""
-PriorLike = str | Mapping[str, Any] | Distribution
-"""A prior by name, "gaussian" or "StudentT(df=5)"; a dict that describes it; or a torch distribution."""
+PriorLike = str | Distribution
+"""A prior by name, "gaussian" or "StudentT(df=5)"; or a torch distribution."""
 
 PADDING = {"open": "zeros", "periodic": "circular"}
 """From a lattice boundary to the `padding_mode` of torch's convolutions."""

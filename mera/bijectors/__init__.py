@@ -1,30 +1,22 @@
 """Bijectors, the parts of couplings, and bijectors by name."""
 
-from mera.bijectors import catalogue, catalogue_fields  # noqa: F401, they fill the registry
-from mera.bijectors.actnorm import ActNorm
 from mera.bijectors.adapt import adapt
 from mera.bijectors.autoregressive import MADE, Autoregressive
 from mera.bijectors.base import Bijector, log_det_dtype, zero_log_det
-from mera.bijectors.block_spins import BlockSpins
 from mera.bijectors.by_name import Named, named, names, register
+from mera.bijectors.catalogue import register_conditioner, register_mask, register_transform
 from mera.bijectors.circular import CircularSpline, wrap
 from mera.bijectors.compose import Chain, Invert
-from mera.bijectors.conditioned import Conditioned
-from mera.bijectors.conditioners.base import Conditioner
+from mera.bijectors.conditioners.base import Conditioner, join, joined_shape
 from mera.bijectors.conditioners.published import PatchMLPs, SeparateMLPs
 from mera.bijectors.conditioners.residual import ResidualConv, ResidualMLP
-from mera.bijectors.cosine import DCT
 from mera.bijectors.coupling import Coupling
-from mera.bijectors.coupling_parts import register_conditioner, register_mask, register_transform
-from mera.bijectors.elementwise import Conditional, Elementwise
+from mera.bijectors.elementwise import Conditional, Conditioned, Elementwise
 from mera.bijectors.image import Dequantize, ImagePreprocess, Logit, with_noise
-from mera.bijectors.joined_context import join, joined_shape
-from mera.bijectors.linear import LULinear
-from mera.bijectors.local import LocalBijector
+from mera.bijectors.linear import DCT, LULinear, Permutation
+from mera.bijectors.local import LocalBijector, Sites
+from mera.bijectors.normalization import ActNorm, BlockSpins, Spectral
 from mera.bijectors.partition import ChannelHalves, Gather, Masked, Partition, checkerboard
-from mera.bijectors.permutation import Permutation
-from mera.bijectors.sites import Sites
-from mera.bijectors.spectral import Spectral
 from mera.bijectors.spline import RationalQuadratic
 from mera.bijectors.univariate import Additive, Affine, Scaled, Univariate
 

@@ -45,10 +45,6 @@ def adapt(
         context_shape: shape of the context of one event; None for an object that takes no context.
         flatten: whether to flatten events to vectors for the object.
 
-    Raises:
-        ValueError: if the object is not from one of these libraries, is not a bijection, or takes no context although
-            there is a `context_shape`.
-
     >>> import torch, mera
     >>> from torch.distributions.transforms import AffineTransform
     >>> bijector = mera.bijectors.adapt(AffineTransform(3.0, 2.0))
@@ -104,8 +100,6 @@ class _OfTorch(Adapted):
     def __init__(self, obj: Any, event_shape: Shape | None, context_shape: Shape | None, flatten: bool) -> None:
         if context_shape is not None and isinstance(obj, Transform):
             raise InputError("no context for a transform that takes none", f"context shape {context_shape}")
-        if getattr(obj, "bijective", True) is False:
-            raise InputError("a transform that is a bijection", repr(obj))
         super().__init__(obj, event_shape, context_shape, flatten)
         self._pickled, self._parts = _taken_apart(obj)
         self.parameters_of_object = nn.ParameterList(part for part in self._parts if isinstance(part, nn.Parameter))
@@ -117,9 +111,9 @@ class _OfTorch(Adapted):
 
     def _put_together(self) -> None:
         """Make the object anew from the current parameters, modules and buffers."""
-        own = iter(self.parameters_of_object)
+        parameters = iter(self.parameters_of_object)
         parts = [getattr(self, f"constant{number}", part) for number, part in enumerate(self._parts)]
-        self._parts = [next(own) if isinstance(part, nn.Parameter) else part for part in parts]
+        self._parts = [next(parameters) if isinstance(part, nn.Parameter) else part for part in parts]
         reader = pickle.Unpickler(io.BytesIO(self._pickled))
         reader.persistent_load = self._parts.__getitem__  # type: ignore[method-assign]
         self.object = reader.load()
@@ -157,11 +151,7 @@ class _OfZuko(_OfTorch):
 
     def _run(self, x: Tensor, context: Tensor | None, inverse: bool) -> tuple[Tensor, Any]:
         transform = self.object(context) if isinstance(self.object, nn.Module) else self.object
-        transform = transform.inv if inverse else transform
-        if hasattr(transform, "call_and_ladj"):  # both in one call
-            return transform.call_and_ladj(x)
-        y = transform(x)
-        return y, transform.log_abs_det_jacobian(x, y)
+        return (transform.inv if inverse else transform).call_and_ladj(x)  # a method that zuko gives all transforms
 
 
 class _OfNflows(Adapted):
@@ -177,10 +167,8 @@ class _OfFreia(Adapted):
     def _run(self, x: Tensor, context: Tensor | None, inverse: bool) -> tuple[Tensor, Any]:
         conditions = {} if context is None else {"c": [context]}
         out, log_det = self.object([x], rev=inverse, jac=True, **conditions)
-        outputs = (out,) if isinstance(out, Tensor) else tuple(out)
-        if len(outputs) != 1:
-            raise InputError("a FrEIA module of one input and one output", f"{len(outputs)} outputs")
-        return outputs[0], log_det
+        (value,) = (out,) if isinstance(out, Tensor) else out
+        return value, log_det
 
 
 class _OfNormflows(Adapted):

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from mera._utils.checks import check_shape
 from mera._utils.errors import InputError
 from mera.bijectors.base import Bijector, log_det_dtype
+from mera.bijectors.conditioners.base import join
 from mera.bijectors.conditioners.residual import compressed
-from mera.bijectors.joined_context import join
 from mera.bijectors.univariate import Affine, Univariate, transform
 
 
@@ -31,9 +31,6 @@ class Autoregressive(Bijector):
         transform: :math:`f`; an affine map if None.
         hidden: widths of the hidden layers of the network.
         context_shape: shape of a context that the network also reads; None for no context.
-
-    Raises:
-        ValueError: if there is one variable and no context, no hidden width, or a width is not a positive integer.
     """
 
     of_angles = None
@@ -47,8 +44,6 @@ class Autoregressive(Bijector):
         if self.transform.of_angles:
             raise InputError("a map of real numbers, as the network reads no angles", type(self.transform).__name__)
         self.variables = math.prod(event_shape)
-        if self.variables < 2 and context_shape is None:
-            raise InputError("at least 2 variables, or a context", f"event shape {tuple(event_shape)}")
         extra = 0 if context_shape is None else math.prod(context_shape)
         self.network = MADE(self.variables, self.transform.n_params, hidden, extra)
 
@@ -88,9 +83,6 @@ class MADE(nn.Module):
         n_params: number of parameters for each variable.
         hidden: widths of the hidden layers.
         context: number of context entries, which follow the n inputs.
-
-    Raises:
-        ValueError: if `hidden` is empty, or a width is not a positive integer.
     """
 
     def __init__(self, n: int, n_params: int, hidden: Sequence[int] = (64,), context: int = 0) -> None:

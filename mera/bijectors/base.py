@@ -115,9 +115,9 @@ class Bijector(nn.Module, ABC):
 
     def fits(self, shape: tuple[int, ...]) -> bool:
         """Whether events may have a shape (C, *sites); of a map that `fits_any_lattice`, the sites may differ."""
-        own = self.event_shape
-        is_other_lattice = own is not None and len(shape) == len(own) and shape[:1] == own[:1]
-        return own is None or shape == own or (is_other_lattice and self.fits_any_lattice)
+        if self.event_shape is None or shape == self.event_shape:
+            return True
+        return (len(shape), shape[:1]) == (len(self.event_shape), self.event_shape[:1]) and self.fits_any_lattice
 
     def check_events(self, x: object) -> None:
         """Refuse events (B, *shape) of a shape that does not fit."""
@@ -140,51 +140,16 @@ class Bijector(nn.Module, ABC):
 
     @abstractmethod
     def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Map latents to data.
-
-        Args:
-            y: latents, (B, *event_shape).
-            context: context of each event, (B, *context_shape); None for a map that takes none.
-
-        Returns:
-            The data, (B, *event_shape), and the log-det (B,) of this direction.
-        """
+        """Map latents to data: the inverse of `forward`, with the log-det of this direction."""
 
     @torch.no_grad()
     def initialize(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Set the parameters that start from a first batch of data, and return the transformed batch.
 
-        By default only the batch is transformed. Initialisation is never called implicitly.
-
-        Args:
-            x: data, (B, *event_shape).
-            context: context of each event, (B, *context_shape); None for a map that takes none.
-
-        Returns:
-            The latents, (B, *event_shape).
+        By default only the batch is transformed. Initialisation is never called implicitly. The arguments are those of
+        `forward`.
         """
         return self(x, *context_arguments(self, context))[0]
-
-
-class StartsFromData(Bijector):
-    """A bijector whose parameters start from the first batch of data; the buffer `initialized` says that they have."""
-
-    initialized: Tensor
-
-    def __init__(self, event_shape: tuple[int, ...]) -> None:
-        super().__init__(event_shape)
-        self.register_buffer("initialized", torch.tensor(False))
-
-    @abstractmethod
-    def start(self, x: Tensor) -> bool:
-        """Set the parameters from a batch (B, *event_shape), and return whether that was possible."""
-
-    @torch.no_grad()
-    def initialize(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """Set the parameters from a batch, unless they were set before, and return the transformed batch."""
-        if not self.initialized and self.start(x):
-            self.initialized.fill_(True)
-        return self(x)[0]
 
 
 @contextmanager
@@ -219,20 +184,20 @@ def _prepared(method: Callable[..., Any]) -> Callable[..., Any]:
             self.check_events(args[0] if args else by_name[name])
         keeps_inputs = _mode_of_compiler[0] if torch.compiler.is_compiling() else _mode.keeps_inputs
         if keeps_inputs and not self.is_composite:
-            return checkpoint(_runs_again(method, self), self, *args, **by_name, use_reentrant=False)
+            return checkpoint(_runs_again(method), self, *args, **by_name, use_reentrant=False)
         return method(self, *args, **by_name)
 
     return run
 
 
-def _runs_again(method: Callable[..., Any], bijector: Bijector) -> Callable[..., Any]:
+def _runs_again(method: Callable[..., Any]) -> Callable[..., Any]:
     """The method as a function that refuses to run again with other weights, whose gradients would be wrong."""
     weights: list[Any] = []
 
-    def run(*args: Any, **by_name: Any) -> Any:
+    def run(self: Bijector, *args: Any, **by_name: Any) -> Any:
         if torch.compiler.is_compiling():
-            return method(*args, **by_name)
-        weights.append(versions(bijector.parameters()))
+            return method(self, *args, **by_name)
+        weights.append(versions(self.parameters()))
         if weights[-1] != weights[0]:
             raise RuntimeError(
                 "Expected the weights of the forward pass in the backward pass, for checkpoint=True; got others: "
@@ -240,7 +205,7 @@ def _runs_again(method: Callable[..., Any], bijector: Bijector) -> Callable[...,
             )
         before = _keep_inputs(False)
         try:
-            return method(*args, **by_name)
+            return method(self, *args, **by_name)
         finally:
             _keep_inputs(before)
 
@@ -248,13 +213,9 @@ def _runs_again(method: Callable[..., Any], bijector: Bijector) -> Callable[...,
 
 
 def checked_result(result: Any, x: Tensor, source: str = "the bijector", where: str = "") -> tuple[Tensor, Tensor]:
-    """What a method returned for events x (B, ...): events and the log-det (B,); refuses anything else.
+    """Return the result of a method for events x (B, ...) if it is events and a log-det (B,), and refuse it otherwise.
 
-    Args:
-        result: what the method returned.
-        x: the events.
-        source: the method or its bijector, for the message.
-        where: the beginning of the message.
+    The message begins with `where`, and names the `source`, the method or its bijector.
     """
     if not isinstance(result, tuple) or len(result) != 2 or not all(isinstance(value, Tensor) for value in result):
         got = type(result).__name__

@@ -36,9 +36,6 @@ def register(name: str) -> Callable[[BijectorFactory], BijectorFactory]:
     ...     return bijectors.Elementwise(event_shape, bijectors.RationalQuadratic(bins))
     >>> bijectors.named("my-spline", {"bins": 5})((3, 4, 4)).transform.bins
     5
-
-    Raises:
-        ValueError: if the name is taken.
     """
     return _factories.register(name)
 
@@ -64,14 +61,7 @@ class Named:
 
 
 def name_and_options(bijector: str | Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-    """The name and the options of a bijector, "maf(layers=5)" or {"name": "maf", "layers": 5}.
-
-    Raises:
-        ValueError: if the bijector has another form, or the name or an option is unknown.
-
-    >>> name_and_options("maf(layers=5)") == name_and_options({"name": "maf", "layers": 5})
-    True
-    """
+    """The name and the options of a bijector, "maf(layers=5)" or {"name": "maf", "layers": 5}."""
     return _factories.parse(bijector, EXAMPLE)
 
 
@@ -81,12 +71,6 @@ def named(bijector: str | Mapping[str, Any], options: Mapping[str, Any] | None =
     Args:
         bijector: a name, "maf"; or a name with options, "maf(layers=5)" or {"name": "maf", "layers": 5}.
         options: further arguments of the factory, other than the shapes.
-
-    Returns:
-        The factory with its options, which makes a bijector when it is called with an event shape.
-
-    Raises:
-        ValueError: if the name or an option is unknown; the message offers the closest name.
     """
     name, own_options = name_and_options(bijector)
     _factories.check_options(name, all_options := own_options | dict(options or {}))

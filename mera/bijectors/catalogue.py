@@ -1,42 +1,121 @@
-"""Bijectors of patches that layouts, files and the command line can name."""
+"""Bijectors that layouts, files and the command line can name, and the named parts of couplings.
+
+`@mera.bijectors.register_transform("name")` and its like add further transforms of single variables, masks and
+conditioner networks: "coupling(transform='spline(bins=5)', mask='channels')".
+"""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, cast
 
 import torch
+from torch import Tensor
 
-from mera._utils.checks import MAX_LAYERS, check_count
+from mera._utils.checks import MAX_LAYERS, check_count, check_flag
+from mera._utils.errors import InputError
 from mera._utils.flow_options import (
     Bins,
     Bound,
     Conditioners,
     ContextShape,
+    HiddenChannels,
     HiddenWidths,
+    Kernel,
     Layers,
     Mask,
     Mix,
+    Norm,
     OptionalNorm,
+    Padding,
+    Passive,
     ResidualBlocks,
     Shape,
     Transform,
 )
-from mera.bijectors.actnorm import ActNorm
+from mera._utils.registry import Registry
 from mera.bijectors.autoregressive import Autoregressive
 from mera.bijectors.base import Bijector
-from mera.bijectors.block_spins import BlockSpins
 from mera.bijectors.by_name import register
+from mera.bijectors.circular import CircularSpline
 from mera.bijectors.compose import Chain, Invert
-from mera.bijectors.cosine import DCT
-from mera.bijectors.coupling import couplings
-from mera.bijectors.coupling_parts import CONDITIONERS, TRANSFORMS, halves
-from mera.bijectors.elementwise import Elementwise
-from mera.bijectors.linear import LULinear
-from mera.bijectors.permutation import Permutation
-from mera.bijectors.spectral import Spectral
+from mera.bijectors.conditioners.base import ConditionerFactory
+from mera.bijectors.conditioners.published import PatchMLPs, SeparateMLPs
+from mera.bijectors.conditioners.residual import ResidualConv, ResidualMLP
+from mera.bijectors.coupling import Coupling, couplings
+from mera.bijectors.elementwise import Conditional, Conditioned, Elementwise
+from mera.bijectors.linear import DCT, LULinear, Permutation
+from mera.bijectors.local import Sites
+from mera.bijectors.normalization import ActNorm, BlockSpins, Spectral
+from mera.bijectors.partition import ChannelHalves, Gather, Grids, Masked, Partition, even_sites
 from mera.bijectors.spline import RationalQuadratic
-from mera.bijectors.univariate import Scaled, Univariate
+from mera.bijectors.univariate import Additive, Affine, Scaled, Univariate
+
+TRANSFORMS: Registry[Callable[..., Univariate]] = Registry("a transform")
+"""From options to the monotone map of a coupling."""
+MASKS: Registry[Callable[[Grids], Tensor]] = Registry("a mask", given=1)
+"""From open grids of channels (C, 1, ...) and coordinates (1, n, ...), ... to bools, true in the first half."""
+CONDITIONERS: Registry[Callable[..., ConditionerFactory]] = Registry("a conditioner", given=3)
+"""Networks of patches, see `mera.bijectors.Conditioner`, with the options `hidden` and `blocks`."""
+
+register_transform = TRANSFORMS.register
+register_mask = MASKS.register
+register_conditioner = CONDITIONERS.register
+
+register_conditioner("joint")(ResidualMLP)
+register_conditioner("paper")(SeparateMLPs)
+register_conditioner("authors")(PatchMLPs)
+register_mask("checkerboard")(even_sites)
+register_transform("additive")(Additive)
+register_transform("circular-spline")(CircularSpline)
+
+
+@register_transform("affine")
+def affine(max_log_scale: float = 1.0) -> Univariate:
+    """An `Affine` map."""
+    return Affine(max_log_scale)
+
+
+@register_transform("spline")
+def spline(bins: int = 8, bound: float = 4.0, max_log_scale: float = 2.0) -> Univariate:
+    """A `RationalQuadratic` spline behind a learnt scale and shift, see `Scaled`."""
+    return Scaled(RationalQuadratic(bins, bound), max_log_scale)
+
+
+@register_mask("channels")
+def first_channels(grids: Grids) -> Tensor:
+    """True in the first half of the channels, rounded up."""
+    return grids[0] < (len(grids[0]) + 1) // 2
+
+
+def halves(event_shape: Shape, mask: str | Sequence[Any] | Tensor, is_field: bool = False) -> Partition:
+    """The halves of an event by the option `mask`: two vectors of a patch, or two tensors with sites of a lattice.
+
+    The mask is a name of `MASKS`; or truth values, as nested lists or a tensor, that broadcast to the event's shape.
+    """
+    if isinstance(mask, str):
+        name, options = MASKS.parse(mask, "checkerboard")
+        MASKS.check_options(name, options)
+        rule: Any = partial(MASKS.get(name), **options)
+        first = rule(Sites.whole(event_shape[1:]).grids(event_shape[0]))
+    else:
+        try:
+            rule = first = torch.as_tensor(mask, dtype=torch.bool)
+            first.expand(event_shape)
+        except (TypeError, ValueError, RuntimeError):
+            raise InputError(f"a mask that fills an event {tuple(event_shape)}", repr(mask)) from None
+    whole = first.expand(event_shape)
+    if not is_field:
+        return Gather(whole)
+    channels = whole.flatten(1)
+    if (channels == channels[:, :1]).all():
+        return ChannelHalves(event_shape, channels[:, 0].nonzero()[:, 0].tolist())
+    return Masked(rule, event_shape) if isinstance(mask, str) else Masked(whole)
+
+
+# Bijectors of patches
 
 
 @register("coupling")
@@ -50,14 +129,9 @@ def coupling(
     network: Any = partial(CONDITIONERS.get(conditioner), hidden=tuple(hidden), blocks=residual_blocks)
     usual = conditioner == "joint" and not univariate.of_angles
     return couplings(
-        halves(event_shape, mask),
-        network,
-        univariate,
-        layers=layers,
-        norm=usual if norm is None else norm,
-        mix=usual if mix_channels is None else mix_channels,
-        context_shape=context_shape,
-    )
+        halves(event_shape, mask), network, univariate, layers=layers, norm=usual if norm is None else norm,
+        mix=usual if mix_channels is None else mix_channels, context_shape=context_shape,
+    )  # fmt: skip
 
 
 @register("maf")
@@ -97,3 +171,113 @@ for name, kind in {
     "spectral": Spectral,
 }.items():  # fmt: skip
     register(name)(kind)
+
+
+# Bijectors of whole lattices
+
+
+@register("convolution")
+def convolution(
+    event_shape: Shape, *, layers: Layers = 2, residual_blocks: ResidualBlocks = 2, hidden: HiddenChannels = (48,),
+    norm: Norm = True, mask: Mask = "checkerboard", padding: Padding = "zeros", kernel: Kernel = 3,
+    transform: Transform = "affine", context_shape: ContextShape = None,
+) -> Bijector:  # fmt: skip
+    """Couplings of a whole lattice, conditioned by convolutions (Real NVP)."""
+    network = partial(ResidualConv, hidden=tuple(hidden), blocks=residual_blocks, kernel=kernel, padding=padding)
+    return couplings(
+        halves(event_shape, mask, is_field=True), network, TRANSFORMS.make(transform), layers=layers, norm=norm,
+        norm_per_channel=True, context_shape=context_shape,
+    )  # fmt: skip
+
+
+@register("details")
+def details(
+    event_shape: Shape, *, passive: Passive, layers: Layers = 2, residual_blocks: ResidualBlocks = 1,
+    hidden: HiddenChannels = (48,), norm: Norm = True, mask: Mask = "checkerboard", padding: Padding = "zeros",
+    kernel: Kernel = 3, transform: Transform = "affine", context_shape: ContextShape = None,
+) -> Bijector:  # fmt: skip
+    """Keep the first channels, which condition "convolution" couplings of the other channels; see `Conditioned`."""
+    make = partial(
+        convolution, layers=layers, residual_blocks=residual_blocks, hidden=hidden, norm=norm, mask=mask,
+        padding=padding, kernel=kernel, transform=transform,
+    )  # fmt: skip
+    return Conditioned(event_shape, passive, make, context_shape)
+
+
+@register("split-prior")
+def split_prior(
+    event_shape: Shape, *, passive: Passive, residual_blocks: ResidualBlocks = 0, hidden: HiddenChannels = (48,),
+    padding: Padding = "zeros", kernel: Kernel = 3, transform: Transform = "affine", context_shape: ContextShape = None,
+) -> Bijector:  # fmt: skip
+    """Keep the first channels; map each variable of the others, given the kept ones: the learnt prior of Glow's splits.
+
+    With the affine map and a Gaussian prior of the latents, the other channels have a mean and a scale that depend on
+    the kept channels (Kingma and Dhariwal 2018, https://arxiv.org/abs/1807.03039, Fig. 2b).
+    """
+    network = partial(ResidualConv, hidden=tuple(hidden), blocks=residual_blocks, kernel=kernel, padding=padding)
+    make = partial(Conditional, conditioner=network, transform=TRANSFORMS.make(transform))
+    return Conditioned(event_shape, passive, make, context_shape)
+
+
+@register("corners")
+def corners(
+    event_shape: Shape, *, layers: Layers = 1, residual_blocks: ResidualBlocks = 1, hidden: HiddenChannels = (32,),
+    norm: Norm = True, padding: Padding = "zeros", kernel: Kernel = 3, transform: Transform = "spline(max_log_scale=1)",
+    context_shape: ContextShape = None,
+) -> Bijector:  # fmt: skip
+    """Keep the first corner of each cell, the first channels; draw the other white corners, then the black corners.
+
+    The channels are those of `layout.squeeze` with stride 2: one corner of a cell after another, with the last
+    coordinate running fastest. A corner is white if its coordinates have an even sum. In generation `layers` couplings
+    of all new corners come first, then a coupling of the white corners given the first, then a map of each black corner
+    given all white ones: where neighbours alone interact, black corners are independent of each other given the others.
+    """
+    width, remainder = divmod(event_shape[0], 2 ** len(event_shape[1:]))
+    if remainder or len(event_shape) < 2:
+        raise InputError("the corners of cells as channels", f"event shape {event_shape}")
+    is_white = [(c // width).bit_count() % 2 == 0 for c in range(event_shape[0])]
+    white, black = ([c for c, value in enumerate(is_white) if value == colour] for colour in (True, False))
+    univariate = TRANSFORMS.make(transform)
+    if univariate.of_angles:
+        raise InputError("a transform of real numbers, as the networks read no angles", repr(transform))
+    network = partial(ResidualConv, hidden=tuple(hidden), padding=padding, kernel=kernel)
+
+    def map_each(shape: Shape, context_shape: Shape) -> Bijector:
+        last = Conditional(shape, partial(network, blocks=max(residual_blocks - 1, 0)), context_shape, univariate)
+        return Chain([ActNorm(shape, per_channel=True), last]) if check_flag(norm, "norm") else last
+
+    def couple(shape: Shape, context_shape: Shape, first: Sequence[int], layers: int) -> Bijector:
+        if math.prod(shape) == 1:  # nothing to couple
+            return map_each(shape, context_shape)
+        return couplings(
+            ChannelHalves(shape, first) if first else Masked(even_sites, shape),
+            partial(network, blocks=residual_blocks), univariate,
+            layers=layers, norm=norm, norm_per_channel=True, context_shape=context_shape,
+        )  # fmt: skip
+
+    couple_all = partial(couple, first=[c - width for c in white[width:]], layers=layers)
+    steps = [Conditioned(event_shape, white, map_each, context_shape, black)]
+    if white[width:]:  # in one dimension only the first corner is white
+        couple_white = partial(couple, first=[], layers=1)
+        steps.append(Conditioned(event_shape, width, couple_white, context_shape, white[width:]))
+    return Chain([*steps, Conditioned(event_shape, width, couple_all, context_shape)])
+
+
+@register("glow-steps")
+def glow_steps(
+    event_shape: Shape, *, layers: Layers = 2, residual_blocks: ResidualBlocks = 1, hidden: HiddenChannels = (48,),
+    padding: Padding = "zeros", kernel: Kernel = 3, transform: Transform = "affine",
+    context_shape: ContextShape = None,
+) -> Bijector:  # fmt: skip
+    """Steps of `Glow <https://arxiv.org/abs/1807.03039>`_ (Fig. 2a): ActNorm, 1 x 1 convolution, channel coupling."""
+    network = partial(ResidualConv, hidden=tuple(hidden), blocks=residual_blocks, kernel=kernel, padding=padding)
+    channels, univariate = ChannelHalves(event_shape), TRANSFORMS.make(transform)
+    return Chain(
+        member
+        for _ in range(check_count(layers, "layers", most=MAX_LAYERS))
+        for member in (
+            ActNorm(event_shape, per_channel=True),
+            LULinear(event_shape),
+            Coupling(channels, network, univariate, context_shape=context_shape),
+        )
+    )

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from mera._utils.errors import InputError
 from mera.bijectors.base import Bijector
-from mera.bijectors.conditioners.base import Conditioner, Shape, contract, parameters_at
-from mera.bijectors.sites import Sites
+from mera.bijectors.prior import Prior
 from mera.bijectors.spline import RationalQuadratic
 from mera.bijectors.univariate import Univariate
 
@@ -26,8 +25,6 @@ def wrap(angle: Tensor) -> Tensor:
     >>> wrap(torch.tensor([0.5, 4.0, -7.0]))
     tensor([ 0.5000, -2.2832, -0.7168])
     """
-    if not isinstance(angle, Tensor) or not angle.is_floating_point() or angle.layout != torch.strided:
-        raise InputError("angles as a dense tensor of floats", type(angle).__name__)
     wrapped = torch.remainder(angle + math.pi, 2 * math.pi) - math.pi
     if angle.dtype == torch.float64:
         return torch.where(wrapped >= math.pi, -math.pi, wrapped)
@@ -43,10 +40,7 @@ class CircularSpline(RationalQuadratic):
     stays exact for any r. Angles are wrapped to :math:`[-\pi, \pi)`.
 
     Args:
-        bins: K.
-
-    Raises:
-        ValueError: if there are fewer than 2 bins.
+        bins: K, 2 or more.
     """
 
     of_angles = True
@@ -75,26 +69,22 @@ def _rotation(params: Tensor) -> Tensor:
     return 2 * math.pi * torch.tanh(params[:, -1] / (2 * math.pi))
 
 
-def check_angles(bijectors: Mapping[str, Bijector], support: tuple[float, float]) -> bool:
+def check_angles(bijectors: Mapping[str, Bijector], prior: Prior) -> bool:
     """Whether bijectors act on angles; refuses a mixture with bijectors of real numbers, and a prior of real numbers.
 
-    Angles that become real numbers on the way to the latents, or the reverse, have no normalised density.
-
-    Args:
-        bijectors: the bijectors of a flow by the names of nodes.
-        support: the bounds of the support of the prior.
+    Angles that become real numbers on the way to the latents, or the reverse, have no normalised density. The names of
+    bijectors are those of nodes.
     """
     of_angles = {name: _of_angles(name, bijector) for name, bijector in bijectors.items()}
-    first = next((name for name, value in of_angles.items() if value), None)
+    first, other = (next((name for name, value in of_angles.items() if value is kind), None) for kind in (True, False))
     if first is None:
         return False
-    other = next((name for name, value in of_angles.items() if value is False), None)
+    if not prior.of_angles:
+        examples = "VonMises(loc=0, concentration=1) or Uniform(low=-3.141592653589793, high=3.141592653589793)"
+        got = "one on [{:g}, {:g}]".format(*prior.support)
+        raise InputError(f"a prior of angles, such as {examples}, for the bijector of angles {first!r}", got)
     if other is not None:
         raise InputError(f"bijectors of angles beside node {first!r}", f"one of real numbers, node {other!r}")
-    if max(abs(support[0] + math.pi), abs(support[1] - math.pi)) > 1e-6:
-        prior = "VonMises(loc=0, concentration=1) or Uniform(low=-3.141592653589793, high=3.141592653589793)"
-        got = f"one on [{support[0]:g}, {support[1]:g}]"
-        raise InputError(f"a prior of angles, such as {prior}, for the bijector of angles {first!r}", got)
     return True
 
 
@@ -106,19 +96,3 @@ def _of_angles(name: str, bijector: Bijector) -> bool | None:
         expected = f"parts of angles alone in node {name!r}, as with norm=False and mix_channels=False"
         raise InputError(expected, f"{declared[True]} beside {declared[False]}, which acts on real numbers")
     return next(iter(declared), None)
-
-
-class Periodic(Conditioner):
-    """A conditioner that reads cosines and sines of angles; `network` makes the network, as for a `Coupling`."""
-
-    def __init__(
-        self, network: Callable[[Shape, Shape, int], nn.Module], in_shape: Shape, out_shape: Shape, n_params: int
-    ) -> None:
-        super().__init__()
-        self.network = network((2 * in_shape[0], *in_shape[1:]), out_shape, n_params)
-        like = contract(self.network)
-        self.radius, self.circular, self.shared_between_halves = like.radius, like.circular, like.shared_between_halves
-
-    def forward(self, x: Tensor, *half: int, sites: Sites | None = None) -> Tensor:
-        """Map angles (B, *in_shape) to parameters (B, n_params, *out_shape); for `sites` see `Conditioner`."""
-        return parameters_at(self.network, torch.cat([x.cos(), x.sin()], dim=1), sites, *half)

@@ -10,18 +10,14 @@ from torch import Tensor, nn
 
 from mera._utils.errors import InputError
 from mera.bijectors.base import Bijector, context_arguments
-from mera.bijectors.local import LocalBijector, evaluate, shrunk_context
-from mera.bijectors.sites import Sites
+from mera.bijectors.local import LocalBijector, Sites, evaluate, shrunk_context
 
 
 class Chain(LocalBijector):
     """A composition of bijectors; their log-dets add up.
 
     Args:
-        bijectors: the members, in the order from data to latents.
-
-    Raises:
-        ValueError: if `bijectors` is empty, or two members disagree on the shape of events or of contexts.
+        bijectors: the members, in the order from data to latents, of one shape of events and of contexts.
     """
 
     of_angles = None

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from functools import partial
-
+import torch
 from torch import Tensor, nn
 
 from mera._utils.checks import MAX_LAYERS, check_count, check_flag
-from mera._utils.errors import InputError
-from mera.bijectors.actnorm import ActNorm
 from mera.bijectors.base import Bijector, log_det_dtype, total
-from mera.bijectors.circular import Periodic
 from mera.bijectors.compose import Chain
-from mera.bijectors.conditioners.base import ConditionerFactory, contract, parameters_at, prepare
-from mera.bijectors.joined_context import join, joined_shape
+from mera.bijectors.conditioners.base import ConditionerFactory, contract, join, joined_shape, parameters_at, prepare
 from mera.bijectors.linear import LULinear
-from mera.bijectors.local import LocalBijector, shrunk_context
+from mera.bijectors.local import LocalBijector, Sites, shrunk_context
+from mera.bijectors.normalization import ActNorm
 from mera.bijectors.partition import Partition
-from mera.bijectors.sites import Sites
 from mera.bijectors.univariate import Affine, Univariate
 from mera.bijectors.univariate import transform as apply_transform
 
@@ -39,9 +34,6 @@ class Coupling(LocalBijector):
             `Conditioner`. Of angles it reads cosines and sines.
         transform: :math:`f`; an affine map if None.
         context_shape: shape of a context that the networks also read; None for no context.
-
-    Raises:
-        ValueError: if the factory of conditioners does not return a module.
     """
 
     of_angles = None
@@ -54,12 +46,9 @@ class Coupling(LocalBijector):
         self.partition = partition
         self.transform = transform if transform is not None else Affine()
         first, second = partition.shapes
-        if self.transform.of_angles:
-            if context_shape is not None:
-                raise InputError("no context of couplings of angles", f"context shape {context_shape}")
-            conditioner = partial(Periodic, conditioner)
 
         def make(read: tuple[int, ...], changed: tuple[int, ...]) -> nn.Module:
+            read = (2 * read[0], *read[1:]) if self.transform.of_angles else read
             return conditioner(joined_shape(read, context_shape), changed, self.transform.n_params)
 
         networks = [make(first, second)]
@@ -82,7 +71,9 @@ class Coupling(LocalBijector):
         halves = list(self.partition.split(x, sites))
         log_dets: list[Tensor] = []
         for read in (1, 0) if inverse else (0, 1):
-            changed, joined = 1 - read, join(halves[read], context, self.context_shape)
+            changed, values = 1 - read, halves[read]
+            values = torch.cat([values.cos(), values.sin()], dim=1) if self.transform.of_angles else values
+            joined = join(values, context, self.context_shape)
             index, half = (0, (read,)) if self.shared_between_halves else (read, ())
             params = parameters_at(networks[index], joined, sites, *half)
             if sites is not None:
@@ -109,9 +100,6 @@ def couplings(
         norm: whether there is an ActNorm before each coupling.
         norm_per_channel: whether all sites of a channel share the parameters of an ActNorm.
         mix: whether a linear map of the channels of each site follows each coupling, if there are several channels.
-
-    Raises:
-        ValueError: if the number of layers is not a positive integer, or `norm` or `mix` is not a bool.
     """
     shape = partition.event_shape
     norm, mix = check_flag(norm, "norm"), check_flag(mix, "mix_channels") and shape[0] > 1

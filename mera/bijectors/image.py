@@ -8,55 +8,46 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mera._utils.checks import check_count, check_noise, check_positive
+from mera._utils.checks import check_noise, check_positive
 from mera._utils.errors import InputError
 from mera.bijectors.base import Bijector, log_det_dtype
 from mera.bijectors.compose import Chain
 
-MARGIN = 2**-16
+LEVELS, MARGIN = 256, 2**-16
 """Noise is below 1 - 2 * MARGIN, and MARGIN is added before levels are rounded down: k + u for a level k and noise u
-comes back as k from (k + u) / N in single precision, whose error is below MARGIN / 2 for up to N = 256 levels."""
+comes back as k from (k + u) / LEVELS in single precision, whose error is below MARGIN / 2."""
 
 
 class Dequantize(Bijector):
-    r"""Uniform dequantisation of integers k in 0, ..., N - 1 to :math:`(k + u) / N`, with u uniform in [0, 1).
+    r"""Uniform dequantisation of 8-bit integers k to :math:`(k + u) / 256`, with u uniform in [0, 1).
 
     The density of the result bounds the probability of the integers from below (Theis et al. 2016,
-    https://arxiv.org/abs/1511.01844). The log-det of n variables is :math:`-n \ln N`. `inverse` rounds down to a level,
-    which undoes `forward` exactly for any u; values outside of [0, 1) are rounded to the first or the last level.
+    https://arxiv.org/abs/1511.01844). The log-det of n variables is :math:`-n \ln 256`. `inverse` rounds down to an
+    integer, which undoes `forward` exactly for any u; values outside of [0, 1) are rounded to 0 or 255.
 
     The result has the dtype of the module, which `to` changes, but at least single precision: half precision has too
     few digits for a level and its noise.
-
-    Args:
-        levels: N, 256 for 8 bits.
-
-    Raises:
-        ValueError: if the number of levels is not an integer from 2 to 256.
     """
 
     like: Tensor
 
-    def __init__(self, levels: int = 256) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        if check_count(levels, "levels", 2) > 256:
-            raise InputError("from 2 to 256 levels", str(levels))
-        self.levels = int(levels)
         self.register_buffer("like", torch.tensor(1.0), persistent=False)  # carries the module's dtype
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Map integers (B, *event_shape), or the output of `with_noise`, to [0, 1)."""
         if not x.is_floating_point():
             x = with_noise(x, torch.rand(x.shape, dtype=log_det_dtype(self.like), device=x.device))
-        return x.to(log_det_dtype(self.like)) / self.levels, self._log_det(x)
+        return x.to(log_det_dtype(self.like)) / LEVELS, self._log_det(x)
 
     def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Round to uint8; the log-det is the log-det of the map without rounding."""
-        levels = y.to(log_det_dtype(y)) * self.levels
-        return torch.floor(levels + MARGIN).clamp(0, self.levels - 1).to(torch.uint8), -self._log_det(y)
+        levels = y.to(log_det_dtype(y)) * LEVELS
+        return torch.floor(levels + MARGIN).clamp(0, LEVELS - 1).to(torch.uint8), -self._log_det(y)
 
     def _log_det(self, x: Tensor) -> Tensor:
-        value = -math.prod(x.shape[1:]) * math.log(self.levels)
+        value = -math.prod(x.shape[1:]) * math.log(LEVELS)
         return torch.full((x.shape[0],), value, dtype=log_det_dtype(self.like), device=x.device)
 
 
@@ -65,10 +56,7 @@ def with_noise(x: Tensor, noise: Tensor) -> Tensor:
 
     Args:
         x: the integers, of any shape.
-        noise: the noise, floats of the same shape.
-
-    Raises:
-        ValueError: if the noise is of another shape, not floats, or not in [0, 1), which is checked on the CPU only.
+        noise: the noise, floats of the same shape in [0, 1), which is checked on the CPU only.
     """
     check_noise(noise, x)
     return x + noise.to(log_det_dtype(noise)) * (1 - 2 * MARGIN)
@@ -82,9 +70,6 @@ class Logit(Bijector):
 
     Args:
         constraint: :math:`c`, the width of the squeezed interval; a width below 1 keeps y finite.
-
-    Raises:
-        ValueError: if the constraint is not a number between 0 and 1.
     """
 
     def __init__(self, constraint: float = 0.9) -> None:

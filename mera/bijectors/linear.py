@@ -1,8 +1,10 @@
-"""A linear map of all variables of an event, or of the channels at each site (1 x 1 convolution)."""
+"""Linear maps of variables or channels: learnt matrices, permutations, and the cosine transform of a cell."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
+from functools import reduce
 
 import torch
 from torch import Tensor, nn
@@ -11,9 +13,8 @@ from mera._utils.checks import check_flag
 from mera._utils.errors import InputError
 from mera._utils.torch_modes import exactly
 from mera._utils.torch_private import sizes
-from mera.bijectors.base import log_det_dtype
-from mera.bijectors.local import LocalBijector, equal_log_dets
-from mera.bijectors.sites import Sites
+from mera.bijectors.base import Bijector, log_det_dtype, zero_log_det
+from mera.bijectors.local import LocalBijector, Sites, equal_log_dets
 
 MAX_KRONECKER_SIZE = 48
 """Up to this number of variables, a product with one matrix for all sites is faster than one for each site."""
@@ -30,9 +31,6 @@ class LULinear(LocalBijector):
         event_shape: shape (C, *sites) of one event.
         per_site: whether one W acts on the channels of every site, or W acts on all variables together.
         identity: whether W starts as the identity.
-
-    Raises:
-        ValueError: if W would act on a single variable.
     """
 
     permutation: Tensor
@@ -42,8 +40,6 @@ class LULinear(LocalBijector):
         super().__init__(event_shape)
         self.per_site = check_flag(per_site, "per_site")
         self.size = event_shape[0] if per_site else math.prod(event_shape)
-        if self.size < 2:
-            raise InputError("at least 2 variables to mix", f"event shape {tuple(event_shape)}")
         start = torch.eye(self.size)
         if not check_flag(identity, "identity"):
             nn.init.orthogonal_(start)
@@ -86,3 +82,96 @@ class LULinear(LocalBijector):
     def _factors(self) -> tuple[Tensor, Tensor]:
         """L without its diagonal of ones, and U + diag(d)."""
         return self.lower.tril(-1), self.upper.triu(1) + torch.diag(self.sign * torch.exp(self.log_diagonal))
+
+
+class Permutation(LocalBijector):
+    """Reorder all variables of an event, or the channels at each site; the log-det is 0.
+
+    The order is part of the state dict.
+
+    Args:
+        event_shape: shape (C, *sites) of one event.
+        order: input position of each output position, a permutation of 0, ..., n - 1; random if None.
+        per_site: whether to reorder the channels of every site, or all variables.
+    """
+
+    order: Tensor
+
+    of_angles = None
+
+    def __init__(
+        self, event_shape: tuple[int, ...], order: Tensor | Sequence[int] | None = None, per_site: bool = True
+    ) -> None:
+        super().__init__(event_shape)
+        self.per_site = check_flag(per_site, "per_site")
+        n = event_shape[0] if per_site else math.prod(event_shape)
+        order = torch.randperm(n) if order is None else torch.as_tensor(order)
+        integers = not order.is_floating_point() and order.dtype != torch.bool
+        if not integers or order.shape != (n,) or order.sort().values.tolist() != list(range(n)):
+            raise InputError(f"a permutation of 0 to {n - 1}", str(order.tolist()))
+        self.register_buffer("order", order.long())
+
+    def on_sites(self, x: Tensor, context: Tensor | None, inverse: bool, sites: Sites | None) -> tuple[Tensor, Tensor]:
+        """Reorder, or undo it."""
+        order = self.order.argsort() if inverse else self.order
+        y = (x if self.per_site else x.flatten(1)).index_select(1, order).reshape(x.shape)
+        return y, equal_log_dets(zero_log_det(x[:1]).sum(), x, inverse, sites)
+
+
+class DCT(Bijector):
+    r"""The orthonormal discrete cosine transform (DCT-II) of a cell, channel by channel; the log-det is 0.
+
+    In each dimension, n neighbours are mapped to
+
+    .. math:: y_k = \sqrt{\frac{2 - \delta_{k0}}{n}} \sum_{j=0}^{n-1} x_j \cos\frac{\pi k (2j + 1)}{2n}
+
+    (Ahmed, Natarajan and Rao 1974, https://doi.org/10.1109/T-C.1974.223784). The first variable of a cell is then its
+    block spin (Kadanoff 1966), the mean times the square root of the number of sites, and the others are the details. A
+    decimation that keeps the first site of each cell therefore keeps the means. With n = 2 this is the Haar transform.
+
+    Args:
+        event_shape: shape (C, *sites) of a cell.
+
+    >>> import torch
+    >>> DCT((1, 4))(torch.tensor([[[1.0, 2.0, 3.0, 6.0]]]))[0][0, 0, 0]  # the mean, 3, times 2
+    tensor(6.)
+    """
+
+    matrix: Tensor
+
+    def __init__(self, event_shape: tuple[int, ...]) -> None:
+        super().__init__(event_shape)
+        self.sites = event_shape[1:]
+        self.register_buffer("matrix", cosines(self.sites).to(torch.get_default_dtype()), persistent=False)
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Transform each cell to its block spin and its details."""
+        return self._product(x, self._exact(x).mT), zero_log_det(x)
+
+    def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Apply the transposed matrix, which is the inverse."""
+        return self._product(y, self._exact(y)), zero_log_det(y)
+
+    def _product(self, x: Tensor, matrix: Tensor) -> Tensor:
+        with exactly(x.device):
+            return (x.flatten(2) @ matrix).reshape(x.shape)
+
+    def _exact(self, x: Tensor) -> Tensor:
+        """The matrix in the dtype of the variables, which differs from the dtype of the module under autocast."""
+        return self.matrix if self.matrix.dtype == x.dtype else cosines(self.sites).to(x)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> DCT:
+        super()._apply(fn, recurse)
+        self.matrix = cosines(self.sites).to(self.matrix)  # a conversion would keep the digits of float32
+        return self
+
+
+def cosines(sites: Sequence[int]) -> Tensor:
+    """The matrix of the orthonormal cosine transform of a cell of these edges, (variables, sites), float64."""
+    edges = []
+    for n in sites:
+        k, j = torch.arange(n, dtype=torch.float64)[:, None], torch.arange(n, dtype=torch.float64)
+        edge = torch.cos(math.pi / (2 * n) * k * (2 * j + 1)) * math.sqrt(2 / n)
+        edge[0] = math.sqrt(1 / n)
+        edges.append(edge)
+    return reduce(torch.kron, edges)

@@ -6,7 +6,6 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
 from functools import partial, reduce
 from typing import Any
 
@@ -16,7 +15,7 @@ from torch import Tensor, nn
 from mera._utils.checks import check_shape
 from mera._utils.errors import InputError
 from mera._utils.torch_private import is_recording, recording_paused, sizes
-from mera.bijectors.sites import Sites
+from mera.bijectors.local import Sites
 
 MAX_MASKS = 16
 """The number of sets of sites whose masks a partition keeps."""
@@ -32,13 +31,7 @@ def even_sites(grids: Grids) -> Tensor:
 
 
 def checkerboard(event_shape: tuple[int, ...]) -> Tensor:
-    """A bool mask (C, *sites) that is true where the sum of a site's coordinates is even.
-
-    Args:
-        event_shape: shape (C, *sites) of one event.
-
-    Raises:
-        ValueError: if the event has no sites.
+    """A bool mask of the shape (C, *sites) of an event that is true where the sum of a site's coordinates is even.
 
     >>> checkerboard((1, 2, 4)).int()
     tensor([[[1, 0, 1, 0],
@@ -83,10 +76,7 @@ class Gather(Partition):
     """Two vectors: the variables where a mask is true, and the variables where it is false.
 
     Args:
-        mask: bool tensor of the shape of an event, true for the variables of the first half.
-
-    Raises:
-        ValueError: if the mask is not bool, or a half is empty.
+        mask: bool tensor of the shape of an event, true for the variables of the first half, but not for all or none.
     """
 
     order: Tensor
@@ -122,18 +112,15 @@ class Masked(Partition):
         mask: true for the variables of the first half: a bool tensor of the shape of an event, which is repeated on
             larger lattices; or a function from open grids of channels and coordinates to bools, such as `even_sites`.
         event_shape: shape (C, *sites) of one event; None for that of the tensor.
-
-    Raises:
-        ValueError: if the mask is not bool, or a half is empty.
     """
 
     def __init__(self, mask: Tensor | Callable[[Grids], Tensor], event_shape: tuple[int, ...] | None = None) -> None:
         shape = tuple(mask.shape) if isinstance(mask, Tensor) else tuple(event_shape or ())
         super().__init__(shape, (shape, shape))
-        self.mask = Repeated(mask) if isinstance(mask, Tensor) else mask
+        self.mask = partial(_repeated, mask) if isinstance(mask, Tensor) else mask
         self.rule = _name_of(mask)
         self._cached: dict[Any, Tensor] = {}
-        _check_mask(mask if isinstance(mask, Tensor) else self._first(Sites.whole(shape[1:])))
+        _check_mask(mask if isinstance(mask, Tensor) else self._made(shape[1:], "cpu")[0])
 
     def split(self, x: Tensor, sites: Sites | None = None) -> tuple[Tensor, Tensor]:
         """Split events (B, *event_shape) into two tensors of the same shape."""
@@ -159,26 +146,16 @@ class Masked(Partition):
             self._cached = {key: masks, **dict([*self._cached.items()][: MAX_MASKS - 1])}  # threads may do so, too
         return masks
 
-    def _made(self, sites: Sites | tuple[int, ...], device: torch.device) -> Tensor:
+    def _made(self, sites: Sites | tuple[int, ...], device: torch.device | str) -> Tensor:
         """Compute the masks of both halves at some sites, or at all sites of a lattice."""
-        first = self._first(sites if isinstance(sites, Sites) else Sites.whole(sites))
+        sites = sites if isinstance(sites, Sites) else Sites.whole(sites)
+        first = self.mask(sites.grids(self.event_shape[0])).expand(self.event_shape[0], *sites.shape)
         return torch.stack([first, ~first]).to(device)
 
-    def _first(self, sites: Sites) -> Tensor:
-        """The mask of the first half at some sites."""
-        channels = self.event_shape[0]
-        return self.mask(sites.grids(channels)).expand(channels, *sites.shape)
 
-
-@dataclass(frozen=True, eq=False)
-class Repeated:
-    """The mask of an event as a function of sites: the tensor, repeated side by side."""
-
-    mask: Tensor
-
-    def __call__(self, grids: Grids) -> Tensor:
-        """The mask at open grids of channels and coordinates."""
-        return self.mask.cpu()[tuple(grid % n for grid, n in zip(grids, self.mask.shape, strict=True))]
+def _repeated(mask: Tensor, grids: Grids) -> Tensor:
+    """The mask of an event, repeated side by side, at open grids of channels and coordinates."""
+    return mask.cpu()[tuple(grid % n for grid, n in zip(grids, mask.shape, strict=True))]
 
 
 class ChannelHalves(Partition):
@@ -186,10 +163,7 @@ class ChannelHalves(Partition):
 
     Args:
         event_shape: shape (C, *sites) of one event, with C >= 2.
-        first: the channels of the first half, by index; None for the first half of the channels.
-
-    Raises:
-        ValueError: if there are fewer than 2 channels, or `first` holds none, all, or others than the channels.
+        first: the channels of the first half, by index, but not all; None for the first half of the channels.
     """
 
     order: Tensor | None
@@ -197,14 +171,12 @@ class ChannelHalves(Partition):
 
     def __init__(self, event_shape: tuple[int, ...], first: Sequence[int] | None = None) -> None:
         channels, *sites = check_shape(event_shape, "event_shape")
-        if channels < 2:
-            raise InputError("at least 2 channels to halve", f"event shape {tuple(event_shape)}")
-        chosen = sorted(set(first)) if first is not None else list(range((channels + 1) // 2))
-        rest = [channel for channel in range(channels) if channel not in chosen]
-        if not chosen or not rest or len(chosen) + len(rest) != channels:
-            raise InputError(f"some of {channels} channels, by index", repr(first))
-        super().__init__(event_shape, ((len(chosen), *sites), (len(rest), *sites)))
-        order = None if chosen[-1] < rest[0] else torch.tensor(chosen + rest)
+        left = sorted(set(first)) if first is not None else list(range((channels + 1) // 2))
+        right = [channel for channel in range(channels) if channel not in left]
+        if not left or not right or len(left) + len(right) != channels:
+            raise InputError("at least 2 channels, some of them by index", f"{channels} and first={first!r}")
+        super().__init__(event_shape, ((len(left), *sites), (len(right), *sites)))
+        order = None if left[-1] < right[0] else torch.tensor(left + right)
         self.register_buffer("order", order, persistent=False)
         self.register_buffer("back", None if order is None else order.argsort(), persistent=False)
 

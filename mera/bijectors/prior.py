@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -52,15 +52,12 @@ class Prior(nn.Module):
 
     Args:
         distribution: p: "gaussian" or "laplace", both of unit variance; a name with parameters, "StudentT(df=5)", a
-            `torch.distributions` distribution of these families, or a description from `Prior.describe`.
+            `torch.distributions` distribution of these families.
 
     Attributes:
         family: the name of the family in torch.
         values: the values of the parameters by name.
         distribution: p on the CPU, in double precision.
-
-    Raises:
-        ValueError: if the family or a parameter is unknown, or the value of a parameter is invalid.
 
     >>> Prior("laplace"), Prior("StudentT(df=5)")
     (Prior(Laplace of variance 1), Prior(StudentT(df=5, loc=0, scale=1)))
@@ -77,6 +74,11 @@ class Prior(nn.Module):
         if self.family == "VonMises":
             return -math.pi, math.pi
         return self.values.get("low", -math.inf), self.values.get("high", math.inf)
+
+    @property
+    def of_angles(self) -> bool:
+        """Whether the support is that of angles, [-pi, pi)."""
+        return max(abs(self.support[0] + math.pi), abs(self.support[1] - math.pi)) < 1e-6
 
     def log_density(self, z: Tensor) -> Tensor:
         r"""The log-density :math:`\ln p` of each latent, in nats, of the shape of z; -inf outside the support.
@@ -108,16 +110,17 @@ class Prior(nn.Module):
 
         Args:
             shapes: the shape of each tensor.
-            temperatures: the temperature T of each tensor.
+            temperatures: the temperature T of each tensor, at which :math:`p^{1/T}` must have a norm.
             like: a tensor with the dtype and the device of the result.
-
-        Raises:
-            ValueError: if a temperature is not positive, or :math:`p^{1/T}` has no norm.
         """
-        return tuple(
-            _below(self.support[1], self._tempered(temperature, like.device).sample(torch.Size(shape)).to(like))
+        samples = [
+            self._tempered(temperature, like.device).sample(torch.Size(shape)).to(like)
             for shape, temperature in zip(shapes, temperatures, strict=True)
-        )
+        ]
+        if self.support[1] < math.inf:  # which rounding to the dtype may have reached
+            last = torch.nextafter(like.new_tensor(self.support[1]), like.new_tensor(-math.inf))
+            samples = [x.minimum(last) for x in samples]
+        return tuple(samples)
 
     def quantile(self, temperature: float) -> Callable[[Tensor], Tensor]:
         r"""The quantile function (inverse cumulative distribution function) of :math:`p^{1/T}`, normalised.
@@ -126,11 +129,8 @@ class Prior(nn.Module):
             temperature: the temperature T.
 
         Returns:
-            A function from probabilities in (0, 1) to quantiles, tensors in double precision on the CPU.
-
-        Raises:
-            ValueError: if the temperature is not positive, :math:`p^{1/T}` has no norm, or torch has no quantile
-                function of p.
+            A function from probabilities in (0, 1) to quantiles, tensors in double precision on the CPU; torch has none
+            for Student's t and the von Mises distribution, which are refused.
         """
         if self.family in ("StudentT", "VonMises"):
             raise InputError("a prior with a quantile function (icdf) in torch", self.family)
@@ -159,9 +159,9 @@ class Prior(nn.Module):
                 changed["scale"] *= math.sqrt(self.values["df"] / changed["df"])
         return _make(self.family, changed, device)
 
-    def describe(self) -> str | dict[str, Any]:
-        """A JSON-compatible description, from which `Prior` makes the same prior again."""
-        return self._name or {"distribution": self.family} | self.values
+    def describe(self) -> str:
+        """The distribution as text, from which `Prior` makes the same prior again."""
+        return self._name or self._text(repr)
 
     @property
     def _name(self) -> str:
@@ -171,22 +171,15 @@ class Prior(nn.Module):
 
     def extra_repr(self) -> str:
         """The distribution as text."""
-        if self._name:
-            return f"{self._name.capitalize()} of variance 1"
-        values = (f"{name}={value:.6g}" for name, value in self.values.items())
-        return f"{self.family}({', '.join(values)})"
+        return f"{self._name.capitalize()} of variance 1" if self._name else self._text("{:.6g}".format)
+
+    def _text(self, number: Callable[[float], str]) -> str:
+        """The family and its parameters, "StudentT(df=5, loc=0, scale=1)"."""
+        return f"{self.family}({', '.join(f'{name}={number(value)}' for name, value in self.values.items())})"
 
 
 def temperature_per_level(temperature: Any, levels: int) -> list[float]:
-    """Expand a temperature to a list with a number for each level, finest first.
-
-    Args:
-        temperature: a positive number for all levels, or a sequence with a number for each level, finest first.
-        levels: the number of levels.
-
-    Raises:
-        ValueError: if the sequence does not have a number for each level, or a temperature is not positive.
-    """
+    """Expand a temperature, a number for all levels or a number for each, to a list of numbers, finest level first."""
     values = as_plain(temperature, "temperatures")
     is_sequence = isinstance(values, Sequence) and not isinstance(values, str)
     temperatures = list(values) if is_sequence else [values] * levels
@@ -203,33 +196,23 @@ def _make(family: str, parameters: Parameters, device: torch.device | str = "cpu
 
 def _family_and_parameters(prior: PriorLike) -> tuple[str, Parameters]:
     """The family and all parameters of an argument `prior`, which has one of the forms that `Prior` accepts."""
-    given: dict[str, Any]
+    options: dict[str, Any]
     if isinstance(prior, str):
-        family, values, given = parse_call(NAMED.get(prior, prior), "StudentT(df=5)")
+        family, values, options = parse_call(NAMED.get(prior, prior), "StudentT(df=5)")
         names = FAMILIES.get(family, ())
-        if family in FAMILIES and (len(values) > len(names) or given.keys() & names[: len(values)]):
+        if family in FAMILIES and (len(values) > len(names) or options.keys() & names[: len(values)]):
             raise InputError(f"parameters {', '.join(names)} of {family}, once each", repr(prior))
-        given = dict(zip(names, values, strict=False)) | given
-    elif isinstance(prior, Mapping):
-        given = dict(prior)
-        family = str(given.pop("distribution", None))
+        options = dict(zip(names, values, strict=False)) | options
     else:
         family = next((name for name in FAMILIES if type(prior) is getattr(distributions, name)), "")
-        given = {name: as_plain(getattr(prior, name), name) for name in FAMILIES.get(family, ())}
+        options = {name: as_plain(getattr(prior, name), name) for name in FAMILIES.get(family, ())}
     if family not in FAMILIES:
         raise InputError(EXPECTED, f"{prior!r}{closest(family, [*NAMED, *FAMILIES])}")
-    if set(given | STANDARD) - set(STANDARD) != set(FAMILIES[family]) - set(STANDARD):
-        raise InputError(f"parameters {', '.join(FAMILIES[family])} of {family}", ", ".join(given) or "none")
-    parameters = {name: check_number((STANDARD | given)[name], name) for name in FAMILIES[family]}
+    if set(options | STANDARD) - set(STANDARD) != set(FAMILIES[family]) - set(STANDARD):
+        raise InputError(f"parameters {', '.join(FAMILIES[family])} of {family}", ", ".join(options) or "none")
+    parameters = {name: check_number((STANDARD | options)[name], name) for name in FAMILIES[family]}
     for name in {"scale", "df", "concentration"} & parameters.keys():
         check_positive(parameters[name], name)
     if family == "Uniform" and parameters["low"] >= parameters["high"]:
         raise InputError("low below high", f"{parameters['low']:g} and {parameters['high']:g}")
     return family, parameters
-
-
-def _below(bound: float, samples: Tensor) -> Tensor:
-    """Samples below the upper bound of the support, onto which conversion may have rounded them."""
-    if bound == math.inf:
-        return samples
-    return torch.minimum(samples, torch.nextafter(samples.new_tensor(bound), samples.new_tensor(-torch.inf)))

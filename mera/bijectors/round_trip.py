@@ -40,20 +40,12 @@ def with_noise_on_parameters(module: Any, spread: float = SPREAD) -> Any:
 
 
 def errors_of(bijector: Bijector, x: Tensor, context: Tensor | None = None) -> dict[str, float]:
-    """The largest error in each law of a bijector at events x; infinite where a value is infinite or NaN.
-
-    Args:
-        bijector: the bijector, in the dtype of x.
-        x: events, (B, *event_shape).
-        context: their contexts; None for a bijector without context.
+    """The largest error in each law of a bijector at events x and contexts; infinite where a value is infinite or NaN.
 
     Returns:
         By name: "inverse", relative to the largest value of x; "inverse log-det", the sum of both log-dets; "events",
         the first event alone against the same event in the batch; and for events of up to 256 variables "log-det",
         against the log-determinant of the Jacobian from automatic differentiation.
-
-    Raises:
-        ValueError: if a method returns something other than a value of the shape of x and a log-det of shape (B,).
     """
     arguments = context_arguments(bijector, context)
     with torch.no_grad():

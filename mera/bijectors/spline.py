@@ -30,11 +30,8 @@ class RationalQuadratic(Univariate):
     .. math:: y = y_0 + h \, \frac{s t^2 + d_0 t (1 - t)}{s + (d_0 + d_1 - 2 s) \, t (1 - t)}.
 
     Args:
-        bins: K.
-        bound: B.
-
-    Raises:
-        ValueError: if there are fewer than 2 bins, or the bound is out of its range.
+        bins: K, 2 or more.
+        bound: B, up to 10,000.
     """
 
     def __init__(self, bins: int = 8, bound: float = 4.0) -> None:

@@ -61,17 +61,7 @@ class Univariate(nn.Module, ABC):
 def transform(univariate: Univariate, x: Tensor, params: Tensor, inverse: bool = False) -> tuple[Tensor, Tensor]:
     """Apply a map of single variables, or its inverse, and refuse parameters or log-slopes that would broadcast.
 
-    Args:
-        univariate: the map.
-        x: variables, (B, *shape).
-        params: the parameters, (B, n_params, *shape), in any floating-point dtype.
-        inverse: whether the inverse is applied.
-
-    Returns:
-        The new variables and the logarithm of the derivative at each variable, (B, *shape).
-
-    Raises:
-        ValueError: if the parameters, the new variables or the log-slopes are not tensors of these shapes.
+    Variables and log-slopes are (B, *shape), parameters (B, n_params, *shape) in any floating-point dtype.
     """
     expected = x.shape[0], univariate.n_params, *x.shape[1:]
     recorded = is_recording()  # recorded code must not branch on shapes; an earlier call checked them
@@ -91,10 +81,7 @@ class Affine(Univariate):
     The parameters are :math:`r` and :math:`t` (RG-Flow, Eq. 10, https://arxiv.org/abs/2010.00029).
 
     Args:
-        max_log_scale: the bound :math:`b` of :math:`|s|`, which keeps values finite during training.
-
-    Raises:
-        ValueError: if the bound is not a number above 0, up to 20.
+        max_log_scale: the bound :math:`b` of :math:`|s|`, up to 20, which keeps values finite during training.
     """
 
     n_params = 2
@@ -143,9 +130,6 @@ class Scaled(Univariate):
     Args:
         inner: f.
         max_log_scale: the bound of :math:`|s|`; see `Affine`.
-
-    Raises:
-        ValueError: if the bound is not a number above 0, up to 20.
     """
 
     def __init__(self, inner: Univariate, max_log_scale: float = 2.0) -> None:

@@ -1,9 +1,7 @@
 """What a user calls: flows, their distributions, and mixtures of a flow over symmetries."""
 
-from mera.flow.density import Density
-from mera.flow.distribution import FlowDistribution
+from mera.flow.density import Density, FlowDistribution
 from mera.flow.flow import Flow
-from mera.flow.groups import Group, Symmetry, register, symmetries
-from mera.flow.mixture import Symmetrized
+from mera.flow.mixture import Group, Symmetrized, Symmetry, register, symmetries
 
 __all__ = ["Density", "Flow", "FlowDistribution", "Group", "Symmetrized", "Symmetry", "register", "symmetries"]

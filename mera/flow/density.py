@@ -1,4 +1,4 @@
-"""The base class of flows and of mixtures of flows: log-density, samples, and maps from and to images."""
+"""The base class of flows and of mixtures of flows: log-density, samples, images; and its distribution of torch."""
 
 from __future__ import annotations
 
@@ -6,43 +6,34 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
+from torch.distributions import Distribution, constraints
 
 from mera._utils.checks import check_flag, check_images, check_window
 from mera._utils.errors import InputError
 from mera.bijectors import Bijector, with_noise
 from mera.bijectors.prior import Prior
-from mera.flow.distribution import FlowDistribution
 from mera.graph import Layout, Plan
 from mera.graph.contexts import ContextEncoder
 from mera.graph.summary import Summary, count_parameters
 
 Temperature = float | Sequence[float]
+Size = torch.Size | list[int] | tuple[int, ...]
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """The model and the options of `mera.build`, so that a flow can be built again.
-
-    Args:
-        model: a name that `mera.build` accepts.
-        options: the values of all options of the model by name, including defaults.
-        build: `mera.build`.
-    """
+    """The model and all options, including defaults, with which `build`, `mera.build`, can build a flow again."""
 
     model: str
     options: dict[str, Any]
     build: Callable[..., Any] = field(repr=False, compare=False)
 
     def rebuild(self, **changes: Any) -> Any:
-        """A new flow of the same model, with some other options.
-
-        Args:
-            changes: the options that differ, by name.
-        """
+        """A new flow of the same model, where some options change."""
         return self.build(self.model, **{**self.options, **changes})
 
 
@@ -75,64 +66,42 @@ class Density(nn.Module, ABC):
 
     @abstractmethod
     def log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        r"""The log-density of data, :math:`\log p(x)` or :math:`\log p(x | \text{context})`, in the flow's own space.
+        r"""The log-density of data, :math:`\log p(x)` or :math:`\log p(x | \text{context})`, (B,), in nats.
 
         Args:
             x: data (B, C, *shape) in the flow's own space.
             context: the contexts of the data; None for a flow without context.
-
-        Returns:
-            The log-densities (B,), in nats.
         """
 
     @abstractmethod
     def draw_noise(
         self, n: int | Sequence[int], temperature: Temperature = 1.0, device: torch.device | str | None = None
     ) -> tuple[Tensor, ...]:
-        """Draw the noise from which `generate` makes samples, without gradients.
+        """Draw the noise from which `generate` makes samples: tensors (n, ...), which include the latents of levels.
 
         Args:
             n: the number of samples, or a shape (n,).
             temperature: T of :math:`p(z)^{1/T}`, one number for all levels or one for each level, finest first.
             device: the device of the noise; None for the device of the flow.
-
-        Returns:
-            Tensors (n, ...), which include the latents of each level.
         """
 
     @abstractmethod
     def generate(self, noise: Sequence[Tensor], context: Tensor | None = None) -> Tensor:
-        """Make samples from noise, differentiable in the flow's parameters and the context.
+        """Make samples (n, C, *shape) from noise, differentiable in the flow's parameters and the context.
 
         Args:
             noise: a result of `draw_noise`.
             context: the contexts of the samples; None for a flow without context.
-
-        Returns:
-            The samples (n, C, *shape) in the flow's own space.
         """
 
     @abstractmethod
     def generate_with_log_prob(self, noise: Sequence[Tensor], context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Make samples from noise, and compute their log-densities without the additional pass of `log_prob`.
-
-        Args:
-            noise: a result of `draw_noise`.
-            context: the contexts of the samples; None for a flow without context.
-
-        Returns:
-            The samples (n, C, *shape), and the log-density of each sample, (n,), in nats; both differentiable.
-        """
+        """Make samples as `generate` does, with the log-density of each, (n,), without a pass of `log_prob`."""
 
     def orbit(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
-        """Apply every element of the symmetry group to data; the group of a `mera.Flow` has one element.
+        """Apply every element of the symmetry group to data: (n_elements * B, C, *shape), by element, with contexts.
 
-        Args:
-            x: data (B, C, *shape).
-            context: the contexts of the data; None for a flow without context.
-
-        Returns:
-            The transformed data (n_elements * B, C, *shape), ordered by element, and their contexts.
+        The group of a `mera.Flow` has one element.
         """
         return x, context
 
@@ -141,68 +110,47 @@ class Density(nn.Module, ABC):
 
         Args:
             context: the context of all samples, (1, *plan.context), or a class number, (1,).
-
-        Raises:
-            ValueError: if the context is not that of one sample of the flow.
         """
         return self.with_flow(self.flow.given(context))
 
     def resized(self, shape: int | Sequence[int], levels: int | None = None) -> Density:
-        """The density on a lattice of another shape, with the same parameters; see `Flow.resized`.
-
-        Args:
-            shape: the edge lengths.
-            levels: the number of levels; None for as many as before.
-        """
+        """The density on a lattice of another shape, with the same parameters; see `Flow.resized`."""
         return self.with_flow(self.flow.resized(shape, levels))
 
     def with_flow(self, flow: Any) -> Density:
-        """A density of this kind with another flow: a mixture over the same group, or the other flow itself.
-
-        Args:
-            flow: the flow.
-        """
+        """A density of this kind with another flow: a mixture over the same group, or the other flow itself."""
         return flow
 
     @abstractmethod
     def initialize(self, x: Tensor, context: Tensor | None = None) -> None:
         """Initialise layers that depend on data, such as ActNorm, from a first batch of data.
 
-        Layers that are already initialised stay as they are. A layer that levels share is set at its finest level.
+        Layers that are already initialised stay as they are. A layer that levels share is set at its finest level. A
+        batch that is refused, as it is empty, not finite or too small, changes nothing.
 
         Args:
             x: data (B, C, *shape) in the flow's own space.
             context: the contexts of the data; None for a flow without context.
-
-        Raises:
-            ValueError: if the data is empty or not finite, or if a layer cannot be initialised from so few samples. The
-                flow is then unchanged.
         """
 
     @torch.no_grad()
     def sample(
         self, n: int | Sequence[int], context: Tensor | None = None, *, temperature: Temperature = 1.0
     ) -> Tensor:
-        """Draw samples in the flow's own space (logits, for a flow of images), without gradients; see `sample_images`.
+        """Draw samples (n, C, *shape) in the flow's own space, without gradients; for images see `sample_images`.
 
         Args:
             n: the number of samples, or a shape (n,).
             context: the contexts of the samples; None for a flow without context.
             temperature: T of :math:`p(z)^{1/T}`, one number for all levels, or a number for each level, finest first
                 (RG-Flow, Eq. 12 and 14, https://arxiv.org/abs/2010.00029).
-
-        Returns:
-            The samples (n, C, *shape).
         """
         return self.generate(self.draw_noise(n, temperature), context)
 
     def sample_images(
         self, n: int | Sequence[int], context: Tensor | None = None, *, temperature: Temperature = 1.0
     ) -> Tensor:
-        """Draw samples as uint8 images, `to_images(sample(...))`; the arguments are those of `sample`.
-
-        Returns:
-            The images (n, C, *shape).
+        """Draw samples as uint8 images (n, C, *shape): `to_images(sample(...))`, with the arguments of `sample`.
 
         >>> import mera
         >>> flow = mera.build("rgflow", L=8, hidden=(8,))
@@ -212,27 +160,11 @@ class Density(nn.Module, ABC):
         return self.to_images(self.sample(n, context, temperature=temperature))
 
     def rsample(self, n: int | Sequence[int], context: Tensor | None = None) -> Tensor:
-        """Draw samples, differentiable in the flow's parameters and the context.
-
-        Args:
-            n: the number of samples, or a shape (n,).
-            context: the contexts of the samples; None for a flow without context.
-
-        Returns:
-            The samples (n, C, *shape).
-        """
+        """Draw samples as `sample` does, differentiable in the flow's parameters and the context."""
         return self.generate(self.draw_noise(n), context)
 
     def rsample_and_log_prob(self, n: int | Sequence[int], context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Draw samples and compute their log-densities, differentiable in the flow's parameters and the context.
-
-        Args:
-            n: the number of samples, or a shape (n,).
-            context: the contexts of the samples; None for a flow without context.
-
-        Returns:
-            The samples (n, C, *shape) in the flow's own space; and the log-density of each sample, (n,), in nats.
-        """
+        """Draw samples as `rsample` does, with the log-density of each, (n,), in nats; both are differentiable."""
         return self.generate_with_log_prob(self.draw_noise(n), context)
 
     def distribution(self, context: Tensor | None = None) -> FlowDistribution:
@@ -248,20 +180,13 @@ class Density(nn.Module, ABC):
     def bits_per_dim(self, images: Tensor, context: Tensor | None = None, *, noise: Tensor | None = None) -> Tensor:
         r"""The negative log-likelihood of uint8 images in bits per dimension, :math:`-\log_2 p(\text{image}) / n`.
 
-        Here :math:`n` is the number of variables of an image, and the log-det of the preprocessing is included. The
+        One number for each image, (B,); n is the number of its variables, and the preprocessing is included. The
         values depend on the noise of dequantisation, and their expectation is an upper bound.
 
         Args:
             images: uint8 images (B, C, *shape).
             context: the contexts of the images; None for a flow without context.
             noise: dequantisation noise, floats in [0, 1) of the images' shape; None to draw noise.
-
-        Returns:
-            The bits per dimension of each image, (B,).
-
-        Raises:
-            ValueError: if the images are not uint8 or not of the flow's shape and device; or if the noise is not of the
-                images' shape or not in [0, 1), which is checked on the CPU only.
         """
         self._check_images(images)
         x, log_det = self.preprocess(images if noise is None else with_noise(images, noise))
@@ -273,30 +198,14 @@ class Density(nn.Module, ABC):
         """Map data in the flow's own space to uint8 images.
 
         Args:
-            x: data (B, C, *shape), or a window of data, (B, C, *window).
-
-        Returns:
-            The images, uint8, of the shape of the data.
-
-        Raises:
-            ValueError: if the data has another number of channels or dimensions, is not floating-point, or has NaN.
+            x: data (B, C, *shape), or a window of data, (B, C, *window), without NaN.
         """
         check_window(x, self.plan.input.channels, self.plan.input.dim)
         return self.preprocess.inverse(x)[0]
 
     @torch.no_grad()
     def from_images(self, images: Tensor) -> Tensor:
-        """Map uint8 images to data in the flow's own space; dequantisation draws noise.
-
-        Args:
-            images: uint8 images (B, C, *shape).
-
-        Returns:
-            The data (B, C, *shape), of the flow's dtype.
-
-        Raises:
-            ValueError: if the images are not uint8, or not of the flow's shape and device.
-        """
+        """Map uint8 images (B, C, *shape) to data in the flow's own space and dtype; dequantisation draws noise."""
         self._check_images(images)
         return self.preprocess(images)[0].to(self.dtype)
 
@@ -350,3 +259,84 @@ class Density(nn.Module, ABC):
     def _repr_html_(self) -> str:
         """The summary as HTML for notebooks."""
         return self.summary._repr_html_()
+
+
+class FlowDistribution(Distribution):
+    r"""A flow as a `torch.distributions.Distribution`: :math:`p(x)`, or :math:`p(x | \text{context})` for contexts.
+
+    The event shape is (C, *shape), for data in the flow's own space. The batch shape is (), or (B,) for B contexts.
+    `rsample` is differentiable in the flow's parameters and the contexts; the parameters of the prior are constants.
+
+    Args:
+        flow: the flow, whose parameters the distribution shares.
+        context: the contexts of the batch; None for a flow without context.
+        batch_shape: a larger batch shape, as set by `expand`; None for the batch shape of the contexts.
+
+    >>> import mera, torch
+    >>> p = mera.build("rgflow", L=8, channels=1, hidden=(8,)).distribution()
+    >>> p.log_prob(p.sample((5,))).shape, p.event_shape
+    (torch.Size([5]), torch.Size([1, 8, 8]))
+    """
+
+    arg_constraints: ClassVar[dict[str, constraints.Constraint]] = {}
+    has_rsample = True
+
+    def __init__(self, flow: Density, context: Tensor | None = None, batch_shape: Size | None = None) -> None:
+        flow.context_encoder(context, len(context) if isinstance(context, Tensor) and context.ndim else 1)  # checks it
+        self.flow, self.context = flow, context
+        own_batch_shape = [] if context is None else [len(context)]
+        shape = torch.Size(own_batch_shape if batch_shape is None else batch_shape)
+        super().__init__(shape, torch.Size(flow.plan.input.event_shape), validate_args=False)
+
+    @property
+    def support(self) -> constraints.Constraint:
+        """The interval of the prior for a flow of angles, else all real numbers."""
+        angles = constraints.interval(-math.pi, math.pi)
+        return constraints.independent(angles if self.flow.flow.of_angles else constraints.real, len(self.event_shape))
+
+    def expand(self, batch_shape: Size, _instance: Distribution | None = None) -> FlowDistribution:
+        """Expand the distribution to a larger batch shape, to which the current one broadcasts, else a RuntimeError."""
+        larger = torch.Size(batch_shape)
+        torch.empty(self.batch_shape).expand(larger)
+        return FlowDistribution(self.flow, self.context, larger)
+
+    def rsample(self, sample_shape: Size = ()) -> Tensor:
+        """Draw samples (*sample_shape, *batch_shape, *event_shape), differentiable in parameters and contexts."""
+        return self.rsample_and_log_prob(sample_shape)[0]
+
+    def rsample_and_log_prob(self, sample_shape: int | Size = ()) -> tuple[Tensor, Tensor]:
+        """Draw samples as `rsample` does, with the log-density of each, (*sample_shape, *batch_shape), from one pass.
+
+        The shape may also be a number of samples.
+
+        >>> import mera
+        >>> p = mera.build("rgflow", L=8, channels=1, hidden=(8,)).distribution()
+        >>> x, log_prob = p.rsample_and_log_prob((5,))
+        >>> bool((log_prob - p.log_prob(x)).abs().max() < 1e-3)
+        True
+        """
+        shape = self._extended_shape(torch.Size([sample_shape] if isinstance(sample_shape, int) else sample_shape))
+        batch = shape[: len(shape) - len(self.event_shape)]
+        x, log_prob = self.flow.rsample_and_log_prob(batch.numel(), self._contexts(batch.numel()))
+        return x.reshape(shape), log_prob.reshape(batch)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """The log-density, in nats, of events (*shape, *event_shape), where `shape` broadcasts with the batch shape."""
+        n = len(self.event_shape)
+        if not isinstance(value, Tensor) or value.shape[max(0, value.ndim - n) :] != self.event_shape:
+            got = str(tuple(value.shape)) if isinstance(value, Tensor) else type(value).__name__
+            raise InputError(f"values (..., {tuple(self.event_shape)})", got)
+        shape = torch.broadcast_shapes(value.shape[: value.ndim - n], self.batch_shape)
+        rows = value.expand(*shape, *self.event_shape).reshape(-1, *self.event_shape)
+        return self.flow.log_prob(rows, self._contexts(len(rows))).reshape(shape)
+
+    def __repr__(self) -> str:
+        """The batch shape and the event shape."""
+        return f"FlowDistribution(batch_shape={tuple(self.batch_shape)}, event_shape={tuple(self.event_shape)})"
+
+    def _contexts(self, n: int) -> Tensor | None:
+        """The contexts of `n` samples, whose batch axes vary fastest; None for a flow without context."""
+        if self.context is None:
+            return None
+        rows = torch.arange(len(self.context), device=self.context.device).expand(self.batch_shape).flatten()
+        return self.context[rows.repeat(n // max(1, len(rows)))]

@@ -25,7 +25,7 @@ from mera.graph.runner import Runner
 from mera.graph.summary import Summary, summarize
 
 SHARED = (
-    "recipe", "_first_recipe", "_checkpoint", "plan", "layout", "bijectors", "context_encoder", "prior", "of_angles",
+    "recipe", "first_recipe", "_checkpoint", "plan", "layout", "bijectors", "context_encoder", "prior", "of_angles",
     "preprocess", "_built",
 )  # fmt: skip
 """The attributes of a flow."""
@@ -53,6 +53,7 @@ class Flow(FlowInParts):
 
     Attributes:
         recipe: the model and the options with which `mera.build` made the flow; None for a flow made by hand.
+        first_recipe: the recipe of the flow that was resized to this one; None for any other.
         layout: a copy of the layout.
         plan: the compiled layout.
         bijectors: the bijectors, by the key in `Step.module` of the plan's steps.
@@ -63,9 +64,7 @@ class Flow(FlowInParts):
 
     Raises:
         LayoutError: if the layout is not a bijection.
-        ValueError: if the prior is not a univariate density, the preprocessing is not a bijector, or the number of
-            classes is not positive; or if bijectors of angles stand beside bijectors of real numbers, or have a prior
-            of real numbers.
+        ValueError: if bijectors of angles stand beside bijectors of real numbers, or have a prior of real numbers.
     """
 
     bijectors: Bijectors
@@ -79,7 +78,7 @@ class Flow(FlowInParts):
     ) -> None:
         super().__init__()
         self.recipe: Recipe | None = None
-        self._first_recipe: Recipe | None = None  # of the flow that was resized to this one
+        self.first_recipe: Recipe | None = None
         self._checkpoint = False
         self.plan = compile(layout)
         self.layout = layout.frozen()  # later changes of the layout are not in the plan
@@ -87,9 +86,7 @@ class Flow(FlowInParts):
         self.context_encoder = ContextEncoder(self.plan.context, classes)
         self.prior = prior if isinstance(prior, Prior) else Prior(prior)
         by_node: dict[str, Any] = {step.node: self.bijectors[step.module] for step in self.plan.bijections}
-        self.of_angles = check_angles(by_node, self.prior.support)
-        if preprocess is not None and not isinstance(preprocess, Bijector):
-            raise InputError("a bijector to preprocess images", type(preprocess).__name__)
+        self.of_angles = check_angles(by_node, self.prior)
         self.preprocess = ImagePreprocess().to(self._reference) if preprocess is None else preprocess
         self._built = self._structures()
 
@@ -115,9 +112,6 @@ class Flow(FlowInParts):
 
         Args:
             number: the level, 0 for the finest.
-
-        Raises:
-            ValueError: if there is no such level.
 
         >>> import mera
         >>> flow = mera.build("rgflow", L=8, m=4, hidden=(8,))
@@ -158,41 +152,23 @@ class Flow(FlowInParts):
         return self.runner.inverse(z, context)
 
     def to_lattice(self, z: Sequence[Tensor]) -> Tensor:
-        """Lay out all latents on the pixel lattice, as RG-Flow arranges them (https://arxiv.org/abs/2010.00029).
+        """Lay out the latents z of all levels on the pixel lattice, (B, C, *shape), each latent at its own site.
 
-        Args:
-            z: the latents, one tensor (B, C_h, *shape_h) for each level, finest first.
-
-        Returns:
-            The latents as one tensor (B, C, *shape), each latent at its own site.
+        RG-Flow arranges them like this (https://arxiv.org/abs/2010.00029). `from_lattice` collects them again.
         """
         self._check_latents(z)
         return run_inverse(self.plan, z, _identity)[0]
 
     def from_lattice(self, t: Tensor) -> Latents:
-        """Collect the latents that `to_lattice` laid out on the pixel lattice.
-
-        Args:
-            t: the latents on the pixel lattice, (B, C, *shape).
-
-        Returns:
-            The latents, one tensor (B, C_h, *shape_h) for each level, finest first.
-        """
+        """Collect the latents of all levels that `to_lattice` laid out on the pixel lattice, (B, C, *shape)."""
         self.check_data("latents on the lattice", t)
         return run_forward(self.plan, t, _identity)[0]
 
     def progression(self, z: Sequence[Tensor], context: Tensor | None = None) -> tuple[Tensor, ...]:
-        """Generate data from latents, and return the lattice at each level on the way.
+        """Generate data from latents as `inverse` does, and return the lattice at each level on the way.
 
-        The lattices are :math:`x^{(h)}` of RG-Flow (Eq. 2 to 4 and Fig. 3a, https://arxiv.org/abs/2010.00029).
-
-        Args:
-            z: the latents, one tensor (B, C_h, *shape_h) for each level, finest first.
-            context: the contexts of the data; None for a flow without context.
-
-        Returns:
-            One tensor for each level, finest first. The first tensor is the data, (B, C, *shape); the other tensors are
-            the coarser lattices from which the data was generated.
+        The lattices are :math:`x^{(h)}` of RG-Flow (Eq. 2 to 4 and Fig. 3a, https://arxiv.org/abs/2010.00029), finest
+        first: the data, (B, C, *shape), then the coarser lattices from which it was generated.
         """
         self._check_latents(z)
         values = {latent.value: level for latent, level in zip(self.plan.latents, z, strict=True)}
@@ -212,16 +188,7 @@ class Flow(FlowInParts):
     def sample_latents(
         self, n: int | Sequence[int], temperature: Temperature = 1.0, device: torch.device | str | None = None
     ) -> Latents:
-        """Draw latents from the prior, without gradients.
-
-        Args:
-            n: the number of samples, or a shape (n,).
-            temperature: T of :math:`p(z)^{1/T}`, one number for all levels or one for each level, finest first.
-            device: the device of the latents; None for the device of the flow.
-
-        Returns:
-            The latents, one tensor (n, C_h, *shape_h) for each level, finest first.
-        """
+        """Draw latents from the prior, without gradients; the noise of a flow, see `Density.draw_noise`."""
         number = check_count(n[0] if isinstance(n, Sequence) and len(n) == 1 else n, "a number of samples", 0)
         shapes = [(number, *latent.lattice.event_shape) for latent in self.plan.latents]
         like = self._reference if device is None else self._reference.to(device)
@@ -272,9 +239,7 @@ class Flow(FlowInParts):
                 their bijectors.
 
         Raises:
-            LayoutError: if a node does not fit the lattice, or has parameters for each of its sites; the message names
-                the node.
-            ValueError: if the number of levels cannot change.
+            LayoutError: if a node does not fit the lattice, or has parameters for each of its sites.
 
         >>> import mera
         >>> flow = mera.build("rgflow", L=32, hidden=(8,))
@@ -282,7 +247,7 @@ class Flow(FlowInParts):
         >>> large.plan.input.shape, large.n_parameters == flow.n_parameters
         ((64, 96), True)
         """
-        number, recipe = 1 + max((step.level for step in self.plan.steps), default=0), self.recipe or self._first_recipe
+        number, recipe = 1 + max((step.level for step in self.plan.steps), default=0), self.recipe or self.first_recipe
         edges = edges_of(shape, self.plan.input.dim)
         if levels is None or check_count(levels, "levels") == number:
             self._check_edges(edges)
@@ -304,7 +269,7 @@ class Flow(FlowInParts):
             if encoder.fixed is not None:
                 raise InputError("to resize a flow first, then to fix its context of each pixel", "a fixed context")
             encoder = ContextEncoder(plan.context, encoder.embedding)
-        return self._with(layout=layout.frozen(), plan=plan, context_encoder=encoder, recipe=None, _first_recipe=recipe)
+        return self._with(layout=layout.frozen(), plan=plan, context_encoder=encoder, recipe=None, first_recipe=recipe)
 
     @property
     def flow(self) -> Flow:
@@ -341,12 +306,7 @@ class Flow(FlowInParts):
         return summarize(self.plan, self.layout, modules, self.prior.extra_repr(), self.n_parameters)
 
     def check_data(self, what: str, x: Tensor) -> None:
-        """Refuse data that is not (B, C, *shape), or not of the flow's dtype and device.
-
-        Args:
-            what: the name of the data in the message.
-            x: the data.
-        """
+        """Refuse data that is not (B, C, *shape), or not of the flow's dtype and device; messages call it `what`."""
         if isinstance(x, Tensor) and x.dtype == torch.uint8:
             raise InputError(
                 f"{what} as {self.dtype} in the flow's own space",

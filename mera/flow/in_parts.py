@@ -2,34 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Sequence
 from os import PathLike
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from mera._utils.checks import check_count
+from mera._utils.errors import InputError
+from mera.bijectors import DCT, BlockSpins
 from mera.cones import Cone, Region, Restriction, Site, Span, Streamed, generation_cone, inference_cone, stream, window
 from mera.flow.density import Density, Temperature
-from mera.flow.refine import refine
+from mera.graph.executor import run_inverse_from
 from mera.inpaint import Inpainting, inpaint
+
+STEP, MOST_STEPS, CLOSE = 0.7, 100, 0.02
+"""The part of the difference of means that a step takes off, the most steps, and the largest difference at the end, in
+standard deviations of the coarse data."""
 
 
 class FlowInParts(Density):
     """The methods of `mera.Flow` that evaluate a part of the flow, at the cost of that part."""
 
     def inference_cone(self, region: Region) -> Cone:
-        """The latents that can change when pixels change (RG-Flow, Fig. 2d, https://arxiv.org/abs/2010.00029).
+        """The latents of each level that can change with pixels (RG-Flow, Fig. 2d, https://arxiv.org/abs/2010.00029).
 
         Args:
             region: the pixels: a bool mask (H, W); or for each dimension a slice, a pair (start, stop) or a single
                 site, for lattices of any size.
-
-        Returns:
-            The cone, with the variables that can change at each level.
-
-        Raises:
-            ValueError: if the region is empty, reaches outside, or is a mask of another lattice.
 
         >>> import mera, numpy as np
         >>> cone = mera.build("rgflow", L=32, m=4).inference_cone(np.s_[8:16, 8:16])
@@ -39,7 +41,7 @@ class FlowInParts(Density):
         return inference_cone(self.plan, region)
 
     def generation_cone(self, level: int, site: Site) -> Cone:
-        """The pixels that can change when the latents at a site change.
+        """The pixels, and values on the way to them, that can change when the latents at a site change.
 
         See RG-Flow, Fig. 2c, https://arxiv.org/abs/2010.00029. The cone of latents of several levels is the union of
         the cones of the levels.
@@ -47,12 +49,6 @@ class FlowInParts(Density):
         Args:
             level: the level of the latents, 0 for the finest.
             site: the coordinates of the site in the lattice of the level; or a bool mask (H_h, W_h) of several sites.
-
-        Returns:
-            The cone, with the pixels and all intermediate values that can change.
-
-        Raises:
-            ValueError: if there is no such level or site.
 
         >>> import mera
         >>> cone = mera.build("rgflow", L=32, m=4).generation_cone(level=1, site=(1, 3))
@@ -74,9 +70,6 @@ class FlowInParts(Density):
                 pair (start, stop) or a single site.
             context: the context of the image, which does not change; None for a flow without context.
 
-        Returns:
-            The restriction, whose methods take and return values of the masked pixels only.
-
         Raises:
             ValueError: if the region is empty, of another shape, or all pixels; if the cone is not an inference cone of
                 this flow; or if x is not one image, or has NaN or infinite pixels, in the region or not.
@@ -90,8 +83,7 @@ class FlowInParts(Density):
 
         Args:
             x: one image, (1, C, *shape), in the flow's own space; masked pixels may have any finite values.
-            mask: the pixels to fill: a bool mask (H, W); or for each dimension a slice, a pair (start, stop) or a
-                single site.
+            mask: the pixels to fill, which are not all, as a region of `restrict`.
             context: the context of the image; None for a flow without context.
             options: `console`, a `rich.console.Console` on which progress is shown; and the fields of
                 `mera.inpaint.SearchOptions`: latents, draws, sweeps, starts, steps, lr, samples, particles, moves,
@@ -99,10 +91,6 @@ class FlowInParts(Density):
 
         Returns:
             The filled image (the medoid of draws), the draws with their spread, and the likeliest filling.
-
-        Raises:
-            ValueError: if the mask is empty, of another shape, or masks every pixel; if x is not one finite image; or
-                if an option is unknown or has an invalid value.
         """
         result = inpaint(self.flow.runner, x, mask, context, **options)
         return result.with_pictures(self.to_images) if self.plan.input.is_picture else result
@@ -117,15 +105,14 @@ class FlowInParts(Density):
         Args:
             seed: an integer from 0 to 2^64 - 1.
             region: for each dimension of the lattice a slice, a range, a pair (start, stop) or a single site.
-            temperature: T of :math:`p(z)^{1/T}`, one number for all levels or one for each level, finest first.
+            temperature: as in `sample`.
 
         Returns:
             The window (1, C, *window) of data in the flow's own space.
 
         Raises:
-            ValueError: if a span is empty or reaches outside, the seed is out of its range, the lattice is too large
-                for a field bijector, a temperature is not positive, the prior has no quantile function at this
-                temperature, or the flow is conditional.
+            ValueError: if the lattice is too large for a field bijector, the prior has no quantile function, or the
+                flow is conditional.
 
         >>> import mera
         >>> flow = mera.build("rgflow", L=2**30, layers=1, hidden=(8,), share_levels=True)
@@ -156,10 +143,8 @@ class FlowInParts(Density):
 
         Raises:
             LayoutError: if a bijector acts on a whole lattice at once, as Fourier modes do; the message names the node.
-            ValueError: if the source has another shape than the flow, see `resized`; if values are not finite; if the
-                store to resume is damaged, or was made for another flow or source; or if
-                there are several processes and no `out`.
-            FileExistsError: if the folder holds a store, and `resume` is false.
+            ValueError: if the source has another shape than the flow, see `resized`; if values are not finite; or if
+                the store to resume is damaged, or was made for another flow or source.
 
         >>> import mera, torch
         >>> flow = mera.build("rgflow", L=32, channels=1, hidden=(8,)).resized((64, 96))
@@ -194,14 +179,10 @@ class FlowInParts(Density):
                 not draws from their density given the means.
 
         Returns:
-            Data in the flow's own space, (B, C, *twice the shape).
+            Data in the flow's own space, (B, C, *twice the shape); with a warning if the iteration misses the means.
 
         Raises:
-            ValueError: if the shape is another one, there are not so many levels, or the coarse lattice of the flow has
-                other channels than its data, as those of "realnvp" and "glow" have.
-
-        Warns:
-            UserWarning: if the iteration does not come to the means.
+            ValueError: if the coarse lattice of the flow has other channels than its data, as for "realnvp" and "glow".
 
         >>> import mera
         >>> flow = mera.build("wavelet", L=16, channels=1, hidden=(8,))
@@ -210,4 +191,67 @@ class FlowInParts(Density):
         >>> torch.allclose(torch.nn.functional.avg_pool2d(fine, 2), coarse, atol=1e-5)
         True
         """
-        return refine(self.flow, coarse, levels, temperature, context, means)
+        flow = self.flow
+        coarse = torch.as_tensor(coarse)
+        if coarse.ndim != 2 + flow.plan.input.dim or coarse.shape[1] != flow.plan.input.channels:
+            sizes = ", ".join(["B", str(flow.plan.input.channels), *("n" for _ in flow.plan.input.shape)])
+            raise InputError(f"coarse data of shape ({sizes})", str(tuple(coarse.shape)))
+        number = len(flow.plan.entries)
+        if check_count(levels, "levels") >= number:
+            raise InputError(f"fewer levels than the {number} of the flow", str(levels))
+        leaving = {latent.value for latent in flow.plan.latents[:levels]} | {flow.plan.entries[levels]}
+        made = {step.source for step in flow.plan.steps if step.level < levels}
+        if {target for step in flow.plan.steps if step.level < levels for target in step.targets} - made - leaving:
+            raise InputError("a flow whose fine variables leave at once", "one of several branches")
+        entry = next(step for step in flow.plan.steps if step.source == flow.plan.entries[levels]).operation.lattice
+        if entry.channels != flow.plan.input.channels:
+            raise InputError("a flow whose coarse lattice has the channels of the data", f"one with {entry.channels}")
+        factors = [fine // kept for fine, kept in zip(flow.plan.input.shape, entry.shape, strict=True)]
+        shape = tuple(n * factor for n, factor in zip(coarse.shape[2:], factors, strict=True))
+        larger = flow if shape == flow.plan.input.shape else flow.resized(shape)
+        latents = larger.sample_latents(len(coarse), temperature)
+        coarse, unit, runner = coarse.to(larger.dtype), _unit(larger, levels), larger.runner
+        transform = runner.transform(runner.contexts(context, coarse), inverse=True)
+
+        def finer(lattice: Tensor) -> Tensor:
+            return run_inverse_from(larger.plan, lattice * unit, latents, levels, transform)[0]
+
+        x = finer(coarse)
+        return _with_means(x, coarse, finer, factors) if means and x.numel() else x
+
+
+def _with_means(x: Tensor, coarse: Tensor, finer: Callable[[Tensor], Tensor], factors: Sequence[int]) -> Tensor:
+    """Move the coarse lattice, from which `finer` makes data, until the means of cells of the data are `coarse`."""
+    lattice, step, close = coarse, STEP, CLOSE * coarse.std(correction=0)
+    difference = coarse - means_of_cells(x, factors)
+    for _ in range(MOST_STEPS):
+        if difference.abs().max() <= close:
+            return x
+        moved = lattice + step * difference
+        trial = finer(moved)
+        remaining = coarse - means_of_cells(trial, factors)
+        if remaining.abs().mean() < difference.abs().mean():
+            x, lattice, difference = trial, moved, remaining
+        else:
+            step /= 2
+    far = difference.abs().max().item()
+    warnings.warn(f"Expected the coarse data as means of cells; got means up to {far:.2g} beside them", stacklevel=4)
+    return x
+
+
+def means_of_cells(x: Tensor, edges: Sequence[int]) -> Tensor:
+    """The means over cells of data (B, C, *shape)."""
+    for axis, edge in enumerate(edges, start=2):
+        x = x.unflatten(axis, (-1, edge)).mean(axis + 1)
+    return x
+
+
+def _unit(flow: Any, levels: int) -> float:
+    """The coarse lattice of a constant field 1, by the means of cells that the finest levels take."""
+    unit = 1.0
+    for step in flow.plan.bijections:
+        bijector = flow.bijectors[step.module]
+        if step.level < levels and isinstance(bijector, (BlockSpins, DCT)):
+            ones = torch.ones(1, *step.apply.event_shape, dtype=flow.dtype, device=flow.device)
+            unit *= bijector(ones)[0].flatten()[0].item()
+    return unit

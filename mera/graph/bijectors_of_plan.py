@@ -7,9 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mera.bijectors import Bijector
+from mera.bijectors import Bijector, Spectral
 from mera.bijectors.by_name import make
-from mera.bijectors.spectral import Spectral
 from mera.graph.layout import Layout
 from mera.graph.layout_error import LayoutError, within
 from mera.graph.plan import Plan, Step

@@ -5,8 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from mera.bijectors.base import Bijector
-from mera.bijectors.local import evaluate
-from mera.bijectors.sites import Sites
+from mera.bijectors.local import Sites, evaluate
 from mera.graph.boxes import Box
 from mera.graph.lattice import Lattice
 

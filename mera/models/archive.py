@@ -48,9 +48,6 @@ def read_archive(path: str | PathLike[str]) -> tuple[dict[str, Any], dict[str, T
     Each tensor has memory of its own, which starts at a multiple of 64 bytes, as that of torch's own tensors does: the
     rounding of matrix products may depend on where a tensor starts. Later changes of the file do not affect them.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"Expected a file {path}; got none")
     with reading(path, "a file that mera wrote"):
         with safe_open(path, "pt") as file:
             metadata, names = file.metadata(), file.keys()
@@ -59,7 +56,7 @@ def read_archive(path: str | PathLike[str]) -> tuple[dict[str, Any], dict[str, T
         text, checksum = written[KEY if SUM in metadata else "description"], written[SUM]
     if _checksum(text, tensors) != checksum:
         raise InputError("a file as mera wrote it", "a damaged one, its checksum does not fit", where=str(path))
-    return parse_json(text, path), tensors
+    return parse_json(text, Path(path)), tensors
 
 
 def _checksum(text: str, tensors: Mapping[str, Tensor]) -> str:
@@ -97,13 +94,10 @@ def _without_numpy(value: Any) -> Any:
 
 def read_tensors(path: str | PathLike[str]) -> Any:
     """Read what `write_tensors` or torch.save wrote, on the CPU."""
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"Expected a file {path}; got {'a folder' if path.is_dir() else 'none'}")
     other = "a damaged file or one with other objects, of which no code was run"
     with reading(path, "a checkpoint of tensors", other):
         if zipfile.is_zipfile(path):
-            _check_archive(path)
+            _check_archive(Path(path))
         return torch.load(path, map_location="cpu", weights_only=True)
 
 

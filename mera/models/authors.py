@@ -16,8 +16,8 @@ from mera._utils.errors import InputError
 from mera._utils.files import as_path
 from mera._utils.flow_options import PriorLike
 from mera._utils.random import restored_states
-from mera.bijectors import Gather, checkerboard
-from mera.flow.flow import Flow
+from mera.bijectors import checkerboard
+from mera.flow import Flow
 from mera.models.archive import read_tensors
 from mera.models.by_name import build
 
@@ -38,35 +38,18 @@ def load_rgflow_checkpoint(path: str | PathLike[str], prior: PriorLike | None = 
     Args:
         path: the file.
         prior: prior of the flow; None for a Gaussian if the scale in the file is 1, a Laplacian if it is 1/sqrt(2).
-
-    Raises:
-        ValueError: if the file is damaged, holds objects other than tensors, or is not a checkpoint of an RG-Flow.
     """
     state = _read(as_path(path))
     try:
         with restored_states():  # new weights are drawn, and replaced
             flow = build("rgflow", **_options(state, prior))
-        _check_weights({name: tensor for name, tensor in state.items() if _location(name) is not None})
-        weights = _ordered_by_halves(_stacked(state), state["layers.0.mask_left"] != 0)
+        weights = _ordered_by_halves(_stacked(state), flow)
         flow = flow.to(next(iter(weights.values())).dtype)
         flow.load_state_dict(weights)
-    except KeyError as error:
-        raise InputError("a checkpoint of the authors' RG-Flow", f"none with {error}", where=str(path)) from error
-    except (TypeError, RuntimeError, ValueError) as error:
-        raise InputError(
-            "a checkpoint of the authors' RG-Flow", f"a file with an error: {error}", where=str(path)
-        ) from error
+    except (KeyError, AttributeError, TypeError, RuntimeError, ValueError) as error:
+        got = f"a file with an error: {type(error).__name__}: {error}"
+        raise InputError("a checkpoint of the authors' RG-Flow", got, where=str(path)) from error
     return flow
-
-
-def _check_weights(weights: Mapping[str, Tensor]) -> None:
-    """Refuse weights that are not finite, or not of one floating-point dtype."""
-    dtypes = {tensor.dtype for tensor in weights.values()}
-    if len(dtypes) != 1 or not next(iter(dtypes)).is_floating_point:
-        raise InputError("weights of one floating-point dtype", str(sorted(map(str, dtypes))))
-    for name, tensor in weights.items():
-        if not tensor.isfinite().all():
-            raise InputError("finite weights", f"infinite values or NaN in {name}")
 
 
 def _read(path: Path) -> dict[str, Tensor]:
@@ -130,8 +113,7 @@ def _prior(scale: Tensor) -> str:
     for name, scale_of_unit_variance in (("gaussian", 1.0), ("laplace", 1 / math.sqrt(2))):
         if scale.numel() == 1 and math.isclose(scale.item(), scale_of_unit_variance, rel_tol=1e-6):
             return name
-    got = f"scale {scale.item()}" if scale.numel() == 1 else f"a scale of shape {tuple(scale.shape)}"
-    raise InputError("a prior of scale 1 or 1/sqrt(2), or the argument prior=", got)
+    raise InputError("a prior of scale 1 or 1/sqrt(2), or the argument prior=", f"the scale {scale.tolist()}")
 
 
 def _stacked(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -139,8 +121,12 @@ def _stacked(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     parts: dict[str, dict[tuple[int, int], Tensor]] = {}
     for authors_name, tensor in state.items():
         if (location := _location(authors_name)) is not None:
+            if not (tensor.is_floating_point() and tensor.isfinite().all()):
+                raise InputError("finite weights", f"others in {authors_name}")
             name, block, network = location
             parts.setdefault(name, {})[block, network] = tensor.T if tensor.ndim == 2 else tensor[None]
+    if len(dtypes := {str(tensor.dtype) for tensors in parts.values() for tensor in tensors.values()}) != 1:
+        raise InputError("weights of one dtype", str(sorted(dtypes)))
     weights = {}
     for name, tensors in parts.items():
         blocks = range(1 + max(block for block, _ in tensors))
@@ -149,19 +135,15 @@ def _stacked(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return weights
 
 
-def _ordered_by_halves(weights: Mapping[str, Tensor], mask: Tensor) -> dict[str, Tensor]:
+def _ordered_by_halves(weights: Mapping[str, Tensor], flow: Flow) -> dict[str, Tensor]:
     """Reorder the features of a patch from (channel, *site) to the first half, then the second half."""
-    order = Gather(mask).order
-    depth = {name.partition(".linears.")[0]: 0 for name in weights if ".linears." in name}
-    for name in weights:
-        network, _, rest = name.partition(".linears.")
-        if rest:
-            depth[network] = max(depth[network], int(rest.split(".")[0]))
     ordered = {}
     for name, tensor in weights.items():
-        network, part = re.split(r"(?<=networks\.0\.networks)\.", name)
+        coupling, part = name.split(".networks.0.networks.")
+        last = len(flow.get_submodule(f"{coupling}.networks.0.networks.linears")) - 1  # type: ignore[arg-type]
         axes = {"scale": -1, "swishes.0.slope": -1, "linears.0.weight_v": -2}
-        axes |= {f"linears.{depth[network]}.{kind}": -1 for kind in ("weight_v", "weight_g", "bias")}
+        axes |= {f"linears.{last}.{kind}": -1 for kind in ("weight_v", "weight_g", "bias")}
+        order: Any = flow.get_submodule(f"{coupling}.partition").order
         ordered[name] = tensor.index_select(axes[part], order) if part in axes else tensor
     return ordered
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar, cast
 
@@ -9,8 +10,8 @@ from mera._utils.checks import check_choice, check_count
 from mera._utils.errors import InputError
 from mera._utils.options import check_options, documented, options_of
 from mera._utils.registry import Registry, plain
+from mera.flow import Flow
 from mera.flow.density import Recipe
-from mera.flow.flow import Flow
 from mera.graph.summary import count_parameters
 from mera.models.options import Model
 
@@ -41,9 +42,6 @@ def register(name: str, presets: Mapping[str, Preset] | None = None) -> Callable
         name: name of the model.
         presets: by the name of a preset, a function that maps all options, with the values they have without the
             preset, to the options that the preset changes.
-
-    Raises:
-        ValueError: if the name is taken.
     """
 
     def decorate(model: B) -> B:
@@ -74,9 +72,6 @@ def build(name: str, *, preset: str | None = None, checkpoint: bool = False, **o
         preset: name of a set of other defaults, such as "authors" of "rgflow".
         checkpoint: whether a forward pass keeps only the inputs of layers for the backward pass; see `Flow.checkpoint`.
         options: options of the model, which are documented at its class: `help(mera.models.RGFlow)`.
-
-    Raises:
-        ValueError: if the name, the preset or an option is unknown, or the value of an option is invalid.
 
     Example:
         >>> import mera
@@ -113,9 +108,6 @@ def fit_width(model: str, parameters: int, options: Mapping[str, Any]) -> dict[s
         parameters: number of parameters to come closest to.
         options: other options of the model.
 
-    Raises:
-        ValueError: if the model has no option `hidden`, has more parameters at a width of 2, or as many at any width.
-
     >>> import mera
     >>> options = fit_width("rgflow", 100_000, {"L": 16})
     >>> options["hidden"]
@@ -142,10 +134,8 @@ def fit_width(model: str, parameters: int, options: Mapping[str, Any]) -> dict[s
         )
     if count(4) == count(2):
         raise InputError("a model whose number of parameters grows with the width", f"{model} with {dict(options)}")
-    low, high = 1, 2  # half widths
+    high = 2  # half of a width
     while count(2 * high) <= parameters:
-        low, high = high, 2 * high
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if count(2 * middle) <= parameters else (low, middle)
-    return with_width(min((2 * low, 2 * high), key=lambda width: abs(count(width) - parameters)))
+        high *= 2
+    half = bisect_right(range(high), parameters, lo=1, key=lambda half: count(2 * half)) - 1
+    return with_width(min((2 * half, 2 * half + 2), key=lambda width: abs(count(width) - parameters)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, cast
 
@@ -10,12 +9,12 @@ from mera._utils.flow_options import PADDING, Hidden, Norm, PerStep
 from mera._utils.options import Option
 from mera.bijectors import Bijector, named
 from mera.bijectors.by_name import Named
-from mera.flow.flow import Flow
+from mera.flow import Flow
 from mera.graph import Layout, Port
 from mera.graph.layout_error import within
 from mera.graph.plan import context_of
 from mera.models.by_name import register
-from mera.models.lattices import is_one_patch, kernels, lattice_shape, levels
+from mera.models.lattices import is_one_patch, kernels, levels
 from mera.models.options import (
     Channels,
     FieldBoundary,
@@ -30,28 +29,29 @@ from mera.models.options import (
 
 
 class Fields:
-    """A builder of layouts of bijectors on whole lattices, with `layout` and the number of `scales` as attributes.
+    """A builder of layouts of bijectors on whole lattices.
 
     Args:
         model: the options of the model.
         squeezed_first: whether each scale begins with a squeeze, so that there is one scale fewer.
         common: further options of the bijectors at all scales.
+
+    Attributes:
+        layout: the layout.
+        scales: the number of scales.
+        options: the options of the bijectors of each scale, finest first.
     """
 
     def __init__(self, model: FieldModel, squeezed_first: bool = False, **common: Any) -> None:
         self.model = model
-        shape = lattice_shape(model.L, model.dim)
         n_levels = None if model.levels is None else model.levels + squeezed_first
-        self.levels = levels(shape, model.m, n_levels=n_levels)
+        self.levels = levels(model.shape, model.m, n_levels=n_levels)
         self.scales = max(1, self.levels - squeezed_first)
-        self._common = {"padding": PADDING[model.boundary], "transform": model.transform, **common}
+        common |= {"padding": PADDING[model.boundary], "transform": model.transform}
         hidden = cast(Hidden, model.hidden)  # not None any more
-        self._per_scale = options_per_step(self.scales, model.layers, model.residual_blocks, hidden)
-        self.layout = Layout(shape, model.channels, model.boundary, model.context_shape)
-
-    def __iter__(self) -> Iterator[tuple[int, dict[str, Any]]]:
-        """For each scale, finest first, its index and the options of its bijectors."""
-        return ((scale, self._common | options) for scale, options in enumerate(self._per_scale))
+        per_scale = options_per_step(self.scales, model.layers, model.residual_blocks, hidden)
+        self.options = [common | options for options in per_scale]
+        self.layout = Layout(model.shape, model.channels, model.boundary, model.context_shape)
 
     def add(self, x: Port, bijector: str, name: str, options: dict[str, Any], passive: int = 0) -> Port:
         """Add a node for a registered bijector, and return the output; see `add_field`."""
@@ -100,14 +100,14 @@ class RealNVP(FieldModel):
 
     def fitted(self) -> dict[str, Any]:
         """The widths of the hidden layers; see `Model.fitted`."""
-        scales = levels(lattice_shape(self.L, self.dim), self.m, n_levels=self.levels)
+        scales = levels(self.shape, self.m, n_levels=self.levels)
         return {} if self.hidden is not None else {"hidden": [(min(int(16 * 2.5**h), 96),) for h in range(scales)]}
 
     def flow(self) -> Flow:
         """Build the flow; see `Model.flow`."""
         fields = Fields(replace(self, **self.fitted()), norm=self.norm)
         x = fields.layout.input
-        for scale, blocks in fields:
+        for scale, blocks in enumerate(fields.options):
             x = fields.add(x, "convolution", f"checkerboard{scale}", {"mask": "checkerboard", **blocks})
             if scale + 1 < fields.scales:
                 x = fields.layout.squeeze(x, name=f"squeeze{scale}")
@@ -136,14 +136,14 @@ class Glow(FieldModel):
         """Build the flow; see `Model.flow`."""
         fields = Fields(self, squeezed_first=True)
         x = fields.layout.input
-        for scale, blocks in fields:
+        for scale, blocks in enumerate(fields.options):
             if scale + 1 < fields.levels:
                 x = fields.layout.squeeze(x, name=f"squeeze{scale}")
             x = fields.add(x, "glow-steps", f"steps{scale}", blocks)
             if scale + 1 < fields.scales:
                 kept = x.channels // 2
-                given = {name: blocks[name] for name in ("hidden", "padding")} | {"passive": kept}
-                x = fields.add(x, "split-prior", f"prior{scale}", given, kept)
+                options = {"passive": kept, "hidden": blocks["hidden"], "padding": blocks["padding"]}
+                x = fields.add(x, "split-prior", f"prior{scale}", options, kept)
                 x = fields.split(x, kept, scale)
         return fields.flow(x)
 
@@ -166,7 +166,7 @@ class WaveletFlow(FieldModel):
         """Build the flow; see `Model.flow`."""
         fields = Fields(self, norm=self.norm)
         x = fields.layout.input
-        for scale, blocks in fields:
+        for scale, blocks in enumerate(fields.options):
             if scale + 1 == fields.scales:
                 x = fields.add(x, "convolution", f"top{scale}", blocks)
                 break
@@ -205,9 +205,9 @@ class Decimation(FieldModel):
     def flow(self) -> Flow:
         """Build the flow; see `Model.flow`."""
         fields = Fields(self, norm=self.norm)
-        kernel = kernels(lattice_shape(self.L, self.dim), None, self.m, n_levels=self.levels)[-1]
+        kernel = kernels(self.shape, None, self.m, n_levels=self.levels)[-1]
         x = fields.layout.input
-        for scale, blocks in fields:
+        for scale, blocks in enumerate(fields.options):
             if scale + 1 < fields.scales:
                 x = fields.layout.squeeze(x, name=f"squeeze{scale}")
                 x = fields.add(x, "corners", f"details{scale}", blocks, self.channels)

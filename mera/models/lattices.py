@@ -29,33 +29,25 @@ def lattice_shape(L: Edges, dim: int) -> tuple[int, ...]:
 def levels(shape: Sequence[int], width: int, stride: int = 2, n_levels: int | None = None) -> int:
     """The number of levels of a lattice whose edges are divided by the stride as often as they can be.
 
-    Edges stay integers, and the smallest one not below the width, unless the lattice is too large for a patch.
-
-    Args:
-        shape: the edges of the lattice.
-        width: the least width of the coarsest lattice.
-        stride: the edge of a cell.
-        n_levels: the number of levels, if it does not depend on the lattice.
-
-    Raises:
-        ValueError: if the edges cannot be divided so often; or not once, although the lattice is large.
+    Edges stay integers, and the smallest one not below the width, unless the lattice is too large for a patch. If
+    `n_levels` is a number, it is checked and returned.
 
     >>> levels((32, 32), 4), levels((28, 28), 4), levels((24, 40), 4)
     (4, 3, 3)
     """
     count, edges = 1, list(shape)
-    while all(n % stride == 0 for n in edges):
-        is_large = math.prod(edges) > MOST and any(n % width for n in edges)
+    while _divides(stride, edges):
+        is_large = math.prod(edges) > MOST and not _divides(width, edges)
         if not (is_large or min(edges) // stride >= width):
             break
         count, edges = count + 1, [n // stride for n in edges]
-    if n_levels is None and count == 1 and math.prod(shape) > ONE_PATCH and any(n % stride for n in shape):
+    if n_levels is None and count == 1 and math.prod(shape) > ONE_PATCH and not _divides(stride, shape):
         raise InputError(f"edges that can be divided by {stride}", f"{_by(shape)}; {_remedy(shape, stride)}")
     if n_levels is None:
         return count
     unit = stride ** (check_count(n_levels, "levels", most=MAX_LAYERS) - 1)
-    if any(n % unit for n in shape):
-        while all(n % stride**count == 0 for n in shape):
+    if not _divides(unit, shape):
+        while _divides(stride**count, shape):
             count += 1
         got = f"{_by(shape)}, which {stride} divides {count - 1} times; or {_remedy(shape, unit)}"
         raise InputError(f"edges that {unit} divides, for so many levels", got)
@@ -84,9 +76,6 @@ def kernels(
         n_levels: the number of levels; None for as many as the edges allow.
         shared: whether all levels have the same patches.
 
-    Raises:
-        ValueError: if the patches do not fit the lattice; the message names settings that do.
-
     >>> kernels((28, 28), None, 4)
     [(4, 4), (2, 2), (7, 7)]
     >>> kernels((24, 40), None, 4), kernels((32, 32), 4, 4)
@@ -96,36 +85,36 @@ def kernels(
     if isinstance(m, Sequence) and (shared or not m):
         raise InputError("one width m, as levels share their bijectors" if shared else "m for each level", repr(m))
     if isinstance(m, Sequence):
-        found = [tuple(k) if isinstance(k, Sequence) else (k,) * dim for k in m]
-        if any(len(k) != dim or not all(is_integer(n) and n > 0 for n in k) for k in found):
+        patches = [tuple(k) if isinstance(k, Sequence) else (k,) * dim for k in m]
+        if any(len(k) != dim or not all(is_integer(n) and n > 0 for n in k) for k in patches):
             raise InputError(f"m as one width, or one for each level, or {dim} for each", repr(m))
     elif m is not None or shared:
         widths = [width, stride] if m is None else [check_count(m, "m", 2)]
-        fitting = [k for k in widths if all(n % k == 0 for n in shape)]
+        fitting = [k for k in widths if _divides(k, shape)]
         if not fitting:
             raise InputError(f"edges that m={m or width} divides", f"{_by(shape)}; {_settings(shape, width, stride)}")
-        chosen = next((k for k in fitting if _depth(shape, k, stride) > 1), fitting[0])
-        found = [(chosen,) * dim] * _depth(shape, chosen, stride)
-        found = found if n_levels is None else found[:1] * levels(shape, 1, stride, n_levels)
-        if n_levels is None and len(found) == 1 and min(shape) > 2 * found[0][0]:
+        edge = next((k for k in fitting if _depth(shape, k, stride) > 1), fitting[0])
+        depth = _depth(shape, edge, stride) if n_levels is None else levels(shape, 1, stride, n_levels)
+        patches = [(edge,) * dim] * depth
+        if n_levels is None and len(patches) == 1 and min(shape) > 2 * patches[0][0]:
             got = f"{_by(shape)}; {_settings(shape, width, stride)}"
-            raise InputError(f"edges that halve to multiples of m={found[0][0]}", got)
+            raise InputError(f"edges that halve to multiples of m={patches[0][0]}", got)
     else:
         number = levels(shape, width, stride, n_levels)
         lattices = [[n // stride**level for n in shape] for level in range(number)]
-        found = [_patch(edges, width) or (stride,) * dim for edges in lattices[:-1]]
-        found.append(_coarsest(lattices[-1], width, shape))
-    number = levels(shape, 1, stride, len(found) if n_levels is None else n_levels)
-    if number != len(found):
+        patches = [((width if _divides(width, edges) else stride),) * dim for edges in lattices[:-1]]
+        patches.append(_coarsest(lattices[-1], width, shape))
+    number = levels(shape, 1, stride, len(patches) if n_levels is None else n_levels)
+    if number != len(patches):
         raise InputError(f"m for each of {number} levels", repr(m))
-    for level, kernel in enumerate(found):
+    for level, kernel in enumerate(patches):
         edges = [n // stride**level for n in shape]
         if any(n % k for n, k in zip(edges, kernel, strict=True)):
             got = f"edges {_by(edges)} of level {level}; {_settings(shape, width, stride)}"
             raise InputError(f"patches {_by(kernel)} that fit each level", got)
         if level + 1 < number and any(k % stride for k in kernel):
             raise InputError(f"widths of patches that {stride} divides, below the coarsest level", f"m={m!r}")
-    return found
+    return patches
 
 
 def is_one_patch(lattice: Lattice, kernel: Kernel) -> bool:
@@ -133,49 +122,46 @@ def is_one_patch(lattice: Lattice, kernel: Kernel) -> bool:
     return any(n == k and not p for n, k, p in zip(lattice.shape, kernel, lattice.periodic, strict=True))
 
 
-def plain_widths(found: Sequence[Kernel]) -> Edges:
+def plain_widths(patches: Sequence[Kernel]) -> Edges:
     """Patches as the option m: one number if all are the same cube."""
-    rows = [kernel[0] if len(set(kernel)) == 1 else list(kernel) for kernel in found]
+    rows = [kernel[0] if len(set(kernel)) == 1 else list(kernel) for kernel in patches]
     return rows[0] if isinstance(rows[0], int) and all(row == rows[0] for row in rows) else rows  # type: ignore
 
 
 def _depth(shape: Sequence[int], m: int, stride: int) -> int:
     """The number of levels on whose lattices patches of one width fit."""
     count = 1
-    while all(n % (m * stride**count) == 0 for n in shape):
+    while _divides(m * stride**count, shape):
         count += 1
     return count
 
 
-def _patch(edges: Sequence[int], width: int) -> Kernel | None:
-    """The patch of the preferred width, if it fits the edges."""
-    return None if any(n % width for n in edges) else (width,) * len(edges)
+def _divides(width: int, edges: Sequence[int]) -> bool:
+    """Whether a width divides all edges."""
+    return all(n % width == 0 for n in edges)
 
 
 def _coarsest(edges: Sequence[int], width: int, shape: Sequence[int]) -> Kernel:
     """The patch of the coarsest lattice; see `kernels`."""
-    sites, common = math.prod(edges), math.gcd(*edges)
-    widest = max((k for k in range(2, WIDEST + 1) if common % k == 0), default=None)
-    if patch := _patch(edges, width):
-        return patch
-    if sites <= ONE_PATCH or (widest is None and sites <= MOST):
+    if _divides(width, edges):
+        return (width,) * len(edges)
+    widest = max((k for k in range(2, WIDEST + 1) if _divides(k, edges)), default=None)
+    if math.prod(edges) <= (MOST if widest is None else ONE_PATCH):
         return tuple(edges)
     if widest is None:
-        raise InputError(
-            f"a coarsest lattice that is one patch of at most {MOST} sites",
-            f"{_by(edges)} of {_by(shape)}; {_remedy(shape, 4)}",
-        )
+        got = f"{_by(edges)} of {_by(shape)}; {_remedy(shape, 4)}"
+        raise InputError(f"a coarsest lattice that is one patch of at most {MOST} sites", got)
     return (widest,) * len(edges)
 
 
 def _settings(shape: Sequence[int], width: int, stride: int) -> str:
     """Two settings that fit a lattice, in words."""
     try:
-        found = kernels(shape, None, width, stride)
+        patches = kernels(shape, None, width, stride)
     except ValueError:
         return _remedy(shape, stride)
-    text = f"without m and levels, m is {plain_widths(found)!r} in {len(found)} levels"
-    common = [k for k in (width, stride) if all(n % k == 0 for n in shape)]
+    text = f"without m and levels, m is {plain_widths(patches)!r} in {len(patches)} levels"
+    common = [k for k in (width, stride) if _divides(k, shape)]
     return text + "".join(f"; m={k}, levels={_depth(shape, k, stride)} fit, too" for k in common[-1:])
 
 

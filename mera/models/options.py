@@ -26,7 +26,7 @@ from mera._utils.flow_options import (
     Transform,
 )
 from mera._utils.options import Option, check_fields, choice, count, flag
-from mera.flow.flow import Flow
+from mera.flow import Flow
 from mera.models.lattices import Kernel, kernels, lattice_shape, plain_widths
 
 Layers = Annotated[PerStep, LAYERS.per_step()]
@@ -34,10 +34,7 @@ ResidualBlocks = Annotated[PerStep, RESIDUAL_BLOCKS.per_step()]
 Widths = Annotated[Hidden, HIDDEN.per_step()]
 WidthsOfChannels = Annotated[Hidden, HIDDEN_CHANNELS.per_step()]
 Channels = Annotated[int, Option("number of variables at a site.")]
-LatticeEdges = Annotated[
-    Edges,
-    Option("edge of the lattice, or all its edges, which halve from level to level as long as they are even."),
-]
+LatticeEdges = Annotated[Edges, Option("edge of the lattice, or all its edges, which halve as long as they are even.")]
 Dim = Annotated[int, Option("number of dimensions of the lattice, if L is one number.")]
 PatchWidths = Annotated[
     Edges | None,
@@ -47,10 +44,7 @@ PatchWidths = Annotated[
     ),
 ]
 TopWidth = Annotated[
-    int,
-    Option(
-        "the width below which the edges do not halve; all variables of that lattice leave.", count(2, "the width m")
-    ),
+    int, Option("width below which edges do not halve; all variables of that lattice leave.", count(2))
 ]
 LevelCount = Annotated[
     int | None,
@@ -60,10 +54,7 @@ LevelCount = Annotated[
     ),
 ]
 PriorOption = Annotated[
-    PriorLike,
-    Option(
-        'prior of the latents: "gaussian", "laplace", or a distribution of torch, "StudentT(df=5)"; see `mera.Prior`.'
-    ),
+    PriorLike, Option('prior of the latents: "gaussian", "laplace", or one such as "StudentT(df=5)"; see `mera.Prior`.')
 ]
 ContextEdges = Annotated[
     Edges | None,
@@ -73,15 +64,13 @@ ContextEdges = Annotated[
     ),
 ]
 Classes = Annotated[
-    int | None,
-    Option("number of classes of a flow that is conditional on a class; a context is learnt for each class."),
+    int | None, Option("number of classes of a class-conditional flow, which learns a context for each.")
 ]
 Boundary = Annotated[str, Option('borders of the lattice: "periodic" or "open".')]
 FieldBoundary = Annotated[
     str,
     Option(
-        'borders of the lattice: "open", beyond which convolutions read zeros, or "periodic", where they continue '
-        "at the opposite border.",
+        'borders of the lattice: "open", beyond which convolutions read zeros, or "periodic".',
         choice(PADDING, "a boundary"),
     ),
 ]
@@ -114,10 +103,7 @@ Details = Annotated[
 ]
 DetailsWidths = Annotated[Hidden, Option("channels of the hidden convolutions of the option `details`.").per_step()]
 FieldLayers = Annotated[
-    PerStep,
-    Option(
-        "number of coupling layers of each kind at a scale; a layer updates both halves of an event once."
-    ).per_step(),
+    PerStep, Option("number of coupling layers of each kind at a scale; a layer updates both halves once.").per_step()
 ]
 
 
@@ -141,12 +127,12 @@ class Model(ABC):
 
     @abstractmethod
     def flow(self) -> Flow:
-        """Build the flow.
+        """Build the flow."""
 
-        Raises:
-            ValueError: if the value of an option is invalid.
-            LayoutError: if the options do not make a bijection.
-        """
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The edges of the lattice."""
+        return lattice_shape(self.L, self.dim)
 
     @property
     def context_shape(self) -> Edges | None:
@@ -189,8 +175,8 @@ class StepModel(PatchModel):
     @property
     def kernels(self) -> list[Kernel]:
         """The patch of each level, finest first."""
-        shape, m = lattice_shape(self.L, self.dim), getattr(self, "m", None)
-        return kernels(shape, m, self.width, self.stride, self.levels, getattr(self, "share_levels", False))
+        m, share = getattr(self, "m", None), getattr(self, "share_levels", False)
+        return kernels(self.shape, m, self.width, self.stride, self.levels, share)
 
     def fitted(self) -> dict[str, Any]:
         """The widths of the patches; see `Model.fitted`."""
@@ -221,11 +207,9 @@ def integers_per_step(value: PerStep, steps: int, what: str, least: int = 1) -> 
 
 def hidden_per_step(value: Hidden, steps: int) -> list[tuple[int, ...]]:
     """Widths of the hidden layers for each RG step, finest first, from widths for all steps or for each step."""
-    if not isinstance(value, Sequence):
-        raise InputError("hidden as a tuple of widths", repr(value))
-    nested = len(value) > 0 and all(isinstance(widths, Sequence) for widths in value)
+    nested = isinstance(value, Sequence) and len(value) > 0 and all(isinstance(widths, Sequence) for widths in value)
     rows: Sequence[Any] = value if nested else (value,) * steps
-    values = [tuple(widths) for widths in rows]
+    values = [tuple(widths) if isinstance(widths, Sequence) else () for widths in rows]
     if len(values) != steps or not all(ws and all(is_integer(w) and w > 0 for w in ws) for ws in values):
         raise InputError(f"hidden as a tuple of positive widths, or a list of {steps} such tuples", repr(value))
     return values

@@ -9,18 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from torch import nn
-
 from mera._utils.checks import check_choice
 from mera._utils.errors import InputError
 from mera._utils.flow_options import PADDING
-from mera._utils.random import restored_states
-from mera.bijectors.by_name import make, name_and_options, named, takes
-from mera.flow.flow import Flow
+from mera.bijectors import named
+from mera.bijectors.by_name import name_and_options, takes
+from mera.bijectors.prior import Prior
+from mera.flow import Flow
 from mera.graph import Layout, Port
-from mera.graph.plan import context_of
 from mera.models.field_models import add_field
-from mera.models.lattices import Kernel, is_one_patch, lattice_shape
+from mera.models.lattices import Kernel, is_one_patch
 from mera.models.options import PatchModel, hidden_per_step, integers_per_step, options_per_step
 
 Rows = Iterable[tuple[str, float]]
@@ -33,34 +31,29 @@ class Patches:
     Args:
         model: the options of the model; a `StepModel` if steps decimate the lattice.
         kernels: the patches of each RG step, finest first.
-        stride: edge of the cells of which a decimation keeps one site (RG-Flow, Eq. 5).
         share: the first of the levels that use the same modules; None if each level has its own.
 
     Attributes:
         layout: the layout.
-        shape: edges of the lattice.
         bijectors: for each RG step, finest first, a callable that makes its bijectors.
     """
 
-    def __init__(
-        self, model: PatchModel, kernels: Sequence[Kernel], *, stride: int = 2, share: int | None = None
-    ) -> None:
-        self.model, self.kernels, self.stride, self.share = model, kernels, stride, share
-        self.shape, steps = lattice_shape(model.L, model.dim), len(kernels)
+    def __init__(self, model: PatchModel, kernels: Sequence[Kernel], *, share: int | None = None) -> None:
+        self.model, self.kernels, self.share = model, kernels, share
+        self.stride: int = getattr(model, "stride", 2)  # the edge of the cells of a decimation (RG-Flow, Eq. 5)
+        steps = len(kernels)
         rows = steps if share is None else min(steps, share + 1)  # the last is for all levels that share
-        self.bijectors = bijectors_per_step(rows, model)
-        self.details = integers_per_step(getattr(model, "details", 0), rows, "details", least=0)
-        self.details_hidden = hidden_per_step(getattr(model, "details_hidden", (1,)), rows)
-        self.bijectors += self.bijectors[-1:] * (steps - rows)
-        self.details += self.details[-1:] * (steps - rows)
-        self.details_hidden += self.details_hidden[-1:] * (steps - rows)
+        values: Sequence[list[Any]] = (
+            bijectors_per_step(rows, model),
+            integers_per_step(getattr(model, "details", 0), rows, "details", least=0),
+            hidden_per_step(getattr(model, "details_hidden", (1,)), rows),
+        )
+        self.bijectors, self.details, self.details_hidden = (row + row[-1:] * (steps - rows) for row in values)
         if any(self.details):
             check_choice(model.boundary, PADDING, "a boundary of a flow with details")
-        self.layout = Layout(self.shape, model.channels, model.boundary, model.context_shape)
-        event_shape = (model.channels, *kernels[0])
-        self.block_spins = getattr(model, "block_spins", False) and not acts_on_angles(
-            self.bijectors[0], event_shape, context_of(self.layout.context, event_shape)
-        )
+        self.layout = Layout(model.shape, model.channels, model.boundary, model.context_shape)
+        prior = model.prior if isinstance(model.prior, Prior) else Prior(model.prior)
+        self.block_spins = getattr(model, "block_spins", False) and not prior.of_angles  # which have no arithmetic mean
 
     def add_rows(self, x: Port, step: int, rows: Rows, suffix: str) -> Port:
         """Add the rows of bijectors of one RG step, and return the output of the last node.
@@ -129,16 +122,6 @@ class Patches:
     def flow(self) -> Flow:
         """The flow of the layout, which must be complete."""
         return Flow(self.layout, self.model.prior, classes=self.model.classes)
-
-
-def acts_on_angles(factory: Callable[..., Any], event_shape: tuple[int, ...], context: tuple[int, ...] | None) -> bool:
-    """Whether a callable makes a bijector of angles, which have no arithmetic mean, and thus no block spins."""
-    try:
-        with restored_states():
-            bijector = make(factory, event_shape, context)
-    except (TypeError, ValueError, RuntimeError, AttributeError):  # raised again, with the name of the node
-        return False
-    return isinstance(bijector, nn.Module) and any(getattr(part, "of_angles", None) for part in bijector.modules())
 
 
 def bijectors_per_step(steps: int, model: PatchModel) -> list[Callable[..., Any]]:

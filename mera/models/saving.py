@@ -1,9 +1,15 @@
-"""Flows in files: architecture and weights in one safetensors file, or a layout in TOML; without pickled code."""
+"""Flows in files, on the Hugging Face hub and in the package: architecture and weights, or a layout; without code."""
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
 from os import PathLike
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -11,24 +17,40 @@ import torch
 from mera._utils.checks import check_choice
 from mera._utils.errors import UNKNOWN_NAME, InputError, closest, with_notes
 from mera._utils.files import as_path, write_atomically
+from mera._utils.installation import import_optional
 from mera._utils.manifest import Manifest
 from mera._utils.random import restored_states
+from mera._utils.table import Table, Tabled
 from mera.bijectors.image import ImagePreprocess
-from mera.flow.density import Density
-from mera.flow.flow import Flow
-from mera.flow.mixture import Symmetrized
+from mera.flow import Density, Flow, Symmetrized
+from mera.flow.density import Recipe
 from mera.graph import Layout, LayoutError
 from mera.graph.bijectors_of_plan import structure_of
 from mera.graph.toml import dumps, loads
 from mera.models.archive import read_archive, write_archive
 from mera.models.by_name import build
-from mera.models.pretrained import pretrained
 
+FOLDER = Path(__file__).parent / "weights"
+"""The folder of weight files and cards of trained flows."""
 WEIGHTS = "flow.safetensors"
 """The name of a flow's file in the folder of a run."""
 FORMAT = 3
 """The version of the description in files."""
 DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32, "float64": torch.float64}
+PREFIX = "hf://"
+"""The beginning of the address of a flow on the hub."""
+REPOSITORY = re.compile(r"([\w.-]+/[\w.-]+?)(?:@([\w./-]+))?")
+"""The name of a repository, USER/NAME, and a revision, a branch, a tag or a commit."""
+CARD = """---
+library_name: mera
+tags: [normalizing-flow]
+---
+A flow of [mera](https://arxiv.org/abs/2010.00029), for `mera.load("{address}")`:
+
+```
+{flow!r}
+```
+"""
 
 
 def save(flow: Density, path: str | PathLike[str]) -> None:
@@ -42,9 +64,7 @@ def save(flow: Density, path: str | PathLike[str]) -> None:
 
     Raises:
         ValueError: if the flow could not be loaded again, because of a bijector that is not registered under a name or
-            was replaced, custom preprocessing, or a prior that numbers do not describe; save `flow.state_dict()`
-            instead.
-        OSError: if the file cannot be written.
+            was replaced, or custom preprocessing; save `flow.state_dict()` instead.
     """
     write_flow(flow, path)
 
@@ -62,8 +82,9 @@ def describe_flow(flow: Density) -> dict[str, Any]:
     """Describe a flow in values of JSON: its model and all options, or its layout as TOML.
 
     Returns:
-        A dict with "format", "options", and "model" or "layout"; for a `mera.Symmetrized` flow also "symmetrized", its
-        group, and "elements" if it uses only a part of the group. `rebuild_empty` builds the flow again.
+        A dict with "format", "options", and "model" or "layout"; for a resized flow also "resized_from", the model and
+        the options before; for a `mera.Symmetrized` flow also "symmetrized", its group, and "elements" if it uses only
+        a part of the group. `rebuild_empty` builds the flow again.
     """
     if isinstance(flow, Symmetrized):
         elements = {} if flow.options["elements"] is None else {"elements": flow.options["elements"]}
@@ -75,17 +96,20 @@ def describe_flow(flow: Density) -> dict[str, Any]:
     if replaced := ", ".join(flow.replaced):
         got = f"others in {replaced}: build it from a layout of them, or save its state_dict() instead"
         raise InputError("a flow of the bijectors with which it was built, which a file names", got)
-    prior = flow.prior.describe()
-    recipe = flow.recipe
+    prior, recipe = flow.prior.describe(), flow.recipe or flow.first_recipe
+    model: dict[str, Any] = {}
     if recipe is not None and not _has_function(recipe.options.get("bijector")):
         options = recipe.options | ({"prior": prior} if "prior" in recipe.options else {})
-        return {"format": FORMAT, "model": recipe.model, "options": options}
+        model = {"model": recipe.model, "options": options}
+        if flow.recipe is not None:
+            return {"format": FORMAT} | model
     try:
         options = {"prior": prior, "classes": flow.context_encoder.classes}
-        return {"format": FORMAT, "layout": dumps(flow.layout), "options": options}
+        description = {"format": FORMAT, "layout": dumps(flow.layout), "options": options}
     except LayoutError as error:
         got = f"one made by hand: {with_notes(error)}; save its state_dict() instead"
         raise InputError("a flow from mera.build, or a layout of bijectors by name", got) from error
+    return description | ({"resized_from": model} if model else {})
 
 
 def _has_function(value: Any) -> bool:
@@ -101,14 +125,11 @@ def load(path: str | PathLike[str]) -> Any:
             of the Hugging Face hub, "hf://user/name" or "hf://user/name@revision" (see `push`).
 
     Raises:
-        FileNotFoundError: if the file does not exist.
-        ValueError: if the file is damaged or was not written by `save`, or its weights are infinite, NaN or of another
-            dtype than the file says.
+        ValueError: if the file is damaged or was not written by `save`, or its weights are infinite or NaN.
     """
-    if isinstance(path, str) and path.startswith("hf://"):
-        from mera.models.hub import download  # late: hub.py imports this file
-
-        path = download(path)
+    if isinstance(path, str) and path.startswith(PREFIX):
+        repository, revision = _parsed(path.removeprefix(PREFIX))
+        path = import_optional("huggingface_hub", "hub").hf_hub_download(repository, WEIGHTS, revision=revision)
     path = as_path(path)
     file, name = path / WEIGHTS if path.is_dir() else path, str(path)
     if not file.is_file() and name in pretrained():  # commands write pictures into folders of such names
@@ -121,14 +142,76 @@ def load(path: str | PathLike[str]) -> Any:
     description, tensors = read_archive(file)
     if path.is_dir() and (run := Manifest(path, "run")) and (run.exists or "seal" in description):
         run.check(WEIGHTS, description.get("seal"))
-    path = file
     try:
         return rebuild(description, tensors)
     except Exception as error:  # entries may have any types
         if isinstance(error, InputError) and error.kind == UNKNOWN_NAME:
             text = f"{error}, so import the module that registers it first"
-            raise InputError(text, "", where=str(path), kind=UNKNOWN_NAME) from error
-        raise InputError("a flow that mera.save wrote", with_notes(error), where=str(path)) from error
+            raise InputError(text, "", where=str(file), kind=UNKNOWN_NAME) from error
+        raise InputError("a flow that mera.save wrote", with_notes(error), where=str(file)) from error
+
+
+@dataclass(frozen=True)
+class Card:
+    """The card of a trained flow.
+
+    Args:
+        name: name for `mera.load_pretrained`.
+        model: name of the model.
+        parameters: number of parameters.
+        data: arguments of `mera.data.load` for the training data.
+        command: command that trained the flow.
+        bits_per_dim: bits per dimension on the test images.
+        test_images: number of test images.
+        steps: number of training steps.
+        minutes: training time in minutes.
+        machine: hardware of the training.
+        seed: seed of the weights, the order of the data, and the noise.
+        licence: licence of the weights, and source of the data.
+    """
+
+    name: str
+    model: str
+    parameters: int
+    data: dict[str, Any]
+    command: str
+    bits_per_dim: float
+    test_images: int
+    steps: int
+    minutes: float
+    machine: str
+    seed: int
+    licence: str
+
+    @property
+    def weights(self) -> Path:
+        """The file of the weights."""
+        return FOLDER / f"{self.name}.safetensors"
+
+
+class Cards(Tabled, dict[str, Card]):
+    """The cards of trained flows by name, which show themselves as a table."""
+
+    @property
+    def table(self) -> Table:
+        """Model, data, training and score of each flow."""
+        rows = [
+            (c.name, c.model, c.data["name"], f"{c.minutes:g}", f"{c.bits_per_dim:.3f}", c.licence)
+            for c in self.values()
+        ]
+        return Table(["name", "model", "data", "minutes", "bits/dim", "licence"], rows)
+
+
+@cache
+def pretrained() -> Cards:
+    """The trained flows that come with the package, by name; `mera.load_pretrained(name)` loads one.
+
+    >>> from mera.models import pretrained
+    >>> pretrained()["msds1"].data["name"]
+    'msds1'
+    """
+    cards = (Card(**json.loads(path.read_text())) for path in sorted(FOLDER.glob("*.json")))
+    return Cards({card.name: card for card in cards})
 
 
 def load_pretrained(name: str) -> Flow:
@@ -136,9 +219,6 @@ def load_pretrained(name: str) -> Flow:
 
     Args:
         name: one of the names in `mera.models.pretrained()`, whose cards describe the training data.
-
-    Raises:
-        ValueError: if the name is unknown.
 
     >>> import mera
     >>> flow = mera.load_pretrained("msds1")
@@ -172,10 +252,44 @@ def rebuild_empty(description: dict[str, Any]) -> Any:
     options = description["options"]
     if "layout" in description:
         flow = Flow(loads(description["layout"]), **options)
+        if first := description.get("resized_from"):
+            flow.first_recipe = Recipe(first["model"], first["options"], build)
     else:
         flow = build(description["model"], **options)
     group = description.get("symmetrized")
     return Symmetrized(flow, group, description.get("elements")) if group else flow
+
+
+def push(flow: Density, name: str, *, private: bool = True, token: str | None = None) -> str:
+    """Upload a flow to the Hugging Face hub, and return its address for `mera.load`; needs `mera-flow[hub]`.
+
+    Args:
+        flow: the flow.
+        name: the repository, "user/name" or "user/name@branch", which is made if there is none.
+        private: whether a new repository is private.
+        token: a token of the hub; that of `hf auth login` if None.
+    """
+    repository, revision = _parsed(name)
+    hub = import_optional("huggingface_hub", "hub")
+    with TemporaryDirectory() as folder:
+        save(flow, file := Path(folder) / WEIGHTS)
+        hub.create_repo(repository, private=private, exist_ok=True, token=token)
+        if revision is not None:
+            hub.create_branch(repository, branch=revision, exist_ok=True, token=token)
+        card = CARD.format(address=PREFIX + repository, flow=flow).encode()
+        for content, path in ((str(file), WEIGHTS), (card, "README.md")):
+            hub.upload_file(
+                path_or_fileobj=content, path_in_repo=path, repo_id=repository, revision=revision, token=token
+            )
+    return PREFIX + name
+
+
+def _parsed(name: str) -> tuple[str, str | None]:
+    """The repository and the revision of a name, "user/name@revision"."""
+    match = REPOSITORY.fullmatch(name) if isinstance(name, str) else None
+    if match is None:
+        raise InputError("a repository of the hub, user/name or user/name@revision", repr(name))
+    return match[1], match[2]
 
 
 def save_layout(layout: Layout, path: str | PathLike[str]) -> None:
@@ -184,11 +298,6 @@ def save_layout(layout: Layout, path: str | PathLike[str]) -> None:
     Args:
         layout: a layout of registered bijectors; see `mera.bijectors.register`.
         path: the file.
-
-    Raises:
-        LayoutError: if the argument is not a `Layout`, or the bijector of a node is not registered.
-        ValueError: if `path` is not a path.
-        OSError: if the file cannot be written.
     """
     write_atomically(as_path(path), dumps(layout).encode())
 
@@ -197,16 +306,10 @@ def load_layout(path: str | PathLike[str]) -> Layout:
     """Read a layout from a TOML file, which cannot hold code.
 
     Args:
-        path: a file, written by `save_layout` or by hand; `mera.graph.toml` describes its tables.
-
-    Raises:
-        FileNotFoundError: if the file does not exist.
-        LayoutError: if the file does not describe a layout; the message names the file, the node and the field.
-        ValueError: if `path` is not a path.
+        path: a file, written by `save_layout` or by hand; `mera.graph.toml` describes its tables. A `LayoutError` names
+            the file, the node and the field of a mistake.
     """
     path = as_path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"Expected a file {path}; got none")
     try:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
@@ -215,7 +318,5 @@ def load_layout(path: str | PathLike[str]) -> Layout:
         return loads(text, str(path))
     except LayoutError as error:
         if error.kind == UNKNOWN_NAME:
-            error.add_note(
-                "a bijector of your own: import the module that registers it first (mera.bijectors.register)"
-            )
+            error.add_note("import the module that registers it first, with mera.bijectors.register")
         raise

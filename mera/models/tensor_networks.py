@@ -1,19 +1,100 @@
-"""Tensor networks on patches: NeuralRG, trees, the ternary MERA, brick walls and the branching MERA."""
+"""Models of patches: RG-Flow, NeuralRG, trees, the ternary MERA, brick walls and the branching MERA."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
 from mera._utils.errors import InputError
 from mera._utils.flow_options import Edges, check_even
-from mera._utils.options import Option, count
-from mera.flow.flow import Flow
+from mera._utils.options import Option, choice, count, flag
+from mera.flow import Flow
 from mera.graph import Port
 from mera.models.by_name import register
 from mera.models.lattices import Kernel, kernels, lattice_shape
-from mera.models.options import Channels, Layers, PatchModel, PatchWidths, StepModel, Widths
+from mera.models.options import BlockSpinsFlag, Channels, Layers, PatchModel, PatchWidths, StepModel, Widths
 from mera.models.patches import Patches
+
+LAYERS = (8, 6, 4, 2)
+"""The published numbers of coupling layers at L=32 (RG-Flow, App. A), finest level first."""
+
+
+def authors(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The preset "authors": the published sizes, order and conditioner, with 100 million parameters at L=32, m=4.
+
+    If there are more levels than published numbers of layers, the remaining levels have the last number.
+    """
+    shape = lattice_shape(options["L"], options["dim"])
+    steps = len(kernels(shape, options["m"], StepModel.width, n_levels=options["levels"]))
+    return {
+        "block_spins": False,
+        "order": "authors",
+        "conditioner": "authors",
+        "prior": "laplace",
+        "layers": tuple(LAYERS[min(h, len(LAYERS) - 1)] for h in range(steps)),
+        "residual_blocks": 4,
+        "hidden": (512, 512),
+    }
+
+
+@register("rgflow", presets={"authors": authors})
+@dataclass(frozen=True, kw_only=True)
+class RGFlow(StepModel):
+    r"""RG-Flow: a MERA of disentanglers and decimators on m-wide patches.
+
+    Hu et al. (2020), Fig. 2 and Eq. 5, https://arxiv.org/abs/2010.00029. At level h, on the lattice of edge :math:`L /
+    2^h`, a row of disentanglers and a row of decimators act; then, in two dimensions, three of four sites leave as
+    latents. All sites of the topmost lattice leave. The preset "authors" has the published sizes, order and
+    conditioner, 100 million parameters at L=32.
+    """
+
+    m: PatchWidths = None
+    layers: Layers = 2
+    hidden: Widths = (96,)
+    block_spins: BlockSpinsFlag = True
+    order: Annotated[
+        str,
+        Option(
+            'offsets of the blocks in a level. "paper": the disentangler at offset m/2, then the decimator at offset 0 '
+            '(RG-Flow, Eq. 5). "authors": the first block at offset 0, the second at m/2, as in the authors\' code.',
+            choice(["paper", "authors"], "an order"),
+        ),
+    ] = "paper"
+    share_levels: Annotated[
+        bool,
+        Option(
+            "one disentangler, one decimator and one bijector of details for all levels, which makes the flow "
+            "scale-invariant: it can have more levels on a larger lattice.",
+            flag,
+        ),
+    ] = False
+    shared_from: Annotated[
+        int,
+        Option(
+            "the finest of the levels that share, with `share_levels`; finer ones have bijectors of their own. Options "
+            "for each level are then those of each finer one, and one for all that share.",
+            count(0),
+        ),
+    ] = 0
+    spectral: Annotated[
+        bool,
+        Option(
+            "begin with a learnt scale of each Fourier mode, exact for a free field; cones are then all pixels.", flag
+        ),
+    ] = False
+
+    def flow(self) -> Flow:
+        """Build the flow; see `Model.flow`."""
+        if self.shared_from and not (self.share_levels and self.shared_from < len(self.kernels)):
+            expected = f"shared_from with share_levels=True, below {len(self.kernels)}, the number of levels"
+            raise InputError(expected, f"shared_from={self.shared_from}, share_levels={self.share_levels}")
+        patches = Patches(self, self.kernels, share=self.shared_from if self.share_levels else None)
+        x = patches.layout.input
+        if self.spectral:
+            x = patches.layout.local(x, "spectral", kernel=self.shape, name="spectral")
+        first, second = (0.5, 0) if self.order == "paper" else (0, 0.5)
+        return patches.renormalize([("disentangler", first), ("decimator", second)], x)
 
 
 @register("neuralrg")
@@ -72,13 +153,12 @@ class Tree(StepModel):
     @property
     def stride(self) -> int:
         """The edge of a cell, the width of the decimators."""
-        shape = lattice_shape(self.L, self.dim)
-        return self.m or next((m for m in (2, 3, 5, 7) if all(n % m == 0 for n in shape)), 2)
+        return self.m or next((m for m in (2, 3, 5, 7) if all(n % m == 0 for n in self.shape)), 2)
 
     @property
     def kernels(self) -> list[Kernel]:
         """The patch of each level, finest first."""
-        return kernels(lattice_shape(self.L, self.dim), None, self.stride, self.stride, self.levels)
+        return kernels(self.shape, None, self.stride, self.stride, self.levels)
 
     def fitted(self) -> dict[str, Any]:
         """The width of the decimators; see `Model.fitted`."""
@@ -86,7 +166,7 @@ class Tree(StepModel):
 
     def flow(self) -> Flow:
         """Build the flow; see `Model.flow`."""
-        return Patches(self, self.kernels, stride=self.stride).renormalize([("decimator", 0)])
+        return Patches(self, self.kernels).renormalize([("decimator", 0)])
 
 
 @register("ternary")
@@ -109,7 +189,7 @@ class Ternary(StepModel):
 
     def flow(self) -> Flow:
         """Build the flow; see `Model.flow`."""
-        return Patches(self, self.kernels, stride=3).renormalize([("disentangler", 0.5), ("decimator", 0)])
+        return Patches(self, self.kernels).renormalize([("disentangler", 0.5), ("decimator", 0)])
 
 
 @register("tebd")
@@ -133,15 +213,14 @@ class TEBD(PatchModel):
 
     def fitted(self) -> dict[str, Any]:
         """The width of the blocks; see `Model.fitted`."""
-        shape = lattice_shape(self.L, self.dim)
-        fitting = [m for m in ((self.m and [self.m]) or (4, 6, 2)) if all(n % m == 0 for n in shape)]
+        fitting = [m for m in ((self.m and [self.m]) or (4, 6, 2)) if all(n % m == 0 for n in self.shape)]
         if not fitting:
-            raise InputError(f"edges that m={self.m or 2} divides", "x".join(map(str, shape)))
+            raise InputError(f"edges that m={self.m or 2} divides", "x".join(map(str, self.shape)))
         return {"m": fitting[0]}
 
     def flow(self) -> Flow:
         """Build the flow; see `Model.flow`."""
-        patches = Patches(self, [(self.fitted()["m"],) * len(lattice_shape(self.L, self.dim))] * self.depth)
+        patches = Patches(self, [(self.fitted()["m"],) * len(self.shape)] * self.depth)
         x = patches.layout.input
         for step in range(self.depth):
             x = patches.add_rows(x, step, [("even", 0), ("odd", 0.5)], str(step))
@@ -156,9 +235,8 @@ class BranchingMERA(StepModel):
 
     Evenbly & Vidal (2014), https://arxiv.org/abs/1210.1895. Each step divides the lattice into two branches of half the
     edge: the sites that RG-Flow keeps, and the sites that RG-Flow decimates, as channels. Variables leave as latents
-    at the last step. The name of a node ends in its step and the path to it, "+" for a branch
-    of kept sites and "-" for a branch of decimated sites. The number of branches doubles with each step. Each branch
-    has its own bijectors.
+    at the last step. The name of a node ends in its step and the path to it, "+" for a branch of kept sites and "-" for
+    a branch of decimated sites. The number of branches doubles with each step. Each branch has its own bijectors.
     """
 
     m: PatchWidths = None

@@ -30,7 +30,6 @@ from mera.bijectors import (
     RationalQuadratic,
     by_name,
     catalogue,
-    catalogue_fields,
     checkerboard,
     circular,
     named,
@@ -56,7 +55,7 @@ PUBLIC = {c for c in vars(bijectors).values() if isinstance(c, type) and issubcl
     Bijector,
     LocalBijector,
 }
-OWN_MODULES = {cls.__module__ for cls in PUBLIC} | {m.__name__ for m in (catalogue, catalogue_fields, circular)}
+OWN_MODULES = {cls.__module__ for cls in PUBLIC} | {m.__name__ for m in (catalogue, circular)}
 """Modules with bijectors of this package; tests and examples register others."""
 
 
@@ -120,13 +119,13 @@ def test_extreme_values(name, dtype, close, start):
             assert gradient is None or gradient.isfinite().all()
 
 
-@pytest.mark.parametrize("name", [name for name in BIJECTORS if name != "dense"])  # written without the argument
-def test_a_context_is_ignored_by_a_bijector_without(name):
-    bijector = randomize(BIJECTORS[name]())
-    x, context = torch.randn(2, *bijector.event_shape, dtype=torch.float64), torch.randn(2, 3)
-    torch.testing.assert_close(bijector(x, context), bijector(x))
-    torch.testing.assert_close(bijector.inverse(x, context), bijector.inverse(x))
-    torch.testing.assert_close(bijector.initialize(x, context), bijector(x)[0])
+@pytest.mark.parametrize("method", ["forward", "inverse"])
+@pytest.mark.parametrize("shape", [(3, 1, 4, 4), (3, 3, 4, 4), (3, 2, 4), (2, 4, 4), None])
+@pytest.mark.parametrize("name", ["actnorm", "coupling", "convolution", "linear", "permutation"])
+def test_events_of_another_shape_are_refused(name, shape, method):
+    """An index or a broadcast would accept some of them, and return numbers."""
+    with pytest.raises(ValueError, match=r"^\w+: Expected events \(B, 2, 4, 4\); got "):
+        getattr(named(name)((2, 4, 4)), method)(None if shape is None else torch.randn(shape))
 
 
 class Plain(Bijector):
@@ -166,18 +165,12 @@ def test_methods_of_a_bijector_without_context_may_leave_out_the_argument(contex
     x = torch.randn(2, 2, 4, 4, dtype=torch.float64)
     arguments = () if context is None else (context[:1],)
     flow.initialize(x, *arguments)
-    log_probs = []
-    for checkpoint in (False, True):
-        flow.checkpoint = checkpoint
-        log_probs.append(flow.log_prob(x, *arguments))
-        log_probs[-1].sum().backward()
-        torch.testing.assert_close(log_probs[-1], log_probs[0])
+    expected = flow.log_prob(x, *arguments)
+    flow.checkpoint = True
+    torch.testing.assert_close(flow.log_prob(x, *arguments), expected)
     torch.testing.assert_close(flow.inverse(flow(x, *arguments)[0], *arguments)[0], x)
-    mask = torch.ones(4, 4, dtype=torch.bool)
-    mask[0, 0] = False
-    restricted = flow.restrict(x[:1], mask, *arguments)
-    torch.testing.assert_close(restricted.log_prob(restricted.pixels), log_probs[0][:1])
-    torch.testing.assert_close(restricted.decode(restricted.encode(restricted.pixels)), restricted.pixels)
+    restricted = flow.restrict(x[:1], ((0, 3), (0, 4)), *arguments)
+    torch.testing.assert_close(restricted.log_prob(restricted.pixels), expected[:1])
 
 
 @pytest.mark.parametrize("name", BIJECTORS)
@@ -258,13 +251,11 @@ def test_dequantize_returns_every_image(dtype):
     assert (preprocess.inverse(x)[0] != images).double().mean() < 1e-3
 
 
-def test_every_level_of_every_dequantisation_comes_back():
+def test_every_level_comes_back():
     """With the least and the largest noise, in single precision."""
-    for levels in range(2, 257):
-        numbers = torch.arange(levels)[:, None].repeat(1, 4)
-        noise = torch.tensor([0.0, 2**-24, 0.5, 1 - 2**-24]).expand(levels, 4)
-        y, _ = Dequantize(levels)(with_noise(numbers, noise))
-        assert torch.equal(Dequantize(levels).inverse(y)[0], numbers.byte()), levels
+    numbers = torch.arange(256)[:, None].repeat(1, 4)
+    y, _ = Dequantize()(with_noise(numbers, torch.tensor([0.0, 2**-24, 0.5, 1 - 2**-24]).expand(256, 4)))
+    assert torch.equal(Dequantize().inverse(y)[0], numbers.byte())
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
@@ -341,10 +332,8 @@ def test_every_option_changes_the_bijector(name):
         (lambda: ChannelHalves((1, 4, 4)), "Expected at least 2 channels"),
         (lambda: Coupling(ChannelHalves((3, 4)), patch), "halves that are vectors of one length, and no context; got"),
         (lambda: Logit(1.0), "Expected a constraint between 0 and 1"),
-        (lambda: Dequantize(257), "Expected from 2 to 256 levels; got 257"),
         (lambda: Affine(math.nan), "the bound of the log-scale as a number above 0, up to 20; got nan"),
         (lambda: RationalQuadratic(bound=1e300), "Expected the bound as a number above 0, up to 10000; got 1e"),
-        (lambda: LULinear((1, 4)), "Expected at least 2 variables to mix"),
         (lambda: Permutation(LINE, torch.tensor([0, 0])), "Expected a permutation of 0 to 1"),
         (lambda: named("coupling", {"mask": ["a"]})(LINE), "Expected a mask that fills an event"),
         (lambda: named("coupling", {"residual_blocks": -1})(LINE), "Expected residual blocks as an integer >= 0"),

@@ -1,14 +1,29 @@
-"""Conditioner networks, compared with the formulas of the paper."""
+"""Couplings and how far they read; conditioner networks, compared with the formulas of the paper."""
 
 import math
+from functools import partial
 
 import pytest
 import torch
 
-from mera.bijectors import Affine, Chain, Conditioner, Coupling, Gather, PatchMLPs, SeparateMLPs, checkerboard
+from mera.bijectors import (
+    ActNorm,
+    Affine,
+    Chain,
+    ChannelHalves,
+    Conditioner,
+    Coupling,
+    Gather,
+    Invert,
+    Masked,
+    PatchMLPs,
+    ResidualConv,
+    SeparateMLPs,
+    checkerboard,
+)
 from mera.bijectors.conditioners.base import prepare
 from tests.helpers.laws import randomize
-from tests.tables.bijectors import PATCH, mlp, paper, patch, together
+from tests.tables.bijectors import EVEN, PATCH, conv, mlp, paper
 
 NETWORKS = {
     "paper": lambda: SeparateMLPs((6,), (6,), 2, hidden=(5, 4), blocks=2),
@@ -89,29 +104,6 @@ def test_networks_are_the_formula_of_the_paper(name, mode):
         torch.testing.assert_close(one, other, atol=1e-12, rtol=1e-12)
 
 
-@pytest.mark.parametrize("context", [None, (3,)])
-@pytest.mark.parametrize("shape", [PATCH, (1, 3, 3)])
-def test_couplings_equal_couplings_with_the_plain_formula(shape, context, monkeypatch):
-    """Values and gradients of both directions, where neighbours differ in kind and shape."""
-    partition = Gather(checkerboard(shape))
-    members = together(partition, paper, mlp, paper, layers=1, context_shape=context)
-    if context is None and shape == PATCH:
-        members += together(partition, patch, layers=2)
-    couplings = randomize(Chain(members), 0.1)
-    x = torch.randn(4, *shape, dtype=torch.float64, requires_grad=True)
-    c = None if context is None else torch.randn(4, *context, dtype=torch.float64, requires_grad=True)
-    inputs = [x, *([] if c is None else [c]), *couplings.parameters()]
-    found = []
-    for _ in range(2):
-        y, log_det = couplings(x, c)
-        back, opposite = couplings.inverse(x, c)
-        loss = (y.sin() + back.cos()).sum() + (log_det * opposite).sum()
-        found.append([y, log_det, back, opposite, *torch.autograd.grad(loss, inputs)])
-        monkeypatch.setattr("mera.bijectors.coupling.prepare", lambda network: network)
-    for one, other in zip(*found, strict=True):
-        assert (one - other).abs().max() <= 1e-12 * other.abs().max().clamp(min=1)
-
-
 class Doubled(SeparateMLPs):
     """A class of a user's own, whose forward counts."""
 
@@ -159,32 +151,6 @@ def test_log_slopes_that_would_broadcast_are_refused():
         coupling(torch.randn(2, *PATCH))
 
 
-@pytest.mark.parametrize("name", ["paper", "authors-one-block"])
-def test_higher_and_forward_derivatives(name):
-    network = randomize(NETWORKS[name]())
-    x = torch.randn(40, *in_shape(network), dtype=torch.float64)
-    other = x.roll(1, 0)
-
-    def of(evaluate):
-        def function(x):
-            return evaluate(x, 0) if network.shared_between_halves else evaluate(x)
-
-        return function
-
-    fast, slow = of(network), of(plain(network))
-    _, slope = torch.func.jvp(fast, (x,), (other,))
-    torch.testing.assert_close(slope, torch.func.jvp(slow, (x,), (other,))[1])
-    twice = [torch.func.jvp(lambda x, f=f: torch.func.jvp(f, (x,), (other,))[1], (x,), (x,))[1] for f in (fast, slow)]
-    torch.testing.assert_close(*twice)
-    assert twice[0].abs().max() > 0
-    mapped = torch.func.vmap(torch.func.grad(lambda x: fast(x).sin().sum()))(torch.stack([x, other]))
-    torch.testing.assert_close(mapped[1], torch.func.grad(lambda x: slow(x).sin().sum())(other))
-    curvatures = [torch.autograd.functional.hvp(lambda x, f=f: f(x).sin().sum(), x, other)[1] for f in (fast, slow)]
-    torch.testing.assert_close(*curvatures)
-    rows = [torch.autograd.functional.jacobian(lambda x, f=f: f(x).sum(0), x, vectorize=True) for f in (fast, slow)]
-    torch.testing.assert_close(*rows)
-
-
 @pytest.mark.parametrize("name", ["paper", "authors"])
 def test_gradients_in_mixed_precision(name):
     network = randomize(NETWORKS[name]()).float()
@@ -197,3 +163,51 @@ def test_gradients_in_mixed_precision(name):
         gradients.append(torch.autograd.grad(value.float().square().sum(), list(network.parameters())))
     for exact, mixed in zip(*gradients, strict=True):
         assert (mixed - exact).norm() < 0.2 * exact.norm()  # slopes of activations lose most
+
+
+def test_windows_of_chains():
+    field = Coupling(ChannelHalves(EVEN), conv)
+    assert Chain([ActNorm(EVEN), field, ActNorm(EVEN), field]).receptive_kernel == (17, 17)
+    assert Chain([field, Coupling(ChannelHalves(EVEN), mlp)]).receptive_kernel is None
+    assert Invert(field).receptive_kernel == (9, 9)
+    around = Coupling(ChannelHalves(EVEN), partial(ResidualConv, hidden=(3,), padding="circular"))
+    assert Chain([ActNorm(EVEN), around]).circular
+    assert not Chain([ActNorm(EVEN), field]).circular
+    fits = Chain([ActNorm(EVEN, per_channel=True), around]), Chain([ActNorm(EVEN, per_channel=True), ActNorm(EVEN)])
+    assert [chain.fits_any_lattice for chain in fits] == [True, False]
+
+
+@pytest.mark.parametrize("halves", ["checkerboard", "channels"])
+@pytest.mark.parametrize("layers", [1, 2])
+def test_receptive_kernel_is_what_the_jacobian_says(halves, layers):
+    """On a lattice with room for more, what a site depends on fills its kernel from border to border."""
+    reach = 2 * 2 * layers  # two conditioners of radius 2 in each layer
+    shape = (2, 2 * reach + 3, 2 * reach + 5)
+    partition = Masked(checkerboard(shape)) if halves == "checkerboard" else ChannelHalves(shape)
+    f = randomize(Chain([Coupling(partition, conv) for _ in range(layers)]))
+    assert f.receptive_kernel == (1 + 2 * reach,) * 2
+    row = column = reach + 1  # a site of the half that is updated last
+    x = torch.randn(1, *shape, dtype=torch.float64, requires_grad=True)
+    dependence = torch.zeros(shape[1:])
+    for channel in range(2):
+        (gradient,) = torch.autograd.grad(f(x)[0][0, channel, row, column], x)
+        dependence += gradient[0].abs().sum(0)
+    rows, columns = dependence.nonzero().T
+    assert (rows.min(), rows.max()) == (row - reach, row + reach)
+    assert (columns.min(), columns.max()) == (column - reach, column + reach)
+
+
+def test_couplings_start_as_the_identity():
+    for make in (mlp, paper):
+        x = torch.randn(4, *PATCH)
+        y, log_det = Coupling(Gather(checkerboard(PATCH)), make)(x)
+        torch.testing.assert_close(y, x)
+        assert not log_det.any()
+
+
+def test_log_scale_is_bounded():
+    transform = Affine(1.5)
+    params = torch.tensor([-1e6, -1.0, 0.0, 1e6]).view(1, 1, 4).expand(1, 2, 4)
+    _, log_scale = transform(torch.zeros(1, 4), params)
+    assert log_scale.abs().max() <= 1.5
+    assert log_scale[0, 0] == -1.5

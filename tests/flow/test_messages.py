@@ -8,7 +8,6 @@ import torch
 import mera
 from mera import LayoutError
 from mera.analysis.drawing import draw_layout
-from mera.analysis.drawing.images import png_path
 from tests.tables.models import MODELS
 
 
@@ -17,22 +16,17 @@ from tests.tables.models import MODELS
     [
         (lambda: mera.build("rgflw"), ValueError, r"a model among \[.*'rgflow'.*\]; got 'rgflw' \(did you mean"),
         (lambda: mera.build("rgflow", layer=2), ValueError, r"an option of 'rgflow'.*got 'layer' \(did you mean"),
-        (lambda: mera.build("rgflow", L=28, m=4), ValueError, "halve to multiples of m=4|m is"),
         (lambda: mera.build("rgflow", L=32.0), ValueError, "Expected L as a positive integer"),
-        (lambda: mera.build("rgflow", m=3), ValueError, "Expected edges that m=3 divides; got 32x32"),
         (lambda: mera.build("rgflow", order="newest"), ValueError, "Expected an order among .*; got 'newest'"),
         (lambda: mera.build("rgflow", conditioner="x"), ValueError, "Expected a conditioner among .*; got 'x'"),
         (lambda: mera.build("rgflow", layers=(1, 2)), ValueError, "each of 4 RG steps; got"),
-        (lambda: mera.build("rgflow", hidden=8), ValueError, "Expected hidden as a tuple of widths; got 8"),
+        (lambda: mera.build("rgflow", hidden=8), ValueError, "hidden as a tuple of positive widths, .*; got 8"),
         (lambda: mera.build("rgflow", hidden=[(8,), (8,)]), ValueError, "a list of 4 such tuples"),
-        (lambda: mera.build("rgflow", layers=(1, 1, 1, 2), share_levels=True), ValueError, "one for each of 1 RG"),
         (lambda: mera.build("rgflow", dim="2"), ValueError, "Expected dim 1, 2 or 3; got '2'"),
-        (lambda: mera.build("rgflow", prior="cauchy"), ValueError, "Expected 'gaussian', 'laplace', or one of"),
-        (lambda: mera.build("realnvp", m=0), ValueError, "Expected the width m as an integer >= 2; got 0"),
+        (lambda: mera.build("realnvp", m=0), ValueError, "Expected m as an integer >= 2; got 0"),
         (lambda: mera.build("rgflow", bijector="maf(layer=2)"), ValueError, "'layer' .did you mean 'layers'"),
         (lambda: mera.build("rgflow", conditioner="authors", context=3), LayoutError, "length, and no context"),
         (lambda: mera.build("rgflow", context=0), ValueError, "Expected a context of shape"),
-        (lambda: mera.build("neuralrg", L=31), ValueError, "edges that can be divided by 2; got 31x31"),
         (lambda: mera.build("tree", m=1), ValueError, "Expected m as an integer >= 2; got 1"),
         (lambda: mera.build("glow", L=4, channels=1), LayoutError, "at least 2 channels"),
     ],
@@ -50,7 +44,6 @@ IMAGES = torch.zeros(2, 1, 8, 8, dtype=torch.uint8)
     [
         (lambda f: f(torch.zeros(2, 1, 16, 16)), r"Expected data of shape \(B, 1, 8, 8\); got \(2, 1, 16, 16\)"),
         (lambda f: f(torch.zeros(2, 1, 8, 8).double()), "Expected data of dtype torch.float32.*got torch.float64"),
-        (lambda f: f.resized((12, 12)), r"multiples of \(8, 8\) as edges"),
         (lambda f: mera.build("tebd", L=4, hidden=(2,)).resized((8, 8), 3), "whose model has the option levels; got"),
         (lambda f: f.inverse(torch.zeros(2, 1, 8, 8)), "a tuple of 2 tensors.*got Tensor"),
         (lambda f: f.initialize(torch.zeros(0, 1, 8, 8)), "Expected at least one example to start from; got none"),
@@ -73,10 +66,7 @@ IMAGES = torch.zeros(2, 1, 8, 8, dtype=torch.uint8)
         (lambda f: f.from_lattice(torch.zeros(1, 1, 4, 4)), "Expected latents on the lattice of shape"),
         (lambda f: f(torch.zeros(1, 1, 8, 8), torch.zeros(1, 3)), "Expected no context"),
         (lambda f: f.bits_per_dim(torch.zeros(2, 1, 8, 8).byte(), noise=0.5), "Expected noise as a tensor; got float"),
-        (lambda f: mera.save(None, "x"), "Expected a Flow; got NoneType"),
         (lambda f: draw_layout(f.layout, dimension=2), "Expected a dimension from -2 to 1; got 2"),
-        (lambda f: mera.train.Settings(steps=0), "Expected steps as an integer >= 1; got 0"),
-        (lambda f: png_path("script.py"), r"Expected the path of a PNG; got script\.py"),
     ],
 )  # fmt: skip
 def test_bad_calls(call, message, tmp_path, monkeypatch):

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import mera
-from mera.flow.refine import _unit
+from mera.flow.in_parts import _unit
 
 
 def flow_of(name, L, **options):
@@ -74,20 +74,14 @@ def test_larger_lattices_of_shared_levels():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
+        (lambda: flow_of("glow", 16).refine(torch.zeros(1, 2, 8, 8)), "coarse lattice has the channels of the data"),
+        (lambda: flow_of("rgflow", 16).refine(torch.zeros(1, 8, 8)), r"shape \(B, 2, n, n\); got \(1, 8, 8\)"),
         (
-            lambda: flow_of("glow", 16).refine(torch.zeros(1, 2, 8, 8)),
-            "whose coarse lattice has the channels of the data",
+            lambda: flow_of("rgflow", 16).refine(torch.zeros(1, 2, 8, 8), 3),
+            "levels than the 3 of the flow; got 3",
         ),
-        (
-            lambda: flow_of("rgflow", 16).refine(torch.zeros(1, 8, 8)),
-            r"coarse data of shape \(B, 2, n, n\); got \(1, 8, 8\)",
-        ),
-        (lambda: flow_of("rgflow", 16).refine(torch.zeros(1, 2, 8, 8), 3), "1 to 2 levels, as the flow has 3; got 3"),
-        (
-            lambda: flow_of("branching", 16).refine(torch.zeros(1, 2, 8, 8)),
-            "leave at once; got one of several",
-        ),
-        (lambda: flow_of("tebd", 16).refine(torch.zeros(1, 2, 8, 8)), "a flow of two levels or more"),
+        (lambda: flow_of("branching", 16).refine(torch.zeros(1, 2, 8, 8)), "leave at once; got one of several"),
+        (lambda: flow_of("tebd", 16).refine(torch.zeros(1, 2, 8, 8)), "fewer levels than the 1 of the flow; got 1"),
         (lambda: flow_of("rgflow", 16).refine(torch.zeros(1, 2, 7, 8)), r"multiples of \(16, 16\) as edges"),
     ],
 )

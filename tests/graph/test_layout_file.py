@@ -156,7 +156,7 @@ def test_mistakes_name_file_node_and_field(tmp_path, old, new, message):
 
 
 def test_other_files(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"Expected a file .*nothing\.toml; got none"):
+    with pytest.raises(FileNotFoundError, match=r"nothing\.toml"):
         mera.load_layout(tmp_path / "nothing.toml")
     (tmp_path / "x").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(mera.LayoutError, match="Expected TOML; got a file that is not UTF-8 text"):

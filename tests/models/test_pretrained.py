@@ -9,7 +9,7 @@ import torch
 import mera
 from mera import data
 from mera.models import pretrained
-from mera.models.pretrained import FOLDER
+from mera.models.saving import FOLDER
 from tests.helpers.command import succeed
 
 ROOT = Path(__file__).parent.parent.parent
@@ -69,5 +69,3 @@ def test_commands_take_their_names(tmp_path, monkeypatch):
     figure = succeed("figures", "digits", "--only", "8", "--out", tmp_path)
     assert "using samples of the flow instead" in figure.output  # MNIST is not here
     assert (tmp_path / "figure_8.png").exists()
-    succeed("inpaint", "msds1", "--test", 0, "--region", "8:10,8:10", "--steps", 2, "--draws", 8, "--warmup", 4,
-            "--iterations", 8, "--leapfrog", 2, "--particles", 8, "--moves", 1, "--out", tmp_path)  # fmt: skip

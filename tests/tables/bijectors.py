@@ -115,11 +115,9 @@ BIJECTORS = {
     "spectral": lambda: Spectral(PATCH),
     "conditioned": lambda: Conditioned(EVEN, 1, partial(coupling_of, ChannelHalves)),
     "conditioned-checkerboard": lambda: Conditioned(
-        (4, 2, 3), 3, lambda shape, context: coupling_of(lambda s: Masked(checkerboard(s)), shape, context)
+        (4, 2, 3), 3, partial(coupling_of, lambda shape: Masked(checkerboard(shape)))
     ),
-    "conditioned-some": lambda: Conditioned(
-        (5, 3), (3, 0), lambda shape, context: Conditional(shape, conv, context), changed=(4, 1)
-    ),
+    "conditioned-some": lambda: Conditioned((5, 3), (3, 0), partial(Conditional, conditioner=conv), changed=(4, 1)),
     "corners-1d": lambda: named("corners", {"hidden": (3,), "norm": False})((2, 3)),
     "corners-3d": lambda: named("corners", {"hidden": (3,), "residual_blocks": 0})((8, 2, 3, 4)),
     **{
@@ -146,12 +144,12 @@ CONDITIONAL = {
     **{
         f"named-{name}-{transform}": partial(named(name, {"hidden": (6,), "transform": transform}), EVEN, (3,))
         for name, transform in (("coupling", "affine"), ("coupling", "additive"), ("coupling", "spline"),
-                                ("convolution", "affine"), ("glow-steps", "affine"), ("maf", "affine"),
-                                ("iaf", "affine"), ("maf", "spline"))
+                                ("coupling", "circular-spline"), ("convolution", "affine"), ("glow-steps", "affine"),
+                                ("maf", "affine"), ("iaf", "affine"), ("maf", "spline"))
     },
 }  # fmt: skip
 
 
-def coupling_of(partition, shape, context):
+def coupling_of(partition, shape, context_shape):
     """Convolutional couplings that read a context."""
-    return Coupling(partition(shape), conv, context_shape=context)
+    return Coupling(partition(shape), conv, context_shape=context_shape)

@@ -49,7 +49,6 @@ MODELS = {
     "neuralrg-block-spins": lambda: small("neuralrg", L=8, repeats=2, block_spins=True),
     "tree": lambda: small("tree", L=8, m=2, channels=2),
     "tree-wide": lambda: small("tree", L=(9, 27), m=3, channels=1, boundary="open"),
-    "tree-block-spins": lambda: small("tree", L=(9, 27), m=3, channels=1, boundary="open", block_spins=True),
     "ternary": lambda: small("ternary", L=9, channels=2),
     "ternary-details": lambda: small("ternary", L=9, channels=2, details=1),
     "ternary-1d-open": lambda: small("ternary", L=27, channels=1, dim=1, boundary="open"),

@@ -31,8 +31,7 @@ from mera.data import load as load_data
 from mera.data.items import example_of
 from mera.flow.density import Density
 from mera.graph import Layout
-from mera.models.pretrained import pretrained
-from mera.models.saving import load, load_pretrained
+from mera.models.saving import load, load_pretrained, pretrained
 from mera.physics.action import ActionLike
 from mera.physics.check_target import laws_of
 from mera.physics.trajectories import is_differentiable

@@ -1,18 +1,18 @@
-"""The interface of conditioners, the networks that compute the parameters of a coupling's transform."""
+"""The interface of conditioners, the networks that compute the parameters of a coupling's transform; their inputs."""
 
 from __future__ import annotations
 
-import inspect
+import math
 from collections.abc import Callable
 from contextlib import nullcontext
-from functools import cache
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from mera._utils.errors import InputError
 from mera._utils.torch_private import is_called_plainly, is_recording, recording_paused
-from mera.bijectors.sites import Sites
+from mera.bijectors.local import Sites
 
 Shape = tuple[int, ...]
 
@@ -27,14 +27,17 @@ class Conditioner(nn.Module):
     takes the index of the half that it reads, 0 or 1, as a second argument.
 
     Any other module with such a forward may serve as a conditioner; the defaults of the attributes below then apply.
-    If its forward has a parameter `sites`, a `mera.bijectors.sites.Sites`, it may be called with values of these sites,
-    and returns parameters of `sites.shrunk(radius)`. From other networks with a `radius`, the rest is cut off.
+    The forward of a network that `takes_sites` has a parameter `sites`, a `mera.bijectors.Sites`: it may be called with
+    values of these sites, and returns parameters of `sites.shrunk(radius)`. From other networks with a `radius`, the
+    rest is cut off.
     """
 
     radius: int | None = None
     """For a convolution: number of sites to each side that an output depends on. None if it depends on all sites."""
     circular: bool = False
     """Whether the network continues at the opposite border of the lattice."""
+    takes_sites: bool = False
+    """Whether the forward has a parameter `sites`."""
     shared_between_halves: bool = False
     """Whether a coupling has one network for both halves, in place of one for each half."""
 
@@ -72,12 +75,43 @@ def parameters_at(network: Callable[..., Tensor], x: Tensor, sites: Sites | None
     """Call a network with whole events; or with values at some sites, for parameters of `sites.shrunk(radius)`."""
     if sites is None:
         return network(x, *half)
-    if isinstance(network, nn.Module) and _takes_sites(type(network).forward):
+    if contract(network).takes_sites:  # type: ignore[arg-type]
         return network(x, *half, sites=sites)
     return sites.shrink(network(x, *half), (contract(network).radius or 0,) * len(sites.shape))  # type: ignore[arg-type]
 
 
-@cache
-def _takes_sites(forward: Callable[..., Any]) -> bool:
-    """Whether the forward of a class of networks has a parameter `sites`."""
-    return "sites" in inspect.signature(forward).parameters
+def joined_shape(shape: Shape, context_shape: Shape | None) -> Shape:
+    """The shape of the output of `join`, without the batch axis.
+
+    Args:
+        shape: shape of the input, (n,) or (C, *sites).
+        context_shape: shape of the context, (K,) or (K, *sites); None for no context.
+
+    >>> joined_shape((24,), (10, 4, 4)), joined_shape((3, 8, 8), (10,))
+    ((184,), (13, 8, 8))
+    """
+    if context_shape is None:
+        return shape
+    extra = math.prod(context_shape) if len(shape) == 1 else context_shape[0]
+    return (shape[0] + extra, *shape[1:])
+
+
+def join(x: Tensor, context: Tensor | None, context_shape: Shape | None) -> Tensor:
+    """Append a context to the input of a network: as entries of a vector, or as channels of a lattice.
+
+    Args:
+        x: the input, (B, n) or (B, C, *sites).
+        context: the context, (B, *context_shape); ignored if `context_shape` is None.
+        context_shape: shape of the context, (K,) or (K, *sites); None for no context.
+    """
+    if context_shape is None:
+        return x
+    expected = context_shape[:1] + (x.shape[2:] if x.ndim > 2 and len(context_shape) > 1 else context_shape[1:])
+    if context is None or (not is_recording() and context.shape[1:] != expected):
+        shape = None if context is None else tuple(context.shape)
+        raise InputError(f"a context (B, {', '.join(map(str, expected))})", str(shape))
+    if x.ndim == 2:
+        return torch.cat([x, context.flatten(1).to(x.dtype)], dim=1)
+    if context.ndim == 2:
+        context = context.reshape(*context.shape, *(1 for _ in x.shape[2:]))
+    return torch.cat([x, context.to(x.dtype).expand(-1, -1, *x.shape[2:])], dim=1)

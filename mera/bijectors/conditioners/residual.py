@@ -17,9 +17,8 @@ from torch.nn.functional import conv1d, conv2d, conv3d, pad
 
 from mera._utils.checks import MAX_LAYERS, check_choice, check_count, check_shape
 from mera._utils.errors import InputError
-from mera._utils.torch_private import sizes
 from mera.bijectors.conditioners.base import Conditioner, Shape
-from mera.bijectors.sites import Sites
+from mera.bijectors.local import Sites
 
 REACH = 10.0
 """The magnitude at which `compressed` turns from linear to logarithmic."""
@@ -89,9 +88,6 @@ class ResidualMLP(Conditioner):
         n_params: number of parameters for each variable.
         hidden: widths of the hidden layers in one residual block; the first is also the width between blocks.
         blocks: number of residual blocks.
-
-    Raises:
-        ValueError: if `hidden` is empty, or a width is not a positive integer.
     """
 
     def __init__(
@@ -121,12 +117,10 @@ class ResidualConv(Conditioner):
         blocks: number of residual blocks.
         kernel: odd size of the convolutions in the first layer and in the first layer of each block; all other layers
             are 1 x 1 convolutions.
-        padding: "zeros" between open borders, "circular" on a periodic lattice.
-
-    Raises:
-        ValueError: if the kernel is even, the padding is unknown, there is no hidden width, or a width is not a
-            positive integer.
+        padding: "zeros" between open borders, "circular" on a periodic lattice, whose edges are at least kernel // 2.
     """
+
+    takes_sites = True
 
     def __init__(
         self, in_shape: Shape, out_shape: Shape, n_params: int,
@@ -153,27 +147,11 @@ class ResidualConv(Conditioner):
 
         With `sites`, x is of these sites, and the parameters of `sites.shrunk(radius)`.
         """
-        ends, radius = () if sites is None else sites.interior_ends, self.radius or 0
-        goes_around = self.circular and min(sizes(x)[2:]) < radius  # more than once, as torch does not pad
-        if goes_around:
-            x, ends = _wrapped(x, radius, ends), (True,) * (2 * x.ndim - 4)
-        if not goes_around and all(type(module) in PLAIN for module in self.modules()):
-            values = self.network(x, ends)
+        if sites is None or all(type(module) in PLAIN for module in self.modules()):
+            values = self.network(x, () if sites is None else sites.interior_ends)
         else:  # padded everywhere, as other modules may need it; what the padding changes is cut off
-            values = self.network(x)
-            for axis, (low, high) in enumerate(zip(ends[::2], ends[1::2], strict=True)):
-                values = values.narrow(-1 - axis, radius * low, values.shape[-1 - axis] - radius * (low + high))
+            values = sites.shrink(self.network(x), (self.radius or 0,) * len(sites.shape))
         return values.unflatten(1, (self.n_params, -1))
-
-
-def _wrapped(x: Tensor, radius: int, ends: Sequence[bool]) -> Tensor:
-    """Continue values (B, C, *sites) at the opposite border by `radius` sites, but not at the given ends."""
-    ends = ends or (False,) * (2 * x.ndim - 4)
-    for axis, (low, high) in enumerate(zip(ends[::2], ends[1::2], strict=True)):
-        n = sizes(x)[-1 - axis]
-        around = torch.arange(-radius * (not low), n + radius * (not high), device=x.device) % n
-        x = x.index_select(-1 - axis, around)
-    return x
 
 
 PLAIN = {ResidualConv, _ResidualNetwork, nn.ModuleList, nn.Sequential, nn.SiLU, nn.Conv1d, nn.Conv2d, nn.Conv3d}

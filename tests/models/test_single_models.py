@@ -1,11 +1,14 @@
-"""The option `details`: convolutions on what leaves at a level, which leave what stays as it is."""
+"""What single models are: the option `details`, the order of `decimation`, the blocks of NeuralRG."""
 
+from itertools import product
+
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
 
 import mera
-from mera.bijectors import ActNorm, Chain, named
+from mera.bijectors import ActNorm, Bijector, Chain, named, zero_log_det
 from tests.helpers.laws import randomize
 
 
@@ -91,3 +94,62 @@ def test_levels_that_share_have_one_value_of_an_option():
     assert large.plan.latents[-1].lattice.shape == (8, 4)
     sizes = [sum(p.numel() for p in large.bijectors[name].parameters()) for name in ("details0", "details")]
     assert sizes[0] > 1.5 * sizes[1]
+
+
+@pytest.mark.parametrize(("dim", "L"), [(1, 16), (2, 16), (3, 8)])
+@pytest.mark.parametrize("cell", [0, 3])
+def test_black_sites_are_independent_of_each_other_given_white_sites(dim, L, cell):
+    """Without the couplings of all sites, the latent of a black site changes its own site alone."""
+    torch.manual_seed(0)
+    flow = randomize(mera.build("decimation", L=L, dim=dim, channels=2, layers=2, hidden=(5,)), 0.3).double()
+    for parameter in flow.bijectors["details0"].bijectors[-1].parameters():
+        torch.nn.init.zeros_(parameter)
+    z = flow.sample_latents(1)
+    x = flow.inverse(z)[0]
+    is_black = torch.stack(torch.meshgrid(*[torch.arange(L)] * dim, indexing="ij")).sum(0) % 2 == 1
+    for number, corner in enumerate(list(product((0, 1), repeat=dim))[1:]):  # without the first corner
+        other = [level.clone() for level in z]
+        other[0][(0, 2 * number + 1, *(cell,) * dim)] += 1.0
+        changed = (flow.inverse(other)[0] != x)[0].any(0)
+        site = tuple(2 * cell + c for c in corner)
+        assert changed[site]
+        assert not changed[(slice(None, None, 2),) * dim].any()
+        assert (changed.sum() == 1) == is_black[site]
+        assert changed[is_black].any()
+
+
+class Probe(Bijector):
+    """Changes nothing, and keeps which sites came together."""
+
+    def forward(self, x):
+        self.seen = x
+        return x, zero_log_det(x)
+
+    def inverse(self, y):
+        return y, zero_log_det(y)
+
+
+def published_blocks(L, repeats):
+    """For each layer, from the data on, its blocks as sets of sites: kernel 2, dilation 2^n, offset 0 and then 2^n.
+
+    Written down from the description of the public code alone.
+    """
+    layers = []
+    for n in range(int(np.log2(L))):
+        for offset in (0, 2**n) * repeats:
+            starts = np.arange(0, L, 2 ** (n + 1)) + offset
+            edges = [((a % L, (a + 2**n) % L)) for a in starts]
+            layers.append({frozenset(i * L + j for i in rows for j in columns) for rows in edges for columns in edges})
+    return layers
+
+
+@pytest.mark.parametrize(("L", "repeats"), [(8, 1), (8, 2), (16, 1)])
+def test_blocks_and_their_order(L, repeats):
+    flow = mera.build("neuralrg", L=L, repeats=repeats, bijector=lambda shape: Probe(shape))
+    flow(torch.arange(float(L * L)).view(1, 1, L, L))
+    seen = [
+        {frozenset(map(int, event.flatten())) for event in flow.bijectors[step.module].seen}
+        for step in flow.plan.steps
+        if step.module
+    ]
+    assert seen == published_blocks(L, repeats)
