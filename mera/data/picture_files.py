@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-import numpy as np
 from PIL import Image
 from torch import Tensor
 
@@ -100,8 +99,7 @@ def list_pictures(root: Path, groups: str | None = None, others: Sequence[str] =
 
     Args:
         root: the folder.
-        groups: files that stay in one split, so that no photograph is in both: "folder" for the files of one folder; or
-            a regular expression, whose match in the path of a file is the name of its group.
+        groups: "folder", or a regular expression; see the data set "pictures".
         others: suffixes of other files of images; if there are any, folders of zarr are listed, too.
 
     Raises:
@@ -151,18 +149,14 @@ def _divided(files: list[Path], root: Path, groups: str | None, by_class: bool) 
     kinds = [path.parts[0] if by_class and groups is None else "" for path in paths]
     tested: set[str] = set()
     for kind in set(kinds):
-        hashes = sorted((_hash(key), key) for key in {k for k, own in zip(keys, kinds, strict=True) if own == kind})
+        of_kind = {key for key, own in zip(keys, kinds, strict=True) if own == kind}
+        hashes = sorted((int(hashlib.sha256(key.encode()).hexdigest()[:12], 16) / 16**12, key) for key in of_kind)
         if len(hashes) < 2 and groups is not None:
             raise InputError(f"at least 2 groups of files by groups={groups!r}", f"1, {hashes[0][1]!r}")
         few = max(1, sum(value < 1 / HELD_OUT for value, _ in hashes))
         tested |= {key for _, key in hashes[: min(few, len(hashes) - 1)]}
     learnt = [file for file, key in zip(files, keys, strict=True) if key not in tested]
     return learnt, [file for file, key in zip(files, keys, strict=True) if key in tested]
-
-
-def _hash(text: str) -> float:
-    """A number in [0, 1) that looks random, and is the same for the same text."""
-    return int(hashlib.sha256(text.encode()).hexdigest()[:12], 16) / 16**12
 
 
 def _group(path: Path, groups: str) -> str:
@@ -198,8 +192,3 @@ def check_channels(channels: int | None) -> int | None:
     if channels not in (None, 1, 3):
         raise InputError("1 or 3 channels of pictures", str(channels))
     return channels
-
-
-def as_array(pixels: Tensor) -> np.ndarray:
-    """An image as an array of numpy."""
-    return pixels.contiguous().numpy()

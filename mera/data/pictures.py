@@ -22,7 +22,7 @@ from mera._utils.errors import InputError
 from mera._utils.files import as_path, write_atomically
 from mera.data.dataset import DataMissingError, DataSplits, Edges, edges, largest_crop, register, resize
 from mera.data.fingerprint import digest, digest_of_files
-from mera.data.picture_files import Listed, as_array, check_channels, list_pictures, read_picture
+from mera.data.picture_files import Listed, check_channels, list_pictures, read_picture
 from mera.data.random_windows import Windows, whole, windows
 from mera.data.sources import FILES, Source, npy, open_image
 
@@ -36,15 +36,8 @@ MAX_LISTED = 10
 class WholePictures(Dataset):
     """Pictures of files, cropped to the aspect ratio of the lattice and resized.
 
-    An item whose file cannot be read raises a `ValueError` with the name of the file.
-
-    Args:
-        files: the files.
-        L: edge of the images, or height and width.
-        channels: 1 for grey images, 3 for colour.
-        crop: "centre" for the largest crop at the centre; "random" for a new random crop at each access.
-        flip: whether images are flipped left to right at random.
-        labels: labels by name; see `mera.data.Examples`.
+    An item whose file cannot be read raises a `ValueError` with the name of the file. The arguments are those of the
+    data set "pictures", and `labels` those of `mera.data.Examples`.
     """
 
     def __init__(
@@ -53,6 +46,7 @@ class WholePictures(Dataset):
     ) -> None:  # fmt: skip
         self.files, self.L, self.channels, self.crop, self.flip = files, L, channels, crop, flip
         self.labels = labels or {}
+        self.names: list[str] | None = None  # of files, for a fingerprint
 
     def __len__(self) -> int:
         return len(self.files)
@@ -135,7 +129,7 @@ def _whole(listed: Listed, L: Edges, channels: int, crop: str, flip: bool) -> Da
     labels = [{"class": torch.tensor(numbers)} if listed.classes else {} for numbers in listed.numbers]
     train = WholePictures(listed.train, L, channels, crop, flip, labels[0])
     test = WholePictures(listed.test, L, channels, labels=labels[1])
-    test.names = listed.names  # type: ignore[attr-defined]
+    test.names = listed.names
     return DataSplits("pictures", channels, train, test, classes=listed.classes)
 
 
@@ -146,7 +140,12 @@ def _sources(
     files, found, refused = [*listed.train, *listed.test], dict[Path, Source](), list[str]()
     if scale is not None:
         check_count(scale, "the longer edge")
-        _check_cache()
+        try:
+            cache_folder().mkdir(parents=True, exist_ok=True)
+            write_atomically(cache_folder() / ".probe", b"")
+        except OSError as error:
+            expected = "a folder for reduced pictures that can be written (XDG_CACHE_HOME)"
+            raise InputError(expected, str(error)) from None
 
     def read(file: Path) -> Source | Exception:
         try:
@@ -180,7 +179,7 @@ def _kept(file: Path, scale: int, channels: int) -> Source:
     kept = cache_folder() / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.npy"
     if not kept.exists():
         content = io.BytesIO()
-        np.save(content, as_array(read_picture(file, channels, scale)))
+        np.save(content, read_picture(file, channels, scale).contiguous().numpy())
         write_atomically(kept, content.getvalue())
     return Source(npy(kept), name=str(file), file=file)
 
@@ -188,15 +187,6 @@ def _kept(file: Path, scale: int, channels: int) -> Source:
 def cache_folder() -> Path:
     """The folder of reduced pictures, in the user's folder of caches."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mera" / "pictures"
-
-
-def _check_cache() -> None:
-    """Make the folder of reduced pictures, and refuse one that cannot be written."""
-    try:
-        cache_folder().mkdir(parents=True, exist_ok=True)
-        write_atomically(cache_folder() / ".probe", b"")
-    except OSError as error:
-        raise InputError("a folder for reduced pictures that can be written (XDG_CACHE_HOME)", str(error)) from None
 
 
 def photograph(path: str | PathLike[str] | None = None, longest: int = 960, channels: int = 3) -> Tensor:

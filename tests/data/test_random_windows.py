@@ -26,8 +26,8 @@ def pixels_of(part, times):
 def test_windows_lie_in_their_images():
     images = [coordinates(200, 40, 0), coordinates(33, 250, 1), coordinates(90, 90, 2)]
     data = mera.data.windows(images, L=(32, 16), test=0.2)
-    assert [len(set(split.labels["picture"].tolist())) for split in (data.train, data.test)] == [2, 1]
-    for index, number in enumerate(data.train.labels["picture"]):
+    assert [len(split.pictures.unique()) for split in (data.train, data.test)] == [2, 1]
+    for index, number in enumerate(data.train.pictures):
         window = data.train[index].int()
         assert (window[2] == number).all()
         assert (window[0].diff(dim=0) % 256 == 1).all()
