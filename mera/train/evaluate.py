@@ -17,24 +17,18 @@ from mera._utils.processes import gathered, rank, world_size
 from mera._utils.random import fixed_seed
 from mera.data import Examples, StreamDataset, first
 from mera.flow.density import Density
+from mera.train.batches import Objective
 from mera.train.likelihoods import ImageLikelihood, likelihood, likelihood_of
-from mera.train.objective import Objective
 
 PIECE = 100
 """The most examples that are evaluated at once."""
-
-
 Progress = Callable[[int, float], object]
 """A function that shows the number of examples that are done, and their fraction."""
 
 
-def _silent(done: int, fraction: float) -> None:
-    """Show nothing."""
-
-
 def example_losses(
     flow: Density, examples: Examples, n: int | None = None, batch_size: int = PIECE, seed: int = 0,
-    progress: Progress = _silent,
+    progress: Progress | None = None,
 ) -> Tensor:  # fmt: skip
     """The negative log-likelihoods of `n` examples, (n,), with the same noise for an example at each call.
 
@@ -84,8 +78,9 @@ def rows_of(size: int, n: int) -> Sequence[int]:
 
 @torch.no_grad()
 def losses(
-    flow: Density, objective: Objective, n: int, batch_size: int = PIECE, seed: int = 0, progress: Progress = _silent
-) -> Tensor:
+    flow: Density, objective: Objective, n: int, batch_size: int = PIECE, seed: int = 0,
+    progress: Progress | None = None,
+) -> Tensor:  # fmt: skip
     """The losses of `n` examples of an objective, spread evenly, or of `n` rows if it has none; (n,) float64, CPU."""
     if flow.device.type == "cpu":
         tune_allocator()
@@ -94,8 +89,9 @@ def losses(
     for start in range(0, len(share), batch_size):
         batch = objective.batch(seed, 0, share[start : start + batch_size])
         parts.append(objective.loss(flow, tuple(tensor.to(flow.device) for tensor in batch)).double().cpu())
-        done = min(start + batch_size, len(share))
-        progress(done, done / len(share))
+        if progress is not None:
+            done = min(start + batch_size, len(share))
+            progress(done, done / len(share))
     found = torch.cat(parts) if parts else torch.empty(0, dtype=torch.float64)  # a process may have no share
     values = torch.empty(n, dtype=torch.float64)
     for i, part in enumerate(gathered(found)):

@@ -18,8 +18,7 @@ from mera.bijectors import with_noise
 from mera.data import Examples, class_numbers, first, labels
 from mera.data.dataset import check_one_shape
 from mera.flow.density import Density
-from mera.train.batches import Order
-from mera.train.objective import Batch, Objective
+from mera.train.batches import Batch, Objective, Order
 
 UserLoss = Callable[[Density, Any], Tensor]
 """A user's own loss; see `Likelihood`."""

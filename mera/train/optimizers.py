@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from typing import Any, TypeVar, cast
 
@@ -145,31 +145,21 @@ class Muon(Optimizer):
             if parameter.grad is not None:
                 by_shape.setdefault((parameter.shape, parameter.dtype, parameter.device), []).append(parameter)
         for parameters in by_shape.values():
-            gradients = self._mean_gradients(parameters, group["momentum"])
-            matrices = torch.stack(list(gradients)).flatten(2)
-            rotations = orthogonal(matrices.to(_dtype_of_products(matrices)), group["iterations"]).to(matrices.dtype)
+            for parameter in parameters:
+                if "momentum_buffer" not in self.state[parameter]:
+                    self.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+            means = [self.state[parameter]["momentum_buffer"] for parameter in parameters]
+            gradients = [cast(Tensor, parameter.grad) for parameter in parameters]
+            torch._foreach_lerp_(means, gradients, 1 - group["momentum"])
+            nesterov = torch._foreach_lerp(gradients, means, group["momentum"])
+            matrices = torch.stack(list(nesterov)).flatten(2)
+            is_fast = matrices.dtype == torch.float32 and has_fast_bfloat16(matrices.device)
+            dtype = torch.bfloat16 if is_fast else torch.promote_types(matrices.dtype, torch.float32)
+            rotations = orthogonal(matrices.to(dtype), group["iterations"]).to(matrices.dtype)
             steps = [step.view_as(parameter) for step, parameter in zip(rotations, parameters, strict=True)]
             length = group["lr"] * group["scale"] * max(matrices.shape[1:]) ** 0.5
             torch._foreach_mul_(parameters, 1 - group["lr"] * group["decay"])
             torch._foreach_add_(parameters, steps, alpha=-length)
-
-    def _mean_gradients(self, parameters: list[Tensor], momentum: float) -> Sequence[Tensor]:
-        """The gradients of matrices with Nesterov's momentum."""
-        gradients, means = [cast(Tensor, parameter.grad) for parameter in parameters], []
-        for parameter in parameters:
-            state = self.state[parameter]
-            if "momentum_buffer" not in state:
-                state["momentum_buffer"] = torch.zeros_like(parameter)
-            means.append(state["momentum_buffer"])
-        torch._foreach_lerp_(means, gradients, 1 - momentum)
-        return torch._foreach_lerp(gradients, means, momentum)
-
-
-def _dtype_of_products(matrices: Tensor) -> torch.dtype:
-    """The dtype of matrix products: bfloat16 for float32 where bfloat16 is fast, otherwise float32 or wider."""
-    if matrices.dtype == torch.float32 and has_fast_bfloat16(matrices.device):
-        return torch.bfloat16
-    return torch.promote_types(matrices.dtype, torch.float32)
 
 
 @cache

@@ -19,9 +19,8 @@ from mera.data.items import check_example
 from mera.flow.density import Density
 from mera.physics.check_target import check_sampled
 from mera.physics.family import ActionFamily
-from mera.train.batches import Order, rows_per_step
+from mera.train.batches import Objective, Order, rows_per_step
 from mera.train.likelihoods import FieldLikelihood, likelihood, likelihood_of
-from mera.train.objective import Objective
 from mera.train.reverse_kl import ReverseKL
 from mera.train.settings import Settings
 
@@ -59,7 +58,13 @@ def recognize(
             raise InputError(f"{what} of your own has no examples, and takes no {', '.join(refused)}", "")
         if isinstance(data, Objective):
             return Objectives(data, data)
-        action = _checked_family(flow, data) if isinstance(data, ActionFamily) else check_sampled(flow, data)
+        if isinstance(data, ActionFamily):
+            k = len(data.ranges)
+            if flow.plan.context != (k,) or not flow.flow.needs_context:
+                got = f"the context {flow.plan.context}"
+                raise InputError(f"a flow for {data!r} that was built with context={k}", got)
+            check_sampled(flow.given(data.context(**data.middle).to(flow.device)), data.at(**data.middle))
+        action = data if isinstance(data, ActionFamily) else check_sampled(flow, data)
         objective = ReverseKL(flow, action, settings.estimator)
         return Objectives(objective, objective)
     splits = as_splits(data, flow.plan.input.event_shape, test, labels)
@@ -77,16 +82,6 @@ def recognize(
     tested = likelihood(flow, splits.test, user_loss=loss)
     validation = None if held_out is None else likelihood(flow, held_out, user_loss=loss)
     return Objectives(train, tested, validation, splits, in_order)
-
-
-def _checked_family(flow: Density, family: ActionFamily) -> ActionFamily:
-    """Check a family of actions, and that the flow takes its parameters as context."""
-    k = len(family.ranges)
-    if flow.plan.context != (k,) or not flow.flow.needs_context:
-        raise InputError(f"a flow for {family!r} that was built with context={k}", f"the context {flow.plan.context}")
-    middle = family.context(**family.middle).to(flow.device)
-    check_sampled(flow.given(middle), family.at(**family.middle))
-    return family
 
 
 def is_action(data: Any) -> bool:
@@ -110,7 +105,10 @@ def check_data(data: DataSplits, flow: Density) -> None:
     firsts, expected = (data.train[0], data.test[0]), flow.plan.input.event_shape
     for example in firsts:
         check_example(example, expected)
-        _check_domain(example, flow)
+        is_field = example.is_floating_point()
+        if flow.flow.of_angles and not (is_field and example.abs().max() <= math.pi + 1e-4):
+            got = f"values up to {example.abs().max().item():.4g}" if is_field else f"images of {example.dtype}"
+            raise InputError("angles from -pi to pi, as floats, for a flow of angles", got)
     kinds = [likelihood_of(example) for example in firsts]
     if kinds[0] is not kinds[1]:
         raise InputError("training and test examples of one kind", f"{kinds[0].name} and {kinds[1].name}")
@@ -121,11 +119,3 @@ def check_data(data: DataSplits, flow: Density) -> None:
             "floats in [0, 1] in the shape of images: learn mera.data.as_images(x) in bits per dimension, or "
             "mera.data.as_fields(x) if they are fields",
         )
-
-
-def _check_domain(example: Tensor, flow: Density) -> None:
-    """Refuse an example outside of [-pi, pi] for a flow of angles."""
-    if flow.flow.of_angles and not (example.is_floating_point() and example.abs().max() <= math.pi + 1e-4):
-        is_field = example.is_floating_point()
-        got = f"values up to {example.abs().max().item():.4g}" if is_field else f"images of {example.dtype}"
-        raise InputError("angles from -pi to pi, as floats, for a flow of angles", got)

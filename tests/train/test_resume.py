@@ -309,7 +309,7 @@ def test_metrics_and_configurations_that_are_damaged(tmp_path):
     with (tmp_path / "metrics.jsonl").open("a") as file:
         file.write('{"step": ')
     assert run.metrics() == [{"step": 1}, {"step": 2}]
-    run.rewind(1)
+    run.rewrite("metrics.jsonl", run.metrics()[:1])
     assert run.metrics() == [{"step": 1}]
     text = (tmp_path / "metrics.jsonl").read_text()
     for damaged in (text.replace("1", "2", 1), "[1]\n", "{}\n"):
