@@ -176,10 +176,7 @@ def _as_examples(data: Any, shape: Sequence[int], labels: Any = None) -> Any:
 
 def _as_labels(values: Any) -> dict[str, Tensor]:
     """Labels by name: class numbers if they are integers, contexts if they are floats."""
-    try:
-        tensor = values if isinstance(values, Tensor) else torch.as_tensor(np.asarray(values))
-    except (TypeError, ValueError) as error:
-        raise InputError("labels as numbers, or as contexts of one shape", repr(values)[:60]) from error
+    tensor = values if isinstance(values, Tensor) else torch.as_tensor(np.asarray(values))
     return {"context" if tensor.is_floating_point() else "class": tensor}
 
 

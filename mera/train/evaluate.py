@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mera._utils.checks import check_count
 from mera._utils.errors import InputError
 from mera._utils.installation import tune_allocator
 from mera._utils.processes import gathered, rank, world_size
@@ -117,9 +116,6 @@ def bits_per_dim(
     example = first(images, 1)[0]
     if likelihood_of(example) is not ImageLikelihood:
         raise InputError("uint8 images for bits per dimension", str(example.dtype))
-    check_count(batch_size, "batch_size")
-    check_count(seed, "seed", 0)
-    n = None if n is None else check_count(n, "n")
     return example_losses(flow, images, n, batch_size, seed).mean().item()
 
 
@@ -139,7 +135,6 @@ def sample(
     Returns:
         Samples (n, C, *shape).
     """
-    check_count(seed, "seed", 0)
     if context is None and flow.context_encoder.classes is not None:
         context = torch.arange(n, device=flow.device) % flow.context_encoder.classes
     with fixed_seed(seed):

@@ -221,16 +221,14 @@ def fit(
 
 
 def _check_trainable(flow: Any) -> None:
-    """Refuse any object but a flow, frozen or half-precision weights, and a call without gradients."""
+    """Refuse any object but a flow, and frozen or half-precision weights."""
     if not isinstance(flow, Density):
-        raise InputError("a Flow to train", f"the class {flow.__name__}" if isinstance(flow, type) else repr(flow)[:60])
+        raise InputError("a Flow to train", repr(flow)[:60])
     if flow.dtype not in (torch.float32, torch.float64):
         mend = 'train flow.float(), with precision="bfloat16" for networks in half precision, and convert it afterwards'
         raise InputError("a flow of float32 or float64 to train", f"{flow.dtype}: {mend}")
     if not any(parameter.requires_grad for parameter in flow.parameters()):
         raise InputError("a flow with a parameter that requires a gradient", "one whose parameters are frozen")
-    if not torch.is_grad_enabled():
-        raise InputError("fit to run with gradients", "a call within torch.no_grad() or torch.inference_mode()")
 
 
 def _resumes(flow: Density, run: RunFolder | None, resume: bool | str) -> bool:
@@ -239,8 +237,6 @@ def _resumes(flow: Density, run: RunFolder | None, resume: bool | str) -> bool:
         if resume is True:
             raise InputError("the folder of a run to resume", "None")
         return False
-    if not isinstance(resume, bool) and resume != "auto":
-        raise InputError('resume as True, False or "auto"', repr(resume))
     if run.steps() and not resume:
         raise FileExistsError(
             f"Expected a folder without a run; got {run.path}: go on with it (resume=True in Python, "
@@ -258,12 +254,8 @@ def _settings(
     options: dict[str, Any],
 ) -> tuple[Settings, UserOptimizer | None, UserSchedule | None]:
     """The settings with all options, and the user's own optimiser and schedule, each None if it is a name."""
-    if settings is not None and not isinstance(settings, Settings):
-        raise InputError("settings as a mera.train.Settings", repr(settings)[:60])
     names = {"optimizer": optimizer, "schedule": schedule}
     options = options | {option: name for option, name in names.items() if isinstance(name, str)}
-    for name in options:
-        check_choice(name, Settings.__dataclass_fields__, "a setting")
     settings = replace(settings or usual, **options)
     user_optimizer = None if isinstance(optimizer, str) else optimizer
     user_schedule = None if isinstance(schedule, str) else schedule

@@ -86,8 +86,6 @@ def recognize(
 
 def is_action(data: Any) -> bool:
     """Whether data is an action rather than examples."""
-    if isinstance(data, type):
-        raise InputError("data or an action to learn from", f"the class {data.__name__}")
     if isinstance(data, nn.Module):  # a Sequential can be indexed, too
         return not isinstance(data, Density)
     has_items = any(hasattr(data, name) for name in ("__getitem__", "__iter__"))
@@ -95,13 +93,10 @@ def is_action(data: Any) -> bool:
 
 
 def check_data(data: DataSplits, flow: Density) -> None:
-    """Refuse training and test examples that are empty, of two kinds, or not of the flow's shape and domain.
+    """Refuse training and test examples that are of two kinds, or not of the flow's shape and domain.
 
     Floats in [0, 1] in the shape of images are refused too, unless `as_fields` says that they are fields.
     """
-    sizes = [length_hint(examples, 1) for examples in (data.train, data.test)]
-    if 0 in sizes:
-        raise InputError("training and test examples", f"{sizes[0]} and {sizes[1]}")
     firsts, expected = (data.train[0], data.test[0]), flow.plan.input.event_shape
     for example in firsts:
         check_example(example, expected)

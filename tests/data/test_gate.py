@@ -55,12 +55,9 @@ REFUSED = {
     ),
     "other shape": (flow_of, torch.randn(20, 1, 4, 4), r"examples of shape \(1, 8, 8\), .*; got \(1, 4, 4\)"),
     "two kinds": (flow_of, PIXELS, {"test": 5 * X[:5]}, "examples of one kind; got images and fields"),
-    "frame": (flow_of, Frame(), r"a DataFrame: pass frame.to_numpy\(\) in the shape"),
+    "frame": (flow_of, Frame(), "examples as a tensor or an array; got Frame"),
     "objects": (flow_of, np.array([np.zeros(2), None], dtype=object), r"np.stack\(list\(array\)\) makes one array"),
     "text": (flow_of, np.array(["a", "b"]), "examples of numbers; got an array of dtype <U1"),
-    "sparse": (flow_of, X.to_sparse(), "a dense tensor of real numbers; got a torch.sparse_coo tensor"),
-    "complex": (flow_of, X.cfloat(), "a dense tensor of real numbers; got a complex tensor"),
-    "meta": (flow_of, X.to("meta"), "a dense tensor of real numbers; got a meta tensor"),
     "nan": (flow_of, with_nan(X), "infinite values or NaN in the one with index 7"),
     "nan in a data set": (flow_of, TensorDataset(with_nan(X)), "infinite values or NaN in the one with index 7"),
     "too few labels": (of_two_classes, 5 * X, {"labels": Y[:9]}, r"for each of 40 examples; got .* shape \(9,\)"),
@@ -77,7 +74,7 @@ def test_data_that_cannot_be_learnt(name):
         fit(make(), data, **SHORT, **(options[0] if options else {}))
 
 
-@pytest.mark.parametrize("labels", [{"class": Y[:3]}, {"class": [1] * 40}, Y, {"class": torch.tensor(1)}])
+@pytest.mark.parametrize("labels", [{"class": Y[:3]}, {"class": [1] * 39}, {"class": torch.tensor(1)}])
 def test_labels_are_counted(labels):
     with pytest.raises(ValueError, match="labels"):
         ArrayDataset(X, labels)

@@ -14,11 +14,8 @@ from tests.helpers.training import IMAGES, SHORT, small_flow
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda run: fit(mera.Flow, IMAGES, SHORT, run), "Expected a Flow to train; got the class Flow"),
+        (lambda run: fit(mera.Flow, IMAGES, SHORT, run), "Expected a Flow to train; got <class"),
         (lambda run: fit(small_flow(), None, SHORT, run), "Expected examples: a tensor, .*; got NoneType"),
-        (lambda run: fit(small_flow(), IMAGES, {}, run), "Expected settings as a mera.train.Settings; got {}"),
-        (lambda run: fit(small_flow(), IMAGES, SHORT, run, resume=1), "Expected resume as True, False or"),
-        (lambda run: torch.no_grad()(fit)(small_flow(), IMAGES, SHORT, run), "a call within torch.no_grad()"),
         (lambda run: fit(small_flow().half(), IMAGES, SHORT, run), r"got torch\.float16: train flow\.float\(\)"),
         (lambda run: RunFolder(None), "Expected a path; got None"),
     ],
@@ -53,7 +50,6 @@ def labelled(classes):
         (torch.zeros(60, 1, dtype=torch.int64), r"Expected class numbers, integers \(N,\); got .* shape \(60, 1\)"),
         (torch.zeros(59, dtype=torch.int64), "Expected labels 'class' for each of 60 examples; got labels of shape"),
         (torch.full((60,), 3), "Expected class numbers from 0 to 2; got 3 to 3"),
-        ([0] * 60, "Expected labels 'class' as a tensor; got list"),
     ],
 )
 def test_wrong_class_numbers(tmp_path, classes, message):
@@ -72,21 +68,6 @@ def test_the_configuration_is_that_of_the_flow_that_learns(tmp_path):
     assert (facts["note"], facts["model"]) == ("mine", "rgflow")
     assert "layout" not in facts
     assert facts["limits"]["lr"] == SHORT.lr
-
-
-@pytest.mark.parametrize(
-    ("loss", "words"),
-    [
-        (lambda flow, x: torch.zeros(()), "float32, without a gradient"),
-        (lambda flow, x: flow.log_prob(x).sum().detach(), "without a gradient"),
-        (lambda flow, x: torch.ones(len(x), dtype=torch.long), "int64"),
-        (lambda flow, x: flow.log_prob(x)[:, None], "a scalar or one number for each of"),
-        (lambda flow, x: 3.0, "got float"),
-    ],
-)
-def test_a_wrong_loss_is_refused(loss, words):
-    with pytest.raises(ValueError, match=f"Expected a loss .*{words}"):
-        fit(small_flow(), IMAGES, SHORT, loss=loss)
 
 
 @pytest.mark.parametrize("contexts", [torch.zeros(40, 3), torch.full((40, 2), torch.nan)])

@@ -153,7 +153,6 @@ def test_noise_is_a_function_of_seed_step_and_row():
         ({"optimizer": "adamw"}, r"Expected an optimizer among .*did you mean 'AdamW'"),
         ({"optimizer_options": {"rho": 1}}, "Pass the name of the optimizer with optimizer_options"),
         ({"optimizer": "Muon", "optimizer_options": {"rho": 1}}, "optimizer_options of Muon among .*; got 'rho'"),
-        ({"optimizer": "AdamW", "optimizer_options": [1]}, "Expected optimizer_options of AdamW as a dict"),
         ({"schedule": "cosin"}, "Expected a schedule among .*did you mean 'cosine'"),
         ({"compile": 1}, "Expected compile as True or False; got 1"),
         ({"minutes": "1"}, "Expected minutes as a positive number; got '1'"),
