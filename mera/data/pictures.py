@@ -111,7 +111,12 @@ def pictures(
     if crop != "windows":
         if turn or colours:
             raise InputError('turn and colours with crop="windows" alone', f"crop={crop!r}")
-        return _whole(list_pictures(root, groups), L, channels or 3, crop, check_flag(flip, "flip"))
+        listed, channels = list_pictures(root, groups), channels or 3
+        labels = [{"class": torch.tensor(numbers)} if listed.classes else {} for numbers in listed.numbers]
+        learnt = WholePictures(listed.train, L, channels, crop, check_flag(flip, "flip"), labels[0])
+        kept = WholePictures(listed.test, L, channels, labels=labels[1])
+        kept.names = listed.names
+        return DataSplits("pictures", channels, learnt, kept, classes=listed.classes)
     listed = list_pictures(root, groups, () if scale is not None else FILES)
     found = _sources(listed, edges(L), scale, channels, check_flag(strict, "strict"), root)
     if len(found) == 1:
@@ -124,15 +129,6 @@ def pictures(
     return DataSplits("pictures", train[0].source.shape[0], Windows(train, L, **augment), tested)
 
 
-def _whole(listed: Listed, L: Edges, channels: int, crop: str, flip: bool) -> DataSplits:
-    """Whole pictures, with their classes as labels."""
-    labels = [{"class": torch.tensor(numbers)} if listed.classes else {} for numbers in listed.numbers]
-    train = WholePictures(listed.train, L, channels, crop, flip, labels[0])
-    test = WholePictures(listed.test, L, channels, labels=labels[1])
-    test.names = listed.names
-    return DataSplits("pictures", channels, train, test, classes=listed.classes)
-
-
 def _sources(
     listed: Listed, size: tuple[int, int], scale: int | None, channels: int | None, strict: bool, root: Path
 ) -> dict[Path, Source]:
@@ -140,12 +136,8 @@ def _sources(
     files, found, refused = [*listed.train, *listed.test], dict[Path, Source](), list[str]()
     if scale is not None:
         check_count(scale, "the longer edge")
-        try:
-            cache_folder().mkdir(parents=True, exist_ok=True)
-            write_atomically(cache_folder() / ".probe", b"")
-        except OSError as error:
-            expected = "a folder for reduced pictures that can be written (XDG_CACHE_HOME)"
-            raise InputError(expected, str(error)) from None
+        cache_folder().mkdir(parents=True, exist_ok=True)
+        write_atomically(cache_folder() / ".probe", b"")  # else each picture would be refused
 
     def read(file: Path) -> Source | Exception:
         try:

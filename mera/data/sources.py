@@ -121,8 +121,6 @@ def reflected(images: Any, flow: Density | Sequence[int]) -> Any:
     if not all(is_integer(unit) and unit > 0 for unit in units) or (isinstance(images, Source) and len(units) != 2):
         raise InputError("a flow, or a positive number for each dimension", repr(flow))
     images = images if isinstance(images, Source) else torch.as_tensor(images)
-    if len(images.shape) < len(units):
-        raise InputError(f"images with {len(units)} axes of a lattice at least", f"{tuple(images.shape)}")
     lattice = zip(images.shape[-len(units) :], units, strict=True)
     places = [np.pad(np.arange(n), (0, -n % unit), mode="reflect") for n, unit in lattice]
     if isinstance(images, Source):

@@ -16,7 +16,6 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from mera._utils.errors import InputError
 from mera._utils.installation import tune_allocator
 from mera._utils.processes import SIGNALS, StopSignal, is_main, join_group, rank, reduced, world_size
 from mera._utils.random import get_states, restored_states, set_states
@@ -288,20 +287,17 @@ class Loop:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Resume from a result of `state_dict`; raises a ValueError if it is of another flow or optimiser."""
-        try:
-            self.flow.load_state_dict(state["flow"])
-            if self._average is not None:
-                self._average.module.load_state_dict(state["ema"])
-                self._average.n_averaged.fill_(int(state["step"]))
-            self.optimizer.load_state_dict(state["optimizer"])
-            if self.schedule is not None:
-                self.schedule.load_state_dict(state["schedule"])
-            self.step, self.elapsed, self._recent = int(state["step"]), float(state["elapsed"]), list(state["recent"])
-            self.test_loss, self.test_error, self.best = state["test_loss"], state["test_error"], state["best"]
-            set_states(state["random"])
-        except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
-            raise InputError("the state of a run of this flow", f"another: {error}") from error
+        """Resume from a result of `state_dict`."""
+        self.flow.load_state_dict(state["flow"])
+        if self._average is not None:
+            self._average.module.load_state_dict(state["ema"])
+            self._average.n_averaged.fill_(int(state["step"]))
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.schedule is not None:
+            self.schedule.load_state_dict(state["schedule"])
+        self.step, self.elapsed, self._recent = int(state["step"]), float(state["elapsed"]), list(state["recent"])
+        self.test_loss, self.test_error, self.best = state["test_loss"], state["test_error"], state["best"]
+        set_states(state["random"])
 
     def set_rates(self, factor: float = 1.0) -> None:
         """Set the learning rates to a fraction of the highest ones, unless the user's own schedule sets them."""

@@ -48,13 +48,6 @@ def test_a_run_is_evaluated_sampled_and_made_longer(tmp_path, monkeypatch):
         with pytest.raises(TypeError, match="unsupported operand"):  # the error of the function is not replaced
             raise run("train", "--resume", out).exception
     assert run("train", "--resume", out).exit_code == 0
-    manifest = (out / "manifest.json").read_text()
-    for old, new in (('"layers": 1', '"layers": 2'), ('"train_size": 40', '"train_size": 50'), ("{", "")):
-        assert old in manifest
-        (out / "manifest.json").write_text(manifest.replace(old, new))
-        refused = str(run("train", "--resume", out).exception)
-        assert refused.startswith(f"{out}/manifest.json: Expected")
-    (out / "manifest.json").write_text(manifest)
     (out / "metrics.jsonl").write_text("{}\n")
     assert f"{out}/metrics.jsonl: Expected" in str(run("train", "--resume", out).exception)
 
