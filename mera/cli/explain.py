@@ -87,22 +87,22 @@ def explain_command(
             "left out: factors and mixing, which need scikit-learn (pip install 'mera-flow[analysis]')", err=True
         )
         names = [name for name in names if name not in NEED_FACTORS]
-    found: list[dict[str, Numbers]] = []
+    all_tables: list[dict[str, Numbers]] = []
     with ProgressBar("explain", check_console(console, quiet=as_json), "table") as progress_bar:
         for path in runs:
             flow, _, pictures, factors = _read(path, images, label, L, root, device, seed)
             possible = [name for name in names if factors or name not in NEED_FACTORS]
             if not possible:
                 raise InputError(f"data with known factors for {' and '.join(names)}", "none")
-            found.append({})
+            all_tables.append({})
             for number, name in enumerate(possible, start=1):
                 with fixed_seed(seed):
-                    found[-1][name] = TABLES[name][1](flow, pictures, factors)
-                done = (len(found) - 1) * len(possible) + number
+                    all_tables[-1][name] = TABLES[name][1](flow, pictures, factors)
+                done = (len(all_tables) - 1) * len(possible) + number
                 progress_bar.update(done, done / (len(runs) * len(possible)), f"{path.name}: {name}")
     if as_json:
         results = []
-        for path, tables in zip(runs, found, strict=True):
+        for path, tables in zip(runs, all_tables, strict=True):
             numbers = [
                 {"name": name, "rows": [row[0] for row in t.rows], "columns": list(t.header[1:]), "values": t.values}
                 for name, t in tables.items()
@@ -110,13 +110,13 @@ def explain_command(
             results.append({"run": str(path), "tables": numbers})
         show_json(results)
         return
-    shapes = [[(name, table.header, len(table.rows)) for name, table in each.items()] for each in found]
+    shapes = [[(name, table.header, len(table.rows)) for name, table in tables.items()] for tables in all_tables]
     if any(shape != shapes[0] for shape in shapes):
         raise InputError(
             f"runs of one lattice and one data set, as {runs[0]}, for means", ", ".join(map(str, runs[1:]))
         )
-    for name, table in found[0].items():
-        show(f"\n{TABLES[name][0]}", table if len(runs) == 1 else _means([each[name] for each in found]))
+    for name, table in all_tables[0].items():
+        show(f"\n{TABLES[name][0]}", table if len(runs) == 1 else _means([tables[name] for tables in all_tables]))
 
 
 def _read(

@@ -137,14 +137,9 @@ def _info(
     from mera.analysis.drawing.images import png_path, save_figure
 
     picture = png_path(picture)
-    save_figure(draw_layout(flow.layout, title=_title(source)), picture)
+    save_figure(draw_layout(flow.layout, title=Path(source).stem), picture)
     if not as_json:
         show(f"picture: {picture}")
-
-
-def _title(source: str | Path) -> str:
-    """A name for a flow: its model, or the name of its run or file."""
-    return source.stem if isinstance(source, Path) else source
 
 
 def _cone(
@@ -220,7 +215,7 @@ def _explore(
     The page is served to this machine only, and only to browsers that open the printed address with its token. Needs
     the extra `explore`, unless `--html` is passed.
     """
-    title = _title(source)
+    title = Path(source).stem
     if html is not None:
         if port is not None or fields or image is not None:
             raise typer.BadParameter("--html starts no server: leave out --port, --fields and --image")

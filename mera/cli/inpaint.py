@@ -83,11 +83,11 @@ def _inpaint(
         images = [(files[0], examples[test], of_test)]
     results = beside(files, ["filled"] * len(files), out)
     options = {name: value for name, value in options.items() if value is not None}
-    for (file, before, chosen), picture in zip(images, results, strict=True):
-        given, _ = select_class(run, flow, chosen)
+    for (file, before, label_of_image), picture in zip(images, results, strict=True):
+        conditioned, _ = select_class(run, flow, label_of_image)
         torch.manual_seed(seed)
         hidden = _hidden(before, mask, region, scale)
-        if _fill(given, file, before, hidden, picture, as_json, options).stopped:
+        if _fill(conditioned, file, before, hidden, picture, as_json, options).stopped:
             break
 
 
@@ -182,8 +182,8 @@ def _draw(
 
     The second picture shows the surroundings of the hole: before, masked, the medoid, two other draws, their spread.
     """
-    found = result.pictures or {}
-    images = {name: found[name] for shown in SHOWN for name in found if name.partition(",")[0] == shown}
+    drawn = result.pictures or {}
+    images = {name: drawn[name] for shown in SHOWN for name in drawn if name.partition(",")[0] == shown}
     filled = {name: torch.where(hidden, image, 0 if "spread" in name else before[0]) for name, image in images.items()}
     paths = [picture, *beside([picture], ["samples"])]
     whole = whole.clone()

@@ -122,9 +122,9 @@ def measure_command(
     values: dict[str, Any] = {"fields": fields, "warmup": warmup, "resume": resume or None}
     values |= {"symmetries": symmetries, "images": images, "name": name}
     unused = [*SAMPLERS[sampler].unused, *(OF_RUNS if run is None else ())]
-    if given := [f"--{option}" for option in unused if values[option] is not None]:
+    if passed := [f"--{option}" for option in unused if values[option] is not None]:
         without = " without a run" if run is None else ""
-        raise typer.BadParameter(f"Expected no {', '.join(given)} for the sampler {sampler}{without}")
+        raise typer.BadParameter(f"Expected no {', '.join(passed)} for the sampler {sampler}{without}")
     target = physics.make(text)
     flow: Any = None
     if run is not None:
@@ -209,8 +209,8 @@ def _list(folder: Path, as_json: bool) -> None:
             facts = Storage(path).facts()
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", UserWarning)
-                found = physics.load_chain(path)
-            done, verdict = next(iter(found.history.values())).numel(), str(found.verdict)
+                measured = physics.load_chain(path)
+            done, verdict = next(iter(measured.history.values())).numel(), str(measured.verdict)
         except InputError as error:
             done, verdict = 0, str(error)
         asked = facts.get("draws", 0) * facts.get("chains", 1)

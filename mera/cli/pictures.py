@@ -78,8 +78,9 @@ def beside(
     if out is not None and len(pictures) > 1:
         raise InputError("one picture with --out", f"{len(pictures)} pictures")
     names = zip(pictures, endings, strict=True)
-    found = [picture.with_name(f"{picture.stem}_{ending}.png") for picture, ending in names] if out is None else [out]
-    paths, read = [png_path(path) for path in found], {path.resolve() for path in (*pictures, *inputs)}
+    usual = [picture.with_name(f"{picture.stem}_{ending}.png") for picture, ending in names]
+    paths = [png_path(path) for path in (usual if out is None else [out])]
+    read = {path.resolve() for path in (*pictures, *inputs)}
     for number, path in enumerate(paths):
         if path.resolve() in read or path in paths[:number]:
             raise InputError("results with names of their own, by --out or in calls of their own", f"{path} twice")
@@ -125,25 +126,25 @@ def map_command(
             raise InputError(f"fields of floats for {run}, which learnt fields", f"8-bit integers in {file}")
         if not (is_image or learnt_fields(run) or run.is_file()):
             raise InputError(f"8-bit integers for {run}, which learnt images", f"{source.dtype} in {file}")
-        found = map_picture(flow, source, out=out, tile=tile, seed=seed, resume=resume, console=progress_console)
+        result = map_picture(flow, source, out=out, tile=tile, seed=seed, resume=resume, console=progress_console)
         if not is_main():
             return
-        save_figure(found.figure(), picture)
+        save_figure(result.figure(), picture)
         if as_json:
-            log_prob = None if found.is_reflected else found.streamed.log_prob
-            numbers = {found.unit.replace("/", "_per_"): found.total, "levels": found.levels, "log_prob": log_prob}
+            log_prob = None if result.is_reflected else result.streamed.log_prob
+            numbers = {result.unit.replace("/", "_per_"): result.total, "levels": result.levels, "log_prob": log_prob}
             show_json(
                 {"file": str(file), **numbers, "store": None if out is None else str(out), "picture": str(picture)}
             )
             continue
-        parts = [f"level {h}, sites of {edge} pixels" for h, edge in enumerate(found.sites)]
-        rows = [(part, f"{value:.4f}") for part, value in zip(parts, found.levels, strict=True)]
-        table = Table(["part", found.unit], [*rows, ("all levels", f"{found.total:.4f}")])
+        parts = [f"level {h}, sites of {edge} pixels" for h, edge in enumerate(result.sites)]
+        rows = [(part, f"{value:.4f}") for part, value in zip(parts, result.levels, strict=True)]
+        table = Table(["part", result.unit], [*rows, ("all levels", f"{result.total:.4f}")])
         height, width = source.shape[1:]
-        seen = f"{file}: {height} x {width} pixels"
-        if found.is_reflected:
-            seen += ", reflected at its lower and right border for the flow; the bits are those of its own cells"
-        show(seen, table, *([] if out is None else [f"store: {out}"]), f"picture: {picture}")
+        text = f"{file}: {height} x {width} pixels"
+        if result.is_reflected:
+            text += ", reflected at its lower and right border for the flow; the bits are those of its own cells"
+        show(text, table, *([] if out is None else [f"store: {out}"]), f"picture: {picture}")
 
 
 def mix_command(
@@ -205,11 +206,11 @@ def refine_command(
     for file, picture in zip(files, pictures, strict=True):
         torch.manual_seed(seed)
         with warnings.catch_warnings(record=True) as caught:
-            found = refine_picture(flow, file, times, temperature=temperature, longest=scale)
+            refined = refine_picture(flow, file, times, temperature=temperature, longest=scale)
         for warning in caught:
             typer.echo(f"{file}: {warning.message}", err=True)
-        save_image(found, picture)
-        height, width = found.shape[1:]
+        save_image(refined, picture)
+        height, width = refined.shape[1:]
         if as_json:
             show_json({"file": str(file), "pixels": [height, width], "picture": str(picture)})
         else:

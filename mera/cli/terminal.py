@@ -130,8 +130,8 @@ def among(names: Callable[[], Iterable[str]]) -> Callable[[str], list[str]]:
 
 def sources(incomplete: str) -> list[str]:
     """Folders, files and the flows of the package that begin with a text; a folder without a run ends in a slash."""
-    found = sorted(glob(f"{escape(incomplete)}*"))
-    paths = [f"{p}/" if Path(p).is_dir() and not Path(p, "manifest.json").exists() else p for p in found]
+    paths = sorted(glob(f"{escape(incomplete)}*"))
+    paths = [f"{p}/" if Path(p).is_dir() and not Path(p, "manifest.json").exists() else p for p in paths]
     return [*paths, *among(pretrained_names)(incomplete)]
 
 

@@ -124,11 +124,11 @@ def check_labels(labels: Mapping[str, Any] | None, n: int) -> dict[str, Tensor]:
 
 def check_example(example: Tensor, shape: Sequence[int]) -> None:
     """Refuse an example that is neither a uint8 image nor a field of floats of the flow's shape (C, *sites)."""
-    expected, found = tuple(shape), tuple(example.shape)
-    if found != expected:
-        is_last = len(expected) > 1 and found == (*expected[1:], expected[0])
+    expected, actual = tuple(shape), tuple(example.shape)
+    if actual != expected:
+        is_last = len(expected) > 1 and actual == (*expected[1:], expected[0])
         mend = f", channels last: movedim or np.moveaxis moves them, or {AS_IMAGES}" if is_last else ""
-        raise InputError(f"examples of shape {expected}, as the flow's", f"{found}{mend}")
+        raise InputError(f"examples of shape {expected}, as the flow's", f"{actual}{mend}")
     if example.dtype != torch.uint8 and not example.is_floating_point():
         largest = example.to(torch.int64).max().item() if example.numel() else 0
         is_pixels = example.dtype in (torch.uint16, torch.bool) or largest <= 255

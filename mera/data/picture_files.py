@@ -105,34 +105,34 @@ def list_pictures(root: Path, groups: str | None = None, others: Sequence[str] =
         raise InputError("no groups where sub-folders train and test are the splits", f"groups={groups!r}")
     tops = (root / "train", root / "test") if divided else (root,)
     seen: set[Path] = set()
-    found = [_below(top, suffixes, bool(others), seen) for top in tops]
-    if not all(found):
+    splits = [_below(top, suffixes, bool(others), seen) for top in tops]
+    if not all(splits):
         raise DataMissingError(f"Expected pictures below {' and '.join(map(str, tops))}; got none")
-    folders = [file.relative_to(top).parts[:-1] for top, files in zip(tops, found, strict=True) for file in files]
+    folders = [file.relative_to(top).parts[:-1] for top, files in zip(tops, splits, strict=True) for file in files]
     names = sorted({folder[0] for folder in folders}) if all(folders) else []
     classes = tuple(names) if len(names) > 1 else ()
     if not divided:
-        found = list(_divided(found[0], root, groups, bool(classes)))
+        splits = list(_divided(splits[0], root, groups, bool(classes)))
         tops = root, root
     numbers = [
         [classes.index(file.relative_to(top).parts[0]) for file in files] if classes else []
-        for top, files in zip(tops, found, strict=True)
+        for top, files in zip(tops, splits, strict=True)
     ]
-    paths = [file.relative_to(root).as_posix() for file in found[1]]
-    return Listed(found[0], found[1], classes, (numbers[0], numbers[1]), paths)
+    paths = [file.relative_to(root).as_posix() for file in splits[1]]
+    return Listed(splits[0], splits[1], classes, (numbers[0], numbers[1]), paths)
 
 
 def _below(top: Path, suffixes: frozenset[str], has_zarr: bool, seen: set[Path]) -> list[Path]:
     """The files of some suffixes below a folder by name, each once."""
-    found, pending = [], [top] if top.is_dir() else []
+    images, pending = [], [top] if top.is_dir() else []
     while pending:
         for path in sorted(pending.pop().iterdir()):
             if path.is_dir() and not (has_zarr and is_zarr(path)):
                 pending += [] if path.is_symlink() else [path]
             elif (path.is_dir() or path.suffix.lower() in suffixes) and (real := path.resolve()) not in seen:
                 seen.add(real)
-                found.append(path)
-    return sorted(found)
+                images.append(path)
+    return sorted(images)
 
 
 def _divided(files: list[Path], root: Path, groups: str | None, by_class: bool) -> tuple[list[Path], list[Path]]:

@@ -118,14 +118,14 @@ def pictures(
         kept.names = listed.names
         return DataSplits("pictures", channels, learnt, kept, classes=listed.classes)
     listed = list_pictures(root, groups, () if scale is not None else FILES)
-    found = _sources(listed, edges(L), scale, channels, check_flag(strict, "strict"), root)
-    if len(found) == 1:
-        return windows(list(found.values()), L, test_windows=test_windows, name="pictures", **augment)
-    train, test = ([whole(found[file]) for file in files if file in found] for files in listed[:2])
+    sources = _sources(listed, edges(L), scale, channels, check_flag(strict, "strict"), root)
+    if len(sources) == 1:
+        return windows(list(sources.values()), L, test_windows=test_windows, name="pictures", **augment)
+    train, test = ([whole(sources[file]) for file in files if file in sources] for files in listed[:2])
     train, test = (train, test) if test else (train[:-1], train[-1:])
     train, test = (train, test) if train else (test[:-1], test[-1:])
     tested = Windows(test, L, test_windows, seed=0)
-    tested.names = [name for name, file in zip(listed.names, listed.test, strict=True) if file in found]
+    tested.names = [name for name, file in zip(listed.names, listed.test, strict=True) if file in sources]
     return DataSplits("pictures", train[0].source.shape[0], Windows(train, L, **augment), tested)
 
 
@@ -133,7 +133,7 @@ def _sources(
     listed: Listed, size: tuple[int, int], scale: int | None, channels: int | None, strict: bool, root: Path
 ) -> dict[Path, Source]:
     """The pictures of which windows can be taken, by file; a warning or an error lists the others."""
-    files, found, refused = [*listed.train, *listed.test], dict[Path, Source](), list[str]()
+    files, sources, refused = [*listed.train, *listed.test], dict[Path, Source](), list[str]()
     if scale is not None:
         check_count(scale, "the longer edge")
         cache_folder().mkdir(parents=True, exist_ok=True)
@@ -152,16 +152,16 @@ def _sources(
             elif min(n - edge for n, edge in zip(result.shape[1:], size, strict=True)) < 0:
                 refused.append(f"{file}: smaller than {size[0]} x {size[1]} pixels")
             else:
-                found[file] = result
+                sources[file] = result
     if refused:
         more = f", and {len(refused) - MAX_LISTED} more" if len(refused) > MAX_LISTED else ""
         text = "; ".join(refused[:MAX_LISTED]) + more
         if strict:
             raise InputError(f"pictures in all {len(files)} files of {root}", text)
         warnings.warn(f"{len(refused)} of {len(files)} files are not used: {text}", stacklevel=5)
-    if not found:
+    if not sources:
         raise DataMissingError(f"Expected pictures below {root} of {size[0]} x {size[1]} pixels or more; got none")
-    return found
+    return sources
 
 
 def _kept(file: Path, scale: int, channels: int) -> Source:

@@ -180,15 +180,15 @@ def open_image(image: Any, channels: int | None = None) -> Source:
 
 def _open_zarr(path: Path) -> Source:
     """An array of zarr, or the full resolution of an OME-Zarr image."""
-    found, axes = open_zarr(path), None
-    if not hasattr(found, "shape"):
-        attributes = dict(found.attrs)
+    array, axes = open_zarr(path), None
+    if not hasattr(array, "shape"):
+        attributes = dict(array.attrs)
         scales = attributes.get("multiscales", attributes.get("ome", {}).get("multiscales"))
         if not scales:
             raise InputError(f"an array of zarr, or an OME-Zarr image in {path}", "a group without multiscales")
         names = [axis["name"] if isinstance(axis, dict) else axis for axis in scales[0].get("axes", "tczyx")]
-        found, axes = found[scales[0]["datasets"][0]["path"]], "".join(names)
-    return Source(found, axes, str(path))
+        array, axes = array[scales[0]["datasets"][0]["path"]], "".join(names)
+    return Source(array, axes, str(path))
 
 
 def _open_tiff(path: Path) -> Source:

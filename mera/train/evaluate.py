@@ -91,9 +91,9 @@ def losses(
         if progress is not None:
             done = min(start + batch_size, len(share))
             progress(done, done / len(share))
-    found = torch.cat(parts) if parts else torch.empty(0, dtype=torch.float64)  # a process may have no share
+    of_share = torch.cat(parts) if parts else torch.empty(0, dtype=torch.float64)  # a process may have no share
     values = torch.empty(n, dtype=torch.float64)
-    for i, part in enumerate(gathered(found)):
+    for i, part in enumerate(gathered(of_share)):
         values[i :: world_size()] = part
     return values
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from itertools import chain
@@ -28,7 +28,7 @@ from mera.flow.density import Density
 from mera.graph.summary import count_parameters
 from mera.models.saving import describe_flow
 from mera.physics.verdicts import format_ess
-from mera.train.batches import Batch, read_batches
+from mera.train.batches import read_batches
 from mera.train.callbacks import Callback, History, Progress, RunLogger
 from mera.train.health import check_user_bijectors, divergence, inverse_error
 from mera.train.loop import Loop
@@ -201,7 +201,13 @@ def fit(
     locked = run.locked() if run is not None and loop.is_main else nullcontext()
     with locked, restored_states(), StopSignal() as signal, threads_set(threads):
         _open(loop, facts, resumed)
-        batches = _batches(loop, learnt, console)
+        workers = 0 if learnt.in_order else settings.workers  # each worker would read the whole stream
+        batches = read_batches(learnt.train, settings.seed, loop.rows, loop.step, workers)
+        if settings.compile and loop.progress < 1:  # by the first of the remaining batches
+            if not console.quiet:
+                console.print("torch compiles the loss, which takes minutes the first time")
+            loop.compile(first := next(batches))
+            batches = chain([first], batches)
         try:
             loop.repeat(batches, learnt.test, learnt.validation, callbacks, signal)
         finally:
@@ -317,15 +323,3 @@ def _learnt(facts: Mapping[str, Any]) -> str:
     """The data of a run in words."""
     source = facts.get("source") or {"name": "data from Python"}
     return f"{source.get('root', source['name'])} ({facts['data']['train']['number']} examples)"
-
-
-def _batches(loop: Loop, learnt: Objectives, console: Console) -> Iterator[Batch]:
-    """The batches of the remaining steps; with `Settings.compile` the loss is compiled first, by one of them."""
-    workers = 0 if learnt.in_order else loop.settings.workers  # each worker would read the whole stream
-    batches = read_batches(learnt.train, loop.settings.seed, loop.rows, loop.step, workers)
-    if not loop.settings.compile or loop.progress == 1:
-        return batches
-    if not console.quiet:
-        console.print("torch compiles the loss, which takes minutes the first time")
-    loop.compile(first := next(batches))
-    return chain([first], batches)

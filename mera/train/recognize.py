@@ -52,8 +52,8 @@ def recognize(
 ) -> Objectives:
     """The objectives of training and evaluation for the arguments of `fit`, whose table lists all kinds of data."""
     if isinstance(data, Objective) or is_action(data):
-        given = {"loss": loss, "test": test, "labels": labels, 'keep="best"': settings.keep == "best" or None}
-        if refused := [name for name, value in given.items() if value is not None]:
+        arguments = {"loss": loss, "test": test, "labels": labels, 'keep="best"': settings.keep == "best" or None}
+        if refused := [name for name, value in arguments.items() if value is not None]:
             what = "An objective" if isinstance(data, Objective) else "An action"
             raise InputError(f"{what} of your own has no examples, and takes no {', '.join(refused)}", "")
         if isinstance(data, Objective):

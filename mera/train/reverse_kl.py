@@ -196,10 +196,10 @@ class ReverseKL(Objective):
             return f"of {VERDICT_SAMPLES:,} samples, {_judged(flow, self.action)}"
         points, verdicts = [self.family.middle, *corners(self.family.ranges)], []
         for point in points:
-            given = flow.given(self.family.context(**point).to(flow.device))
+            conditioned = flow.given(self.family.context(**point).to(flow.device))
             at = ", ".join(f"{name}={value:g}" for name, value in point.items())
-            verdicts.append((_judged(given, self.family.at(**point)), at))
-        verdict, at = min(verdicts, key=lambda found: found[0].trust)
+            verdicts.append((_judged(conditioned, self.family.at(**point)), at))
+        verdict, at = min(verdicts, key=lambda pair: pair[0].trust)
         return f"of {VERDICT_SAMPLES:,} samples at each of {len(points)} points, the worst with {at}: {verdict}"
 
     def not_finite(self, x: Tensor) -> str | None:
