@@ -29,7 +29,7 @@ import torch
 from torch.nn.functional import avg_pool1d, pad
 
 import mera
-from mera.cli.declared_options import assignments
+from mera.cli.options import assignments
 from mera.graph.resize import period
 
 CODECS: dict[str, Callable[[np.ndarray], bytes]] = {

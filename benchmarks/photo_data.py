@@ -16,7 +16,7 @@ import torch
 from mera.data import ArrayDataset, DataMissingError, DataSplits, Edges, register
 from mera.data.dataset import edges
 from mera.data.picture_files import read_picture
-from mera.data.random_windows import PICTURE, Windows, whole
+from mera.data.random_windows import Windows, whole
 from mera.data.sources import Source
 
 TRAIN_PHOTOGRAPHS = ("astronaut", "coffee", "rocket", "motorcycle_left", "china")
@@ -46,7 +46,7 @@ def photographs(L: Edges) -> DataSplits:
     tiles = [_photograph(name).unfold(1, height, height).unfold(2, width, width) for name in TEST_PHOTOGRAPHS]
     tiles = [tile.permute(1, 2, 0, 3, 4).reshape(-1, 3, height, width) for tile in tiles]
     numbers = torch.cat([torch.full((len(tile),), number) for number, tile in enumerate(tiles)])
-    return DataSplits("photographs", 3, train, ArrayDataset(torch.cat(tiles), {PICTURE: numbers}))
+    return DataSplits("photographs", 3, train, ArrayDataset(torch.cat(tiles), {"picture": numbers}))
 
 
 def _photograph(name: str) -> torch.Tensor:
@@ -77,7 +77,6 @@ class EvenWindows(Windows):
         super().__init__(parts, L, n, seed, **options)
         self.ends = list(range(each, n + 1, each))
         self.pictures = torch.arange(len(images)).repeat_interleave(each)
-        self.labels = {PICTURE: self.pictures}
         generator = torch.Generator().manual_seed(seed)
         spare = [[n - edge + 1 for n, edge in zip(part.size, self.size, strict=True)] for part in self.parts]
         self.places = torch.cat(
@@ -98,7 +97,7 @@ def wallpapers(
     The photographs come from Debian packages with free licences: budgie-backgrounds (CC0 1.0), palapeli-data and
     plasma-workspace-wallpapers (GPL 2 or later), and for the test lomiri-wallpapers-16.04 (CC0 1.0, CC BY 4.0 or CC
     BY-SA 4.0). They are searched for in `/usr/share`, where `apt install` puts them, and in `ROOT/usr/share`, where
-    `dpkg -x PACKAGE.deb ROOT` unpacks them. The label "picture" is the number of the photograph within its split.
+    `dpkg -x PACKAGE.deb ROOT` unpacks them. `pictures` has the number of the photograph of each window.
 
     Args:
         L: edge of the windows, or height and width.

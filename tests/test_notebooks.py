@@ -135,10 +135,10 @@ def test_models_bijectors_and_data_of_the_user(tmp_path):
     assert again.returncode == 0, again.stderr
     missing = mera_command(tmp_path, "--import", "no_such_module", "info", "rgflow")
     assert (missing.returncode, missing.stderr) == (1, "error: No module named 'no_such_module'\n")
-    wrong = own("train --layout chain.toml --data msds1 --train-size 20 --out wrong --steps 1")
+    wrong = own("train chain.toml --data msds1 --data-options train_size=20 --out wrong --steps 1")
     assert "Expected examples of shape (1, 8), as the flow's; got (3, 8, 8)" in wrong.stderr
     assert not (tmp_path / "wrong").exists()
-    done = own("train --layout chain.toml --data lines --out run --steps 3 --eval-images 5")
+    done = own("train chain.toml --data lines --out run --steps 3 --eval-images 5")
     assert done.returncode == 0, done.stderr
     drawn = own("sample run --n 5")
     assert drawn.returncode == 0, drawn.stderr

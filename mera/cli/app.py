@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from mera import __version__
-from mera.cli.lazy import OPTIONS, as_app, lazy_group
+from mera.cli.terminal import OPTIONS, as_app, lazy_group
 
 COMMANDS = {
     "demo": "Train RG-Flow and Real NVP on generated images for a minute each, and draw what they learnt.",
@@ -30,7 +30,13 @@ COMMANDS = {
     "cone": "Show which latents some pixels can change, or which pixels some latents can change.",
     "explore": "Explore a flow in a browser: latents, mixtures, fillings and causal cones.",
 }
-"""The help text of each command. The command NAME is the function or the application `command` in `mera.cli.NAME`."""
+"""The help text of each command. The command NAME is the function or the application `NAME_command` in `mera.cli.NAME`,
+or in the file that `FILES` names."""
+FILES = {
+    "check": "runs", "sample": "evaluate", "figures": "explain", "map": "pictures", "mix": "pictures",
+    "refine": "pictures", "info": "flows", "cone": "flows", "explore": "flows",
+}  # fmt: skip
+"""The file of a command that shares it with others."""
 
 EPILOG = (
     "Exit status: 0 if all is done, or if a run was interrupted and saved; 1 after an error that you can correct, "
@@ -40,7 +46,7 @@ EPILOG = (
 
 def _application(name: str) -> typer.Typer:
     """The application of a command."""
-    return as_app(import_module(f"mera.cli.{name}").command)
+    return as_app(getattr(import_module(f"mera.cli.{FILES.get(name, name)}"), f"{name}_command"))
 
 
 app = typer.Typer(

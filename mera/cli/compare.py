@@ -12,10 +12,9 @@ import typer
 from mera import data
 from mera.analysis.compare import compare, contestants, write_report
 from mera.analysis.compare.report import score_table
-from mera.cli.common import DataOptions, Device, Download, choose_device
-from mera.cli.declared_options import signature_options, value
-from mera.cli.lazy import with_options
-from mera.cli.output import console, show
+from mera.cli.options import DataOptions, Device, Download, value
+from mera.cli.sources import choose_device
+from mera.cli.terminal import console, show, with_options
 from mera.cli.train import settings_of, settings_options
 from mera.data import load as load_data
 from mera.train.likelihoods import likelihood_of
@@ -58,4 +57,4 @@ def _compare(
         console.print("interrupted and saved; the same command resumes the comparison")
 
 
-command = with_options(_compare, signature_options(_compare), settings_options)
+compare_command = with_options(_compare, settings_options)

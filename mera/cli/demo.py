@@ -16,8 +16,9 @@ from mera.analysis import map_picture, mix_pictures, refine_picture
 from mera.analysis.drawing.curves import loss_curves
 from mera.analysis.drawing.images import progression, save_figure, save_grid, save_image, titled
 from mera.analysis.drawing.paper import FIGURES
-from mera.cli.common import Device, choose_device
-from mera.cli.output import console, show
+from mera.cli.options import Device
+from mera.cli.sources import choose_device
+from mera.cli.terminal import console, show
 from mera.cli.train import train
 from mera.graph.summary import count_parameters
 from mera.models import build
@@ -36,7 +37,7 @@ TEMPERATURE = (0.2, 0.6, 0.6, 0.6)
 """As in RG-Flow, App. B: the finest level takes the longest to learn, and its latents are drawn colder."""
 
 
-def command(
+def demo_command(
     out: Annotated[Path, typer.Option(help="Folder for the pictures and the runs.", metavar="DIR")] = Path("demo"),
     seconds: Annotated[float, typer.Option(help="Training time of each flow.")] = 50,
     train_size: Annotated[int, typer.Option(help="Number of training images.")] = 4000,

@@ -1,45 +1,67 @@
-"""The command `mera evaluate`: the loss of runs on their test examples."""
+"""The commands `mera evaluate` and `mera sample`: the loss of runs on their test examples, and samples of a run."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import torch
 import typer
 
+from mera._utils.errors import InputError
+from mera._utils.files import make_folder, replacing
+from mera._utils.processes import is_main
 from mera._utils.progress import ProgressBar, check_console
 from mera._utils.table import Table
-from mera.cli.common import Device, Lattice, Root, choose_device
-from mera.cli.lazy import sources
-from mera.cli.output import Json, show, show_json
-from mera.cli.sources import LEARNT_HELP, examples_of, load_flow
+from mera.analysis.drawing.images import png_path, save_grid, stretch
+from mera.cli.options import Device, Lattice, Root, Seed, value
+from mera.cli.sources import SOURCE_HELP, Runs, examples_of, folder_of, learnt_fields, load_flow, parse_classes
+from mera.cli.terminal import Json, console, show, show_json, sources
 from mera.graph.summary import count_parameters
-from mera.train.evaluate import Progress, example_losses, mean_and_error, pictures_of
+from mera.train.evaluate import example_losses, mean_and_error, pictures_of, sample
 from mera.train.health import inverse_error
 from mera.train.likelihoods import likelihood, likelihood_of
 
+PICTURES = 0.8
+"""The usual temperature of images, which is calmer than their own."""
 
-def command(
-    run: Annotated[
-        list[Path], typer.Argument(autocompletion=sources, help=f"{LEARNT_HELP} Several are compared in one table.")
-    ],
+
+def evaluate_command(
+    runs: Runs,
     images: Annotated[int | None, typer.Option(min=1, help="Number of test images; all if left out.")] = None,
     L: Lattice = None,
     root: Root = None,
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
-    """Evaluate runs on their test examples: the loss per variable, and the largest error of inverting the flow."""
+    """Evaluate runs on their test examples: the loss per variable, and the largest error of inverting the flow.
+
+    Several runs are compared in one table.
+    """
     shown = check_console(None, quiet=as_json)  # on terminals
-    results = []
-    for path in run:
-        with ProgressBar(f"evaluate {path}", shown, "example") as bar:
-            results.append(_evaluate(path, images, L, root, choose_device(device), bar.update))
+    results: list[dict[str, Any]] = []
+    for run in runs:
+        flow = load_flow(run, device, L)
+        test = examples_of(run, flow, root)
+        kind = likelihood_of(test[0])
+        with ProgressBar(f"evaluate {run}", shown, "example") as bar:
+            losses = example_losses(flow, test, images, progress=bar.update)
+        pictures = pictures_of(test, len(losses))
+        mean, error = mean_and_error(losses, pictures)
+        over = "" if pictures is None or len(pictures.unique()) < 2 else f" over {len(pictures.unique())} pictures"
+        results.append({
+            "run": str(run),
+            f"test {kind.name}": len(losses),
+            kind.unit: mean,
+            f"standard error{over}": error,
+            "largest error of x -> z -> x": inverse_error(flow, likelihood(flow, test)),
+            "parameters": count_parameters(flow),
+        })  # fmt: skip
     if as_json:
         show_json(results)
         return
-    rows = [_formatted(result) for result in results]
+    rows = [{name: _formatted(name, value) for name, value in result.items()} for result in results]
     columns = list(dict.fromkeys(name for row in rows for name in row))
     if len(rows) == 1:
         show(Table(["what", "value"], list(rows[0].items())[1:]))
@@ -47,32 +69,64 @@ def command(
         show(Table(columns, [[row.get(name, "") for name in columns] for row in rows]))
 
 
-def _evaluate(
-    run: Path, n: int | None, L: Any, root: Path | None, device: torch.device, progress: Progress
-) -> dict[str, Any]:
-    """The test loss, the inversion error and the sizes of one run, by name."""
-    flow = load_flow(run, L).to(device)
-    test = examples_of(run, flow, root)
-    kind = likelihood_of(test[0])
-    losses = example_losses(flow, test, n, progress=progress)
-    pictures = pictures_of(test, len(losses))
-    mean, error = mean_and_error(losses, pictures)
-    over = "" if pictures is None or len(pictures.unique()) < 2 else f" over {len(pictures.unique())} pictures"
-    return {
-        "run": str(run),
-        f"test {kind.name}": len(losses),
-        kind.unit: mean,
-        f"standard error{over}": error,
-        "largest error of x -> z -> x": inverse_error(flow, likelihood(flow, test)),
-        "parameters": count_parameters(flow),
-    }
+def _formatted(name: str, value: Any) -> str:
+    """Format a number for a table."""
+    if isinstance(value, float):
+        return f"{value:.2e}" if name.startswith("largest") else f"{value:.4f}"
+    return f"{value:,}" if isinstance(value, int) else value
 
 
-def _formatted(result: dict[str, Any]) -> dict[str, str]:
-    """Format numbers for a table."""
-    return {
-        name: (f"{value:.2e}" if name.startswith("largest") else f"{value:.4f}")
-        if isinstance(value, float)
-        else (f"{value:,}" if isinstance(value, int) else value)
-        for name, value in result.items()
-    }
+def sample_command(
+    run: Annotated[Path, typer.Argument(help=SOURCE_HELP, autocompletion=sources)],
+    n: Annotated[int, typer.Option(min=1, help="Number of samples.")] = 64,
+    L: Lattice = None,
+    levels: Annotated[
+        int | None, typer.Option(help="Another number of levels, of a flow whose levels share their bijectors.", min=1)
+    ] = None,
+    temperature: Annotated[
+        Any,
+        typer.Option(
+            parser=value,
+            metavar="T[,T...]",
+            help=f"One for all levels, or one each, finest first. Default: {PICTURES} for images, 1 for fields.",
+        ),
+    ] = None,
+    classes: Annotated[
+        str | None,
+        typer.Option(help="Classes of a conditional flow, in turn, by name or number.", metavar="NAME|K[,...]"),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The PNG to write; or .npy for all samples as an array.", metavar="FILE")
+    ] = None,
+    seed: Seed = 0,
+    device: Device = "auto",
+) -> None:
+    """Draw samples of a run, and write a grid, or an array if they are not images; of all classes in turn."""
+    flow = load_flow(run, device, L, levels)
+    as_array = out.suffix == ".npy" if out is not None else not flow.plan.input.is_picture
+    if not as_array and not flow.plan.input.is_picture:
+        raise InputError("a .npy file for samples that are not images", str(out))
+    context = None
+    if classes is not None:
+        chosen = torch.tensor(parse_classes(run, flow, classes), device=flow.device)
+        context = chosen[torch.arange(n, device=flow.device) % len(chosen)]
+    is_image = flow.plan.input.is_picture and not learnt_fields(run)
+    if temperature is None:
+        temperature = PICTURES if is_image else 1.0
+    samples = sample(flow, n, temperature, seed, context)
+    if is_image:
+        samples = flow.to_images(samples)
+    name = "_".join(map(str, temperature)) if isinstance(temperature, tuple) else str(temperature)
+    name += "" if classes is None else f"_classes_{'_'.join(map(str, chosen.tolist()))}"
+    edges = "" if L is None else f"_L_{'_'.join(map(str, flow.plan.input.shape))}"
+    edges += "" if levels is None else f"_levels_{levels}"
+    name += edges + (f"_seed_{seed}" if seed else "")  # keeps the pictures of other lattices and seeds
+    out = folder_of(run) / f"samples_T{name}.{'npy' if as_array else 'png'}" if out is None else out
+    out = out if as_array else png_path(out)
+    make_folder(out.parent)
+    if is_main() and as_array:
+        with replacing(out) as temporary, temporary.open("wb") as file:
+            np.save(file, samples.cpu().numpy())
+    elif is_main():
+        save_grid(samples if samples.dtype == torch.uint8 else stretch(samples), out)
+    console.print(f"{n} samples at temperature {temperature}: {out}")

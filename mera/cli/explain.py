@@ -1,4 +1,4 @@
-"""The command `mera explain`: prints tables about what runs have learnt."""
+"""The commands `mera explain` and `mera figures`: tables and pictures of what runs have learnt."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import torch
 import typer
@@ -14,24 +14,23 @@ import typer
 from mera import analysis, data
 from mera._utils.checks import check_choice
 from mera._utils.errors import InputError
+from mera._utils.files import make_folder
 from mera._utils.progress import ProgressBar, check_console
 from mera._utils.random import fixed_seed, seeded
 from mera._utils.table import Numbers, Table, with_error
 from mera.analysis.receptive import extents_by_level
-from mera.cli.common import (
-    Class,
-    Device,
-    Lattice,
-    Root,
-    Seed,
-    choose_device,
+from mera.cli.options import Class, Device, Lattice, Root, Seed
+from mera.cli.sources import (
+    SOURCE_HELP,
+    Runs,
     class_indices,
+    folder_of,
+    known_examples,
+    load_flow,
     select_class,
     set_threads,
 )
-from mera.cli.lazy import sources
-from mera.cli.output import Json, console, show, show_json
-from mera.cli.sources import LEARNT_HELP, known_examples, load_flow, samples_of
+from mera.cli.terminal import Json, console, show, show_json, sources
 from mera.flow.flow import Flow
 
 TABLES: dict[str, tuple[str, Callable[[Flow, torch.Tensor, Any], Numbers]]] = {
@@ -63,12 +62,12 @@ TABLES: dict[str, tuple[str, Callable[[Flow, torch.Tensor, Any], Numbers]]] = {
 """By name, the title of a table, and a function of a flow, images and their factors that makes it."""
 NEED_FACTORS = ("factors", "mixing")
 BATCH = 100
+IMAGES = 500
+"""The number of test images of figures for statistics of latents; most figures show only a few images."""
 
 
-def command(
-    run: Annotated[
-        list[Path], typer.Argument(autocompletion=sources, help=f"{LEARNT_HELP} Of several, means and standard errors.")
-    ],
+def explain_command(
+    runs: Runs,
     images: Annotated[int, typer.Option(min=60, help="Number of test images.")] = 2000,
     only: Annotated[str, typer.Option(help="The tables to make.", metavar="NAME[,NAME...]")] = ",".join(TABLES),
     seed: Seed = 0,
@@ -78,29 +77,32 @@ def command(
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
-    """Print tables about runs: bits, latents, receptive fields and known factors by level, and effects of mixing."""
+    """Print tables about runs: bits, latents, receptive fields and known factors by level, and effects of mixing.
+
+    Of several runs, means and standard errors are printed.
+    """
     names = [check_choice(name.strip(), TABLES, "a table") for name in only.split(",")]
     if find_spec("sklearn") is None and set(names) & set(NEED_FACTORS):
         typer.echo(
             "left out: factors and mixing, which need scikit-learn (pip install 'mera-flow[analysis]')", err=True
         )
         names = [name for name in names if name not in NEED_FACTORS]
-    found: list[dict[str, Numbers]] = []
+    all_tables: list[dict[str, Numbers]] = []
     with ProgressBar("explain", check_console(console, quiet=as_json), "table") as progress_bar:
-        for path in run:
-            flow, pictures, factors = _read(path, images, label, L, root, choose_device(device), seed)
+        for path in runs:
+            flow, _, pictures, factors = _read(path, images, label, L, root, device, seed)
             possible = [name for name in names if factors or name not in NEED_FACTORS]
             if not possible:
                 raise InputError(f"data with known factors for {' and '.join(names)}", "none")
-            found.append({})
+            all_tables.append({})
             for number, name in enumerate(possible, start=1):
                 with fixed_seed(seed):
-                    found[-1][name] = TABLES[name][1](flow, pictures, factors)
-                done = (len(found) - 1) * len(possible) + number
-                progress_bar.update(done, done / (len(run) * len(possible)), f"{path.name}: {name}")
+                    all_tables[-1][name] = TABLES[name][1](flow, pictures, factors)
+                done = (len(all_tables) - 1) * len(possible) + number
+                progress_bar.update(done, done / (len(runs) * len(possible)), f"{path.name}: {name}")
     if as_json:
         results = []
-        for path, tables in zip(run, found, strict=True):
+        for path, tables in zip(runs, all_tables, strict=True):
             numbers = [
                 {"name": name, "rows": [row[0] for row in t.rows], "columns": list(t.header[1:]), "values": t.values}
                 for name, t in tables.items()
@@ -108,34 +110,35 @@ def command(
             results.append({"run": str(path), "tables": numbers})
         show_json(results)
         return
-    shapes = [[(name, table.header, len(table.rows)) for name, table in each.items()] for each in found]
+    shapes = [[(name, table.header, len(table.rows)) for name, table in tables.items()] for tables in all_tables]
     if any(shape != shapes[0] for shape in shapes):
-        raise InputError(f"runs of one lattice and one data set, as {run[0]}, for means", ", ".join(map(str, run[1:])))
-    for name, table in found[0].items():
-        show(f"\n{TABLES[name][0]}", table if len(run) == 1 else _means([each[name] for each in found]))
+        raise InputError(
+            f"runs of one lattice and one data set, as {runs[0]}, for means", ", ".join(map(str, runs[1:]))
+        )
+    for name, table in all_tables[0].items():
+        show(f"\n{TABLES[name][0]}", table if len(runs) == 1 else _means([tables[name] for tables in all_tables]))
 
 
 def _read(
-    path: Path, n: int, label: str | None, L: Any, root: Path | None, device: torch.device, seed: int
-) -> tuple[Flow, torch.Tensor, dict[str, Any]]:
-    """The flow of a run, `n` random test images, and their known factors."""
-    flow = load_flow(path, L).to(device)
+    path: Path, n: int, label: str | None, L: Any, root: Path | None, device: str, seed: int = 0
+) -> tuple[Flow, int | None, torch.Tensor, dict[str, Any]]:
+    """The flow of a run, the number of its class, `n` random test images or else samples, and their known factors."""
+    flow = load_flow(path, device, L)
     set_threads(flow)
     if not isinstance(flow, Flow):
         raise InputError("a flow with latents", f"{type(flow).__name__} in {path}")
     flow, number = select_class(path, flow, label)
     test = known_examples(path, flow, root)
     if test is None:
-        return flow, samples_of(flow, n), {}
+        with fixed_seed(0):
+            batches = [flow.sample(min(BATCH, n - i)) for i in range(0, n, BATCH)]
+        return flow, number, torch.cat([flow.to_images(batch) for batch in batches]), {}
     candidates = class_indices(test, number)
     with seeded(seed):
         indices = candidates[torch.randperm(len(candidates))[:n]]
     images = torch.stack([test[i] for i in indices.tolist()])
-    return (
-        flow,
-        images,
-        {name: value[indices] for name, value in data.factors(test).items() if number is None or name != "class"},
-    )
+    factors = {name: value[indices] for name, value in data.factors(test).items() if number is None or name != "class"}
+    return flow, number, images, factors
 
 
 def _parts(flow: Flow, images: torch.Tensor) -> analysis.Parts:
@@ -150,12 +153,53 @@ def _means(tables: Sequence[Numbers]) -> Table:
     """The means of the numbers of several runs, with their standard errors."""
     first = tables[0]
     values = torch.tensor([table.values for table in tables], dtype=torch.float64).movedim(0, 2).tolist()
-    cells = [[_cell(cell, first.digits) for cell in row] for row in values]
-    return Table(first.header, [[row[0], *means] for row, means in zip(first.rows, cells, strict=True)])
+    rows: list[list[object]] = []
+    for row, cells in zip(first.rows, values, strict=True):
+        rows.append([row[0]])
+        for cell in cells:
+            numbers = [value for value in cell if not math.isnan(value)]
+            counted = "" if len(numbers) == len(cell) else f" ({len(numbers)} of {len(cell)} runs)"
+            rows[-1].append(with_error(numbers, first.digits) + counted if numbers else "")
+    return Table(first.header, rows)
 
 
-def _cell(values: Sequence[float], digits: int) -> str:
-    """The mean over several runs with its standard error."""
-    numbers = [value for value in values if not math.isnan(value)]
-    counted = "" if len(numbers) == len(values) else f" ({len(numbers)} of {len(values)} runs)"
-    return with_error(numbers, digits) + counted if numbers else ""
+def figures_command(
+    run: Annotated[Path | None, typer.Argument(help=SOURCE_HELP, autocompletion=sources, show_default=False)] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the pictures; RUN/figures if left out.", metavar="DIR")
+    ] = None,
+    only: Annotated[str | None, typer.Option(help="The figures to draw.", metavar="N[,N...]")] = None,
+    purpose: Annotated[
+        Literal["screen", "paper"],
+        typer.Option("--for", help="paper for PDF files at the width of a column, without titles."),
+    ] = "screen",
+    show_list: Annotated[bool, typer.Option("--list", help="List the figures without drawing them.")] = False,
+    label: Class = None,
+    root: Root = None,
+    device: Device = "auto",
+) -> None:
+    """Draw the figures of the RG-Flow paper for a run: receptive fields, traversals, mixing and samples."""
+    from mera.analysis.drawing.paper import FIGURES, Subject
+
+    if show_list:
+        show(Table(["figure", "what it shows"], [(name, figure.title) for name, figure in FIGURES.items()]))
+        return
+    names = list(FIGURES) if only is None else [name.strip() for name in only.split(",")]
+    if unknown := [name for name in names if name not in FIGURES]:
+        raise typer.BadParameter(f"Expected figures among {', '.join(FIGURES)}; got {', '.join(unknown)}")
+    if run is None:
+        raise typer.BadParameter("Expected a RUN, or --list")
+    flow, number, images, _ = _read(run, IMAGES, label, None, root, device)
+    if not flow.plan.input.is_picture:
+        raise InputError("a flow of images, with 1 or 3 channels in two dimensions", str(flow.plan.input))
+    subject = Subject(flow, images)
+    if only is None:
+        names = [name for name in names if FIGURES[name].least <= len(subject.images)]
+    folder = "figures" if number is None else f"figures_class_{number}"
+    out = folder_of(run) / folder if out is None else out
+    make_folder(out)
+    with ProgressBar("draw", console, "figure") as progress_bar:
+        for done, name in enumerate(names, start=1):
+            path = FIGURES[name].write(subject, out / f"figure_{name}", purpose == "paper")
+            progress_bar.update(done, done / len(names), path.name)
+            console.print(f"  {path}")

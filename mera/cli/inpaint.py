@@ -16,11 +16,10 @@ from mera import graph
 from mera._utils.errors import InputError
 from mera._utils.progress import check_console
 from mera.analysis.drawing.images import inpainted, save_figure, save_image
-from mera.cli.common import Class, Device, Lattice, Root, Seed, select_class
-from mera.cli.declared_options import options_for, signature_options
-from mera.cli.lazy import sources, with_options
-from mera.cli.output import Json, console, show_json
-from mera.cli.sources import PICTURES_HELP, beside, examples_of, flow_and_pictures, folder_of, is_picture
+from mera.cli.options import Class, Device, Lattice, Root, Seed, options_for
+from mera.cli.pictures import SCALE, Out, beside, flow_and_pictures, is_picture, run_and
+from mera.cli.sources import examples_of, folder_of, select_class
+from mera.cli.terminal import Json, console, show_json, with_options
 from mera.cones import parse_region, sites_of
 from mera.data import class_numbers
 from mera.data.picture_files import read_picture
@@ -33,34 +32,20 @@ MARGIN = 8
 """The least number of pixels around a hole in its window, and the number in its picture."""
 SHOWN = ("likeliest", "medoid", "sample 1", "sample 2", "spread")
 """The pictures of an inpainting that are drawn, the likeliest filling only without samples."""
-Paths = Annotated[
-    list[Path],
-    typer.Argument(
-        help=f"{PICTURES_HELP} Then one picture or more; of a picture that has another size than the flow, a window "
-        "around the hole is filled.",
-        metavar="[RUN] IMAGE...",
-        autocompletion=sources,
-    ),
-]
-Test = Annotated[int | None, typer.Option(min=0, help="Index of a test image of the run, in place of pictures.")]
-MaskFile = Annotated[Path | None, typer.Option(help="An image of the same size, white where pixels are to be filled.")]
-Where = Annotated[str | None, typer.Option(help="A rectangle, in place of a mask.", metavar="START:STOP,START:STOP")]
-Scale = Annotated[
-    int | None,
-    typer.Option(min=1, help="The longer edge to which picture and mask are reduced; all pixels if left out."),
-]
-Out = Annotated[
-    Path | None,
-    typer.Option(help="The PNG to write; IMAGE_filled.png beside the picture if left out.", metavar="FILE"),
-]
 
 
 def _inpaint(
-    paths: Paths,
-    test: Test = None,
-    mask: MaskFile = None,
-    region: Where = None,
-    scale: Scale = None,
+    paths: Annotated[list[Path], run_and("one picture or more.", "IMAGE...")],
+    test: Annotated[
+        int | None, typer.Option(min=0, help="Index of a test image of the run, in place of pictures.")
+    ] = None,
+    mask: Annotated[
+        Path | None, typer.Option(help="An image of the same size, white where pixels are to be filled.")
+    ] = None,
+    region: Annotated[
+        str | None, typer.Option(help="A rectangle, in place of a mask.", metavar="START:STOP,START:STOP")
+    ] = None,
+    scale: Annotated[int | None, SCALE] = None,
     L: Lattice = None,
     out: Out = None,
     label: Class = None,
@@ -72,7 +57,8 @@ def _inpaint(
 ) -> None:
     """Fill masked pixels of pictures with a trained flow: samples, their medoid and spread, the likeliest filling.
 
-    A rectangle is in rows and columns of the picture, after --scale. All other pixels of the picture stay as they are.
+    A rectangle is in rows and columns of the picture, after --scale. All other pixels of the picture stay as they are;
+    of a picture that has another size than the flow, a window around the hole is filled.
     IMAGE_filled.png is the picture, and IMAGE_filled_samples.png shows the hole with several fillings. With --json, one
     line for each picture.
     """
@@ -97,11 +83,11 @@ def _inpaint(
         images = [(files[0], examples[test], of_test)]
     results = beside(files, ["filled"] * len(files), out)
     options = {name: value for name, value in options.items() if value is not None}
-    for (file, before, chosen), picture in zip(images, results, strict=True):
-        given, _ = select_class(run, flow, chosen)
+    for (file, before, label_of_image), picture in zip(images, results, strict=True):
+        conditioned, _ = select_class(run, flow, label_of_image)
         torch.manual_seed(seed)
         hidden = _hidden(before, mask, region, scale)
-        if _fill(given, file, before, hidden, picture, as_json, options).stopped:
+        if _fill(conditioned, file, before, hidden, picture, as_json, options).stopped:
             break
 
 
@@ -136,7 +122,7 @@ def _fill(
     x = flow.from_images(before)
     result = flow.inpaint(x, hidden, console=check_console(console, quiet=as_json), **options)
     pictures = _draw(before, hidden, result, picture, whole, window)
-    numbers = {
+    numbers: dict[str, Any] = {
         "file": str(file),
         "blocks": result.blocks,
         "stopped": result.stopped,
@@ -152,8 +138,20 @@ def _fill(
         numbers |= asdict(result.convergence) | {"mixed": result.convergence.mixed}
     if as_json:
         show_json(numbers | {"pictures": [str(path) for path in pictures]})
-    else:
-        _report(numbers, result, pictures)
+        return result
+    console.print(
+        "{masked_pixels:,} of {pixels:,} pixels filled by varying {varied:,} of {variables:,} variables: "
+        "log p {log_prob:.1f} of the filled image, {log_prob_of_likeliest:.1f} with the likeliest filling, "
+        "{log_prob_of_image:.1f} of the original, in nats".format(**numbers)
+    )
+    if result.stopped:
+        console.print("stopped: the pictures show the best that was found until then")
+    elif result.blocks > 1:
+        console.print(f"one plausible filling, of {result.blocks} blocks in turn, each given those before it")
+    if result.convergence is not None:
+        console.print(f"samples: {result.convergence.verdict}")
+    for path in pictures:
+        console.print(f"  {path}")
     return result
 
 
@@ -177,23 +175,6 @@ def _by(shape: Sequence[int]) -> str:
     return " x ".join(map(str, shape))
 
 
-def _report(numbers: dict[str, Any], result: Inpainting, pictures: list[Path]) -> None:
-    """Print the number of variables that were varied, log p of the fillings, and the paths of the pictures."""
-    console.print(
-        "{masked_pixels:,} of {pixels:,} pixels filled by varying {varied:,} of {variables:,} variables: "
-        "log p {log_prob:.1f} of the filled image, {log_prob_of_likeliest:.1f} with the likeliest filling, "
-        "{log_prob_of_image:.1f} of the original, in nats".format(**numbers)
-    )
-    if result.stopped:
-        console.print("stopped: the pictures show the best that was found until then")
-    if result.blocks > 1 and not result.stopped:
-        console.print(f"one plausible filling, of {result.blocks} blocks in turn, each given those before it")
-    if result.convergence is not None:
-        console.print(f"samples: {result.convergence.verdict}")
-    for path in pictures:
-        console.print(f"  {path}")
-
-
 def _draw(
     before: Tensor, hidden: Tensor, result: Inpainting, picture: Path, whole: Tensor, window: tuple[slice, ...],
 ) -> list[Path]:  # fmt: skip
@@ -201,8 +182,8 @@ def _draw(
 
     The second picture shows the surroundings of the hole: before, masked, the medoid, two other draws, their spread.
     """
-    found = result.pictures or {}
-    images = {name: found[name] for shown in SHOWN for name in found if name.partition(",")[0] == shown}
+    drawn = result.pictures or {}
+    images = {name: drawn[name] for shown in SHOWN for name in drawn if name.partition(",")[0] == shown}
     filled = {name: torch.where(hidden, image, 0 if "spread" in name else before[0]) for name, image in images.items()}
     paths = [picture, *beside([picture], ["samples"])]
     whole = whole.clone()
@@ -218,5 +199,4 @@ def _draw(
     return paths
 
 
-_search_options = options_for(SearchOptions, "Search")
-command = with_options(_inpaint, signature_options(_inpaint), _search_options)
+inpaint_command = with_options(_inpaint, options_for(SearchOptions, "Search"))

@@ -17,10 +17,9 @@ from mera._utils.errors import InputError
 from mera._utils.files import make_folder, reading, write_atomically
 from mera._utils.manifest import NAME as MANIFEST
 from mera._utils.table import Table
-from mera.cli.common import Device, Lattice, choose_device, set_threads
-from mera.cli.declared_options import assignments
-from mera.cli.output import Json, console, plain, show, show_json
-from mera.cli.sources import folder_of, learnt_action, load_flow
+from mera.cli.options import Device, Lattice, assignments
+from mera.cli.sources import folder_of, learnt_action, load_flow, set_threads
+from mera.cli.terminal import Json, console, plain, show, show_json
 from mera.flow import Symmetrized
 from mera.physics.action import as_action
 from mera.physics.measurement import SAMPLERS
@@ -28,10 +27,11 @@ from mera.physics.storage import Storage
 from mera.physics.verdicts import is_upper_estimate
 from mera.sampling.diagnostics import MIN_DRAWS
 
-OF_REPORT = ("ess", "pareto_k", "missed", "forward_ess", "verdict", "free_energy")
-OF_CHAINS = ("acceptance", "tau", "tau_error", "r_hat", "seconds", "verdict")
-OF_ANNEALED = ("stages", "acceptance", "seconds", "verdict")
-"""The fields of the results of samples of a flow, of chains and of annealing that are numbers by name in the report."""
+NUMBERS = (
+    "ess", "pareto_k", "missed", "forward_ess", "free_energy", "stages", "acceptance", "tau", "tau_error", "r_hat",
+    "seconds", "verdict",
+)  # fmt: skip
+"""The fields of results that the report has by the same names; each sampler has some of them."""
 POPULATIONS = 8
 """The number of populations that --samples is divided into."""
 SamplerName: Any = Literal[tuple(SAMPLERS)]
@@ -42,7 +42,7 @@ PARTICLES = "particles.npz"
 """The file of the particles of annealing, which are kept when all of it is done."""
 
 
-def command(
+def measure_command(
     run: Annotated[
         Path | None,
         typer.Argument(
@@ -122,13 +122,13 @@ def command(
     values: dict[str, Any] = {"fields": fields, "warmup": warmup, "resume": resume or None}
     values |= {"symmetries": symmetries, "images": images, "name": name}
     unused = [*SAMPLERS[sampler].unused, *(OF_RUNS if run is None else ())]
-    if given := [f"--{option}" for option in unused if values[option] is not None]:
+    if passed := [f"--{option}" for option in unused if values[option] is not None]:
         without = " without a run" if run is None else ""
-        raise typer.BadParameter(f"Expected no {', '.join(given)} for the sampler {sampler}{without}")
+        raise typer.BadParameter(f"Expected no {', '.join(passed)} for the sampler {sampler}{without}")
     target = physics.make(text)
     flow: Any = None
     if run is not None:
-        flow = load_flow(run, L).to(choose_device(device))
+        flow = load_flow(run, device, L)
         set_threads(flow)
         if symmetries is not None:
             flow = Symmetrized(flow.flow, [name.strip() for name in symmetries.split(",")], images)
@@ -136,7 +136,14 @@ def command(
             raise typer.BadParameter("--images needs --symmetries")
         flow = flow.double() if double else flow
     if isinstance(target, physics.ActionFamily):
-        flow, target, text = _at(flow, target, at or {})
+        family, at = target, at or {}
+        if set(at) != set(family.ranges):
+            ranges = ", ".join(f"{key} from {low:g} to {high:g}" for key, (low, high) in family.ranges.items())
+            raise typer.BadParameter(f"Expected --at with a value of {ranges}; got {', '.join(at) or 'none'}")
+        target = family.at(**at)
+        text = repr(target)
+        if flow is not None:
+            flow = flow.given(family.context(**at).to(flow.device))
     elif at:
         raise typer.BadParameter(f"Expected no --at for {text}, which has no ranges")
     shape = _shape(sampler, target, L) if run is None else flow.plan.input.event_shape
@@ -149,7 +156,11 @@ def command(
         if out is not None and (out / PARTICLES).exists():
             raise FileExistsError(f"Expected a folder without a measurement; got {out}: choose another")
     elif sampler == "reweighting":
-        options |= {"n": samples, "fields": None if fields is None else _fields(fields, flow)}
+        options |= {"n": samples, "fields": None}
+        if fields is not None:
+            with reading(fields, "fields (N, C, *shape), .npy,"):
+                array = np.load(fields, allow_pickle=False)
+            options["fields"] = torch.from_numpy(array).to(flow.device, flow.dtype)
     else:
         options |= {"chains": chains, "draws": max(MIN_DRAWS, -(-samples // chains))}
         options |= {} if warmup is None else {"warmup": warmup}
@@ -189,17 +200,6 @@ def _shape(sampler: str, action: Any, L: Any) -> tuple[int, ...]:
     return (as_action(action).channels or 1, *(L if isinstance(L, tuple) else (L, L)))
 
 
-def _at(flow: Any, family: physics.ActionFamily, values: dict[str, float]) -> tuple[Any, Any, str]:
-    """The flow, the action and its text at values of the parameters that vary."""
-    if set(values) != set(family.ranges):
-        ranges = ", ".join(f"{key} from {low:g} to {high:g}" for key, (low, high) in family.ranges.items())
-        raise typer.BadParameter(f"Expected --at with a value of {ranges}; got {', '.join(values) or 'none'}")
-    action = family.at(**values)
-    if flow is None:
-        return flow, action, repr(action)
-    return flow.given(family.context(**values).to(flow.device)), action, repr(action)
-
-
 def _list(folder: Path, as_json: bool) -> None:
     """Print the measurements of a run."""
     rows = []
@@ -209,8 +209,8 @@ def _list(folder: Path, as_json: bool) -> None:
             facts = Storage(path).facts()
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", UserWarning)
-                found = physics.load_chain(path)
-            done, verdict = next(iter(found.history.values())).numel(), str(found.verdict)
+                measured = physics.load_chain(path)
+            done, verdict = next(iter(measured.history.values())).numel(), str(measured.verdict)
         except InputError as error:
             done, verdict = 0, str(error)
         asked = facts.get("draws", 0) * facts.get("chains", 1)
@@ -223,25 +223,16 @@ def _list(folder: Path, as_json: bool) -> None:
         show(str(table))
 
 
-def _fields(path: Path, flow: Any) -> torch.Tensor:
-    """The fields of a file."""
-    with reading(path, "fields (N, C, *shape), .npy,"):
-        return torch.from_numpy(np.load(path, allow_pickle=False)).to(flow.device, flow.dtype)
-
-
 def _figures(result: Any) -> dict[str, Any]:
     """The numbers of a result, by name."""
     observables = dict(result.observables)
     if result.correlator is not None:
         observables["correlator"] = [part.tolist() for part in result.correlator]
-    figures: dict[str, Any] = {}
-    names: tuple[str, ...] = OF_CHAINS
+    figures: dict[str, Any] = {name: getattr(result, name) for name in NUMBERS if hasattr(result, name)}
     if isinstance(result, physics.MarkovChains):
-        figures = dict(zip(("draws", "chains"), next(iter(result.history.values())).shape, strict=True))
+        figures |= dict(zip(("draws", "chains"), next(iter(result.history.values())).shape, strict=True))
     else:
-        figures = {"samples": len(result.log_weights), "log_z": [result.log_z, result.log_z_error]}
-        names = OF_ANNEALED
+        figures |= {"samples": len(result.log_weights), "log_z": [result.log_z, result.log_z_error]}
     if isinstance(result, physics.Report):
-        figures |= {"ess_is_upper_estimate": is_upper_estimate(result.pareto_k)}
-        names = OF_REPORT
-    return figures | {name: getattr(result, name) for name in names} | {"observables": observables}
+        figures["ess_is_upper_estimate"] = is_upper_estimate(result.pareto_k)
+    return figures | {"observables": observables}

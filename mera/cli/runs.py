@@ -1,7 +1,8 @@
-"""The command `mera runs`: lists the runs in a folder."""
+"""The commands `mera runs` and `mera check`: a list of runs, and the laws of a run, a flow or a data set."""
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,10 +11,10 @@ import typer
 from mera._utils.manifest import NAME
 from mera._utils.run_records import ROW, RunRecords, is_run
 from mera._utils.table import Table
-from mera.cli.output import Json, show, show_json
+from mera.cli.terminal import Json, show, show_json
 
 
-def command(
+def runs_command(
     folder: Annotated[Path, typer.Argument(help="A folder with runs in it, at any depth.")] = Path("runs"),
     as_json: Json = False,
 ) -> None:
@@ -37,3 +38,27 @@ def _row(run: RunRecords) -> dict[str, Any]:
     except ValueError as error:
         typer.echo(str(error), err=True)
         return dict.fromkeys(ROW) | {"model": "damaged"}
+
+
+def check_command(
+    subject: Annotated[
+        str | None,
+        typer.Argument(
+            help="Folder of a run, a file that mera.save wrote, or the name of a trained flow or a data set."
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Check the laws of a run, a flow or a data set; without an argument, show versions, devices and what is missing.
+
+    The exit status is 1 if a law fails. A bug report should hold what `mera check` prints.
+    """
+    from mera.analysis.laws import check  # late: a list of runs does not wait for torch
+
+    report = check(subject)
+    if as_json:
+        show_json({"ok": report.ok, "laws": [asdict(law) for law in report.laws]})
+    else:
+        show(report.subject, report.table(), repr(report).splitlines()[-1])
+    if not report.ok:
+        raise typer.Exit(1)

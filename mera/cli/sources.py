@@ -1,108 +1,132 @@
-"""Flows and data for commands: from runs, files, and the pretrained flows of the package."""
+"""Flows, classes and data for commands: from runs, files, and the pretrained flows of the package; and devices."""
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 import typer
+from torch import Tensor
 
 from mera import data
-from mera._utils.errors import InputError
-from mera._utils.files import make_folder
-from mera._utils.random import fixed_seed
+from mera._utils.errors import InputError, closest
+from mera._utils.installation import tune_allocator
 from mera._utils.run_records import is_run
-from mera.analysis.drawing.images import png_path
-from mera.cli.common import choose_device
-from mera.data import DataMissingError, DataSplits, Examples
+from mera._utils.torch_modes import chosen_threads
+from mera.cli.terminal import sources
+from mera.data import DataMissingError, DataSplits, Examples, class_numbers
 from mera.data.fingerprint import fingerprint
-from mera.data.picture_files import SUFFIXES, is_zarr
-from mera.data.sources import FILES
+from mera.flow.density import Density
 from mera.flow.flow import Flow
+from mera.graph.summary import count_parameters
 from mera.models import Card, pretrained
 from mera.models.saving import load
-from mera.train.run import RunFolder
+from mera.train import RunFolder
+
+tune_allocator()
 
 LEARNT_HELP = f"Folder of a run, or a flow of the package: {', '.join(pretrained())}."
 SOURCE_HELP = "Folder of a run, a file that mera.save wrote, or a flow of the package: " + ", ".join(pretrained()) + "."
-
 PHOTOGRAPHS = "photographs"
 """The trained flow of the package for photographs."""
-PICTURES_HELP = f"{SOURCE_HELP} If left out, {PHOTOGRAPHS}."
+Runs = Annotated[list[Path], typer.Argument(metavar="RUN...", autocompletion=sources, help=LEARNT_HELP)]
 
 
-def _card(path: Path) -> Card | None:
-    """The card of a pretrained flow; None if the path is not its name, or is a file or a run."""
-    return None if path.is_file() or is_run(path) else pretrained().get(str(path))
+def choose_device(name: str) -> torch.device:
+    """Return a device by name, a ValueError if it is not available on this machine."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda":
+        name = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"  # each process of a distributed run uses its own GPU
+    try:
+        torch.zeros(1, device=name).item()
+    except (RuntimeError, AssertionError) as error:
+        raise InputError("a device that torch has here", f"{name!r}: {str(error).splitlines()[0][:100]}") from error
+    return torch.device(name)
 
 
-def load_flow(path: Path, L: Any = None, levels: int | None = None) -> Any:
+def load_flow(path: Path, device: str = "cpu", L: Any = None, levels: int | None = None) -> Any:
     """Load a flow, as `mera.load` does, with other edges or another number of levels if they are not None."""
     flow = load(path)
-    if L is None and levels is None:
-        return flow
-    shape = flow.plan.input.shape if L is None else L if isinstance(L, tuple) else (L,) * flow.plan.input.dim
-    return flow.resized(shape, levels)
+    if L is not None or levels is not None:
+        shape = flow.plan.input.shape if L is None else L if isinstance(L, tuple) else (L,) * flow.plan.input.dim
+        flow = flow.resized(shape, levels)
+    return flow.to(choose_device(device))
 
 
-def flow_and_pictures(
-    paths: Sequence[Path], device: str, least: int = 1, fields: bool = False, L: Any = None
-) -> tuple[Path, Flow, Sequence[Path]]:
-    """From pictures, with or without a run before them: the run, its flow on two dimensions, and the pictures.
-
-    The first path is a run if there are more than `least` and it has no suffix of a picture or an array.
-    """
-    has_run = len(paths) > least and not is_picture(paths[0])
-    run, pictures = (paths[0], paths[1:]) if has_run else (Path(PHOTOGRAPHS), paths)
-    if len(pictures) < least:
-        raise typer.BadParameter(f"Expected {least} pictures or more, and a run before them or none")
-    for picture in pictures:
-        if least and not picture.exists():
-            raise InputError(f"a picture in {picture}", "no such file")
-    flow = load_flow(run, L)
-    if not isinstance(flow, Flow) or flow.plan.input.dim != 2:
-        raise InputError("a run of a Flow on two dimensions", f"a {type(flow).__name__} in {run}")
-    if not fields and learnt_fields(run):
-        raise InputError("a run that learnt images", f"fields in {run}")
-    return run, flow.to(choose_device(device)), pictures
-
-
-def is_picture(path: Path) -> bool:
-    """Whether a path is that of a picture or an array, by its suffix or as a folder of zarr, and not that of a flow."""
-    return path.suffix.lower() in SUFFIXES.union(FILES) or is_zarr(path)
-
-
-def beside(
-    pictures: Sequence[Path], endings: Sequence[str], out: Path | None = None, inputs: Sequence[Path] = ()
-) -> list[Path]:
-    """The PNGs to write for pictures: PICTURE_ending.png beside each, or `out` for a single one.
-
-    They are checked before the work begins, and files that will be replaced are named.
-
-    Raises:
-        ValueError: if there are several pictures and `out`, if `out` is no PNG, or if two results, or a result and a
-            picture or another of the `inputs`, would have one path.
-    """
-    if out is not None and len(pictures) > 1:
-        raise InputError("one picture with --out", f"{len(pictures)} pictures")
-    names = zip(pictures, endings, strict=True)
-    found = [picture.with_name(f"{picture.stem}_{ending}.png") for picture, ending in names] if out is None else [out]
-    paths, read = [png_path(path) for path in found], {path.resolve() for path in (*pictures, *inputs)}
-    for number, path in enumerate(paths):
-        if path.resolve() in read or path in paths[:number]:
-            raise InputError("results with names of their own, by --out or in calls of their own", f"{path} twice")
-        make_folder(path.parent)
-        if path.exists():
-            typer.echo(f"{path}: will be replaced", err=True)
-    return paths
+def set_threads(flow: Density) -> None:
+    """Set the number of threads of torch as training does: one for a small flow, unless the user has set another."""
+    torch.set_num_threads(chosen_threads(None, count_parameters(flow), flow.device))
 
 
 def folder_of(path: Path) -> Path:
     """The folder for pictures of a flow: the run, the folder of the file, or the name of a pretrained flow."""
     return path.parent if path.is_file() else path
+
+
+def learnt_action(path: Path) -> str | None:
+    """The text of the action that a run learnt; None if it learnt from examples, or if the path is not a run."""
+    return RunFolder(path).facts().get("action") if is_run(path) else None
+
+
+def learnt_fields(path: Path) -> bool:
+    """Whether a path is a run that learnt floating-point fields, from examples or an action, rather than images."""
+    return is_run(path) and RunFolder(path).learnt_fields()
+
+
+# Classes
+
+
+def parse_classes(run: Path, flow: Density, text: str) -> list[int]:
+    """The numbers of classes from their numbers or names, separated by commas."""
+    classes = flow.context_encoder.classes
+    if classes is None:
+        raise InputError("no class for a flow without classes", repr(text))
+    names = list(RunFolder(run).facts().get("classes") or []) if is_run(run) else []
+    numbers = {str(number): number for number in range(classes)} | {name: i for i, name in enumerate(names)}
+    words = [word.strip() for word in text.split(",")]
+    for word in words:
+        if word not in numbers:
+            known = f", or one of {', '.join(names)}" if names else ""
+            raise InputError(f"a class from 0 to {classes - 1}{known}", f"{word!r}{closest(word, names)}")
+    return [numbers[word] for word in words]
+
+
+def select_class(run: Path, flow: Any, label: str | int | None) -> tuple[Any, int | None]:
+    """The flow of one class, and its number; the flow itself and None without a class."""
+    if label is None:
+        classes = flow.context_encoder.classes
+        if flow.needs_context and classes is None:
+            raise InputError("a flow without context, or with classes", "a flow whose context is floats")
+        if flow.needs_context:
+            raise InputError(f"--class, a number from 0 to {classes - 1} or a name, for a conditional flow", "none")
+        return flow, None
+    numbers = [label] if isinstance(label, int) else parse_classes(run, flow, label)
+    if len(numbers) > 1:
+        raise InputError("one class", repr(label))
+    return flow.given(torch.tensor(numbers, device=flow.device)), numbers[0]
+
+
+def class_indices(examples: Examples, number: int | None) -> Tensor:
+    """The indices of the examples of a class, of all examples if the number is None."""
+    if number is None:
+        return torch.arange(len(examples))
+    indices = (class_numbers(examples) == number).nonzero()[:, 0]
+    if not len(indices):
+        raise InputError(f"test examples of class {number}", "none")
+    return indices
+
+
+# Data
+
+
+def _card(path: Path) -> Card | None:
+    """The card of a pretrained flow; None if the path is not its name, or is a file or a run."""
+    return None if path.is_file() or is_run(path) else pretrained().get(str(path))
 
 
 def examples_of(path: Path, flow: Flow, root: Path | None) -> Examples:
@@ -118,38 +142,22 @@ def examples_of(path: Path, flow: Flow, root: Path | None) -> Examples:
 
 def known_examples(path: Path, flow: Flow, root: Path | None) -> Examples | None:
     """Load the test examples that a flow learnt, see `examples_of`; if there are none, print why and return None."""
+    card, reason = _card(path), None
     if path.is_file():
-        typer.echo(f"{path}: a file does not name its data; using samples of the flow instead", err=True)
-        return None
-    card = _card(path)
-    if card is None and RunFolder(path).facts().get("source") is None and not learnt_fields(path):
-        typer.echo(f"{path}: its data came from Python; using samples of the flow instead", err=True)
-        return None
+        reason = "a file does not name its data"
+    elif card is not None and card.data["name"] not in data.names():
+        reason = f"no data set {card.data['name']}"
+    elif card is None and RunFolder(path).facts().get("source") is None and not learnt_fields(path):
+        reason = "its data came from Python"
     try:
-        if card is not None and card.data["name"] not in data.names():
-            raise DataMissingError(f"Expected the data set {card.data['name']}; got none of that name")
-        return examples_of(path, flow, root)
+        if reason is None:
+            return examples_of(path, flow, root)
     except DataMissingError:
         if card is None:
             raise
-        typer.echo(f"{path}: no data set found (--root names its folder); using samples of the flow instead", err=True)
-        return None
-
-
-def samples_of(flow: Flow, n: int) -> torch.Tensor:
-    """Samples of a flow as images, (n, C, *shape), the same in each call."""
-    with fixed_seed(0):
-        return torch.cat([flow.to_images(flow.sample(min(100, n - i))) for i in range(0, n, 100)])
-
-
-def learnt_action(path: Path) -> str | None:
-    """The text of the action that a run learnt; None if it learnt from examples, or if the path is not a run."""
-    return RunFolder(path).facts().get("action") if is_run(path) else None
-
-
-def learnt_fields(path: Path) -> bool:
-    """Whether a path is a run that learnt floating-point fields, from examples or an action, rather than images."""
-    return is_run(path) and RunFolder(path).learnt_fields()
+        reason = "no data set found (--root names its folder)"
+    typer.echo(f"{path}: {reason}; using samples of the flow instead", err=True)
+    return None
 
 
 def configured(run: RunFolder, shape: Sequence[int], root: Path | None = None, test_only: bool = False) -> DataSplits:
@@ -180,9 +188,8 @@ def configured(run: RunFolder, shape: Sequence[int], root: Path | None = None, t
                 if fingerprint(splits.test) == facts["data"]["test"]:  # does not depend on the training examples
                     return splits
             splits = data.as_splits(data.load(name, **source), shape)
-    except data.DataMissingError as error:
-        message = f"{error} The run learnt from {place}; --root names another place."
-        raise data.DataMissingError(message) from error
+    except DataMissingError as error:
+        raise DataMissingError(f"{error} The run learnt from {place}; --root names another place.") from error
     if same and test_only:
         try:
             run.compare({"data": facts["data"] | {"test": fingerprint(splits.test)}})

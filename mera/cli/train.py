@@ -14,12 +14,11 @@ import typer
 
 from mera import data, models, physics
 from mera._utils.errors import InputError
-from mera.cli.common import DataOptions, Device, Download, choose_device
-from mera.cli.declared_options import options_for, signature_options
-from mera.cli.flow_app import LAYOUT_HELP, flow_of, model_commands, model_options
-from mera.cli.lazy import OPTIONS, among, lazy_group, refuse_before_command, with_options
-from mera.cli.output import console
-from mera.cli.sources import configured
+from mera._utils.run_records import is_run
+from mera.cli.flows import load_layout_flow, model_commands, model_options
+from mera.cli.options import DataOptions, Device, Download, Root, options_for
+from mera.cli.sources import choose_device, configured
+from mera.cli.terminal import OPTIONS, among, console, lazy_group, signature_options, with_options
 from mera.data import DataSplits, names
 from mera.data.dataset import Edges, count_of
 from mera.flow import Symmetrized
@@ -29,68 +28,68 @@ from mera.models.saving import load_layout, rebuild_empty
 from mera.physics.action import as_action
 from mera.train import PRESETS, Result, RunFolder, Settings, fit
 
-PRIOR_HELP = "Prior of a layout's latents: gaussian, laplace, or a distribution of torch, StudentT(df=5)."
 ACTION_HELP = (
     f'A lattice action to learn, in place of data: {", ".join(physics.names())}; with options, "phi4(mass2=-4, '
     'coupling=1.143)". A pair, "phi4(mass2=(-4, -1))", is a range, for a flow that is conditional on it.'
 )
 DATA_HELP = f"A folder of photographs; a file .npy, .npz, .h5; or a data set: {', '.join(names())}."
 CALL = "NAME[(NAME=VALUE, ...)]"
-RESUME_HELP = "Folder of a run to resume, with its own settings; --steps and --minutes make it longer."
 
 
-def _train_other(
+def _resume(
     context: typer.Context,
-    resume: Annotated[Path | None, typer.Option(help=RESUME_HELP, metavar="RUN")] = None,
-    layout: Annotated[Path | None, typer.Option(help=LAYOUT_HELP, metavar="FILE")] = None,
-    prior: Annotated[str, typer.Option(help=PRIOR_HELP, metavar=CALL)] = "gaussian",
-    **values: Any,
+    resume: Annotated[Path | None, typer.Option(help="Folder of a run to resume.", metavar="RUN")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="More steps in all, for a longer run.")] = None,
+    minutes: Annotated[float | None, typer.Option(help="More minutes in all, for a longer run.")] = None,
+    root: Root = None,
+    device: Device = "auto",
 ) -> None:
-    """Train a model or a layout of your own, or resume a run."""
-    if resume is None and layout is None:
-        refuse_before_command(context)
-    targets = [value for value in (context.invoked_subcommand, layout, resume) if value is not None]
-    if len(targets) != 1:
-        expected = f"Expected a model ({', '.join(models.names())}), --layout FILE or --resume RUN"
-        raise typer.BadParameter(f"{expected}; got {' and '.join(map(str, targets)) or 'none'}")
-    if resume is not None:
-        passed = [name for name in values if getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"]
-        if refused := sorted(set(passed) - {"steps", "minutes", "device", "root"}):
-            flags = ", ".join(f"--{name.replace('_', '-')}" for name in refused)
-            raise typer.BadParameter(f"--resume takes only --steps, --minutes, --root and --device; got {flags}")
-        longer: dict[str, Any] = {name: values[name] for name in ("steps", "minutes") if name in passed}
-        _resume(RunFolder(resume), longer, values, values["root"] if "root" in passed else None)
-    elif layout is not None:
-        if values["action"] is not None:
-            raise typer.BadParameter("--action needs a model, not --layout")
-        if values["data"] is None or values["out"] is None:
-            raise typer.BadParameter("--layout needs --data and --out")
-        _train_layout(layout, prior, values)
+    """Train a model or a layout of your own, or resume a run with its own settings.
 
-
-def _resume(run: RunFolder, longer: dict[str, Any], values: dict[str, Any], root: Path | None) -> None:
-    """Run `mera train --resume RUN`; `longer` has new values of steps and minutes."""
+    Options of a new run follow the model, with `--help` behind it.
+    """
+    if (resume is None) == (context.invoked_subcommand is None):
+        expected = f"Expected a model ({', '.join(models.names())}), the file of a layout, or --resume RUN"
+        raise typer.BadParameter(f"{expected}; got {'none' if resume is None else 'two of them'}")
+    if resume is None:
+        if passed := [name for name, value in (("steps", steps), ("minutes", minutes), ("root", root)) if value]:
+            raise typer.BadParameter(f"Expected --{passed[0]} behind {context.invoked_subcommand}")
+        return
+    run = RunFolder(resume)
     facts = run.facts()
     if facts["loss"] is not None:
         raise InputError(f"a run that the command line can resume; go on with {run.path} in Python", facts["loss"])
-    flow, target = rebuild_empty(facts), None
+    flow = rebuild_empty(facts)
     if facts.get("action") is not None:
         if root is not None:
             raise typer.BadParameter(f"{run.path} learnt an action, which needs no --root")
-        target = physics.make(facts["action"])
+        target: Any = physics.make(facts["action"])
     else:
         target = configured(run, flow.plan.input.event_shape, root)
+    longer = {name: value for name, value in (("steps", steps), ("minutes", minutes)) if value is not None}
     settings = Settings(**facts["settings"] | facts["limits"] | {"threads": None} | longer)
-    train(flow.to(choose_device(values["device"])), target, settings, run, resume=True)
+    train(flow.to(choose_device(device)), target, settings, run, resume=True)
 
 
-def _train_layout(path: Path, prior: Any, values: dict[str, Any]) -> None:
-    """Run `mera train --layout FILE`."""
-    layout, settings = load_layout(path), settings_of(values)
-    lattice = layout.input.lattice
+def _train_layout(
+    path: Annotated[Path, typer.Argument(help="The file of a layout, .toml; see mera.save_layout.")],
+    prior: Annotated[
+        str,
+        typer.Option(
+            help="Prior of the latents: gaussian, laplace, or a distribution of torch, StudentT(df=5).", metavar=CALL
+        ),
+    ] = "gaussian",
+    **values: Any,
+) -> None:
+    """Train a layout of your own."""
+    if is_run(path):
+        raise typer.BadParameter(f"Expected --resume {path} to go on with a run; got its path alone")
+    if values["action"] is not None or values["data"] is None:
+        raise typer.BadParameter("A layout needs --data, and takes no --action")
+    settings, lattice = settings_of(values), load_layout(path).input.lattice
     images = _images(values, lattice.shape, lattice.channels)
     torch.manual_seed(settings.seed)
-    flow = flow_of(path, layout, prior, _count_classes(images) if values["conditional"] else None)
+    flow = load_layout_flow(path, prior, _count_classes(images) if values["conditional"] else None)
     train(flow.to(choose_device(values["device"])), images, settings, RunFolder(values["out"]))
 
 
@@ -100,9 +99,8 @@ def _train_new(model: str, **values: Any) -> None:
     if (values["data"] is None) == (values["action"] is None):
         raise typer.BadParameter("Pass either --data or --action")
     if values["action"] is not None:
-        if refused := [name for name in ("conditional", "train_size", "data_options", "download") if values[name]]:
-            flags = ", ".join(f"--{name.replace('_', '-')}" for name in refused)
-            raise typer.BadParameter(f"--action takes no options of data; got {flags}")
+        if refused := [name for name in ("conditional", "data_options", "download") if values[name]]:
+            raise typer.BadParameter(f"--action takes no options of data; got --{refused[0].replace('_', '-')}")
         _train_action(model, options, values)
         return
     if values["symmetrize"] is not None:
@@ -158,8 +156,6 @@ def settings_of(values: dict[str, Any], preset: Mapping[str, Any] | None = None)
 def _images(values: dict[str, Any], L: Edges, channels: int) -> DataSplits:
     """Load the data set of the options."""
     name, options = values["data"], dict(values["data_options"] or {})
-    if values["train_size"] is not None:
-        options.setdefault("train_size", values["train_size"])
     if data.takes(name, "channels"):
         options.setdefault("channels", channels)
     return data.load(name, L, values["root"], values["download"], **options)
@@ -220,16 +216,12 @@ class RunOptions:
         typer.Option("--conditional", help="Condition the flow on the data set's classes.", rich_help_panel="Data"),
     ] = False
     data_options: DataOptions = None
-    train_size: Annotated[
-        int | None, typer.Option(min=1, help="Number of training images (msds1, msds2).", rich_help_panel="Data")
-    ] = None
     device: Device = "auto"
 
 
-_run_options = signature_options(RunOptions)
+_options = signature_options(RunOptions)
 settings_options = options_for(Settings, "Training")
-command = typer.Typer(cls=lazy_group(model_commands(_train_new, _run_options, settings_options)), **OPTIONS)
-_optional = [p.replace(default=None if p.default is inspect.Parameter.empty else p.default) for p in _run_options]
-command.callback(invoke_without_command=True, help=inspect.getdoc(_train_other))(
-    with_options(_train_other, signature_options(_train_other), _optional, settings_options)
-)
+_commands = model_commands(_train_new, _options, settings_options)
+_group = lazy_group(_commands, with_options(_train_layout, _options, settings_options))
+train_command = typer.Typer(cls=_group, **OPTIONS)
+train_command.callback(invoke_without_command=True)(_resume)

@@ -33,16 +33,16 @@ def array(root: Path, key: str | None = None, kind: str | None = None) -> DataSp
     path = as_path(root)
     if not path.is_file():
         raise DataMissingError(f"Expected a file {path} with an array of examples; got none")
-    found = _read(path, key)
-    if found.ndim == 3 and found.shape[1] > 1:
-        found = found[:, None]
-    if found.ndim < 3 or len(found) < 2:
-        raise InputError(f"two examples or more (N, C, *shape) in {path}", f"an array {found.shape}")
+    values = _read(path, key)
+    if values.ndim == 3 and values.shape[1] > 1:
+        values = values[:, None]
+    if values.ndim < 3 or len(values) < 2:
+        raise InputError(f"two examples or more (N, C, *shape) in {path}", f"an array {values.shape}")
     if kind is not None and check_choice(kind, ("fields", "images"), "a kind") == "images":
-        found = as_images(found).numpy()
-    first = len(found) - max(1, len(found) // HELD_OUT)
-    train, test = ArrayDataset(found[:first]), ArrayDataset(found[first:])
-    return DataSplits(path.stem, found.shape[1], train, test, are_fields=kind == "fields")
+        values = as_images(values).numpy()
+    first = len(values) - max(1, len(values) // HELD_OUT)
+    train, test = ArrayDataset(values[:first]), ArrayDataset(values[first:])
+    return DataSplits(path.stem, values.shape[1], train, test, are_fields=kind == "fields")
 
 
 def _read(path: Path, key: str | None) -> np.ndarray:
@@ -53,8 +53,8 @@ def _read(path: Path, key: str | None) -> np.ndarray:
         if path.suffix == ".npy":
             return np.load(path, mmap_mode="r", allow_pickle=False)
         if path.suffix == ".npz":
-            (found,) = read_npz(path, lambda names: [_key(names, key, path)]).values()
-            return found
+            (values,) = read_npz(path, lambda names: [_key(names, key, path)]).values()
+            return values
         with import_optional("h5py", "hdf5").File(path) as file:
             return np.asarray(file[_key(list(file), key, path)])
 

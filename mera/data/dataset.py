@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from operator import length_hint
 from pathlib import Path
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from mera._utils.checks import check_count, is_integer
+from mera._utils.checks import is_integer
 from mera._utils.errors import InputError
 from mera._utils.random import seeded
 from mera._utils.registry import Registry
@@ -26,8 +26,6 @@ HELD_OUT = 10
 """One in so many examples is held out for the test."""
 SHOWN_EXAMPLES = 16
 """The number of examples that a notebook shows."""
-INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.uint16, torch.int32, torch.uint32, torch.int64)
-"""Dtypes of class numbers whose values all fit int64."""
 
 Edges = int | Sequence[int]
 """The edge of square images, or their height and width."""
@@ -192,8 +190,6 @@ def load(
     options = {key: value for key, value in standard.items() if _loaders.takes(name, key)} | options
     _loaders.check_options(name, options)
     splits = _loaders.get(name)(**options)
-    if not isinstance(splits, DataSplits):
-        raise InputError(f"a DataSplits from the function of the data set {name!r}", type(splits).__name__)
     source: dict[str, Any] = {"name": name} | {key: value for key, value in options.items() if key != "download"}
     if "root" in source:
         source["root"] = str(Path(source["root"]).resolve())  # so that a run finds its data from any folder
@@ -201,44 +197,22 @@ def load(
 
 
 def first(images: Examples, n: int) -> Tensor:
-    """The first `n` examples, or all if there are fewer, as one tensor (n, C, *shape).
-
-    Raises:
-        ValueError: if the number is not positive, or there is no example.
-    """
-    if not hasattr(images, "__getitem__") or isinstance(images, Mapping):
-        raise InputError("a data set whose items are examples", type(images).__name__)
-    n = min(check_count(n, "a number of examples"), length_hint(images, n))
-    examples = [images[i] for i in range(n)]
-    if not examples or not all(isinstance(example, Tensor) for example in examples):
-        raise InputError("one example or more, tensors (C, *shape)", f"{len(examples)} of other types")
-    check_one_shape(dict(enumerate(examples)))
-    return torch.stack(examples)
-
-
-def check_one_shape(examples: Mapping[int, Tensor]) -> None:
-    """Refuse examples, by their numbers, that are not of one shape."""
-    shape = next(iter(examples.values())).shape
-    for number, example in examples.items():
-        if example.shape != shape:
-            raise InputError(f"examples of one shape, {tuple(shape)}", f"{tuple(example.shape)} as example {number}")
+    """The first `n` examples, or all if there are fewer, as one tensor (n, C, *shape)."""
+    return torch.stack([images[i] for i in range(min(n, length_hint(images, n)))])
 
 
 def labels(images: Examples, name: str = "class") -> Tensor:
     """The labels of a data set by name, (N, ...).
 
     Raises:
-        ValueError: if the data set has no labels of that name, or they are not a tensor.
+        ValueError: if the data set has no labels of that name.
     """
     available: dict[str, Tensor] = getattr(images, "labels", {})
     if name not in available:
         floats = name == "class" and "context" in available
         mend = ": labels of floats; of one-hot rows, class numbers are labels.argmax(1)" if floats else ""
         raise InputError(f"examples with labels {name!r}", (", ".join(available) or "none") + mend)
-    values = available[name]
-    if not isinstance(values, Tensor):
-        raise InputError(f"labels {name!r} as a tensor", type(values).__name__)
-    return values
+    return available[name]
 
 
 def factors(examples: Examples) -> dict[str, Tensor]:
@@ -273,7 +247,7 @@ def class_numbers(images: Examples) -> Tensor:
         ValueError: if the data set has no labels "class", or they are not one integer for each image.
     """
     values = labels(images)
-    if values.dtype not in INTEGERS or values.ndim != 1:
+    if values.dtype == torch.bool or values.is_floating_point() or values.is_complex() or values.ndim != 1:
         mend = "; of one-hot rows they are labels.argmax(1)" if values.ndim == 2 else ""
         got = f"labels 'class' of shape {tuple(values.shape)}, {values.dtype}{mend}"
         raise InputError("class numbers, integers (N,)", got)

@@ -18,6 +18,8 @@ from mera._utils.checks import check_shape
 from mera._utils.errors import InputError
 from mera.data.dataset import HELD_OUT, ArrayDataset, DataSplits, Examples, load
 from mera.data.items import LABEL_KEYS, check_array, check_finite, check_labels, example_of, key_of, label_of
+from mera.data.pictures import WholePictures
+from mera.data.random_windows import Windows
 from mera.data.streams import StreamDataset, is_stream, split_stream
 
 BRIGHTEST = {torch.uint16: 65535, torch.bool: 1}
@@ -41,21 +43,6 @@ class ItemDataset(Dataset):
 
     def __getitem__(self, index: int) -> Tensor:
         return check_finite(example_of(self.data[index], self.shape), index)
-
-    @property
-    def identity(self) -> str | None:
-        """That of the data, see `mera.data.fingerprint`; None if it has none."""
-        return getattr(self.data, "identity", None)
-
-    @property
-    def pictures(self) -> Tensor | None:
-        """For windows, the number of the picture of each; None for other data."""
-        return getattr(self.data, "pictures", None)
-
-    @property
-    def names(self) -> list[str] | None:
-        """The names of the files of the data; None if it has none."""
-        return getattr(self.data, "names", None)
 
     @cached_property
     def labels(self) -> Mapping[str, Tensor]:
@@ -96,10 +83,11 @@ class Part(Dataset):
     def __init__(self, examples: Examples, held_out: bool) -> None:
         self.examples, self.held_out = examples, held_out
         self.period = min(HELD_OUT, len(examples))
+        groups = len(examples) // self.period
+        self._places = np.random.default_rng(0).integers(self.period, size=groups, dtype=np.uint8)  # may be millions
 
     def __len__(self) -> int:
-        n_held_out = len(self.examples) // self.period
-        return n_held_out if self.held_out else len(self.examples) - n_held_out
+        return len(self._places) if self.held_out else len(self.examples) - len(self._places)
 
     def __getitem__(self, index: int) -> Tensor:
         return self.examples[self._index(range(len(self))[index])]
@@ -112,20 +100,13 @@ class Part(Dataset):
         return {name: values[indices] for name, values in labels.items()}
 
     def _index(self, index: int) -> int:
-        """The index in the whole data set; computed, since a stored list could have hundreds of millions of entries."""
+        """The index in the whole data set."""
         period = self.period
         group, place = (index, 0) if self.held_out else divmod(index, period - 1)
-        if group >= len(self.examples) // period:  # behind the last whole group
-            return index + len(self.examples) // period
-        chosen = _scrambled(group) % period
+        if group >= len(self._places):  # behind the last whole group
+            return index + len(self._places)
+        chosen = int(self._places[group])
         return group * period + (chosen if self.held_out else place + (place >= chosen))
-
-
-def _scrambled(number: int) -> int:
-    """A number of 32 bits that looks random, but is the same each time (the finaliser of MurmurHash3)."""
-    for factor in (0x85EBCA6B, 0xC2B2AE35):
-        number = ((number + 0x9E3779B9) ^ (number >> 16)) * factor & 0xFFFFFFFF
-    return number ^ (number >> 16)
 
 
 def hold_out(examples: Any) -> tuple[Any, Any]:
@@ -133,13 +114,7 @@ def hold_out(examples: Any) -> tuple[Any, Any]:
 
     Random windows are divided by pictures or by area (see `Windows.hold_out`), since windows overlap.
     """
-    if isinstance(examples, ItemDataset) and hasattr(examples.data, "hold_out"):
-        is_converted, shape = isinstance(examples, Images), examples.shape
-        training, held_out = (
-            Images(part) if is_converted else ItemDataset(part, shape) for part in examples.data.hold_out()
-        )
-        return training, held_out
-    return Part(examples, False), Part(examples, True)
+    return examples.hold_out() if isinstance(examples, Windows) else (Part(examples, False), Part(examples, True))
 
 
 def as_splits(data: Any, shape: Sequence[int], test: Any = None, labels: Any = None) -> DataSplits:
@@ -182,11 +157,13 @@ def as_splits(data: Any, shape: Sequence[int], test: Any = None, labels: Any = N
 
 def _as_examples(data: Any, shape: Sequence[int], labels: Any = None) -> Any:
     """Convert data of any kind to `Examples`, or to a `StreamDataset`, which has no length."""
-    if isinstance(data, (ArrayDataset, ItemDataset, Part, StreamDataset)) and labels is None:
+    if isinstance(data, (ArrayDataset, ItemDataset, Part, StreamDataset, Windows, WholePictures)) and labels is None:
         return data
     named = None if labels is None else _as_labels(labels)
     if isinstance(data, (Tensor, np.ndarray)) or hasattr(data, "to_numpy"):
-        return ArrayDataset(_with_channels(check_array(data), shape), named)
+        array = check_array(data)
+        lacks_channels = array.ndim == len(shape) and shape[0] == 1
+        return ArrayDataset(array[:, None] if lacks_channels else array, named)
     if is_stream(data):
         return StreamDataset(data, shape)
     if isinstance(data, (tuple, Mapping)):
@@ -199,16 +176,8 @@ def _as_examples(data: Any, shape: Sequence[int], labels: Any = None) -> Any:
 
 def _as_labels(values: Any) -> dict[str, Tensor]:
     """Labels by name: class numbers if they are integers, contexts if they are floats."""
-    try:
-        tensor = values if isinstance(values, Tensor) else torch.as_tensor(np.asarray(values))
-    except (TypeError, ValueError) as error:
-        raise InputError("labels as numbers, or as contexts of one shape", repr(values)[:60]) from error
+    tensor = values if isinstance(values, Tensor) else torch.as_tensor(np.asarray(values))
     return {"context" if tensor.is_floating_point() else "class": tensor}
-
-
-def _with_channels(array: Any, shape: Sequence[int]) -> Any:
-    """Insert an axis for one channel into an array of examples that lacks it."""
-    return array[:, None] if array.ndim == len(shape) and shape[0] == 1 else array
 
 
 def as_images(data: Any) -> Any:
@@ -229,13 +198,11 @@ def as_images(data: Any) -> Any:
     tensor([[[[  0, 255]]]], dtype=torch.uint8)
     """
     if not isinstance(data, (Tensor, np.ndarray)):
-        if (
-            hasattr(data, "__getitem__")
-            and hasattr(data, "__len__")
-            and not isinstance(data, (str, bytes, Mapping, tuple))
-        ):
-            return Images(data)
-        raise InputError("a tensor, an array, or a data set that can be read in any order", type(data).__name__)
+        if not hasattr(data, "__getitem__") or not hasattr(data, "__len__"):
+            raise InputError("a tensor, an array, or a data set that can be read in any order", type(data).__name__)
+        if isinstance(data, (str, bytes, Mapping, tuple, Windows)):
+            raise InputError("a data set of examples; convert images before windows of them", type(data).__name__)
+        return Images(data)
     values = check_array(data, "images")
     values = values if isinstance(values, Tensor) else torch.from_numpy(np.array(values))
     if values.ndim == 4 and values.shape[3] in (1, 3) and values.shape[1] not in (1, 3):

@@ -32,7 +32,13 @@ def fingerprint(examples: Examples) -> dict[str, Any]:
     facts = {"number": None if n < 0 else n, "shape": list(example.shape), "dtype": str(example.dtype)[6:]}
     identity = getattr(examples, "identity", None)
     if identity is None and n >= 0:
-        digests = {_digest_of(examples, n) for _ in range(2)}
+        digests = set()
+        for _ in range(2):
+            parts = []
+            for index in spread(n):
+                with seeded(0, index):
+                    parts.append(bytes_of(examples[index]))
+            digests.add(digest(parts))
         identity = digests.pop() if len(digests) == 1 else None
     return facts | {"content": identity} | ({"files": names} if (names := getattr(examples, "names", None)) else {})
 
@@ -60,15 +66,6 @@ def digest_of_files(files: Iterable[Path]) -> str:
 def spread(n: int, sample: int = SAMPLE) -> list[int]:
     """Up to `sample` numbers below n, evenly spread."""
     return sorted({i * n // min(sample, n) for i in range(min(sample, n))})
-
-
-def _digest_of(examples: Examples, n: int) -> str:
-    """A digest of a fixed sample of examples."""
-    parts = []
-    for index in spread(n):
-        with seeded(0, index):
-            parts.append(bytes_of(examples[index]))
-    return digest(parts)
 
 
 def bytes_of(values: Tensor) -> bytes:

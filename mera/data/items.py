@@ -87,14 +87,9 @@ def _on_white(image: Image.Image) -> Image.Image:
 
 
 def check_array(array: Any, what: str = "examples") -> Any:
-    """Refuse anything but a dense tensor or array (N, ...) of real numbers, and NaN in an array in memory."""
-    if hasattr(array, "to_numpy") and hasattr(array, "columns"):
-        raise InputError(f"{what} as an array", "a DataFrame: pass frame.to_numpy() in the shape (N, C, *shape)")
+    """Refuse anything but a tensor or an array (N, ...) of numbers, and NaN in an array in memory."""
     if not isinstance(array, (Tensor, np.ndarray)):
         raise InputError(f"{what} as a tensor or an array", f"{type(array).__name__} {str(array)[:40]!r}")
-    if isinstance(array, Tensor) and (array.layout != torch.strided or array.is_meta or array.is_complex()):
-        kind = "meta" if array.is_meta else "complex" if array.is_complex() else str(array.layout)
-        raise InputError(f"{what} as a dense tensor of real numbers", f"a {kind} tensor")
     if isinstance(array, np.ndarray) and array.dtype.kind not in "buif":
         mend = ": np.stack(list(array)) makes one array of equal arrays" if array.dtype == object else ""
         raise InputError(f"{what} of numbers", f"an array of dtype {array.dtype}{mend}")
@@ -118,27 +113,22 @@ def _refuse_not_finite(index: int, what: str) -> None:
     raise InputError(f"finite {what}", f"infinite values or NaN in the one with index {index}")
 
 
-def check_labels(labels: Any, n: int) -> dict[str, Tensor]:
-    """Return labels by name, and refuse anything but tensors with an entry for each of n examples."""
-    if labels is None:
-        return {}
-    if not isinstance(labels, Mapping):
-        raise InputError('labels by name, such as {"class": numbers}', type(labels).__name__)
-    for name, values in labels.items():
-        if not isinstance(values, Tensor):
-            raise InputError(f"labels {name!r} as a tensor", type(values).__name__)
+def check_labels(labels: Mapping[str, Any] | None, n: int) -> dict[str, Tensor]:
+    """Return labels by name as tensors, and refuse any without an entry for each of n examples."""
+    tensors = {name: torch.as_tensor(values) for name, values in (labels or {}).items()}
+    for name, values in tensors.items():
         if not values.ndim or len(values) != n:
             raise InputError(f"labels {name!r} for each of {n} examples", f"labels of shape {tuple(values.shape)}")
-    return dict(labels)
+    return tensors
 
 
 def check_example(example: Tensor, shape: Sequence[int]) -> None:
     """Refuse an example that is neither a uint8 image nor a field of floats of the flow's shape (C, *sites)."""
-    expected, found = tuple(shape), tuple(example.shape)
-    if found != expected:
-        is_last = len(expected) > 1 and found == (*expected[1:], expected[0])
+    expected, actual = tuple(shape), tuple(example.shape)
+    if actual != expected:
+        is_last = len(expected) > 1 and actual == (*expected[1:], expected[0])
         mend = f", channels last: movedim or np.moveaxis moves them, or {AS_IMAGES}" if is_last else ""
-        raise InputError(f"examples of shape {expected}, as the flow's", f"{found}{mend}")
+        raise InputError(f"examples of shape {expected}, as the flow's", f"{actual}{mend}")
     if example.dtype != torch.uint8 and not example.is_floating_point():
         largest = example.to(torch.int64).max().item() if example.numel() else 0
         is_pixels = example.dtype in (torch.uint16, torch.bool) or largest <= 255

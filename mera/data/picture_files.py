@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-import numpy as np
 from PIL import Image
 from torch import Tensor
 
@@ -46,15 +45,10 @@ def read_picture(file: Path | BinaryIO, channels: int | None = 3, longest: int |
     """
     if isinstance(file, Path) and not file.is_file():
         raise InputError(f"a picture in {file}", "no such file")
-    with reading(file, "a picture"):
-        try:
-            with Image.open(file) as image:
-                if longest is not None:
-                    image.draft(None, (2 * longest, 2 * longest))  # a JPEG is decoded at a half, a quarter, ...
-                pixels = pixels_of(image, channels)
-        except Image.DecompressionBombError as error:
-            expected = "fewer pixels, or a larger PIL.Image.MAX_IMAGE_PIXELS"
-            raise InputError(expected, str(error)[:120], where=str(file)) from None
+    with reading(file, "a picture"), Image.open(file) as image:
+        if longest is not None:
+            image.draft(None, (2 * longest, 2 * longest))  # a JPEG is decoded at a half, a quarter, ...
+        pixels = pixels_of(image, channels)
     return pixels if longest is None else reduced(pixels, longest)
 
 
@@ -100,8 +94,7 @@ def list_pictures(root: Path, groups: str | None = None, others: Sequence[str] =
 
     Args:
         root: the folder.
-        groups: files that stay in one split, so that no photograph is in both: "folder" for the files of one folder; or
-            a regular expression, whose match in the path of a file is the name of its group.
+        groups: "folder", or a regular expression; see the data set "pictures".
         others: suffixes of other files of images; if there are any, folders of zarr are listed, too.
 
     Raises:
@@ -112,34 +105,34 @@ def list_pictures(root: Path, groups: str | None = None, others: Sequence[str] =
         raise InputError("no groups where sub-folders train and test are the splits", f"groups={groups!r}")
     tops = (root / "train", root / "test") if divided else (root,)
     seen: set[Path] = set()
-    found = [_below(top, suffixes, bool(others), seen) for top in tops]
-    if not all(found):
+    splits = [_below(top, suffixes, bool(others), seen) for top in tops]
+    if not all(splits):
         raise DataMissingError(f"Expected pictures below {' and '.join(map(str, tops))}; got none")
-    folders = [file.relative_to(top).parts[:-1] for top, files in zip(tops, found, strict=True) for file in files]
+    folders = [file.relative_to(top).parts[:-1] for top, files in zip(tops, splits, strict=True) for file in files]
     names = sorted({folder[0] for folder in folders}) if all(folders) else []
     classes = tuple(names) if len(names) > 1 else ()
     if not divided:
-        found = list(_divided(found[0], root, groups, bool(classes)))
+        splits = list(_divided(splits[0], root, groups, bool(classes)))
         tops = root, root
     numbers = [
         [classes.index(file.relative_to(top).parts[0]) for file in files] if classes else []
-        for top, files in zip(tops, found, strict=True)
+        for top, files in zip(tops, splits, strict=True)
     ]
-    paths = [file.relative_to(root).as_posix() for file in found[1]]
-    return Listed(found[0], found[1], classes, (numbers[0], numbers[1]), paths)
+    paths = [file.relative_to(root).as_posix() for file in splits[1]]
+    return Listed(splits[0], splits[1], classes, (numbers[0], numbers[1]), paths)
 
 
 def _below(top: Path, suffixes: frozenset[str], has_zarr: bool, seen: set[Path]) -> list[Path]:
     """The files of some suffixes below a folder by name, each once."""
-    found, pending = [], [top] if top.is_dir() else []
+    images, pending = [], [top] if top.is_dir() else []
     while pending:
         for path in sorted(pending.pop().iterdir()):
             if path.is_dir() and not (has_zarr and is_zarr(path)):
                 pending += [] if path.is_symlink() else [path]
             elif (path.is_dir() or path.suffix.lower() in suffixes) and (real := path.resolve()) not in seen:
                 seen.add(real)
-                found.append(path)
-    return sorted(found)
+                images.append(path)
+    return sorted(images)
 
 
 def _divided(files: list[Path], root: Path, groups: str | None, by_class: bool) -> tuple[list[Path], list[Path]]:
@@ -151,18 +144,14 @@ def _divided(files: list[Path], root: Path, groups: str | None, by_class: bool) 
     kinds = [path.parts[0] if by_class and groups is None else "" for path in paths]
     tested: set[str] = set()
     for kind in set(kinds):
-        hashes = sorted((_hash(key), key) for key in {k for k, own in zip(keys, kinds, strict=True) if own == kind})
+        of_kind = {key for key, own in zip(keys, kinds, strict=True) if own == kind}
+        hashes = sorted((int(hashlib.sha256(key.encode()).hexdigest()[:12], 16) / 16**12, key) for key in of_kind)
         if len(hashes) < 2 and groups is not None:
             raise InputError(f"at least 2 groups of files by groups={groups!r}", f"1, {hashes[0][1]!r}")
         few = max(1, sum(value < 1 / HELD_OUT for value, _ in hashes))
         tested |= {key for _, key in hashes[: min(few, len(hashes) - 1)]}
     learnt = [file for file, key in zip(files, keys, strict=True) if key not in tested]
     return learnt, [file for file, key in zip(files, keys, strict=True) if key in tested]
-
-
-def _hash(text: str) -> float:
-    """A number in [0, 1) that looks random, and is the same for the same text."""
-    return int(hashlib.sha256(text.encode()).hexdigest()[:12], 16) / 16**12
 
 
 def _group(path: Path, groups: str) -> str:
@@ -198,8 +187,3 @@ def check_channels(channels: int | None) -> int | None:
     if channels not in (None, 1, 3):
         raise InputError("1 or 3 channels of pictures", str(channels))
     return channels
-
-
-def as_array(pixels: Tensor) -> np.ndarray:
-    """An image as an array of numpy."""
-    return pixels.contiguous().numpy()

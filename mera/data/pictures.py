@@ -22,7 +22,7 @@ from mera._utils.errors import InputError
 from mera._utils.files import as_path, write_atomically
 from mera.data.dataset import DataMissingError, DataSplits, Edges, edges, largest_crop, register, resize
 from mera.data.fingerprint import digest, digest_of_files
-from mera.data.picture_files import Listed, as_array, check_channels, list_pictures, read_picture
+from mera.data.picture_files import Listed, check_channels, list_pictures, read_picture
 from mera.data.random_windows import Windows, whole, windows
 from mera.data.sources import FILES, Source, npy, open_image
 
@@ -36,15 +36,8 @@ MAX_LISTED = 10
 class WholePictures(Dataset):
     """Pictures of files, cropped to the aspect ratio of the lattice and resized.
 
-    An item whose file cannot be read raises a `ValueError` with the name of the file.
-
-    Args:
-        files: the files.
-        L: edge of the images, or height and width.
-        channels: 1 for grey images, 3 for colour.
-        crop: "centre" for the largest crop at the centre; "random" for a new random crop at each access.
-        flip: whether images are flipped left to right at random.
-        labels: labels by name; see `mera.data.Examples`.
+    An item whose file cannot be read raises a `ValueError` with the name of the file. The arguments are those of the
+    data set "pictures", and `labels` those of `mera.data.Examples`.
     """
 
     def __init__(
@@ -53,6 +46,7 @@ class WholePictures(Dataset):
     ) -> None:  # fmt: skip
         self.files, self.L, self.channels, self.crop, self.flip = files, L, channels, crop, flip
         self.labels = labels or {}
+        self.names: list[str] | None = None  # of files, for a fingerprint
 
     def __len__(self) -> int:
         return len(self.files)
@@ -117,36 +111,33 @@ def pictures(
     if crop != "windows":
         if turn or colours:
             raise InputError('turn and colours with crop="windows" alone', f"crop={crop!r}")
-        return _whole(list_pictures(root, groups), L, channels or 3, crop, check_flag(flip, "flip"))
+        listed, channels = list_pictures(root, groups), channels or 3
+        labels = [{"class": torch.tensor(numbers)} if listed.classes else {} for numbers in listed.numbers]
+        learnt = WholePictures(listed.train, L, channels, crop, check_flag(flip, "flip"), labels[0])
+        kept = WholePictures(listed.test, L, channels, labels=labels[1])
+        kept.names = listed.names
+        return DataSplits("pictures", channels, learnt, kept, classes=listed.classes)
     listed = list_pictures(root, groups, () if scale is not None else FILES)
-    found = _sources(listed, edges(L), scale, channels, check_flag(strict, "strict"), root)
-    if len(found) == 1:
-        return windows(list(found.values()), L, test_windows=test_windows, name="pictures", **augment)
-    train, test = ([whole(found[file]) for file in files if file in found] for files in listed[:2])
+    sources = _sources(listed, edges(L), scale, channels, check_flag(strict, "strict"), root)
+    if len(sources) == 1:
+        return windows(list(sources.values()), L, test_windows=test_windows, name="pictures", **augment)
+    train, test = ([whole(sources[file]) for file in files if file in sources] for files in listed[:2])
     train, test = (train, test) if test else (train[:-1], train[-1:])
     train, test = (train, test) if train else (test[:-1], test[-1:])
     tested = Windows(test, L, test_windows, seed=0)
-    tested.names = [name for name, file in zip(listed.names, listed.test, strict=True) if file in found]
+    tested.names = [name for name, file in zip(listed.names, listed.test, strict=True) if file in sources]
     return DataSplits("pictures", train[0].source.shape[0], Windows(train, L, **augment), tested)
-
-
-def _whole(listed: Listed, L: Edges, channels: int, crop: str, flip: bool) -> DataSplits:
-    """Whole pictures, with their classes as labels."""
-    labels = [{"class": torch.tensor(numbers)} if listed.classes else {} for numbers in listed.numbers]
-    train = WholePictures(listed.train, L, channels, crop, flip, labels[0])
-    test = WholePictures(listed.test, L, channels, labels=labels[1])
-    test.names = listed.names  # type: ignore[attr-defined]
-    return DataSplits("pictures", channels, train, test, classes=listed.classes)
 
 
 def _sources(
     listed: Listed, size: tuple[int, int], scale: int | None, channels: int | None, strict: bool, root: Path
 ) -> dict[Path, Source]:
     """The pictures of which windows can be taken, by file; a warning or an error lists the others."""
-    files, found, refused = [*listed.train, *listed.test], dict[Path, Source](), list[str]()
+    files, sources, refused = [*listed.train, *listed.test], dict[Path, Source](), list[str]()
     if scale is not None:
         check_count(scale, "the longer edge")
-        _check_cache()
+        cache_folder().mkdir(parents=True, exist_ok=True)
+        write_atomically(cache_folder() / ".probe", b"")  # else each picture would be refused
 
     def read(file: Path) -> Source | Exception:
         try:
@@ -161,16 +152,16 @@ def _sources(
             elif min(n - edge for n, edge in zip(result.shape[1:], size, strict=True)) < 0:
                 refused.append(f"{file}: smaller than {size[0]} x {size[1]} pixels")
             else:
-                found[file] = result
+                sources[file] = result
     if refused:
         more = f", and {len(refused) - MAX_LISTED} more" if len(refused) > MAX_LISTED else ""
         text = "; ".join(refused[:MAX_LISTED]) + more
         if strict:
             raise InputError(f"pictures in all {len(files)} files of {root}", text)
         warnings.warn(f"{len(refused)} of {len(files)} files are not used: {text}", stacklevel=5)
-    if not found:
+    if not sources:
         raise DataMissingError(f"Expected pictures below {root} of {size[0]} x {size[1]} pixels or more; got none")
-    return found
+    return sources
 
 
 def _kept(file: Path, scale: int, channels: int) -> Source:
@@ -180,7 +171,7 @@ def _kept(file: Path, scale: int, channels: int) -> Source:
     kept = cache_folder() / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.npy"
     if not kept.exists():
         content = io.BytesIO()
-        np.save(content, as_array(read_picture(file, channels, scale)))
+        np.save(content, read_picture(file, channels, scale).contiguous().numpy())
         write_atomically(kept, content.getvalue())
     return Source(npy(kept), name=str(file), file=file)
 
@@ -188,15 +179,6 @@ def _kept(file: Path, scale: int, channels: int) -> Source:
 def cache_folder() -> Path:
     """The folder of reduced pictures, in the user's folder of caches."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mera" / "pictures"
-
-
-def _check_cache() -> None:
-    """Make the folder of reduced pictures, and refuse one that cannot be written."""
-    try:
-        cache_folder().mkdir(parents=True, exist_ok=True)
-        write_atomically(cache_folder() / ".probe", b"")
-    except OSError as error:
-        raise InputError("a folder for reduced pictures that can be written (XDG_CACHE_HOME)", str(error)) from None
 
 
 def photograph(path: str | PathLike[str] | None = None, longest: int = 960, channels: int = 3) -> Tensor:

@@ -6,6 +6,7 @@ import math
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from numbers import Real
 from typing import Any
 
@@ -20,11 +21,6 @@ from mera.data.dataset import HELD_OUT, DataSplits, Edges, edges
 from mera.data.fingerprint import digest, digest_of_files
 from mera.data.items import check_finite
 from mera.data.sources import Source, dtype_of, open_image
-
-PICTURE = "picture"
-"""The label of windows that is the number of their image: windows of one image are not independent."""
-MAX_LABELS = 2**22
-"""The most windows that have the number of their image as a label."""
 
 MAX_HELD_OUT = 0.3
 """The largest share of the area that whole images may have to be held out; beyond, a part of one image is."""
@@ -59,9 +55,7 @@ class Windows(Dataset):
         count: the number of windows; None for as many as would lie side by side.
         seed: the seed of the places, so that an index is always the same window; None for a new random place at each
             access.
-        flip: whether a window is flipped left to right at random at each access.
-        turn: whether a window is turned by a multiple of 90 degrees at random at each access.
-        colours: whether the channels of every second window are permuted at random at each access.
+        flip, turn, colours: as those of `windows`, at random at each access.
     """
 
     def __init__(
@@ -82,9 +76,11 @@ class Windows(Dataset):
         count = max(len(self.parts), int(areas.sum() / math.prod(self.size))) if count is None else count
         ends = (areas.cumsum(0) / areas.sum() * check_count(count, "a number of windows")).round().long()
         self.ends = ends.tolist()
-        few = count <= MAX_LABELS
-        self.pictures = torch.bucketize(torch.arange(count), ends, right=True) if few else None
-        self.labels = {} if self.pictures is None else {PICTURE: self.pictures}
+
+    @cached_property
+    def pictures(self) -> Tensor:
+        """The number of the image of each window: windows of one image are not independent."""
+        return torch.bucketize(torch.arange(len(self)), torch.tensor(self.ends), right=True)
 
     def __len__(self) -> int:
         return self.ends[-1]

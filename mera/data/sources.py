@@ -26,8 +26,6 @@ TIFF = (".tif", ".tiff")
 """The suffixes of TIFF files, which tifffile reads: tiled, pyramidal and OME files too."""
 FILES = (*TIFF, ".npy")
 """The suffixes of files of which parts are read."""
-
-
 PROBES = 64
 """The number of pixels by which an image is recognised."""
 
@@ -89,13 +87,6 @@ class Source:
             part, order = part[None], ["c", *order]
         return part.permute([order.index(axis) for axis in "cyx"])
 
-    def reflected(self, edges: Sequence[int]) -> Source:
-        """The image, reflected at its last row and column so far that the edges divide height and width."""
-        shape = tuple(-(-n // edge) * edge for n, edge in zip(self.shape[1:], edges, strict=True))
-        if shape == self.shape[1:]:
-            return self
-        return Source(_Reflected(self, shape), name=self.name)
-
     def pixels(self) -> bytes:
         """Some pixels at fixed random places, by which images of one shape are told apart."""
         generator = np.random.default_rng(0)
@@ -107,7 +98,7 @@ class Source:
 
 
 def reflected(images: Any, flow: Density | Sequence[int]) -> Any:
-    """Images whose edges fit a flow: reflected at the last row and column as far as necessary.
+    """Images whose edges fit a flow: reflected at the last row and column as far as necessary, a single one repeated.
 
     Results for the images themselves are those of `result.bits(shape=...)` of a stream, or the first rows and columns.
 
@@ -117,9 +108,6 @@ def reflected(images: Any, flow: Density | Sequence[int]) -> Any:
 
     Returns:
         A `Source`, of which parts are read later, or a tensor.
-
-    Raises:
-        ValueError: if an edge is too short to be reflected so far.
 
     >>> import mera
     >>> flow = mera.build("rgflow", L=16, hidden=(8,))
@@ -132,37 +120,31 @@ def reflected(images: Any, flow: Density | Sequence[int]) -> Any:
         units = tuple(flow) if isinstance(flow, Sequence) else (flow,)
     if not all(is_integer(unit) and unit > 0 for unit in units) or (isinstance(images, Source) and len(units) != 2):
         raise InputError("a flow, or a positive number for each dimension", repr(flow))
+    images = images if isinstance(images, Source) else torch.as_tensor(images)
+    lattice = zip(images.shape[-len(units) :], units, strict=True)
+    places = [np.pad(np.arange(n), (0, -n % unit), mode="reflect") for n, unit in lattice]
     if isinstance(images, Source):
-        return images.reflected(units)
-    images = torch.as_tensor(images)
-    if images.ndim < len(units):
-        raise InputError(f"images with {len(units)} axes of a lattice at least", f"{tuple(images.shape)}")
-    for axis, unit in zip(range(images.ndim - len(units), images.ndim), units, strict=True):
-        images = images.index_select(axis, torch.from_numpy(_places(images.shape[axis], unit)).to(images.device))
+        is_same = tuple(map(len, places)) == images.shape[1:]
+        return images if is_same else Source(_Reflected(images, places), name=images.name)
+    for axis, sites in enumerate(places, start=images.ndim - len(units)):
+        images = images.index_select(axis, torch.from_numpy(sites).to(images.device))
     return images
 
 
-def _places(n: int, unit: int) -> np.ndarray:
-    """For each site of an edge that is a multiple of a unit, the site of an edge of n sites that it shows."""
-    size = -(-n // unit) * unit
-    if size > n and n < 2:
-        raise InputError("an edge of two sites or more, to reflect it", str(n))
-    return np.pad(np.arange(n), (0, size - n), mode="reflect")
-
-
 class _Reflected:
-    """An image (C, H, W) as an array of more rows and columns, which are reflected at the last row and column."""
+    """An image (C, H, W) as an array of other rows and columns, each of which shows a row or a column of the image."""
 
-    def __init__(self, source: Source, shape: Sequence[int]) -> None:
-        self.source, self.shape, self.dtype = source, (source.shape[0], *shape), source.dtype
+    def __init__(self, source: Source, places: Sequence[np.ndarray]) -> None:
+        self.source, self.places, self.dtype = source, places, source.dtype
+        self.shape = (source.shape[0], *map(len, places))
 
     def __getitem__(self, where: tuple[slice, ...]) -> Tensor:
         slices, picks = [where[0]], []
-        for part, n, size in zip(where[1:], self.source.shape[1:], self.shape[1:], strict=True):
-            places = np.pad(np.arange(n), (0, size - n), mode="reflect")[part]
-            first = int(places.min()) if len(places) else 0
-            slices.append(slice(first, int(places.max()) + 1 if len(places) else 0))
-            picks.append(places - first)
+        for part, places in zip(where[1:], self.places, strict=True):
+            sites = places[part]
+            first = int(sites.min()) if len(sites) else 0
+            slices.append(slice(first, int(sites.max()) + 1 if len(sites) else 0))
+            picks.append(sites - first)
         block = self.source[tuple(slices)]
         return block[:, picks[0]][:, :, picks[1]]
 
@@ -198,15 +180,15 @@ def open_image(image: Any, channels: int | None = None) -> Source:
 
 def _open_zarr(path: Path) -> Source:
     """An array of zarr, or the full resolution of an OME-Zarr image."""
-    found, axes = open_zarr(path), None
-    if not hasattr(found, "shape"):
-        attributes = dict(found.attrs)
+    array, axes = open_zarr(path), None
+    if not hasattr(array, "shape"):
+        attributes = dict(array.attrs)
         scales = attributes.get("multiscales", attributes.get("ome", {}).get("multiscales"))
         if not scales:
             raise InputError(f"an array of zarr, or an OME-Zarr image in {path}", "a group without multiscales")
         names = [axis["name"] if isinstance(axis, dict) else axis for axis in scales[0].get("axes", "tczyx")]
-        found, axes = found[scales[0]["datasets"][0]["path"]], "".join(names)
-    return Source(found, axes, str(path))
+        array, axes = array[scales[0]["datasets"][0]["path"]], "".join(names)
+    return Source(array, axes, str(path))
 
 
 def _open_tiff(path: Path) -> Source:

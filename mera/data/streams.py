@@ -53,18 +53,15 @@ class StreamDataset(Dataset):
         state = torch.get_rng_state()  # random numbers of an item must not depend on skipped items
         while self._position <= index:
             torch.set_rng_state(state)
-            self._item = self._next()
+            try:
+                self._item = next(self._items)
+            except StopIteration:
+                self._items = begin(self.stream, self.start)
+                self._item = next(self._items, None)
+            if self._item is None:
+                raise InputError("a stream with more examples than are held out for the test", f"{self.stream!r}")
             self._position += 1
         return example_of(self._item, self.shape)
-
-    def _next(self) -> Any:
-        """The next item; after the last item the stream starts again."""
-        for item in self._items:
-            return item
-        self._items = begin(self.stream, self.start)
-        for item in self._items:
-            return item
-        raise InputError("a stream with more examples than are held out for the test", f"{self.stream!r}")
 
 
 def begin(stream: Iterable[Any], start: int = 0) -> Iterator[Any]:

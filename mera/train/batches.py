@@ -1,13 +1,14 @@
-"""Batches for training: the order of examples, the batches, which worker processes may read ahead, and their loss."""
+"""Batches for training: objectives, which make them; the order of examples; worker processes that read ahead."""
 
 from __future__ import annotations
 
-import math
 import signal
-from collections.abc import Iterator, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from itertools import count
-from pickle import PickleError
+from types import MappingProxyType
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,10 +18,86 @@ from mera._utils.errors import InputError
 from mera._utils.processes import SIGNALS
 from mera._utils.torch_modes import exactly
 from mera.flow.density import Density
-from mera.train.objective import Batch, Objective
 
 MAX_LISTED = 2**22
 """The most examples whose order is a stored permutation; a longer list would take too much memory."""
+Batch = tuple[Tensor, ...]
+"""Tensors whose first axis is the row of the batch."""
+
+
+class Objective(ABC):
+    """The base class of objectives. The training loop is the same for all of them.
+
+    Attributes:
+        name: the name of the examples in messages.
+        unit: the unit of the loss.
+        metric: the suffix of the names of metrics, as in "test_bits".
+        optimizer: the name of the default optimiser.
+        size: the number of examples; 0 for an objective without examples.
+        facts: what is learnt, by name, in values of JSON: a run of other facts cannot be resumed.
+        parts: the names of the tensors of a batch, in the file of a batch that failed.
+        is_of_rows: whether the losses of rows are independent of each other, so that their mean has a standard error.
+        contexts: the contexts of samples that are shown in training, (N, ...); None for a flow without context.
+    """
+
+    name: str
+    unit: str
+    metric: str
+    optimizer: str = "Muon"
+    size: int = 0
+    facts: Mapping[str, Any] = MappingProxyType({})
+    parts: tuple[str, ...] = ()
+    is_of_rows: bool = True
+    contexts: Tensor | None = None
+
+    @property
+    def measured(self) -> str:
+        """The data of evaluations, in messages."""
+        return f"test {self.name}"
+
+    @abstractmethod
+    def batch(self, seed: int, step: int, rows: Sequence[int]) -> Batch:
+        """Rows of the batch of a step, on the CPU, as a function of the seed, the step and the rows alone.
+
+        Args:
+            seed: the seed of the run.
+            step: the step, from 1 on; 0 for an evaluation, in which row i is the i-th example.
+            rows: indices of rows in the batch of all processes.
+        """
+
+    @abstractmethod
+    def loss(self, flow: Density, batch: Batch) -> Tensor:
+        """The loss of each row per variable, (rows,), in the unit of the objective."""
+
+    @abstractmethod
+    def data(self, flow: Density, batch: Batch) -> tuple[Tensor, Tensor | None]:
+        """The rows as data in the flow's own space and dtype, (rows, C, *shape); and their contexts."""
+
+    @abstractmethod
+    def start(self, flow: Density, n: int) -> tuple[Tensor, Tensor | None]:
+        """About `n` rows of data (B, C, *shape), and their contexts, that initialise normalisation layers."""
+
+    def metrics(self, losses: Tensor, flow: Density) -> dict[str, float]:
+        """Further results of an evaluation, by name.
+
+        Args:
+            losses: the losses of all rows, (N,).
+        """
+        return {}
+
+    def not_finite(self, x: Tensor) -> str | None:
+        """The name of a quantity that is infinite or NaN for finite data x, (B, C, *shape); None if all are finite."""
+        return None
+
+    def verdict(self, flow: Density) -> str:
+        """A sentence about the trained flow in addition to its loss; "" for none."""
+        return ""
+
+    def pictures(self, flow: Density, samples: Tensor) -> Tensor:
+        """Samples on a lattice of pictures as uint8 images (N, 1 or 3, H, W), stretched over their range."""
+        from mera.analysis.drawing.images import stretch
+
+        return stretch(samples)
 
 
 def rows_per_step(batch_size: int, n: int, processes: int) -> int:
@@ -37,6 +114,8 @@ def rows_per_step(batch_size: int, n: int, processes: int) -> int:
 class Order:
     """Endless epochs, each in its own random order; an incomplete last batch of an epoch is left out.
 
+    Of more than `MAX_LISTED` examples, each step draws independently, so that examples may recur within an epoch.
+
     Args:
         batch_size: the number of rows of a step, over all processes.
         in_order: whether examples are read in their own order, as streams are.
@@ -50,21 +129,14 @@ class Order:
         """The index of the example in each of the rows of a step; steps count from 1."""
         if self.in_order:
             return [(step - 1) * self.batch_size + row for row in rows]
-        epoch, batch = divmod(step - 1, self.n // self.batch_size)
+        is_listed = self.n <= MAX_LISTED
+        epoch, batch = divmod(step - 1, self.n // self.batch_size if is_listed else 1)
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
-        places = torch.tensor(rows) + batch * self.batch_size
-        if self.n > MAX_LISTED:
-            return self._strided(places.tolist(), generator)
+        if not is_listed:
+            return torch.randint(self.n, (self.batch_size,), generator=generator)[torch.tensor(rows)].tolist()
         if epoch != self._epoch:
             self._epoch, self._permutation = epoch, torch.randperm(self.n, generator=generator)
-        return self._permutation[places].tolist()
-
-    def _strided(self, places: list[int], generator: torch.Generator) -> list[int]:
-        """The examples at places of the sequence start, start + stride, start + 2 stride, ... modulo n."""
-        start, stride = (int(torch.randint(self.n, (), generator=generator)) for _ in range(2))
-        while math.gcd(stride, self.n) != 1:
-            stride += 1
-        return [(start + place * stride) % self.n for place in places]
+        return self._permutation[torch.tensor(rows) + batch * self.batch_size].tolist()
 
 
 def read_batches(objective: Objective, seed: int, rows: range, start: int = 0, workers: int = 0) -> Iterator[Batch]:
@@ -77,11 +149,7 @@ def read_batches(objective: Objective, seed: int, rows: range, start: int = 0, w
         worker_init_fn=_ignore_stop_signals,
         generator=torch.Generator(),  # else the loader would draw from the random state that a run restores
     )
-    try:
-        return map(tuple, loader)  # the loader makes lists of tuples
-    except (AttributeError, TypeError, PickleError) as error:  # where worker processes are not forks of this one
-        expected = "data and a loss that worker processes can import; workers=0 reads in this process"
-        raise InputError(expected, str(error)[:200]) from error
+    return map(tuple, loader)  # the loader makes lists of tuples
 
 
 class _Steps(Dataset):

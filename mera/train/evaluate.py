@@ -10,31 +10,24 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mera._utils.checks import check_count
 from mera._utils.errors import InputError
 from mera._utils.installation import tune_allocator
 from mera._utils.processes import gathered, rank, world_size
 from mera._utils.random import fixed_seed
 from mera.data import Examples, StreamDataset, first
 from mera.flow.density import Density
+from mera.train.batches import Objective
 from mera.train.likelihoods import ImageLikelihood, likelihood, likelihood_of
-from mera.train.objective import Objective
 
 PIECE = 100
 """The most examples that are evaluated at once."""
-
-
 Progress = Callable[[int, float], object]
 """A function that shows the number of examples that are done, and their fraction."""
 
 
-def _silent(done: int, fraction: float) -> None:
-    """Show nothing."""
-
-
 def example_losses(
     flow: Density, examples: Examples, n: int | None = None, batch_size: int = PIECE, seed: int = 0,
-    progress: Progress = _silent,
+    progress: Progress | None = None,
 ) -> Tensor:  # fmt: skip
     """The negative log-likelihoods of `n` examples, (n,), with the same noise for an example at each call.
 
@@ -84,8 +77,9 @@ def rows_of(size: int, n: int) -> Sequence[int]:
 
 @torch.no_grad()
 def losses(
-    flow: Density, objective: Objective, n: int, batch_size: int = PIECE, seed: int = 0, progress: Progress = _silent
-) -> Tensor:
+    flow: Density, objective: Objective, n: int, batch_size: int = PIECE, seed: int = 0,
+    progress: Progress | None = None,
+) -> Tensor:  # fmt: skip
     """The losses of `n` examples of an objective, spread evenly, or of `n` rows if it has none; (n,) float64, CPU."""
     if flow.device.type == "cpu":
         tune_allocator()
@@ -94,11 +88,12 @@ def losses(
     for start in range(0, len(share), batch_size):
         batch = objective.batch(seed, 0, share[start : start + batch_size])
         parts.append(objective.loss(flow, tuple(tensor.to(flow.device) for tensor in batch)).double().cpu())
-        done = min(start + batch_size, len(share))
-        progress(done, done / len(share))
-    found = torch.cat(parts) if parts else torch.empty(0, dtype=torch.float64)  # a process may have no share
+        if progress is not None:
+            done = min(start + batch_size, len(share))
+            progress(done, done / len(share))
+    of_share = torch.cat(parts) if parts else torch.empty(0, dtype=torch.float64)  # a process may have no share
     values = torch.empty(n, dtype=torch.float64)
-    for i, part in enumerate(gathered(found)):
+    for i, part in enumerate(gathered(of_share)):
         values[i :: world_size()] = part
     return values
 
@@ -121,9 +116,6 @@ def bits_per_dim(
     example = first(images, 1)[0]
     if likelihood_of(example) is not ImageLikelihood:
         raise InputError("uint8 images for bits per dimension", str(example.dtype))
-    check_count(batch_size, "batch_size")
-    check_count(seed, "seed", 0)
-    n = None if n is None else check_count(n, "n")
     return example_losses(flow, images, n, batch_size, seed).mean().item()
 
 
@@ -143,7 +135,6 @@ def sample(
     Returns:
         Samples (n, C, *shape).
     """
-    check_count(seed, "seed", 0)
     if context is None and flow.context_encoder.classes is not None:
         context = torch.arange(n, device=flow.device) % flow.context_encoder.classes
     with fixed_seed(seed):

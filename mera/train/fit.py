@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from itertools import chain
@@ -21,6 +21,7 @@ from mera._utils.errors import InputError
 from mera._utils.processes import StopSignal, raise_signal
 from mera._utils.progress import check_console
 from mera._utils.random import restored_states, seed_all
+from mera._utils.run_records import METRICS
 from mera._utils.table import plus_minus
 from mera._utils.torch_modes import chosen_threads, threads_set
 from mera.flow.density import Density
@@ -31,7 +32,6 @@ from mera.train.batches import read_batches
 from mera.train.callbacks import Callback, History, Progress, RunLogger
 from mera.train.health import check_user_bijectors, divergence, inverse_error
 from mera.train.loop import Loop
-from mera.train.objective import Batch, Objective
 from mera.train.optimizers import UserOptimizer, UserSchedule
 from mera.train.recognize import Objectives, is_action, recognize
 from mera.train.run import PARTS, RunFolder
@@ -164,15 +164,11 @@ def fit(
         The number of steps, the losses, and the flow to use.
 
     Raises:
-        ValueError: if an argument is of the wrong type, the flow cannot be trained (its dtype is half precision, or
-            gradients are switched off), the images do not fit the flow, or lack the classes that a conditional flow
-            needs, processes cannot share a batch equally, or a bijector of your own breaks a law at the first batch
-            (see `mera.check`); or if the run in the folder learnt other data, with another loss or other settings.
+        ValueError: if the flow cannot be trained, the data does not fit it, a bijector of your own breaks a law at the
+            first batch (see `mera.check`), or the run in the folder learnt other data or had other settings.
         FileExistsError: if another run writes to the folder, or the folder holds a run and `resume` is False.
         FloatingPointError: if the loss or a gradient is not finite; the message names the first node, the batch is
             written to the run's folder, and the last checkpoint stays as it is.
-        KeyboardInterrupt: after SIGINT, with everything saved, unless `on_signal` is "return".
-        SystemExit: after SIGTERM, with everything saved, unless `on_signal` is "return".
 
     Warns:
         UserWarning: if the run diverged.
@@ -192,18 +188,30 @@ def fit(
     settings, user_optimizer, user_schedule = _settings(settings, usual, optimizer, schedule, options)
     learnt = recognize(flow, data, settings, loss, test, labels)
     loop, history = Loop(flow, settings, run, learnt.train, user_optimizer, user_schedule), History()
-    callbacks = [history, *_standard_callbacks(loop, learnt.test, console), *callbacks]
+    standard: list[Callback] = [history]
+    if run is not None:  # logged samples cycle through all classes
+        has_classes = flow.context_encoder.classes is not None
+        standard.append(RunLogger(run, None if has_classes else learnt.test.contexts))
+    if not console.quiet and loop.is_main:
+        standard.append(Progress(console))
+    callbacks = [*standard, *callbacks]
     before = run.facts()["limits"]["threads"] if resumed and run is not None else None
     threads = chosen_threads(settings.threads, count_parameters(flow), flow.device, before)
     facts = {} if run is None else _facts(loop, learnt, threads, loss) | dict(extra or {})
     locked = run.locked() if run is not None and loop.is_main else nullcontext()
     with locked, restored_states(), StopSignal() as signal, threads_set(threads):
         _open(loop, facts, resumed)
-        batches = _batches(loop, learnt, console)
+        workers = 0 if learnt.in_order else settings.workers  # each worker would read the whole stream
+        batches = read_batches(learnt.train, settings.seed, loop.rows, loop.step, workers)
+        if settings.compile and loop.progress < 1:  # by the first of the remaining batches
+            if not console.quiet:
+                console.print("torch compiles the loss, which takes minutes the first time")
+            loop.compile(first := next(batches))
+            batches = chain([first], batches)
         try:
             loop.repeat(batches, learnt.test, learnt.validation, callbacks, signal)
         finally:
-            loop.restore_rates()
+            loop.set_rates()  # so that a user's own optimiser can serve again
         if settings.keep == "best":
             loop.use_best(learnt.test)
         diverged = divergence(loop.trained, inverse_error(loop.trained, learnt.test) if history.metrics else 0.0)
@@ -219,16 +227,14 @@ def fit(
 
 
 def _check_trainable(flow: Any) -> None:
-    """Refuse any object but a flow, frozen or half-precision weights, and a call without gradients."""
+    """Refuse any object but a flow, and frozen or half-precision weights."""
     if not isinstance(flow, Density):
-        raise InputError("a Flow to train", f"the class {flow.__name__}" if isinstance(flow, type) else repr(flow)[:60])
+        raise InputError("a Flow to train", repr(flow)[:60])
     if flow.dtype not in (torch.float32, torch.float64):
         mend = 'train flow.float(), with precision="bfloat16" for networks in half precision, and convert it afterwards'
         raise InputError("a flow of float32 or float64 to train", f"{flow.dtype}: {mend}")
     if not any(parameter.requires_grad for parameter in flow.parameters()):
         raise InputError("a flow with a parameter that requires a gradient", "one whose parameters are frozen")
-    if not torch.is_grad_enabled():
-        raise InputError("fit to run with gradients", "a call within torch.no_grad() or torch.inference_mode()")
 
 
 def _resumes(flow: Density, run: RunFolder | None, resume: bool | str) -> bool:
@@ -237,8 +243,6 @@ def _resumes(flow: Density, run: RunFolder | None, resume: bool | str) -> bool:
         if resume is True:
             raise InputError("the folder of a run to resume", "None")
         return False
-    if not isinstance(resume, bool) and resume != "auto":
-        raise InputError('resume as True, False or "auto"', repr(resume))
     if run.steps() and not resume:
         raise FileExistsError(
             f"Expected a folder without a run; got {run.path}: go on with it (resume=True in Python, "
@@ -256,12 +260,8 @@ def _settings(
     options: dict[str, Any],
 ) -> tuple[Settings, UserOptimizer | None, UserSchedule | None]:
     """The settings with all options, and the user's own optimiser and schedule, each None if it is a name."""
-    if settings is not None and not isinstance(settings, Settings):
-        raise InputError("settings as a mera.train.Settings", repr(settings)[:60])
     names = {"optimizer": optimizer, "schedule": schedule}
     options = options | {option: name for option, name in names.items() if isinstance(name, str)}
-    for name in options:
-        check_choice(name, Settings.__dataclass_fields__, "a setting")
     settings = replace(settings or usual, **options)
     user_optimizer = None if isinstance(optimizer, str) else optimizer
     user_schedule = None if isinstance(schedule, str) else schedule
@@ -272,17 +272,6 @@ def _settings(
     if user_optimizer is not None and (unused := {"lr", "weight_decay", "optimizer_options"} & options.keys()):
         raise InputError(f"Pass {', '.join(sorted(unused))} to your own optimizer itself, not to fit", "")
     return settings, user_optimizer, user_schedule
-
-
-def _standard_callbacks(loop: Loop, test: Objective, console: Console) -> list[Callback]:
-    """The logger of the run's folder and the progress bar, if requested; logged samples cycle through all classes."""
-    callbacks: list[Callback] = []
-    if loop.run is not None:
-        has_classes = loop.flow.context_encoder.classes is not None
-        callbacks.append(RunLogger(loop.run, None if has_classes else test.contexts))
-    if not console.quiet and loop.is_main:
-        callbacks.append(Progress(console))
-    return callbacks
 
 
 def _facts(loop: Loop, learnt: Objectives, threads: int, loss: Any) -> dict[str, Any]:
@@ -317,14 +306,14 @@ def _open(loop: Loop, facts: dict[str, Any], resumed: bool) -> None:
             others = " and ".join(name for name in new if new[name] != old[name])
             got = f"{_learnt(facts)}, with other {others} examples"
             raise InputError(f"the data that the run in {run.path} learnt, {_learnt(before)}", got)
-        run.compare(facts, MAY_CHANGE)
+        run.compare(facts, {"limits", "source", "parameters", "classes"})  # data may be moved
         facts = before | facts
         loop.load_state_dict(run.state())
         if loop.settings.last_step < loop.step:
             raise InputError(f"steps beyond the {loop.step} that {run.path} has taken", str(loop.settings.last_step))
     if run is not None and loop.is_main:
         run.write(facts, PARTS)
-        run.rewind(loop.step)
+        run.rewrite(METRICS, [line for line in run.metrics() if line["step"] <= loop.step])  # later ones are repeated
     if not resumed:
         seed_all(loop.settings.seed)
         check_user_bijectors(loop.flow, *loop.start())
@@ -334,19 +323,3 @@ def _learnt(facts: Mapping[str, Any]) -> str:
     """The data of a run in words."""
     source = facts.get("source") or {"name": "data from Python"}
     return f"{source.get('root', source['name'])} ({facts['data']['train']['number']} examples)"
-
-
-MAY_CHANGE = {"limits", "source", "parameters", "classes"}
-"""The facts that may differ between a run and the call that resumes it: data may be moved."""
-
-
-def _batches(loop: Loop, learnt: Objectives, console: Console) -> Iterator[Batch]:
-    """The batches of the remaining steps; with `Settings.compile` the loss is compiled first, by one of them."""
-    workers = 0 if learnt.in_order else loop.settings.workers  # each worker would read the whole stream
-    batches = read_batches(learnt.train, loop.settings.seed, loop.rows, loop.step, workers)
-    if not loop.settings.compile or loop.progress == 1:
-        return batches
-    if not console.quiet:
-        console.print("torch compiles the loss, which takes minutes the first time")
-    loop.compile(first := next(batches))
-    return chain([first], batches)

@@ -7,7 +7,7 @@ import math
 from dataclasses import replace
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from mera._utils.errors import InputError
 from mera.bijectors.adapt import Adapted
@@ -16,7 +16,7 @@ from mera.bijectors.round_trip import LAWS, errors_of, round_trip_error, with_no
 from mera.flow.density import Density
 from mera.graph import Step
 from mera.graph.executor import run_forward
-from mera.train.objective import Batch, Objective
+from mera.train.batches import Batch, Objective
 
 INVERSE_ROWS = 8
 """The number of examples whose round trip is computed at each evaluation."""
@@ -48,9 +48,13 @@ def divergence(flow: Density, error: float) -> str | None:
 
 @torch.no_grad()
 def check_user_bijectors(density: Density, x: Tensor, context: Tensor | None) -> None:
-    """Check the laws of bijectors with parts that are not of this package, as they are and with noise on parameters."""
+    """Check bijectors with parts of neither this package nor torch, as they are and with noise on parameters."""
     flow = density.flow
-    remaining = {key for key, bijector in flow.bijectors.items() if has_user_part(bijector)}
+    remaining = set()
+    for key, bijector in flow.bijectors.items():
+        packages = {type(part).__module__.partition(".")[0] for part in bijector.modules()}
+        if not packages <= {"mera", "torch"} or any(isinstance(part, Adapted) for part in bijector.modules()):
+            remaining.add(key)
     if not remaining:
         return
     x, context = x[:LAW_EVENTS], None if context is None else context[:LAW_EVENTS]
@@ -67,13 +71,6 @@ def check_user_bijectors(density: Density, x: Tensor, context: Tensor | None) ->
     run_forward(flow.plan, x, transform_and_check)
     for buffer, value in before:
         buffer.copy_(value)
-
-
-def has_user_part(bijector: nn.Module) -> bool:
-    """Whether a bijector has a part that is neither of this package nor of torch."""
-    parts = list(bijector.modules())
-    packages = {type(part).__module__.partition(".")[0] for part in parts}
-    return not packages <= {"mera", "torch"} or any(isinstance(part, Adapted) for part in parts)
 
 
 def _check(node: str, bijector: Bijector, events: Tensor) -> None:

@@ -16,10 +16,8 @@ from mera._utils.random import seeded
 from mera._utils.run_records import UNITS
 from mera.bijectors import with_noise
 from mera.data import Examples, class_numbers, first, labels
-from mera.data.dataset import check_one_shape
 from mera.flow.density import Density
-from mera.train.batches import Order
-from mera.train.objective import Batch, Objective
+from mera.train.batches import Batch, Objective, Order
 
 UserLoss = Callable[[Density, Any], Tensor]
 """A user's own loss; see `Likelihood`."""
@@ -66,7 +64,6 @@ class Likelihood(Objective):
             with seeded(seed, step, row):
                 example = self.examples[index]
                 pairs.append((example, self.noise(example)))
-        check_one_shape({index: example for index, (example, _) in zip(indices, pairs, strict=True)})
         batch = tuple(default_collate(pairs))
         return batch if self.contexts is None else (*batch, self.contexts[indices])
 
@@ -83,18 +80,11 @@ class Likelihood(Objective):
         return self.to_data(flow, values.to(flow.device), noise), context
 
     def loss(self, flow: Density, batch: Batch) -> Tensor:
-        """The loss of each example, (B,); refuses an own loss of neither a scalar nor one number for each example."""
+        """The loss of each example, (B,)."""
         if self.user_loss is None:
             return self.likelihood(flow, batch)
         x, context = self.data(flow, batch)
-        value = self.user_loss(flow, x if context is None else (x, context))
-        if not isinstance(value, Tensor) or tuple(value.shape) not in ((), (len(x),)):
-            got = str(tuple(value.shape)) if isinstance(value, Tensor) else type(value).__name__
-            raise InputError(f"a loss that is a scalar or one number for each of {len(x)} examples", got)
-        if not value.is_floating_point() or (torch.is_grad_enabled() and not value.requires_grad):
-            got = f"{value.dtype}, {'with' if value.requires_grad else 'without'} a gradient"
-            raise InputError("a loss of floats that depends on the parameters of the flow", got)
-        return value.expand(len(x))
+        return self.user_loss(flow, x if context is None else (x, context)).expand(len(x))
 
     @abstractmethod
     def likelihood(self, flow: Density, batch: Batch) -> Tensor:

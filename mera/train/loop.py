@@ -16,16 +16,15 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from mera._utils.errors import InputError
 from mera._utils.installation import tune_allocator
 from mera._utils.processes import SIGNALS, StopSignal, is_main, join_group, rank, reduced, world_size
 from mera._utils.random import get_states, restored_states, set_states
 from mera.flow.density import Density
+from mera.models.archive import write_archive
 from mera.models.saving import load
-from mera.train.batches import BatchLoss, autocast, micro_batches, rows_per_step
+from mera.train.batches import Batch, BatchLoss, Objective, autocast, micro_batches, rows_per_step
 from mera.train.evaluate import PIECE, losses, mean_and_error, pictures_of
 from mera.train.health import first_not_finite, inverse_error
-from mera.train.objective import Batch, Objective
 from mera.train.optimizers import SCHEDULES, UserOptimizer, UserSchedule, make_optimizer, make_schedule
 from mera.train.run import RunFolder
 from mera.train.settings import Settings
@@ -61,8 +60,6 @@ class Loop:
             are kept, else on the test examples; None before the first evaluation.
         stopping: whether the run ends after the current step, in all processes.
         signal: the number of the signal that asked any of the processes to stop; 0 for none.
-        piece: the most examples that are evaluated at once, so that memory follows the size of a batch.
-        names: the names of the optimiser and of the schedule.
     """
 
     def __init__(
@@ -79,7 +76,7 @@ class Loop:
         flow.to(join_group(flow.device))
         share = rows_per_step(settings.batch_size, objective.size, self.world_size) // self.world_size
         self.rows = range(self.rank * share, (self.rank + 1) * share)
-        self.piece = min(PIECE, -(-share // settings.accumulate))
+        self.piece = min(PIECE, -(-share // settings.accumulate))  # evaluated at once: memory follows a batch
         if flow.device.type == "cpu":
             tune_allocator()
         flow.checkpoint = flow.checkpoint or settings.checkpoint
@@ -159,11 +156,7 @@ class Loop:
     def compile(self, batch: Batch) -> None:
         """Compile the loss and its gradient, the whole flow in one piece, by one pass before the clock starts.
 
-        Weights and random numbers stay as they are, and random numbers are the same as without compilation. torch keeps
-        what it compiled on disk, so that a second process only traces the code again.
-
-        Args:
-            batch: this process's rows of a batch, as for `training_step`.
+        Weights and random numbers stay as they are, and random numbers are the same as without compilation.
         """
         batch = tuple(tensor.to(self.device) for tensor in batch)
         self._loss.compile(options={"fallback_random": True})
@@ -186,7 +179,7 @@ class Loop:
         """
         batch = tuple(tensor.to(self.device) for tensor in batch)
         self._forget_gradients()
-        self._set_rates()
+        self.set_rates(SCHEDULES[self.settings.schedule](self.step, self.settings.warmup, self.progress))
         mean_loss = reduced(self._backward(batch), is_mean=True)
         norm = nn.utils.clip_grad_norm_(self._parameters, self.settings.clip)
         lr = self.optimizer.param_groups[0]["lr"]
@@ -204,11 +197,9 @@ class Loop:
         return metrics
 
     def synchronize(self, elapsed: float, signal: int) -> None:
-        """Synchronize the elapsed time (that of the main process) and the requests to stop (of any process).
+        """Synchronize the seconds of training (of the main process) and the requests to stop (of any process).
 
-        Args:
-            elapsed: seconds of training by the clock of this process.
-            signal: the number of the signal to stop that this process received; 0 for none.
+        `signal` is the number of the signal to stop that this process received, 0 for none.
         """
         requests = [self._stop_requested, *(signal == number for number in SIGNALS)]
         if self.world_size > 1:
@@ -296,38 +287,21 @@ class Loop:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Resume from a state.
+        """Resume from a result of `state_dict`."""
+        self.flow.load_state_dict(state["flow"])
+        if self._average is not None:
+            self._average.module.load_state_dict(state["ema"])
+            self._average.n_averaged.fill_(int(state["step"]))
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.schedule is not None:
+            self.schedule.load_state_dict(state["schedule"])
+        self.step, self.elapsed, self._recent = int(state["step"]), float(state["elapsed"]), list(state["recent"])
+        self.test_loss, self.test_error, self.best = state["test_loss"], state["test_error"], state["best"]
+        set_states(state["random"])
 
-        Args:
-            state: a result of `state_dict`.
-
-        Raises:
-            ValueError: if the state belongs to another flow or optimiser.
-        """
-        try:
-            self.flow.load_state_dict(state["flow"])
-            if self._average is not None:
-                self._average.module.load_state_dict(state["ema"])
-                self._average.n_averaged.fill_(int(state["step"]))
-            self.optimizer.load_state_dict(state["optimizer"])
-            if self.schedule is not None:
-                self.schedule.load_state_dict(state["schedule"])
-            self.step, self.elapsed, self._recent = int(state["step"]), float(state["elapsed"]), list(state["recent"])
-            self.test_loss, self.test_error, self.best = state["test_loss"], state["test_error"], state["best"]
-            set_states(state["random"])
-        except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
-            raise InputError("the state of a run of this flow", f"another: {error}") from error
-
-    def restore_rates(self) -> None:
-        """Set the learning rates to the highest, so that a user's own optimiser can serve again."""
+    def set_rates(self, factor: float = 1.0) -> None:
+        """Set the learning rates to a fraction of the highest ones, unless the user's own schedule sets them."""
         if self.schedule is None:
-            for group, highest in zip(self.optimizer.param_groups, self._highest, strict=True):
-                group["lr"] = highest
-
-    def _set_rates(self) -> None:
-        """Set the learning rates from the settings, the steps taken so far, and the progress of the run."""
-        if self.schedule is None:
-            factor = SCHEDULES[self.settings.schedule](self.step, self.settings.warmup, self.progress)
             for group, highest in zip(self.optimizer.param_groups, self._highest, strict=True):
                 group["lr"] = highest * factor
 
@@ -352,8 +326,8 @@ class Loop:
         """The message for a loss or a gradient that is not finite; the batch is written to the run's folder."""
         path = None
         if self.run is not None:  # before the search, which may run out of memory
-            tensors = dict(zip(self.objective.parts, batch, strict=False))
-            path = self.run.save_failed_batch(tensors, self.step + 1, self.rank)
+            path = self.run.path / f"not_finite_step_{self.step + 1:08d}_process_{self.rank}.safetensors"
+            write_archive(path, {"step": self.step + 1}, dict(zip(self.objective.parts, batch, strict=False)))
         with autocast(self.device, self.settings.precision):
             parts = micro_batches(batch, self.settings.accumulate)
             places = (first_not_finite(self.flow, self.objective, part) for part in parts)

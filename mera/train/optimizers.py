@@ -5,9 +5,9 @@ from __future__ import annotations
 import inspect
 import math
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -145,31 +145,21 @@ class Muon(Optimizer):
             if parameter.grad is not None:
                 by_shape.setdefault((parameter.shape, parameter.dtype, parameter.device), []).append(parameter)
         for parameters in by_shape.values():
-            gradients = self._mean_gradients(parameters, group["momentum"])
-            matrices = torch.stack(list(gradients)).flatten(2)
-            rotations = orthogonal(matrices.to(_dtype_of_products(matrices)), group["iterations"]).to(matrices.dtype)
+            for parameter in parameters:
+                if "momentum_buffer" not in self.state[parameter]:
+                    self.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+            means = [self.state[parameter]["momentum_buffer"] for parameter in parameters]
+            gradients = [cast(Tensor, parameter.grad) for parameter in parameters]
+            torch._foreach_lerp_(means, gradients, 1 - group["momentum"])
+            nesterov = torch._foreach_lerp(gradients, means, group["momentum"])
+            matrices = torch.stack(list(nesterov)).flatten(2)
+            is_fast = matrices.dtype == torch.float32 and has_fast_bfloat16(matrices.device)
+            dtype = torch.bfloat16 if is_fast else torch.promote_types(matrices.dtype, torch.float32)
+            rotations = orthogonal(matrices.to(dtype), group["iterations"]).to(matrices.dtype)
             steps = [step.view_as(parameter) for step, parameter in zip(rotations, parameters, strict=True)]
             length = group["lr"] * group["scale"] * max(matrices.shape[1:]) ** 0.5
             torch._foreach_mul_(parameters, 1 - group["lr"] * group["decay"])
             torch._foreach_add_(parameters, steps, alpha=-length)
-
-    def _mean_gradients(self, parameters: list[Tensor], momentum: float) -> Sequence[Tensor]:
-        """The gradients of matrices with Nesterov's momentum."""
-        gradients, means = [cast(Tensor, parameter.grad) for parameter in parameters], []
-        for parameter in parameters:
-            state = self.state[parameter]
-            if "momentum_buffer" not in state:
-                state["momentum_buffer"] = torch.zeros_like(parameter)
-            means.append(state["momentum_buffer"])
-        torch._foreach_lerp_(means, gradients, 1 - momentum)
-        return torch._foreach_lerp(gradients, means, momentum)
-
-
-def _dtype_of_products(matrices: Tensor) -> torch.dtype:
-    """The dtype of matrix products: bfloat16 for float32 where bfloat16 is fast, otherwise float32 or wider."""
-    if matrices.dtype == torch.float32 and has_fast_bfloat16(matrices.device):
-        return torch.bfloat16
-    return torch.promote_types(matrices.dtype, torch.float32)
 
 
 @cache
@@ -205,15 +195,12 @@ UserOptimizer = Optimizer | Callable[[Iterable[nn.Parameter]], Optimizer]
 
 UserSchedule = LRScheduler | Callable[[Optimizer], Any]
 """A schedule of torch for an optimiser, or a function that makes one."""
-T = TypeVar("T")
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {"AdamW": AdamW, "Muon": Muon}
 
 
-def check_options(name: str, options: object) -> None:
+def check_options(name: str, options: Iterable[str]) -> None:
     """Refuse options, in addition to lr and weight_decay, of unknown names."""
-    if not isinstance(options, Mapping):
-        raise InputError(f"optimizer_options of {name} as a dict", repr(options))
     names = sorted(set(inspect.signature(OPTIMIZERS[name]).parameters) - {"params", "lr", "weight_decay"})
     for option in options:
         check_choice(option, names, f"optimizer_options of {name}")
@@ -235,9 +222,7 @@ def make_optimizer(
         defaults: dict[str, Any] = {"lr": lr, "weight_decay": weight_decay, **({"fused": True} if can_fuse else {})}
         groups: Any = layer_groups(flow) if name == "Muon" else parameters
         return OPTIMIZERS[name](groups, **{**defaults, **options}), name
-    optimizer = _made(
-        user_optimizer, Optimizer, parameters, "an optimiser of torch, or a function from parameters to one"
-    )
+    optimizer = user_optimizer if isinstance(user_optimizer, Optimizer) else user_optimizer(parameters)
     held = {id(p) for group in optimizer.param_groups for p in group["params"]}
     if foreign := held - set(map(id, parameters)):
         raise InputError("an optimiser of the flow's parameters", f"one with {len(foreign)} other parameters")
@@ -246,16 +231,6 @@ def make_optimizer(
         got = f"one that lacks {len(missing)} of {len(learnable)} tensors, which stay as they are"
         warnings.warn(f"Expected an optimiser of all parameters that require a gradient; got {got}", stacklevel=2)
     return optimizer, f"your own {type(optimizer).__name__}"
-
-
-def _made(instance_or_function: Any, kind: type[T], argument: object, expected: str) -> T:
-    """The user's object of a kind: the instance itself, or the result of the user's function of the argument."""
-    made = instance_or_function
-    if callable(made) and not isinstance(made, kind):
-        made = made(argument)
-    if not isinstance(made, kind):
-        raise InputError(expected, type(made).__name__)
-    return made
 
 
 def cosine(step: int, warmup: int, progress: float) -> float:
@@ -280,8 +255,7 @@ SCHEDULES: dict[str, Callable[[int, int, float], float]] = {"cosine": cosine, "c
 
 def make_schedule(user_schedule: UserSchedule, optimizer: Optimizer) -> LRScheduler:
     """The user's schedule of an optimiser; refuses one that belongs to another optimiser."""
-    expected = "a schedule of torch, or a function from the optimiser to one"
-    schedule = _made(user_schedule, LRScheduler, optimizer, expected)
+    schedule = user_schedule if isinstance(user_schedule, LRScheduler) else user_schedule(optimizer)
     if getattr(schedule, "optimizer", optimizer) is not optimizer:
         raise InputError("a schedule of the optimiser that is used", f"a {type(schedule).__name__} of another one")
     return schedule

@@ -19,9 +19,8 @@ from mera.data.items import check_example
 from mera.flow.density import Density
 from mera.physics.check_target import check_sampled
 from mera.physics.family import ActionFamily
-from mera.train.batches import Order, rows_per_step
+from mera.train.batches import Objective, Order, rows_per_step
 from mera.train.likelihoods import FieldLikelihood, likelihood, likelihood_of
-from mera.train.objective import Objective
 from mera.train.reverse_kl import ReverseKL
 from mera.train.settings import Settings
 
@@ -53,13 +52,19 @@ def recognize(
 ) -> Objectives:
     """The objectives of training and evaluation for the arguments of `fit`, whose table lists all kinds of data."""
     if isinstance(data, Objective) or is_action(data):
-        given = {"loss": loss, "test": test, "labels": labels, 'keep="best"': settings.keep == "best" or None}
-        if refused := [name for name, value in given.items() if value is not None]:
+        arguments = {"loss": loss, "test": test, "labels": labels, 'keep="best"': settings.keep == "best" or None}
+        if refused := [name for name, value in arguments.items() if value is not None]:
             what = "An objective" if isinstance(data, Objective) else "An action"
             raise InputError(f"{what} of your own has no examples, and takes no {', '.join(refused)}", "")
         if isinstance(data, Objective):
             return Objectives(data, data)
-        action = _checked_family(flow, data) if isinstance(data, ActionFamily) else check_sampled(flow, data)
+        if isinstance(data, ActionFamily):
+            k = len(data.ranges)
+            if flow.plan.context != (k,) or not flow.flow.needs_context:
+                got = f"the context {flow.plan.context}"
+                raise InputError(f"a flow for {data!r} that was built with context={k}", got)
+            check_sampled(flow.given(data.context(**data.middle).to(flow.device)), data.at(**data.middle))
+        action = data if isinstance(data, ActionFamily) else check_sampled(flow, data)
         objective = ReverseKL(flow, action, settings.estimator)
         return Objectives(objective, objective)
     splits = as_splits(data, flow.plan.input.event_shape, test, labels)
@@ -79,20 +84,8 @@ def recognize(
     return Objectives(train, tested, validation, splits, in_order)
 
 
-def _checked_family(flow: Density, family: ActionFamily) -> ActionFamily:
-    """Check a family of actions, and that the flow takes its parameters as context."""
-    k = len(family.ranges)
-    if flow.plan.context != (k,) or not flow.flow.needs_context:
-        raise InputError(f"a flow for {family!r} that was built with context={k}", f"the context {flow.plan.context}")
-    middle = family.context(**family.middle).to(flow.device)
-    check_sampled(flow.given(middle), family.at(**family.middle))
-    return family
-
-
 def is_action(data: Any) -> bool:
     """Whether data is an action rather than examples."""
-    if isinstance(data, type):
-        raise InputError("data or an action to learn from", f"the class {data.__name__}")
     if isinstance(data, nn.Module):  # a Sequential can be indexed, too
         return not isinstance(data, Density)
     has_items = any(hasattr(data, name) for name in ("__getitem__", "__iter__"))
@@ -100,17 +93,17 @@ def is_action(data: Any) -> bool:
 
 
 def check_data(data: DataSplits, flow: Density) -> None:
-    """Refuse training and test examples that are empty, of two kinds, or not of the flow's shape and domain.
+    """Refuse training and test examples that are of two kinds, or not of the flow's shape and domain.
 
     Floats in [0, 1] in the shape of images are refused too, unless `as_fields` says that they are fields.
     """
-    sizes = [length_hint(examples, 1) for examples in (data.train, data.test)]
-    if 0 in sizes:
-        raise InputError("training and test examples", f"{sizes[0]} and {sizes[1]}")
     firsts, expected = (data.train[0], data.test[0]), flow.plan.input.event_shape
     for example in firsts:
         check_example(example, expected)
-        _check_domain(example, flow)
+        is_field = example.is_floating_point()
+        if flow.flow.of_angles and not (is_field and example.abs().max() <= math.pi + 1e-4):
+            got = f"values up to {example.abs().max().item():.4g}" if is_field else f"images of {example.dtype}"
+            raise InputError("angles from -pi to pi, as floats, for a flow of angles", got)
     kinds = [likelihood_of(example) for example in firsts]
     if kinds[0] is not kinds[1]:
         raise InputError("training and test examples of one kind", f"{kinds[0].name} and {kinds[1].name}")
@@ -121,11 +114,3 @@ def check_data(data: DataSplits, flow: Density) -> None:
             "floats in [0, 1] in the shape of images: learn mera.data.as_images(x) in bits per dimension, or "
             "mera.data.as_fields(x) if they are fields",
         )
-
-
-def _check_domain(example: Tensor, flow: Density) -> None:
-    """Refuse an example outside of [-pi, pi] for a flow of angles."""
-    if flow.flow.of_angles and not (example.is_floating_point() and example.abs().max() <= math.pi + 1e-4):
-        is_field = example.is_floating_point()
-        got = f"values up to {example.abs().max().item():.4g}" if is_field else f"images of {example.dtype}"
-        raise InputError("angles from -pi to pi, as floats, for a flow of angles", got)

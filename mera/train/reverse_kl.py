@@ -23,7 +23,7 @@ from mera.physics.trajectories import is_differentiable
 from mera.physics.verdicts import pareto_k
 from mera.sampling.annealing import effective_number
 from mera.sampling.verdict import Verdict
-from mera.train.objective import Batch, Objective, is_starting
+from mera.train.batches import Batch, Objective
 
 ROWS_PER_SEED = 16
 """Rows whose noise is drawn together, so that a process with a part of a batch draws little more than its own noise."""
@@ -164,7 +164,8 @@ class ReverseKL(Objective):
         lattice = flow.plan.input
         chains = min(n, max(MIN_CHAINS, MAX_START_VALUES // lattice.variables))
         phi = torch.randn(chains, *lattice.event_shape).to(flow.device, flow.dtype)
-        if is_starting(flow) and is_differentiable(self.action, phi):
+        is_starting = any(not getattr(module, "initialized", True) for module in flow.modules())
+        if is_starting and is_differentiable(self.action, phi):
             with suppress(FloatingPointError):  # the first steps say where the action is not finite
                 snapshots = min(MAX_SNAPSHOTS, MAX_START_VALUES // (chains * lattice.variables))
                 phi = short_run(self.action, phi, max(1, snapshots))
@@ -195,10 +196,10 @@ class ReverseKL(Objective):
             return f"of {VERDICT_SAMPLES:,} samples, {_judged(flow, self.action)}"
         points, verdicts = [self.family.middle, *corners(self.family.ranges)], []
         for point in points:
-            given = flow.given(self.family.context(**point).to(flow.device))
+            conditioned = flow.given(self.family.context(**point).to(flow.device))
             at = ", ".join(f"{name}={value:g}" for name, value in point.items())
-            verdicts.append((_judged(given, self.family.at(**point)), at))
-        verdict, at = min(verdicts, key=lambda found: found[0].trust)
+            verdicts.append((_judged(conditioned, self.family.at(**point)), at))
+        verdict, at = min(verdicts, key=lambda pair: pair[0].trust)
         return f"of {VERDICT_SAMPLES:,} samples at each of {len(points)} points, the worst with {at}: {verdict}"
 
     def not_finite(self, x: Tensor) -> str | None:

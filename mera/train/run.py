@@ -17,13 +17,11 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
 from mera._utils.errors import InputError
 from mera._utils.files import make_folder
 from mera._utils.run_records import METRICS, RunRecords
 from mera.flow.density import Density
-from mera.models.archive import read_tensors, write_archive, write_tensors
+from mera.models.archive import read_tensors, write_tensors
 from mera.models.saving import WEIGHTS, write_flow
 
 PARTS = (METRICS, WEIGHTS, "checkpoints/step_*.pt")
@@ -42,8 +40,6 @@ class RunFolder(RunRecords):
         self.weights = self.path / WEIGHTS
         self.samples = self.path / "samples"
         self.tensorboard = self.path / "tensorboard"
-
-    # Checkpoints
 
     def save(self, flow: Density | None, state: dict[str, Any], step: int, keep: int = 2) -> None:
         """Write the flow, then a checkpoint, each whole or not at all; remove older checkpoints.
@@ -97,18 +93,6 @@ class RunFolder(RunRecords):
     def _checkpoint(self, step: int) -> Path:
         return self.checkpoints / f"step_{step:08d}.pt"
 
-    # Results
-
     def log(self, metrics: dict[str, Any]) -> None:
         """Append a line to the metrics, and flush it to the disk."""
         self.append(METRICS, metrics)
-
-    def rewind(self, step: int) -> None:
-        """Remove the metrics of later steps, which a resumed run repeats."""
-        self.rewrite(METRICS, [line for line in self.metrics() if line["step"] <= step])
-
-    def save_failed_batch(self, batch: dict[str, Tensor], step: int, rank: int) -> Path:
-        """Write a batch whose loss or gradient was not finite."""
-        path = self.path / f"not_finite_step_{step:08d}_process_{rank}.safetensors"
-        write_archive(path, {"step": step}, batch)
-        return path

@@ -11,7 +11,7 @@ import mera
 from mera._utils.registry import parse_assignments
 from mera.bijectors import by_name as module
 from mera.bijectors import named, register
-from mera.cli.declared_options import options_for
+from mera.cli.options import options_for
 from mera.graph.toml import dumps, loads
 from mera.models import by_name as models_registry
 from tests.helpers.laws import Bent

@@ -78,10 +78,10 @@ def test_extents_lie_within_cones():
 
 @pytest.mark.usefixtures("quick")
 def test_the_command_prints_tables_and_standard_errors(tmp_path):
-    learn = "train rgflow --L 8 --layers 1 --hidden 8 --data msds1 --train-size 20 --steps 2"
+    learn = "train rgflow --L 8 --layers 1 --hidden 8 --data msds1 --steps 2"
     runs = [tmp_path / seed for seed in "01"]
     for path in runs:
-        succeed(*learn.split(), "--data-options", "test_size=80", "--seed", path.name, "--out", path)
+        succeed(*learn.split(), "--data-options", "train_size=20 test_size=80", "--seed", path.name, "--out", path)
     one = succeed("explain", runs[0], "--images", 80, "--only", "factors")
     assert "known factors that each level predicts" in one.output
     assert "±" not in one.output

@@ -13,7 +13,7 @@ from PIL import Image
 
 import mera
 from mera.cli.app import COMMANDS
-from mera.cli.declared_options import options_for
+from mera.cli.options import options_for
 from mera.data.dataset import _loaders
 from mera.train import RunFolder
 from tests.helpers.command import SMALL, mera_command, plain, run, succeed
@@ -21,7 +21,7 @@ from tests.helpers.command import SMALL, mera_command, plain, run, succeed
 
 def test_a_run_is_evaluated_sampled_and_made_longer(tmp_path, monkeypatch):
     out = tmp_path / "[/bold]"  # no markup
-    source = ["--data", "msds1", "--train-size", 40, "--data-options", "test_size=20", "--out", out]
+    source = ["--data", "msds1", "--data-options", "train_size=40 test_size=20", "--out", out]
     options = [*SMALL, "--prior", "StudentT(df=6)", "--no-norm", "--share-levels"]
     result = succeed("train", "rgflow", *source, *options, "--steps", 2, "--eval-images", 10, "--batch-size", 8)
     assert "finished after 2 steps" in result.output
@@ -38,7 +38,7 @@ def test_a_run_is_evaluated_sampled_and_made_longer(tmp_path, monkeypatch):
     assert (out / "samples_T0.8_L_16_16_levels_3.png").is_file()
     refused = run("train", "--resume", out, "--lr", 1, "--data", "mnist")
     assert refused.exit_code == 2
-    assert "--resume takes only --steps, --minutes, --root and --device; got --data, --lr" in plain(refused)
+    assert "No such option: --lr" in plain(refused)
     longer = succeed("train", "--resume", out, "--steps", 4)
     assert "going on from step 2 of 4" in longer.output
     assert "[/bold]" in longer.output
@@ -48,13 +48,6 @@ def test_a_run_is_evaluated_sampled_and_made_longer(tmp_path, monkeypatch):
         with pytest.raises(TypeError, match="unsupported operand"):  # the error of the function is not replaced
             raise run("train", "--resume", out).exception
     assert run("train", "--resume", out).exit_code == 0
-    manifest = (out / "manifest.json").read_text()
-    for old, new in (('"layers": 1', '"layers": 2'), ('"train_size": 40', '"train_size": 50'), ("{", "")):
-        assert old in manifest
-        (out / "manifest.json").write_text(manifest.replace(old, new))
-        refused = str(run("train", "--resume", out).exception)
-        assert refused.startswith(f"{out}/manifest.json: Expected")
-    (out / "manifest.json").write_text(manifest)
     (out / "metrics.jsonl").write_text("{}\n")
     assert f"{out}/metrics.jsonl: Expected" in str(run("train", "--resume", out).exception)
 
@@ -161,7 +154,10 @@ MISTAKES = [
     ("cone rgflow --L 32 --latent 2", 1, "LEVEL:I,J"),
     ("cone rgflow --L 32 --latent 2:1", 1, "Expected a site of"),
     ("cone rgflow --L 32 --latent 9:1,1", 1, "Expected a level from 0 to 3"),
-    ("explore", 2, "a RUN or --layout FILE"),
+    ("explore", 2, "Missing command"),
+    ("train", 2, "the file of a layout, or --resume RUN; got none"),
+    ("train --steps 3 rgflow --out x", 2, "Expected --steps behind rgflow"),
+    ("train --resume x rgflow --out x", 2, "got two of them"),
     ("figures nowhere", 1, "nowhere"),
     ("info nowhere", 2, "or the path of a run or a file; got 'nowhere'"),
     ("info rgflo", 2, "did you mean 'rgflow'?"),
@@ -234,7 +230,7 @@ def test_help_and_completion_do_not_wait_for_torch(way):
     assert not imports_torch
 
 
-COMPLETED = {"train rgf": "rgflow", "train rgflow --weight": "--weight-decay", "cone --lay": "--layout"}
+COMPLETED = {"train rgf": "rgflow", "train rgflow --weight": "--weight-decay", "cone rgflow --reg": "--region"}
 
 
 @pytest.mark.parametrize("words", COMPLETED)
@@ -260,7 +256,7 @@ def test_info_and_cone_of_a_model_a_run_and_a_layout(tmp_path):
     mera.save(flow, tmp_path / "flow.safetensors")
     mera.save_layout(flow.layout, tmp_path / "layout.toml")
     model = ["rgflow", "--L", 8, "--m", 4, "--layers", "1,1", "--hidden", "4"]
-    for source in (model, [tmp_path], [tmp_path / "flow.safetensors"], ["--layout", tmp_path / "layout.toml"]):
+    for source in (model, [tmp_path], [tmp_path / "flow.safetensors"], [tmp_path / "layout.toml"]):
         output = succeed("info", *source).output
         for text in ("decimator1", "b c (h kh) (w kw) -> (b h w) c kh kw", "192 variables"):
             assert text in output

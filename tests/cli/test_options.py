@@ -27,7 +27,7 @@ from tests.helpers.laws import randomize
 
 SMALL = "rgflow --L 4 --m 2 --layers 1 --hidden 4"
 TRAIN = (
-    f"train {SMALL} --hidden 16,16 --data shades --train-size 20 --out new "
+    f"train {SMALL} --hidden 16,16 --data shades --data-options train_size=20 --out new "
     "--steps 4 --eval-every 4 --eval-images 10 --batch-size 8"
 )
 LEARN = f"train {SMALL} --action phi4(mass2=1,coupling=0.5) --out new --steps 2 --eval-images 20"
@@ -36,21 +36,19 @@ CLIMB = "inpaint run --test 1 --region 1:2,1:2 --samples 0 --steps 1 --draws 4 -
 TABLE = {
     "demo --train-size 70": {"file other/data.png": "--out other", "events": "--seconds 2; --train-size 9"},
     f"info {SMALL}": {"file a.png": "--picture a.png", "json": "--json"},
-    "info": {"output": "--layout layout.toml"},
     TRAIN: {
         "metrics new": "--steps 2; --minutes 1e-9; --eval-every 1; --eval-images 5; --keep best; --data-options "
-         "test_size=11",
+         "train_size=20,test_size=11",
         "events": "--batch-size 4; --accumulate 2; --checkpoint; --compile; --workers 1; --threads 2",
         "weights new": "--precision bfloat16; --optimizer AdamW; --optimizer Muon --optimizer-options decay=0.5; "
          "--lr 1e-4; --weight-decay 0.5; --schedule constant; --warmup 1; --clip 1e-3; --ema 0.5; "
-         "--seed 1; --data shades2; --root elsewhere; --download; --conditional; --train-size 10",
+         "--seed 1; --data shades2; --root elsewhere; --download; --conditional; --data-options train_size=10",
         "files new": "--checkpoints 1",
         "files .": "--out other",
     },
     LEARN: {"weights new": "--estimator score; --no-symmetrize; --action phi4"},
     "train --steps 6": {"metrics run": "--resume run"},
-    "train --data shades --steps 1 --out new": {"files .": "--layout layout.toml"},
-    "train --layout layout.toml --data shades --out new --steps 1": {"weights new": "--prior laplace"},
+    "train layout.toml --data shades --out new --steps 1": {"weights new": "--prior laplace"},
     "evaluate run": {"output": "--images 5; --L 8; --root elsewhere", "json": "--json"},
     "measure phi4 --samples 64 --sampler metropolis --warmup 2 --chains 4 --seed 0": {
         "history phi4/measure/metropolis": "--samples 128; --action free; --L 8; --symmetries flip,translations; "
@@ -116,12 +114,10 @@ TABLE = {
     },
     f"cone {SMALL} --region 1:2,1:2": {"output": "--region 1:2,1:3", "files .": "--out other.png", "json": "--json"},
     f"cone {SMALL}": {"output": "--latent 1:0,0"},
-    "cone --region 1:2,1:2": {"output": "--layout layout.toml"},
     "explore run --no-browser": {
         "events": "--image a.png; --fields; --port 4321; --browser",
         "files .": "--html a.html",
     },
-    "explore": {"events": "--layout layout.toml"},
 }  # fmt: skip
 """By a command, what changes with further words: its output, a file, or what passes through the flow (events)."""
 WITH_DEVICES = [TRAIN, "evaluate run", "sample run", "figures run", "explain run", FILL, "map flow.mera a.png",
@@ -226,7 +222,7 @@ def observe(prepared, tmp_path, monkeypatch):
     monkeypatch.setattr(
         mera.explore, "Explorer", lambda flow, *args: Namespace(address="", run=partial(opened, flow, args))
     )
-    monkeypatch.setattr(import_module("mera.cli.explore"), "os", Namespace(_exit=lambda status: None))
+    monkeypatch.setattr(import_module("mera.cli.flows"), "os", Namespace(_exit=lambda status: None))
     demo = import_module("mera.cli.demo")
 
     def train(flow, images, settings, run):
@@ -279,7 +275,10 @@ def test_every_option_is_in_the_table(name):
     named |= {"--device"} if any(words.split()[0] == name for words in WITH_DEVICES) else set()
     if name == "compare":  # test_settings_of_a_comparison
         named |= {f"--{field.name.replace('_', '-')}" for field in fields(Settings)}
-    options = [p for p in get_command(_application(name)).params if p.param_type_name == "option"]
+    commands = [get_command(_application(name))]
+    if hasattr(group := commands[0], "resolve_command"):  # the command of a path, in place of a model
+        commands.append(group.resolve_command(group.context_class(group, info_name=name), ["."])[1])
+    options = [p for command in commands for p in command.params if p.param_type_name == "option"]
     assert [p.opts[0] for p in options if not named & {*p.opts, *p.secondary_opts}] == []
 
 

@@ -25,7 +25,7 @@ def test_runs_are_compared(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "my_module.py").write_text(FIELDS)
     for words in (
-        "--data msds1 --train-size 40 --data-options test_size=20 --out runs/a",
+        "--data msds1 --data-options train_size=40,test_size=20 --out runs/a",
         "--data myfields --out runs/deep/b",
     ):
         learn = f"--import my_module train rgflow {words} --steps 4 --eval-every 2"

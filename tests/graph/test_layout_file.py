@@ -178,9 +178,10 @@ def test_other_files(tmp_path):
 def test_train_a_layout_from_the_command_line(tmp_path):
     path, out = tmp_path / "my.toml", tmp_path / "run"
     path.write_text(TEXT.replace("channels = 2", "channels = 3"))
-    command = ["train", "--layout", path, "--data", "msds1", "--train-size", 20, "--prior", "gaussian", "--steps", 2]
-    command += ["--data-options", "test_size=20"]
-    result = run(*command, "--eval-every", 1, "--out", out)
+    command = ["train", path, "--prior", "gaussian", "--steps", 2, "--eval-every", 1, "--out", out]
+    assert "A layout needs --data" in " ".join(run(*command).output.replace("│", " ").split())
+    command += ["--data", "msds1", "--data-options", "train_size=20 test_size=20"]
+    result = run(*command)
     assert result.exit_code == 0, result.output
     assert "a layout, " in result.output
     flow = mera.load(out)
@@ -189,11 +190,9 @@ def test_train_a_layout_from_the_command_line(tmp_path):
         result = run(*more)
         assert result.exit_code == 0, result.output
     assert RunFolder(out).facts()["options"]["prior"] == "gaussian"
-    result = run("info", "--layout", path)
+    result = run("info", path)
     assert result.exit_code == 0, result.output
     assert "disentangler" in result.output
-    result = run(*command)
-    assert "--layout needs --data and --out" in " ".join(result.output.replace("│", " ").split())
     path.write_text(TEXT.replace("channels = 2", "channels = 3").replace("bins=3", "bins=1"))
     result = run(*command, "--out", tmp_path / "other")
     assert "my.toml: node 'disentangler': Expected bins as an integer >= 2" in with_notes(result.exception)

@@ -7,29 +7,17 @@ import torch
 
 import mera
 from mera import data
-from mera.train import RunFolder, Settings, fit
+from mera.train import RunFolder, fit
 from tests.helpers.training import IMAGES, SHORT, small_flow
 
 
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda run: fit(mera.Flow, IMAGES, SHORT, run), "Expected a Flow to train; got the class Flow"),
+        (lambda run: fit(mera.Flow, IMAGES, SHORT, run), "Expected a Flow to train; got <class"),
         (lambda run: fit(small_flow(), None, SHORT, run), "Expected examples: a tensor, .*; got NoneType"),
-        (
-            lambda run: fit(small_flow(), data.DataSplits("x", 3, IMAGES.train, None), SHORT, run),
-            "Expected examples: a tensor, .*; got NoneType",
-        ),
-        (lambda run: fit(small_flow(), IMAGES, {"steps": 3}, run), "Expected settings as a mera.train.Settings; got"),
-        (lambda run: fit(small_flow(), IMAGES, {}, run), "Expected settings as a mera.train.Settings; got {}"),
-        (lambda run: fit(small_flow(), IMAGES, Settings, run), "got <class .*Settings"),
-        (lambda run: fit(small_flow(), IMAGES, SHORT, run, resume=1), "Expected resume as True, False or"),
-        (lambda run: torch.no_grad()(fit)(small_flow(), IMAGES, SHORT, run), "a call within torch.no_grad()"),
-        (lambda run: torch.inference_mode()(fit)(small_flow(), IMAGES, SHORT, run), r"or torch.inference_mode\(\)"),
         (lambda run: fit(small_flow().half(), IMAGES, SHORT, run), r"got torch\.float16: train flow\.float\(\)"),
         (lambda run: RunFolder(None), "Expected a path; got None"),
-        (lambda run: RunFolder(b"run"), "Expected a path; got b'run'"),
-        (lambda run: mera.save(small_flow(), None), "Expected a path; got None"),
     ],
 )  # fmt: skip
 def test_wrong_arguments(tmp_path, call, message):
@@ -39,23 +27,13 @@ def test_wrong_arguments(tmp_path, call, message):
     assert not list(tmp_path.iterdir())
 
 
-def started_flow():
-    flow = small_flow()
-    flow.initialize(flow.from_images(IMAGES.train.array))
-    return flow
-
-
-@pytest.mark.parametrize(
-    ("flow", "n"),
-    [
-        (lambda: mera.build("rgflow", L=8, layers=1, hidden=(8,), norm=False), 1),
-        (started_flow, 1),
-        (lambda: mera.build("rgflow", L=8, layers=1, hidden=(8,), prior="laplace"), 2),
-    ],
-)
-def test_one_image_is_enough_without_normalisation_to_start_and_two_are_with_it(flow, n):
+@pytest.mark.parametrize(("norm", "is_started", "n"), [(False, False, 1), (True, True, 1), (True, False, 2)])
+def test_one_image_is_enough_without_normalisation_to_start_and_two_are_with_it(norm, is_started, n):
+    flow = mera.build("rgflow", L=8, layers=1, hidden=(8,), norm=norm, prior="laplace")
+    if is_started:
+        flow.initialize(flow.from_images(IMAGES.train.array))
     few = data.DataSplits("few", 3, data.ArrayDataset(IMAGES.train.array[:n]), IMAGES.test)
-    assert fit(flow(), few, replace(SHORT, steps=1)).test_loss < 20
+    assert fit(flow, few, replace(SHORT, steps=1)).test_loss < 20
 
 
 def labelled(classes):
@@ -68,12 +46,10 @@ def labelled(classes):
     ("classes", "message"),
     [
         (torch.zeros(60, dtype=torch.complex64), r"Expected class numbers, integers \(N,\); got .* torch\.complex64"),
-        (torch.zeros(60), r"Expected class numbers, integers \(N,\); got .* torch\.float32"),
         (torch.zeros(60, dtype=torch.bool), r"Expected class numbers, integers \(N,\); got .* torch\.bool"),
         (torch.zeros(60, 1, dtype=torch.int64), r"Expected class numbers, integers \(N,\); got .* shape \(60, 1\)"),
         (torch.zeros(59, dtype=torch.int64), "Expected labels 'class' for each of 60 examples; got labels of shape"),
         (torch.full((60,), 3), "Expected class numbers from 0 to 2; got 3 to 3"),
-        ([0] * 60, "Expected labels 'class' as a tensor; got list"),
     ],
 )
 def test_wrong_class_numbers(tmp_path, classes, message):
@@ -92,21 +68,6 @@ def test_the_configuration_is_that_of_the_flow_that_learns(tmp_path):
     assert (facts["note"], facts["model"]) == ("mine", "rgflow")
     assert "layout" not in facts
     assert facts["limits"]["lr"] == SHORT.lr
-
-
-@pytest.mark.parametrize(
-    ("loss", "words"),
-    [
-        (lambda flow, x: torch.zeros(()), "float32, without a gradient"),
-        (lambda flow, x: flow.log_prob(x).sum().detach(), "without a gradient"),
-        (lambda flow, x: torch.ones(len(x), dtype=torch.long), "int64"),
-        (lambda flow, x: flow.log_prob(x)[:, None], "a scalar or one number for each of"),
-        (lambda flow, x: 3.0, "got float"),
-    ],
-)
-def test_a_wrong_loss_is_refused(loss, words):
-    with pytest.raises(ValueError, match=f"Expected a loss .*{words}"):
-        fit(small_flow(), IMAGES, SHORT, loss=loss)
 
 
 @pytest.mark.parametrize("contexts", [torch.zeros(40, 3), torch.full((40, 2), torch.nan)])

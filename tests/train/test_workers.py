@@ -3,9 +3,7 @@
 from dataclasses import replace
 
 import pytest
-import torch
 from PIL import Image
-from torch.utils.data import get_worker_info
 
 from mera import data
 from mera.train import RunFolder, fit
@@ -41,18 +39,6 @@ def test_an_error_has_its_own_message_and_the_run_goes_on_once_it_is_mended(tmp_
     fit(flow, IMAGES, settings(0))
     fit(again, IMAGES, settings(0), run, resume=True)
     assert same(flow, again)
-
-
-def test_images_of_different_sizes():
-    class Mixed(data.ArrayDataset):
-        def __getitem__(self, index):
-            return self.array[index] if get_worker_info() is None else self.array[index, :, : 7 + index % 2]
-
-    with pytest.raises(ValueError, match=r"^Expected examples of one shape, \(1, 2\); got \(1, 3\) as example 1"):
-        data.first([torch.zeros(1, 2), torch.zeros(1, 3)], 2)
-    mixed = data.DataSplits("mixed", 3, Mixed(IMAGES.train.array), IMAGES.test)
-    with pytest.raises(RuntimeError, match=r"Expected examples of one shape, \(3, 7, 8\); got \(3, 8, 8\) as example"):
-        fit(small_flow(), mixed, settings(1))
 
 
 def test_the_command_line_names_the_file(tmp_path):

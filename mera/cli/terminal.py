@@ -1,19 +1,24 @@
-"""Help and completion without torch: groups of commands that are imported when they run, and words for Tab."""
+"""Help, completion and output without torch: groups of commands that are imported when they run, and the console."""
 
 from __future__ import annotations
 
 import inspect
+import json
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from glob import escape, glob
 from pathlib import Path
 from shutil import get_terminal_size
-from typing import Any
+from typing import Annotated, Any
 
 import typer
+from rich.console import Console
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
 from mera._utils.errors import closest
+from mera._utils.processes import is_main
+from mera._utils.table import Table
 
 NARROW = 100
 """Width of a terminal, in columns, below which help is plain text, since boxes would cut off option names."""
@@ -24,6 +29,29 @@ OPTIONS: dict[str, Any] = {
     "context_settings": {"help_option_names": ["-h", "--help"]},
 }
 """Settings of all typer applications."""
+
+console = Console(highlight=False, markup=False, soft_wrap=True, quiet=not is_main())
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, in place of text for people.")]
+
+
+def show(*parts: Table | str) -> None:
+    """Print texts and tables; a table that is wider than the terminal is printed with one line for each cell."""
+    for part in parts:
+        console.print(part.fit(console.width) if isinstance(part, Table) and console.is_terminal else str(part))
+
+
+def show_json(value: Any) -> None:
+    """Print a value as JSON."""
+    show(json.dumps(plain(value)))
+
+
+def plain(value: Any) -> Any:
+    """Replace NaN and infinite numbers, which JSON does not have, by None."""
+    if isinstance(value, dict):
+        return {name: plain(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def lazy_group(
@@ -59,29 +87,24 @@ def lazy_group(
     return LazyGroup
 
 
+def signature_options(declaration: Callable[..., Any]) -> list[inspect.Parameter]:
+    """Return the parameters of a function or a dataclass as keyword-only parameters for typer, without `**kwargs`."""
+    parameters = inspect.signature(declaration, eval_str=True).parameters.values()
+    named = [p for p in parameters if p.kind is not inspect.Parameter.VAR_KEYWORD]
+    return [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in named]
+
+
 def with_options(run: Callable[..., None], *groups: Sequence[inspect.Parameter]) -> Callable[..., None]:
-    """Make a command with the given parameters, in order, that calls `run` with the values of all options by name."""
+    """Make a command that calls `run` by name with its own parameters, but for `**kwargs`, and those of the groups."""
 
     def command(**values: Any) -> None:
         run(**values)
 
-    parameters = [parameter for group in groups for parameter in group]
+    parameters = [parameter for group in (signature_options(run), *groups) for parameter in group]
     command.__doc__ = inspect.getdoc(run)
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return command
-
-
-def refuse_before_command(context: typer.Context) -> None:
-    """Refuse options that precede the name of a command, which would ignore them."""
-    passed = [
-        parameter.opts[0]
-        for parameter in context.command.params
-        if (name := parameter.name) and getattr(context.get_parameter_source(name), "name", "") == "COMMANDLINE"
-    ]
-    if context.invoked_subcommand is not None and passed:
-        command = context.invoked_subcommand
-        raise typer.BadParameter(f"Expected options behind {command}; got {', '.join(passed)} before it")
 
 
 def as_app(run: Callable[..., None] | typer.Typer, name: str | None = None) -> typer.Typer:
@@ -102,18 +125,14 @@ def _make(name: str, app: typer.Typer) -> Any:
 
 def among(names: Callable[[], Iterable[str]]) -> Callable[[str], list[str]]:
     """Make a function for `typer.Option(autocompletion=...)` that completes one of several names."""
-
-    def complete(incomplete: str) -> list[str]:
-        return [name for name in names() if name.startswith(incomplete)]
-
-    return complete
+    return lambda incomplete: [name for name in names() if name.startswith(incomplete)]
 
 
 def sources(incomplete: str) -> list[str]:
     """Folders, files and the flows of the package that begin with a text; a folder without a run ends in a slash."""
-    found = sorted(glob(f"{escape(incomplete)}*"))
-    paths = [f"{p}/" if Path(p).is_dir() and not Path(p, "manifest.json").exists() else p for p in found]
-    return [*paths, *(name for name in pretrained_names() if name.startswith(incomplete))]
+    paths = sorted(glob(f"{escape(incomplete)}*"))
+    paths = [f"{p}/" if Path(p).is_dir() and not Path(p, "manifest.json").exists() else p for p in paths]
+    return [*paths, *among(pretrained_names)(incomplete)]
 
 
 def pretrained_names() -> list[str]:

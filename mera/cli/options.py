@@ -1,9 +1,10 @@
-"""Command-line options, made from the options that a function or a dataclass declares, and parsers of their values."""
+"""Command-line options that several commands share, or that a function or a dataclass declares; parsers of values."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -47,6 +48,18 @@ PARSERS: dict[Any, tuple[Callable[[str], Any], str | None]] = {
     BijectorLike: (str, "NAME[(NAME=VALUE, ...)]"),
 }
 """The parser of a value, and the form of the value in help texts, by the type of the option."""
+Root = Annotated[Path | None, typer.Option(help="Folder of the run's data, if it was moved.", metavar="DIR")]
+Download = Annotated[bool, typer.Option("--download", help="Download missing files.", rich_help_panel="Data")]
+DataOptions = Annotated[
+    Any,
+    typer.Option(parser=assignments, metavar="NAME=VALUE ...", help="Options of the data set.", rich_help_panel="Data"),
+]
+Lattice = Annotated[
+    Any, typer.Option("--L", parser=value, metavar="INT[,INT...]", help="Edge of another lattice, or all its edges.")
+]
+Seed = Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Seed of everything that is random.")]
+Device = Annotated[str, typer.Option(help="cpu, cuda, or auto: the accelerator if there is one.")]
+Class = Annotated[str | None, typer.Option("--class", metavar="NAME|K", help="Class, for a conditional flow.")]
 USUAL = ("data", "action", "out", "L", "minutes", "steps", "batch_size", "lr", "seed", "device")
 """The options that people use most, in the order of help texts, which show them first and outside of panels."""
 
@@ -78,13 +91,6 @@ def options_for(target: Callable[..., Any], panel: str | None = None) -> list[in
         annotation: Any = Annotated[kind | None, option]
         options.append(inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation))
     return options
-
-
-def signature_options(declaration: Callable[..., Any]) -> list[inspect.Parameter]:
-    """Return the parameters of a function or a dataclass as keyword-only parameters for typer, without `**kwargs`."""
-    parameters = inspect.signature(declaration, eval_str=True).parameters.values()
-    named = [p for p in parameters if p.kind is not inspect.Parameter.VAR_KEYWORD]
-    return [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in named]
 
 
 def _kind(hint: Any) -> tuple[Any, Callable[[str], Any] | None, str | None]:

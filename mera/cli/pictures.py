@@ -1,0 +1,218 @@
+"""The commands `mera map`, `mix` and `refine`, which take pictures of any size, with or without a run before them."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+import typer
+
+from mera._utils.errors import InputError
+from mera._utils.files import make_folder
+from mera._utils.processes import is_main
+from mera._utils.progress import check_console
+from mera._utils.table import Table
+from mera.analysis import map_picture, mix_pictures, refine_picture
+from mera.analysis.drawing.images import png_path, save_figure, save_image, titled
+from mera.analysis.pictures import COARSE_LONGEST, LONGEST, as_source
+from mera.cli.options import Device, Seed
+from mera.cli.sources import PHOTOGRAPHS, SOURCE_HELP, learnt_fields, load_flow
+from mera.cli.terminal import Json, console, show, show_json, sources
+from mera.data import photograph
+from mera.data.picture_files import SUFFIXES, is_zarr
+from mera.data.sources import FILES, open_image
+from mera.flow.flow import Flow
+
+Out = Annotated[Path | None, typer.Option(help="The PNG to write, of another name than the usual.", metavar="FILE")]
+SCALE: Any = typer.Option(min=1, help="The longer edge in pixels to which pictures are reduced.")
+
+
+def run_and(help_text: str, metavar: str) -> Any:
+    """The declaration of the arguments of a command: a run or none, and then pictures."""
+    help_text = f"{SOURCE_HELP} If left out, {PHOTOGRAPHS}. Then {help_text}"
+    return typer.Argument(help=help_text, metavar=f"[RUN] {metavar}", autocompletion=sources)
+
+
+def flow_and_pictures(
+    paths: Sequence[Path], device: str, least: int = 1, fields: bool = False, L: Any = None
+) -> tuple[Path, Flow, Sequence[Path]]:
+    """From pictures, with or without a run before them: the run, its flow on two dimensions, and the pictures.
+
+    The first path is a run if there are more than `least` and it has no suffix of a picture or an array.
+    """
+    has_run = len(paths) > least and not is_picture(paths[0])
+    run, pictures = (paths[0], paths[1:]) if has_run else (Path(PHOTOGRAPHS), paths)
+    if len(pictures) < least:
+        raise typer.BadParameter(f"Expected {least} pictures or more, and a run before them or none")
+    for picture in pictures:
+        if least and not picture.exists():
+            raise InputError(f"a picture in {picture}", "no such file")
+    flow = load_flow(run, device, L)
+    if not isinstance(flow, Flow) or flow.plan.input.dim != 2:
+        raise InputError("a run of a Flow on two dimensions", f"a {type(flow).__name__} in {run}")
+    if not fields and learnt_fields(run):
+        raise InputError("a run that learnt images", f"fields in {run}")
+    return run, flow, pictures
+
+
+def is_picture(path: Path) -> bool:
+    """Whether a path is that of a picture or an array, by its suffix or as a folder of zarr, and not that of a flow."""
+    return path.suffix.lower() in SUFFIXES.union(FILES) or is_zarr(path)
+
+
+def beside(
+    pictures: Sequence[Path], endings: Sequence[str], out: Path | None = None, inputs: Sequence[Path] = ()
+) -> list[Path]:
+    """The PNGs to write for pictures: PICTURE_ending.png beside each, or `out` for a single one.
+
+    They are checked before the work begins, and files that will be replaced are named.
+
+    Raises:
+        ValueError: if there are several pictures and `out`, if `out` is no PNG, or if two results, or a result and a
+            picture or another of the `inputs`, would have one path.
+    """
+    if out is not None and len(pictures) > 1:
+        raise InputError("one picture with --out", f"{len(pictures)} pictures")
+    names = zip(pictures, endings, strict=True)
+    usual = [picture.with_name(f"{picture.stem}_{ending}.png") for picture, ending in names]
+    paths = [png_path(path) for path in (usual if out is None else [out])]
+    read = {path.resolve() for path in (*pictures, *inputs)}
+    for number, path in enumerate(paths):
+        if path.resolve() in read or path in paths[:number]:
+            raise InputError("results with names of their own, by --out or in calls of their own", f"{path} twice")
+        make_folder(path.parent)
+        if path.exists():
+            typer.echo(f"{path}: will be replaced", err=True)
+    return paths
+
+
+def map_command(
+    paths: Annotated[list[Path], run_and("one image or more: a picture, TIFF, zarr, OME-Zarr or .npy.", "IMAGE...")],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder for a store of zarr and the picture, for an image that does not fit into memory. If left out, "
+            "only the picture IMAGE_map.png is written, beside the image.",
+            metavar="DIR",
+        ),
+    ] = None,
+    scale: Annotated[int | None, SCALE] = None,
+    tile: Annotated[int, typer.Option(min=1, help="Edge of a tile in pixels.")] = 512,
+    seed: Seed = 0,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the store in the folder.")] = False,
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Map log p of images of any size, by site and level, exactly: a table and a picture, and a store on disk.
+
+    Without --scale, pictures are reduced to 960 pixels, but not with --out; TIFF, zarr and .npy are not reduced. With
+    --json, one line for each image; log p is null where an image was reflected at its lower and right border, to edges
+    that fit the flow: the bits are those of the image itself.
+    """
+    if resume and out is None:
+        raise InputError("--out with --resume, the folder of the store", "no --out")
+    run, flow, files = flow_and_pictures(paths, device, fields=True)
+    pictures = beside(files, ["map"] * len(files), None if out is None else out / "map.png")
+    progress_console = check_console(console, quiet=as_json)
+    for file, picture in zip(files, pictures, strict=True):
+        channels = flow.plan.input.channels
+        source = open_image(file, channels) if out is not None and scale is None else as_source(file, channels, scale)
+        is_image = source.dtype in (np.uint8, torch.uint8)
+        if learnt_fields(run) and is_image:
+            raise InputError(f"fields of floats for {run}, which learnt fields", f"8-bit integers in {file}")
+        if not (is_image or learnt_fields(run) or run.is_file()):
+            raise InputError(f"8-bit integers for {run}, which learnt images", f"{source.dtype} in {file}")
+        result = map_picture(flow, source, out=out, tile=tile, seed=seed, resume=resume, console=progress_console)
+        if not is_main():
+            return
+        save_figure(result.figure(), picture)
+        if as_json:
+            log_prob = None if result.is_reflected else result.streamed.log_prob
+            numbers = {result.unit.replace("/", "_per_"): result.total, "levels": result.levels, "log_prob": log_prob}
+            show_json(
+                {"file": str(file), **numbers, "store": None if out is None else str(out), "picture": str(picture)}
+            )
+            continue
+        parts = [f"level {h}, sites of {edge} pixels" for h, edge in enumerate(result.sites)]
+        rows = [(part, f"{value:.4f}") for part, value in zip(parts, result.levels, strict=True)]
+        table = Table(["part", result.unit], [*rows, ("all levels", f"{result.total:.4f}")])
+        height, width = source.shape[1:]
+        text = f"{file}: {height} x {width} pixels"
+        if result.is_reflected:
+            text += ", reflected at its lower and right border for the flow; the bits are those of its own cells"
+        show(text, table, *([] if out is None else [f"store: {out}"]), f"picture: {picture}")
+
+
+def mix_command(
+    paths: Annotated[list[Path], run_and("a picture, and one or more to mix with it.", "A B...")],
+    level: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="This level and coarser ones come from A, finer ones from B. If left out, the coarsest, and "
+            "all levels in a second picture.",
+        ),
+    ] = None,
+    scale: Annotated[int, SCALE] = LONGEST,
+    out: Out = None,
+    seed: Seed = 0,
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Mix two pictures by scale (RG-Flow, Eq. 9): the shapes of A with the fine structure of B.
+
+    B is cropped and resized to A, and A_B_mix_LEVEL.png is written beside A. Several B are mixed with A one by one;
+    with --json, one line for each.
+    """
+    _, flow, (a, *others) = flow_and_pictures(paths, device, 2)
+    top = len(flow.plan.latents) - 1
+    levels = range(1, top + 1) if level is None else [level]
+    chosen = levels[-1]
+    results = beside([a] * len(others), [f"{b.stem}_mix_{chosen}" for b in others], out, others)
+    for b, picture in zip(others, results, strict=True):
+        torch.manual_seed(seed)
+        mixed = mix_pictures(flow, a, b, levels, longest=scale)
+        pictures = [picture]
+        if level is None:
+            pictures += beside([picture], ["levels"])
+            size = 2 * max(mixed[chosen].shape[1:]) // 3
+            titles = {f"levels from {h} on of A": image for h, image in mixed.items()}
+            sheet = {"A": photograph(a, size), "B": photograph(b, size)} | titles
+            save_figure(titled(sheet, columns=3, width=3.2), pictures[1])
+        save_image(mixed[chosen], picture)
+        if as_json:
+            show_json({"files": [str(a), str(b)], "level": chosen, "pictures": [str(path) for path in pictures]})
+        else:
+            console.print(f"{a} from level {chosen} on, with finer levels of {b}: {' and '.join(map(str, pictures))}")
+
+
+def refine_command(
+    paths: Annotated[list[Path], run_and("one picture or more.", "IMAGE...")],
+    times: Annotated[int, typer.Option(help="The factor of the edges: 2, 4, ...", metavar="TIMES")] = 2,
+    temperature: Annotated[float, typer.Option(min=1e-6, help="Below 1, details are smoother.")] = 0.5,
+    scale: Annotated[int, SCALE] = COARSE_LONGEST,
+    out: Out = None,
+    seed: Seed = 0,
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Refine pictures: twice the edges or more, whose means over cells come near the picture, as IMAGE_refined.png."""
+    _, flow, files = flow_and_pictures(paths, device)
+    pictures = beside(files, ["refined"] * len(files), out)
+    for file, picture in zip(files, pictures, strict=True):
+        torch.manual_seed(seed)
+        with warnings.catch_warnings(record=True) as caught:
+            refined = refine_picture(flow, file, times, temperature=temperature, longest=scale)
+        for warning in caught:
+            typer.echo(f"{file}: {warning.message}", err=True)
+        save_image(refined, picture)
+        height, width = refined.shape[1:]
+        if as_json:
+            show_json({"file": str(file), "pixels": [height, width], "picture": str(picture)})
+        else:
+            before = f"{height // times} x {width // times}"
+            console.print(f"{file}, {before} pixels, as {height} x {width}: {picture}")
