@@ -4,21 +4,13 @@ import math
 
 import pytest
 import torch
-from rich.console import Console
 from torch.distributions import MultivariateNormal
 
 import mera
-from mera._utils.progress import ProgressBar
 from mera.inpaint.gaussian import _around, gaussian_filling, scaled
 from mera.inpaint.posterior import Stop, anneal
 from tests.inpaint.test_inpaint import conditional
 from tests.tables.models import MODELS
-
-
-@pytest.fixture
-def progress():
-    with ProgressBar("anneal", Console(quiet=True)) as progress_bar:
-        yield progress_bar
 
 
 def test_the_gaussian_of_a_gaussian_flow_is_exact_up_to_the_number_of_samples():
