@@ -43,9 +43,7 @@ def grow(flow: Density, copy: str = "coarse") -> Density:
     doubled = [2 * n for n in edge] if isinstance(edge, (list, tuple)) else 2 * edge
     levels = trained.recipe.options.get("levels")
     changes = {"L": doubled} if levels is None else {"L": doubled, "levels": levels + 1}
-    if isinstance(
-        trained.recipe.options.get("m"), (list, tuple)
-    ):  # patches by level, which the larger lattice chooses anew
+    if isinstance(trained.recipe.options.get("m"), (list, tuple)):  # the larger lattice chooses patches by level anew
         changes["m"] = None
     larger = trained.recipe.rebuild(**changes).to(trained.device, trained.dtype)
     small = _levels(trained)

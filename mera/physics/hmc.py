@@ -12,14 +12,12 @@ from torch import Tensor
 from mera._utils.checks import check_count, check_positive
 from mera._utils.installation import tune_allocator
 from mera.flow.density import Density
-from mera.physics.action import Action, ActionLike
+from mera.physics.action import ActionLike
 from mera.physics.check_target import check_fields, check_target, event_shape_of
 from mera.physics.markov_chains import MarkovChains, chains_of
 from mera.physics.observables import Observables
-from mera.physics.sampler import Draw, Sampler, facts_of, record
-from mera.physics.short_run import start_of_chains
-from mera.physics.starts import starts
-from mera.physics.trajectories import LONGEST, Trajectories
+from mera.physics.sampler import Draw, Sampler, record
+from mera.physics.trajectories import LONGEST, Trajectories, start_of_chains, starts
 from mera.sampling.diagnostics import MIN_DRAWS
 
 if TYPE_CHECKING:
@@ -83,34 +81,24 @@ def hmc(
     draws = check_count(draws, "a number of draws", MIN_DRAWS)
     warmup = check_count(warmup, "a number of trajectories before the draws", 0)
     check_positive(length, "the length of a trajectory", most=LONGEST)
-    action = check_target(event_shape_of(flow), action)
-    sampler = FieldChains(flow, action, chains, length, start)
-    measured = Observables(action, observables)
-    facts = facts_of("hmc", flow, action, measured, out is not None) | {
-        "chains": len(sampler.fields), "dtype": str(sampler.fields.dtype).removeprefix("torch."), "length": length,
-    }  # fmt: skip
+    shape = event_shape_of(flow)
+    action = check_target(shape, action)
+    if start is not None:
+        fields = check_fields(start, shape)
+    else:
+        fields = start_of_chains(action, flow, chains) if isinstance(flow, Density) else starts(action, shape, chains)
+    sampler = FieldChains(action, fields, length)
+    facts = {"chains": len(fields), "dtype": str(fields.dtype).removeprefix("torch."), "length": length}
     return chains_of(*record(
-        sampler, measured, facts, warmup=warmup, draws=draws, every=every, out=out, resume=resume, console=console
+        "hmc", sampler, flow, Observables(action, observables), facts,
+        warmup=warmup, draws=draws, every=every, out=out, resume=resume, console=console,
     ))  # fmt: skip
 
 
 class FieldChains(Trajectories, Sampler):  # type: ignore[override]
-    """Hamiltonian trajectories of fields; the arguments are those of `hmc`, and the action has been checked."""
+    """Hamiltonian trajectories of fields, which are recorded."""
 
     title = "HMC"
-
-    def __init__(
-        self, flow: Density | Sequence[int], action: Action, chains: int, length: float = 1.0,
-        start: Tensor | None = None,
-    ) -> None:  # fmt: skip
-        shape = event_shape_of(flow)
-        if start is not None:
-            fields = check_fields(start, shape)
-        elif isinstance(flow, Density):
-            fields = start_of_chains(action, flow, chains)
-        else:
-            fields = starts(action, shape, chains)
-        super().__init__(action, fields, length)
 
     def draw(self, tune: bool, most: int) -> list[Draw]:
         """Run a trajectory; for an even action, each chain is then mirrored with probability 1/2."""

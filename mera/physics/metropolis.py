@@ -11,16 +11,14 @@ from torch import Tensor
 
 from mera._utils.checks import check_count
 from mera._utils.installation import tune_allocator
-from mera._utils.random import set_torch_states, torch_states
 from mera.flow.density import Density
 from mera.physics.action import Action, ActionLike
 from mera.physics.check_target import check_sampled
 from mera.physics.estimate import log_weights_of, target_facts, weighted_samples
 from mera.physics.markov_chains import MarkovChains, chains_of
 from mera.physics.observables import Observables
-from mera.physics.sampler import Draw, Sampler, facts_of, record
-from mera.physics.short_run import fields_of, start_of_chains
-from mera.physics.storage import named
+from mera.physics.sampler import Draw, Sampler, record
+from mera.physics.trajectories import fields_of, start_of_chains
 from mera.physics.verdicts import finite_log_weights
 from mera.sampling.diagnostics import MIN_DRAWS
 
@@ -56,7 +54,9 @@ def metropolis(
         chains: the number of chains.
         draws: the number of measured draws of each chain, one for each proposal.
         warmup: the number of proposals before the measurement.
-        observables: as in `hmc`, and so are `every`, `out`, `resume` and `console`.
+        observables: as in `hmc`, and so are `every`, `out` and `console`.
+        resume: whether to go on with the measurement in the folder. After an interruption the draws are those of a
+            measurement without one; a larger `draws` adds further draws.
 
     Returns:
         The observables of all draws, the acceptance rate, and fields of the chains.
@@ -77,11 +77,10 @@ def metropolis(
     action = check_sampled(flow, action)
     tune_allocator()
     measured = Observables(action, observables)
-    facts = facts_of("metropolis", flow, action, measured, out is not None) | {"chains": chains}
-    facts["target"] = target_facts(flow, action, measured, fields_of(action, flow), AT_ONCE)
+    facts = {"chains": chains, "target": target_facts(flow, measured, fields_of(action, flow), AT_ONCE)}
     return chains_of(*record(
-        Proposals(flow, action, chains), measured, facts, warmup=warmup, draws=draws, every=every, out=out,
-        resume=resume, console=console,
+        "metropolis", Proposals(flow, action, start_of_chains(action, flow, chains)), flow, measured, facts,
+        warmup=warmup, draws=draws, every=every, out=out, resume=resume, console=console,
     ))  # fmt: skip
 
 
@@ -90,47 +89,31 @@ class Proposals(Sampler):
 
     title = "Metropolis"
 
-    def __init__(self, flow: Density, action: Action, chains: int) -> None:
-        self._flow, self._action, self._chains = flow, action, chains
-        self.fields = start_of_chains(action, flow, chains)
-        self._value = action(self.fields)
-        self._log_weight = log_weights_of(flow, action, self.fields).to(self.fields.device)
-        self._batch: list[tuple[Tensor, ...]] = []
-        self._used, self._random = 0, torch_states()
-
-    def _fill(self) -> None:
-        """Make a batch of proposals, with the random numbers that accept them."""
-        self._random, self._used, n = torch_states(), 0, max(1, AT_ONCE // self._chains)
-        phi, value, log_weights = weighted_samples(self._flow, self._action, n * self._chains)
-        parts = [part.split(self._chains) for part in (phi, value, finite_log_weights(log_weights))]
-        uniform = torch.rand(n, self._chains, dtype=torch.float64).to(parts[2][0].device).unbind()
-        self._batch = list(zip(*parts, uniform, strict=True))
+    def __init__(self, flow: Density, action: Action, fields: Tensor) -> None:
+        self._flow, self._action, self.fields = flow, action, fields
+        self._value = action(fields)
+        self._log_weight = log_weights_of(flow, action, fields).to(fields.device)
 
     def draw(self, tune: bool, most: int) -> list[Draw]:
-        """Accept or reject proposals of a batch, one after the other."""
-        if self._used == len(self._batch):
-            self._fill()
-        draws = []
-        for new, value, log_weight, uniform in self._batch[self._used : self._used + most]:
-            accept = uniform.log() < log_weight - self._log_weight
+        """Make a batch of proposals, and accept or reject them, one after the other."""
+        chains, draws = len(self.fields), []
+        n = min(most, max(1, AT_ONCE // chains))
+        phi, values, log_weights = weighted_samples(self._flow, self._action, n * chains)
+        log_uniform = torch.rand(n, chains, dtype=torch.float64).log().to(log_weights.device)
+        parts = (part.split(chains) for part in (phi, values, finite_log_weights(log_weights)))
+        for new, value, log_weight, threshold in zip(*parts, log_uniform, strict=True):
+            accept = threshold < log_weight - self._log_weight
             self.fields = torch.where(accept.view(-1, *(1 for _ in new.shape[1:])), new, self.fields)
             self._value = torch.where(accept, value, self._value)
             self._log_weight = torch.where(accept, log_weight, self._log_weight)
             draws.append(Draw(self.fields, accept.double().mean().item(), self._value, self._log_weight))
-        self._used += len(draws)
         return draws
 
     def state(self) -> Mapping[str, Tensor]:
-        """The fields with their actions and log-weights, and the random numbers of the batch of proposals."""
-        current = {"fields": self.fields, "value": self._value, "log_weight": self._log_weight}
-        return current | {"used": torch.tensor(self._used)} | {f"random/{k}": v for k, v in self._random.items()}
+        """The fields with their actions and log-weights."""
+        return {"fields": self.fields, "value": self._value, "log_weight": self._log_weight}
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Go on from a state; the batch of proposals is made again."""
-        self.fields, self._value, self._log_weight = (
-            state[name].to(old)
-            for name, old in (("fields", self.fields), ("value", self._value), ("log_weight", self._log_weight))
-        )
-        set_torch_states(named(state, "random/"))
-        self._fill()
-        self._used = int(state["used"])
+        """Go on from a state."""
+        self.fields = state["fields"].to(self.fields)
+        self._value, self._log_weight = state["value"].to(self._value), state["log_weight"].to(self._log_weight)

@@ -79,7 +79,7 @@ def test_an_interrupted_measurement_goes_on_bit_by_bit(tmp_path, monkeypatch, na
     ("name", "options", "draws"),
     [
         ("hmc", {"chains": 19, "warmup": 5, "every": 5}, (10, 20)),
-        ("metropolis", {"chains": 3, "warmup": 4}, (30, 166, 300)),
+        ("metropolis", {"chains": 3, "warmup": 4}, (166, 332)),  # whole batches of 500 // 3 proposals
     ],
 )
 def test_a_measurement_that_is_prolonged_is_the_longer_one(tmp_path, name, options, draws):

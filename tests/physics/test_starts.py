@@ -9,7 +9,7 @@ import mera
 from mera import physics
 from mera.flow import Symmetrized
 from mera.physics.observables import forbidden
-from mera.physics.starts import starts, wells
+from mera.physics.trajectories import starts, wells
 from mera.physics.verdicts import verdict_on_zero
 from mera.sampling.diagnostics import gamma_method
 from mera.sampling.verdict import Trust, Verdict
