@@ -45,9 +45,10 @@ class Inpainting:
             Unmasked pixels are unchanged, bit for bit.
         log_prob: log p of `image`, in nats, a scalar.
         likeliest: the image with the likeliest filling of the search, which is often smoother than any sample.
-        history: log p of the likeliest filling at each step of the search, (steps + 1,); the largest is that of
-            `likeliest`.
-        varied: the number of variables that the search varied, including randomly chosen latents outside of the cone.
+        history: log p of the likeliest filling at each step of the search, (steps + 1,) or fewer after Ctrl-C; the
+            largest is that of `likeliest`.
+        varied: the number of variables that the search varied, including randomly chosen latents outside of the cone;
+            0 if Ctrl-C came before it.
         samples: images with fillings drawn from p(masked pixels | other pixels), (S, C, *shape); None if no samples
             were requested.
         draws: evenly spaced draws of the chains, (D, C, *shape), the last of which are `samples`; None without samples.
@@ -211,36 +212,39 @@ def _search(
     is_block: bool = False,
 ) -> Inpainting:  # fmt: skip
     """Draw samples, or search for the likeliest filling among random ones, then climb."""
-    stop = Stop()
-    found: dict[str, Any] = {}
+    stop, drawn = Stop(), {}
     if search.samples:
         if not is_block:
             tell_cost(local, search, console)
-        chains, found = _draw(local, runner, context, search, console, stop)
-        space = LatentSpace(local, search.latents, chains[-1][:1])
-        start = space.latents(chains[-1])
-    else:
-        groups = min(search.starts, search.draws)
-        space = LatentSpace(local, search.latents)
-        with ProgressBar("compete", console) as progress_bar:
-            start = populate(local, space, groups, search.draws // groups, search.sweeps, progress_bar)
-    steps, lr = ADAM_FROM_DRAWS if search.samples else ADAM
-    steps, lr = steps if search.steps is None else search.steps, lr if search.lr is None else search.lr
-    with ProgressBar("climb", console) as progress_bar:
-        pixels, log_prob, history = climb(local, space, start, steps, lr, progress_bar, stop)
+        pixels, log_prob, drawn = _draw(local, runner, context, search, console, stop)
+        history, varied = log_prob.max()[None], 0
+    if not stop.requested:
+        if search.samples:
+            space = LatentSpace(local, search.latents, pixels[:1])
+            start = space.latents(pixels)
+        else:
+            groups = min(search.starts, search.draws)
+            space = LatentSpace(local, search.latents)
+            with ProgressBar("compete", console) as progress_bar:
+                start = populate(local, space, groups, search.draws // groups, search.sweeps, progress_bar)
+        steps, lr = ADAM_FROM_DRAWS if search.samples else ADAM
+        steps, lr = steps if search.steps is None else search.steps, lr if search.lr is None else search.lr
+        with ProgressBar("climb", console) as progress_bar:
+            pixels, log_prob, history = climb(local, space, start, steps, lr, progress_bar, stop)
+        varied = space.size
     top = int(log_prob.argmax())
     image = local.fill(pixels[top : top + 1])
-    base = {"image": image, "log_prob": log_prob[top]} | found
+    base = {"image": image, "log_prob": log_prob[top]} | drawn
     return Inpainting(
-        **base, likeliest=image, history=history, varied=space.size, mask=local.hidden, original=local.image,
+        **base, likeliest=image, history=history, varied=varied, mask=local.hidden, original=local.image,
         stopped=stop.requested,
     )  # fmt: skip
 
 
 def _draw(
     local: Restriction, runner: Runner, context: Tensor | None, search: SearchOptions, console: Console, stop: Stop
-) -> tuple[Tensor, dict[str, Any]]:
-    """Fillings of all chains, (iterations, S, C, n), and the fields of an `Inpainting` that come from samples."""
+) -> tuple[Tensor, Tensor, dict[str, Any]]:
+    """The last fillings of all chains, (S, C, n), their log p (S,), and fields of an `Inpainting` from all draws."""
     of_angles = any(getattr(part, "of_angles", None) for b in runner.bijectors.values() for part in b.modules())
     shape = local.pixels.shape[1:]
 
@@ -265,13 +269,18 @@ def _draw(
         chains, values, acceptance = hmc(log_prob_of_row, metric, starts, mass, *lengths, bar, stop)
     convergence = None if stop.requested and len(chains) < 2 else convergence_of(chains, values, acceptance)
     draws_per_chain = min(len(chains), -(-DRAWS_KEPT // search.samples))
-    kept = chains[torch.linspace(len(chains) - 1, 0, draws_per_chain).long().flip(0)]
-    chains, drawn = chains.unflatten(2, shape), kept.flatten(0, 1).unflatten(1, shape)
-    medoid = drawn[_medoid(drawn)][None]
-    return chains, {
-        "image": local.fill(medoid),
-        "log_prob": local.log_prob(medoid)[0].detach(),
-        "samples": local.fill(chains[-1]),
-        "draws": local.fill(drawn),
-        "convergence": convergence,
-    }
+    kept = torch.linspace(len(chains) - 1, 0, draws_per_chain).long().flip(0)
+    draws = chains[kept].flatten(0, 1).unflatten(1, shape)
+    medoid = _medoid(draws)
+    last = chains[-1].unflatten(1, shape)
+    return (
+        last,
+        values[-1],
+        {
+            "image": local.fill(draws[medoid : medoid + 1]),
+            "log_prob": values[kept].flatten()[medoid],
+            "samples": local.fill(last),
+            "draws": local.fill(draws),
+            "convergence": convergence,
+        },
+    )

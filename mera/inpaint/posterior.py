@@ -132,11 +132,13 @@ def hmc(
     warm-up. The number of leapfrog steps is random, up to `leapfrog`, so that trajectories do not close. After a
     request to stop, the draws until then are returned, or the positions if there are none.
     """
+    if stop.requested:
+        return start[None], log_prob(start)[None], 0.0
     chains = HamiltonianChains([log_prob], start)
     step = StepSize(torch.full_like(chains.x[:, :1], 0.5 / chains.x.shape[1] ** 0.25))
     positions, values, accepted = [], [], 0.0
     with stop:
-        for i in range(0 if stop.requested else warmup + iterations):
+        for i in range(warmup + iterations):
             if i in (0, warmup // 2):
                 chains.scale = whitening(mass if i < warmup // 2 else metric(chains.x[0]))
                 step.restart()

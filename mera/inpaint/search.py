@@ -129,7 +129,6 @@ def climb(
     optimizer = torch.optim.Adam([values], lr=lr)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(steps, 1))
     best, history = torch.full_like(start[:, 0], -torch.inf), []
-    steps = 0 if stop.requested else steps
     with stop:
         for step in range(steps + 1):
             log_prob = LogProbInThreads.apply(values, lambda part: local.log_prob(space.decode(part)))
