@@ -35,14 +35,10 @@ def blocks_of(hidden: Tensor, channels: int, variables: int = BLOCK) -> list[Ten
     at = hidden.nonzero()
     first, size = at.amin(0), at.amax(0) - at.amin(0) + 1
     counts = -(-size // edge)
-    place = (at - first) * counts // size
-    centres = (place + 0.5) / counts - 0.5
-    number = torch.zeros(len(at), dtype=torch.long, device=at.device)
-    for axis, count in enumerate(counts.tolist()):
-        number = number * count + place[:, axis]
-    distance = {int(block): centres[number == block][0].abs().amax().item() for block in number.unique()}
+    blocks, number = ((at - first) * counts // size).unique(dim=0, return_inverse=True)
+    distance = ((blocks + 0.5) / counts - 0.5).abs().amax(1)
     parts = []
-    for block in sorted(distance, key=lambda block: -distance[block]):
+    for block in distance.argsort(descending=True, stable=True).tolist():
         part = torch.zeros_like(hidden)
         part[tuple(at[number == block].mT)] = True
         parts.append(part)

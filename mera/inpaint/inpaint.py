@@ -212,7 +212,8 @@ def _search(
     is_block: bool = False,
 ) -> Inpainting:  # fmt: skip
     """Draw samples, or search for the likeliest filling among random ones, then climb."""
-    stop, drawn = Stop(), {}
+    stop = Stop()
+    drawn: dict[str, Any] = {}
     if search.samples:
         if not is_block:
             tell_cost(local, search, console)

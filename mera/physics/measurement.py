@@ -10,10 +10,9 @@ import torch
 
 from mera._utils.errors import InputError
 from mera.physics.anneal import Annealed, anneal
+from mera.physics.chains import hmc, metropolis
 from mera.physics.estimate import Report, estimate, report_of
-from mera.physics.hmc import hmc
 from mera.physics.markov_chains import MarkovChains, chains_of
-from mera.physics.metropolis import metropolis
 from mera.physics.storage import Arrays, Storage, joined
 from mera.sampling.diagnostics import MIN_DRAWS
 

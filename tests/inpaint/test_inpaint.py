@@ -252,16 +252,6 @@ def test_chains_of_many_variables_that_mixed_count_as_mixed():
     assert r_hat(judged_quantities(shifted, -chains[0].square().sum(2) / 2)).max() > 1.2
 
 
-def test_other_patches_are_untouched():
-    layout = mera.Layout((8,), 1)
-    layout.latent(layout.local(layout.input, Linear, kernel=4))
-    flow = mera.Flow(layout, "gaussian")
-    x = torch.randn(1, 1, 8, dtype=torch.float64)
-    result = flow.inpaint(x, torch.arange(8) == 1, steps=0, draws=1, samples=0)
-    assert result.varied == 4
-    assert torch.equal(result.image[..., 4:], x[..., 4:])
-
-
 def test_competition_finds_likelier_fillings_than_chance(gaussian, progress):
     flow, image, mask, *_ = gaussian
     local = flow.restrict(image, mask)
@@ -325,37 +315,16 @@ def test_pictures_of_an_inpainting():
     assert result._repr_png_().startswith(b"\x89PNG")
 
 
-@pytest.mark.parametrize(
-    ("r_hat", "effective", "chains", "mixed", "words"),
-    [
-        (
-            1.01,
-            40.0,
-            4,
-            True,
-            "right proportions: R-hat is 1.01; 100 draws, of which 40 are independent",
-        ),
-        (
-            1.2,
-            40.0,
-            4,
-            False,
-            "possible fillings, not in the right proportions: the chains do not agree yet (R-hat 1.20)",
-        ),
-        (1.01, 40.0, 1, False, "too few draws to tell: a single chain cannot show"),
-        (1.01, 12.0, 4, False, "too few draws to tell: fewer than 20 draws are independent"),
-        (
-            1.09,
-            40.0,
-            4,
-            False,
-            "too few draws to tell: R-hat is 1.09, and chance alone makes it up to 1.10",
-        ),
-    ],
-)
-def test_what_counts_as_mixed(r_hat, effective, chains, mixed, words):
+@pytest.mark.parametrize(("r_hat", "effective", "chains", "words"), [
+    (1.01, 40.0, 4, "right proportions: R-hat is 1.01; 100 draws, of which 40 are independent"),
+    (1.2, 40.0, 4, "possible fillings, not in the right proportions: the chains do not agree yet (R-hat 1.20)"),
+    (1.01, 40.0, 1, "too few draws to tell: a single chain cannot show"),
+    (1.01, 12.0, 4, "too few draws to tell: fewer than 20 draws are independent"),
+    (1.09, 40.0, 4, "too few draws to tell: R-hat is 1.09, and chance alone makes it up to 1.10"),
+])  # fmt: skip
+def test_what_counts_as_mixed(r_hat, effective, chains, words):
     found = Convergence(0.9, r_hat, effective, 100, chains, 1.1)
-    assert found.mixed == mixed
+    assert found.mixed == words.startswith("right")
     assert words in str(found)
 
 

@@ -66,6 +66,10 @@ def test_a_bad_fit_says_so():
     found = physics.correlation_length(steep, first=5)
     assert "is steady" in found.verdict
     assert abs(found.value - 1 / math.acosh(1.01)) < 4 * found.error
+    chosen = physics.correlation_length(steep)
+    assert chosen.first > 1
+    assert abs(chosen.drift) <= 1.5
+    assert abs(chosen.value - 1 / math.acosh(1.01)) < 4 * chosen.error
     noise = torch.randn(64, 1, 16, 16, generator=torch.Generator().manual_seed(0))
     assert "noise hides how" in physics.correlation_length(noise, first=2).verdict
     assert found._repr_png_().startswith(b"\x89PNG")
@@ -124,19 +128,11 @@ def flow_of_free_field():
     return flow
 
 
-def test_the_first_distance_is_chosen():
-    steep = 4 * fields(3.0, (32, 8), 4000) + fields(0.02, (32, 8), 4000, 1)  # two masses
-    found = physics.correlation_length(steep)
-    assert found.first > 1
-    assert abs(found.drift) <= 1.5
-    assert abs(found.value - 1 / math.acosh(1.01)) < 4 * found.error
-    with pytest.raises(ValueError, match="a first distance of at most 0 on 8 sites, or more sites along a periodic"):
-        physics.correlation_length(fields(0.5, (8, 8), 40), first=2)
-
-
 def test_bad_arguments():
     with pytest.raises(ValueError, match="Expected fields whose two-point function has errors"):
         physics.correlation_length(fields(0.5, (16,), 1).expand(20, 1, 16))
+    with pytest.raises(ValueError, match="a first distance of at most 0 on 8 sites, or more sites along a periodic"):
+        physics.correlation_length(fields(0.5, (8, 8), 40), first=2)
     phi = torch.randn(20, 1, 8, 8)
     for arguments in ((phi[:3],), (phi[:, 0, 0],), (phi, 1), (phi, -1), (phi * math.inf,)):
         with pytest.raises(ValueError, match="Expected"):

@@ -34,25 +34,21 @@ def naive_measurement(phi):
     """The observables of one field (C, *shape) of phi^4, but for its energy."""
     channels, *shape = phi.shape
     sites, V = list(itertools.product(*map(range, shape))), math.prod(shape)
-    mean = [sum(phi[(c, *site)].item() for site in sites) / V for c in range(channels)]
-    square = sum(m * m for m in mean)
-    found = {
-        "m": mean[0] if channels == 1 else math.sqrt(square),
-        "abs_m": math.sqrt(square),
-        "m2": square,
-        "m4": square**2,
-    }
-    found["phi2"] = phi.square().sum().item() / V
-    structures = []
-    for axis in (a for a, n in enumerate(shape) if n == max(shape)):
-        waves = [sum(phi[(c, *site)].item() * np.exp(2j * math.pi * site[axis] / shape[axis]) for site in sites) / V
-                 for c in range(channels)]  # fmt: skip
-        structures.append(sum(abs(wave) ** 2 for wave in waves))
-    found["_structure"] = sum(structures) / len(structures)
+
+    def square(wave):
+        """The square of the sum of a field times a wave, over V."""
+        sums = [sum(phi[(c, *site)].item() * wave(site) for site in sites) / V for c in range(channels)]
+        return sum(abs(value) ** 2 for value in sums)
+
+    m2, longest = square(lambda site: 1), [axis for axis, n in enumerate(shape) if n == max(shape)]
+    structures = [square(lambda site, axis=axis: np.exp(2j * math.pi * site[axis] / shape[axis])) for axis in longest]
     shifts = range(min(shape) // 2 + 1)
     products = [[(phi * phi.roll(-r, axis + 1)).sum().item() / V for r in shifts] for axis in range(len(shape))]
-    found["correlator"] = [sum(row[r] for row in products) / len(shape) for r in shifts]
-    return found
+    return {
+        "m": phi.sum().item() / V if channels == 1 else math.sqrt(m2), "abs_m": math.sqrt(m2), "m2": m2, "m4": m2**2,
+        "phi2": phi.square().sum().item() / V, "_structure": sum(structures) / len(structures),
+        "correlator": [sum(row[r] for row in products) / len(shape) for r in shifts],
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(("channels", "shape"), [(1, (7,)), (1, (4, 6)), (2, (4, 4)), (3, (3, 5, 4))])
@@ -132,11 +128,6 @@ def test_a_summary_of_chains():
     values = {name: torch.rand(60, 5, dtype=torch.float64).cumsum(0) / 10 for name in ("m2", "m4")}
     values["m2"][:] = values["m2"] + 1
     facts, arrays = recorded(values)
-    arrays |= {
-        "series/_fields": torch.zeros(0, 1, 1, 4),
-        "series/_field_actions": torch.zeros(0, 1),
-        "seconds": torch.tensor(1.5),
-    }
     arrays["series/_rates"] = torch.linspace(0.2, 0.8, 60)
     chain = chains_of(facts, arrays)
     mean = {name: series.mean() for name, series in values.items()}
@@ -151,6 +142,7 @@ def test_a_summary_of_chains():
     text = chain.observables["m2"].text(300 / (2 * max(chain.tau.values())))
     assert next(row[1] for row in chain.table.rows if row[0] == "m2") == text != str(chain.observables["m2"])
     assert "60 draws of 5 chains in 1.5 s, accepted 0.50" in repr(chain)
+    assert repr(chain).splitlines()[-1] == chain.verdict
 
 
 @pytest.mark.parametrize(
@@ -220,7 +212,7 @@ def fields_and_flow(L=4):
 def test_proposals_are_accepted_by_their_weights(monkeypatch):
     """The chain of each proposal, one after the other, with the uniform numbers that were drawn."""
     flow, action = fields_and_flow()
-    uniform, metropolis = [], import_module("mera.physics.metropolis")
+    uniform, metropolis = [], import_module("mera.physics.chains")
     monkeypatch.setattr(metropolis, "AT_ONCE", 24)
     rand = torch.rand
     monkeypatch.setattr(metropolis.torch, "rand", lambda *s, **o: uniform.append(rand(*s, **o)) or uniform[-1])
