@@ -90,10 +90,10 @@ def anneal(
     weighted, resampled, and moved by Hamiltonian Monte Carlo (Del Moral, Doucet and Jasra 2006,
     https://doi.org/10.1111/j.1467-9868.2006.00553.x). Along periodic directions g is the free field with the second
     moments of a short run of Hamiltonian Monte Carlo, along open ones it has the variance of that run at each site; for
-    an action of angles g is uniform. A pilot population chooses the stages, so that the
-    effective number of its weights is 0.9 of its particles, and the steps of the trajectories. Both are then fixed, so
-    that the mean of Z over populations is unbiased. What all populations miss alike, since a mode moves little in a
-    stage, does not show in their spread: a result that matters is repeated with more `moves` and `particles`.
+    an action of angles g is uniform. A pilot population chooses the stages, so that the effective number of its weights
+    is 0.9 of its particles, and the steps of the trajectories. Both are then fixed, so that the mean of Z over
+    populations is unbiased. Modes that all populations miss alike do not show in their spread: repeat a result that
+    matters with more `moves` and `particles`.
 
     Args:
         action: the action S, differentiable, from fields (B, C, *shape) to (B,).
@@ -104,12 +104,8 @@ def anneal(
         observables: your own observables by name, functions from fields to numbers (B,).
         console: a rich console for the progress bar; None shows it on terminals and in notebooks only.
 
-    Returns:
-        ln Z and observables with their errors, weighted fields, and a verdict.
-
     Raises:
-        ValueError: if an argument is invalid, or the action lacks a property that it declares.
-            Also if stages do not reach the action.
+        ValueError: if an argument is invalid, the action lacks a property that it declares, or stages do not reach it.
         FloatingPointError: if the action or its gradient is not finite.
 
     >>> from mera import physics

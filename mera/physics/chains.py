@@ -51,15 +51,15 @@ def hmc(
     the magnetisation in a broken phase.
 
     Args:
-        flow: the flow; half of the chains start from its samples, half from a short run from noise of several scales
-            and from constant fields at minima of the action. Or the shape (C, *shape) of a field, and all chains start
-            from such noise and constants.
+        flow: the flow; half of the chains start from its samples, half from a short run from over-dispersed fields:
+            noise of several scales, and constant fields at minima of the action. Or the shape (C, *shape) of a field,
+            and all chains start from over-dispersed fields.
         action: the action S, differentiable, from fields (B, C, *shape) to (B,).
         chains: the number of chains.
         draws: the number of measured draws of each chain.
         warmup: the number of trajectories before the measurement, which tune the step to an acceptance rate of 0.8.
         length: the mean length of a trajectory, with unit masses.
-        start: the initial fields of the chains, (K, C, *shape), instead of the initial fields above.
+        start: the initial fields of the chains, (K, C, *shape), in place of those above.
         observables: your own observables by name, functions from fields to numbers (B,).
         every: keep the fields of every k-th draw; 0 for the last of each chain alone.
         out: a folder, in which draws are kept as they are made, for `load_chain` and `resume`; None for memory alone.
@@ -67,12 +67,9 @@ def hmc(
             that was not interrupted.
         console: a rich console for the progress bar; None shows it on terminals and in notebooks only.
 
-    Returns:
-        The observables of all draws, the acceptance rate, and fields of the chains.
-
     Raises:
-        ValueError: if a number is out of its range, the initial fields are of another shape or not finite, or the flow
-            does not suit the action; or if the measurement to resume is another one.
+        ValueError: if an argument is invalid, the flow does not suit the action, or the measurement to resume is
+            another one.
         FileExistsError: if the folder holds a measurement and `resume` is false, or another process writes to it.
         FloatingPointError: if the action or its gradient is not finite at the initial fields.
 
@@ -149,15 +146,9 @@ def metropolis(
         chains: the number of chains.
         draws: the number of measured draws of each chain, one for each proposal.
         warmup: the number of proposals before the measurement.
-        observables: as in `hmc`, and so are `every`, `out` and `console`.
+        observables: as in `hmc`, and so are `every`, `out`, `console` and the errors.
         resume: whether to go on with the measurement in the folder. After an interruption the draws are those of a
             measurement without one; a larger `draws` adds further draws.
-
-    Returns:
-        The observables of all draws, the acceptance rate, and fields of the chains.
-
-    Raises:
-        ValueError: if a number is out of its range, or the flow does not suit the action.
 
     >>> import mera
     >>> from mera import physics

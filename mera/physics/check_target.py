@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from mera._utils.checks import check_tensor, is_integer
+from mera._utils.checks import check_shape, check_tensor
 from mera._utils.errors import InputError
 from mera._utils.random import fixed_seed
 from mera.flow.density import Density
@@ -96,10 +96,7 @@ def event_shape_of(flow: object) -> tuple[int, ...]:
     """The shape (C, *shape) of a field of a flow, or a shape itself."""
     if isinstance(flow, Density):
         return tuple(flow.plan.input.event_shape)
-    shape = tuple(flow) if isinstance(flow, Sequence) and not isinstance(flow, str) else ()
-    if len(shape) < 2 or not all(is_integer(n) and n > 0 for n in shape):
-        raise InputError("a flow, or the shape (C, *shape) of a field", repr(flow))
-    return shape
+    return check_shape(flow, "a flow, or the shape (C, *shape) of a field,", 2)
 
 
 def check_fields(fields: Tensor, event_shape: Sequence[int]) -> Tensor:

@@ -100,9 +100,6 @@ def correlation_length(fields: Measured | Tensor, first: int | None = None) -> C
         first: the first distance of the fit, at least 0, as higher states spoil small distances; None for the first
             from which the fit is steady.
 
-    Returns:
-        The length with its error, the two-point function, effective masses, and a verdict; notebooks show a picture.
-
     Raises:
         ValueError: if there are fewer than 16 fields, or 8 of a chain, or fewer than five distances to fit.
 

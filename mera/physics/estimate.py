@@ -106,9 +106,9 @@ def estimate(
 
     Each sample has the weight :math:`w = e^{-S} / q` for the density q of the flow. Averages are exact in the limit of
     many samples for any flow whose weights have a finite variance. With few effective samples, or if the flow misses a
-    mode, the averages and their errors are wrong, and `Report.verdict` says so. The tail of the weights (Pareto k)
-    shows a variance that is not finite; fields of the target from another sampler (argument `fields`) show a mode that
-    no sample reaches, and tails that samples reach too seldom.
+    mode, averages and errors are wrong, and `Report.verdict` says so: the tail of the weights (Pareto k) shows a
+    variance that is not finite, and fields of the target show modes that no sample reaches, and tails that samples
+    reach too seldom.
 
     Args:
         flow: the flow.
@@ -116,17 +116,13 @@ def estimate(
         n: the number of samples.
         batch_size: the number of samples that are drawn in one batch.
         observables: your own observables by name, functions from fields to numbers (B,).
-        fields: fields of the target from another sampler, (N, C, *shape), such as `MarkovChains.fields` or
-            a long run; they show regions that the samples miss, and averages whose errors are too small. If None, they
-            are those of short chains from over-dispersed fields, for an action with a gradient.
+        fields: fields of the target from another sampler, (N, C, *shape), such as `MarkovChains.fields` of a long run;
+            if None, those of short chains from over-dispersed fields, for an action with a gradient.
         every: keep every k-th sample, which is a sample of the action only with its weight; 0 to keep none.
         out: a folder, in which samples are kept as they are made; see `hmc`.
         resume: whether to go on with the measurement in the folder, up to `n`. After an interruption the samples are
             those of a measurement without one, for the same `batch_size`; a larger `n` draws further samples.
         console: a rich console for the progress bar; None shows it on terminals and in notebooks only.
-
-    Returns:
-        Observables with standard errors, ln Z, the variational free energy, effective sample size and verdict.
 
     Raises:
         ValueError: if an argument is invalid, or the action lacks a property that it declares.

@@ -25,8 +25,8 @@ def grow(flow: Density, copy: str = "coarse") -> Density:
             interpolated between wave numbers.
 
     Returns:
-        The larger flow, with the dtype and the device of the trained flow and its setting of `checkpoint`;
-        a `mera.Symmetrized` flow gives a `mera.Symmetrized` flow.
+        The larger flow, with dtype, device and `checkpoint` of the trained flow; of a `mera.Symmetrized` flow another
+        one.
 
     Raises:
         ValueError: if the flow was not made by `mera.build` with an edge `L`, or its levels have different bijectors.

@@ -85,8 +85,6 @@ def load_chain(path: str | PathLike[str] | Iterable[str | PathLike[str]]) -> Mar
 
 def _beside(parts: list[Arrays]) -> Arrays:
     """The chains of several measurements side by side, as far as all of them go."""
-    if len(parts) == 1:
-        return parts[0]
     arrays = {}
     for name in parts[0]:
         values = [part[name] for part in parts]

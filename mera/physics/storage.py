@@ -81,7 +81,7 @@ class Storage(Manifest):
         write_atomically(self.path / name, content.getvalue())
 
     def read(self) -> list[Arrays]:
-        """The arrays of each file of draws, in their order; a ValueError is raised if one is damaged or missing."""
+        """The arrays of each file of draws, in their order; a ValueError if one is damaged or missing."""
         chunks = []
         for number, file in enumerate(self._files()):
             if (name := f"{number:06d}.npz") != file.name:

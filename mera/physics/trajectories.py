@@ -80,16 +80,9 @@ def is_differentiable(action: Action, fields: Tensor) -> bool:
 
 
 def wells(action: Action, shape: Sequence[int]) -> Tensor:
-    """The constants c >= 0 at which the action of a constant field has a local minimum, the lowest first.
+    """The constants where the action of a constant field (C, *shape) has a local minimum, at most 4, the lowest first.
 
-    The field is c in the first channel and 0 in others. Other minima of an action without a symmetry lie at -c, too.
-
-    Args:
-        action: the action.
-        shape: the shape (C, *shape) of a field.
-
-    Returns:
-        The constants, with their signs, at most 4; empty if the action is finite nowhere.
+    The field is the constant in the first channel and 0 in others. Where the action is finite nowhere there are none.
 
     >>> from mera import physics
     >>> wells(physics.Phi4(-2.0, 0.25), (1, 4, 4)).abs().round(decimals=1)
@@ -112,11 +105,6 @@ def starts(action: Action, shape: Sequence[int], n: int) -> Tensor:
     Every second field is noise, of one of several scales. The others are constants with a little noise: minima of the
     action on constant fields and their images under its symmetries, a random direction of channels and, for angles, a
     random angle. A field whose action is not finite is unit noise instead.
-
-    Args:
-        action: the action.
-        shape: the shape (C, *shape) of a field.
-        n: the number of fields.
     """
     noise = torch.randn(n, *shape, dtype=torch.float64)
     ones = [1 for _ in shape[1:]]

@@ -162,12 +162,10 @@ def verdict_on_weights(log_weights: Tensor, k: float, forward: Forward | None = 
         return Verdict(Trust.ROUGH, f"there are {n_effective:.3g} effective samples, below {MIN_SAMPLES}")
     if forward is not None and forward.ess * ESS_RATIO < n_effective / len(log_weights):
         return Verdict(Trust.TOO_SMALL, f"fields of the target give an ESS of {forward.ess:.2g}")
-    if k >= GOOD_K:
-        return Verdict(Trust.USABLE, f"they may be too small (Pareto k {k:.2f}, between {GOOD_K} and {USABLE_K})")
     above = ""
     if forward is not None and forward.above:
         above = f"; {100 * forward.above:.3g} % of the fields of chains, {forward.nats:.3g} nats above, were left out"
-    return Verdict(Trust.GOOD, f"Pareto k is {k:.2f}, below {GOOD_K}{above}")
+    return verdict_on_terms(Verdict(Trust.GOOD, f"Pareto k is {k:.2f}, below {GOOD_K}{above}"), k)
 
 
 def verdict_on_terms(otherwise: Verdict, k: float, ratio: float = 1.0) -> Verdict:
@@ -192,9 +190,8 @@ def verdict_on_tail(k: float, n: int) -> Verdict:
     """
     error = (1 + k) / math.sqrt(min(n / 5, 3 * math.sqrt(n)))
     if k - error < USABLE_K:
-        return Verdict(
-            Trust.TOO_FEW, f"the Pareto k of the weights is {k:.2f} +- {error:.2f}, perhaps above {USABLE_K}"
-        )
+        reason = f"the Pareto k of the weights is {k:.2f} +- {error:.2f}, perhaps above {USABLE_K}"
+        return Verdict(Trust.TOO_FEW, reason)
     return Verdict(Trust.MEANINGLESS, f"the weights have too heavy a tail (Pareto k {k:.2f}, above {USABLE_K})")
 
 

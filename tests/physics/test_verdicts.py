@@ -117,7 +117,8 @@ def test_an_untrained_flow_says_so_everywhere():
     with pytest.warns(UserWarning, match="The errors mean nothing: the weights have too heavy a tail"):
         report = physics.estimate(flow, Phi4(1.0, 0.5), n=1000, fields=flow.sample(50))
     with pytest.warns(UserWarning, match="The averages are wrong: the flow misses 100 % of the fields of the target"):
-        physics.estimate(flow, Phi4(1.0, 0.5), n=1000)
+        far = physics.estimate(flow, Phi4(1.0, 0.5), n=1000)
+    assert (report.missed, far.missed) == (0, 1)
     assert report.pareto_k > 0.7
     assert repr(report).splitlines()[-1] == report.verdict
     assert "<= 0.0" in repr(report)
