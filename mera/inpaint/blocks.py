@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from mera.cones import Restriction
+from mera.inpaint.posterior import LogProbInThreads
 from mera.inpaint.search_options import SearchOptions
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 TOGETHER = 3072
 """The most masked variables that are drawn together: memory grows with their square, and time beyond it."""
@@ -30,36 +35,36 @@ def blocks_of(hidden: Tensor, channels: int, variables: int = BLOCK) -> list[Ten
     at = hidden.nonzero()
     first, size = at.amin(0), at.amax(0) - at.amin(0) + 1
     counts = -(-size // edge)
-    place = (at - first) * counts // size
-    centres = (place + 0.5) / counts - 0.5
-    number = torch.zeros(len(at), dtype=torch.long, device=at.device)
-    for axis, count in enumerate(counts.tolist()):
-        number = number * count + place[:, axis]
-    distance = {int(block): centres[number == block][0].abs().amax().item() for block in number.unique()}
+    blocks, number = ((at - first) * counts // size).unique(dim=0, return_inverse=True)
+    distance = ((blocks + 0.5) / counts - 0.5).abs().amax(1)
     parts = []
-    for block in sorted(distance, key=lambda block: -distance[block]):
+    for block in distance.argsort(descending=True, stable=True).tolist():
         part = torch.zeros_like(hidden)
         part[tuple(at[number == block].mT)] = True
         parts.append(part)
     return parts
 
 
-def cost(evaluate: Callable[[int], object], variables: int, search: SearchOptions) -> tuple[float, float]:
-    """The seconds and the gigabytes that draws of so many masked variables are going to take, roughly.
+def tell_cost(local: Restriction, search: SearchOptions, console: Console, blocks: int = 1) -> None:
+    """Say how long draws are going to take, roughly, and how much memory, before the first step.
 
-    Args:
-        evaluate: evaluates log p and its gradient for a number of fillings; it is timed.
-        variables: the number of masked variables.
-        search: the options.
+    Nothing is timed, and nothing said, where nobody listens.
     """
-    rows = max(search.particles, search.samples)
-    for _ in range(3):  # the pass is recorded meanwhile
-        evaluate(rows)
-    begin = time.perf_counter()
-    evaluate(rows)
+    if console.quiet:
+        return
+    rows, variables = max(search.particles, search.samples), local.pixels[0].numel()
+    fillings = local.pixels.detach().flatten(1).expand(rows, -1).clone().requires_grad_()
+    for _ in range(4):  # the pass is recorded at first
+        begin = time.perf_counter()
+        LogProbInThreads.apply(fillings, lambda part: local.log_prob(part.unflatten(1, local.pixels.shape[1:])))
     each = (time.perf_counter() - begin) / rows
     annealed = rows * (4 + STAGES * variables ** (1 / 3) * search.moves * (search.leapfrog + 1) / 2)
     sampled = search.samples * (search.warmup + search.iterations) * (search.leapfrog + 1) / 2
-    metrics = 3 * variables / 3  # columns of three metrics, each of which takes a third of a gradient
-    seconds = each * (annealed + sampled + metrics) + SECONDS_OF_METRIC * variables**3
-    return seconds, STARTED + BYTES * variables**2 / 1e9
+    metrics = variables  # the columns of three metrics, each of which takes a third of a gradient
+    seconds = blocks * (each * (annealed + sampled + metrics) + SECONDS_OF_METRIC * variables**3)
+    memory = STARTED + BYTES * variables**2 / 1e9
+    what = f"{variables:,} variables" if blocks == 1 else f"{blocks} blocks of about {variables:,} variables, in turn"
+    console.print(
+        f"filling {what}: about {max(10 * round(seconds / 10), 10)} s and {memory:.1f} GB; fewer particles "
+        "or iterations take less, and samples=0 looks for the likeliest filling alone"
+    )

@@ -16,13 +16,12 @@ from mera._utils.progress import ProgressBar, check_console
 from mera._utils.torch_modes import threads_for_calls
 from mera.cones import Region, Restriction
 from mera.graph.runner import Runner
-from mera.inpaint.blocks import MAX_HIDDEN, TOGETHER, blocks_of, cost
+from mera.inpaint.blocks import MAX_HIDDEN, TOGETHER, blocks_of, tell_cost
 from mera.inpaint.gaussian import gaussian_filling, regression, scaled
 from mera.inpaint.metric import curvature
-from mera.inpaint.posterior import Convergence, LogProbInThreads, Stop, anneal, hmc, judged_quantities
-from mera.inpaint.search import climb, latent_space, populate
+from mera.inpaint.posterior import Convergence, LogProbInThreads, Stop, anneal, convergence_of, hmc
+from mera.inpaint.search import LatentSpace, climb, populate
 from mera.inpaint.search_options import SearchOptions
-from mera.sampling.diagnostics import effective_size, r_hat, r_hat_by_chance
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -46,9 +45,10 @@ class Inpainting:
             Unmasked pixels are unchanged, bit for bit.
         log_prob: log p of `image`, in nats, a scalar.
         likeliest: the image with the likeliest filling of the search, which is often smoother than any sample.
-        history: log p of the likeliest filling at each step of the search, (steps + 1,); the largest is that of
-            `likeliest`.
-        varied: the number of variables that the search varied, including randomly chosen latents outside of the cone.
+        history: log p of the likeliest filling at each step of the search, (steps + 1,) or fewer after Ctrl-C; the
+            largest is that of `likeliest`.
+        varied: the number of variables that the search varied, including randomly chosen latents outside of the cone;
+            0 if Ctrl-C came before it.
         samples: images with fillings drawn from p(masked pixels | other pixels), (S, C, *shape); None if no samples
             were requested.
         draws: evenly spaced draws of the chains, (D, C, *shape), the last of which are `samples`; None without samples.
@@ -191,7 +191,7 @@ def _fill_blocks(
         expected = f"at most {MAX_HIDDEN:,} masked pixels (reduce the image, fill parts of the hole, or samples=0)"
         raise InputError(expected, f"{count:,}")
     parts, varied = blocks_of(hidden, local.pixels.shape[1]), 0
-    _tell_cost(Restriction(runner, local.image, parts[0], context), search, console, len(parts))
+    tell_cost(Restriction(runner, local.image, parts[0], context), search, console, len(parts))
     start = regression(runner, local.image, hidden, context)[0].to(local.pixels)
     image = local.fill(start.view(1, *local.pixels.shape[1:]))
     for part in parts:
@@ -207,58 +207,45 @@ def _fill_blocks(
     )  # fmt: skip
 
 
-def _tell_cost(local: Restriction, search: SearchOptions, console: Console, blocks: int = 1) -> None:
-    """Say how long it is going to take, and how much memory, before the first step, unless nobody listens."""
-    if console.quiet:
-        return
-
-    def evaluate(rows: int) -> None:
-        row = local.pixels.detach().flatten(1).expand(rows, -1).clone().requires_grad_()
-        LogProbInThreads.apply(row, lambda part: local.log_prob(part.unflatten(1, local.pixels.shape[1:]))).sum()
-
-    variables = local.pixels[0].numel()
-    seconds, memory = cost(evaluate, variables, search)
-    what = f"{variables:,} variables" if blocks == 1 else f"{blocks} blocks of about {variables:,} variables, in turn"
-    console.print(
-        f"filling {what}: about {max(10 * round(blocks * seconds / 10), 10)} s and {memory:.1f} GB; fewer particles "
-        "or iterations take less, and samples=0 looks for the likeliest filling alone"
-    )
-
-
 def _search(
     local: Restriction, runner: Runner, context: Tensor | None, search: SearchOptions, console: Console,
     is_block: bool = False,
 ) -> Inpainting:  # fmt: skip
     """Draw samples, or search for the likeliest filling among random ones, then climb."""
     stop = Stop()
-    found: dict[str, Any] = {}
+    drawn: dict[str, Any] = {}
     if search.samples:
         if not is_block:
-            _tell_cost(local, search, console)
-        chains, found = _draw(local, runner, context, search, console, stop)
-        space = latent_space(local, search.latents, chains[-1][:1])
-        start = space.latents(chains[-1])
-    else:
-        groups = min(search.starts, search.draws)
-        space = latent_space(local, search.latents)
-        start = populate(local, space, groups, search.draws // groups, search.sweeps)
-    steps, lr = ADAM_FROM_DRAWS if search.samples else ADAM
-    steps, lr = steps if search.steps is None else search.steps, lr if search.lr is None else search.lr
-    with ProgressBar("climb", console) as progress_bar:
-        pixels, log_prob, history = climb(local, space, start, steps, lr, progress_bar, stop)
+            tell_cost(local, search, console)
+        pixels, log_prob, drawn = _draw(local, runner, context, search, console, stop)
+        history, varied = log_prob.max()[None], 0
+    if not stop.requested:
+        if search.samples:
+            space = LatentSpace(local, search.latents, pixels[:1])
+            start = space.latents(pixels)
+        else:
+            groups = min(search.starts, search.draws)
+            space = LatentSpace(local, search.latents)
+            with ProgressBar("compete", console) as progress_bar:
+                start = populate(local, space, groups, search.draws // groups, search.sweeps, progress_bar)
+        steps, lr = ADAM_FROM_DRAWS if search.samples else ADAM
+        steps, lr = steps if search.steps is None else search.steps, lr if search.lr is None else search.lr
+        with ProgressBar("climb", console) as progress_bar:
+            pixels, log_prob, history = climb(local, space, start, steps, lr, progress_bar, stop)
+        varied = space.size
     top = int(log_prob.argmax())
     image = local.fill(pixels[top : top + 1])
-    base = {"image": image, "log_prob": log_prob[top]} | found
+    base = {"image": image, "log_prob": log_prob[top]} | drawn
     return Inpainting(
-        **base, likeliest=image, history=history, varied=space.size, mask=local.hidden, original=local.image,
+        **base, likeliest=image, history=history, varied=varied, mask=local.hidden, original=local.image,
         stopped=stop.requested,
     )  # fmt: skip
 
 
 def _draw(
     local: Restriction, runner: Runner, context: Tensor | None, search: SearchOptions, console: Console, stop: Stop
-) -> tuple[Tensor, dict[str, Any]]:
-    """Fillings of all chains, (iterations, S, C, n), and the fields of an `Inpainting` that come from samples."""
+) -> tuple[Tensor, Tensor, dict[str, Any]]:
+    """The last fillings of all chains, (S, C, n), their log p (S,), and fields of an `Inpainting` from all draws."""
     of_angles = any(getattr(part, "of_angles", None) for b in runner.bijectors.values() for part in b.modules())
     shape = local.pixels.shape[1:]
 
@@ -267,8 +254,9 @@ def _draw(
 
     metric = partial(curvature, local, of_angles=of_angles)
     if of_angles or local.image.numel() > MAX_VARIABLES:  # no Gaussian
-        space = latent_space(local, "cone")
-        latents = populate(local, space, search.samples, max(search.draws // search.samples, 1), search.sweeps)
+        space, size = LatentSpace(local), max(search.draws // search.samples, 1)
+        with ProgressBar("compete", console) as bar:
+            latents = populate(local, space, search.samples, size, search.sweeps, bar)
         starts = space.decode(latents).flatten(1)
         mass = metric(starts[0])
     else:
@@ -280,24 +268,20 @@ def _draw(
     with ProgressBar("sample", console) as bar:
         lengths = search.warmup, search.iterations, search.leapfrog
         chains, values, acceptance = hmc(log_prob_of_row, metric, starts, mass, *lengths, bar, stop)
-    convergence = None if stop.requested and len(chains) < 2 else _judged(chains, values, acceptance)
+    convergence = None if stop.requested and len(chains) < 2 else convergence_of(chains, values, acceptance)
     draws_per_chain = min(len(chains), -(-DRAWS_KEPT // search.samples))
-    kept = chains[torch.linspace(len(chains) - 1, 0, draws_per_chain).long().flip(0)]
-    chains, drawn = chains.unflatten(2, shape), kept.flatten(0, 1).unflatten(1, shape)
-    medoid = drawn[_medoid(drawn)][None]
-    return chains, {
-        "image": local.fill(medoid),
-        "log_prob": local.log_prob(medoid)[0].detach(),
-        "samples": local.fill(chains[-1]),
-        "draws": local.fill(drawn),
-        "convergence": convergence,
-    }
-
-
-def _judged(chains: Tensor, values: Tensor, acceptance: float) -> Convergence:
-    """The diagnostics of chains (draws, K, d) with log-densities (draws, K)."""
-    quantities = judged_quantities(chains, values)
-    largest, effective = r_hat(quantities).max().item(), effective_size(quantities).min().item()
-    by_chance = max(map(r_hat_by_chance, quantities.unbind(2)))
-    count = chains.shape[0] * chains.shape[1]
-    return Convergence(acceptance, largest, effective, count, chains.shape[1], by_chance)
+    kept = torch.linspace(len(chains) - 1, 0, draws_per_chain).long().flip(0)
+    draws = chains[kept].flatten(0, 1).unflatten(1, shape)
+    medoid = _medoid(draws)
+    last = chains[-1].unflatten(1, shape)
+    return (
+        last,
+        values[-1],
+        {
+            "image": local.fill(draws[medoid : medoid + 1]),
+            "log_prob": values[kept].flatten()[medoid],
+            "samples": local.fill(last),
+            "draws": local.fill(draws),
+            "convergence": convergence,
+        },
+    )

@@ -16,7 +16,8 @@ from mera._utils.random import seeded
 from mera._utils.torch_modes import calls_at_once, in_threads
 from mera.inpaint.metric import whitening
 from mera.sampling import annealing
-from mera.sampling.hamiltonian import HamiltonianChains, StepSize
+from mera.sampling.diagnostics import effective_size, r_hat, r_hat_by_chance
+from mera.sampling.hamiltonian import HamiltonianChains, LogProb, StepSize
 from mera.sampling.verdict import Trust, Verdict, verdict_on_agreement
 
 SURVIVORS = 0.25
@@ -31,8 +32,6 @@ MIXED_WORDS = "the fillings have the right proportions"
 UNMIXED_WORDS = "possible fillings, not in the right proportions"
 """What is said of draws of chains that agree, and of chains that do not."""
 
-LogProb = Callable[[Tensor], Tensor]
-"""ln p up to a constant, from fillings (K, d) to (K,), differentiable."""
 Metric = Callable[[Tensor], Tensor]
 """From a filling (d,) to an approximation of minus the second derivatives of ln p, (d, d)."""
 
@@ -133,14 +132,15 @@ def hmc(
     warm-up. The number of leapfrog steps is random, up to `leapfrog`, so that trajectories do not close. After a
     request to stop, the draws until then are returned, or the positions if there are none.
     """
+    if stop.requested:
+        return start[None], log_prob(start)[None], 0.0
     chains = HamiltonianChains([log_prob], start)
-    chains.scale = whitening(mass)
     step = StepSize(torch.full_like(chains.x[:, :1], 0.5 / chains.x.shape[1] ** 0.25))
     positions, values, accepted = [], [], 0.0
     with stop:
-        for i in range(0 if stop.requested else warmup + iterations):
-            if i == warmup // 2:
-                chains.scale = whitening(metric(chains.x[0]))
+        for i in range(warmup + iterations):
+            if i in (0, warmup // 2):
+                chains.scale = whitening(mass if i < warmup // 2 else metric(chains.x[0]))
                 step.restart()
             rate = chains.trajectory(step.value, 1 + int(torch.randint(leapfrog, ())))
             if i < warmup:
@@ -192,3 +192,11 @@ def judged_quantities(chains: Tensor, log_prob: Tensor) -> Tensor:
         directions = torch.randn(flat.shape[1], PROJECTIONS, dtype=torch.float64).to(flat.device)
     standard = (flat - flat.mean(0)) / flat.std(0).clamp(min=torch.finfo(flat.dtype).tiny)
     return torch.cat([log_prob.double()[..., None], (standard @ directions).view(*chains.shape[:2], -1)], 2)
+
+
+def convergence_of(chains: Tensor, log_prob: Tensor, acceptance: float) -> Convergence:
+    """The diagnostics of chains (draws, K, d) with log p (draws, K)."""
+    quantities = judged_quantities(chains, log_prob)
+    largest, effective = r_hat(quantities).max().item(), effective_size(quantities).min().item()
+    by_chance = max(map(r_hat_by_chance, quantities.unbind(2)))
+    return Convergence(acceptance, largest, effective, log_prob.numel(), chains.shape[1], by_chance)

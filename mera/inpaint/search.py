@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from mera._utils.checks import is_integer
+from mera._utils.checks import check_count
 from mera._utils.errors import InputError
 from mera._utils.progress import ProgressBar
 from mera.cones import Restriction
@@ -24,23 +24,32 @@ CHANGED = 0.5
 class LatentSpace:
     """Latents in the inference cone of the masked pixels.
 
-    Latents that are not varied are those of a filling, masked pixels (1, C, n). A `count` of latents is chosen among
-    all latents of the flow at random; chosen latents outside of the cone do not have a coordinate, since masked pixels
-    do not depend on them.
+    Args:
+        local: the restriction to the masked pixels.
+        latents: the latents that are varied: "cone" for those in the cone, "all", or a number of latents, chosen among
+            all latents of the flow at random. Those outside of the cone do not have a coordinate, since masked pixels
+            do not depend on them.
+        filling: the masked pixels (1, C, n) whose latents the others are; by default noise.
 
     Attributes:
         size: the number of varied variables; latents outside of the cone count.
         levels: the level of each coordinate, 0 for the finest.
     """
 
-    def __init__(self, local: Restriction, filling: Tensor, count: int | None = None) -> None:
-        self.local = local
+    @torch.no_grad()
+    def __init__(self, local: Restriction, latents: str | int = "cone", filling: Tensor | None = None) -> None:
+        self.local, variables = local, local.cone.plan.input.variables
+        if filling is None:
+            seen = local.image[:, :, ~local.hidden]
+            noise = torch.randn(1, *local.pixels.shape[1:], dtype=seen.dtype, device=seen.device)
+            filling = seen.mean(2, keepdim=True) + seen.std(2, keepdim=True, correction=0) * noise
         self.base = self._row(filling)
         indices = local.in_cone.nonzero()[:, 0]
         self.size = len(indices)
-        if count is not None:
-            draws = torch.randperm(local.cone.plan.input.variables)[:count]  # latents in the cone are numbered first
-            indices, self.size = indices[draws[draws < len(indices)]], count
+        if latents != "cone":
+            self.size = check_count(variables if latents == "all" else latents, "the number of latents", 1, variables)
+            draws = torch.randperm(variables)[: self.size]  # latents in the cone are numbered first
+            indices = indices[draws[draws < len(indices)]]
         self.chosen = indices.to(self.base.device)
         sizes = torch.tensor([channels * n for channels, n in local.latent_shapes])
         self.levels = torch.repeat_interleave(torch.arange(len(sizes)), sizes).to(self.base.device)[self.chosen]
@@ -66,22 +75,9 @@ class LatentSpace:
 
 
 @torch.no_grad()
-def latent_space(local: Restriction, latents: str | int, filling: Tensor | None = None) -> LatentSpace:
-    """The latents of a search, "cone", "all" or a number; others are those of a filling, by default of noise."""
-    variables = local.cone.plan.input.variables
-    count = {"cone": None, "all": variables}[latents] if isinstance(latents, str) else latents
-    if count is not None and not (is_integer(count) and 1 <= count <= variables):
-        raise InputError(f"1 to {variables} latents to vary", repr(latents))
-    if filling is not None:
-        return LatentSpace(local, filling, count)
-    seen = local.image[:, :, ~local.hidden]
-    noise = torch.randn(1, *local.pixels.shape[1:], dtype=seen.dtype, device=seen.device)
-    filling = seen.mean(2, keepdim=True) + seen.std(2, keepdim=True, correction=0) * noise
-    return LatentSpace(local, filling, count)
-
-
-@torch.no_grad()
-def populate(local: Restriction, space: LatentSpace, groups: int, size: int, sweeps: int) -> Tensor:
+def populate(
+    local: Restriction, space: LatentSpace, groups: int, size: int, sweeps: int, progress_bar: ProgressBar
+) -> Tensor:
     r"""Draw groups of random fillings that compete, and return the likeliest of each group, (groups, coordinates).
 
     In a sweep, each level of latents in turn, the coarsest first, is drawn anew in all fillings. The old and the new
@@ -91,38 +87,33 @@ def populate(local: Restriction, space: LatentSpace, groups: int, size: int, swe
     """
     values = space.draw(groups * size)
     log_prob = _log_prob(local, space, values)
-    if log_prob.max() == -torch.inf:
+    if log_prob.max() == torch.finfo(log_prob.dtype).min:
         raise InputError("a random filling of finite density", f"none in {len(values)} draws")
     if sweeps == 0:
         return values[log_prob.topk(groups).indices]
-    for sweep in range(sweeps):
-        for level in space.levels.unique(sorted=True).flip(0):
-            is_new = (space.levels == level).expand_as(values)
-            if sweep:
-                is_new = is_new & (torch.rand(values.shape, device=values.device) < CHANGED)
-            changed = torch.where(is_new, space.draw(len(values)), values)
-            fillings = torch.stack([values, changed]).unflatten(1, (groups, size)).transpose(0, 1)
-            scores = torch.stack([log_prob, _log_prob(local, space, changed)]).unflatten(1, (groups, size))
-            values, log_prob = _compete(fillings.flatten(1, 2), scores.transpose(0, 1).flatten(1, 2), size)
-    best = log_prob.unflatten(0, (groups, size)).max(1)
+    levels = space.levels.unique(sorted=True).flip(0)
+    first = 2 * size * torch.arange(groups, device=values.device)[:, None]  # among old and new fillings of all groups
+    for step in range(sweeps * len(levels)):
+        is_new = (space.levels == levels[step % len(levels)]).expand_as(values)
+        if step >= len(levels):
+            is_new = is_new & (torch.rand(values.shape, device=values.device) < CHANGED)
+        changed = torch.where(is_new, space.draw(len(values)), values)
+        fillings = torch.cat([part.unflatten(0, (groups, size)) for part in (values, changed)], 1)
+        scores = torch.cat([part.view(groups, size) for part in (log_prob, _log_prob(local, space, changed))], 1)
+        beta = largest_change(scores, 1.0, max(1.0, SURVIVORS * size))[:, None]
+        parents = (first + torch.multinomial((beta * scores).softmax(1), size, replacement=True)).flatten()
+        values, log_prob = fillings.flatten(0, 1)[parents], scores.flatten()[parents]
+        note = f"log p {log_prob.max():.1f}"
+        progress_bar.update(step + 1, (step + 1) / (sweeps * len(levels)), note)
+    best = log_prob.view(groups, size).max(1)
     top = values.unflatten(0, (groups, size))[torch.arange(groups, device=values.device), best.indices]
     return top[best.values.argsort(descending=True)]
 
 
 def _log_prob(local: Restriction, space: LatentSpace, values: Tensor) -> Tensor:
-    """Log p of fillings, with NaN replaced by -inf."""
+    """Log p of fillings, finite: the lowest number for a density of 0 and for NaN."""
     log_prob = torch.cat([local.log_prob(space.decode(part)) for part in values.split(CHUNK)])
-    return torch.where(log_prob.isnan(), -torch.inf, log_prob)
-
-
-def _compete(values: Tensor, log_prob: Tensor, size: int) -> tuple[Tensor, Tensor]:
-    """Draw `size` successors from the fillings (groups, n, coordinates) of each group: (groups * size, coordinates)."""
-    is_impossible = (log_prob == -torch.inf).all(1, keepdim=True)
-    scores = torch.where(is_impossible, 0, log_prob)  # without a finite log p in a group, all weights are equal
-    beta = largest_change(scores, 1.0, max(1.0, SURVIVORS * size))[:, None]
-    parents = torch.multinomial(torch.softmax(beta * scores, 1), size, replacement=True)
-    successors = values.gather(1, parents[..., None].expand(-1, -1, values.shape[2]))
-    return successors.flatten(0, 1), log_prob.gather(1, parents).flatten()
+    return log_prob.nan_to_num(nan=torch.finfo(log_prob.dtype).min)
 
 
 def climb(
@@ -139,7 +130,7 @@ def climb(
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(steps, 1))
     best, history = torch.full_like(start[:, 0], -torch.inf), []
     with stop:
-        for step in range((0 if stop.requested else steps) + 1):
+        for step in range(steps + 1):
             log_prob = LogProbInThreads.apply(values, lambda part: local.log_prob(space.decode(part)))
             current = torch.where(log_prob.isnan(), -torch.inf, log_prob).detach()  # NaN ranks last
             better = current > best

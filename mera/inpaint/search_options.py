@@ -9,7 +9,7 @@ from mera._utils.checks import check_choice
 from mera._utils.options import Option, check_fields, count, documented, positive
 
 
-def _which_latents(value: Any, name: str) -> str | int:
+def _latents(value: Any, name: str) -> str | int:
     """Accept "cone", "all" and numbers; numbers are checked later, since their bound depends on the flow."""
     return check_choice(value, ["cone", "all"], "latents to vary") if isinstance(value, str) else value
 
@@ -24,7 +24,7 @@ class SearchOptions:
         Option(
             'the latents that are varied: "cone" for those in the inference cone of the mask, "all", or a number of '
             "latents, which are chosen at random.",
-            _which_latents,
+            _latents,
         ),
     ] = "cone"
     draws: Annotated[

@@ -2,21 +2,19 @@
 
 from mera.physics.action import Action
 from mera.physics.anneal import Annealed, anneal
-from mera.physics.by_name import make, names, register
+from mera.physics.chains import hmc, metropolis
 from mera.physics.correlation_length import CorrelationLength, correlation_length
 from mera.physics.estimate import Report, estimate
-from mera.physics.family import ActionFamily, Slope, slope
+from mera.physics.family import ActionFamily, Slope, make, names, register, slope
 from mera.physics.growth import grow
-from mera.physics.hmc import hmc
 from mera.physics.ising import CRITICAL_TEMPERATURE, Ising, kaufman
 from mera.physics.markov_chains import MarkovChains
 from mera.physics.measured import Measured
 from mera.physics.measurement import load_chain
-from mera.physics.metropolis import metropolis
 from mera.physics.observables import Observables, Quantity
 from mera.physics.reweight import Reweighted, reweight
 from mera.physics.scalar import ON, XY, DoubleWell, FreeField, Phi4
-from mera.physics.short_run import short_run
+from mera.physics.trajectories import short_run
 from mera.physics.verdicts import pareto_k
 from mera.sampling.diagnostics import GammaResult, gamma_method
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, ClassVar
@@ -24,11 +23,11 @@ ATTRIBUTES = (
 """What a function may define to be more than a function; see `Action`."""
 
 
-class Action(ABC):
+class Action:
     r"""The action S of a lattice field: the field has the density :math:`e^{-S(\phi)} / Z`.
 
     Any function from fields (B, C, *shape) to (B,) can be a training target and can be sampled. An `Action` adds the
-    contribution of each site, symmetries and exact results.
+    contribution of each site, symmetries and exact results. A subclass defines `density`, or else `__call__`.
 
     Attributes:
         is_even: whether :math:`S(-\phi) = S(\phi)`.
@@ -54,9 +53,9 @@ class Action(ABC):
         """The action of each field (B, C, *shape), (B,)."""
         return self.density(phi).flatten(1).sum(1)
 
-    @abstractmethod
     def density(self, phi: Tensor) -> Tensor:
         """The contribution of each site to the action of fields (B, C, *shape), (B, *shape); the sum is the action."""
+        raise InputError("an action with the contribution of each site (density)", repr(self))
 
     def order_parameter(self, phi: Tensor) -> Tensor:
         """The field whose magnetisation and two-point function are measured, (B, C', *shape); by default phi itself."""
@@ -71,40 +70,25 @@ class Action(ABC):
         raise InputError("an action and a lattice whose ln Z is known", f"{self!r} on {tuple(shape)}")
 
 
-class CheckedAction(Action):
-    """A wrapper of any action with all attributes of an `Action`, which checks the values at each call.
+class FunctionAction(Action):
+    """A function as an `Action`, with those attributes of an action that the function has."""
 
-    Attributes:
-        has_density: whether the action defines the contribution of each site.
-        has_energy: whether the action defines an energy, which is something else than the action.
-    """
-
-    def __init__(self, action: ActionLike) -> None:
-        self.action, self.channels, self.has_density = action, None, hasattr(action, "density")
-        own = type(action).energy is not Action.energy if isinstance(action, Action) else hasattr(action, "energy")
-        self.has_energy = own
+    def __init__(self, function: ActionLike) -> None:
+        self.function, self.channels = function, None
         for name in ATTRIBUTES:
-            if hasattr(action, name):
-                setattr(self, name, getattr(action, name))
+            if hasattr(function, name):
+                setattr(self, name, getattr(function, name))
 
     def __call__(self, phi: Tensor) -> Tensor:
-        """The action of each field, (B,); any other shape or dtype is an InputError."""
-        value = self.action(phi)
-        if not isinstance(value, Tensor) or value.shape != phi.shape[:1] or not value.is_floating_point():
-            got = f"{value.dtype} {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
-            raise InputError(f"an action that returns one number for each field, floats ({len(phi)},)", got)
-        return value
-
-    def density(self, phi: Tensor) -> Tensor:
-        """Refused, unless the action defines the contribution of each site."""
-        raise InputError("an action with the contribution of each site (density)", repr(self))
+        """The value of the function for each field, (B,)."""
+        return self.function(phi)
 
     def __repr__(self) -> str:
-        return getattr(self.action, "__name__", None) or repr(self.action)
+        return getattr(self.function, "__name__", None) or repr(self.function)
 
 
-def as_action(action: ActionLike) -> CheckedAction:
-    """Wrap any function from fields (B, C, *shape) to numbers (B,) as an `Action` that checks the values at each call.
+def as_action(action: ActionLike) -> Action:
+    """Return an `Action` as it is, and any other function from fields (B, C, *shape) to numbers (B,) as an `Action`.
 
     Attributes of an `Action` that the function does not have get neutral values: not even, any channels.
 
@@ -112,12 +96,17 @@ def as_action(action: ActionLike) -> CheckedAction:
     >>> action.is_even, action.channels
     (False, None)
     """
-    if isinstance(action, CheckedAction):
+    if isinstance(action, Action):
         return action
     if not callable(action) or isinstance(action, type):
         got = f"the class {action.__name__}" if isinstance(action, type) else repr(action)
         raise InputError("an action, a function from fields (B, C, *shape) to numbers (B,)", got)
-    return CheckedAction(action)
+    return FunctionAction(action)
+
+
+def defines(action: Action, name: str) -> bool:
+    """Whether an action defines a method of its own, in place of the neutral one of `Action`."""
+    return name in vars(action) or getattr(type(action), name) is not getattr(Action, name)
 
 
 def by_direction(periodic: Periodic, dimensions: int) -> tuple[bool, ...]:

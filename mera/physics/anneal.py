@@ -15,17 +15,14 @@ from mera._utils.checks import check_count
 from mera._utils.installation import tune_allocator
 from mera._utils.progress import ProgressBar, check_console
 from mera._utils.table import Table
-from mera.physics.action import Action, ActionLike, by_direction
-from mera.physics.averaging import OverPopulations
+from mera.physics.action import Action, ActionLike
 from mera.physics.check_target import check_target, event_shape_of
-from mera.physics.measured import Measured
-from mera.physics.observables import Observables, Quantity, averages_of, forbidden, periodic_axes, summarize
-from mera.physics.short_run import SNAPSHOTS, short_run
-from mera.physics.starts import starts
-from mera.physics.trajectories import in_domain
+from mera.physics.measured import Measured, WeightedAverage, summary
+from mera.physics.observables import Observables, Quantity, lattice_facts, periodic_axes
+from mera.physics.trajectories import SNAPSHOTS, in_domain, short_run, starts
 from mera.sampling import annealing
 from mera.sampling.hamiltonian import HamiltonianChains, StepSize
-from mera.sampling.verdict import Trust, Verdict, marked
+from mera.sampling.verdict import Trust, Verdict
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -67,11 +64,7 @@ class Annealed(Measured):
     @property
     def table(self) -> Table:
         """A table with a row for each quantity."""
-        quantities = {"ln Z": Quantity(self.log_z, self.log_z_error), **self.observables}
-        rows = [
-            (name, q.text(len(self.log_z_of_populations)), marked(self.verdicts.get(name)))
-            for name, q in quantities.items()
-        ]
+        rows = self._rows(len(self.log_z_of_populations), **{"ln Z": Quantity(self.log_z, self.log_z_error)})
         return Table(["quantity", "value", ""], rows)
 
     def __repr__(self) -> str:
@@ -97,10 +90,10 @@ def anneal(
     weighted, resampled, and moved by Hamiltonian Monte Carlo (Del Moral, Doucet and Jasra 2006,
     https://doi.org/10.1111/j.1467-9868.2006.00553.x). Along periodic directions g is the free field with the second
     moments of a short run of Hamiltonian Monte Carlo, along open ones it has the variance of that run at each site; for
-    an action of angles g is uniform. A pilot population chooses the stages, so that the
-    effective number of its weights is 0.9 of its particles, and the steps of the trajectories. Both are then fixed, so
-    that the mean of Z over populations is unbiased. What all populations miss alike, since a mode moves little in a
-    stage, does not show in their spread: a result that matters is repeated with more `moves` and `particles`.
+    an action of angles g is uniform. A pilot population chooses the stages, so that the effective number of its weights
+    is 0.9 of its particles, and the steps of the trajectories. Both are then fixed, so that the mean of Z over
+    populations is unbiased. Modes that all populations miss alike do not show in their spread: repeat a result that
+    matters with more `moves` and `particles`.
 
     Args:
         action: the action S, differentiable, from fields (B, C, *shape) to (B,).
@@ -111,12 +104,8 @@ def anneal(
         observables: your own observables by name, functions from fields to numbers (B,).
         console: a rich console for the progress bar; None shows it on terminals and in notebooks only.
 
-    Returns:
-        ln Z and observables with their errors, weighted fields, and a verdict.
-
     Raises:
-        ValueError: if an argument is invalid, or the action lacks a property that it declares.
-            Also if stages do not reach the action.
+        ValueError: if an argument is invalid, the action lacks a property that it declares, or stages do not reach it.
         FloatingPointError: if the action or its gradient is not finite.
 
     >>> from mera import physics
@@ -154,29 +143,17 @@ def anneal(
             acceptance += rate / len(schedule)
             progress_bar.update(number, (1 + 2 * number / len(schedule)) / 3, f"accepted {rate:.2f}")
     fields, log_z = start.to_fields(chains.x), log_z + start.log_z
-    measured = Observables(action, observables)
-    parts = [measured.measure(part) for part in fields.split(particles)]
-    series = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
-    share = log_z.softmax(0).repeat_interleave(particles) / particles
-    averaging, verdict = OverPopulations(share, populations), verdict_on_populations(log_z)
-    functions = averages_of(event_shape[1:], action.periodic, action.inverse_temperature)
-    quantities, verdicts, correlator = summarize(
-        series, functions, averaging, dict.fromkeys(series, verdict),
-        forbidden(action, event_shape),
-    )  # fmt: skip
+    series = Observables(action, observables).measure_parts(fields.split(particles))
+    share, verdict = log_z.softmax(0).repeat_interleave(particles) / particles, verdict_on_populations(log_z)
+    averaging, verdicts = WeightedAverage(share, populations), dict.fromkeys(["ln Z", *series], verdict)
     z = (log_z - log_z.max()).exp()
     return Annealed(
+        **summary(lattice_facts(action, event_shape), series, averaging, verdicts),
+        fields=fields,
+        log_weights=log_z.repeat_interleave(particles),
         log_z=log_z.logsumexp(0).item() - math.log(populations),
         log_z_error=(z.std() / z.mean()).item() / math.sqrt(populations),
         log_z_of_populations=log_z,
-        fields=fields,
-        log_weights=log_z.repeat_interleave(particles),
-        series=series,
-        averaging=averaging,
-        observables=quantities,
-        verdicts={"ln Z": verdict, **verdicts},
-        correlator=correlator,
-        periodic=by_direction(action.periodic, len(event_shape) - 1),
         stages=len(schedule),
         acceptance=acceptance,
         seconds=time.perf_counter() - began,

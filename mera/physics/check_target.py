@@ -8,14 +8,13 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from mera._utils.checks import check_tensor, is_integer
+from mera._utils.checks import check_shape, check_tensor
 from mera._utils.errors import InputError
 from mera._utils.random import fixed_seed
 from mera.flow.density import Density
-from mera.physics.action import Action, ActionLike, CheckedAction, as_action
+from mera.physics.action import Action, ActionLike, as_action, defines
 from mera.physics.family import ActionFamily
-from mera.physics.short_run import short_run
-from mera.physics.trajectories import is_differentiable
+from mera.physics.trajectories import is_differentiable, short_run
 
 PROBES, TRAJECTORIES = 16, 10
 """The number of fields on which an action is tried, and of the trajectories that lead from noise to half of them."""
@@ -45,31 +44,34 @@ def check_target(flow: object, action: ActionLike) -> Action:
         if flow.flow.needs_context:
             expected = "a flow without context beside an action (or flow.given(context), or an ActionFamily)"
             raise InputError(expected, f"one with context {flow.plan.context}")
-        _check_domain(action, flow)
+        if action.is_compact != flow.flow.of_angles:
+            expected, got = ("angles", "real numbers") if action.is_compact else ("real numbers", "angles")
+            how = ", as mera.build makes one with XY.flow_options" if action.is_compact else ""
+            got = f"a flow of {got} with the prior {flow.prior.family}"
+            raise InputError(f"a flow of {expected} for {action!r}{how}", got)
         like = like.to(flow.device, flow.dtype)
     for law in laws_of(shape, action, like).values():
         law()
     return action
 
 
-def laws_of(shape: Sequence[int], action: ActionLike, like: Tensor | None = None) -> dict[str, Callable[[], None]]:
+def laws_of(shape: Sequence[int], action: ActionLike, like: Tensor) -> dict[str, Callable[[], None]]:
     """The laws of an action by name, functions that raise an error where a law does not hold, in their order.
 
-    Fields have the shape (C, *shape), and the dtype and device of `like`; None for double precision on the CPU.
+    Fields have the shape (C, *shape), and the dtype and device of `like`.
     """
-    trial = _Trial(tuple(shape), as_action(action), torch.empty(0, dtype=torch.float64) if like is None else like)
+    trial = _Trial(tuple(shape), as_action(action), like)
     laws = {
         "the field has the channels that the action declares": trial.check_channels,
         "one finite number for each field": trial.check_finite,
         "fields do not depend on each other": trial.check_independent,
-        "bounded from below": trial.check_bounded,
-        "finite along a short chain": trial.check_chain,
         "a function of angles if and only if is_compact": trial.check_periods,
-        "Z is finite": trial.check_integrable,
+        "bounded from below, and Z is finite": trial.check_rays,
+        "finite along a short chain": trial.check_chain,
     }
     if trial.action.is_even:
         laws["is_even: S(-phi) = S(phi)"] = trial.check_even
-    if trial.action.has_density:
+    if defines(trial.action, "density"):
         laws["the density adds up to S"] = trial.check_density
     # random states stay as they are, and no graph for gradients is made
     return {name: torch.inference_mode(False)(torch.no_grad()(fixed_seed(0)(law))) for name, law in laws.items()}
@@ -80,8 +82,13 @@ def check_sampled(flow: object, action: ActionLike) -> Action:
     if not isinstance(flow, Density):
         raise InputError("a flow", type(flow).__name__)
     action = check_target(flow, action)
-    if not all(map(math.isinf, flow.prior.support)):
-        _check_support(flow, action)
+    if not all(map(math.isinf, flow.prior.support)):  # a prior on an interval may give fields no density
+        with torch.no_grad(), fixed_seed(0):
+            noise = _random_fields(event_shape_of(flow), torch.empty(0, dtype=flow.dtype, device=flow.device))
+            missed = (flow.log_prob(_fields_of_a_chain(action, noise)) == -math.inf).double().mean().item()
+        if missed:
+            got = f"one that has none for {missed:.0%} of them, by its prior {flow.prior.family}"
+            raise InputError("a flow with a density for every field of the target", got)
     return action
 
 
@@ -89,10 +96,7 @@ def event_shape_of(flow: object) -> tuple[int, ...]:
     """The shape (C, *shape) of a field of a flow, or a shape itself."""
     if isinstance(flow, Density):
         return tuple(flow.plan.input.event_shape)
-    shape = tuple(flow) if isinstance(flow, Sequence) and not isinstance(flow, str) else ()
-    if len(shape) < 2 or not all(is_integer(n) and n > 0 for n in shape):
-        raise InputError("a flow, or the shape (C, *shape) of a field", repr(flow))
-    return shape
+    return check_shape(flow, "a flow, or the shape (C, *shape) of a field,", 2)
 
 
 def check_fields(fields: Tensor, event_shape: Sequence[int]) -> Tensor:
@@ -120,7 +124,7 @@ def _fields_of_a_chain(action: Action, fields: Tensor) -> Tensor:
 class _Trial:
     """The laws of an action at random fields, to which `check_chain` adds fields of a short chain."""
 
-    def __init__(self, shape: tuple[int, ...], action: CheckedAction, like: Tensor) -> None:
+    def __init__(self, shape: tuple[int, ...], action: Action, like: Tensor) -> None:
         self.shape, self.action = shape, action
         with torch.inference_mode(False), fixed_seed(0):
             self.fields = _random_fields(shape, like)
@@ -134,8 +138,12 @@ class _Trial:
             raise InputError(f"a field of {channels} channel{'s'[: channels - 1]} for {self.action!r}", got)
 
     def check_finite(self) -> None:
-        """Refuse infinite values and NaN."""
-        self.values = self.action(self.fields)
+        """Refuse anything but one number for each field, infinite values and NaN."""
+        values: object = self.action(self.fields)
+        if not isinstance(values, Tensor) or values.shape != self.fields.shape[:1] or not values.is_floating_point():
+            got = f"{values.dtype} {tuple(values.shape)}" if isinstance(values, Tensor) else type(values).__name__
+            raise InputError(f"an action that returns one number for each field, floats ({len(self.fields)},)", got)
+        self.values = values
         if not self.values.isfinite().all():
             value = self.values[~self.values.isfinite()][0].item()
             raise FloatingPointError(f"Expected a finite action of each field; got {value}")
@@ -153,34 +161,26 @@ class _Trial:
             expected = "an action of each field that depends neither on other fields nor on chance"
             raise InputError(expected, f"a difference of {difference.max().item():.3g}")
 
-    def check_bounded(self) -> None:
-        """Refuse an action that decreases without end along a ray."""
-        far = self._far()
+    def check_rays(self) -> None:
+        """Refuse an action that decreases without end along a ray, or does not grow; angles have no rays."""
+        if self.action.is_compact:
+            return
+        n = math.prod(self.shape)
+        positions = torch.arange(0, n, max(1, n // PROBES), device=self.fields.device)
+        spikes = self.fields.new_zeros(len(positions), n).scatter_(1, positions[:, None], 1)  # 1 in one variable each
+        fields = torch.cat([self.fields, spikes.view(-1, *self.shape)])
+        far = torch.stack([self.action(scale * fields) for scale in (1.0, *RAY_SCALES)])
         falls = ((far[1:] < far[:-1]) | (far[1:] == -math.inf)).all(0)  # also where values have overflowed
         if falls.any():
             numbers = ", ".join(f"{value:.4g}" for value in far[:, falls.nonzero()[0, 0]])
             scales = ", ".join(f"{scale:g}" for scale in RAY_SCALES)
             raise InputError("an action that is bounded from below", f"{numbers} for a field times 1, {scales}")
-
-    def check_integrable(self) -> None:
-        """Refuse an action that does not grow along a ray, so that Z is infinite."""
-        far = self._far()
         stays = (far[-1] - far[1]).abs() < math.log(RAY_SCALES[-1] / RAY_SCALES[0])
         if stays.any():
             place = stays.nonzero()[0, 0]
             what = "a constant field" if PROBES // 2 <= place < PROBES else "a field"
             got = f"one that is {far[-1, place]:.4g} for {what} times {RAY_SCALES[-1]:g}: Z is infinite"
             raise InputError("an action that grows with the field in every direction", got)
-
-    def _far(self) -> Tensor:
-        """The action along rays, the first of random and constant fields; (4, 0) for angles, which have no rays."""
-        if self.action.is_compact:
-            return self.fields.new_empty(1 + len(RAY_SCALES), 0)
-        n = math.prod(self.shape)
-        positions = torch.arange(0, n, max(1, n // PROBES), device=self.fields.device)
-        spikes = self.fields.new_zeros(len(positions), n).scatter_(1, positions[:, None], 1)  # 1 in one variable each
-        fields = torch.cat([self.fields, spikes.view(-1, *self.shape)])
-        return torch.stack([self.action(scale * fields) for scale in (1.0, *RAY_SCALES)])
 
     def check_chain(self) -> None:
         """Add fields of a short chain, and check that they are finite."""
@@ -218,23 +218,3 @@ class _Trial:
         if excess.max() > 0 or difference.isnan().any():
             got = f"{difference.max().item():.3g} for an action of {self.values[excess.argmax()].item():.4g}"
             raise InputError(f"{expected} for an action that declares {name}", f"a difference of {got}")
-
-
-def _check_domain(action: Action, flow: Density) -> None:
-    """Refuse a flow of real numbers for an action of angles, and the reverse."""
-    prior = flow.prior.family
-    if action.is_compact and not flow.flow.of_angles:
-        expected = f"a flow of angles for {action!r}, as mera.build makes one with XY.flow_options"
-        raise InputError(expected, f"a flow of real numbers with the prior {prior}")
-    if flow.flow.of_angles and not action.is_compact:
-        raise InputError(f"a flow of real numbers for {action!r}", f"a flow of angles with the prior {prior}")
-
-
-def _check_support(flow: Density, action: Action) -> None:
-    """Refuse a flow that gives fields of the target no density, which a prior on an interval may do."""
-    with torch.no_grad(), fixed_seed(0):
-        noise = _random_fields(event_shape_of(flow), torch.empty(0, dtype=flow.dtype, device=flow.device))
-        missed = (flow.log_prob(_fields_of_a_chain(action, noise)) == -math.inf).double().mean().item()
-    if missed:
-        got = f"one that has none for {missed:.0%} of them, by its prior {flow.prior.family}"
-        raise InputError("a flow with a density for every field of the target", got)

@@ -11,14 +11,12 @@ from torch import Tensor
 from mera._utils.checks import check_count
 from mera._utils.errors import InputError
 from mera.physics.action import Periodic
-from mera.physics.averaging import AlongChains
+from mera.physics.estimate import Report
 from mera.physics.markov_chains import judged
-from mera.physics.measured import Measured
+from mera.physics.measured import Averaging, ChainAverage, Measured, WeightedAverage
 from mera.physics.observables import periodic_axes, slice_means, two_point
-from mera.physics.reweight import Reweighted
 from mera.physics.verdicts import pareto_k, verdict_on_weights
-from mera.sampling.diagnostics import MIN_DRAWS, gamma_method
-from mera.sampling.verdict import Trust, Verdict, worst
+from mera.sampling.verdict import Trust, Verdict, least_trusted, worst
 
 MIN_FIELDS = 16
 """The fewest fields."""
@@ -60,9 +58,8 @@ class CorrelationLength:
     @property
     def verdict(self) -> Verdict:
         """Whether the length and its error can be trusted: the worse verdict of those on the draws and on the fit."""
-        return min(self._verdict_on_fit, self.draws, key=lambda verdict: verdict.trust)
+        return least_trusted(self._verdict_on_fit(), self.draws)
 
-    @property
     def _verdict_on_fit(self) -> Verdict:
         smallest, largest = (1 / mass for mass in reversed(MASSES))
         if not (self.error < self.value and 1.1 * smallest < self.value < 0.9 * largest):
@@ -85,9 +82,7 @@ class CorrelationLength:
 
 
 @torch.no_grad()
-def correlation_length(
-    fields: Measured | Tensor, first: int | None = None, log_weights: Tensor | None = None, chains: int = 1
-) -> CorrelationLength:
+def correlation_length(fields: Measured | Tensor, first: int | None = None) -> CorrelationLength:
     r"""Fit the decay of the two-point function of slices, whose momentum across the slice is zero.
 
     With :math:`M(t)` the mean of a field over a slice across one direction,
@@ -96,22 +91,17 @@ def correlation_length(
 
     averaged over s and over the longest periodic directions, of length T. For a free field this is exact
     at all t, with :math:`\cosh(1 / \xi) = 1 + m^2 / 2`. The fit holds where the mean of the field vanishes: not in an
-    ordered phase, where C tends to a constant. Errors are propagated to the length by linear expansion, and are those
-    of the Gamma method along chains; of fewer than 8 fields of a chain, those of the means of chains.
+    ordered phase, where C tends to a constant. Errors are those of the averages of the measurement, propagated to the
+    length by linear expansion.
 
     Args:
         fields: a measurement that keeps fields (`every=`), whose verdict the length inherits; or fields of a periodic
-            lattice, (N, C, *shape), in the order of the draws.
+            lattice along one chain, (N, C, *shape), in the order of the draws.
         first: the first distance of the fit, at least 0, as higher states spoil small distances; None for the first
             from which the fit is steady.
-        log_weights: the logarithms of the weights of fields, (N,).
-        chains: the number K of chains, whose fields take turns; 1 for independent fields.
-
-    Returns:
-        The length with its error, the two-point function, effective masses, and a verdict; notebooks show a picture.
 
     Raises:
-        ValueError: if there are fewer than 16 fields, fewer than five distances to fit, or not as many of each chain.
+        ValueError: if there are fewer than 16 fields, or 8 of a chain, or fewer than five distances to fit.
 
     >>> import torch
     >>> from mera import physics
@@ -122,80 +112,64 @@ def correlation_length(
     """
     inherited: dict[str, Verdict] = {}
     periodic: Periodic = True
+    averaging: Averaging = ChainAverage()
+    shape = (-1, 1)
     if isinstance(fields, Measured):
-        source, periodic = fields, fields.periodic
-        fields = source.fields
-        inherited = {"the measurement": source.verdict}
-        is_chain = isinstance(source.averaging, AlongChains)
-        chains = next(iter(source.history.values())).shape[1] if is_chain else 1
-        if not is_chain or isinstance(source, Reweighted):
-            log_weights = getattr(source, "field_log_weights", source.log_weights)
+        inherited["the measurement"] = fields.verdict
+        periodic, averaging = fields.periodic, fields.averaging
+        shape = (-1, *next(iter(fields.history.values())).shape[1:])
+        if isinstance(fields, Report):  # of whose samples some are kept
+            weights = fields.field_log_weights
+            averaging = WeightedAverage(weights.softmax(0))
+            inherited["the weights"] = verdict_on_weights(weights, pareto_k(weights))
+        fields = fields.fields
     if fields.ndim < 3 or len(fields) < MIN_FIELDS or not fields[0].numel():
         raise InputError(f"at least {MIN_FIELDS} fields (N, C, *shape)", str(tuple(fields.shape)))
-    if log_weights is not None and log_weights.shape != fields.shape[:1]:
-        raise InputError(f"a log-weight for each of {len(fields)} fields", str(tuple(log_weights.shape)))
-    if len(fields) % check_count(chains, "a number of chains"):
-        raise InputError(f"the same number of fields of each of {chains} chains", f"{len(fields)} fields")
     around = periodic_axes(periodic, fields.ndim - 2)
     length = max((fields.shape[axis] for axis in around), default=0)
     last = length // 2 - SHIFT - 2
     if last < 0:
-        raise InputError(
-            f"{2 * (SHIFT + 2)} sites or more along a periodic direction", str(length or "no such direction")
-        )
+        got = str(length or "no such direction")
+        raise InputError(f"{2 * (SHIFT + 2)} sites or more along a periodic direction", got)
     if check_count(first or 0, "the first distance", 0) > last:
-        raise InputError(
-            f"a first distance of at most {last} on {length} sites, or more sites along a periodic direction",
-            str(first or 0),
-        )
-    if not fields.isfinite().all() or (log_weights is not None and not log_weights.softmax(0).isfinite().all()):
-        raise InputError("finite fields, with weights of which one is not 0", "infinite values or NaN")
-    weights = torch.ones(len(fields)) if log_weights is None else log_weights.cpu().softmax(0) * len(fields)
+        expected = f"a first distance of at most {last} on {length} sites, or more sites along a periodic direction"
+        raise InputError(expected, str(first))
+    if not fields.isfinite().all():
+        raise InputError("finite fields", "infinite values or NaN")
     directions = [axis for axis in around if fields.shape[axis] == length]
     slices = torch.stack([two_point(slice_means(fields.double(), axis)) for axis in directions]).mean(0).cpu()
-    mean = (slices * weights[:, None].double()).mean(0)
-    centred = (slices - mean) * weights[:, None].double()
-
-    def error(values: Tensor) -> float:
-        """The standard error of the average of centred values, (N,)."""
-        along = values.unflatten(0, (-1, chains))
-        if log_weights is not None and chains == 1:
-            return (values.square().sum().sqrt() / len(values)).item()
-        if len(along) < MIN_DRAWS:
-            return (along.mean(0).std() / math.sqrt(chains)).item()
-        return gamma_method(along).error
-
-    errors = torch.tensor([error(column) for column in centred.unbind(1)], dtype=torch.float64)
+    slices = slices.unflatten(0, shape)
+    mean = torch.stack([averaging.average(column) for column in slices.unbind(-1)])
+    centred = slices - mean
+    errors = torch.tensor([averaging.error(column) for column in centred.unbind(-1)], dtype=torch.float64)
     if not (errors > 0).all():
         raise InputError("fields whose two-point function has errors", "fields that are all the same, or no channels")
     fits = _Fits(mean, errors, length)
-    found = 0, math.inf, centred[:, 0]  # the first distance, the drift from there on, and the part of each field
-    for start in range(last + 1) if first is None else [first]:
-        influence = centred @ (fits.slopes(start + SHIFT) - fits.slopes(start))
-        change, uncertainty = fits.length(mean, start + SHIFT) - fits.length(mean, start), error(influence)
-        drift = change / uncertainty if uncertainty else math.inf  # where a length is at the end of its range
-        if abs(drift) <= abs(found[1]):
-            found = start, drift, centred @ fits.slopes(start)
-        if abs(drift) <= STEADY:
+    start, drift, influence = 0, math.inf, centred[..., 0]  # influence: how far each field changes the length
+    for distance in range(last + 1) if first is None else [first]:
+        slopes = fits.slopes(distance)
+        change = fits.length(mean, distance + SHIFT) - fits.length(mean, distance)
+        uncertainty = averaging.error(centred @ (fits.slopes(distance + SHIFT) - slopes))
+        new = change / uncertainty if uncertainty else math.inf  # where a length is at the end of its range
+        if abs(new) <= abs(drift):
+            start, drift, influence = distance, new, centred @ slopes
+        if abs(new) <= STEADY:
             break
-    start, drift, influence = found
-    if log_weights is not None and chains == 1:
-        inherited["the weights"] = verdict_on_weights(log_weights, pareto_k(log_weights))
-    elif len(fields) // chains >= MIN_DRAWS:
-        inherited["the length"] = judged(influence.unflatten(0, (-1, chains)), 1.0).verdict
-    fit = _shape(torch.tensor(1 / fits.length(mean, start), dtype=torch.float64), fits.times)
+    if isinstance(averaging, ChainAverage):
+        inherited["the length"] = judged(averaging.weights * influence, 1.0).verdict
+    value = fits.length(mean, start)
     ratio = (mean[:-2] + mean[2:]) / (2 * mean[1:-1])
-    changes = (centred[:, :-2] + centred[:, 2:]) / (2 * mean[1:-1]) - ratio / mean[1:-1] * centred[:, 1:-1]
-    of_masses = torch.tensor([error(column) for column in changes.unbind(1)], dtype=torch.float64)
+    changes = (centred[..., :-2] + centred[..., 2:]) / (2 * mean[1:-1]) - ratio / mean[1:-1] * centred[..., 1:-1]
+    ratio_errors = torch.tensor([averaging.error(column) for column in changes.unbind(-1)], dtype=torch.float64)
     return CorrelationLength(
-        value=fits.length(mean, start),
-        error=error(influence),
+        value=value,
+        error=averaging.error(influence),
         first=start,
         drift=drift,
         correlator=(mean, errors),
-        fit=fit * _amplitude(mean[start:], fit[start:], fits.inverse[start:]),
-        masses=(ratio.acosh(), of_masses / (ratio.square() - 1).sqrt()),  # if there were one exponential
-        draws=worst(inherited) if inherited else Verdict(Trust.GOOD, "fields are taken as independent"),
+        fit=fits.curve(mean, 1 / value, start),
+        masses=(ratio.acosh(), ratio_errors / (ratio.square() - 1).sqrt()),  # if there were one exponential
+        draws=worst(inherited),
     )
 
 
@@ -204,12 +178,27 @@ class _Fits:
 
     def __init__(self, mean: Tensor, errors: Tensor, length: int) -> None:
         self.mean, self.errors = mean, errors
-        self.times = torch.arange(length // 2 + 1, dtype=torch.float64) - length / 2
+        self.times = length / 2 - torch.arange(length // 2 + 1, dtype=torch.float64)
         self.inverse = (errors.min() / errors).square()  # relative, for fields of any size
+
+    def curve(self, values: Tensor, mass: float, first: int) -> Tensor:
+        """The hyperbolic cosine with the least squares from a first distance on, (T / 2 + 1,)."""
+        end = self.times[first]  # where the cosine is 1 before it is scaled, so that it does not overflow
+        shape = (mass * (self.times - end)).exp() * (1 + (-2 * mass * self.times).exp()) / (1 + (-2 * mass * end).exp())
+        products = self.inverse * torch.stack([values * shape, shape.square()])
+        above, below = products[:, first:].sum(1)
+        return above / below * shape
 
     def length(self, values: Tensor, first: int) -> float:
         """The correlation length of a fit from a first distance on."""
-        return 1 / _mass(values[first:], self.times[first:], self.inverse[first:])
+        from scipy.optimize import minimize_scalar  # imported late, since `import mera` is to stay light
+
+        def squares(log_mass: float) -> float:
+            difference = values - self.curve(values, math.exp(log_mass), first)
+            return (difference.square() * self.inverse)[first:].sum().item()
+
+        bounds = [math.log(mass) for mass in MASSES]
+        return math.exp(-minimize_scalar(squares, bounds=bounds, method="bounded", options={"xatol": 1e-9}).x)
 
     def slopes(self, first: int) -> Tensor:
         """The derivatives of the length by the two-point function, (T / 2 + 1,)."""
@@ -217,27 +206,3 @@ class _Fits:
         ends = [[self.length(self.mean + sign * step, first) for step in steps] for sign in (1, -1)]
         above, below = torch.tensor(ends, dtype=torch.float64)
         return (above - below) / (2 * STEP * self.errors)
-
-
-def _shape(mass: Tensor, times: Tensor) -> Tensor:
-    """The hyperbolic cosine, divided by its value at distance 0 so that it does not overflow."""
-    ends = mass * times.abs().max()
-    return torch.exp(mass * times.abs() - ends) * (1 + torch.exp(-2 * mass * times.abs())) / (1 + torch.exp(-2 * ends))
-
-
-def _amplitude(values: Tensor, shape: Tensor, inverse: Tensor) -> Tensor:
-    """The factor of the shape with the least squares."""
-    return (inverse * values * shape).sum() / (inverse * shape.square()).sum()
-
-
-def _mass(values: Tensor, times: Tensor, inverse: Tensor) -> float:
-    """The inverse correlation length with the least squares; the amplitude is that of `_amplitude`."""
-    from scipy.optimize import minimize_scalar  # imported late, since `import mera` is to stay light
-
-    def squares(log_mass: float) -> float:
-        shape = _shape(torch.tensor(math.exp(log_mass), dtype=torch.float64), times)
-        return ((values - _amplitude(values, shape, inverse) * shape).square() * inverse).sum().item()
-
-    bounds = [math.log(mass) for mass in MASSES]
-    found = minimize_scalar(squares, bounds=bounds, method="bounded", options={"xatol": 1e-9})
-    return math.exp(found.x)

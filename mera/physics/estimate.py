@@ -16,24 +16,22 @@ from mera._utils.installation import tune_allocator
 from mera._utils.table import Table
 from mera.flow.density import Density
 from mera.physics.action import Action, ActionLike
-from mera.physics.averaging import OfWeighted
 from mera.physics.check_target import check_fields, check_sampled
-from mera.physics.measured import Measured
-from mera.physics.observables import Observables, Quantity, averages_of, summarize
-from mera.physics.sampler import Draw, Sampler, facts_of, record
-from mera.physics.short_run import fields_of
+from mera.physics.measured import Measured, WeightedAverage, summary
+from mera.physics.observables import Observables, Quantity
+from mera.physics.sampler import Draw, Sampler, record
 from mera.physics.storage import Arrays, named
+from mera.physics.trajectories import fields_of
 from mera.physics.verdicts import (
     MIN_EFFECTIVE,
-    compared,
     finite_log_weights,
     format_ess,
+    forward_of,
     pareto_k,
     verdict_on_terms,
     verdict_on_weights,
 )
 from mera.sampling.annealing import effective_number
-from mera.sampling.verdict import marked
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -76,15 +74,10 @@ class Report(Measured):
     @property
     def table(self) -> Table:
         """A table with a row for each quantity; errors from few effective samples have one digit."""
-        n_effective = self.ess * self.n
-        quantities = {"ln Z": Quantity(self.log_z, self.log_z_error), **self.observables}
         rows = [
             ("ESS", f"{format_ess(self.ess, self.pareto_k)} of {self.n:,} samples", ""),
             ("variational free energy", str(self.free_energy), ""),
-            *(
-                (name, quantity.text(n_effective), marked(self.verdicts.get(name)))
-                for name, quantity in quantities.items()
-            ),
+            *self._rows(self.ess * self.n, **{"ln Z": Quantity(self.log_z, self.log_z_error)}),
         ]
         if self.forward_ess is not None:
             rows.insert(1, ("ESS from fields of the target", f"{self.forward_ess:.4f}", ""))
@@ -113,9 +106,9 @@ def estimate(
 
     Each sample has the weight :math:`w = e^{-S} / q` for the density q of the flow. Averages are exact in the limit of
     many samples for any flow whose weights have a finite variance. With few effective samples, or if the flow misses a
-    mode, the averages and their errors are wrong, and `Report.verdict` says so. The tail of the weights (Pareto k)
-    shows a variance that is not finite; fields of the target from another sampler (argument `fields`) show a mode that
-    no sample reaches, and tails that samples reach too seldom.
+    mode, averages and errors are wrong, and `Report.verdict` says so: the tail of the weights (Pareto k) shows a
+    variance that is not finite, and fields of the target show modes that no sample reaches, and tails that samples
+    reach too seldom.
 
     Args:
         flow: the flow.
@@ -123,17 +116,13 @@ def estimate(
         n: the number of samples.
         batch_size: the number of samples that are drawn in one batch.
         observables: your own observables by name, functions from fields to numbers (B,).
-        fields: fields of the target from another sampler, (N, C, *shape), such as `MarkovChains.fields` or
-            a long run; they show regions that the samples miss, and averages whose errors are too small. If None, they
-            are those of short chains from over-dispersed fields, for an action with a gradient.
+        fields: fields of the target from another sampler, (N, C, *shape), such as `MarkovChains.fields` of a long run;
+            if None, those of short chains from over-dispersed fields, for an action with a gradient.
         every: keep every k-th sample, which is a sample of the action only with its weight; 0 to keep none.
         out: a folder, in which samples are kept as they are made; see `hmc`.
         resume: whether to go on with the measurement in the folder, up to `n`. After an interruption the samples are
             those of a measurement without one, for the same `batch_size`; a larger `n` draws further samples.
         console: a rich console for the progress bar; None shows it on terminals and in notebooks only.
-
-    Returns:
-        Observables with standard errors, ln Z, the variational free energy, effective sample size and verdict.
 
     Raises:
         ValueError: if an argument is invalid, or the action lacks a property that it declares.
@@ -157,26 +146,27 @@ def estimate(
     action = check_sampled(flow, action)
     fields = fields_of(action, flow) if fields is None else check_fields(fields, flow.plan.input.event_shape)
     measured = Observables(action, observables)
-    facts = facts_of("reweighting", flow, action, measured, out is not None)
-    facts["target"] = target_facts(flow, action, measured, fields, batch_size)
+    facts = {"target": target_facts(flow, measured, fields, batch_size)}
     report = report_of(*record(
-        Samples(flow, action, batch_size), measured, facts, warmup=0, draws=n, every=every, out=out, resume=resume,
-        console=console,
+        "reweighting", Samples(flow, action, batch_size), flow, measured, facts,
+        warmup=0, draws=n, every=every, out=out, resume=resume, console=console,
     ))  # fmt: skip
     report.verdict.warn(4)
     return report
 
 
 def target_facts(
-    flow: Density, action: Action, measured: Observables, fields: Tensor | None, batch_size: int
+    flow: Density, measured: Observables, fields: Tensor | None, batch_size: int
 ) -> dict[str, list[float]] | None:
     """Log-weights, actions and observables of fields of the target, by name, for verdicts; None without fields."""
     if fields is None:
         return None
     parts = fields[:: -(-len(fields) // MOST_FIELDS)].to(flow.device, flow.dtype).split(batch_size)
-    weights = ({"log_weights": log_weights_of(flow, action, part), "actions": action(part).cpu()} for part in parts)
-    series = [measured.measure(part) | of_part for part, of_part in zip(parts, weights, strict=True)]
-    return {name: torch.cat([part[name] for part in series]).tolist() for name in series[0] if name != "correlator"}
+    series = measured.measure_parts(parts) | {
+        "log_weights": torch.cat([log_weights_of(flow, measured.action, part) for part in parts]),
+        "actions": torch.cat([measured.action(part) for part in parts]),
+    }
+    return {name: values.tolist() for name, values in series.items() if name != "correlator"}
 
 
 def weighted_samples(flow: Density, action: Action, n: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -214,44 +204,32 @@ def report_of(facts: Mapping[str, Any], arrays: Arrays) -> Report:
     series = named(arrays, "series/")
     fields, _, log_w = series.pop("_fields"), series.pop("_rates"), finite_log_weights(series.pop("_log_weights"))
     field_log_weights, _ = series.pop("_field_log_weights"), series.pop("_field_actions")
-    n, w = len(log_w), log_w.softmax(0)
-    effective = effective_number(log_w).item()
-    functions = averages_of(facts["shape"][1:], tuple(facts["periodic"]), facts["inverse_temperature"])
-    k, (forward, of_target) = pareto_k(log_w), compared(facts, log_w)
-
-    averaging = OfWeighted(w)
-
-    def ratio(name: str, values: Tensor) -> float:
-        mean = (w @ values).item()
-        return of_target(name, mean, averaging.error(values - mean), n, log_w.logsumexp(0).item() - math.log(n))
-
-    of_weights = verdict_on_weights(log_w, k, forward)
-    quantities, verdicts, correlator = summarize(
-        series, functions, averaging,
-        {
-            name: verdict_on_terms(of_weights, pareto_k(log_w + values.abs().log()), ratio(name, values))
-            for name, values in series.items() if values.ndim == 1
-        }, facts.get("zero", ()),
-    )  # fmt: skip
+    n, k = len(log_w), pareto_k(log_w)
+    effective, log_z = effective_number(log_w).item(), log_w.logsumexp(0).item() - math.log(len(log_w))
+    forward, averaging = forward_of(facts.get("target"), log_w), WeightedAverage(log_w.softmax(0))
+    verdicts = {"ln Z": verdict_on_weights(log_w, k, forward)}
+    for name, values in series.items():
+        if values.ndim == 1:
+            mean, ratio = averaging.average(values), 1.0
+            if forward is not None:
+                ratio = forward.error_ratio(name, mean.item(), averaging.error(values - mean), n, log_z)
+            verdicts[name] = verdict_on_terms(verdicts["ln Z"], pareto_k(log_w + values.abs().log()), ratio)
+    averages = summary(facts, series, averaging, verdicts)
     if effective < MIN_EFFECTIVE:  # one weight decides, so that no error can be estimated
-        correlator = None if correlator is None else (correlator[0], torch.full_like(correlator[1], math.nan))
-        quantities = {name: Quantity(quantity.value, math.nan) for name, quantity in quantities.items()}
+        if averages["correlator"] is not None:
+            averages["correlator"] = averages["correlator"][0], torch.full_like(averages["correlator"][1], math.nan)
+        averages["observables"] = {name: Quantity(q.value, math.nan) for name, q in averages["observables"].items()}
     return Report(
+        **averages,
         n=n,
         ess=effective / n,
-        log_z=log_w.logsumexp(0).item() - math.log(n),
+        log_z=log_z,
         log_z_error=math.sqrt(max(0.0, n / effective - 1) / n) if effective >= MIN_EFFECTIVE else math.nan,
         free_energy=Quantity(-log_w.mean().item(), log_w.std().item() / math.sqrt(n)),
-        observables=quantities,
-        correlator=correlator,
-        periodic=tuple(facts["periodic"]),
         log_weights=log_w,
         pareto_k=k,
-        verdicts={"ln Z": of_weights, **verdicts},
         missed=None if forward is None else forward.missed,
         forward_ess=None if forward is None else forward.ess,
-        series=series,
-        averaging=averaging,
         fields=fields,
         field_log_weights=field_log_weights,
     )

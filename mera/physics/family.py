@@ -1,18 +1,40 @@
-"""Parameters of actions: derivatives by them, and ranges of them for flows that are conditional on them."""
+"""Actions by name, derivatives by their parameters, and ranges of parameters for flows that are conditional on them."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+import inspect
+from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass, replace
 from numbers import Real
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
 from mera._utils.errors import InputError
+from mera._utils.registry import Registry
 from mera.physics.action import Action
+
+ActionFactory = TypeVar("ActionFactory", bound=Callable[..., Any])
+_actions: Registry[Any] = Registry("an action")
+
+
+def register(name: str) -> Callable[[ActionFactory], ActionFactory]:
+    """A decorator that registers an action under a name, for `make` and the command line.
+
+    >>> import torch
+    >>> from mera import physics
+    >>> @physics.register("sextic")
+    ... def sextic(coupling: float = 1.0):
+    ...     return lambda phi: (phi.square() / 2 + coupling * phi**6).flatten(1).sum(1)
+    >>> physics.make("sextic(coupling=2)")(torch.ones(1, 1, 2, 2))
+    tensor([10.])
+    """
+    return _actions.register(name)
+
+
+names = _actions.names
 
 
 class Slope:
@@ -71,7 +93,7 @@ def _is_number(value: object) -> bool:
     return isinstance(value, Real) and not isinstance(value, bool)
 
 
-def is_pair(value: object) -> bool:
+def _is_pair(value: object) -> bool:
     """Whether a value is a pair of numbers, the ends of a range."""
     return isinstance(value, (tuple, list)) and len(value) == 2 and all(map(_is_number, value))
 
@@ -82,10 +104,9 @@ def _numbers(action: object) -> list[str]:
 
 
 def _with(action: Action, values: Mapping[str, Tensor]) -> Action:
-    """An action whose parameters are tensors, which passes by the checks of numbers."""
+    """The action with tensors as parameters; `dataclasses.replace` would check them as numbers."""
     action = copy.copy(action)
-    for name, value in values.items():
-        object.__setattr__(action, name, value)  # the dataclass is frozen
+    vars(action).update(values)
     return action
 
 
@@ -117,7 +138,7 @@ class ActionFamily:
             known = ", ".join(names) or "which has none"
             raise InputError(f"ranges of parameters of {action!r}, {known}", repr(ranges))
         for name, ends in ranges.items():
-            if not is_pair(ends) or not ends[0] < ends[1]:
+            if not _is_pair(ends) or not ends[0] < ends[1]:
                 raise InputError(f"a range (smallest, largest) of {name}", repr(ends))
         self.action, self.ranges = action, {name: (float(a), float(b)) for name, (a, b) in ranges.items()}
         for end in (0, 1):
@@ -157,7 +178,30 @@ class ActionFamily:
         ends = torch.tensor(list(self.ranges.values()), dtype=phi.dtype, device=phi.device)
         parameters = ends.mean(1) + context.to(phi) * (ends[:, 1] - ends[:, 0]) / 2
 
-        def one(field: Tensor, values: Tensor) -> Tensor:
+        def of_field(field: Tensor, values: Tensor) -> Tensor:
             return _with(self.action, dict(zip(self.ranges, values.unbind(), strict=True)))(field[None])[0]
 
-        return torch.func.vmap(one)(phi, parameters)
+        return torch.func.vmap(of_field)(phi, parameters)
+
+
+def make(text: str) -> Any:
+    """Make a registered action from its name and options, given as text; or a family of actions.
+
+    Args:
+        text: the name of a registered action, with options: "phi4(mass2=-4, coupling=1.143)". A pair in place of a
+            number is a range, and makes an `ActionFamily`: "phi4(mass2=(-4, -1), coupling=1.143)".
+
+    Raises:
+        ValueError: if the name or an option is unknown, or a value is invalid.
+
+    >>> make("phi4(mass2=(-4, -1), coupling=1)")
+    ActionFamily(Phi4(mass2=-2.5, coupling=1, periodic=True), mass2=(-4.0, -1.0))
+    """
+    name, options = _actions.parse(text, '"phi4(mass2=-4, coupling=1.143)"')
+    _actions.check_options(name, options)
+    factory = _actions.get(name)
+    numbers = {key for key, p in inspect.signature(factory).parameters.items() if p.annotation in ("float", float)}
+    ranges = {key: value for key, value in options.items() if key in numbers and _is_pair(value)}
+    if not ranges:
+        return factory(**options)
+    return ActionFamily(factory(**options | {key: sum(pair) / 2 for key, pair in ranges.items()}), **ranges)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
 from mera._utils.checks import check_choice
@@ -23,8 +25,8 @@ def grow(flow: Density, copy: str = "coarse") -> Density:
             interpolated between wave numbers.
 
     Returns:
-        The larger flow, with the dtype and the device of the trained flow and its setting of `checkpoint`;
-        a `mera.Symmetrized` flow gives a `mera.Symmetrized` flow.
+        The larger flow, with dtype, device and `checkpoint` of the trained flow; of a `mera.Symmetrized` flow another
+        one.
 
     Raises:
         ValueError: if the flow was not made by `mera.build` with an edge `L`, or its levels have different bijectors.
@@ -39,13 +41,13 @@ def grow(flow: Density, copy: str = "coarse") -> Density:
     trained: Flow = flow.flow
     if trained.recipe is None or "L" not in trained.recipe.options:
         raise InputError("a flow that mera.build made with an edge L", type(flow).__name__)
-    edge = trained.recipe.options["L"]
-    doubled = [2 * n for n in edge] if isinstance(edge, (list, tuple)) else 2 * edge
-    levels = trained.recipe.options.get("levels")
-    changes = {"L": doubled} if levels is None else {"L": doubled, "levels": levels + 1}
-    if isinstance(
-        trained.recipe.options.get("m"), (list, tuple)
-    ):  # patches by level, which the larger lattice chooses anew
+    options = trained.recipe.options
+    if isinstance(next(iter(options.get("hidden") or ()), None), (list, tuple)):
+        raise InputError("hidden layers of the same widths at all levels", f"widths by level, {options['hidden']}")
+    changes: dict[str, Any] = {"L": tuple(2 * n for n in trained.plan.input.shape)}
+    if options.get("levels") is not None:
+        changes["levels"] = options["levels"] + 1
+    if isinstance(options.get("m"), (list, tuple)):  # the larger lattice chooses patches by level anew
         changes["m"] = None
     larger = trained.recipe.rebuild(**changes).to(trained.device, trained.dtype)
     small = _levels(trained)

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor
 
 from mera._utils.table import Table
-from mera.physics.averaging import AlongChains
-from mera.physics.measured import Measured
-from mera.physics.observables import ROUGH_BELOW, averages_of, summarize
+from mera.physics.measured import ChainAverage, Measured, summary
+from mera.physics.observables import ROUGH_BELOW
 from mera.physics.storage import Arrays, named
-from mera.physics.verdicts import USABLE_K, compared, pareto_k, verdict_on_tail, verdict_on_terms
+from mera.physics.verdicts import USABLE_K, Forward, forward_of, pareto_k, verdict_on_tail, verdict_on_terms
 from mera.sampling.diagnostics import MIXED, GammaResult, gamma_method, r_hat, r_hat_by_chance
-from mera.sampling.verdict import Trust, Verdict, marked, verdict_on_agreement
+from mera.sampling.verdict import Trust, Verdict, least_trusted, verdict_on_agreement
 
 LONG = 20
 """The number of autocorrelation times in a chain from which its autocorrelation time can be trusted."""
@@ -50,13 +47,12 @@ class MarkovChains(Measured):
     @property
     def table(self) -> Table:
         """A table with a row for each observable: value, autocorrelation time and R-hat."""
-        rows = []
-        n_effective = next(iter(self.history.values())).numel() / (2 * max(self.tau.values()))
-        for name, quantity in self.observables.items():
-            diagnostics = ["", ""]
-            if name in self.tau:
-                diagnostics = [f"{self.tau[name]:.3g} +- {self.tau_error[name]:.2g}", f"{self.r_hat[name]:.3f}"]
-            rows.append((name, quantity.text(n_effective), *diagnostics, marked(self.verdicts.get(name))))
+        diagnostics = {
+            name: (f"{tau:.3g} +- {self.tau_error[name]:.2g}", f"{self.r_hat[name]:.3f}")
+            for name, tau in self.tau.items()
+        }
+        n = next(iter(self.history.values())).numel() / (2 * max(self.tau.values()))
+        rows = [(name, value, *diagnostics.get(name, ("", "")), mark) for name, value, mark in self._rows(n)]
         return Table(["observable", "value", "autocorrelation time", "R-hat", ""], rows)
 
     def __repr__(self) -> str:
@@ -77,11 +73,11 @@ class Judged(NamedTuple):
 
 
 def judged(
-    values: Tensor, acceptance: float, log_weights: Tensor | None = None, ratio: Callable[..., float] = lambda *_: 1.0
+    values: Tensor, acceptance: float, log_weights: Tensor | None = None, forward: Forward | None = None, name: str = ""
 ) -> Judged:
     """Judge the average of a quantity along chains, (draws, K), and for proposals of a flow by log-weights, (draws, K).
 
-    The `ratio` is that of `compared`, for the observable.
+    Fields of the target may show that the error of an observable, by its name, is too small.
 
     The variance of an average of O over such proposals is about that of the weighted average of O, the mean of
     :math:`w O^2` over the target. A tail of shape k over samples of the flow is one of :math:`k / (1 - k)` over the
@@ -104,9 +100,10 @@ def judged(
     else:
         verdict = Verdict(Trust.GOOD, f"R-hat is below {MIXED}, with {LONG} autocorrelation times or more")
     if log_weights is not None:
-        mean_log_weight = math.log(values.numel()) - (-log_weights).flatten().logsumexp(0).item()
-        larger = ratio(values.mean().item(), gamma.error, values.numel(), mean_log_weight)
-        verdict = verdict_on_terms(verdict, _k_of_flow(log_weights + 2 * values.abs().log()), larger)
+        mean_log_weight, ratio = math.log(values.numel()) - (-log_weights).flatten().logsumexp(0).item(), 1.0
+        if forward is not None:
+            ratio = forward.error_ratio(name, values.mean().item(), gamma.error, values.numel(), mean_log_weight)
+        verdict = verdict_on_terms(verdict, _k_of_flow(log_weights + 2 * values.abs().log()), ratio)
     return Judged(gamma, found, verdict)
 
 
@@ -120,7 +117,7 @@ def _of_one_phase(verdicts: Mapping[str, Verdict]) -> dict[str, Verdict]:
     if not apart:
         return dict(verdicts)
     doubtful = Verdict(Trust.PERHAPS_TOO_SMALL, f"the chains do not agree in {apart[0]}")
-    return {name: min(doubtful, found, key=lambda verdict: verdict.trust) for name, found in verdicts.items()}
+    return {name: least_trusted(doubtful, verdict) for name, verdict in verdicts.items()}
 
 
 def _k_of_flow(log_values: Tensor) -> float:
@@ -135,27 +132,20 @@ def chains_of(facts: Mapping[str, Any], arrays: Arrays) -> MarkovChains:
     rates, fields = series.pop("_rates"), series.pop("_fields").flatten(0, 1)
     field_actions = series.pop("_field_actions")
     log_weights, _ = series.pop("_log_weights", None), series.pop("_field_log_weights", None)
-    functions = averages_of(facts["shape"][1:], tuple(facts["periodic"]), facts["inverse_temperature"])
     acceptance = rates.mean().item()
-    _, ratio = compared(facts, torch.zeros(1) if log_weights is None else log_weights.flatten())
+    forward = None if log_weights is None else forward_of(facts.get("target"), log_weights)
     along = {
-        name: judged(values, acceptance, log_weights, partial(ratio, name))
+        name: judged(values, acceptance, log_weights, forward, name)
         for name, values in series.items() if values.ndim == 2
     }  # fmt: skip
-    of_means = _of_one_phase({name: found.verdict for name, found in along.items()})
-    quantities, verdicts, correlator = summarize(series, functions, AlongChains(), of_means, facts.get("zero", ()))
-    along = {name: found for name, found in along.items() if not name.startswith("_")}
+    verdicts = _of_one_phase({name: result.verdict for name, result in along.items()})
+    along = {name: result for name, result in along.items() if not name.startswith("_")}
     return MarkovChains(
+        **summary(facts, series, ChainAverage(), verdicts),
         fields=fields if len(fields) else arrays["last"],
-        series=series,
-        averaging=AlongChains(),
-        observables=quantities,
-        verdicts=verdicts,
-        tau={name: found.gamma.tau for name, found in along.items()},
-        tau_error={name: found.gamma.tau_error for name, found in along.items()},
-        r_hat={name: found.r_hat for name, found in along.items()},
-        correlator=correlator,
-        periodic=tuple(facts["periodic"]),
+        tau={name: result.gamma.tau for name, result in along.items()},
+        tau_error={name: result.gamma.tau_error for name, result in along.items()},
+        r_hat={name: result.r_hat for name, result in along.items()},
         field_actions=field_actions.flatten(),
         acceptance=acceptance,
         seconds=float(arrays["seconds"]),

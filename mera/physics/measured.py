@@ -1,9 +1,10 @@
-"""The base class of measurements: fields with the histories of their observables."""
+"""Measurements: fields with the histories of their observables, and averages with their errors and verdicts."""
 
 from __future__ import annotations
 
-from abc import ABC
-from collections.abc import Mapping
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from os import PathLike
 from typing import Any
@@ -15,9 +16,136 @@ from torch import Tensor
 from mera._utils.checks import check_choice
 from mera._utils.errors import InputError
 from mera._utils.files import as_path, replacing
-from mera.physics.averaging import Averaging
-from mera.physics.observables import Average, Quantity, summarize
-from mera.sampling.verdict import Verdict, worst
+from mera.physics.observables import Average, Quantity, averages_of
+from mera.physics.verdicts import verdict_on_zero
+from mera.sampling.diagnostics import ROUNDING, gamma_method
+from mera.sampling.verdict import Verdict, least_trusted, marked, worst
+
+
+class Averaging(ABC):
+    """How the values of an observable are averaged, and the standard error of the average."""
+
+    def average(self, values: Tensor) -> Tensor:
+        """The average of the values of an observable."""
+        return values.mean()
+
+    @abstractmethod
+    def error(self, centred: Tensor) -> float:
+        """The standard error of an average, from the values less their average."""
+
+
+@dataclass(frozen=True)
+class ChainAverage(Averaging):
+    """The mean of values along K chains, (draws, K), with errors by the Gamma method.
+
+    Args:
+        weights: the weights of the draws, with mean 1, (draws, K); or 1 for equal weights.
+    """
+
+    weights: Tensor | float = 1.0
+
+    def average(self, values: Tensor) -> Tensor:
+        """The weighted mean of all draws."""
+        return (self.weights * values).mean()
+
+    def error(self, centred: Tensor) -> float:
+        """The standard error, which has the correlations of successive draws."""
+        return gamma_method(self.weights * centred).error
+
+
+@dataclass(frozen=True)
+class WeightedAverage(Averaging):
+    """The weighted mean of independent samples, or of particles that depend on each other within a population.
+
+    Args:
+        weights: the weights of the samples, with sum 1, (n,).
+        populations: the number of populations, which follow one another; None for independent samples.
+    """
+
+    weights: Tensor
+    populations: int | None = None
+
+    def average(self, values: Tensor) -> Tensor:
+        """The weighted mean, of values (n,)."""
+        return self.weights @ values
+
+    def error(self, centred: Tensor) -> float:
+        """The standard error, by linear expansion of the ratio of two means, from the spread over populations."""
+        n = self.populations or len(centred)
+        deviations = (self.weights * centred).unflatten(0, (n, -1)).sum(1)
+        return math.sqrt(n / (n - 1) * deviations.square().sum().item())
+
+
+@torch.inference_mode(False)
+@torch.enable_grad()
+def summarize(
+    series: Mapping[str, Tensor],
+    functions: Mapping[str, Average],
+    averaging: Averaging,
+    verdicts: Mapping[str, Verdict],
+    zero: Collection[str] = (),
+) -> tuple[dict[str, Quantity], dict[str, Verdict], tuple[Tensor, Tensor] | None]:
+    """Averages with their errors and verdicts; errors of functions of averages are propagated by linear expansion.
+
+    Args:
+        series: by name, the values of each observable, (...,), and of the two-point function, (..., r).
+        functions: by name, functions of averages; see `averages_of`.
+        averaging: how values are averaged, and the standard error of an average.
+        verdicts: by name, the verdicts on averages. The verdict on a function is the worst on the averages it takes.
+        zero: the names of averages that a symmetry of the action forbids.
+
+    Returns:
+        The quantities by name; the verdicts by name, but for quantities that noise makes NaN; and the two-point
+        function with its errors, (r,) each, if it was measured.
+    """
+    scalars = {name: values for name, values in series.items() if name != "correlator"}
+    distances = series["correlator"].unbind(-1) if "correlator" in series else ()
+    columns = {f"_correlator {r}": column for r, column in enumerate(distances)}
+    scalars |= columns
+    means = {name: averaging.average(values).detach().requires_grad_() for name, values in scalars.items()}
+    averages = means | ({"correlator": torch.stack([means[name] for name in columns])} if columns else {})
+    centred = {}
+    for name, values in scalars.items():
+        difference, mean = values - means[name].detach(), means[name].detach()
+        is_constant = difference.abs().max() <= ROUNDING * mean.abs()
+        centred[name] = torch.zeros_like(difference) if is_constant else difference
+    quantities = {
+        name: Quantity(means[name].item(), averaging.error(centred[name]))
+        for name in scalars
+        if not name.startswith("_")
+    }
+    verdicts = dict(verdicts)
+    for name in zero:
+        verdicts[name] = verdict_on_zero(*quantities[name], verdicts[name])
+    for name, function in functions.items():
+        value = function(averages)
+        quantities[name] = Quantity(value.item(), math.nan)
+        if not value.isfinite():
+            continue
+        gradients = torch.autograd.grad(value, list(means.values()), allow_unused=True)
+        slopes = {key: slope for key, slope in zip(means, gradients, strict=True) if slope is not None}
+        total = torch.stack([slope * centred[key] for key, slope in slopes.items()]).sum(0)
+        if total.isfinite().all():  # not where a root is 0
+            quantities[name] = Quantity(value.item(), averaging.error(total))
+        verdicts[name] = least_trusted(*([verdicts[key] for key in slopes if key in verdicts] or verdicts.values()))
+    verdicts = {name: verdict for name, verdict in verdicts.items() if not name.startswith("_")}
+    if not columns:
+        return quantities, verdicts, None
+    errors = torch.tensor([averaging.error(centred[name]) for name in columns], dtype=torch.float64)
+    return quantities, verdicts, (averages["correlator"].detach(), errors)
+
+
+def summary(
+    facts: Mapping[str, Any], series: Mapping[str, Tensor], averaging: Averaging, verdicts: Mapping[str, Verdict]
+) -> dict[str, Any]:
+    """The arguments of a `Measured` that follow from its series; for `facts` see `lattice_facts`."""
+    periodic = tuple(facts["periodic"])
+    functions = averages_of(facts["shape"][1:], periodic, facts["inverse_temperature"])
+    observables, verdicts, correlator = summarize(series, functions, averaging, verdicts, facts.get("zero", ()))
+    return {
+        "series": series, "averaging": averaging, "observables": observables, "verdicts": verdicts,
+        "correlator": correlator, "periodic": periodic,
+    }  # fmt: skip
 
 
 @dataclass(frozen=True, repr=False, kw_only=True)
@@ -48,13 +176,17 @@ class Measured(ABC):
     @property
     def history(self) -> dict[str, Tensor]:
         """By name, the observable of each draw, (n,) of samples or (draws, K) of chains; see `Observables`."""
-        shown = {name: values for name, values in self.series.items() if not name.startswith("_")}
-        return {name: values for name, values in shown.items() if name != "correlator"}
+        return {name: s for name, s in self.series.items() if not name.startswith("_") and name != "correlator"}
 
     @property
     def verdict(self) -> Verdict:
         """Whether averages and errors can be trusted: the worst verdict on a quantity."""
         return worst(self.verdicts)
+
+    def _rows(self, n: float, **others: Quantity) -> list[tuple[str, str, str]]:
+        """The rows of a table of other quantities and the observables, with errors from n independent draws."""
+        quantities = others | dict(self.observables)
+        return [(name, q.text(n), marked(self.verdicts.get(name))) for name, q in quantities.items()]
 
     def derive(self, function: Average | str) -> Quantity:
         r"""A function of averages, with an error that has all correlations between the averages.
@@ -82,16 +214,16 @@ class Measured(ABC):
         if isinstance(function, str):
             return self.observables[check_choice(function, self.observables, "an observable")]
         shown = {name: values for name, values in self.series.items() if not name.startswith("_")}
-        means = {name: values.double().mean().requires_grad_() for name, values in self.history.items()}
-        if self.correlator is not None:
-            means["correlator"] = self.correlator[0].clone().requires_grad_()
-        with torch.enable_grad():
-            found: Any = function(means) if callable(function) else function
-        if not isinstance(found, Tensor) or found.numel() != 1 or found.is_complex() or not found.requires_grad:
-            got = f"a tensor {tuple(found.shape)}, {found.dtype}" if isinstance(found, Tensor) else repr(found)[:80]
-            raise InputError("a differentiable function from averages, tensors by name, to one real number", got)
+
+        def checked(means: Mapping[str, Tensor]) -> Tensor:
+            value: Any = function(means) if callable(function) else function
+            if not isinstance(value, Tensor) or value.numel() != 1 or value.is_complex() or not value.requires_grad:
+                got = f"a tensor {tuple(value.shape)}, {value.dtype}" if isinstance(value, Tensor) else repr(value)[:80]
+                raise InputError("a differentiable function from averages, tensors by name, to one real number", got)
+            return value
+
         verdicts = dict.fromkeys(shown, self.verdict)
-        return summarize(shown, {"_": function}, self.averaging, verdicts)[0]["_"]
+        return summarize(shown, {"": checked}, self.averaging, verdicts)[0][""]
 
     def _repr_png_(self) -> bytes:
         """What shows whether the measurement can be trusted, and the two-point function."""

@@ -10,10 +10,9 @@ import torch
 
 from mera._utils.errors import InputError
 from mera.physics.anneal import Annealed, anneal
+from mera.physics.chains import hmc, metropolis
 from mera.physics.estimate import Report, estimate, report_of
-from mera.physics.hmc import hmc
 from mera.physics.markov_chains import MarkovChains, chains_of
-from mera.physics.metropolis import metropolis
 from mera.physics.storage import Arrays, Storage, joined
 from mera.sampling.diagnostics import MIN_DRAWS
 
@@ -86,8 +85,6 @@ def load_chain(path: str | PathLike[str] | Iterable[str | PathLike[str]]) -> Mar
 
 def _beside(parts: list[Arrays]) -> Arrays:
     """The chains of several measurements side by side, as far as all of them go."""
-    if len(parts) == 1:
-        return parts[0]
     arrays = {}
     for name in parts[0]:
         values = [part[name] for part in parts]

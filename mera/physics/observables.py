@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -12,11 +12,8 @@ from torch import Tensor
 from mera._utils.checks import check_choice, check_precise
 from mera._utils.errors import InputError
 from mera._utils.random import fixed_seed
-from mera.physics.action import Action, ActionLike, Periodic, as_action, by_direction
-from mera.physics.averaging import Averaging
-from mera.physics.verdicts import verdict_on_zero
+from mera.physics.action import Action, ActionLike, Periodic, as_action, by_direction, defines
 from mera.sampling.diagnostics import ROUNDING
-from mera.sampling.verdict import Verdict
 
 Observable = Callable[[Tensor], Tensor]
 """A function from fields (B, C, *shape) to a number for each field, (B,)."""
@@ -100,12 +97,18 @@ class Observables:
 
     def __init__(self, action: ActionLike, own: Mapping[str, Observable] | None = None) -> None:
         self.action = as_action(action)
-        own = dict(self.action.observables) | dict(own or {})
-        self.own = {name: _factors(name, entry) for name, entry in own.items()}
-        for name, factors in self.own.items():
+        self.own: dict[str, tuple[Factor, ...]] = {}
+        for name, entry in {**self.action.observables, **(own or {})}.items():
             if name in NAMES or name.startswith("_"):
                 raise InputError("a name of an observable of your own that is not taken", repr(name))
+            factors: tuple[Factor, ...] = entry if isinstance(entry, tuple) else (entry,)
+            for factor in factors:
+                if isinstance(entry, tuple) and isinstance(factor, str):
+                    check_choice(factor, SINGLE, f"an observable of a single field in {name!r}")
+                elif not callable(factor):
+                    raise InputError(f"a function from fields to numbers (B,) as observable {name!r}", repr(factor))
             self._check_slopes(name, factors)
+            self.own[name] = factors
 
     @torch.no_grad()
     def measure(self, phi: Tensor, action: Tensor | None = None) -> dict[str, Tensor]:
@@ -152,30 +155,21 @@ class Observables:
             values["correlator"] = two_point(phi, around)
         return {name: value.double().cpu() for name, value in values.items()}
 
+    def measure_parts(self, parts: Iterable[Tensor]) -> dict[str, Tensor]:
+        """The observables of all fields of several batches; see `measure`."""
+        measured = [self.measure(part) for part in parts]
+        return {name: torch.cat([part[name] for part in measured]) for name in measured[0]}
+
     def _check_slopes(self, name: str, factors: Sequence[Factor]) -> None:
-        """Refuse products of an observable and a slope by a parameter on which the observable depends."""
+        """Refuse products of a slope by a parameter and an observable of a given field that depends on it, too."""
         for parameter in (factor.name for factor in factors if hasattr(factor, "of_field")):
-            explicit = [factor for factor in factors if isinstance(factor, str) and self._depends(factor, parameter)]
-            if explicit:
-                expected = f"observables that do not depend on {parameter!r} explicitly, in the product {name!r}"
-                raise InputError(expected, f"{explicit[0]!r} of {self.action!r}")
-
-    def _depends(self, observable: str, parameter: str) -> bool:
-        """Whether a built-in observable of a given field depends on a parameter of the action."""
-        if observable == "energy" and not self.action.has_energy:
-            return True
-        return observable != "phi2" and parameter in self.action.order_depends_on
-
-
-def _factors(name: str, entry: Any) -> tuple[Factor, ...]:
-    """The factors of an observable of the user's own: of a tuple its entries, otherwise the function alone."""
-    factors = entry if isinstance(entry, tuple) else (entry,)
-    for factor in factors:
-        if isinstance(entry, tuple) and isinstance(factor, str):
-            check_choice(factor, SINGLE, f"an observable of a single field in {name!r}")
-        elif not callable(factor):
-            raise InputError(f"a function from fields to numbers (B,) as observable {name!r}", repr(factor))
-    return factors
+            dependent = [] if defines(self.action, "energy") else ["energy"]
+            if parameter in self.action.order_depends_on:
+                dependent = [name for name in SINGLE if name != "phi2"]
+            for factor in factors:
+                if isinstance(factor, str) and factor in dependent:
+                    expected = f"observables that do not depend on {parameter!r} explicitly, in the product {name!r}"
+                    raise InputError(expected, f"{factor!r} of {self.action!r}")
 
 
 def _product(name: str, factors: Sequence[Factor], field: Tensor, values: Mapping[str, Tensor]) -> Any:
@@ -207,6 +201,16 @@ def averages_of(shape: Sequence[int], periodic: Periodic, inverse_temperature: f
     return functions
 
 
+def lattice_facts(action: Action, shape: Sequence[int]) -> dict[str, Any]:
+    """The facts about an action on fields (C, *shape) that averages depend on, as values that JSON can hold."""
+    return {
+        "shape": list(shape),
+        "periodic": list(by_direction(action.periodic, len(shape) - 1)),
+        "inverse_temperature": action.inverse_temperature,
+        "zero": forbidden(action, shape),
+    }
+
+
 def forbidden(action: Action, shape: Sequence[int]) -> list[str]:
     """The names of averages that a symmetry of the action forbids: m, if a sign of the field is one of the order."""
     with fixed_seed(0):
@@ -214,69 +218,6 @@ def forbidden(action: Action, shape: Sequence[int]) -> list[str]:
     order = action.order_parameter(phi)
     is_odd = order.shape[1] == 1 and torch.allclose(action.order_parameter(-phi), -order)
     return ["m"] if action.is_even and is_odd else []
-
-
-@torch.inference_mode(False)
-@torch.enable_grad()
-def summarize(
-    series: Mapping[str, Tensor],
-    functions: Mapping[str, Average],
-    averaging: Averaging,
-    verdicts: Mapping[str, Verdict],
-    zero: Collection[str] = (),
-) -> tuple[dict[str, Quantity], dict[str, Verdict], tuple[Tensor, Tensor] | None]:
-    """Averages with their errors and verdicts; errors of functions of averages are propagated by linear expansion.
-
-    Args:
-        series: by name, the values of each observable, (...,), and of the two-point function, (..., r).
-        functions: by name, functions of averages; see `averages_of`.
-        averaging: how values are averaged, and the standard error of an average.
-        verdicts: by name, the verdicts on averages. The verdict on a function is the worst on the averages it takes.
-        zero: the names of averages that a symmetry of the action forbids.
-
-    Returns:
-        The quantities by name; the verdicts by name, but for quantities that noise makes NaN; and the two-point
-        function with its errors, (r,) each, if it was measured.
-    """
-    columns = (
-        {f"_correlator {r}": row for r, row in enumerate(series["correlator"].unbind(-1))}
-        if "correlator" in series
-        else {}
-    )
-    scalars = {name: values for name, values in series.items() if name != "correlator"} | columns
-    means = {name: averaging.average(values).detach().requires_grad_() for name, values in scalars.items()}
-    centred = {name: values - means[name].detach() for name, values in scalars.items()}
-    averages = means | ({"correlator": torch.stack([means[name] for name in columns])} if columns else {})
-    for name, rest in centred.items():
-        if rest.abs().max() <= ROUNDING * means[name].abs():  # a constant
-            centred[name] = torch.zeros_like(rest)
-    quantities = {
-        name: Quantity(means[name].item(), averaging.error(centred[name]))
-        for name in scalars
-        if not name.startswith("_")
-    }
-    verdicts = dict(verdicts)
-    for name in zero:
-        verdicts[name] = verdict_on_zero(*quantities[name], verdicts[name])
-    for name, function in functions.items():
-        value = function(averages)
-        quantities[name] = Quantity(value.item(), math.nan)
-        if not value.isfinite():
-            continue
-        slopes = torch.autograd.grad(value, list(means.values()), allow_unused=True)
-        parts = [slope * centred[key] for key, slope in zip(means, slopes, strict=True) if slope is not None]
-        total = torch.stack(parts).sum(0)  # not finite where a root is 0
-        if total.isfinite().all():
-            quantities[name] = Quantity(value.item(), averaging.error(total))
-        used = [
-            verdicts[key] for key, slope in zip(means, slopes, strict=True) if slope is not None and key in verdicts
-        ]
-        verdicts[name] = min(used or verdicts.values(), key=lambda verdict: verdict.trust)
-    verdicts = {name: verdict for name, verdict in verdicts.items() if not name.startswith("_")}
-    if not columns:
-        return quantities, verdicts, None
-    errors = torch.tensor([averaging.error(centred[name]) for name in columns], dtype=torch.float64)
-    return quantities, verdicts, (averages["correlator"].detach(), errors)
 
 
 def slice_means(phi: Tensor, axis: int) -> Tensor:

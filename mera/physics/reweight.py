@@ -11,16 +11,15 @@ from torch import Tensor
 
 from mera._utils.errors import InputError
 from mera._utils.table import Table
-from mera.physics.action import ActionLike, by_direction
-from mera.physics.averaging import AlongChains
+from mera.physics.action import ActionLike
 from mera.physics.check_target import check_target
 from mera.physics.markov_chains import MarkovChains, judged
-from mera.physics.measured import Measured
-from mera.physics.observables import Observables, Quantity, averages_of, forbidden, summarize
+from mera.physics.measured import ChainAverage, Measured, summary
+from mera.physics.observables import Observables, Quantity, lattice_facts
 from mera.physics.verdicts import finite_log_weights, pareto_k, verdict_on_terms, verdict_on_weights
 from mera.sampling.annealing import effective_number
 from mera.sampling.diagnostics import MIN_DRAWS, gamma_method
-from mera.sampling.verdict import Verdict, marked
+from mera.sampling.verdict import least_trusted
 
 
 @dataclass(frozen=True, repr=False, kw_only=True)
@@ -41,9 +40,7 @@ class Reweighted(Measured):
     @property
     def table(self) -> Table:
         """A table with a row for each quantity."""
-        quantities = {"ln Z'/Z": self.log_ratio, **self.observables}
-        number = self.ess * self.log_weights.numel()
-        rows = [(name, q.text(number), marked(self.verdicts.get(name))) for name, q in quantities.items()]
+        rows = self._rows(self.ess * self.log_weights.numel(), **{"ln Z'/Z": self.log_ratio})
         return Table(["quantity", "value", ""], rows)
 
     def __repr__(self) -> str:
@@ -93,41 +90,25 @@ def reweight(
         raise InputError(f"chains that keep at least {MIN_DRAWS} fields each (every=1)", str(kept))
     shape = tuple(chain.fields.shape[1:])
     action, parts = check_target(shape, action), chain.fields.split(500)
-    measured = Observables(action, observables)
     values = torch.cat([action(part) for part in parts]).double().cpu()
     log_w = finite_log_weights(chain.field_actions - values)
-    of_parts = [measured.measure(part) for part in parts]
-    series = {name: torch.cat([part[name] for part in of_parts]) for name in of_parts[0]}
-    weights = log_w.softmax(0).view(-1, chains) * len(log_w)
+    series = Observables(action, observables).measure_parts(parts)
     series = {name: values.unflatten(0, (-1, chains)) for name, values in series.items()}
-    averaging, k = AlongChains(weights), pareto_k(log_w)
-    common = min(chain.verdict, verdict_on_weights(log_w, k), key=lambda verdict: verdict.trust)
-
-    def worse(influence: Tensor, verdict: Verdict) -> Verdict:
-        """The worse of a verdict, and that on an average by the parts of the draws in it."""
-        return min(verdict, judged(influence, 1.0).verdict, key=lambda verdict: verdict.trust)
-
-    verdicts = {"ln Z'/Z": worse(weights, common)}
+    weights, k = log_w.softmax(0).view(-1, chains) * len(log_w), pareto_k(log_w)
+    averaging, common = ChainAverage(weights), least_trusted(chain.verdict, verdict_on_weights(log_w, k))
+    verdicts = {"ln Z'/Z": least_trusted(common, judged(weights, 1.0).verdict)}
     for name, values in series.items():
         if name != "correlator":
             of_terms = verdict_on_terms(common, pareto_k(log_w + values.flatten().abs().log()))
-            verdicts[name] = worse(weights * (values - averaging.average(values)), of_terms)
-    quantities, verdicts, correlator = summarize(
-        series, averages_of(shape[1:], action.periodic, action.inverse_temperature), averaging, verdicts,
-        forbidden(action, shape),
-    )  # fmt: skip
-    found = Reweighted(
+            influence = weights * (values - averaging.average(values))
+            verdicts[name] = least_trusted(of_terms, judged(influence, 1.0).verdict)
+    result = Reweighted(
+        **summary(lattice_facts(action, shape), series, averaging, verdicts),
         fields=chain.fields,
-        series=series,
-        averaging=averaging,
-        observables=quantities,
-        verdicts=verdicts,
-        correlator=correlator,
-        periodic=by_direction(action.periodic, len(shape) - 1),
         log_weights=log_w,
         ess=effective_number(log_w).item() / len(log_w),
         log_ratio=Quantity(log_w.logsumexp(0).item() - math.log(len(log_w)), gamma_method(weights).error),
         pareto_k=k,
     )
-    found.verdict.warn()
-    return found
+    result.verdict.warn()
+    return result

@@ -20,9 +20,8 @@ from mera._utils.processes import StopSignal, raise_signal
 from mera._utils.progress import ProgressBar, check_console
 from mera._utils.random import fixed_seed, set_torch_states, torch_states
 from mera.flow.density import Density
-from mera.physics.action import Action, by_direction
 from mera.physics.check_target import event_shape_of
-from mera.physics.observables import Observables, forbidden
+from mera.physics.observables import Observables, lattice_facts
 from mera.physics.storage import Arrays, Storage, joined, named
 
 if TYPE_CHECKING:
@@ -35,14 +34,14 @@ FINGERPRINT_FIELDS = 4
 
 
 class Draw(NamedTuple):
-    """One draw of K chains or independent samples: fields (K, C, *shape), their acceptance rate, and what is known.
+    """One draw of K chains, or independent samples: fields (K, C, *shape), the acceptance rate, and actions (K,).
 
-    The actions of the fields and their log-weights -S - ln q, (K,) each, are None if a sampler does not compute them.
+    The log-weights -S - ln q, (K,), are None if a sampler does not compute them.
     """
 
     fields: Tensor
     rate: float
-    action: Tensor | None = None
+    action: Tensor
     log_weights: Tensor | None = None
 
 
@@ -72,7 +71,9 @@ class Sampler(ABC):
 
 
 def record(
+    name: str,
     sampler: Sampler,
+    flow: Density | Sequence[int],
     measured: Observables,
     facts: Mapping[str, Any],
     *,
@@ -83,7 +84,7 @@ def record(
     resume: bool,
     console: Console | None,
 ) -> tuple[dict[str, Any], Arrays]:
-    """Run a sampler, and measure its draws; keep them in a folder as they are made, if there is one.
+    """Run a sampler of a name, and measure its draws; keep them in a folder as they are made, if there is one.
 
     Returns:
         The facts, and all series with the last state; see `mera.physics.storage`.
@@ -95,7 +96,8 @@ def record(
     every = check_count(every, "the distance of fields that are kept", 0)
     done, total, seconds = 0, warmup + draws, 0.0
     chunks: list[Arrays] = []
-    facts = dict(facts) | {"warmup": warmup, "draws": draws, "every": every, "seed": torch.initial_seed()}
+    facts = _facts(name, flow, measured, out is not None) | dict(facts)
+    facts |= {"warmup": warmup, "draws": draws, "every": every, "seed": torch.initial_seed()}
     facts["start"] = hashlib.sha256(torch.get_rng_state().numpy().tobytes()).hexdigest()[:16]
     with ExitStack() as context:
         storage = None
@@ -136,19 +138,16 @@ def record(
 
 def _measured(measured: Observables, draw: Draw, number: int, every: int, independent: bool) -> Arrays:
     """The arrays of a draw, (1, K, ...) of K chains or (n, ...) of n samples; `number` draws were made before it."""
-    actions = measured.action(draw.fields) if draw.action is None else draw.action
-    arrays = measured.measure(draw.fields, actions) | {"_action": actions.detach().double().cpu()}
+    arrays = measured.measure(draw.fields, draw.action)
+    fields = {"_fields": draw.fields.detach().cpu(), "_field_actions": draw.action.detach().double().cpu()}
     if draw.log_weights is not None:
-        arrays["_log_weights"] = draw.log_weights.double().cpu()
-    fields = draw.fields.detach().cpu()
+        arrays["_log_weights"] = fields["_field_log_weights"] = draw.log_weights.double().cpu()
     if not independent:
-        fields, arrays = fields[None], {name: values[None] for name, values in arrays.items()}
+        arrays, fields = ({name: values[None] for name, values in part.items()} for part in (arrays, fields))
+    end = number + len(fields["_fields"])
+    kept: Tensor | list[int] = torch.arange(number + 1, end + 1) % every == 0 if every else []
+    arrays |= {name: values[kept] for name, values in fields.items()}  # copies, since a sampler may move its fields
     arrays["_rates"] = torch.tensor([draw.rate], dtype=torch.float64)
-    kept: Tensor | list[int] = torch.arange(number + 1, number + 1 + len(fields)) % every == 0 if every else []
-    arrays["_fields"] = fields[kept]  # a copy, since a sampler may move its fields in place
-    arrays["_field_actions"] = arrays.pop("_action")[kept]
-    if draw.log_weights is not None:
-        arrays["_field_log_weights"] = arrays["_log_weights"][kept]
     return {f"series/{name}": values for name, values in arrays.items()}
 
 
@@ -162,37 +161,29 @@ def _state(sampler: Sampler, done: int, seconds: float) -> Arrays:
     return arrays
 
 
-def facts_of(
-    sampler: str, flow: Density | Sequence[int], action: Action, measured: Observables, is_kept: bool
-) -> dict[str, Any]:
-    """What a measurement is of: facts that are kept with it, and compared when it is resumed.
+def _facts(name: str, flow: Density | Sequence[int], measured: Observables, is_kept: bool) -> dict[str, Any]:
+    """The facts of a measurement, which are compared when it is resumed.
 
-    A measurement that is kept, and thus may be resumed, also has a fingerprint of flow, action and observables.
+    A measurement that is kept, and thus may be resumed, also has a fingerprint: values of the flow, the action and the
+    user's observables at a few fields, by which a change of any of them shows.
     """
-    return {
+    fingerprint = {}
+    if is_kept:
+        with fixed_seed(0):
+            if isinstance(flow, Density):
+                noise = flow.draw_noise(FINGERPRINT_FIELDS, device="cpu")  # the same on any device
+                fields, log_q = flow.generate_with_log_prob([part.to(flow.device) for part in noise])
+            else:
+                fields = torch.randn(FINGERPRINT_FIELDS, *event_shape_of(flow), dtype=torch.float64)
+                log_q = torch.zeros(FINGERPRINT_FIELDS)
+            observed = measured.measure(fields)
+            values = {"flow": log_q.detach(), "action": measured.action(fields)}
+            values |= {f"observable {name}": observed[name] for name in measured.own}
+        fingerprint = {name: value.double().tolist() for name, value in values.items()}
+    return lattice_facts(measured.action, event_shape_of(flow)) | {
         "version": VERSION,
-        "action": re.sub(r" at 0x[0-9a-f]+", "", repr(action)),
-        "sampler": sampler,
-        "shape": list(event_shape_of(flow)),
+        "action": re.sub(r" at 0x[0-9a-f]+", "", repr(measured.action)),
+        "sampler": name,
         "dtype": str(flow.dtype if isinstance(flow, Density) else torch.float64).removeprefix("torch."),
-        "periodic": list(by_direction(action.periodic, len(event_shape_of(flow)) - 1)),
-        "inverse_temperature": action.inverse_temperature,
-        "zero": forbidden(action, event_shape_of(flow)),
-        "target": None,
-        "fingerprint": _fingerprint(flow, action, measured) if is_kept else {},
+        "fingerprint": fingerprint,
     }
-
-
-def _fingerprint(flow: Density | Sequence[int], action: Action, measured: Observables) -> dict[str, list[float]]:
-    """Values of the flow, the action and own observables at a few fields, by which a change of any of them shows."""
-    n = FINGERPRINT_FIELDS
-    with fixed_seed(0):
-        if isinstance(flow, Density):
-            noise = flow.draw_noise(n, device="cpu")  # the same on any device
-            fields, log_q = flow.generate_with_log_prob([part.to(flow.device) for part in noise])
-        else:
-            fields, log_q = torch.randn(n, *event_shape_of(flow), dtype=torch.float64), torch.zeros(n)
-        observed = measured.measure(fields)
-        values = {"flow": log_q.detach(), "action": action(fields)}
-        values |= {f"observable {name}": observed[name] for name in measured.own}
-    return {name: value.double().tolist() for name, value in values.items()}

@@ -15,12 +15,34 @@ from mera._utils.checks import check_count, check_flag, check_number, check_posi
 from mera._utils.errors import InputError
 from mera.bijectors.circular import wrap
 from mera.physics.action import Action, Periodic, laplacian, neighbours
-from mera.physics.by_name import register
+from mera.physics.family import register
+
+
+class _QuarticField(Action):
+    """The base of fields with a mass and a quartic coupling of their length; 0 gives a free field."""
+
+    mass2: float
+    coupling: float = 0.0
+
+    is_even = True
+
+    def __post_init__(self) -> None:
+        check_number(self.mass2, "mass2")
+        check_positive(self.coupling, "coupling", or_zero=True)
+        for flag in self.periodic if isinstance(self.periodic, tuple) and self.periodic else [self.periodic]:
+            check_flag(flag, "periodic, for all directions or for each of them,")
+        if self.coupling == 0 and self.mass2 <= 0:
+            raise InputError("a positive mass2, or a positive coupling, for a bounded action", repr(self))
+
+    def density(self, phi: Tensor) -> Tensor:
+        """The contribution of each site to the action, (B, *shape)."""
+        square = phi.square().sum(1)
+        return neighbours(phi, self.periodic) / 2 + square * (self.mass2 / 2 + self.coupling * square)
 
 
 @register("free")
 @dataclass(frozen=True)
-class FreeField(Action):
+class FreeField(_QuarticField):
     r"""The free scalar field.
 
     .. math:: S = \sum_x \frac{1}{2} \sum_\mu (\phi(x + \mu) - \phi(x))^2 + \frac{1}{2} \text{mass2}\, \phi(x)^2
@@ -35,16 +57,6 @@ class FreeField(Action):
 
     mass2: float = 1.0
     periodic: Periodic = True
-
-    is_even = True
-
-    def __post_init__(self) -> None:
-        check_positive(self.mass2, "mass2")
-        _check_periodic(self.periodic)
-
-    def density(self, phi: Tensor) -> Tensor:
-        """The contribution of each site to the action, (B, *shape)."""
-        return (neighbours(phi, self.periodic) + self.mass2 * phi.square().sum(1)) / 2
 
     def eigenvalues(self, shape: Sequence[int]) -> Tensor:
         r"""The eigenvalues of the quadratic form, :math:`\text{mass2} + \sum_\mu (2 - 2 \cos k_\mu)`, (*shape).
@@ -64,7 +76,7 @@ class FreeField(Action):
 
 @register("phi4")
 @dataclass(frozen=True)
-class Phi4(Action):
+class Phi4(_QuarticField):
     r"""The scalar field with a quartic coupling, :math:`\phi^4`.
 
     .. math::
@@ -87,25 +99,11 @@ class Phi4(Action):
     coupling: float = 1.143
     periodic: Periodic = True
 
-    is_even = True
-
-    def __post_init__(self) -> None:
-        check_number(self.mass2, "mass2")
-        check_positive(self.coupling, "coupling", or_zero=True)
-        _check_periodic(self.periodic)
-        if self.coupling == 0 and self.mass2 <= 0:
-            raise InputError("a positive coupling or a positive mass2, for a bounded action", repr(self))
-
     @classmethod
     def from_lambda(cls, m2: float, lam: float, periodic: Periodic = True) -> Phi4:
         r"""Make the action from the convention :math:`\sum (\partial \varphi)^2 + m^2 \varphi^2 + \lambda \varphi^4`.
 
         Here :math:`\phi = \sqrt{2} \varphi`, mass2 :math:`= m^2` and the coupling is :math:`\lambda / 4`.
-
-        Args:
-            m2: :math:`m^2`.
-            lam: :math:`\lambda`.
-            periodic: whether the lattice is periodic, one value or one for each direction.
 
         >>> Phi4.from_lambda(m2=-4, lam=8)
         Phi4(mass2=-4, coupling=2.0, periodic=True)
@@ -122,11 +120,6 @@ class Phi4(Action):
         Here :math:`\phi = \sqrt{2 \kappa}\, \varphi`, mass2 :math:`= (1 - 2 \lambda) / \kappa - 2 D` in D dimensions,
         and the coupling is :math:`\lambda / (4 \kappa^2)`. The constant :math:`\lambda` of each site is left out.
 
-        Args:
-            kappa: :math:`\kappa`, positive.
-            lam: :math:`\lambda`, positive; 0 gives the free field and needs :math:`\kappa < 1 / (2 D)`.
-            dimensions: the number D of dimensions of the lattice.
-
         >>> Phi4.from_hopping(kappa=0.25, lam=0.5)
         Phi4(mass2=-4.0, coupling=2.0, periodic=True)
         """
@@ -135,16 +128,10 @@ class Phi4(Action):
         check_count(dimensions, "a number of dimensions")
         return cls((1 - 2 * lam) / kappa - 2 * dimensions, lam / (4 * kappa**2))
 
-    def density(self, phi: Tensor) -> Tensor:
-        """The contribution of each site to the action, (B, *shape)."""
-        square = phi.square()
-        local = (square * (self.mass2 / 2 + self.coupling * square)).sum(1)
-        return neighbours(phi, self.periodic) / 2 + local
-
 
 @register("on")
 @dataclass(frozen=True)
-class ON(Action):
+class ON(_QuarticField):
     r"""The linear O(n) model: a field of n components, as many as the flow has channels, with a quartic coupling.
 
     .. math::
@@ -152,10 +139,7 @@ class ON(Action):
         + \text{coupling}\, |\phi(x)|^4
 
     Args:
-        n: the number of components.
-        mass2: the squared mass, which may be negative.
-        coupling: the coupling, positive.
-        periodic: whether the lattice is periodic, one value or one for each direction.
+        n: the number of components; the other arguments are those of `Phi4`.
 
     Raises:
         ValueError: if the action is not bounded from below, or a field does not have n channels.
@@ -166,13 +150,9 @@ class ON(Action):
     coupling: float = 0.25
     periodic: Periodic = True
 
-    is_even = True
-
     def __post_init__(self) -> None:
         check_count(self.n, "n")
-        check_number(self.mass2, "mass2")
-        check_positive(self.coupling, "coupling")
-        _check_periodic(self.periodic)
+        super().__post_init__()
 
     @property
     def channels(self) -> int:  # type: ignore[override]
@@ -183,8 +163,7 @@ class ON(Action):
         """The contribution of each site to the action, (B, *shape)."""
         if phi.shape[1] != self.n:
             raise InputError(f"fields of {self.n} channels for {self!r}", str(tuple(phi.shape)))
-        square = phi.square().sum(1)
-        return neighbours(phi, self.periodic) / 2 + square * (self.mass2 / 2 + self.coupling * square)
+        return super().density(phi)
 
 
 @register("double-well")
@@ -304,9 +283,3 @@ class XY(Action):
         n = torch.arange(math.ceil(40 + 12 * self.beta**0.5), dtype=torch.float64)  # larger orders do not count
         logs = shape[0] * (torch.from_numpy(ive(n.numpy(), self.beta)).log() + self.beta + math.log(2 * math.pi))
         return torch.cat([logs, logs[1:]]).logsumexp(0).item()
-
-
-def _check_periodic(periodic: Any) -> None:
-    """Refuse what is neither a flag nor a tuple of flags, one for each direction."""
-    for flag in periodic if isinstance(periodic, tuple) and periodic else [periodic]:
-        check_flag(flag, "periodic, for all directions or for each of them,")

@@ -62,19 +62,16 @@ class Storage(Manifest):
                 )
             before = self.facts()
             self.compare(facts, MAY_CHANGE)
-            self._compare_values(before["fingerprint"], facts["fingerprint"])
+            old, new = before["fingerprint"], facts["fingerprint"]
+            for name in [*old, *new]:  # other functions than those of the measurement have other values at some fields
+                values = old.get(name, []), new.get(name, [])
+                if len(values[0]) != len(values[1]) or not np.allclose(*values, 1e-5):
+                    expected = f"the {name} of the measurement in {self.path}"
+                    raise InputError(expected, "one with other values at the same fields")
             chunks = self.read()
             facts = before | {"draws": max(before["draws"], facts["draws"])}
         self.write(facts, [DRAWS])
         return facts, chunks
-
-    def _compare_values(self, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-        """Refuse other functions than those of the measurement in the folder, by their values at some fields."""
-        for name in [*before, *now]:
-            old, new = before.get(name, []), now.get(name, [])
-            if len(old) != len(new) or not np.allclose(old, new, 1e-5):
-                expected = f"the {name} of the measurement in {self.path}"
-                raise InputError(expected, "one with other values at the same fields")
 
     def write_draws(self, arrays: Arrays) -> None:
         """Write the next file of draws."""
@@ -84,7 +81,7 @@ class Storage(Manifest):
         write_atomically(self.path / name, content.getvalue())
 
     def read(self) -> list[Arrays]:
-        """The arrays of each file of draws, in their order; a ValueError is raised if one is damaged or missing."""
+        """The arrays of each file of draws, in their order; a ValueError if one is damaged or missing."""
         chunks = []
         for number, file in enumerate(self._files()):
             if (name := f"{number:06d}.npz") != file.name:

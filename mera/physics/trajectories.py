@@ -1,18 +1,37 @@
-"""Hamiltonian trajectories of fields, of random lengths with a common step."""
+"""Hamiltonian trajectories of fields, their over-dispersed starts, and short runs of them."""
 
 from __future__ import annotations
 
 import math
+import warnings
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.nn.functional import normalize
 
+from mera._utils.random import fixed_seed
 from mera.bijectors.circular import wrap
+from mera.flow.density import Density
 from mera.physics.action import Action
 from mera.sampling.hamiltonian import HamiltonianChains, StepSize
 
 FIRST_STEP, LONGEST, MAX_STEPS = 0.1, 1e4, 1000
 """The initial step, the longest mean length of a trajectory, and the most leapfrog steps in one of mean length."""
+SCALES = (1.0, 0.5, 2.0)
+"""The standard deviations of noise, for one start after the other."""
+NOISE = 0.1
+"""The standard deviation of the noise on constant fields."""
+LARGEST, GRID = 100.0, 801
+"""The largest constant of the scan, and the number of constants, which lie closer near 0."""
+MOST = 4
+"""The most minima from which chains start, those of the least action."""
+START, BETWEEN = 100, 10
+"""The trajectories of each chain before its first field, and between its fields."""
+MAX_CHAINS, MIN_CHAINS, SNAPSHOTS = 64, 16, 4
+"""The most and the fewest chains that check a flow, and the number of fields of each of these chains."""
+MAX_VALUES = 2**18
+"""The approximate upper limit of the numbers in a field of all chains that check a flow."""
 
 
 class Trajectories:
@@ -58,3 +77,102 @@ def is_differentiable(action: Action, fields: Tensor) -> bool:
     """Whether an action has a gradient at fields (K, C, *shape), which Hamiltonian Monte Carlo needs."""
     with torch.enable_grad():
         return action(fields[:1].detach().clone().requires_grad_()).requires_grad
+
+
+def wells(action: Action, shape: Sequence[int]) -> Tensor:
+    """The constants where the action of a constant field (C, *shape) has a local minimum, at most 4, the lowest first.
+
+    The field is the constant in the first channel and 0 in others. Where the action is finite nowhere there are none.
+
+    >>> from mera import physics
+    >>> wells(physics.Phi4(-2.0, 0.25), (1, 4, 4)).abs().round(decimals=1)
+    tensor([1.4000, 1.4000], dtype=torch.float64)
+    """
+    grid = torch.linspace(-1, 1, GRID, dtype=torch.float64) * math.asinh(LARGEST)
+    constants = grid.sinh()
+    fields = torch.zeros(GRID, *shape, dtype=torch.float64)
+    fields[:, 0] = constants.view(-1, *(1 for _ in shape[1:]))
+    values = torch.cat([action(part) for part in fields.split(64)]).double().nan_to_num(math.inf)
+    inner = values[1:-1]
+    lowest = (inner <= values[:-2]) & (inner < values[2:]) & inner.isfinite()
+    found = constants[1:-1][lowest]
+    return found[inner[lowest].argsort()][:MOST]
+
+
+def starts(action: Action, shape: Sequence[int], n: int) -> Tensor:
+    """Over-dispersed fields, (n, C, *shape), in double precision.
+
+    Every second field is noise, of one of several scales. The others are constants with a little noise: minima of the
+    action on constant fields and their images under its symmetries, a random direction of channels and, for angles, a
+    random angle. A field whose action is not finite is unit noise instead.
+    """
+    noise = torch.randn(n, *shape, dtype=torch.float64)
+    ones = [1 for _ in shape[1:]]
+    if action.is_compact:
+        angles = math.pi * (2 * torch.rand(n, *shape, dtype=torch.float64) - 1)
+        angles[1::2] = math.pi * (2 * torch.rand(len(angles[1::2]), shape[0], *ones, dtype=torch.float64) - 1)
+        return angles
+    scales = torch.tensor([SCALES[i // 2 % len(SCALES)] for i in range(n)], dtype=torch.float64)
+    fields = noise * scales.view(-1, 1, *ones)
+    minima = wells(action, shape)
+    if len(minima):
+        places = torch.arange(len(fields[1::2])) % len(minima)
+        directions = torch.randn(len(places), shape[0], *ones, dtype=torch.float64)
+        directions = normalize(directions, dim=1) if shape[0] > 1 else torch.ones_like(directions)
+        fields[1::2] = minima[places].view(-1, 1, *ones) * directions + NOISE * noise[1::2]
+    return torch.where(action(fields).isfinite().view(-1, 1, *ones), fields, noise)
+
+
+@torch.no_grad()
+def short_run(action: Action, start: Tensor, snapshots: int = 1, warmup: int = START) -> Tensor:
+    """Fields of chains of Hamiltonian Monte Carlo: approximate samples of the target, (snapshots * K, C, *shape).
+
+    Args:
+        action: the action, which must be differentiable.
+        start: the initial fields of K chains, (K, C, *shape).
+        snapshots: the number of fields of each chain.
+        warmup: the number of trajectories before the first field, which tune the step.
+
+    Raises:
+        ValueError: if the action is not differentiable.
+        FloatingPointError: if the action or its gradient is not finite at the initial fields.
+    """
+    trajectories, fields = Trajectories(action, start), []
+    trajectories.run(warmup, tune=True)
+    for snapshot in range(snapshots):
+        if snapshot:
+            trajectories.run(BETWEEN)
+        fields.append(trajectories.fields)
+    return torch.cat(fields)
+
+
+@torch.inference_mode(False)
+@torch.no_grad()
+def start_of_chains(action: Action, flow: Density, chains: int) -> Tensor:
+    """Initial fields of chains, (chains, C, *shape): half are samples of the flow, half of a short run from `starts`.
+
+    R-hat shows whether the two groups agree; chains that all began in the flow would not show what the flow misses. For
+    an action without a gradient all fields are samples of the flow, and a warning says so.
+    """
+    fields = flow.sample(chains).clone()
+    if not is_differentiable(action, fields):
+        warnings.warn(
+            "Expected an action with a gradient, so that half of the chains start elsewhere than in the flow; got "
+            "none: a mode that the flow misses would not show", stacklevel=6,
+        )  # fmt: skip
+    elif chains > 1:
+        others = starts(action, fields.shape[1:], chains // 2).to(fields)
+        fields = torch.cat([fields[len(others) :], short_run(action, others)])
+    return fields
+
+
+def fields_of(action: Action, flow: Density) -> Tensor | None:
+    """Approximate samples of a target for a check of a flow, (N, C, *shape); None for an action without a gradient.
+
+    The chains start from over-dispersed fields, see `starts`, with the same random numbers at each call.
+    """
+    lattice = flow.plan.input
+    chains = max(MIN_CHAINS, min(MAX_CHAINS, MAX_VALUES // lattice.variables))
+    with fixed_seed(0):
+        start = starts(action, lattice.event_shape, chains).to(flow.device, flow.dtype)
+        return short_run(action, start, SNAPSHOTS) if is_differentiable(action, start) else None

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -90,8 +90,9 @@ def forward_ess(log_weights: Tensor) -> float:
     return math.exp(min(0.0, 2 * math.log(len(w)) - (w.logsumexp(0) + (-w).logsumexp(0)).item()))
 
 
-class Forward(NamedTuple):
-    """What fields of the target say about samples of a flow.
+@dataclass(frozen=True)
+class Forward:
+    """Samples of a flow as fields of the target show them.
 
     Args:
         missed: the fraction of the fields that lie where the flow has no samples.
@@ -99,68 +100,47 @@ class Forward(NamedTuple):
         above: the fraction of all fields that is left out of both, as their actions are far above those of the others:
             chains from some starts stay in states, such as domains, whose weight a short run does not tell.
         nats: how far these actions are above the others, in the mean.
-        kept: whether a field is not left out, (N,); None for all.
+        series: the log-weights and observables of the fields that are not left out, by name, (N,) each.
     """
 
     missed: float
     ess: float
     above: float = 0.0
     nats: float = 0.0
-    kept: Tensor | None = None
+    series: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def error_ratio(self, name: str, mean: float, error: float, n: int, mean_log_weight: float) -> float:
+        r"""The error of an average over n samples of a flow by fields of the target, as a multiple of its error.
+
+        The variance of the weighted average of O is :math:`\langle w^2 (O - \bar O)^2 \rangle_q / n`, which is
+        :math:`\langle w (O - \bar O)^2 \rangle_p / n` over the target, for weights with the mean 1; that of chains of
+        proposals is no smaller. Samples that miss a tail, where few of them have large weights, underestimate it;
+        fields of the target lie there. The ratio is 1 for an observable that was not measured on the fields.
+        """
+        if name not in self.series or not error > 0:
+            return 1.0
+        weights = (self.series["log_weights"] - mean_log_weight).exp()
+        return math.sqrt((weights * (self.series[name] - mean).square()).mean().item() / n) / error
 
 
-def forward_of(fields: Tensor, actions: Tensor, samples: Tensor) -> Forward:
-    """Compare fields of the target with samples of a flow, by the log-weights of both and the actions of the fields."""
-    is_missed = fields > samples.max() + MISSED_NATS
+def forward_of(target: Mapping[str, Sequence[float]] | None, log_weights: Tensor) -> Forward | None:
+    """Compare fields of the target with samples of a flow, by the log-weights of both and the actions of the fields.
+
+    The `target` has log-weights, actions and observables of the fields by name; None if there are no fields.
+    """
+    if not target:
+        return None
+    series = {name: torch.tensor(values, dtype=torch.float64) for name, values in target.items()}
+    actions = series["actions"]
+    is_missed = series["log_weights"] > log_weights.max() + MISSED_NATS
     known = actions[~is_missed]
     above = torch.zeros_like(is_missed)
     if len(known) > 1:
         above = is_missed & (actions > known.mean() + FAR_ABOVE * known.std())
     nats = (actions[above].mean() - known.mean()).item() if above.any() else 0.0
-    share = above.double().mean().item()
-    return Forward(is_missed[~above].double().mean().item(), forward_ess(fields[~above]), share, nats, ~above)
-
-
-def error_ratio(mean: float, error: float, n: int, mean_log_weight: float, of_fields: Tensor, log_w: Tensor) -> float:
-    r"""The error of an average over n samples of a flow by fields of the target, as a multiple of its error.
-
-    The variance of the weighted average of O is :math:`\langle w^2 (O - \bar O)^2 \rangle_q / n`, which is
-    :math:`\langle w (O - \bar O)^2 \rangle_p / n` over the target, for weights with the mean 1; that of chains of
-    proposals is no smaller. Samples that miss a tail, where few of them have large weights, underestimate it; fields of
-    the target lie there.
-
-    Args:
-        mean: the average of O.
-        error: its standard error by the samples.
-        n: the number of samples.
-        mean_log_weight: the logarithm of the mean weight of samples of the flow.
-        of_fields: O of fields of the target, (N,).
-        log_w: the log-weights of the fields, (N,).
-    """
-    variance = ((log_w - mean_log_weight).exp() * (of_fields - mean).square()).mean().item() / n
-    return math.sqrt(variance) / error if error > 0 else 1.0
-
-
-def compared(facts: Mapping[str, Any], log_weights: Tensor) -> tuple[Forward | None, Callable[..., float]]:
-    """What fields of the target in the facts of a measurement say about the samples of a flow, with such log-weights.
-
-    Returns:
-        What they say; None without fields. And `error_ratio` as a function of the name of an observable, its average,
-        the error, the number of samples and the logarithm of their mean weight; 1 without fields.
-    """
-    of_target = facts.get("target") or {}
-    if not of_target:
-        return None, lambda *_: 1.0
-    found = {name: torch.tensor(values, dtype=torch.float64) for name, values in of_target.items()}
-    forward = forward_of(found["log_weights"], found["actions"], log_weights)
-    found = {name: values[forward.kept] for name, values in found.items()}
-
-    def ratio(name: str, mean: float, error: float, n: int, mean_log_weight: float) -> float:
-        if name not in found:
-            return 1.0
-        return error_ratio(mean, error, n, mean_log_weight, found[name], found["log_weights"])
-
-    return forward, ratio
+    kept = {name: values[~above] for name, values in series.items()}
+    missed, share = is_missed[~above].double().mean().item(), above.double().mean().item()
+    return Forward(missed, forward_ess(kept["log_weights"]), share, nats, kept)
 
 
 def verdict_on_weights(log_weights: Tensor, k: float, forward: Forward | None = None) -> Verdict:
@@ -182,12 +162,10 @@ def verdict_on_weights(log_weights: Tensor, k: float, forward: Forward | None = 
         return Verdict(Trust.ROUGH, f"there are {n_effective:.3g} effective samples, below {MIN_SAMPLES}")
     if forward is not None and forward.ess * ESS_RATIO < n_effective / len(log_weights):
         return Verdict(Trust.TOO_SMALL, f"fields of the target give an ESS of {forward.ess:.2g}")
-    if k >= GOOD_K:
-        return Verdict(Trust.USABLE, f"they may be too small (Pareto k {k:.2f}, between {GOOD_K} and {USABLE_K})")
     above = ""
     if forward is not None and forward.above:
         above = f"; {100 * forward.above:.3g} % of the fields of chains, {forward.nats:.3g} nats above, were left out"
-    return Verdict(Trust.GOOD, f"Pareto k is {k:.2f}, below {GOOD_K}{above}")
+    return verdict_on_terms(Verdict(Trust.GOOD, f"Pareto k is {k:.2f}, below {GOOD_K}{above}"), k)
 
 
 def verdict_on_terms(otherwise: Verdict, k: float, ratio: float = 1.0) -> Verdict:
@@ -212,9 +190,8 @@ def verdict_on_tail(k: float, n: int) -> Verdict:
     """
     error = (1 + k) / math.sqrt(min(n / 5, 3 * math.sqrt(n)))
     if k - error < USABLE_K:
-        return Verdict(
-            Trust.TOO_FEW, f"the Pareto k of the weights is {k:.2f} +- {error:.2f}, perhaps above {USABLE_K}"
-        )
+        reason = f"the Pareto k of the weights is {k:.2f} +- {error:.2f}, perhaps above {USABLE_K}"
+        return Verdict(Trust.TOO_FEW, reason)
     return Verdict(Trust.MEANINGLESS, f"the weights have too heavy a tail (Pareto k {k:.2f}, above {USABLE_K})")
 
 

@@ -68,6 +68,11 @@ class Verdict(str):
             warnings.warn(f"The {self}", stacklevel=stacklevel)
 
 
+def least_trusted(*verdicts: Verdict) -> Verdict:
+    """The first of those verdicts that say the least for an error."""
+    return min(verdicts, key=lambda verdict: verdict.trust)
+
+
 def worst(verdicts: Mapping[str, Verdict]) -> Verdict:
     """The verdict on a result: the worst of those on its quantities, with the name of the quantity if others differ."""
     name = min(verdicts, key=lambda name: verdicts[name].trust)

@@ -18,8 +18,7 @@ from mera.flow.density import Density
 from mera.physics.action import Action
 from mera.physics.estimate import estimate
 from mera.physics.family import ActionFamily
-from mera.physics.short_run import MIN_CHAINS, short_run
-from mera.physics.trajectories import is_differentiable
+from mera.physics.trajectories import MIN_CHAINS, is_differentiable, short_run
 from mera.physics.verdicts import pareto_k
 from mera.sampling.annealing import effective_number
 from mera.sampling.verdict import Verdict

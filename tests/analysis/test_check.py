@@ -147,7 +147,7 @@ def test_a_flow_with_a_wrong_bijector():
 
 def test_wrong_actions():
     report = mera.check(lambda phi: phi.pow(3).sum((1, 2, 3)))
-    assert [law.name for law in report.failures] == ["bounded from below"]
+    assert [law.name for law in report.failures] == ["bounded from below, and Z is finite"]
     assert not mera.check(physics.Phi4(), shape=(2, 4, 4)).ok
 
 

@@ -4,21 +4,12 @@ import math
 
 import pytest
 import torch
-from rich.console import Console
 from torch.distributions import MultivariateNormal
 
-import mera
-from mera._utils.progress import ProgressBar
 from mera.inpaint.gaussian import _around, gaussian_filling, scaled
 from mera.inpaint.posterior import Stop, anneal
 from tests.inpaint.test_inpaint import conditional
 from tests.tables.models import MODELS
-
-
-@pytest.fixture
-def progress():
-    with ProgressBar("anneal", Console(quiet=True)) as progress_bar:
-        yield progress_bar
 
 
 def test_the_gaussian_of_a_gaussian_flow_is_exact_up_to_the_number_of_samples():
@@ -111,38 +102,3 @@ def test_a_start_with_the_right_density_needs_one_stage(progress):
     assert len(seen) == 1
     assert (particles.mean(0) - 1).abs().max() < 0.2
     assert (particles.std(0) - 2).abs().max() < 0.2
-
-
-def test_chains_that_start_at_particles():
-    """The fillings of a flow with two modes, 0.25 and 0.75 of the mass, come in these proportions."""
-    layout = mera.Layout((4,), 1)
-    layout.latent(layout.local(layout.input, Bimodal, kernel=4))
-    flow = mera.Flow(layout, "gaussian").double()
-    torch.manual_seed(0)
-    image = torch.zeros(1, 1, 4, dtype=torch.float64)
-    result = flow.inpaint(image, ((1, 3),), samples=400, particles=400, moves=4, warmup=10, iterations=10, steps=5)
-    assert (result.samples[:, 0, 1] > 0).double().mean().item() == pytest.approx(0.25, abs=0.08)
-
-
-class Bimodal(mera.bijectors.Bijector):
-    """Each site by itself: site 1 has modes of width 0.1 and 0.5 at 2 and -2; the other sites stay."""
-
-    weights, centres, widths = (torch.tensor(v, dtype=torch.float64) for v in ((0.25, 0.75), (2.0, -2.0), (0.1, 0.5)))
-
-    def forward(self, x, context=None):
-        normal = torch.distributions.Normal(self.centres, self.widths)
-        value = x[:, 0, 1, None]
-        below = (self.weights * normal.cdf(value)).sum(1).clamp(1e-15, 1 - 1e-15)
-        z = math.sqrt(2) * torch.erfinv(2 * below - 1)
-        log_p = (self.weights.log() + normal.log_prob(value)).logsumexp(1)
-        log_slope = log_p + (z.square() + math.log(2 * math.pi)) / 2
-        return torch.cat([x[:, :, :1], z[:, None, None], x[:, :, 2:]], 2), log_slope
-
-    def inverse(self, y, context=None):
-        low, high = torch.full_like(y[:, 0, 1], -9.0), torch.full_like(y[:, 0, 1], 9.0)
-        for _ in range(60):
-            middle = (low + high) / 2
-            x = torch.cat([y[:, :, :1], middle[:, None, None], y[:, :, 2:]], 2)
-            is_below = self(x)[0][:, 0, 1] < y[:, 0, 1]
-            low, high = torch.where(is_below, middle, low), torch.where(is_below, high, middle)
-        return x, -self(x)[1]

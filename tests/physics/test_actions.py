@@ -8,8 +8,15 @@ import torch
 from mera import physics
 from mera.physics import CRITICAL_TEMPERATURE, ON, XY, DoubleWell, FreeField, Ising, Phi4, kaufman
 from mera.physics.action import by_direction
+from mera.physics.check_target import laws_of
+from tests.physics import exact
 
 SHAPES = [(7,), (4, 6), (3, 4, 5)]
+
+
+def borders(periodic, shape):
+    """Open or periodic in all directions, or periodic in the last one alone."""
+    return periodic if isinstance(periodic, bool) else (False,) * (len(shape) - 1) + (True,)
 
 
 def slow_phi4(phi, mass2, coupling, periodic):
@@ -29,25 +36,28 @@ def slow_phi4(phi, mass2, coupling, periodic):
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("periodic", [True, False, "the last"])
 def test_phi4_site_by_site(shape, periodic):
-    periodic = periodic if isinstance(periodic, bool) else (False,) * (len(shape) - 1) + (True,)
+    periodic = borders(periodic, shape)
     phi = torch.randn(2, 1, *shape, dtype=torch.float64)
-    action = Phi4(-0.7, 0.3, periodic)
-    expected = [slow_phi4(one[0], -0.7, 0.3, periodic) for one in phi]
-    torch.testing.assert_close(action(phi), torch.tensor(expected, dtype=torch.float64))
+    expected = [slow_phi4(field[0], -0.7, 0.3, periodic) for field in phi]
+    torch.testing.assert_close(Phi4(-0.7, 0.3, periodic)(phi), torch.tensor(expected, dtype=torch.float64))
 
 
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize(
     "action",
-    [FreeField(0.7), Phi4(-1, 0.5, periodic=False), ON(3), DoubleWell(2.0, 1.5), Ising(3.0), Ising(3.0, local=True)],
+    [
+        FreeField(0.7), Phi4(-1, 0.5, periodic=False), ON(3), DoubleWell(2.0, 1.5), XY(), Ising(3.0),
+        Ising(3.0, local=True),
+    ],
     ids=repr,
-)
-def test_density_adds_up(action, shape):
-    phi = torch.randn(3, getattr(action, "n", 2), *shape, dtype=torch.float64)
-    density = action.density(phi)
-    assert density.shape == (3, *shape)
-    torch.testing.assert_close(density.flatten(1).sum(1), action(phi))
-    torch.testing.assert_close(action(-phi), action(phi))
+)  # fmt: skip
+def test_what_actions_declare_is_true(action, shape):
+    """Such as that S is even, and the sum of the density."""
+    laws = laws_of((action.channels, *shape), action, torch.empty(0, dtype=torch.float64))
+    assert len(laws) == 8
+    for law in laws.values():
+        law()
+    assert action.density(torch.zeros(3, action.channels, *shape)).shape == (3, *shape)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -70,8 +80,7 @@ def test_phi4_in_other_conventions(shape):
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("periodic", [True, False, "the last"])
 def test_free_field_is_the_gaussian_of_its_hessian(shape, periodic):
-    periodic = periodic if isinstance(periodic, bool) else (False,) * (len(shape) - 1) + (True,)
-    action, n = FreeField(0.9, periodic), math.prod(shape)
+    action, n = FreeField(0.9, borders(periodic, shape)), math.prod(shape)
     hessian = torch.autograd.functional.hessian(
         lambda row: action(row.view(1, 1, *shape))[0], torch.zeros(n, dtype=torch.float64)
     )
@@ -80,24 +89,16 @@ def test_free_field_is_the_gaussian_of_its_hessian(shape, periodic):
     assert action.phi2(shape) == pytest.approx(hessian.inverse().trace().item() / n, abs=1e-12)
 
 
-def brute_force_ising(shape, temperature):
-    """ln Z of the spins from all configurations."""
-    n = math.prod(shape)
-    spins = (2 * ((torch.arange(2**n)[:, None] >> torch.arange(n)) & 1) - 1).double().view(-1, *shape)
-    energy = -sum((spins * spins.roll(1, axis)).flatten(1).sum(1) for axis in (1, 2))
-    return (-energy / temperature).logsumexp(0).item()
-
-
 @pytest.mark.parametrize("shape", [(3, 3), (3, 5), (4, 4), (5, 3)])
 @pytest.mark.parametrize("temperature", [0.9, CRITICAL_TEMPERATURE, 3.1, 7.0])
 def test_kaufman_against_brute_force(shape, temperature):
-    assert kaufman(shape, temperature) == pytest.approx(brute_force_ising(shape, temperature), abs=1e-9)
+    assert kaufman(shape, temperature) == pytest.approx(exact.ising(temperature, shape)["ln Z of spins"], abs=1e-9)
 
 
 def test_log_z_of_the_ising_field_by_the_sum_over_spins():
     """The field is a mixture of Gaussians, one for each configuration of spins."""
     shape, temperature = (3, 4), 2.7
-    spins = (2 * ((torch.arange(2**12)[:, None] >> torch.arange(12)) & 1) - 1).double().view(-1, *shape)
+    spins = exact.configurations(shape)
     eigenvalues = Ising(temperature).eigenvalues(shape)
     quadratic = (torch.fft.fft2(spins).abs().square() * eigenvalues).flatten(1).sum(1) / 12  # s K s
     gaussian = 6 * math.log(2 * math.pi) + eigenvalues.log().sum().item() / 2
@@ -128,7 +129,7 @@ def test_names_and_texts():
         (lambda: Phi4(-1.0, 0.0), "bounded action"),
         (lambda: Phi4(1.0, -1.0), "coupling as a number >= 0; got -1.0"),
         (lambda: Phi4(math.nan), "mass2"),
-        (lambda: FreeField(0.0), "mass2 as a positive number; got 0.0"),
+        (lambda: FreeField(0.0), "a positive mass2, or a positive coupling, for a bounded action; got FreeField"),
         (lambda: Phi4.from_hopping(0.0, 1.0), "kappa as a positive number"),
         (lambda: ON(0), "n"),
         (lambda: DoubleWell(height=-1.0), "height"),
@@ -170,15 +171,9 @@ def test_log_z_of_a_cold_chain_of_angles():
 
 @pytest.mark.parametrize("beta", [0.4, 1.5])
 def test_the_helicity_modulus_of_a_chain(beta):
-    """From Z with a twist by an angle a, the sum over n of I_n(beta)^L cos(n a), by its second derivative at 0."""
-    from scipy.special import ive
-
-    length, n = 6, torch.arange(60)
-    weights = torch.from_numpy(ive(n.numpy(), beta)) ** length * torch.where(n > 0, 2.0, 1.0)
-    exact = length / beta * (weights @ n.double().square() / weights.sum()).item()
     torch.manual_seed(0)
-    found = physics.hmc((1, length), XY(beta), draws=2000).observables["helicity_modulus"]
-    assert abs(found.value - exact) < 4 * found.error < 0.1
+    found = physics.hmc((1, 6), XY(beta), draws=2000).observables["helicity_modulus"]
+    assert abs(found.value - exact.chain_of_angles(beta, 6)["helicity_modulus"]) < 4 * found.error < 0.1
 
 
 def test_vortices():

@@ -1,7 +1,5 @@
 """What an action declares is checked once, where it is used, by one check of samplers and training."""
 
-import math
-
 import pytest
 import torch
 
@@ -106,7 +104,7 @@ def test_a_flow_that_cannot_reach_the_target(call):
         CALLS[call](flow_of(prior="Uniform(low=-0.1, high=0.1)"), FreeField())
 
 
-@pytest.mark.parametrize("action", [FreeField(), FreeField(0.5, periodic=False), Ising(2.0), Phi4(-1.2723, 0.25)])
+@pytest.mark.parametrize("action", [FreeField(0.5, periodic=False), Ising(2.0), Phi4(-1.2723, 0.25)])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_right_actions_pass_and_leave_random_numbers_alone(action, dtype):
     flow = flow_of(boundary="periodic" if getattr(action, "periodic", True) else "open").to(dtype)
@@ -115,11 +113,3 @@ def test_right_actions_pass_and_leave_random_numbers_alone(action, dtype):
     torch.manual_seed(3)
     physics.check_target.check_sampled(flow, action)
     assert torch.equal(torch.rand(2), expected)
-
-
-def test_a_trajectory_that_meets_nan():
-    def holed(phi):
-        return torch.where(phi.abs().amax((1, 2, 3)) > 4.5, math.nan, squares(phi) / 2)
-
-    with pytest.raises(FloatingPointError, match=r"got NaN|got nan"):
-        physics.hmc((1, 4, 4), holed, draws=500, warmup=50)

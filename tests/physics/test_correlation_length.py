@@ -1,6 +1,7 @@
 """Correlation lengths by fits, where they are known."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -8,7 +9,9 @@ import torch
 import mera
 from mera import physics
 from mera.physics.correlation_length import CorrelationLength
+from mera.physics.estimate import report_of
 from mera.sampling.verdict import Trust, Verdict
+from tests.physics.test_verdicts import chain_of, recorded
 
 
 def fields(mass2, shape, n, seed=0):
@@ -44,12 +47,17 @@ def test_free_fields(mass2, shape):
 
 def test_weights():
     """Fields of one mass, with the weights of another one; and a verdict on weights comes first."""
+
+    def length(phi, weights):
+        report = report_of(*recorded({"m2": phi.mean((1, 2, 3)).square()}, weights))
+        report = replace(report, fields=phi, field_log_weights=weights, periodic=(True, True))
+        return physics.correlation_length(report, 0)
+
     phi = fields(0.5, (8, 8), 40_000)
-    weights = physics.FreeField(0.5)(phi) - physics.FreeField(0.4)(phi)
-    found = physics.correlation_length(phi, 0, weights)
+    found = length(phi, physics.FreeField(0.5)(phi) - physics.FreeField(0.4)(phi))
     assert abs(found.value - 1 / math.acosh(1.2)) < 4 * found.error
     assert abs(found.value - 1 / math.acosh(1.25)) > 4 * found.error
-    assert "errors mean nothing" in physics.correlation_length(phi[:400], 0, 40 * torch.rand(400)).verdict
+    assert "errors mean nothing" in length(phi[:400], 40 * torch.rand(400).double()).verdict
 
 
 def test_a_bad_fit_says_so():
@@ -58,26 +66,30 @@ def test_a_bad_fit_says_so():
     found = physics.correlation_length(steep, first=5)
     assert "is steady" in found.verdict
     assert abs(found.value - 1 / math.acosh(1.01)) < 4 * found.error
+    chosen = physics.correlation_length(steep)
+    assert chosen.first > 1
+    assert abs(chosen.drift) <= 1.5
+    assert abs(chosen.value - 1 / math.acosh(1.01)) < 4 * chosen.error
     noise = torch.randn(64, 1, 16, 16, generator=torch.Generator().manual_seed(0))
     assert "noise hides how" in physics.correlation_length(noise, first=2).verdict
     assert found._repr_png_().startswith(b"\x89PNG")
 
 
-def slow_chains(draws, chains, seed, memory=0.95):
-    """Fields of a free theory along chains, whose fields take turns."""
+def slow_chains(draws, chains, seed, memory):
+    """Chains of fields of a free theory, whose fields take turns."""
     noise = fields(0.25, (8, 8), draws * chains, seed).unflatten(0, (draws, chains))
     now, found = noise[0], []
     for step in noise:
         now = memory * now + math.sqrt(1 - memory**2) * step
         found.append(now)
-    return torch.cat(found)
+    return replace(chain_of(torch.randn(draws, chains)), fields=torch.cat(found), periodic=(True, True))
 
 
-@pytest.mark.parametrize(("draws", "chains", "memory"), [(400, 8, 0.7), (60, 16, 0.7), (1, 64, 0.0)])
+@pytest.mark.parametrize(("draws", "chains", "memory"), [(400, 8, 0.7), (60, 16, 0.7)])
 def test_errors_along_chains_cover(draws, chains, memory):
     exact, pulls = 1 / math.acosh(1.125), []
     for seed in range(20):
-        found = physics.correlation_length(slow_chains(draws, chains, seed, memory), 0, chains=chains)
+        found = physics.correlation_length(slow_chains(draws, chains, seed, memory), 0)
         pulls.append((found.value - exact) / found.error)
     assert 0.6 < torch.tensor(pulls).square().mean().sqrt() < 1.5
     assert sum(abs(pull) > 3 for pull in pulls) <= 1
@@ -87,7 +99,7 @@ def test_a_length_along_few_slow_draws_is_not_trusted():
     """Before, 24 to 38 of 40 were trusted, and wrong by two to four errors."""
     exact, trusted = 1 / math.acosh(1.125), []
     for seed in range(20):
-        found = physics.correlation_length(slow_chains(64, 1, seed, 0.9), 0)
+        found = physics.correlation_length(slow_chains(64, 1, seed, 0.9).fields, 0)
         if found.verdict.trust == Trust.GOOD:
             trusted.append(abs(found.value - exact) / found.error)
     assert len(trusted) <= 4
@@ -98,7 +110,8 @@ def test_a_length_inherits_the_verdict_of_a_measurement(flow_of_free_field):
     found = physics.correlation_length(chain)
     assert abs(found.value - 1 / math.acosh(1.5)) < 4 * found.error
     assert found.verdict.trust == Trust.GOOD
-    assert found.value == physics.correlation_length(chain.fields, chains=16).value
+    with pytest.raises(ValueError, match="at least 8 draws of each chain"):
+        physics.correlation_length(replace(chain, fields=chain.fields[-16:]))
     short = physics.hmc((1, 8, 8), physics.FreeField(0.01), draws=20, warmup=20, every=1, length=0.2)
     assert short.verdict.trust < Trust.GOOD
     assert physics.correlation_length(short).verdict.trust <= short.verdict.trust
@@ -115,23 +128,13 @@ def flow_of_free_field():
     return flow
 
 
-def test_the_first_distance_is_chosen():
-    steep = 4 * fields(3.0, (32, 8), 4000) + fields(0.02, (32, 8), 4000, 1)  # two masses
-    found = physics.correlation_length(steep)
-    assert found.first > 1
-    assert abs(found.drift) <= 1.5
-    assert abs(found.value - 1 / math.acosh(1.01)) < 4 * found.error
-    with pytest.raises(ValueError, match="a first distance of at most 0 on 8 sites, or more sites along a periodic"):
-        physics.correlation_length(fields(0.5, (8, 8), 40), first=2)
-
-
 def test_bad_arguments():
     with pytest.raises(ValueError, match="Expected fields whose two-point function has errors"):
         physics.correlation_length(fields(0.5, (16,), 1).expand(20, 1, 16))
-    with pytest.raises(ValueError, match="the same number of fields of each of 3 chains"):
-        physics.correlation_length(torch.randn(20, 1, 8, 8), 0, chains=3)
+    with pytest.raises(ValueError, match="a first distance of at most 0 on 8 sites, or more sites along a periodic"):
+        physics.correlation_length(fields(0.5, (8, 8), 40), first=2)
     phi = torch.randn(20, 1, 8, 8)
-    for arguments in ((phi[:3],), (phi[:, 0, 0],), (phi, 1), (phi, -1), (phi, 0, torch.zeros(3))):
+    for arguments in ((phi[:3],), (phi[:, 0, 0],), (phi, 1), (phi, -1), (phi * math.inf,)):
         with pytest.raises(ValueError, match="Expected"):
             physics.correlation_length(*arguments)
 

@@ -15,8 +15,7 @@ from mera.physics.action import as_action
 from mera.physics.estimate import report_of
 from mera.physics.markov_chains import chains_of
 from mera.physics.observables import Observables, averages_of
-from mera.physics.short_run import fields_of, short_run, start_of_chains
-from mera.physics.trajectories import MAX_STEPS, Trajectories
+from mera.physics.trajectories import MAX_STEPS, Trajectories, fields_of, short_run, start_of_chains
 from mera.physics.verdicts import (
     EQUAL_NATS,
     MISSED_NATS,
@@ -35,25 +34,21 @@ def naive_measurement(phi):
     """The observables of one field (C, *shape) of phi^4, but for its energy."""
     channels, *shape = phi.shape
     sites, V = list(itertools.product(*map(range, shape))), math.prod(shape)
-    mean = [sum(phi[(c, *site)].item() for site in sites) / V for c in range(channels)]
-    square = sum(m * m for m in mean)
-    found = {
-        "m": mean[0] if channels == 1 else math.sqrt(square),
-        "abs_m": math.sqrt(square),
-        "m2": square,
-        "m4": square**2,
-    }
-    found["phi2"] = phi.square().sum().item() / V
-    structures = []
-    for axis in (a for a, n in enumerate(shape) if n == max(shape)):
-        waves = [sum(phi[(c, *site)].item() * np.exp(2j * math.pi * site[axis] / shape[axis]) for site in sites) / V
-                 for c in range(channels)]  # fmt: skip
-        structures.append(sum(abs(wave) ** 2 for wave in waves))
-    found["_structure"] = sum(structures) / len(structures)
+
+    def square(wave):
+        """The square of the sum of a field times a wave, over V."""
+        sums = [sum(phi[(c, *site)].item() * wave(site) for site in sites) / V for c in range(channels)]
+        return sum(abs(value) ** 2 for value in sums)
+
+    m2, longest = square(lambda site: 1), [axis for axis, n in enumerate(shape) if n == max(shape)]
+    structures = [square(lambda site, axis=axis: np.exp(2j * math.pi * site[axis] / shape[axis])) for axis in longest]
     shifts = range(min(shape) // 2 + 1)
     products = [[(phi * phi.roll(-r, axis + 1)).sum().item() / V for r in shifts] for axis in range(len(shape))]
-    found["correlator"] = [sum(row[r] for row in products) / len(shape) for r in shifts]
-    return found
+    return {
+        "m": phi.sum().item() / V if channels == 1 else math.sqrt(m2), "abs_m": math.sqrt(m2), "m2": m2, "m4": m2**2,
+        "phi2": phi.square().sum().item() / V, "_structure": sum(structures) / len(structures),
+        "correlator": [sum(row[r] for row in products) / len(shape) for r in shifts],
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(("channels", "shape"), [(1, (7,)), (1, (4, 6)), (2, (4, 4)), (3, (3, 5, 4))])
@@ -98,14 +93,19 @@ def test_a_report_of_weights():
     w = log_w.exp()
     p = w / w.sum()
     mean = {name: (p * series[name]).sum() for name in names}
+
+    def of_mean(centred):
+        """The error of a weighted mean."""
+        return ((p * centred).square().sum() * n / (n - 1)).sqrt()
+
     for name in names:
-        error = (p * (series[name] - mean[name])).square().sum().sqrt()
+        error = of_mean(series[name] - mean[name])
         assert report.observables[name] == pytest.approx((mean[name].item(), error.item()))
     slope = sum(f(mean) * (series[name] - mean[name]) for name, f in SLOPES["binder"].items())
-    assert report.observables["binder"].error == pytest.approx((p * slope).square().sum().sqrt().item())
+    assert report.observables["binder"].error == pytest.approx(of_mean(slope).item())
     for r in range(3):
         value = (p * series["correlator"][:, r]).sum()
-        error = (p * (series["correlator"][:, r] - value)).square().sum().sqrt()
+        error = of_mean(series["correlator"][:, r] - value)
         assert [part[r].item() for part in report.correlator] == pytest.approx([value.item(), error.item()])
     ess = (w.sum().square() / w.square().sum() / n).item()
     assert (report.n, report.ess) == (n, pytest.approx(ess))
@@ -117,7 +117,7 @@ def test_a_report_of_weights():
     assert derived.value == pytest.approx((mean["m4"] / mean["m2"] ** 2).item())
     slope = {"m4": 1 / mean["m2"] ** 2, "m2": -2 * mean["m4"] / mean["m2"] ** 3}
     influence = sum(slope[name] * (series[name] - mean[name]) for name in slope)
-    assert derived.error == pytest.approx((p * influence).square().sum().sqrt().item())
+    assert derived.error == pytest.approx(of_mean(influence).item())
     of_two = report.derive(lambda mean: mean["correlator"][2])
     assert of_two == pytest.approx([part[2].item() for part in report.correlator])
 
@@ -128,11 +128,6 @@ def test_a_summary_of_chains():
     values = {name: torch.rand(60, 5, dtype=torch.float64).cumsum(0) / 10 for name in ("m2", "m4")}
     values["m2"][:] = values["m2"] + 1
     facts, arrays = recorded(values)
-    arrays |= {
-        "series/_fields": torch.zeros(0, 1, 1, 4),
-        "series/_field_actions": torch.zeros(0, 1),
-        "seconds": torch.tensor(1.5),
-    }
     arrays["series/_rates"] = torch.linspace(0.2, 0.8, 60)
     chain = chains_of(facts, arrays)
     mean = {name: series.mean() for name, series in values.items()}
@@ -147,6 +142,7 @@ def test_a_summary_of_chains():
     text = chain.observables["m2"].text(300 / (2 * max(chain.tau.values())))
     assert next(row[1] for row in chain.table.rows if row[0] == "m2") == text != str(chain.observables["m2"])
     assert "60 draws of 5 chains in 1.5 s, accepted 0.50" in repr(chain)
+    assert repr(chain).splitlines()[-1] == chain.verdict
 
 
 @pytest.mark.parametrize(
@@ -194,12 +190,16 @@ def test_thresholds_of_weights():
     weights = torch.cat([torch.full((100,), -math.inf), torch.randn(400)])
     assert pareto_k(weights) == pytest.approx(pareto_k(weights[100:]))  # without the weights of 0
     edge = torch.tensor([1.0, MISSED_NATS + 1.0, MISSED_NATS + 1.01, -3.0])
-    samples, actions = torch.tensor([0.0, 1.0]), torch.tensor([4.0, 5.0, 7.9, 6.0])  # 5 +- 1 of those that are known
-    assert forward_of(edge, actions, samples)[:3:2] == (0.25, 0.0)
-    found = forward_of(edge, torch.tensor([4.0, 5.0, 8.1, 6.0]), samples)  # above by more than three times 1
+
+    def compared(*actions):
+        return forward_of({"log_weights": edge.tolist(), "actions": actions}, torch.tensor([0.0, 1.0]))
+
+    found = compared(4.0, 5.0, 7.9, 6.0)  # 5 +- 1 of those that are known
+    assert (found.missed, found.above) == (0.25, 0.0)
+    found = compared(4.0, 5.0, 8.1, 6.0)  # above by more than three times 1
     assert (found.missed, found.above, found.nats) == (0.0, 0.25, pytest.approx(3.1))
     assert found.ess == pytest.approx(forward_ess(edge[[0, 1, 3]]))
-    assert forward_of(edge, torch.tensor([9.0, 9.0, 1.0, 9.0]), samples).missed == 0.25  # below is another matter
+    assert compared(9.0, 9.0, 1.0, 9.0).missed == 0.25  # below is another matter
     assert forward_ess(torch.full((7,), 700.0)) == 1
 
 
@@ -212,22 +212,21 @@ def fields_and_flow(L=4):
 def test_proposals_are_accepted_by_their_weights(monkeypatch):
     """The chain of each proposal, one after the other, with the uniform numbers that were drawn."""
     flow, action = fields_and_flow()
-    uniform, metropolis = [], import_module("mera.physics.metropolis")
-    monkeypatch.setattr(metropolis, "AT_ONCE", 30)
+    uniform, metropolis = [], import_module("mera.physics.chains")
+    monkeypatch.setattr(metropolis, "AT_ONCE", 24)
     rand = torch.rand
     monkeypatch.setattr(metropolis.torch, "rand", lambda *s, **o: uniform.append(rand(*s, **o)) or uniform[-1])
     proposals, made = [], metropolis.weighted_samples
     monkeypatch.setattr(metropolis, "weighted_samples", lambda *a: proposals.append(made(*a)) or proposals[-1])
-    sampler = metropolis.Proposals(flow, action, 6)
-    fields = sampler.fields.clone()
+    fields = flow.sample(6)
+    sampler = metropolis.Proposals(flow, action, fields)
     log_w = -action(fields) - flow.log_prob(fields)
-    draws = [sampler.draw(False, 4) for _ in range(4)]
-    assert [*map(len, draws)] == [4, 1, 4, 1]  # 5 in a batch, of which up to 4 are taken at once
-    uniform = [numbers for numbers in uniform if numbers.ndim == 2]
+    draws = [sampler.draw(False, most) for most in (9, 4, 3)]
+    assert [*map(len, draws)] == [4, 4, 3]
     for number, draw in enumerate(itertools.chain(*draws)):
-        phi, value, weights = (part.split(6)[number % 5] for part in proposals[number // 5])
+        phi, value, weights = (part.split(6)[number % 4] for part in proposals[number // 4])
         torch.testing.assert_close(weights, -action(phi) - flow.log_prob(phi))
-        accept = uniform[number // 5][number % 5] < (weights - log_w).exp()
+        accept = uniform[number // 4][number % 4] < (weights - log_w).exp()
         fields = torch.where(accept[:, None, None, None], phi, fields)
         log_w = torch.where(accept, weights, log_w)
         torch.testing.assert_close((draw.fields, draw.log_weights), (fields, log_w))

@@ -129,7 +129,7 @@ def test_what_is_refused():
         (lambda: ActionFamily(FreeField()), "Expected ranges of parameters of"),
         (lambda: ActionFamily(FreeField(), mass=(1, 2)), "Expected ranges of parameters of"),
         (lambda: ActionFamily(FreeField(), mass2=(2.0, 1.0)), r"Expected a range \(smallest, largest\) of mass2"),
-        (lambda: ActionFamily(FreeField(), mass2=(-1.0, 1.0)), "Expected mass2 as a positive number"),
+        (lambda: ActionFamily(FreeField(), mass2=(-1.0, 1.0)), "Expected a positive mass2, or a positive"),
         (lambda: ActionFamily(lambda phi: phi.sum(), a=(0, 1)), "which has none"),
         (lambda: physics.slope(Phi4(), "mass"), "Expected a parameter of Phi4"),
         (lambda: family.at(), "Expected the parameters mass2; got none"),

@@ -86,6 +86,8 @@ def _place(steps, step):
 def test_growth_of_flows_that_cannot_grow():
     with pytest.raises(ValueError, match="Expected levels with"):
         physics.grow(mera.build("realnvp", L=8, channels=1, hidden=(4,)))
+    with pytest.raises(ValueError, match=r"the same widths at all levels; got widths by level, .*40"):
+        physics.grow(mera.build("realnvp", L=8, channels=1))
     flow = mera.build("tree", L=4, channels=1, hidden=(4,))
     with pytest.raises(ValueError, match=r"a flow that mera\.build made"):
         physics.grow(mera.Flow(flow.layout))

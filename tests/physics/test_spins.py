@@ -7,71 +7,52 @@ import torch
 
 from mera import physics
 from mera.physics import Ising
-from mera.physics.averaging import OfWeighted
-from mera.physics.observables import Observables, averages_of, summarize
+from mera.physics.measured import WeightedAverage, summary
+from mera.physics.observables import Observables, lattice_facts
 from mera.sampling.verdict import Trust, Verdict
+from tests.physics import exact
 
 SHAPE, N = (4, 4), 40_000
 
 
-def ising_fields(n, action, shape=(4, 4)):
+def ising_fields(n, action):
     """Exact samples of an Ising field: spins from all configurations, and fields given the spins."""
-    spins = (2 * ((torch.arange(2**16)[:, None] >> torch.arange(16)) & 1) - 1).double().view(-1, *shape)
-    eigenvalues = action.eigenvalues(shape)
+    spins, eigenvalues = exact.configurations(SHAPE), action.eigenvalues(SHAPE)
     quadratic = (torch.fft.fft2(spins).abs().square() * eigenvalues).flatten(1).sum(1) / 16
-    chosen = spins[torch.multinomial((quadratic / 2).softmax(0), n, replacement=True)][:, None]
+    chosen = spins[torch.multinomial((quadratic / 2).softmax(0), n, replacement=True)]
     noise = torch.fft.fft2(torch.randn_like(chosen)) * eigenvalues.sqrt()
     modes = torch.fft.fft2(chosen) * eigenvalues + noise
     return torch.fft.ifft2(modes / eigenvalues if action.local else modes).real
 
 
-def configurations():
-    """All configurations of 16 spins, (2^16, 1, 4, 4)."""
-    return (2 * ((torch.arange(2**16)[:, None] >> torch.arange(16)) & 1) - 1).double().view(-1, 1, *SHAPE)
-
-
 @pytest.mark.parametrize("action", [Ising(1.7), Ising(3.1), Ising(2.3, local=True, gap=0.9)], ids=repr)
 def test_against_all_configurations(action):
-    temperature, spins = action.temperature, configurations()
-    energy = -sum((spins * spins.roll(1, axis)).flatten(1).sum(1) for axis in (2, 3))
-    weight = (-energy / temperature).softmax(0)
-    assert (-energy / temperature).logsumexp(0).item() == pytest.approx(physics.kaufman(SHAPE, temperature))
-    m = spins.mean((1, 2, 3))
-    neighbour = (spins * spins.roll(2, 2)).mean((1, 2, 3))  # the mean over both directions is the same
-    exact = {name: (weight @ values).item() for name, values in
-             {"abs_m": m.abs(), "m2": m**2, "m4": m**4, "energy": energy / 16}.items()}  # fmt: skip
-    exact["binder"] = 1 - exact["m4"] / (3 * exact["m2"] ** 2)
-    exact["susceptibility"] = 16 * (exact["m2"] - exact["abs_m"] ** 2)
-    exact["specific_heat"] = (weight @ (energy - weight @ energy) ** 2).item() / temperature**2 / 16
-
     series = Observables(action).measure(ising_fields(N, action))
-    found, _, (correlator, errors) = summarize(
-        series,
-        averages_of(SHAPE, True, 1 / temperature),
-        OfWeighted(torch.full((N,), 1 / N, dtype=torch.float64)),
-        dict.fromkeys(series, Verdict(Trust.GOOD, "draws are independent")),
-    )
-    for name, value in exact.items():
-        assert abs(found[name].value - value) < 5 * found[name].error, name
-        assert found[name].error < 0.03 * abs(value) + 1e-3
+    weights, good = torch.full((N,), 1 / N, dtype=torch.float64), Verdict(Trust.GOOD, "draws are independent")
+    facts = lattice_facts(action, (1, *SHAPE))
+    found = summary(facts, series, WeightedAverage(weights), dict.fromkeys(series, good))
+    expected = exact.ising(action.temperature, SHAPE)
+    for name in expected.keys() & found["observables"].keys():
+        value, error = found["observables"][name]
+        assert abs(value - expected[name]) < 5 * error, name
+        assert error < 0.03 * abs(expected[name]) + 5e-3
+    assert len(expected.keys() & found["observables"].keys()) == 8
+    spins, (correlator, errors) = exact.configurations(SHAPE), found["correlator"]
+    weight = (-action.energy(spins) / action.temperature).softmax(0)
+    neighbour = (spins * spins.roll(2, 2)).mean((1, 2, 3))  # the mean over both directions is the same
     assert correlator[0].item() == pytest.approx(1)
     assert abs(correlator[2] - weight @ neighbour) < 5 * errors[2]
 
 
 def test_derivatives_by_the_temperature_are_those_of_spins():
     """The derivative of <m^2> by T from one chain, against the sum over all configurations."""
-    spins, h, temperature = configurations(), 1e-4, 2.5
-    energy = -sum((spins * spins.roll(1, axis)).flatten(1).sum(1) for axis in (2, 3))
-
-    def m2(temperature):
-        return (-energy / temperature).softmax(0) @ spins.mean((1, 2, 3)).square()
-
-    exact = (m2(temperature + h) - m2(temperature - h)) / (2 * h)
+    h, temperature = 1e-4, 2.5
+    derivative = (exact.ising(temperature + h, SHAPE)["m2"] - exact.ising(temperature - h, SHAPE)["m2"]) / (2 * h)
     slope = physics.slope(Ising(temperature), "temperature")
     own = {"slope": slope, "product": ("m2", slope)}
     history = physics.hmc((1, 4, 4), Ising(temperature), chains=32, draws=500, observables=own).history
     of_chains = (history["m2"] * (history["slope"].mean() - history["slope"])).mean(0)
-    assert abs(of_chains.mean() - exact) < 5 * of_chains.std() / math.sqrt(32)
+    assert abs(of_chains.mean() - derivative) < 5 * of_chains.std() / math.sqrt(32)
     assert of_chains.std() / math.sqrt(32) < 0.1
     torch.testing.assert_close(history["product"], history["m2"] * history["slope"])
 
@@ -99,7 +80,7 @@ def test_spins_of_a_field():
 def test_hmc_of_the_field_measures_spins(local):
     """The energy of spins at T = 3 on 8 x 8, against the derivative of Kaufman's ln Z."""
     action, beta, h = Ising(3.0, local, gap=0.9 if local else 0.1), 1 / 3, 1e-5
-    exact = -(physics.kaufman((8, 8), 1 / (beta + h)) - physics.kaufman((8, 8), 1 / (beta - h))) / (2 * h) / 64
+    energy = -(physics.kaufman((8, 8), 1 / (beta + h)) - physics.kaufman((8, 8), 1 / (beta - h))) / (2 * h) / 64
     chain = physics.hmc((1, 8, 8), action, draws=1200, warmup=100, length=2.0)
-    assert abs(chain.observables["energy"].value - exact) < 5 * chain.observables["energy"].error
+    assert abs(chain.observables["energy"].value - energy) < 5 * chain.observables["energy"].error
     assert chain.observables["energy"].error < 0.01

@@ -9,9 +9,8 @@ import mera
 from mera import physics
 from mera.flow import Symmetrized
 from mera.physics.observables import forbidden
-from mera.physics.starts import starts, wells
+from mera.physics.trajectories import starts, wells
 from mera.physics.verdicts import verdict_on_zero
-from mera.sampling.diagnostics import gamma_method
 from mera.sampling.verdict import Trust, Verdict
 
 
@@ -103,10 +102,3 @@ def test_what_has_no_average_is_refused():
     own = {"wave": lambda phi: torch.fft.fft(phi.mean((1, 2)))[:, 1]}
     with pytest.raises(ValueError, match=r"real numbers from the observable 'wave'; got complex ones: measure \.real"):
         physics.hmc((1, 4, 4), physics.FreeField(1.0), observables=own)
-    chain = physics.hmc((1, 4, 4), physics.FreeField(1.0), draws=200)
-    assert chain.derive("binder") == chain.observables["binder"]
-    for wrong in (lambda mean: 1.0, lambda mean: torch.stack([mean["m2"]] * 2), 3.0, "nothing"):
-        with pytest.raises(ValueError, match="Expected"):
-            chain.derive(wrong)
-    values = chain.history["m2"]
-    assert gamma_method(values.numpy()) == gamma_method(values)

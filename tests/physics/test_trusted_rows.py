@@ -1,18 +1,15 @@
 """What is called trusted is right: rows of many measurements against exact values."""
 
-import math
-
-import numpy as np
 import pytest
 import torch
 
 import mera
 from mera import physics
 from mera.sampling.verdict import Trust
+from tests.physics import exact
 
 SEEDS = 40
 FREE = physics.FreeField(1.0)
-FEW = {"hmc": {"draws": 500, "warmup": 100}, "anneal": {"particles": 64, "populations": 16}}
 
 
 class Line(physics.Action):
@@ -38,47 +35,6 @@ class Line(physics.Action):
                 "energy": energy}  # fmt: skip
 
 
-def exact_free_field(shape=(4, 4)):
-    """Averages of the free field, by its Fourier modes."""
-    eigenvalues = 1.0 + sum(np.meshgrid(*[2 - 2 * np.cos(2 * np.pi * np.arange(n) / n) for n in shape]))
-    sites = math.prod(shape)
-    square = 1 / eigenvalues[0, 0] / sites
-    return {
-        "m": 0.0, "m2": square, "m4": 3 * square**2, "abs_m": math.sqrt(2 * square / math.pi), "energy": 0.5,
-        "phi2": (1 / eigenvalues).mean(), "specific_heat": 0.5, "binder": 0.0,
-        "susceptibility": sites * square * (1 - 2 / math.pi), "ln Z": FREE.log_z(shape),
-    }  # fmt: skip
-
-
-def exact_ising(action):
-    """Averages of the spins on 4 x 4 sites, over all configurations."""
-    spins = (2 * ((torch.arange(2**16)[:, None] >> torch.arange(16)) & 1) - 1).double().view(-1, 4, 4)
-    energy, temperature = action.energy(spins[:, None]), action.temperature
-    weight, m = (-energy / temperature).softmax(0), spins.mean((1, 2))
-    found = {
-        "m": 0.0,
-        "abs_m": weight @ m.abs(),
-        "m2": weight @ m**2,
-        "m4": weight @ m**4,
-        "energy": weight @ energy / 16,
-    }
-    found["energy"] = weight @ energy / 16
-    found["specific_heat"] = weight @ (energy - weight @ energy) ** 2 / temperature**2 / 16
-    found["binder"] = 1 - found["m4"] / (3 * found["m2"] ** 2)
-    return {name: float(value) for name, value in found.items()} | {"ln Z": action.log_z((4, 4))}
-
-
-def exact_xy(beta, length):
-    """ln Z, energy and helicity modulus of a chain of angles, from Bessel functions."""
-    from scipy.special import ive
-
-    n = np.arange(-60, 61)
-    weights = ive(n, beta) ** length
-    slope = ((ive(n - 1, beta) + ive(n + 1, beta)) / 2 / ive(n, beta) * weights).sum() / weights.sum()
-    helicity = length / beta * (weights * n**2).sum() / weights.sum()
-    return {"ln Z": physics.XY(beta).log_z((length,)), "energy": -beta * slope, "helicity_modulus": helicity}
-
-
 def phi4(mass2, coupling):
     return Line(lambda x: mass2 / 2 * x.square() + coupling * x**4)
 
@@ -86,10 +42,11 @@ def phi4(mass2, coupling):
 TILTED = Line(
     lambda x: 0.4 * (x.square() - 3) ** 2 + 0.15 * x, False
 )  # two phases, of which one has most of the weight
+ISING = physics.Ising(2.6, local=True, gap=1.0)
 THEORIES = {
-    "free": (FREE, (4, 4), exact_free_field()),
-    "ising": (physics.Ising(2.6, local=True, gap=1.0), (4, 4), exact_ising(physics.Ising(2.6, local=True, gap=1.0))),
-    "xy": (physics.XY(1.2), (6,), exact_xy(1.2, 6)),
+    "free": (FREE, (4, 4), exact.free_field(FREE, (4, 4))),
+    "ising": (ISING, (4, 4), exact.ising(2.6, (4, 4)) | {"ln Z": ISING.log_z((4, 4))}),
+    "xy": (physics.XY(1.2), (6,), exact.chain_of_angles(1.2, 6)),
     "phi4, symmetric": (phi4(0.5, 0.5), (8,), phi4(0.5, 0.5).exact(8)),
     "phi4, broken": (phi4(-3.0, 0.25), (6,), phi4(-3.0, 0.25).exact(6)),
     "first order": (TILTED, (6,), TILTED.exact(6)),
@@ -103,7 +60,7 @@ def flow_of(steps):
     return flow
 
 
-def trusted(measure, exact):
+def trusted(measure, expected):
     """The deviations in errors of all rows that are called trusted, and the part of the rows that is."""
     pulls, rows = [], 0
     for seed in range(SEEDS):
@@ -112,10 +69,10 @@ def trusted(measure, exact):
         quantities = dict(found.observables)
         if hasattr(found, "log_z"):
             quantities["ln Z"] = physics.Quantity(found.log_z, found.log_z_error)
-        for row in exact.keys() & quantities.keys():
+        for row in expected.keys() & quantities.keys():
             rows += 1
             if found.verdicts[row].trust >= Trust.USABLE:
-                pulls.append(abs(quantities[row].value - exact[row]) / quantities[row].error)
+                pulls.append(abs(quantities[row].value - expected[row]) / quantities[row].error)
     return torch.tensor(pulls), len(pulls) / rows
 
 
@@ -132,14 +89,14 @@ def check(name, pulls, part, least, most=0.1):
 @pytest.mark.parametrize("sampler", ["hmc", "anneal"])
 @pytest.mark.parametrize("theory", THEORIES)
 def test_trusted_rows_of_theories(theory, sampler):
-    action, shape, exact = THEORIES[theory]
+    action, shape, expected = THEORIES[theory]
     run = {
-        "hmc": lambda: physics.hmc((1, *shape), action, **FEW["hmc"]),
-        "anneal": lambda: physics.anneal(action, (1, *shape), **FEW["anneal"]),
+        "hmc": lambda: physics.hmc((1, *shape), action, draws=500, warmup=100),
+        "anneal": lambda: physics.anneal(action, (1, *shape), particles=64, populations=16),
     }[sampler]
     is_hard = theory in ("phi4, broken", "first order")  # whose chains seldom change between two phases
     most = 0.1 if sampler == "hmc" else 0.12  # Student's t with 15 degrees of freedom: 0.064, in 40 seeds
-    check(f"{theory} by {sampler}", *trusted(run, exact), 0.0 if is_hard else 0.8, most)
+    check(f"{theory} by {sampler}", *trusted(run, expected), 0.0 if is_hard else 0.8, most)
 
 
 @pytest.mark.slow
@@ -153,4 +110,4 @@ def test_trusted_rows_of_flows(method):
         "metropolis": lambda: physics.metropolis(flow, FREE, draws=300, warmup=50),
     }[name]
     least = 0.0 if steps == "100" else 0.8  # of that flow, with an ESS of a half, most rows are not to be trusted
-    check(method, *trusted(run, exact_free_field()), least)
+    check(method, *trusted(run, exact.free_field(FREE, (4, 4))), least)

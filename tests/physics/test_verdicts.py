@@ -93,16 +93,7 @@ def test_a_constant_has_no_error():
 
 def chain_of(values, rate=1.0):
     """Chains whose m2 takes these values, accepted at this rate."""
-    facts, arrays = recorded({"m2": values.double()}, rate=rate)
-    return chains_of(
-        facts,
-        arrays
-        | {
-            "series/_fields": torch.zeros(0, 1, 1, 4),
-            "series/_field_actions": torch.zeros(0, 1),
-            "seconds": torch.tensor(1.0),
-        },
-    )
+    return chains_of(*recorded({"m2": values.double()}, rate=rate))
 
 
 def recorded(series, log_weights=None, target=None, rate=1.0):
@@ -111,11 +102,13 @@ def recorded(series, log_weights=None, target=None, rate=1.0):
     unused = dict.fromkeys(("abs_m", "m4", "energy", "_energy2", "_structure"), m2)
     facts = {"shape": [1, 4], "periodic": [True], "inverse_temperature": 1.0, "every": 0,
              "target": None if target is None else {"log_weights": target, "actions": target}}  # fmt: skip
-    series = unused | series | {"_rates": torch.full((n, 1), rate), "_fields": torch.zeros(0, 1, 4)}
+    series = unused | series | {"_rates": torch.full((n, 1), rate), "_fields": torch.zeros(0, *m2.shape[1:], 1, 4)}
     series["_field_actions"] = torch.zeros(0)
     if log_weights is not None:
         series |= {"_log_weights": log_weights, "_field_log_weights": log_weights[:0]}
-    return facts, {"last": torch.zeros(8, 1, 4)} | {f"series/{name}": v for name, v in series.items()}
+    return facts, {"last": torch.zeros(8, 1, 4), "seconds": torch.tensor(1.5)} | {
+        f"series/{name}": v for name, v in series.items()
+    }
 
 
 def test_an_untrained_flow_says_so_everywhere():
@@ -124,20 +117,11 @@ def test_an_untrained_flow_says_so_everywhere():
     with pytest.warns(UserWarning, match="The errors mean nothing: the weights have too heavy a tail"):
         report = physics.estimate(flow, Phi4(1.0, 0.5), n=1000, fields=flow.sample(50))
     with pytest.warns(UserWarning, match="The averages are wrong: the flow misses 100 % of the fields of the target"):
-        physics.estimate(flow, Phi4(1.0, 0.5), n=1000)
+        far = physics.estimate(flow, Phi4(1.0, 0.5), n=1000)
+    assert (report.missed, far.missed) == (0, 1)
     assert report.pareto_k > 0.7
     assert repr(report).splitlines()[-1] == report.verdict
     assert "<= 0.0" in repr(report)
-
-
-def test_chains_too_short_or_apart():
-    short = physics.hmc((1, 8, 8), Phi4(-1.2723, 0.25), draws=20, chains=4, warmup=100, length=0.1)
-    assert short.verdict.startswith(
-        ("errors may be too small: a chain may", "errors mean nothing: the chains do not a")
-    )
-    good = physics.hmc((1, 4, 4), FreeField(2.0), draws=400, warmup=100)
-    assert good.verdict.startswith("errors can be trusted")
-    assert repr(good).splitlines()[-1] == good.verdict
 
 
 def test_errors_have_no_more_digits_than_they_deserve():

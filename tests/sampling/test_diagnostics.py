@@ -40,6 +40,7 @@ def test_gamma_method_of_special_chains():
     noise = torch.randn(8, 1, dtype=torch.float64)
     assert gamma_method(1e14 + noise).error == 0
     assert gamma_method(1e10 + noise).error > 0
+    assert gamma_method(noise.numpy()) == gamma_method(noise)
 
 
 @pytest.mark.parametrize("rho", [-0.3, -0.4, -0.6])
