@@ -10,8 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from mera import data
-from mera.analysis.compare import compare, contestants, write_report
-from mera.analysis.compare.report import score_table
+from mera.analysis.compare import compare, contestants, score_table, write_report
 from mera.cli.common import DataOptions, Device, Download, choose_device
 from mera.cli.declared_options import signature_options, value
 from mera.cli.lazy import with_options

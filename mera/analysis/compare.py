@@ -1,7 +1,8 @@
-"""The models of a comparison, parsed from names with options; their training and scores, with several seeds."""
+"""Comparison of models that learn the same data: their training with several seeds, scores, and a report."""
 
 from __future__ import annotations
 
+import platform
 import re
 import statistics
 import timeit
@@ -16,19 +17,28 @@ from rich.console import Console
 from mera import models
 from mera._utils.checks import check_count
 from mera._utils.errors import InputError
+from mera._utils.files import make_folder, write_atomically
 from mera._utils.options import options_of
 from mera._utils.progress import check_console
 from mera._utils.registry import parse_call
+from mera._utils.table import Table, with_error
+from mera.analysis.drawing.curves import loss_curves
+from mera.analysis.drawing.images import grid, save_figure, titled
 from mera.data import DataSplits
+from mera.data.dataset import count_of
 from mera.data.fingerprint import fingerprint
 from mera.flow.flow import Flow
 from mera.graph.summary import count_parameters
+from mera.models.saving import load
 from mera.train import RunFolder, Settings, fit, sample
 from mera.train.evaluate import example_losses
+from mera.train.likelihoods import ImageLikelihood, likelihood_of
 
 TIMED_SAMPLES = 64
 """The number of samples that are timed."""
 REPEATS = 5
+SAMPLES_SHOWN, TEMPERATURE = 16, 0.7
+"""The number of samples of each model in the picture, and their temperature."""
 EXAMPLE = "rgflow(prior=gaussian)"
 SCORE = "score.json"
 """The file of a score in the folder of its run."""
@@ -175,7 +185,11 @@ def _score(
 ) -> Score | None:
     """Train and evaluate a model as far as its run is not complete; None if the training is interrupted."""
     examples = len(data.test) if images is None else min(images, len(data.test))
-    description = _describe(contestant, data, settings)
+    source = {name: value for name, value in (data.source or {}).items() if name != "root"}  # the data may be moved
+    description = {
+        "model": contestant.model, "data": source or data.name, **contestant.options,
+        "training data": fingerprint(data.train), "test data": fingerprint(data.test), **asdict(settings),
+    }  # fmt: skip
     if run.steps():
         run.compare({"comparison": description})
         saved = run.read_json(SCORE) if (run.path / SCORE).exists() else {}
@@ -200,8 +214,76 @@ def _score(
     return score
 
 
-def _describe(contestant: Contestant, data: DataSplits, settings: Settings) -> dict[str, Any]:
-    """The model, options, data and settings that a score depends on, by name, in values of JSON."""
-    splits = {"training data": fingerprint(data.train), "test data": fingerprint(data.test)}
-    source = {name: value for name, value in (data.source or {}).items() if name != "root"}  # the data may be moved
-    return {"model": contestant.model, "data": source or data.name, **contestant.options, **splits, **asdict(settings)}
+def score_table(scores: Sequence[Score], unit: str = "bits/dim") -> Table:
+    """Make a table with a row for each model: means over the seeds, or over the examples if there is one seed."""
+    by_model: dict[str, list[Score]] = {}
+    for score in scores:
+        by_model.setdefault(score.model, []).append(score)
+    first = {score.seed: score for score in next(iter(by_model.values()))}
+    rows = []
+    for model, runs in by_model.items():
+        pairs = [(run, first[run.seed]) for run in runs]
+        losses, gaps = [run.loss for run in runs], [run.loss - other.loss for run, other in pairs]
+        if len(runs) == 1:
+            losses = list(runs[0].losses)
+            gaps = [a - b for run, other in pairs for a, b in zip(run.losses, other.losses, strict=True)]
+        rows.append([
+            model,
+            f"{runs[0].parameters:,}",
+            f"{statistics.fmean(run.steps for run in runs):,.0f}",
+            f"{statistics.fmean(run.minutes for run in runs):.1f}",
+            len(runs),
+            with_error(losses),
+            "" if runs[0] is first[runs[0].seed] else with_error(gaps, sign=True),
+            f"{1000 * statistics.fmean(run.sampling for run in runs):.0f}",
+        ])  # fmt: skip
+    columns = ["model", "parameters", "steps", "minutes", "seeds", f"test {unit}", "less the first", "64 samples, ms"]
+    return Table(columns, rows)
+
+
+def write_report(scores: Sequence[Score], data: DataSplits, settings: Settings, out: str | Path, command: str) -> Path:
+    """Write `report.md`, `curves.png` and, for images, `samples.png`.
+
+    Args:
+        scores: the scores; see `compare`.
+        data: the data that the models learnt.
+        settings: the settings of the training.
+        out: the folder of the three files.
+        command: the command or the call that made the comparison, which the report quotes.
+
+    Returns:
+        The path of the report.
+    """
+    out = Path(out)
+    make_folder(out)
+    kind = likelihood_of(data.test[0])
+    first_seed = [score for score in scores if score.seed == settings.seed]
+    metric = f"test_{kind.metric}"
+    curves = {score.model: RunFolder(score.run).metrics() for score in first_seed}
+    save_figure(
+        loss_curves(curves, metric=metric, label=f"test {kind.unit}", title=f"learning {data.name}"), out / "curves.png"
+    )
+    lines = [
+        f"# Models on {data.name}",
+        f"`{command}`",
+        score_table(scores, kind.unit).markdown(),
+        f"Losses are {kind.unit} on {len(scores[0].losses):,} test {kind.name}. "
+        f"Models learn from {count_of(data.train)}, "
+        f"in batches of {settings.batch_size}. The number after ± is the standard error of the mean over the seeds; "
+        "with one seed over the test examples, so that it does not say how much seeds differ. "
+        f'"Less the first" is the loss less that of the first model, pair by pair. The last column is the time that '
+        f"{TIMED_SAMPLES} samples take. torch {torch.__version__}, {torch.get_num_threads()} threads, "
+        f"{platform.machine()}.",
+        "![test loss over time](curves.png)",
+    ]
+    if kind is ImageLikelihood and data.test[0].ndim == 3 and data.channels in (1, 3):
+        grids = {}
+        for score in first_seed:
+            flow = load(score.run)
+            pictures = flow.to_images(sample(flow, SAMPLES_SHOWN, TEMPERATURE))
+            grids[f"{score.model}\n{score.loss:.3f}"] = grid(pictures, columns=4)
+        save_figure(titled(grids, 4, 2.6), out / "samples.png")
+        lines.append(f"Samples at temperature {TEMPERATURE}:\n\n![samples](samples.png)")
+    path = out / "report.md"
+    write_atomically(path, ("\n\n".join(lines) + "\n").encode())
+    return path
