@@ -26,7 +26,6 @@ def traverse(
     """Generate data for several values of one latent, with all other latents fixed (RG-Flow, Fig. 4 and App. B).
 
     Args:
-        flow: the flow.
         latent: the latent, (level, channel, *site).
         values: the values of the latent.
         z: the latents of one image, a tensor (1, C_h, *shape_h) for each level, finest first, from `flow(x)` or
@@ -35,9 +34,6 @@ def traverse(
 
     Returns:
         The data (len(values), C, *shape) in the flow's own space.
-
-    Raises:
-        ValueError: if the latent does not exist, or z does not hold the latents of one image.
 
     >>> import mera
     >>> from mera import analysis
@@ -48,7 +44,8 @@ def traverse(
     level, *place = check_latent(flow.plan, latent)
     index: tuple[Any, ...] = (slice(None), *place)
     if len(z) != len(flow.plan.latents) or not z[0].ndim or len(z[0]) != 1:
-        raise InputError(f"latents of one image, {len(flow.plan.latents)} levels of batch size 1", _sizes(z))
+        sizes = ", ".join(str(tuple(level.shape)) for level in z)
+        raise InputError(f"latents of one image, {len(flow.plan.latents)} levels of batch size 1", sizes)
     numbers = torch.as_tensor(values, dtype=z[0].dtype, device=z[0].device)
     changed = [values_h.repeat(len(numbers), *(1 for _ in values_h.shape[1:])) for values_h in z]
     changed[level][index] = numbers
@@ -70,15 +67,11 @@ def mix(z_a: Sequence[Tensor], z_b: Sequence[Tensor], level: int) -> Latents:
         level: :math:`\lambda`: this level and coarser levels are taken from A, finer levels from B. 0 gives A, and the
             number of levels gives B.
 
-    Raises:
-        ValueError: if the shapes of A and B differ, or the level does not exist.
-
     >>> import torch
     >>> a, b = (torch.zeros(1), torch.zeros(1)), (torch.ones(1), torch.ones(1))
     >>> [level.item() for level in mix(a, b, 1)]
     [1.0, 0.0]
     """
-    _check_pair(z_a, z_b)
     if not is_integer(level) or not 0 <= level <= len(z_a):
         raise InputError(f"a level from 0 to {len(z_a)}", repr(level))
     return (*z_b[:level], *z_a[level:])
@@ -92,11 +85,7 @@ def combine(z_a: Sequence[Tensor], z_b: Sequence[Tensor], where: Sequence[Tensor
         z_b: the latents of B.
         where: for each level, a bool mask (*shape_h) or (C_h, *shape_h), true for the latents of A: `cone.levels` of a
             cone, or `subtree(flow, level, site)`.
-
-    Raises:
-        ValueError: if the shapes of latents and masks do not match.
     """
-    _check_pair(z_a, z_b)
     for a, mask in zip(z_a, where, strict=True):
         if tuple(mask.shape) not in (tuple(a.shape[1:]), tuple(a.shape[2:])):
             raise InputError(f"a mask of shape {tuple(a.shape[2:])} or {tuple(a.shape[1:])}", f"{tuple(mask.shape)}")
@@ -106,18 +95,8 @@ def combine(z_a: Sequence[Tensor], z_b: Sequence[Tensor], where: Sequence[Tensor
 def subtree(flow: Flow, level: int, site: Site) -> tuple[Tensor, ...]:
     """Masks of the latents below a site on the tree: at the site itself, and at finer levels in the cell of the site.
 
-    The cell of a site is the set of pixels that the site covers: a square of 2^(h+1) pixels in an RG-Flow.
-
-    Args:
-        flow: the flow.
-        level: the level of the site, 0 for the finest.
-        site: the coordinates of the site in the lattice of the level.
-
-    Returns:
-        For each level, finest first, a bool mask (*shape_h), which is all false for levels coarser than `level`.
-
-    Raises:
-        ValueError: if the level or the site does not exist.
+    The cell of a site is the set of pixels that the site covers: a square of 2^(h+1) pixels in an RG-Flow. The masks
+    are (*shape_h) bool, finest level first, and all false for levels coarser than `level`.
     """
     plan = flow.plan
     values = as_plain(site, "a site")
@@ -132,14 +111,3 @@ def subtree(flow: Flow, level: int, site: Site) -> tuple[Tensor, ...]:
             mask &= is_below.view(-1, *(1 for _ in range(plan.input.dim - d - 1)))
         masks.append(mask)
     return tuple(masks)
-
-
-def _check_pair(z_a: Sequence[Tensor], z_b: Sequence[Tensor]) -> None:
-    """Refuse latents with different numbers of levels or different shapes, except for the batch size."""
-    if [level.shape[1:] for level in z_a] != [level.shape[1:] for level in z_b]:
-        raise InputError("latents of one flow", f"{_sizes(z_a)} and {_sizes(z_b)}")
-
-
-def _sizes(z: Sequence[Tensor]) -> str:
-    """The shapes of the latents of all levels as text."""
-    return ", ".join(str(tuple(level.shape)) for level in z)
