@@ -1,7 +1,4 @@
-"""Pictures of any size under a flow: maps of what surprises it, mixtures by scale, and refined pictures.
-
-The commands `mera map`, `mera mix` and `mera refine` do the same for files.
-"""
+"""Pictures of any size under a flow: maps of what surprises it, mixtures by scale, and refined pictures."""
 
 from __future__ import annotations
 
@@ -38,7 +35,7 @@ PictureLike = str | PathLike[str] | Tensor | np.ndarray
 
 @dataclass(frozen=True, eq=False)
 class PictureMap:
-    """Where an image surprises a flow, by level.
+    """A map of how much an image surprises a flow, by site and level.
 
     Args:
         image: the image, or every second, third, ... pixel of it, (C, h, w) from 0 to 1.
@@ -95,8 +92,8 @@ def map_picture(flow: Flow, picture: PictureLike | Source, *, longest: int | Non
 
     >>> import mera
     >>> flow = mera.build("rgflow", L=16, hidden=(8,))
-    >>> found = map_picture(flow, mera.data.photograph()[:, :50, :70])
-    >>> found.bits.shape, found.sites
+    >>> surprise = map_picture(flow, mera.data.photograph()[:, :50, :70])
+    >>> surprise.bits.shape, surprise.sites
     (torch.Size([3, 50, 70]), (2, 4, 4))
     """
     source = as_source(picture, flow.plan.input.channels, longest)
@@ -120,7 +117,7 @@ def mix_pictures(
     flow: Flow,
     first: PictureLike,
     second: PictureLike,
-    levels: int | Sequence[int] | None = None,
+    levels: Sequence[int],
     *,
     longest: int = LONGEST,
 ) -> dict[int, Tensor]:
@@ -130,8 +127,7 @@ def mix_pictures(
         flow: the flow, which learnt images.
         first: the picture whose coarse levels are taken.
         second: the picture whose fine levels are taken; it is cropped and resized to the first.
-        levels: the level, or several, from which on all coarser ones are those of the first picture; None for the
-            coarsest level alone.
+        levels: the levels from which on all coarser ones are those of the first picture, each for one mixture.
         longest: the pixels of the longer edge to which the first picture is reduced.
 
     Returns:
@@ -143,8 +139,7 @@ def mix_pictures(
     resized = flow.resized(images.shape[2:])
     z = resized(resized.from_images(images))[0]
     a, b = ([level[i : i + 1] for level in z] for i in range(2))
-    chosen = levels if isinstance(levels, Sequence) else [len(z) - 1 if levels is None else levels]
-    mixed = {h: resized.to_images(resized.inverse(mix(a, b, h))[0])[0].cpu() for h in chosen}
+    mixed = {h: resized.to_images(resized.inverse(mix(a, b, h))[0])[0].cpu() for h in levels}
     return {h: image[:, : pixels.shape[1], : pixels.shape[2]] for h, image in mixed.items()}
 
 
