@@ -19,7 +19,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mera._utils.checks import check_count
 from mera._utils.errors import InputError
 from mera._utils.installation import import_optional
 from mera.analysis.drawing import cone_page
@@ -27,7 +26,6 @@ from mera.explore.studio import Learnt
 from mera.flow.density import Density
 
 HOST = "127.0.0.1"
-LAST_PORT = 65_535
 
 
 class Explorer:
@@ -101,7 +99,7 @@ class Explorer:
             return self.cones
 
         def page() -> None:
-            Page(self.learnt, self.title, lambda: self.cones, self.image).build()
+            Page(self.learnt, self.title, lambda: self.cones, self.image)
 
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # NiceGUI reads deprecated names of torch
@@ -134,8 +132,6 @@ def private_page(address: str) -> Iterator[Path]:
 
 def _bound(port: int | None) -> socket.socket:
     """Open a listening socket at a port of 127.0.0.1, which other machines cannot reach."""
-    if port is not None:
-        check_count(port, "a port", most=LAST_PORT)
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     if os.name == "posix":  # on Windows, the option would let another process take the port
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
