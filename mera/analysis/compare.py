@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import platform
 import re
 import statistics
 import timeit
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +29,7 @@ from mera.analysis.drawing.images import grid, save_figure, titled
 from mera.data import DataSplits
 from mera.data.dataset import count_of
 from mera.data.fingerprint import fingerprint
-from mera.flow.flow import Flow
+from mera.flow import Density, Flow
 from mera.graph.summary import count_parameters
 from mera.models.saving import load
 from mera.train import RunFolder, Settings, fit, sample
@@ -78,9 +80,6 @@ def contestants(
         common: options of all models, such as the lattice and the channels; a model ignores options that it lacks.
         parameters: if not None, the number of parameters to approximate by the width of hidden layers, in models whose
             text does not set the width.
-
-    Raises:
-        ValueError: if a text is not a model with options, two texts are the same, or `texts` is empty.
 
     >>> [c.options["hidden"] for c in contestants(["rgflow", "realnvp"], {"L": 16}, parameters=100_000)]
     [(30,), [(8,), (22,), (52,)]]
@@ -157,61 +156,46 @@ def compare(
 
     Yields:
         A score after each run. A run that is interrupted ends the comparison.
-
-    Raises:
-        ValueError: if the folder has runs with other models, options, data or settings.
     """
     check_count(seeds, "seeds")
     console = check_console(console)
     for contestant in contestants:
         contestant.build()  # so that a wrong option is found before anything is trained
-    for seed in range(settings.seed, settings.seed + seeds):
-        for contestant in contestants:
-            run = RunFolder(Path(out) / contestant.folder / f"seed{seed}")
-            score = _score(contestant, data, replace(settings, seed=seed), run, images, torch.device(device), console)
-            if score is None:
-                return
-            yield score
-
-
-def _score(
-    contestant: Contestant,
-    data: DataSplits,
-    settings: Settings,
-    run: RunFolder,
-    images: int | None,
-    device: torch.device,
-    console: Console,
-) -> Score | None:
-    """Train and evaluate a model as far as its run is not complete; None if the training is interrupted."""
     examples = len(data.test) if images is None else min(images, len(data.test))
     source = {name: value for name, value in (data.source or {}).items() if name != "root"}  # the data may be moved
-    description = {
-        "model": contestant.model, "data": source or data.name, **contestant.options,
-        "training data": fingerprint(data.train), "test data": fingerprint(data.test), **asdict(settings),
+    facts = {
+        "data": source or data.name, "training data": fingerprint(data.train), "test data": fingerprint(data.test),
     }  # fmt: skip
-    if run.steps():
-        run.compare({"comparison": description})
-        saved = run.read_json(SCORE) if (run.path / SCORE).exists() else {}
-        if len(saved.get("losses", ())) == examples:
-            return Score(**saved | {"run": str(run.path)})
-    torch.manual_seed(settings.seed)
-    flow = contestant.build().to(device)
-    console.print(f"{contestant.text}, seed {settings.seed}: {count_parameters(flow):,} parameters")
-    result = fit(
-        flow, data, settings, run, resume="auto", console=console, on_signal="return",
-        extra={"comparison": description},
-    )  # fmt: skip
-    if result.interrupted:
-        return None
-    minutes = run.metrics()[-1]["seconds"] / 60
-    times = timeit.repeat(lambda: sample(result.flow, TIMED_SAMPLES).cpu(), number=1, repeat=REPEATS)
-    score = Score(
-        contestant.text, settings.seed, count_parameters(flow), result.steps, minutes,
-        example_losses(result.flow, data.test, images).tolist(), statistics.median(times), str(run.path),
-    )  # fmt: skip
-    run.write_json(SCORE, asdict(score))
-    return score
+
+    def draw(flow: Density) -> None:
+        sample(flow, TIMED_SAMPLES).cpu()
+
+    for seed, contestant in itertools.product(range(settings.seed, settings.seed + seeds), contestants):
+        run, settings_of_run = RunFolder(Path(out) / contestant.folder / f"seed{seed}"), replace(settings, seed=seed)
+        comparison = {"model": contestant.model, **facts, **contestant.options, **asdict(settings_of_run)}
+        if run.steps():
+            run.compare({"comparison": comparison})
+            saved = run.read_json(SCORE) if (run.path / SCORE).exists() else {}
+            if len(saved.get("losses", ())) == examples:
+                yield Score(**saved | {"run": str(run.path)})
+                continue
+        torch.manual_seed(seed)
+        flow = contestant.build().to(device)
+        console.print(f"{contestant.text}, seed {seed}: {count_parameters(flow):,} parameters")
+        result = fit(
+            flow, data, settings_of_run, run, resume="auto", console=console, on_signal="return",
+            extra={"comparison": comparison},
+        )  # fmt: skip
+        if result.interrupted:
+            return
+        minutes = run.metrics()[-1]["seconds"] / 60
+        times = timeit.repeat(partial(draw, result.flow), number=1, repeat=REPEATS)
+        score = Score(
+            contestant.text, seed, count_parameters(flow), result.steps, minutes,
+            example_losses(result.flow, data.test, images).tolist(), statistics.median(times), str(run.path),
+        )  # fmt: skip
+        run.write_json(SCORE, asdict(score))
+        yield score
 
 
 def score_table(scores: Sequence[Score], unit: str = "bits/dim") -> Table:
@@ -242,17 +226,9 @@ def score_table(scores: Sequence[Score], unit: str = "bits/dim") -> Table:
 
 
 def write_report(scores: Sequence[Score], data: DataSplits, settings: Settings, out: str | Path, command: str) -> Path:
-    """Write `report.md`, `curves.png` and, for images, `samples.png`.
+    """Write `report.md`, `curves.png` and, for images, `samples.png` into a folder, and return the path of the report.
 
-    Args:
-        scores: the scores; see `compare`.
-        data: the data that the models learnt.
-        settings: the settings of the training.
-        out: the folder of the three files.
-        command: the command or the call that made the comparison, which the report quotes.
-
-    Returns:
-        The path of the report.
+    The arguments are those of `compare`, its scores, and the command or the call, which the report quotes.
     """
     out = Path(out)
     make_folder(out)
