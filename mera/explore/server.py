@@ -14,7 +14,6 @@ from functools import cached_property
 from html import escape
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -63,27 +62,14 @@ class Explorer:
         self.port: int = self._socket.getsockname()[1]
         self._token = secrets.token_urlsafe(24)
         self.address = f"http://{HOST}:{self.port}/?token={self._token}"
-        self._server = self._make_server()
-
-    def run(self, show: bool = True) -> None:
-        """Serve until the process is interrupted.
-
-        Args:
-            show: whether to open the page in a browser.
-        """
-        torch.seed()  # a different first image in each process
-        with private_page(self.address) as page:
-            if show:
-                threading.Timer(1.0, webbrowser.open, [page.as_uri()]).start()
-            self._server.run(sockets=[self._socket])
 
     @cached_property
     def cones(self) -> str:
         """The page of cones as HTML."""
         return cone_page(self.learnt.flow.plan, self.title)
 
-    def _make_server(self) -> Any:
-        """Make the web server and its pages."""
+    def run(self, show: bool = True) -> None:
+        """Serve until the process is interrupted; open the page in a browser if `show`."""
         import uvicorn
         from fastapi import FastAPI
         from fastapi.responses import HTMLResponse
@@ -110,7 +96,12 @@ class Explorer:
             cookie=f"mera-explore-{self.port}",
             hosts=[f"{name}:{self.port}" for name in (HOST, "localhost")],
         )
-        return uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=3))
+        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=3))
+        torch.seed()  # a different first image in each process
+        with private_page(self.address) as path:
+            if show:
+                threading.Timer(1.0, webbrowser.open, [path.as_uri()]).start()
+            server.run(sockets=[self._socket])
 
 
 @contextmanager

@@ -141,10 +141,7 @@ class Studio:
             raise InputError("a picture", "a file that is none, or a broken one") from error
 
     def show(self, pixels: Tensor) -> None:
-        """Open pixels (C, H, W), uint8: enlarged if there are too few, and the window in the middle if there are more.
-
-        All of them stay in `photograph` if there are more than the flow's lattice has.
-        """
+        """Open pixels (C, H, W), uint8: small pictures enlarged, of a larger `photograph` the window in the middle."""
         shape = self.flow.plan.input.shape
         if any(n < edge for n, edge in zip(pixels.shape[1:], shape, strict=True)):
             pixels = resize(pixels, shape)
@@ -243,10 +240,7 @@ class Studio:
         self.replace(self._start)
 
     def cost(self) -> Picture:
-        """Bits per dimension of the photograph or the image, over its pixels, in total and by level, with scales.
-
-        Of a photograph, `surprising` is then the middle of the window that has the most bits.
-        """
+        """Draw the bits per dimension of the photograph or the image, by pixel and level, and set `surprising`."""
         if not self.learnt.is_image:
             parts = decompose(self.flow, self.data)
             maps = torch.stack([-level_map[0] for level_map in parts.maps]).cpu().float()
