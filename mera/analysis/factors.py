@@ -14,8 +14,7 @@ from mera._utils.errors import InputError
 from mera._utils.installation import import_optional
 from mera._utils.random import fixed_seed
 from mera._utils.table import Numbers, Tabled, numbers
-from mera.analysis.edit import mix
-from mera.analysis.latents import BATCH, encode_levels
+from mera.analysis.latents import BATCH, encode_levels, mix
 from mera.flow.flow import Flow
 
 MIN_IMAGES, MIN_MIXED = 20, 60
@@ -66,7 +65,7 @@ def factors(flow: Flow, images: Tensor, factors: Mapping[str, Any], context: Ten
     way at each call.
 
     Args:
-        images: images (B, C, *shape), uint8; or data in the flow's own space.
+        images: images (B, C, *shape), uint8; or data in the flow's own space; at least 20.
         factors: by name, a tensor or an array with a value for each image, (B,), or k values, (B, k). Integers of at
             most 20 different values are classes. Angles a of ellipses enter as (cos 2a, sin 2a).
         context: for a conditional flow, the contexts of the images.
@@ -75,8 +74,7 @@ def factors(flow: Flow, images: Tensor, factors: Mapping[str, Any], context: Ten
         The scores, with a row for each level, finest first.
 
     Raises:
-        ValueError: if there are fewer than 20 images, a factor does not have a row for each image, or scikit-learn is
-            not installed: `pip install 'mera-flow[analysis]'`.
+        ValueError: if scikit-learn is not installed: `pip install 'mera-flow[analysis]'`.
     """
     n = len(images)
     order, values = _ordered(factors, n, MIN_IMAGES)
@@ -129,7 +127,7 @@ def mixing(flow: Flow, images: Tensor, factors: Mapping[str, Any], seed: int = 0
 
     Args:
         flow: the flow, which must not be conditional.
-        images: images (B, C, *shape), uint8.
+        images: images (B, C, *shape), uint8, at least 60.
         factors: the factors by name; see `factors`.
         seed: the seed of the dequantisation.
 
@@ -137,8 +135,7 @@ def mixing(flow: Flow, images: Tensor, factors: Mapping[str, Any], seed: int = 0
         The weights a and b for h from 0 to the number of levels, and the test scores of the forests.
 
     Raises:
-        ValueError: if there are fewer than 60 images, a factor does not have a row for each image, or scikit-learn is
-            not installed: `pip install 'mera-flow[analysis]'`.
+        ValueError: if scikit-learn is not installed: `pip install 'mera-flow[analysis]'`.
     """
     order, values = _ordered(factors, len(images), MIN_MIXED)
     images = images[torch.from_numpy(order)]

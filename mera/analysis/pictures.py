@@ -14,7 +14,7 @@ from torch import Tensor
 
 from mera._utils.checks import check_count
 from mera._utils.errors import InputError
-from mera.analysis.edit import mix
+from mera.analysis.latents import mix
 from mera.cones import Streamed
 from mera.data import photograph, reflected, resize
 from mera.data.picture_files import SUFFIXES, reduced
@@ -43,7 +43,7 @@ class PictureMap:
         sites: for each level, the edge of one of its sites in pixels.
         shape: the height and the width of the image.
         unit: "bits/dim", or "bits/variable" of fields.
-        streamed: the pass over the image, which was reflected at its last row and column to edges that fit the flow.
+        streamed: the pass over the image, reflected at its last row and column to edges that fit the flow.
     """
 
     image: Tensor
@@ -158,9 +158,6 @@ def refine_picture(
 
     Returns:
         The refined picture, (C, times H, times W) uint8.
-
-    Raises:
-        ValueError: if the factor is not 2, 4, 8, ...
     """
     levels = check_count(times, "times", 2).bit_length() - 1
     if times != 2**levels:

@@ -132,8 +132,15 @@ def extents(fields: Tensor, periodic: Sequence[bool] | None = None) -> Extent:
     total = flat.sum(1).clamp(min=torch.finfo(flat.dtype).tiny)
     square = torch.zeros_like(total)
     for d, n in enumerate(weights.shape[1:]):
-        marginal = weights.movedim(1 + d, 1).flatten(2).sum(2) if weights.ndim > 2 else weights
-        square = square + _spread(marginal / total[:, None], n, periodic is not None and periodic[d])
+        marginal = (weights.movedim(1 + d, 1).flatten(2).sum(2) if weights.ndim > 2 else weights) / total[:, None]
+        sites = torch.arange(n, dtype=flat.dtype, device=flat.device)
+        if periodic is not None and periodic[d]:  # about the best site or midpoint of sites
+            centres = torch.arange(0, n, 0.5, dtype=flat.dtype, device=flat.device)
+            distance = (sites - centres[:, None]).abs()
+            square = square + (marginal @ torch.minimum(distance, n - distance).square().mT).amin(1)
+        else:
+            mean = marginal @ sites
+            square = square + (marginal * (sites - mean[:, None]).square()).sum(1)
     return Extent(total.square() / flat.square().sum(1).clamp(min=torch.finfo(flat.dtype).tiny), square.sqrt())
 
 
@@ -149,17 +156,6 @@ def extents_by_level(flow: Flow, latents: int = 16, samples: int = 16) -> Number
         rows.append([sum(cones) / len(cones), pixels, errors[0], radius, errors[1]])
     columns = ["cone, pixels", "field, pixels", "error of field", "radius", "error of radius"]
     return numbers([f"level {level}" for level in range(len(rows))], columns, rows)
-
-
-def _spread(marginal: Tensor, n: int, is_periodic: bool) -> Tensor:
-    """The variance of distributions (rows, n) over n sites; on a circle, about the best site or midpoint of sites."""
-    sites = torch.arange(n, dtype=marginal.dtype, device=marginal.device)
-    if not is_periodic:
-        mean = marginal @ sites
-        return (marginal * (sites - mean[:, None]).square()).sum(1)
-    centres = torch.arange(0, n, 0.5, dtype=marginal.dtype, device=marginal.device)
-    distance = (sites - centres[:, None]).abs()
-    return (marginal @ torch.minimum(distance, n - distance).square().mT).amin(1)
 
 
 class Strengths(Tabled, tuple[Tensor, ...]):

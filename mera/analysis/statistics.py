@@ -87,16 +87,13 @@ def statistics(
     the remaining mutual information within levels, between levels, and by the distance of two latents on the tree.
 
     Args:
-        images: images (B, C, *shape), uint8; or data in the flow's own space.
+        images: images (B, C, *shape), uint8; or data in the flow's own space; at least 20.
         context: for a conditional flow, the contexts of the images.
         pairs: the number of random pairs of latents for each pair of levels, and for each distance on the tree.
         seed: the seed of the dequantisation, of the pairs and of the samples of the prior.
 
     Returns:
         The statistics by level, finest first, and by distance on the tree; information is in nats.
-
-    Raises:
-        ValueError: if there are fewer than 20 images.
 
     >>> import mera
     >>> from mera import analysis

@@ -24,12 +24,9 @@ def cone_page(layout: Layout | Plan, title: str = "a layout", console: Console |
     """Make an HTML page that highlights the latents that depend on a pixel, and the pixels that depend on a latent.
 
     Args:
-        layout: a layout, or a plan such as `flow.plan`.
+        layout: a layout, or a plan such as `flow.plan`, of one or two dimensions and at most 4,096 pixels.
         title: the name of the layout on the page.
         console: where progress is shown; None shows it on terminals and in notebooks only.
-
-    Raises:
-        ValueError: if the lattice has three dimensions, or more than 4,096 pixels.
 
     >>> import mera
     >>> page = cone_page(mera.build("tree", L=8, m=2, hidden=(4,)).plan, "a tree")

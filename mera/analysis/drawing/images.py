@@ -51,18 +51,14 @@ def to_pil(image: Tensor) -> Image:
 def show(images: Tensor, columns: int = 8) -> Image:
     """Place images side by side in a PIL image, which notebooks display; `.show()` opens a window.
 
-    Args:
-        images: uint8 images (N, C, H, W) or (C, H, W), or real numbers of this shape, which are stretched to grey
-            values; see `stretch`. If C is neither 1 nor 3, the mean of the channels is shown.
-        columns: the largest number of images in a line.
+    Images are uint8 (N, C, H, W) or (C, H, W), or real numbers, which are stretched to grey values; see `stretch`. If C
+    is neither 1 nor 3, the mean of the channels is shown. There are at most `columns` images in a line.
 
     >>> import torch
     >>> from mera.analysis.drawing.images import show
     >>> show(torch.randn(3, 1, 16, 16)).mode
     'RGB'
     """
-    if images.ndim not in (3, 4):
-        raise InputError("images (N, C, H, W) or (C, H, W)", str(tuple(images.shape)))
     return to_pil(grid(_as_images(images if images.ndim == 4 else images[None]), columns))
 
 

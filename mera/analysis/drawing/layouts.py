@@ -43,11 +43,8 @@ class Row:
     Args:
         label: the name of the bijector or of the level.
         value: the number of the value in the plan that the row shows, or that its bijector takes.
-        lattice: the lattice of the row.
-        sites: the visible sites, in dimension `d` of the picture.
-        positions: the positions of the visible sites.
-        height: the height of the row in the picture, 0 for the data.
-        below: the height of the row that it comes from.
+        sites: the visible sites, whose places in the picture are `positions`.
+        height: the height of the row in the picture, 0 for the data; `below` is that of the row that it comes from.
         step: the step that applies the bijector; None for variables.
         spans: the visible boxes: (position in the grid, first pixel, end).
     """
@@ -127,13 +124,9 @@ def draw_side(
 ) -> Picture:
     """Draw bijectors as boxes above the sites that they act on, data as dots, latents as crosses where they leave.
 
-    Args:
-        d: the dimension that is drawn from left to right.
-        view: the visible sites of this dimension.
-        colours: a function from a row, and positions of its grid or sites of its lattice, to their colours.
-        boxes: the entries of boxes in the legend, names with colours.
-        markers: the colours of data and of latents in the legend.
-        border: the colour of the borders of boxes; None for no borders.
+    The visible sites `view` of dimension `d` are drawn from left to right. `colours` is a function from a row, and
+    positions of its grid or sites of its lattice, to their colours. The legend has `boxes`, names with colours, and
+    `markers` in the colours of data and of latents. Boxes have a border of a colour, or none.
     """
     drawn = rows(plan, d, view)
     top = max(row.height for row in drawn)
@@ -177,7 +170,7 @@ def draw_layout(layout: Layout, dimension: int = -1, title: str = "") -> Picture
     Args:
         layout: the layout, for example `flow.layout`.
         dimension: the dimension of the lattice that is drawn from left to right.
-        title: the title of the picture; if empty, the lattice of the data.
+        title: the title; if empty, the lattice of the data.
     """
     plan = compile(layout)
     d = check_dimension(dimension, plan.input)
