@@ -275,10 +275,10 @@ def _check_cones(flow: Flow, x: Tensor, context: Tensor | None, report: CheckRep
 def _check_samples(density: Density, report: CheckReport) -> None:
     """Compare the two ways to the log-density of samples, and the inverse, in the dtype of the flow."""
     context = _data(density.flow)[1]
-    if context is not None and context.is_floating_point():
-        context = context.to(density.dtype)
-    x, log_q = density.rsample_and_log_prob(2, None if context is None else context.to(density.device))
-    again = density.log_prob(x, None if context is None else context.to(density.device))
+    if context is not None:
+        context = context.to(density.device, density.dtype if context.is_floating_point() else context.dtype)
+    x, log_q = density.rsample_and_log_prob(2, context)
+    again = density.log_prob(x, context)
     tolerance = 1e3 * torch.finfo(density.dtype).eps
     scale = max(1.0, largest(log_q), density.plan.input.variables)
     report.bound(f"samples have the density of log_prob, {density.dtype}", largest(again - log_q) / scale, tolerance)
