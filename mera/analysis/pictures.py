@@ -104,7 +104,13 @@ def map_picture(flow: Flow, picture: PictureLike | Source, *, longest: int | Non
     sites = site_edges(resized.plan)
     unit = "bits/dim" if source.dtype in (np.uint8, torch.uint8) else "bits/variable"
     bits = streamed.bits(shape=shape).float()
-    return PictureMap(_shown(source, shape), bits, sites, (shape[0], shape[1]), unit, streamed)
+    step = max(1, -(-max(shape) // SHOWN_EDGE))
+    rows = [source[:, row : row + 1, :][:, :, ::step].float() for row in range(0, shape[0], step)]
+    image = torch.cat(rows, 1)
+    if image.max() > 1 or image.min() < 0:
+        image = (image - image.min()) / (image.max() - image.min()).clamp(min=1e-12)
+    image = image[:3] if len(image) > 2 else image[:1]
+    return PictureMap(image, bits, sites, (shape[0], shape[1]), unit, streamed)
 
 
 def site_edges(plan: Plan) -> tuple[int, ...]:
@@ -114,12 +120,7 @@ def site_edges(plan: Plan) -> tuple[int, ...]:
 
 @torch.no_grad()
 def mix_pictures(
-    flow: Flow,
-    first: PictureLike,
-    second: PictureLike,
-    levels: Sequence[int],
-    *,
-    longest: int = LONGEST,
+    flow: Flow, first: PictureLike, second: PictureLike, levels: Sequence[int], *, longest: int = LONGEST
 ) -> dict[int, Tensor]:
     """Mix two pictures by scale (RG-Flow, Eq. 9): the shapes of the first with the fine structure of the second.
 
@@ -191,13 +192,3 @@ def as_source(picture: PictureLike | Source, channels: int, longest: int | None 
     if dtype_of(source) != torch.uint8:
         raise InputError(f"8-bit pixels of {source.name} to reduce", str(source.dtype))
     return Source(reduced(source[:, :, :], check_count(longest, "longest")), name=source.name)
-
-
-def _shown(source: Source, shape: Sequence[int]) -> Tensor:
-    """The first rows and columns of an image with fewer pixels, by leaving out others, and values from 0 to 1."""
-    step = max(1, -(-max(shape) // SHOWN_EDGE))
-    rows = [source[:, row : row + 1, : shape[1]][:, :, ::step].float() for row in range(0, shape[0], step)]
-    values = torch.cat(rows, 1)
-    if values.max() > 1 or values.min() < 0:
-        values = (values - values.min()) / (values.max() - values.min()).clamp(min=1e-12)
-    return values[:3] if len(values) > 2 else values[:1]

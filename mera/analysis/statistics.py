@@ -121,7 +121,7 @@ def statistics(
         len(z[0]),
         torch.stack(means).clamp(min=0).sqrt(),
         torch.stack([level.std() for level in z]),
-        torch.tensor([kurtosis(level.cpu().numpy(), axis=None) for level in z]),
+        torch.tensor([kurtosis(level.numpy(), axis=None) for level in z]),
         distance,
         float(kurtosis(draws.cpu().numpy())),
         edges,
@@ -138,8 +138,8 @@ def _kolmogorov(values: Tensor, draws: Tensor) -> Tensor:
     from scipy.stats import ks_2samp
 
     values = values[torch.randperm(len(values))[:PRIOR_DRAWS]] if len(values) > PRIOR_DRAWS else values
-    found = ks_2samp(values.cpu().numpy(), draws.cpu().numpy(), method="asymp")
-    return torch.tensor(found.statistic, dtype=torch.float64)
+    statistic = ks_2samp(values.numpy(), draws.cpu().numpy(), method="asymp").statistic
+    return torch.tensor(statistic, dtype=torch.float64)
 
 
 def _density(values: Tensor, edges: Tensor) -> Tensor:
@@ -198,9 +198,9 @@ def _mean_information(bins: Tensor, i: Tensor, j: Tensor) -> Tensor:
 def rank_bins(values: Tensor, bins: int = MI_BINS) -> Tensor:
     """The bin of each value in its column, by rank, (N, variables): bins have equal sizes, and ties are random."""
     rows = values.mT.contiguous()  # sorting is faster along memory
-    order = torch.rand(rows.shape, device=rows.device).argsort()  # ties are broken at random
+    order = torch.rand(rows.shape).argsort()  # ties are broken at random
     sorted_order = order.gather(1, rows.gather(1, order).argsort())  # the columns of a row by value
-    ranks = torch.arange(len(values), device=rows.device).expand_as(rows)
+    ranks = torch.arange(len(values)).expand_as(rows)
     return (torch.empty_like(order).scatter_(1, sorted_order, ranks) * bins // len(values)).mT.contiguous()
 
 
@@ -216,14 +216,13 @@ def information_of_bins(a: Tensor, b: Tensor, bins: int = MI_BINS) -> Tensor:
     """
     n = len(a)
     parts = []
-    for start in range(0, a.shape[1], PAIRS_AT_ONCE):
-        cells = a[:, start : start + PAIRS_AT_ONCE] * bins + b[:, start : start + PAIRS_AT_ONCE]
-        counts = torch.zeros(bins * bins, cells.shape[1], dtype=torch.float64, device=a.device)
-        counts.scatter_add_(0, cells, torch.ones_like(cells, dtype=torch.float64))
+    for i, j in zip(a.split(PAIRS_AT_ONCE, 1), b.split(PAIRS_AT_ONCE, 1), strict=True):
+        counts = torch.zeros(bins * bins, i.shape[1], dtype=torch.float64)
+        counts.scatter_add_(0, i * bins + j, torch.ones_like(i, dtype=torch.float64))
         joint = (counts / n).unflatten(0, (bins, bins))
         independent = joint.sum(1, keepdim=True) * joint.sum(0, keepdim=True)
         parts.append(torch.special.xlogy(joint, joint / independent.clamp(min=1e-300)).sum((0, 1)))
-    return torch.cat([*parts, a.new_empty(0, dtype=torch.float64)]) - independent_mean(n, bins)
+    return torch.cat(parts) - independent_mean(n, bins)
 
 
 @cache
@@ -247,7 +246,7 @@ def tree_distance(
     common root as parent. Latents of the same level and site are at distance 0. Levels are (pairs,), sites (pairs,
     dim), and `lattices` holds the lattice edges of each level, finest first.
     """
-    edges = torch.tensor([list(map(int, lattice)) for lattice in lattices], device=site_a.device)
+    edges = torch.tensor(lattices)
     ancestor = torch.full_like(level_a, len(lattices))  # the level of the first common ancestor; the root at first
     lowest = torch.maximum(level_a, level_b)
     for level in reversed(range(len(lattices))):
