@@ -7,6 +7,7 @@ import secrets
 import socket
 import threading
 import warnings
+import weakref
 import webbrowser
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -55,6 +56,7 @@ class Explorer:
         self.learnt, self.title = Learnt(flow, is_image), title
         import_optional("nicegui", "explore")
         self._socket = _bound(port)
+        weakref.finalize(self, self._socket.close)
         self.port: int = self._socket.getsockname()[1]
         self._token = secrets.token_urlsafe(24)
         self.address = f"http://{HOST}:{self.port}/?token={self._token}"
