@@ -1,6 +1,7 @@
 """Every test starts from the same seed and the same default dtype; each process of pytest keeps to one core."""
 
 import os
+import shutil
 from importlib import import_module
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported; processes that tests start inherit it
@@ -22,3 +23,14 @@ def quick(monkeypatch):
     """Few samples and small forests, where a test asks how parts fit together, not how good results are."""
     monkeypatch.setattr(import_module("mera.analysis.factors"), "TREES", 10)
     monkeypatch.setattr(import_module("mera.inpaint.gaussian"), "SAMPLES", 512)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Chromium without a window."""
+    sync_api = pytest.importorskip("playwright.sync_api")
+    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if path is None:
+        pytest.skip("no Chromium on this machine: apt-get install chromium")
+    with sync_api.sync_playwright() as playwright:
+        yield playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])

@@ -10,8 +10,9 @@ import mera
 from mera.analysis.drawing import draw_layout
 from mera.analysis.drawing.images import progression, save_image
 from mera.train import fit
+from tests.helpers import command
 from tests.helpers.callbacks import StopAt
-from tests.helpers.command import SMALL, mera_command, plain, run
+from tests.helpers.command import SMALL, mera_command, run
 from tests.helpers.training import IMAGES, SHORT, small_flow
 
 PNG = b"\x89PNG\r\n"
@@ -34,11 +35,9 @@ def test_pictures_show_themselves(tmp_path):
     assert result.history.metrics[-1]["test_bits"] == result.test_loss
 
 
-def succeed(command, *arguments):
+def succeed(words, *arguments):
     """The output of a command, its words and further arguments."""
-    done = run(*command.split(), *arguments)
-    assert done.exit_code == 0, (command, done.output, done.exception)
-    return plain(done)
+    return command.plain(command.succeed(*words.split(), *arguments))
 
 
 FILL = "--region 0:2,0:2 --draws 2 --warmup 3 --iterations 4 --steps 2 --leapfrog 2 --particles 8 --moves 1"
@@ -81,15 +80,15 @@ def test_a_run_from_python_is_one_for_the_command_line_too(tmp_path, monkeypatch
     monkeypatch.chdir(tmp_path)
     images = mera.data.load("msds1", L=8, train_size=60, test_size=20)
     fit(small_flow(), images, SHORT, "run")  # without `create`
-    for command in ("evaluate run", "sample run --n 2", f"inpaint run --test 1 {FILL}", "train --resume run --steps 8"):
-        succeed(command)
+    for words in ("evaluate run", "sample run --n 2", f"inpaint run --test 1 {FILL}", "train --resume run --steps 8"):
+        succeed(words)
     assert mera.train.RunFolder("run").steps()[-1] == 8
     fit(small_flow(), images.train.array, SHORT, "noted", extra={"note": "mine"})  # data without a name
     assert mera.train.RunFolder("noted").facts()["note"] == "mine"
     assert "which learnt data that were passed from Python" in str(run("evaluate", "noted").exception)
     succeed("sample noted --n 2")
-    for command in ("figures noted --only 5", "explain noted --images 60 --only bits"):
-        assert "its data came from Python; using samples of the flow instead" in succeed(command)
+    for words in ("figures noted --only 5", "explain noted --images 60 --only bits"):
+        assert "its data came from Python; using samples of the flow instead" in succeed(words)
 
 
 OWN = """
@@ -125,30 +124,25 @@ def test_models_bijectors_and_data_of_the_user(tmp_path):
     (tmp_path / "own.py").write_text(OWN)
     (tmp_path / "chain.toml").write_text(LAYOUT)
 
-    def own(words):
-        return mera_command(tmp_path, "--import", "own", *words.split())
+    def own(words, status=0, before="--import own "):
+        done = mera_command(tmp_path, *f"{before}{words}".split())
+        assert done.returncode == status, done.stderr
+        return done.stderr if status else done.stdout
 
-    done = own("train mine --width 3 --data lines --L 8 --out model --steps 2 --eval-images 5")
-    assert done.returncode == 0, done.stderr
-    assert "mine, " in done.stdout
-    again = mera_command(tmp_path, "--import=own", "evaluate", "model")
-    assert again.returncode == 0, again.stderr
-    missing = mera_command(tmp_path, "--import", "no_such_module", "info", "rgflow")
-    assert (missing.returncode, missing.stderr) == (1, "error: No module named 'no_such_module'\n")
-    wrong = own("train chain.toml --data msds1 --data-options train_size=20 --out wrong --steps 1")
-    assert "Expected examples of shape (1, 8), as the flow's; got (3, 8, 8)" in wrong.stderr
+    assert "mine, " in own("train mine --width 3 --data lines --L 8 --out model --steps 2 --eval-images 5")
+    own("evaluate model", before="--import=own ")
+    assert own("info rgflow", 1, "--import no_such_module ") == "error: No module named 'no_such_module'\n"
+    wrong = own("train chain.toml --data msds1 --data-options train_size=20 --out wrong --steps 1", 1)
+    assert "Expected examples of shape (1, 8), as the flow's; got (3, 8, 8)" in wrong
     assert not (tmp_path / "wrong").exists()
-    done = own("train chain.toml --data lines --out run --steps 3 --eval-images 5")
-    assert done.returncode == 0, done.stderr
-    drawn = own("sample run --n 5")
-    assert drawn.returncode == 0, drawn.stderr
+    own("train chain.toml --data lines --out run --steps 3 --eval-images 5")
+    own("sample run --n 5")
     assert np.load(tmp_path / "run" / "samples_T1.0.npy").shape == (5, 1, 8)
-    forgotten = mera_command(tmp_path, "evaluate", "run")
-    assert forgotten.returncode == 1
-    assert "got 'mine-alone'" in forgotten.stderr
-    assert "import the module that registers it first (mera --import MODULE" in forgotten.stderr
-    refused = own("inpaint run --test 0 --region 0:2")
-    assert "Expected a run that learnt images; got fields in run" in refused.stderr
+    forgotten = own("evaluate run", 1, before="")
+    assert "got 'mine-alone'" in forgotten
+    assert "import the module that registers it first (mera --import MODULE" in forgotten
+    refused = own("inpaint run --test 0 --region 0:2", 1)
+    assert "Expected a run of a Flow on two dimensions; got a Flow in run" in refused
 
 
 CELLS = [
@@ -172,7 +166,7 @@ result = fit(flow, images, steps=30, eval_every=10, run=run, resume="auto", extr
 result.history"""),
     ("image/png", "result.history.plot('seconds')"),
     ("image/png", """hole = (slice(2, 5), slice(2, 5))
-filled = flow.inpaint(flow.from_images(images.test[0][None]), hole, draws=4, steps=3)
+filled = flow.inpaint(flow.from_images(images.test[0][None]), hole, samples=0, steps=3)
 filled"""),
     ("image/png", "mera.show(images.test.array)"),
     ("image/png", "mera.show(flow.progression(flow.sample_latents(2))[1])"),

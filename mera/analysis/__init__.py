@@ -1,14 +1,11 @@
 """Analysis of trained flows: receptive fields, traversals, mixing, bits per level, latent statistics and factors."""
 
 from mera.analysis.decompose import Parts, decompose
-from mera.analysis.edit import combine, mix, subtree, traverse
-from mera.analysis.factors import FactorTable, factors
-from mera.analysis.latents import LatentIndex
-from mera.analysis.mixing import MixingTable, mixing
+from mera.analysis.factors import FactorTable, MixingTable, factors, mixing
+from mera.analysis.latents import LatentIndex, combine, mix, subtree, traverse
 from mera.analysis.pictures import PictureMap, map_picture, mix_pictures, refine_picture
-from mera.analysis.receptive import Extent, extents, receptive_fields
+from mera.analysis.receptive import Extent, Strengths, extents, leading, receptive_fields, strengths
 from mera.analysis.statistics import LatentStatistics, statistics
-from mera.analysis.strengths import Strengths, leading, strengths
 
 __all__ = [
     "Extent",

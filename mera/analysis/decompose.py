@@ -24,9 +24,9 @@ class Parts(Tabled):
     Args:
         levels: the log-density of the latents of each level under the prior, (B, levels), finest first.
         nodes: the log-det of each node that applies a bijector, by the name of the node, (B,).
-        maps: for each level, finest first, its part of log p as a map over the pixels, (B, *shape): the log-density of
-            its latents and the log-dets of the nodes of the same level, each spread evenly over the pixels that the
-            latent, the event, or the site of a convolution covers.
+        maps: for each level, finest first, its part of log p over the pixels, (B, *shape): the log-density of its
+            latents and the log-dets of its nodes, each spread evenly over the pixels that the latent, the event, or the
+            site of a convolution covers.
         variables: the number of variables of the data, channels times pixels.
     """
 
@@ -58,16 +58,11 @@ def decompose(flow: Flow, x: Tensor, context: Tensor | None = None) -> Parts:
     """Split log p of data by level, by node and by pixel.
 
     Args:
-        flow: the flow.
         x: data (B, C, *shape) in the flow's own space; `flow.from_images` maps images to this space.
         context: for a conditional flow, the contexts of the data.
 
     Returns:
         The parts of log p, in nats; `Parts.bits()` converts them to bits per dimension.
-
-    Raises:
-        ValueError: if the data is not of the flow's shape, dtype and device; or if the flow is a mixture, such as
-            `mera.Symmetrized`, whose log p is not a sum over nodes.
 
     >>> import mera
     >>> from mera import analysis
@@ -98,13 +93,13 @@ def decompose(flow: Flow, x: Tensor, context: Tensor | None = None) -> Parts:
 
     z, _ = run_forward(plan, x, transform_and_record)
     densities = [flow.prior.log_density(level) for level in z]
-    maps = [x.new_zeros(len(x), *plan.input.shape) for _ in z]
-    for h, density in enumerate(densities):
-        maps[h] += plan.latents[h].lattice.pixels_of(density.sum(1), plan.input.shape)
+    maps = [
+        latent.lattice.pixels_of(density.sum(1), plan.input.shape)
+        for latent, density in zip(plan.latents, densities, strict=True)
+    ]
     nodes: dict[str, Tensor] = {}
     for step, by_site in changes:
         nodes[step.node] = nodes.get(step.node, 0) + by_site.flatten(1).sum(1)
-        spread = step.operation.lattice.pixels_of(by_site, plan.input.shape)
-        maps[step.level] += spread
+        maps[step.level] = maps[step.level] + step.operation.lattice.pixels_of(by_site, plan.input.shape)
     levels = torch.stack([density.flatten(1).sum(1) for density in densities], dim=1)
     return Parts(levels, nodes, tuple(maps), plan.input.variables)

@@ -1,8 +1,8 @@
-"""Prediction of known factors of the data from the latents of each level."""
+"""Known factors of the data: their prediction from the latents of each level, and their change by mixing."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,15 +12,18 @@ from torch import Tensor
 
 from mera._utils.errors import InputError
 from mera._utils.installation import import_optional
+from mera._utils.random import fixed_seed
 from mera._utils.table import Numbers, Tabled, numbers
-from mera.analysis.latents import encode_levels
+from mera.analysis.latents import BATCH, encode_levels, mix
 from mera.flow.flow import Flow
 
-MIN_IMAGES = 20
+MIN_IMAGES, MIN_MIXED = 20, 60
+"""The smallest number of images of `factors` and of `mixing`."""
 MAX_CLASSES = 20
 """An integer factor with at most this many different values is a class, with more values a number."""
-FOREST_LATENTS = 30
-"""The number of latents of a level that a forest uses: those most correlated with the factor."""
+FOREST_LATENTS, FOREST_PIXELS = 30, 100
+"""The number of latents of a level, and of variables of the data, that a forest uses: those most correlated with the
+factor."""
 TREES = 100
 
 
@@ -34,8 +37,8 @@ class FactorTable(Tabled):
             (levels, factors).
         nonlinear: the test score of forests on the 30 latents of the level that are most correlated with the factor,
             (levels, factors).
-        shuffled: the scores of linear regression on factors that are shuffled among the images, of which nothing can be
-            known: how far a score is from it is what the latents know, (levels, factors).
+        shuffled: the scores of linear regression on factors that are shuffled among the images, (levels, factors): the
+            scores of latents that know nothing.
         shuffled_nonlinear: the same for forests, (levels, factors).
     """
 
@@ -59,11 +62,10 @@ def factors(flow: Flow, images: Tensor, factors: Mapping[str, Any], context: Ten
     """Score how well the latents of each level predict known factors of images, beside shuffled ones.
 
     Regressors are fitted to one half of the images and scored on the other. Images are divided at random, in the same
-    way at each call, so that both halves have all classes even if images are sorted by class.
+    way at each call.
 
     Args:
-        flow: the flow.
-        images: images (B, C, *shape), uint8; or data in the flow's own space.
+        images: images (B, C, *shape), uint8; or data in the flow's own space; at least 20.
         factors: by name, a tensor or an array with a value for each image, (B,), or k values, (B, k). Integers of at
             most 20 different values are classes. Angles a of ellipses enter as (cos 2a, sin 2a).
         context: for a conditional flow, the contexts of the images.
@@ -72,16 +74,11 @@ def factors(flow: Flow, images: Tensor, factors: Mapping[str, Any], context: Ten
         The scores, with a row for each level, finest first.
 
     Raises:
-        ValueError: if there are fewer than 20 images, a factor does not have a row for each image, or scikit-learn is
-            not installed: `pip install 'mera-flow[analysis]'`.
+        ValueError: if scikit-learn is not installed: `pip install 'mera-flow[analysis]'`.
     """
     n = len(images)
-    values = as_factors(factors, n)
-    if n < MIN_IMAGES:
-        raise InputError(f"at least {MIN_IMAGES} images", str(n))
-    order = mixed_order(n)
+    order, values = _ordered(factors, n, MIN_IMAGES)
     levels = [level.flatten(1).numpy()[order] for level in encode_levels(flow, images, context)]
-    values = {name: value[order] for name, value in values.items()}
     shuffled = {name: value[np.random.default_rng(1).permutation(n)] for name, value in values.items()}
     scores = [
         torch.tensor([[score_of(z, value) for value in known.values()] for z in levels])
@@ -91,16 +88,106 @@ def factors(flow: Flow, images: Tensor, factors: Mapping[str, Any], context: Ten
     return FactorTable(tuple(values), *scores)
 
 
-def mixed_order(n: int) -> np.ndarray:
-    """A fixed random permutation of 0 to n - 1."""
-    return np.random.default_rng(0).permutation(n)
+@dataclass(frozen=True, eq=False, repr=False)
+class MixingTable(Tabled):
+    """The weights of both source images in the factors of mixed images.
+
+    Args:
+        names: the names of the factors, in the order of the columns.
+        coarse: the weight of image A, which gives level h and coarser levels, (levels + 1, factors).
+        fine: the weight of image B, which gives the levels finer than h, (levels + 1, factors).
+        regressors: the test score of the forests on images, R^2 or the balanced accuracy of classes, (factors,).
+    """
+
+    names: tuple[str, ...]
+    coarse: Tensor
+    fine: Tensor
+    regressors: Tensor
+
+    @property
+    def table(self) -> Numbers:
+        """The weights of images A and B in each factor, with a row for each level h."""
+        columns = [f"{name}, {image}" for name in self.names for image in ("A", "B")]
+        rows = torch.stack([self.coarse, self.fine], dim=2).flatten(1).tolist()
+        return numbers([f"h = {level}" for level in range(len(rows))], columns, rows)
 
 
-def as_factors(factors: Mapping[str, Any], n: int) -> dict[str, np.ndarray]:
-    """Convert factors of n images, tensors or arrays (n,) or (n, k), to arrays (n, k), by name."""
+@torch.no_grad()
+def mixing(flow: Flow, images: Tensor, factors: Mapping[str, Any], seed: int = 0) -> MixingTable:
+    r"""Measure which factors of images mixed by scale (RG-Flow, Eq. 9) follow the coarse and which the fine levels.
+
+    Forests learn to predict factors from a random half of the images, the same at each call. The other half makes pairs
+    A and B, mixed at each level h. The predictions f for mixed images are fitted by the predictions for A and B, by
+    least squares:
+
+    .. math:: f(\mathrm{mix}_h) \approx a_h \, f(A) + b_h \, f(B)
+
+    with f less its mean over the other half. At h = 0 the mixed image is A, so that a = 1 and b = 0;
+    above the coarsest level it is B.
+
+    Args:
+        flow: the flow, which must not be conditional.
+        images: images (B, C, *shape), uint8, at least 60.
+        factors: the factors by name; see `factors`.
+        seed: the seed of the dequantisation.
+
+    Returns:
+        The weights a and b for h from 0 to the number of levels, and the test scores of the forests.
+
+    Raises:
+        ValueError: if scikit-learn is not installed: `pip install 'mera-flow[analysis]'`.
+    """
+    order, values = _ordered(factors, len(images), MIN_MIXED)
+    images = images[torch.from_numpy(order)]
+    pixels = _flat(images)
+    readers, test_scores = zip(*(_reader(pixels, value) for value in values.values()), strict=True)
+    half = len(images) // 2
+    pairs = (len(images) - half) // 2
+    sources = images[half : half + pairs], images[half + pairs : half + 2 * pairs]
+    with fixed_seed(seed):
+        z_a, z_b = (encode_levels(flow, source) for source in sources)
+    a, b = sources
+    mixed = [a, *(_decoded(flow, mix(z_a, z_b, level)) for level in range(1, len(z_a))), b]
+    weights = torch.zeros(2, len(mixed), len(values), dtype=torch.float64)
+    for column, read in enumerate(readers):
+        design = np.stack([read(_flat(source)).ravel() for source in sources], axis=1)
+        for level, images_of_level in enumerate(mixed):
+            fit = np.linalg.lstsq(design, read(_flat(images_of_level)).ravel(), rcond=None)
+            weights[:, level, column] = torch.from_numpy(fit[0])
+    return MixingTable(tuple(values), weights[0], weights[1], torch.tensor(test_scores))
+
+
+def _reader(pixels: np.ndarray, value: np.ndarray) -> tuple[Callable[[np.ndarray], np.ndarray], float]:
+    """Fit a forest that predicts a factor (B, k) from images (B, variables) on the first half; return its test score.
+
+    The function predicts the factor, or the probability of each class, less the mean over the second half, (B, k).
+    """
+    columns, test_score, model = fit_forest(pixels, value, FOREST_PIXELS, min_samples_leaf=2, max_features=0.5)
+    predict = getattr(model, "predict_proba", model.predict)
+    mean = predict(pixels[len(pixels) // 2 :, columns]).mean(0)
+    return lambda images: (predict(images[:, columns]) - mean).reshape(len(images), -1), test_score
+
+
+def _decoded(flow: Flow, z: Sequence[Tensor]) -> Tensor:
+    """The images of latents that `encode_levels` returned, uint8."""
+    batches = zip(*(level.to(flow.device, flow.dtype).split(BATCH) for level in z), strict=True)
+    return torch.cat([flow.to_images(flow.inverse(batch)[0]).cpu() for batch in batches])
+
+
+def _flat(images: Tensor) -> np.ndarray:
+    """Flatten images to rows of floats, (B, variables)."""
+    return images.flatten(1).float().cpu().numpy()
+
+
+def _ordered(factors: Mapping[str, Any], n: int, least: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """A fixed random order of n images, and the factors of the images in this order, arrays (n, k), by name."""
+    import_optional("sklearn", "analysis")
+    if n < least:
+        raise InputError(f"at least {least} images", str(n))
     if not factors:
         raise InputError("a factor", "none")
-    return {name: _as_array(name, value, n) for name, value in factors.items()}
+    order = np.random.default_rng(0).permutation(n)
+    return order, {name: _as_array(name, value, n)[order] for name, value in factors.items()}
 
 
 def _as_array(name: str, value: Any, n: int) -> np.ndarray:
@@ -122,7 +209,6 @@ def is_classes(value: np.ndarray) -> bool:
 
 def _linear(z: np.ndarray, value: np.ndarray) -> float:
     """The test score of linear regression on all latents."""
-    import_optional("sklearn", "analysis")
     from sklearn.linear_model import LogisticRegression, RidgeCV
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
@@ -136,11 +222,14 @@ def fit_forest(z: np.ndarray, value: np.ndarray, n: int, **options: Any) -> tupl
 
     Variables (B, variables) are selected and the forest is fitted on the first half of the images.
     """
-    import_optional("sklearn", "analysis")
     from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor
 
     half = len(z) // 2
-    columns = screen(z[:half], value[:half], n)
+    target = (value == np.unique(value)).astype(float) if is_classes(value) else value
+    a, b = z[:half] - z[:half].mean(0), target[:half] - target[:half].mean(0)
+    scale = np.sqrt((a**2).sum(0))[:, None] * np.sqrt((b**2).sum(0))[None]
+    squares = (a.T @ b / np.maximum(scale, 1e-12)) ** 2
+    columns = np.argsort(-squares.max(1))[:n]
     kind = ExtraTreesClassifier if is_classes(value) else ExtraTreesRegressor
     return columns, *score(kind(TREES, random_state=0, **options), z[:, columns], value)
 
@@ -159,12 +248,3 @@ def score(model: Any, z: np.ndarray, value: np.ndarray) -> tuple[float, Any]:
     model.fit(z[:half], target[:half])
     metric = balanced_accuracy_score if is_classes(value) else r2_score
     return float(metric(target[half:], model.predict(z[half:]))), model
-
-
-def screen(z: np.ndarray, value: np.ndarray, n: int) -> np.ndarray:
-    """The indices of the n variables (B, variables) that are most correlated with a factor (B, k), the best first."""
-    target = (value == np.unique(value)).astype(float) if is_classes(value) else value
-    a, b = z - z.mean(0), target - target.mean(0)
-    scale = np.sqrt((a**2).sum(0))[:, None] * np.sqrt((b**2).sum(0))[None]
-    squares = (a.T @ b / np.maximum(scale, 1e-12)) ** 2
-    return np.argsort(-squares.max(1))[:n]

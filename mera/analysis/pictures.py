@@ -1,7 +1,4 @@
-"""Pictures of any size under a flow: maps of what surprises it, mixtures by scale, and refined pictures.
-
-The commands `mera map`, `mera mix` and `mera refine` do the same for files.
-"""
+"""Pictures of any size under a flow: maps of what surprises it, mixtures by scale, and refined pictures."""
 
 from __future__ import annotations
 
@@ -17,7 +14,7 @@ from torch import Tensor
 
 from mera._utils.checks import check_count
 from mera._utils.errors import InputError
-from mera.analysis.edit import mix
+from mera.analysis.latents import mix
 from mera.cones import Streamed
 from mera.data import photograph, reflected, resize
 from mera.data.picture_files import SUFFIXES, reduced
@@ -38,7 +35,7 @@ PictureLike = str | PathLike[str] | Tensor | np.ndarray
 
 @dataclass(frozen=True, eq=False)
 class PictureMap:
-    """Where an image surprises a flow, by level.
+    """A map of how much an image surprises a flow, by site and level.
 
     Args:
         image: the image, or every second, third, ... pixel of it, (C, h, w) from 0 to 1.
@@ -46,7 +43,7 @@ class PictureMap:
         sites: for each level, the edge of one of its sites in pixels.
         shape: the height and the width of the image.
         unit: "bits/dim", or "bits/variable" of fields.
-        streamed: the pass over the image, which was reflected at its last row and column to edges that fit the flow.
+        streamed: the pass over the image, reflected at its last row and column to edges that fit the flow.
     """
 
     image: Tensor
@@ -95,8 +92,8 @@ def map_picture(flow: Flow, picture: PictureLike | Source, *, longest: int | Non
 
     >>> import mera
     >>> flow = mera.build("rgflow", L=16, hidden=(8,))
-    >>> found = map_picture(flow, mera.data.photograph()[:, :50, :70])
-    >>> found.bits.shape, found.sites
+    >>> surprise = map_picture(flow, mera.data.photograph()[:, :50, :70])
+    >>> surprise.bits.shape, surprise.sites
     (torch.Size([3, 50, 70]), (2, 4, 4))
     """
     source = as_source(picture, flow.plan.input.channels, longest)
@@ -107,7 +104,13 @@ def map_picture(flow: Flow, picture: PictureLike | Source, *, longest: int | Non
     sites = site_edges(resized.plan)
     unit = "bits/dim" if source.dtype in (np.uint8, torch.uint8) else "bits/variable"
     bits = streamed.bits(shape=shape).float()
-    return PictureMap(_shown(source, shape), bits, sites, (shape[0], shape[1]), unit, streamed)
+    step = max(1, -(-max(shape) // SHOWN_EDGE))
+    rows = [source[:, row : row + 1, :][:, :, ::step].float() for row in range(0, shape[0], step)]
+    image = torch.cat(rows, 1)
+    if image.max() > 1 or image.min() < 0:
+        image = (image - image.min()) / (image.max() - image.min()).clamp(min=1e-12)
+    image = image[:3] if len(image) > 2 else image[:1]
+    return PictureMap(image, bits, sites, (shape[0], shape[1]), unit, streamed)
 
 
 def site_edges(plan: Plan) -> tuple[int, ...]:
@@ -117,12 +120,7 @@ def site_edges(plan: Plan) -> tuple[int, ...]:
 
 @torch.no_grad()
 def mix_pictures(
-    flow: Flow,
-    first: PictureLike,
-    second: PictureLike,
-    levels: int | Sequence[int] | None = None,
-    *,
-    longest: int = LONGEST,
+    flow: Flow, first: PictureLike, second: PictureLike, levels: Sequence[int], *, longest: int = LONGEST
 ) -> dict[int, Tensor]:
     """Mix two pictures by scale (RG-Flow, Eq. 9): the shapes of the first with the fine structure of the second.
 
@@ -130,8 +128,7 @@ def mix_pictures(
         flow: the flow, which learnt images.
         first: the picture whose coarse levels are taken.
         second: the picture whose fine levels are taken; it is cropped and resized to the first.
-        levels: the level, or several, from which on all coarser ones are those of the first picture; None for the
-            coarsest level alone.
+        levels: the levels from which on all coarser ones are those of the first picture, each for one mixture.
         longest: the pixels of the longer edge to which the first picture is reduced.
 
     Returns:
@@ -143,8 +140,7 @@ def mix_pictures(
     resized = flow.resized(images.shape[2:])
     z = resized(resized.from_images(images))[0]
     a, b = ([level[i : i + 1] for level in z] for i in range(2))
-    chosen = levels if isinstance(levels, Sequence) else [len(z) - 1 if levels is None else levels]
-    mixed = {h: resized.to_images(resized.inverse(mix(a, b, h))[0])[0].cpu() for h in chosen}
+    mixed = {h: resized.to_images(resized.inverse(mix(a, b, h))[0])[0].cpu() for h in levels}
     return {h: image[:, : pixels.shape[1], : pixels.shape[2]] for h, image in mixed.items()}
 
 
@@ -163,9 +159,6 @@ def refine_picture(
 
     Returns:
         The refined picture, (C, times H, times W) uint8.
-
-    Raises:
-        ValueError: if the factor is not 2, 4, 8, ...
     """
     levels = check_count(times, "times", 2).bit_length() - 1
     if times != 2**levels:
@@ -199,13 +192,3 @@ def as_source(picture: PictureLike | Source, channels: int, longest: int | None 
     if dtype_of(source) != torch.uint8:
         raise InputError(f"8-bit pixels of {source.name} to reduce", str(source.dtype))
     return Source(reduced(source[:, :, :], check_count(longest, "longest")), name=source.name)
-
-
-def _shown(source: Source, shape: Sequence[int]) -> Tensor:
-    """The first rows and columns of an image with fewer pixels, by leaving out others, and values from 0 to 1."""
-    step = max(1, -(-max(shape) // SHOWN_EDGE))
-    rows = [source[:, row : row + 1, : shape[1]][:, :, ::step].float() for row in range(0, shape[0], step)]
-    values = torch.cat(rows, 1)
-    if values.max() > 1 or values.min() < 0:
-        values = (values - values.min()) / (values.max() - values.min()).clamp(min=1e-12)
-    return values[:3] if len(values) > 2 else values[:1]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from itertools import combinations_with_replacement
+from itertools import accumulate, combinations_with_replacement
 
 import numpy as np
 import torch
@@ -35,12 +35,11 @@ class LatentStatistics(Tabled):
 
     Args:
         images: the number of images.
-        mean: the root mean square, over the latents of each level, of their mean over the images, less the sampling
-            noise of N images, (levels,); near 0 if the true means are 0.
+        mean: the root mean square, over the latents of each level, of their mean over the images, less sampling noise,
+            (levels,).
         std: the standard deviation of all latents of a level, (levels,).
         kurtosis: the excess kurtosis of all latents of a level, (levels,): 0 for a Gaussian, 3 for a Laplacian.
         distance: the Kolmogorov-Smirnov distance between the latents of a level and draws from the prior, (levels,).
-        prior_std: the standard deviation of draws from the prior.
         prior_kurtosis: the excess kurtosis of draws from the prior.
         edges: the edges of the bins of the histograms, (bins + 1,).
         histograms: the density of the latents of each level, (levels, bins).
@@ -59,7 +58,6 @@ class LatentStatistics(Tabled):
     std: Tensor
     kurtosis: Tensor
     distance: Tensor
-    prior_std: float
     prior_kurtosis: float
     edges: Tensor
     histograms: Tensor
@@ -89,18 +87,13 @@ def statistics(
     the remaining mutual information within levels, between levels, and by the distance of two latents on the tree.
 
     Args:
-        flow: the flow.
-        images: images (B, C, *shape), uint8; or data in the flow's own space.
+        images: images (B, C, *shape), uint8; or data in the flow's own space; at least 20.
         context: for a conditional flow, the contexts of the images.
-        pairs: the number of random pairs of latents for each pair of levels, and for each distance on the tree; all
-            pairs where there are fewer.
+        pairs: the number of random pairs of latents for each pair of levels, and for each distance on the tree.
         seed: the seed of the dequantisation, of the pairs and of the samples of the prior.
 
     Returns:
         The statistics by level, finest first, and by distance on the tree; information is in nats.
-
-    Raises:
-        ValueError: if there are fewer than 20 images.
 
     >>> import mera
     >>> from mera import analysis
@@ -117,8 +110,8 @@ def statistics(
     with fixed_seed(seed):
         z = [level.flatten(1).double() for level in encode_levels(flow, images, context)]
         (draws,) = flow.prior.sample([(PRIOR_DRAWS,)], [1.0], z[0])
-        bins = [rank_bins(level) for level in z]
-        information = _information(bins, pairs)
+        bins = torch.cat([rank_bins(level) for level in z], dim=1)
+        information = _information(flow.plan, bins, pairs)
         by_distance = _by_distance(flow.plan, bins, pairs)
         distance = torch.stack([_kolmogorov(level.flatten(), draws) for level in z])
     low, high = (torch.quantile(draws, q).item() for q in (TAIL, 1 - TAIL))
@@ -128,9 +121,8 @@ def statistics(
         len(z[0]),
         torch.stack(means).clamp(min=0).sqrt(),
         torch.stack([level.std() for level in z]),
-        torch.tensor([kurtosis(level.cpu().numpy(), axis=None) for level in z]),
+        torch.tensor([kurtosis(level.numpy(), axis=None) for level in z]),
         distance,
-        draws.std().item(),
         float(kurtosis(draws.cpu().numpy())),
         edges,
         torch.stack([_density(level.flatten(), edges) for level in z]),
@@ -146,8 +138,8 @@ def _kolmogorov(values: Tensor, draws: Tensor) -> Tensor:
     from scipy.stats import ks_2samp
 
     values = values[torch.randperm(len(values))[:PRIOR_DRAWS]] if len(values) > PRIOR_DRAWS else values
-    found = ks_2samp(values.cpu().numpy(), draws.cpu().numpy(), method="asymp")
-    return torch.tensor(found.statistic, dtype=torch.float64)
+    statistic = ks_2samp(values.numpy(), draws.cpu().numpy(), method="asymp").statistic
+    return torch.tensor(statistic, dtype=torch.float64)
 
 
 def _density(values: Tensor, edges: Tensor) -> Tensor:
@@ -156,66 +148,59 @@ def _density(values: Tensor, edges: Tensor) -> Tensor:
     return counts / (len(values) * (edges[1] - edges[0]))
 
 
-def _information(bins: Sequence[Tensor], pairs: int) -> Tensor:
+def _information(plan: Plan, bins: Tensor, pairs: int) -> Tensor:
     """The mean mutual information of two latents for each pair of levels, and its error, (levels, levels, 2)."""
-    information = torch.zeros(len(bins), len(bins), 2, dtype=torch.float64)
-    for a, b in combinations_with_replacement(range(len(bins)), 2):
-        i, j = _pairs(bins[a].shape[1], bins[b].shape[1], pairs, is_same=a == b)
-        information[a, b] = information[b, a] = _mean_and_error(information_of_bins(bins[a][:, i], bins[b][:, j]))
+    sizes = [latent.lattice.variables for latent in plan.latents]
+    ends = list(accumulate(sizes))
+    information = torch.zeros(len(sizes), len(sizes), 2, dtype=torch.float64)
+    for a, b in combinations_with_replacement(range(len(sizes)), 2):
+        n, m = sizes[a], sizes[b]
+        drawn = torch.randint(n * m, (4 * pairs,)) if n * m > 16 * pairs else torch.arange(n * m)
+        i, j = _distinct(drawn // m + ends[a] - n, drawn % m + ends[b] - m, ends[-1])
+        information[a, b] = information[b, a] = _mean_information(bins, i[:pairs], j[:pairs])
     return information
 
 
-def _pairs(n: int, m: int, pairs: int, is_same: bool) -> tuple[Tensor, Tensor]:
-    """Distinct random pairs of one of n and one of m variables; if `is_same`, pairs of two different of n variables."""
-    drawn = torch.randint(n * m, (4 * pairs,)) if n * m > 16 * pairs else torch.arange(n * m)
-    i, j = drawn // m, drawn % m
-    if is_same:
-        i, j = torch.minimum(i, j)[i != j], torch.maximum(i, j)[i != j]
-    different = (i * m + j).unique()
-    selected = different[torch.randperm(len(different))[:pairs]]
-    return selected // m, selected % m
-
-
-def _by_distance(plan: Plan, bins: Sequence[Tensor], pairs: int) -> tuple[Tensor, Tensor, Tensor]:
+def _by_distance(plan: Plan, bins: Tensor, pairs: int) -> tuple[Tensor, Tensor, Tensor]:
     """The distances on the tree that occur, the mean mutual information at each, and its standard error, (n,) each."""
-    lattices = [boundary.lattice for boundary in plan.latents]
-    levels, sites = [], []
-    for h, lattice in enumerate(lattices):
-        flat = torch.arange(lattice.variables)  # indices of latents (C, *sites)
-        levels.append(torch.full_like(flat, h))
-        sites.append(torch.stack(torch.unravel_index(flat % lattice.sites, lattice.shape), dim=1))
-    level, site, values = torch.cat(levels), torch.cat(sites), torch.cat(tuple(bins), dim=1)
-    sizes = torch.tensor([len(indices) for indices in levels])
-    starts = sizes.cumsum(0) - sizes
-
-    def drawn() -> Tensor:  # from each level equally often, so that the few coarse latents contribute too
-        h = torch.randint(len(levels), (20 * pairs,))
-        return starts[h] + (torch.rand(len(h), dtype=torch.float64) * sizes[h]).long()
-
-    a, b = drawn(), drawn()
-    total = len(level)
-    different = (torch.minimum(a, b) * total + torch.maximum(a, b))[a != b].unique()
-    different = different[torch.randperm(len(different))]
-    a, b = different // total, different % total
+    lattices = [latent.lattice for latent in plan.latents]
+    sizes = torch.tensor([lattice.variables for lattice in lattices])
+    level, starts = torch.arange(len(sizes)).repeat_interleave(sizes), sizes.cumsum(0) - sizes
+    site = torch.cat([
+        torch.stack(torch.unravel_index(torch.arange(lattice.sites), lattice.shape), dim=1).repeat(lattice.channels, 1)
+        for lattice in lattices
+    ])  # fmt: skip
+    h = torch.randint(len(sizes), (2, 20 * pairs))  # each level equally often, so that the few coarse latents count too
+    drawn = starts[h] + (torch.rand(h.shape, dtype=torch.float64) * sizes[h]).long()
+    a, b = _distinct(drawn[0], drawn[1], len(level))
     distance = tree_distance(level[a], site[a], level[b], site[b], [lattice.shape for lattice in lattices])
     distances, means = distance.unique(), []
     for d in distances:
         rows = (distance == d).nonzero()[:pairs, 0]
-        means.append(_mean_and_error(information_of_bins(values[:, a[rows]], values[:, b[rows]])))
+        means.append(_mean_information(bins, a[rows], b[rows]))
     return distances, *torch.stack(means, dim=1)
 
 
-def _mean_and_error(values: Tensor) -> Tensor:
-    """The mean of values and its standard error, (2,); NaN if there are too few values."""
-    return torch.stack([values.mean(), values.std() / len(values) ** 0.5])
+def _distinct(i: Tensor, j: Tensor, n: int) -> tuple[Tensor, Tensor]:
+    """The distinct unordered pairs of two different numbers among pairs of numbers below n, in random order."""
+    pairs = (torch.minimum(i, j) * n + torch.maximum(i, j))[i != j].unique()
+    pairs = pairs[torch.randperm(len(pairs))]
+    return pairs // n, pairs % n
+
+
+def _mean_information(bins: Tensor, i: Tensor, j: Tensor) -> Tensor:
+    """The mean mutual information of pairs of latents and its standard error, (2,); NaN if there are too few."""
+    values = information_of_bins(bins[:, i], bins[:, j])
+    error = values.std() / len(values) ** 0.5 if len(values) > 1 else torch.full_like(values.sum(), torch.nan)
+    return torch.stack([values.mean(), error])
 
 
 def rank_bins(values: Tensor, bins: int = MI_BINS) -> Tensor:
     """The bin of each value in its column, by rank, (N, variables): bins have equal sizes, and ties are random."""
     rows = values.mT.contiguous()  # sorting is faster along memory
-    order = torch.rand(rows.shape, device=rows.device).argsort()  # ties are broken at random
+    order = torch.rand(rows.shape).argsort()  # ties are broken at random
     sorted_order = order.gather(1, rows.gather(1, order).argsort())  # the columns of a row by value
-    ranks = torch.arange(len(values), device=rows.device).expand_as(rows)
+    ranks = torch.arange(len(values)).expand_as(rows)
     return (torch.empty_like(order).scatter_(1, sorted_order, ranks) * bins // len(values)).mT.contiguous()
 
 
@@ -231,14 +216,13 @@ def information_of_bins(a: Tensor, b: Tensor, bins: int = MI_BINS) -> Tensor:
     """
     n = len(a)
     parts = []
-    for start in range(0, a.shape[1], PAIRS_AT_ONCE):
-        cells = a[:, start : start + PAIRS_AT_ONCE] * bins + b[:, start : start + PAIRS_AT_ONCE]
-        counts = torch.zeros(bins * bins, cells.shape[1], dtype=torch.float64, device=a.device)
-        counts.scatter_add_(0, cells, torch.ones_like(cells, dtype=torch.float64))
+    for i, j in zip(a.split(PAIRS_AT_ONCE, 1), b.split(PAIRS_AT_ONCE, 1), strict=True):
+        counts = torch.zeros(bins * bins, i.shape[1], dtype=torch.float64)
+        counts.scatter_add_(0, i * bins + j, torch.ones_like(i, dtype=torch.float64))
         joint = (counts / n).unflatten(0, (bins, bins))
         independent = joint.sum(1, keepdim=True) * joint.sum(0, keepdim=True)
         parts.append(torch.special.xlogy(joint, joint / independent.clamp(min=1e-300)).sum((0, 1)))
-    return torch.cat([*parts, a.new_empty(0, dtype=torch.float64)]) - independent_mean(n, bins)
+    return torch.cat(parts) - independent_mean(n, bins)
 
 
 @cache
@@ -262,7 +246,7 @@ def tree_distance(
     common root as parent. Latents of the same level and site are at distance 0. Levels are (pairs,), sites (pairs,
     dim), and `lattices` holds the lattice edges of each level, finest first.
     """
-    edges = torch.tensor([list(map(int, lattice)) for lattice in lattices], device=site_a.device)
+    edges = torch.tensor(lattices)
     ancestor = torch.full_like(level_a, len(lattices))  # the level of the first common ancestor; the root at first
     lowest = torch.maximum(level_a, level_b)
     for level in reversed(range(len(lattices))):

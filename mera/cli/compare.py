@@ -10,8 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from mera import data
-from mera.analysis.compare import compare, contestants, write_report
-from mera.analysis.compare.report import score_table
+from mera.analysis.compare import compare, contestants, score_table, write_report
 from mera.cli.options import DataOptions, Device, Download, value
 from mera.cli.sources import choose_device
 from mera.cli.terminal import console, show, with_options

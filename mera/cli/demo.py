@@ -15,7 +15,7 @@ from mera._utils.table import Table, plus_minus
 from mera.analysis import map_picture, mix_pictures, refine_picture
 from mera.analysis.drawing.curves import loss_curves
 from mera.analysis.drawing.images import progression, save_figure, save_grid, save_image, titled
-from mera.analysis.drawing.paper import FIGURES
+from mera.analysis.drawing.paper import Subject, mixed_images
 from mera.cli.options import Device
 from mera.cli.sources import choose_device
 from mera.cli.terminal import console, show
@@ -80,7 +80,8 @@ def demo_command(
         if result.interrupted:
             break
     save_figure(loss_curves(metrics, title="learning msds1 for the same time"), out / "curves.png")
-    save_figure(FIGURES["5"].draw(load_pretrained("msds1"), data.first(images.test, 4)), out / "mixing.png")
+    mixture = mixed_images(Subject(load_pretrained("msds1"), data.first(images.test, 4)))
+    save_figure(mixture, out / "mixing.png")
     show(Table(["model", "parameters", "steps", "test bits/dim", "error of x -> z -> x"], rows))
     console.print(f"{time.monotonic() - begin:.0f} s. Pictures, and the runs in {runs}:")
     for path in sorted(out.glob("*.png")):

@@ -179,6 +179,7 @@ def figures_command(
     device: Device = "auto",
 ) -> None:
     """Draw the figures of the RG-Flow paper for a run: receptive fields, traversals, mixing and samples."""
+    from mera.analysis.drawing.images import save_figure, save_for_paper
     from mera.analysis.drawing.paper import FIGURES, Subject
 
     if show_list:
@@ -198,8 +199,9 @@ def figures_command(
     folder = "figures" if number is None else f"figures_class_{number}"
     out = folder_of(run) / folder if out is None else out
     make_folder(out)
+    save, extension = (save_for_paper, "pdf") if purpose == "paper" else (save_figure, "png")
     with ProgressBar("draw", console, "figure") as progress_bar:
         for done, name in enumerate(names, start=1):
-            path = FIGURES[name].write(subject, out / f"figure_{name}", purpose == "paper")
+            save(FIGURES[name].draw(subject), path := out / f"figure_{name}.{extension}")
             progress_bar.update(done, done / len(names), path.name)
             console.print(f"  {path}")

@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from io import BytesIO
+from typing import Any
 
 from nicegui import events, ui
 from torch import Tensor
 
-from mera.analysis.drawing import draw_layout
 from mera.analysis.drawing.images import to_pil
 from mera.explore.studio import MAX_UPLOAD, Learnt
-from mera.explore.tabs import FillTab, LevelsTab, MapTab, MixTab, address_of, picture_element, show_figure, squares
+from mera.explore.tabs import (
+    ConesTab,
+    FillTab,
+    LevelsTab,
+    MapTab,
+    MixTab,
+    address_of,
+    outlined,
+    picture_element,
+    squares,
+)
 from mera.explore.visit import Visit
 
 PRIMARY = "#1f6299"
@@ -39,31 +50,27 @@ class Page:
     """The page of one visitor of a flow; `make_cones` makes the page of cones, and `image` (C, H, W) is opened."""
 
     def __init__(self, learnt: Learnt, title: str, make_cones: Callable[[], str], image: Tensor | None = None) -> None:
-        self.image = image
-        self.visit, self.title, self.make_cones = Visit(learnt), title, make_cones
-        self.map = MapTab(self.visit)
+        self.visit = Visit(learnt)
         self._drag: tuple[int, int, bool, Tensor] | None = None  # the first pixel, the value, and the marks before
-
-    def build(self) -> None:
-        """Build the elements of the page."""
         ui.add_css(STYLE)
         ui.colors(primary=PRIMARY)
         ui.add_head_html('<script>document.documentElement.lang = "en"</script>')
         with ui.header():
-            ui.label(self.title).classes("text-lg").props('role="heading" aria-level="1"')
+            ui.label(title).classes("text-lg").props('role="heading" aria-level="1"')
         with ui.element("div").classes(
             "flex flex-col flex-nowrap gap-6 w-full md:grid md:grid-cols-[minmax(18rem,2fr)_minmax(0,3fr)]"
         ):
             with ui.column().classes("beside w-full"):
-                self._build_picture()
+                self._add_picture()
             with ui.column().classes("w-full"):
-                self._build_tabs()
+                self._add_tabs(make_cones, "Levels" if image is None else "Map")
         self.visit.has_left = lambda: self.now.is_deleted
         self.visit.watchers.append(self._show)
         self.visit.followers.append(lambda: self.before.set_source(address_of(self.visit.studio.before)))
         self.visit.marked = lambda: self.now.set_content(squares(self.visit.mask))
-        if self.image is not None:
-            self.visit.change(self.visit.studio.show, self.image)
+        if image is not None:
+            self.visit.change(self.visit.studio.show, image)
+            ui.timer(0.3, self.map.open, once=True)  # once the page is there
         self.visit.changed()
 
     def _show(self) -> None:
@@ -78,17 +85,17 @@ class Page:
             (row, column), (height, width) = studio.corner, learnt.flow.plan.input.shape
             frame = f'x="{column}" y="{row}" width="{width}" height="{height}"'
             self.photograph.set_content(f'<rect {frame} fill="none" stroke="#e0218a" stroke-width="2"/>')
-        if learnt.is_image:
-            self.reduce.set_visibility(has_photograph)
         self.hint.set_text(HINT_OF_WINDOW if has_photograph else HINT)
         if learnt.is_image:
+            self.reduce.set_visibility(has_photograph)
             self.facts.set_text(f"{studio.bits_per_dim():.3f} bits/dim{learnt.note}")
-            return
-        n = learnt.flow.plan.input.variables
-        self.facts.set_text(f"log p = {studio.log_prob() / n:.3f} nats for each variable{learnt.note}")
+        else:
+            nats = studio.log_prob() / learnt.flow.plan.input.variables
+            self.facts.set_text(f"log p = {nats:.3f} nats for each variable{learnt.note}")
 
-    def _build_picture(self) -> None:
-        """Build the photograph, the current image, the image before changes, and buttons."""
+    def _add_picture(self) -> None:
+        """Add the photograph, the current image, the image before changes, and buttons."""
+        visit, studio = self.visit, self.visit.studio
         self.photograph = ui.interactive_image(on_mouse=self._look, events=["mousedown"], cross=False, sanitize=False)
         self.photograph.classes("w-full cursor-pointer").props('role="img" aria-label="the photograph"')
         with ui.element("div").classes("now"):
@@ -100,74 +107,48 @@ class Page:
         with ui.row().classes("gap-2 items-center"):
             ui.label("Mark with the").classes("text-sm")
             self.tool = ui.toggle(["rectangle", "brush"], value="rectangle").props("dense no-caps")
-            ui.button("New image", on_click=lambda: self.visit.change(self.visit.studio.draw))
-            ui.button("Undo", on_click=self._undo).props("outline")
-            ui.button("Unmark", on_click=self.visit.unmark).props("outline")
-            if self.visit.learnt.is_image:
-                ui.button("Save", on_click=self._save).props("outline")
-                change = self.visit.change
-                self.reduce = ui.button("Reduce it all", on_click=lambda: change(self.visit.studio.reduce))
-                self.reduce.props("outline").tooltip("Take the whole photograph, reduced to the size of the flow")
+            ui.button("New image", on_click=lambda: visit.change(studio.draw))
+            outlined("Undo", self._undo)
+            outlined("Unmark", visit.unmark)
+            if visit.learnt.is_image:
+                outlined("Save", self._save)
+                self.reduce = outlined("Reduce it all", lambda: visit.change(studio.reduce))
+                self.reduce.tooltip("Take the whole photograph, reduced to the size of the flow")
         with ui.row().classes("items-center"):
             self.before = picture_element("the image before changes", 24)
             with ui.column().classes("gap-1"):
                 ui.label("before changes").classes("text-sm")
-                ui.button("Back to it", on_click=lambda: self.visit.change(self.visit.studio.reset)).props(
-                    "outline size=sm"
-                )
-        if self.visit.learnt.is_image:
+                outlined("Back to it", lambda: visit.change(studio.reset)).props("size=sm")
+        if visit.learnt.is_image:
             self.opener = ui.upload(
                 label="or open a picture", on_upload=self._upload, on_rejected=self._reject,
                 auto_upload=True, max_files=None, max_file_size=MAX_UPLOAD,
             )  # fmt: skip
             self.opener.classes("w-full max-w-lg").props('accept="image/*" aria-label="open a picture"')
 
-    def _build_tabs(self) -> None:
-        """Build all tabs with the page; long computations start on a click."""
-        mix = MixTab(self.visit)
-        tabs: dict[str, Callable[[], None]] = {
-            "Map": self.map.build, "Levels": LevelsTab(self.visit).build, "Mix": mix.build,
-            "Fill": FillTab(self.visit).build, "Cones": self._build_cones,
+    def _add_tabs(self, make_cones: Callable[[], str], first: str) -> None:
+        """Add all tabs; long computations start on a click."""
+        makers: dict[str, Callable[[Visit], Any]] = {
+            "Map": MapTab, "Levels": LevelsTab, "Mix": MixTab, "Fill": FillTab,
+            "Cones": partial(ConesTab, make_cones=make_cones),
         }  # fmt: skip
         with ui.tabs().props('align="left" no-caps') as bar:
-            for name in tabs:
+            for name in makers:
                 ui.tab(name)
-        first = "Levels" if self.image is None else "Map"
-        self.tabs = ui.tab_panels(bar, value=first, animated=False).classes("w-full").props("keep-alive")
-        with self.tabs:
-            for name, build in tabs.items():
+        tabs: dict[str, Any] = {}
+        with ui.tab_panels(bar, value=first, animated=False).classes("w-full").props("keep-alive") as panels:
+            for name, make in makers.items():
                 with ui.tab_panel(name).classes("p-0 pt-2"):
-                    build()
-        if self.image is not None:
-            ui.timer(0.3, self.map.open, once=True)  # once the page is there
+                    tabs[name] = make(self.visit)
+        self.map: MapTab = tabs["Map"]
 
         async def opened(event: events.ValueChangeEventArguments) -> None:
             if event.value == "Mix":
-                mix.show()
-            elif event.value == "Cones" and not self.layout.default_slot.children:
-                await self._draw_layout()
+                tabs["Mix"].show()
+            elif event.value == "Cones" and not tabs["Cones"].layout.default_slot.children:
+                await tabs["Cones"].draw_layout()
 
-        self.tabs.on_value_change(opened)
-
-    def _build_cones(self) -> None:
-        """Build the tab of cones and pictures of the layout, which are computed on a click."""
-        ui.label("Which latents does a pixel depend on, and what can a latent change?")
-
-        async def open_cones() -> None:
-            if await self.visit.slowly("computing all cones", self.make_cones) is not None:
-                cones.clear()
-                with cones:
-                    ui.element("iframe").props('src="/cones" title="cones"').classes("w-full h-[40rem] border-0")
-
-        with ui.row():
-            ui.button("Show the cones", on_click=open_cones)
-            ui.button("Draw the layout", on_click=self._draw_layout).props("outline")
-        cones, self.layout = ui.column().classes("w-full"), ui.column().classes("w-full")
-
-    async def _draw_layout(self) -> None:
-        """Draw the layout of the flow from the side."""
-        layout = self.visit.learnt.flow.layout
-        await show_figure(self.visit, self.layout, "the layout from the side", draw_layout, layout)
+        panels.on_value_change(opened)
 
     def _paint(self, event: events.MouseEventArguments) -> None:
         """Mark a rectangle, or what the brush touches; or unmark it, if the first pixel was marked."""

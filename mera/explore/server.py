@@ -7,6 +7,7 @@ import secrets
 import socket
 import threading
 import warnings
+import weakref
 import webbrowser
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,12 +15,10 @@ from functools import cached_property
 from html import escape
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from mera._utils.checks import check_count
 from mera._utils.errors import InputError
 from mera._utils.installation import import_optional
 from mera.analysis.drawing import cone_page
@@ -27,7 +26,6 @@ from mera.explore.studio import Learnt
 from mera.flow.density import Density
 
 HOST = "127.0.0.1"
-LAST_PORT = 65_535
 
 
 class Explorer:
@@ -44,10 +42,6 @@ class Explorer:
 
     Attributes:
         address: the address with the token, for the first visit.
-
-    Raises:
-        ValueError: if the flow has a context or another lattice, the port is taken, or NiceGUI is not installed:
-            `pip install 'mera-flow[explore]'`.
     """
 
     def __init__(
@@ -62,30 +56,18 @@ class Explorer:
         self.learnt, self.title = Learnt(flow, is_image), title
         import_optional("nicegui", "explore")
         self._socket = _bound(port)
+        weakref.finalize(self, self._socket.close)
         self.port: int = self._socket.getsockname()[1]
         self._token = secrets.token_urlsafe(24)
         self.address = f"http://{HOST}:{self.port}/?token={self._token}"
-        self._server = self._make_server()
-
-    def run(self, show: bool = True) -> None:
-        """Serve until the process is interrupted.
-
-        Args:
-            show: whether to open the page in a browser.
-        """
-        torch.seed()  # a different first image in each process
-        with private_page(self.address) as page:
-            if show:
-                threading.Timer(1.0, webbrowser.open, [page.as_uri()]).start()
-            self._server.run(sockets=[self._socket])
 
     @cached_property
     def cones(self) -> str:
         """The page of cones as HTML."""
         return cone_page(self.learnt.flow.plan, self.title)
 
-    def _make_server(self) -> Any:
-        """Make the web server and its pages."""
+    def run(self, show: bool = True) -> None:
+        """Serve until the process is interrupted; open the page in a browser if `show`."""
         import uvicorn
         from fastapi import FastAPI
         from fastapi.responses import HTMLResponse
@@ -101,7 +83,7 @@ class Explorer:
             return self.cones
 
         def page() -> None:
-            Page(self.learnt, self.title, lambda: self.cones, self.image).build()
+            Page(self.learnt, self.title, lambda: self.cones, self.image)
 
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # NiceGUI reads deprecated names of torch
@@ -112,7 +94,12 @@ class Explorer:
             cookie=f"mera-explore-{self.port}",
             hosts=[f"{name}:{self.port}" for name in (HOST, "localhost")],
         )
-        return uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=3))
+        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=3))
+        torch.seed()  # a different first image in each process
+        with private_page(self.address) as path:
+            if show:
+                threading.Timer(1.0, webbrowser.open, [path.as_uri()]).start()
+            server.run(sockets=[self._socket])
 
 
 @contextmanager
@@ -134,8 +121,6 @@ def private_page(address: str) -> Iterator[Path]:
 
 def _bound(port: int | None) -> socket.socket:
     """Open a listening socket at a port of 127.0.0.1, which other machines cannot reach."""
-    if port is not None:
-        check_count(port, "a port", most=LAST_PORT)
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     if os.name == "posix":  # on Windows, the option would let another process take the port
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

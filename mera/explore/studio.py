@@ -6,7 +6,8 @@ import copy
 import io
 import math
 import threading
-from typing import Any, cast
+from collections import deque
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,9 +16,9 @@ from torch.nn.functional import avg_pool2d
 from mera._utils.errors import InputError
 from mera.analysis import combine, decompose, leading, map_picture, mix, receptive_fields, subtree
 from mera.analysis.drawing.curves import map_figure
-from mera.analysis.drawing.figures import Picture
+from mera.analysis.drawing.figures import Picture, visible_sites
 from mera.analysis.drawing.images import coloured
-from mera.analysis.latents import LatentIndex, check_latent
+from mera.analysis.latents import LatentIndex
 from mera.analysis.pictures import site_edges
 from mera.data.dataset import resize
 from mera.data.picture_files import read_picture
@@ -70,12 +71,8 @@ class Learnt:
         return self.flow.to_images(x)[0].cpu() if self.is_image else coloured(x[0, 0].cpu())
 
     def leads(self, level: int) -> list[tuple[LatentIndex, Tensor]]:
-        """The latents (level, channel, *site) of a level with the strongest receptive fields, strongest first; cached.
-
-        Each latent has its receptive field as a picture, (3, H, W) uint8. Level 0 is the finest.
-        """
+        """The latents of a level with the strongest receptive fields, and these as pictures (3, H, W) uint8; cached."""
         with self._lock:  # two threads would compute the same latents
-            level = self.flow.plan.check_level(level)
             if level not in self._leads:
                 latents = leading(self.flow, level, LEADS, samples=STRENGTH_SAMPLES)
                 fields = receptive_fields(self.flow, latents, samples=FIELD_SAMPLES)
@@ -100,7 +97,7 @@ class Studio:
         self.photograph: Tensor | None = None
         self.corner = self.surprising = 0, 0
         self.temperatures = [1.0] * learnt.levels
-        self._kept: list[Tensor] = []
+        self._kept: deque[Tensor] = deque(maxlen=UNDO_STEPS)
         self._moved: LatentIndex | None = None  # the latent that changed last, if nothing else has changed since
         self.latents: Latents
         self.draw()
@@ -117,7 +114,7 @@ class Studio:
 
     def value(self, latent: LatentIndex) -> float:
         """The value of a latent (level, channel, *site)."""
-        level, *place = check_latent(self.flow.plan, latent)
+        level, *place = latent
         return float(self.latents[level][(0, *place)])
 
     @torch.no_grad()
@@ -144,25 +141,18 @@ class Studio:
             raise InputError("a picture", "a file that is none, or a broken one") from error
 
     def show(self, pixels: Tensor) -> None:
-        """Open pixels (C, H, W), uint8: enlarged if there are too few, and the window in the middle if there are more.
-
-        All of them stay in `photograph` if there are more than the flow's lattice has.
-        """
+        """Open pixels (C, H, W), uint8: small pictures enlarged, of a larger `photograph` the window in the middle."""
         shape = self.flow.plan.input.shape
         if any(n < edge for n, edge in zip(pixels.shape[1:], shape, strict=True)):
             pixels = resize(pixels, shape)
-        self.photograph = None
         height, width = pixels.shape[1:]
-        if (height, width) == shape:
-            self._open_pixels(pixels)
-        else:
-            self.photograph = pixels.clone()
-            self._take_window(height // 2, width // 2)
+        self.photograph = None if (height, width) == shape else pixels.clone()
+        self._take_window(pixels, height // 2, width // 2)
 
     def look(self, row: int, column: int) -> None:
         """Take the window of the photograph around a pixel, after the changes of the present one are pasted."""
         self.photograph = self.whole
-        self._take_window(row, column)
+        self._take_window(self.photograph, row, column)
 
     def reduce(self) -> None:
         """Take the whole photograph, cut to the proportions of the flow's lattice and reduced to its size."""
@@ -178,34 +168,28 @@ class Studio:
         whole[:, row : row + height, column : column + width] = self.picture
         return whole
 
-    def _take_window(self, row: int, column: int) -> None:
-        """Take the window of the photograph around a pixel as the image."""
-        photograph, edges = cast(Tensor, self.photograph), self.flow.plan.input.shape
-        first = [
-            min(max(place - edge // 2, 0), n - edge)
-            for place, edge, n in zip((row, column), edges, photograph.shape[1:], strict=True)
-        ]
-        self.corner = first[0], first[1]
-        self._open_pixels(photograph[:, first[0] : first[0] + edges[0], first[1] : first[1] + edges[1]])
-
     @torch.no_grad()
-    def _open_pixels(self, pixels: Tensor) -> None:
-        """Start from pixels (C, H, W) of the flow's lattice, uint8."""
-        self._open(self.flow.from_images(pixels[None].to(self.flow.device)))
+    def _take_window(self, pixels: Tensor, row: int, column: int) -> None:
+        """Start from the window of pixels (C, H, W), uint8, around one of them."""
+        height, width = self.flow.plan.input.shape
+        rows = visible_sites(row, pixels.shape[1], height)
+        columns = visible_sites(column, pixels.shape[2], width)
+        self.corner = rows.start, columns.start
+        window = pixels[None, :, rows.start : rows.stop, columns.start : columns.stop]
+        self._open(self.flow.from_images(window.to(self.flow.device)))
 
     def set(self, latent: LatentIndex, value: float) -> None:
         """Set a latent (level, channel, *site); `undo` reverts all changes of one latent in a row."""
         if latent != self._moved:
             self._keep()
             self._moved = latent
-        level, *place = check_latent(self.flow.plan, latent)
+        level, *place = latent
         z = tuple(t.clone() for t in self.latents)
         z[level][(0, *place)] = value
         self.data, self.latents = self._decode(z), z
 
     def redraw(self, level: int) -> None:
         """Redraw all latents of a level, 0 for the finest."""
-        self.flow.plan.check_level(level)
         fresh = self.flow.sample_latents(1, self.temperatures)
         z = tuple(new if h == level else old for h, (new, old) in enumerate(zip(fresh, self.latents, strict=True)))
         self.replace(self._decode(z))
@@ -214,7 +198,7 @@ class Studio:
         """Redraw the latents below those sites of a level, 0 for the finest, that cover marked pixels (H, W)."""
         if not mask.any():
             raise InputError("marked pixels", "none")
-        lattice = self.flow.plan.latents[self.flow.plan.check_level(level)].lattice
+        lattice = self.flow.plan.latents[level].lattice
         fresh, z = self.flow.sample_latents(1, self.temperatures), self.latents
         sites = {
             tuple(lattice.cell_of(p, d, n) for d, (p, n) in enumerate(zip(pixel, mask.shape, strict=True)))
@@ -240,7 +224,8 @@ class Studio:
 
     def _keep(self) -> None:
         """Keep the image for `undo`."""
-        self._kept, self._moved = [*self._kept[1 - UNDO_STEPS :], self.data.clone()], None
+        self._kept.append(self.data.clone())
+        self._moved = None
 
     def undo(self) -> bool:
         """Restore the image before the last change, and return whether there was one."""
@@ -255,10 +240,7 @@ class Studio:
         self.replace(self._start)
 
     def cost(self) -> Picture:
-        """Bits per dimension of the photograph or the image, over its pixels, in total and by level, with scales.
-
-        Of a photograph, `surprising` is then the middle of the window that has the most bits.
-        """
+        """Draw the bits per dimension of the photograph or the image, by pixel and level, and set `surprising`."""
         if not self.learnt.is_image:
             parts = decompose(self.flow, self.data)
             maps = torch.stack([-level_map[0] for level_map in parts.maps]).cpu().float()
@@ -274,10 +256,7 @@ class Studio:
         return found.figure()
 
     def fill(self, mask: Tensor) -> list[Tensor]:
-        """Sample fillings of masked pixels (H, W), each (1, C, H, W) in the flow's own space.
-
-        The chains are short to keep the page responsive; `flow.inpaint` draws better samples.
-        """
+        """Sample fillings of masked pixels (H, W), each (1, C, H, W) in the flow's own space, by short chains."""
         inpainting: Any = self.flow.inpaint(self.data.clone(), mask, **SEARCH)
         self.convergence = str(inpainting.convergence)
         return list(inpainting.samples.detach().split(1))
@@ -285,7 +264,8 @@ class Studio:
     def _open(self, x: Tensor) -> None:
         """Start from new data (1, C, H, W), and clear the history of `undo`."""
         self.convergence = ""
-        self._start, self._kept, self._moved = x.clone(), [], None
+        self._start, self._moved = x.clone(), None
+        self._kept.clear()
         self._show(x)
 
     @torch.no_grad()

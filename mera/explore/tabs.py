@@ -1,18 +1,20 @@
-"""Tabs of the page: the map, latents by level, mixtures with a second image, fillings of marked pixels."""
+"""Tabs of the page: the map, latents by level, mixtures with a second image, fillings of marked pixels, cones."""
 
 from __future__ import annotations
 
 import io
 from base64 import b64encode
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
-from nicegui import ui
+from nicegui import events, ui
 from PIL import Image
 from torch import Tensor
 
 from mera._utils.errors import InputError
+from mera.analysis.drawing import draw_layout
 from mera.analysis.drawing.images import to_pil
 from mera.analysis.latents import LatentIndex
 from mera.explore.studio import Studio
@@ -45,6 +47,11 @@ def squares(mask: Tensor) -> str:
     return f'<g fill="#e0218a" fill-opacity="0.6">{boxes}</g>'
 
 
+def outlined(text: str, act: Callable[..., Any]) -> ui.button:
+    """Add a button without a filling, which calls a function."""
+    return ui.button(text, on_click=act).props("outline")
+
+
 async def show_figure(visit: Visit, place: ui.column, label: str, draw: Callable[..., Any], *arguments: Any) -> None:
     """Draw a matplotlib picture in a thread, and show it in a place; `label` is for screen readers."""
     picture = await visit.slowly(f"drawing: {label}", draw, *arguments)
@@ -60,27 +67,28 @@ class LevelsTab:
 
     def __init__(self, visit: Visit) -> None:
         self.visit, self.studio = visit, visit.studio
+        for level in reversed(range(visit.learnt.levels)):
+            self._add_level(level)
 
-    def build(self) -> None:
-        """Build the elements of the tab."""
-        for level in reversed(range(self.visit.learnt.levels)):
-            self._build_level(level)
-
-    def _build_level(self, level: int) -> None:
-        """Build the panel of a level; its leading latents are computed when the panel is first opened."""
+    def _add_level(self, level: int) -> None:
+        """Add the panel of a level; its leading latents are computed when the panel is first opened."""
         lattice = self.visit.learnt.flow.plan.latents[level].lattice
+
+        def set_temperature(event: events.ValueChangeEventArguments) -> None:
+            self.studio.temperatures[level] = float(event.value)
+
         name = f"z{level}: {lattice.channels} at each of {' x '.join(map(str, lattice.shape))} sites"
         with ui.expansion(name).classes("w-full border rounded").props(f'data-level="{level}"') as panel:
             with ui.row().classes("items-center gap-4"):
                 ui.label("temperature")
-                ui.slider(min=0.1, max=1.5, step=0.05, value=1.0).classes("w-32").props(
-                    f'label aria-label="temperature of level {level}"'
-                ).on_value_change(lambda event: self._set_temperature(level, event.value))
-                redraw, below = self.studio.redraw, self.studio.redraw_below
-                ui.button("Redraw the level", on_click=lambda: self.visit.change(redraw, level)).props("outline")
-                ui.button(
-                    "Redraw below the marked pixels", on_click=lambda: self.visit.change(below, level, self.visit.mask)
-                ).props("outline")
+                slider = ui.slider(min=0.1, max=1.5, step=0.05, value=1.0).classes("w-32")
+                slider.props(f'label aria-label="temperature of level {level}"')
+                slider.on_value_change(set_temperature)
+                outlined("Redraw the level", lambda: self.visit.change(self.studio.redraw, level))
+                outlined(
+                    "Redraw below the marked pixels",
+                    lambda: self.visit.change(self.studio.redraw_below, level, self.visit.mask),
+                )
             latents = ui.row().classes("gap-6")
 
         async def open_panel() -> None:
@@ -89,14 +97,14 @@ class LevelsTab:
                 if not latents.default_slot.children:  # unless the panel was opened twice meanwhile
                     with latents:
                         for lead in leads or ():
-                            self._build_lead(*lead)
+                            self._add_lead(*lead)
 
         panel.on_value_change(open_panel)
         if level == self.visit.learnt.levels - 1:
             ui.timer(0.3, lambda: panel.set_value(True), once=True)  # once the page is there
 
-    def _build_lead(self, latent: LatentIndex, thumbnail: Tensor) -> None:
-        """Build the receptive field and the slider of a latent."""
+    def _add_lead(self, latent: LatentIndex, thumbnail: Tensor) -> None:
+        """Add the receptive field and the slider of a latent."""
         level, channel, *site = latent
         name = f"z{level}, channel {channel}, site {tuple(site)}"
         with ui.column().classes("items-center gap-0 w-32"):
@@ -116,27 +124,18 @@ class LevelsTab:
             self.studio.set(latent, float(value))
             self.visit.shown()
 
-    def _set_temperature(self, level: int, value: float) -> None:
-        self.studio.temperatures[level] = float(value)
-
 
 class MixTab:
     """A second image, and its mixtures with the current image at each level."""
 
     def __init__(self, visit: Visit) -> None:
-        self.visit = visit
-        self.other = Studio(visit.learnt)
-
-    def build(self) -> None:
-        """Build the elements of the tab."""
+        self.visit, self.other = visit, Studio(visit.learnt)
         ui.label("Coarse levels of the image, fine levels of another one. Choose a mixture to keep it.")
         with ui.row().classes("items-center"):
             self.picture = picture_element("the other image", 24, self.other.picture)
             ui.button("Another image", on_click=lambda: self.show(self.other.draw))
-            ui.button(
-                "Take the current image", on_click=lambda: self.show(self.other.replace, self.visit.studio.data)
-            ).props("outline")
-            ui.button("Show the mixtures", on_click=lambda: self.show()).props("outline")
+            outlined("Take the current image", lambda: self.show(self.other.replace, self.visit.studio.data))
+            outlined("Show the mixtures", self.show)
         self.mixtures = ui.row().classes("gap-3")
 
     def show(self, change: Callable[..., None] | None = None, *arguments: Tensor) -> None:
@@ -151,11 +150,8 @@ class MixTab:
                     mixture = self.visit.studio.mixture(self.other, level)
                     with ui.column().classes("items-center gap-1"):
                         picture_element(f"mixture from z{level} on", 24, self.visit.learnt.picture(mixture))
-                        button = ui.button(f"z{level} and coarser", on_click=lambda level=level: self._keep(level))
-                        button.props("outline size=sm")
-
-    def _keep(self, level: int) -> None:
-        self.visit.change(lambda: self.visit.studio.replace(self.visit.studio.mixture(self.other, level)))
+                        replace = partial(self.visit.change, self.visit.studio.replace, mixture)
+                        outlined(f"z{level} and coarser", replace).props("size=sm")
 
 
 class FillTab:
@@ -163,10 +159,7 @@ class FillTab:
 
     def __init__(self, visit: Visit) -> None:
         self.visit = visit
-
-    def build(self) -> None:
-        """Build the elements of the tab."""
-        rows, columns = self.visit.learnt.flow.plan.input.shape
+        rows, columns = visit.learnt.flow.plan.input.shape
         ui.label("Mark pixels on the image, or a rectangle by numbers, and fill them; only their cone is evaluated.")
         with ui.row().classes("items-center"):
             self.spans = [
@@ -176,15 +169,10 @@ class FillTab:
                     ("first column", columns // 3, columns), ("column after the last", columns // 2, columns),
                 )
             ]  # fmt: skip
-            ui.button("Mark the rectangle", on_click=self._mark).props("outline")
+            outlined("Mark the rectangle", self._mark)
             self.button = ui.button("Fill", on_click=self._fill)
         self.fillings = ui.row().classes("gap-3")
-        self.visit.watchers.append(self._clear_fillings)
-
-    def _clear_fillings(self) -> None:
-        """Remove the fillings, which belong to the image before a change."""
-        if self.fillings.default_slot.children:
-            self.fillings.clear()
+        visit.watchers.append(self.fillings.clear)  # which belong to the image before a change
 
     def _mark(self) -> None:
         """Mark all pixels of the rectangle."""
@@ -217,7 +205,7 @@ class FillTab:
             for number, filling in enumerate(fillings, start=1):
                 with ui.column().classes("items-center gap-1"):
                     picture_element(f"filling {number}", 24, self.visit.learnt.picture(filling))
-                    ui.button("Take it", on_click=lambda filling=filling: self._take(filling)).props("outline size=sm")
+                    outlined("Take it", partial(self._take, filling)).props("size=sm")
 
     def _take(self, filling: Tensor) -> None:
         self.visit.unmark()
@@ -229,13 +217,10 @@ class MapTab:
 
     def __init__(self, visit: Visit) -> None:
         self.visit = visit
-
-    def build(self) -> None:
-        """Build the elements of the tab."""
         ui.label("Where the picture surprises the flow: bits per dimension by place and level, bright where most.")
         with ui.row():
             ui.button("Draw the map", on_click=self.draw)
-            ui.button("Go to the most surprising window", on_click=self._go).props("outline")
+            outlined("Go to the most surprising window", self._go)
         self.figure = ui.column().classes("w-full")
 
     async def draw(self) -> None:
@@ -250,3 +235,26 @@ class MapTab:
     def _go(self) -> None:
         if self.visit.studio.photograph is not None and any(self.visit.studio.surprising):
             self.visit.change(self.visit.studio.look, *self.visit.studio.surprising)
+
+
+class ConesTab:
+    """The page of cones and the picture of the layout, which are computed on a click."""
+
+    def __init__(self, visit: Visit, make_cones: Callable[[], str]) -> None:
+        self.visit, self.make_cones = visit, make_cones
+        ui.label("Which latents does a pixel depend on, and what can a latent change?")
+        with ui.row():
+            ui.button("Show the cones", on_click=self._show_cones)
+            outlined("Draw the layout", self.draw_layout)
+        self.cones, self.layout = ui.column().classes("w-full"), ui.column().classes("w-full")
+
+    async def _show_cones(self) -> None:
+        if await self.visit.slowly("computing all cones", self.make_cones) is not None:
+            self.cones.clear()
+            with self.cones:
+                ui.element("iframe").props('src="/cones" title="cones"').classes("w-full h-[40rem] border-0")
+
+    async def draw_layout(self) -> None:
+        """Draw the layout of the flow from the side."""
+        layout = self.visit.learnt.flow.layout
+        await show_figure(self.visit, self.layout, "the layout from the side", draw_layout, layout)

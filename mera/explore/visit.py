@@ -88,9 +88,15 @@ class Visit:
             if stopped.is_set() or self.has_left():
                 raise Stopped
 
-        def run() -> Any:
-            with listening(listen):
-                return work(*arguments)
+        future: Future[Any] = Future()
+        future.set_running_or_notify_cancel()  # from now on a visitor who leaves cannot cancel it
+
+        def run() -> None:
+            try:
+                with listening(listen):
+                    future.set_result(work(*arguments))
+            except Exception as error:
+                future.set_exception(error)
 
         def show() -> None:
             if progress:
@@ -99,25 +105,11 @@ class Visit:
         timer = ui.timer(0.5, show)
         try:
             with self.reporting():
-                return await in_thread(run)
+                threading.Thread(target=run, daemon=True).start()  # a daemon does not delay the exit of the process
+                return await asyncio.wrap_future(future)
         finally:
             if self.has_left():
                 raise asyncio.CancelledError
             timer.cancel()
             note.dismiss()
         return None
-
-
-async def in_thread(work: Callable[[], Any]) -> Any:
-    """Run a function in a daemon thread, which does not delay the exit of the process, and await the result."""
-    future: Future[Any] = Future()
-    future.set_running_or_notify_cancel()  # from now on a visitor who leaves cannot cancel it
-
-    def run() -> None:
-        try:
-            future.set_result(work())
-        except Exception as error:
-            future.set_exception(error)
-
-    threading.Thread(target=run, daemon=True).start()
-    return await asyncio.wrap_future(future)

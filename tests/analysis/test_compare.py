@@ -6,9 +6,7 @@ import pytest
 import torch
 
 import mera
-from mera.analysis.compare import compare, contestants, write_report
-from mera.analysis.compare.report import score_table
-from mera.analysis.compare.scores import Score
+from mera.analysis.compare import Score, compare, contestants, score_table, write_report
 from mera.data import ArrayDataset, DataSplits
 from mera.graph.summary import count_parameters
 from mera.train import RunFolder, Settings

@@ -1,7 +1,6 @@
 """The page of cones, in a real browser: what lights up is what the cones say."""
 
 import re
-import shutil
 
 import numpy as np
 import pytest
@@ -10,8 +9,6 @@ import mera
 from mera.analysis.drawing import cone_page
 from tests.helpers.command import plain, succeed
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-
 
 @pytest.fixture(scope="module")
 def flow():
@@ -19,22 +16,16 @@ def flow():
 
 
 @pytest.fixture
-def page(flow, tmp_path):
-    if CHROMIUM is None:
-        pytest.skip("no Chromium on this machine: apt-get install chromium")
-    sync_api = pytest.importorskip("playwright.sync_api")
+def page(flow, browser, tmp_path):
     path = tmp_path / "cones.html"
     path.write_text(cone_page(flow.plan, "</script><b>small</b>"))
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        opened = browser.new_page()
-        opened.errors = []
-        opened.on("console", lambda message: opened.errors.append(message.text))
-        opened.on("pageerror", lambda error: opened.errors.append(str(error)))
-        opened.goto(path.as_uri())
-        yield opened
-        assert opened.errors == []
-        browser.close()
+    page, errors = browser.new_page(), []
+    page.on("console", lambda message: errors.append(message.text))
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.goto(path.as_uri())
+    yield page
+    assert errors == []
+    page.close()
 
 
 def said(page):

@@ -4,6 +4,7 @@ import re
 
 import pytest
 import torch
+from matplotlib.collections import PathCollection
 from matplotlib.colors import to_hex
 
 import mera
@@ -18,8 +19,9 @@ def layout_of(name, **options):
 
 def points(axes, colour):
     """The positions of the dots or crosses of a colour."""
-    lines = [line for line in axes.lines if line.get_color() == colour]
-    return [(float(x), float(y)) for line in lines for x, y in zip(line.get_xdata(), line.get_ydata(), strict=True)]
+    rows = [row for row in axes.collections if isinstance(row, PathCollection)]
+    places = [place for row in rows for place in zip(row.get_offsets().tolist(), row.get_facecolor(), strict=False)]
+    return [tuple(place) for place, face in places if to_hex(face) == to_hex(colour)]
 
 
 def test_side_view_is_figure_2a():

@@ -25,12 +25,6 @@ def test_a_progression_is_drawn_as_the_flow_returns_it(name):
     assert len(shades.unique()) > 10  # not clipped to black and white
 
 
-def test_images_in_a_progression_are_shown_as_they_are():
-    image = torch.randint(90, 110, (1, 3, 4, 4), dtype=torch.uint8)
-    fine = progression([image, torch.randn(1, 3, 2, 2)]).axes[1]
-    assert torch.equal(torch.from_numpy(fine.images[0].get_array().data), image[0].movedim(0, -1))
-
-
 def test_stretch_uses_quantiles_of_all_numbers():
     assert stretch(torch.linspace(-3, 5, 101, requires_grad=True)).tolist()[1:-1:49] == [0, 128, 255]
     rising = stretch(torch.arange(3_000_000.0))
@@ -65,8 +59,8 @@ def test_colours_of_numbers_and_of_zeros():
     assert (coloured(torch.zeros(2, 3)) == white[:, None, None]).all()
 
 
-def test_coarse_lattices_of_a_progression_have_the_colours_of_the_images():
-    """Whatever affine map of the channels they are in."""
+def test_a_progression_has_the_colours_of_the_images():
+    """The images are shown as they are, coarse lattices in their colours in any affine map of the channels."""
     images = torch.randint(40, 200, (2, 3, 8, 8), dtype=torch.uint8)
     means = images.double().unfold(2, 2, 2).unfold(3, 2, 2).mean((4, 5))
     mixed = torch.einsum("ij,njhw->nihw", torch.randn(3, 3, dtype=torch.float64), means) + 7

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import mera
-from mera.analysis.drawing.paper import FIGURES
+from mera.analysis.drawing.paper import FIGURES, Subject
 from tests.helpers.command import run, succeed
 
 
@@ -21,10 +21,10 @@ def test_every_figure_of_every_flow_of_images(name, channels, monkeypatch):
     flow = mera.build(name, L=8, m=2, channels=channels, layers=1, hidden=(4,), residual_blocks=1)
     images = torch.randint(0, 256, (20, channels, 8, 8), dtype=torch.uint8)
     state = torch.get_rng_state()
-    pictures = {key: figure.draw(flow, images) for key, figure in FIGURES.items()}
+    pictures = {key: figure.draw(Subject(flow, images)) for key, figure in FIGURES.items()}
     assert torch.equal(torch.get_rng_state(), state)
     for key in ("3b", "5"):  # the same each time
-        assert FIGURES[key].draw(flow, images)._repr_png_() == pictures[key]._repr_png_()
+        assert FIGURES[key].draw(Subject(flow, images))._repr_png_() == pictures[key]._repr_png_()
 
 
 @pytest.mark.slow

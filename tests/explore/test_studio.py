@@ -58,35 +58,27 @@ def test_leading_latents_have_thumbnails():
 
 
 def test_undo_and_back(studio):
-    """Undo reverts all values of a slider at once."""
-    first, one, other = studio.data.clone(), (0, 0, 0, 0), (1, 1, 0, 1)
-    studio.redraw(0)
-    second = studio.data.clone()
-    studio.redraw(1)
-    assert studio.undo()
-    assert torch.equal(studio.data, second)
-    studio.reset()
-    assert torch.equal(studio.data, first)
-    assert studio.undo()
-    assert torch.equal(studio.data, second)
-    for value in (0.5, 1.0, 1.5):
+    """Undo reverts all values of a slider at once, unless another change came between."""
+    images, one, other = [studio.data.clone()], (0, 0, 0, 0), (1, 1, 0, 1)
+
+    def changed(change, *arguments):
+        change(*arguments)
+        return studio.data.clone()
+
+    images.append(changed(studio.redraw, 0))
+    images.append(changed(studio.reset))
+    assert torch.equal(images[2], images[0])
+    for value in (0.5, 1.0):
         studio.set(one, value)
-    third = studio.data.clone()
-    studio.set(other, -1.0)
-    assert studio.undo()
-    assert torch.equal(studio.data, third)
-    for _ in range(2):
+    images.append(changed(studio.set, one, 1.5))
+    images.append(changed(studio.set, other, -1.0))
+    images.append(changed(studio.set, one, 1.0))
+    for expected in reversed(images[:-1]):
         assert studio.undo()
-        assert torch.equal(studio.data, second)
-        studio.set(one, 2.0)
-    studio.redraw(0)
-    third = studio.data.clone()
-    studio.set(one, 1.0)
-    assert studio.undo()
-    assert torch.equal(studio.data, third)
-    assert all(studio.undo() for _ in range(3))
-    assert torch.equal(studio.data, first)
+        assert torch.equal(studio.data, expected)
     assert not studio.undo()
+    studio.set(one, 2.0)
+    assert studio.undo()
     assert torch.equal(studio.before, studio.picture)
 
 
@@ -184,10 +176,10 @@ def test_small_pictures_are_enlarged(studio):
 
 def test_fields_have_colours(tmp_path, monkeypatch):
     """Those of a run on fields, which the command line knows from images."""
-    given = {}
+    is_image = {}
 
-    def fake(flow, title, port, is_image, image):
-        given[title] = is_image
+    def fake(flow, title, port, images, image):
+        is_image[title] = images
         return SimpleNamespace(address="nowhere", run=lambda show: None)
 
     monkeypatch.setattr("mera.explore.Explorer", fake)
@@ -197,5 +189,5 @@ def test_fields_have_colours(tmp_path, monkeypatch):
     mera.save(flow, tmp_path / "flow.safetensors")
     for path in ("fields", "flow.safetensors"):
         assert run("explore", tmp_path / path).exit_code == 0
-    assert list(given.values()) == [False, True]
+    assert list(is_image.values()) == [False, True]
     assert Studio(Learnt(mera.Symmetrized(flow), is_image=False)).picture.shape == (3, 8, 8)

@@ -1,25 +1,33 @@
-"""Pictures of causal cones, drawn from the plan that the flow runs."""
+"""Pictures of causal cones, and an HTML page, one file without a server, that shows all cones of a layout."""
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Sequence
+from base64 import b64encode
+from collections.abc import Iterable, Sequence
+from importlib.resources import files
 
+import numpy as np
 import torch
-from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.ticker import MaxNLocator
+from rich.console import Console
 from torch import Tensor
 
 from mera._utils.errors import InputError
-from mera.analysis.drawing.figures import Picture, View, box_handles, check_dimension, marker_handles, panels
-from mera.analysis.drawing.rows import Boxes, Variables, draw_side
+from mera._utils.progress import ProgressBar, check_console
+from mera.analysis.drawing.figures import Picture, check_dimension, panels, visible_sites
+from mera.analysis.drawing.layouts import Row, draw_side
 from mera.cones import Cone
-from mera.graph import Lattice
+from mera.cones.all_cones import all_generation_cones, all_inference_cones
+from mera.graph import Lattice, Layout, Plan, compile
 
 MAX_SITES = 128
 """The largest number of sites of an edge that a picture shows."""
 OUTSIDE, OUTSIDE_MARKER = "0.85", "0.6"
+MAX_PIXELS = 64 * 64
+"""The largest number of pixels of a lattice on a page, which contains the cone of every pixel."""
 
 
 def side_view(cone: Cone, colour: str = "tab:blue", dimension: int = -1) -> Picture:
@@ -37,23 +45,22 @@ def side_view(cone: Cone, colour: str = "tab:blue", dimension: int = -1) -> Pict
     plan = cone.plan
     d = check_dimension(dimension, plan.input)
     coordinates = _coordinates(_sites(cone, 0, plan.input), plan.input.shape, d)
-    view = View.around(_middle(coordinates), plan.input.shape[d], MAX_SITES)
+    view = visible_sites(_middle(coordinates), plan.input.shape[d], MAX_SITES)
 
-    def colours(row: Boxes | Variables, indices: Sequence[int]) -> list[str]:
-        if isinstance(row, Boxes):
-            changed = torch.cat([cone.reached[row.step.source], cone.reached[row.step.targets[0]]])
-            boxes, _, is_in_box = row.tiling.locate(changed)
-            reached, outside = _coordinates(boxes[is_in_box], row.tiling.counts, d), OUTSIDE
+    def colours(row: Row, places: Sequence[int]) -> list[str]:
+        if row.step is None:
+            reached, shape, outside = _sites(cone, row.value, row.lattice), row.lattice.shape, OUTSIDE_MARKER
         else:
-            sites = _sites(cone, row.value, row.lattice)
-            reached, outside = _coordinates(sites, row.lattice.shape, d), OUTSIDE_MARKER
-        filled = set(reached.tolist())
-        return [colour if index in filled else outside for index in indices]
+            tiling = row.step.apply.cell_tiling
+            changed = torch.cat([cone.reached[row.value], cone.reached[row.step.targets[0]]])
+            boxes, _, is_in_box = tiling.locate(changed)
+            reached, shape, outside = boxes[is_in_box], tiling.counts, OUTSIDE
+        filled = set(_coordinates(reached, shape, d).tolist())
+        return [colour if place in filled else outside for place in places]
 
-    legend = box_handles((("in the cone", colour), ("outside", OUTSIDE)))
-    legend += marker_handles(OUTSIDE_MARKER, OUTSIDE_MARKER)
+    boxes = {"in the cone": colour, "outside": OUTSIDE}
     title = f"in the cone: {len(cone.reached[0]):,} of {plan.input.variables:,} data, {cone.count:,} latents"
-    return draw_side(plan, d, view, colours, None, legend, title)
+    return draw_side(plan, d, view, colours, boxes, (OUTSIDE_MARKER, OUTSIDE_MARKER), title)
 
 
 def level_masks(cone: Cone, colour: str = "tab:blue") -> Picture:
@@ -73,25 +80,21 @@ def level_masks(cone: Cone, colour: str = "tab:blue") -> Picture:
     levels += [(f"z{h}", latent.value, latent.lattice) for h, latent in enumerate(plan.latents)]
     figure, panels_of_levels = panels(len(levels), 6, 2, 2.3)
     for axes, (name, value, lattice) in zip(panels_of_levels, levels, strict=True):
-        _draw_mask(axes, _sites(cone, value, lattice), lattice, colour)
+        sites = _sites(cone, value, lattice)
+        y, x = sites // lattice.shape[1], sites % lattice.shape[1]
+        rows, columns = (visible_sites(_middle(c), n, MAX_SITES) for c, n in zip((y, x), lattice.shape, strict=True))
+        is_visible = (y >= rows.start) & (y < rows.stop) & (x >= columns.start) & (x < columns.stop)
+        mask = torch.zeros(len(rows), len(columns))
+        mask[y[is_visible] - rows.start, x[is_visible] - columns.start] = 1
+        extent = (columns.start, columns.stop, rows.stop, rows.start)
+        axes.imshow(mask.numpy(), cmap=ListedColormap([OUTSIDE, colour]), vmin=0, vmax=1, extent=extent)
         axes.set_title(f"{name}: {lattice}", fontsize=8)
+        axes.tick_params(labelsize=6)
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_locator(MaxNLocator(4, integer=True))
+        if elsewhere := len(sites) - int(is_visible.sum()):
+            axes.set_xlabel(f"{elsewhere:,} more {'site' if elsewhere == 1 else 'sites'} elsewhere", fontsize=7)
     return figure
-
-
-def _draw_mask(axes: Axes, sites: Tensor, lattice: Lattice, colour: str) -> None:
-    """Draw a lattice of 2 dimensions with the sites (n,) filled."""
-    y, x = sites // lattice.shape[1], sites % lattice.shape[1]
-    rows, columns = (View.around(_middle(c), n, MAX_SITES) for c, n in zip((y, x), lattice.shape, strict=True))
-    is_visible = (y >= rows.start) & (y < rows.stop) & (x >= columns.start) & (x < columns.stop)
-    mask = torch.zeros(rows.size, columns.size)
-    mask[y[is_visible] - rows.start, x[is_visible] - columns.start] = 1
-    extent = (columns.start, columns.stop, rows.stop, rows.start)
-    axes.imshow(mask.numpy(), cmap=ListedColormap([OUTSIDE, colour]), vmin=0, vmax=1, extent=extent)
-    axes.tick_params(labelsize=6)
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_locator(MaxNLocator(4, integer=True))
-    if elsewhere := len(sites) - int(is_visible.sum()):
-        axes.set_xlabel(f"{elsewhere:,} more {'site' if elsewhere == 1 else 'sites'} elsewhere", fontsize=7)
 
 
 def _sites(cone: Cone, value: int, lattice: Lattice) -> Tensor:
@@ -107,3 +110,51 @@ def _coordinates(indices: Tensor, shape: tuple[int, ...], d: int) -> Tensor:
 def _middle(coordinates: Tensor) -> int:
     """The median of coordinates, which is one of them even if they wrap around a periodic border; 0 if empty."""
     return int(coordinates.median()) if len(coordinates) else 0
+
+
+def cone_page(layout: Layout | Plan, title: str = "a layout", console: Console | None = None) -> str:
+    """Make an HTML page that highlights the latents that depend on a pixel, and the pixels that depend on a latent.
+
+    Args:
+        layout: a layout, or a plan such as `flow.plan`, of one or two dimensions and at most 4,096 pixels.
+        title: the name of the layout on the page.
+        console: where progress is shown; None shows it on terminals and in notebooks only.
+
+    >>> import mera
+    >>> page = cone_page(mera.build("tree", L=8, m=2, hidden=(4,)).plan, "a tree")
+    >>> "Causal cones" in page
+    True
+    """
+    plan = layout if isinstance(layout, Plan) else compile(layout)
+    if plan.input.dim > 2 or plan.input.sites > MAX_PIXELS:
+        raise InputError(f"a lattice of one or two dimensions with at most {MAX_PIXELS:,} pixels", str(plan.input))
+    total = plan.input.sites + sum(latent.lattice.sites for latent in plan.latents)
+    with ProgressBar("cones", check_console(console), "cone") as bar:
+        inference = _packed(all_inference_cones(plan), bar, 0, total)
+        generation = _packed(all_generation_cones(plan), bar, plan.input.sites, total)
+    content = {
+        "title": title,
+        "shape": plan.input.shape,
+        "channels": plan.input.channels,
+        "levels": [
+            {"name": f"z{h}", "shape": latent.lattice.shape, "channels": latent.lattice.channels}
+            for h, latent in enumerate(plan.latents)
+        ],
+        "inference": inference,
+        "generation": generation,
+    }
+    page = files("mera.analysis.drawing").joinpath("cone_page.html").read_text(encoding="utf-8")
+    text = json.dumps(content).replace("<", "\\u003c")  # "</script>" in the title would end the script
+    return page.replace("/*CONES*/null", text)
+
+
+def _packed(chunks: Iterable[Tensor], bar: ProgressBar, done: int, total: int) -> str:
+    """Encode the bool rows of all chunks as base64 text of packed bits, each row from a new byte on, and show progress.
+
+    `done` of `total` rows were computed before.
+    """
+    rows: list[np.ndarray] = []
+    for chunk in chunks:
+        rows.extend(np.packbits(chunk.numpy(), axis=1))
+        bar.update(done + len(rows), (done + len(rows)) / total)
+    return b64encode(np.stack(rows).tobytes()).decode("ascii")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from textwrap import fill
@@ -18,7 +18,7 @@ from torch.nn.functional import adaptive_avg_pool2d
 from mera._utils.checks import check_count
 from mera._utils.errors import InputError
 from mera._utils.files import as_path, replacing
-from mera.analysis.drawing.figures import Picture, panels, table_of_panels
+from mera.analysis.drawing.figures import Picture, panels
 
 COLUMN_WIDTH, TEXT_WIDTH = 3.375, 7.0
 """The width of a column and of the text of a page with two columns, in inches."""
@@ -29,14 +29,9 @@ MAX_VALUES = 1_000_000
 
 
 def grid(images: Tensor, columns: int = 8) -> Tensor:
-    """Place images side by side on grey, enlarged by an integer factor if they are small.
+    """Place uint8 images (N, 1 or 3, H, W) side by side on grey, enlarged by an integer factor if they are small.
 
-    Args:
-        images: uint8 images (N, 1 or 3, H, W), at least one.
-        columns: the largest number of images in a line.
-
-    Returns:
-        A uint8 image (3, height, width).
+    There are at most `columns` images in a line. The result is one uint8 image (3, height, width).
     """
     _check_images(images)
     from torchvision.utils import make_grid
@@ -56,18 +51,14 @@ def to_pil(image: Tensor) -> Image:
 def show(images: Tensor, columns: int = 8) -> Image:
     """Place images side by side in a PIL image, which notebooks display; `.show()` opens a window.
 
-    Args:
-        images: uint8 images (N, C, H, W) or (C, H, W), or real numbers of this shape, which are stretched to grey
-            values; see `stretch`. If C is neither 1 nor 3, the mean of the channels is shown.
-        columns: the largest number of images in a line.
+    Images are uint8 (N, C, H, W) or (C, H, W), or real numbers, which are stretched to grey values; see `stretch`. If C
+    is neither 1 nor 3, the mean of the channels is shown. There are at most `columns` images in a line.
 
     >>> import torch
     >>> from mera.analysis.drawing.images import show
     >>> show(torch.randn(3, 1, 16, 16)).mode
     'RGB'
     """
-    if images.ndim not in (3, 4):
-        raise InputError("images (N, C, H, W) or (C, H, W)", str(tuple(images.shape)))
     return to_pil(grid(_as_images(images if images.ndim == 4 else images[None]), columns))
 
 
@@ -85,22 +76,14 @@ def png_path(path: str | PathLike[str]) -> Path:
 
 
 def save_image(image: Tensor, path: str | PathLike[str]) -> None:
-    """Write one uint8 image (1 or 3, H, W) as a PNG, pixel by pixel; .png is added to a name without an extension.
-
-    Raises:
-        ValueError: if the image has another dtype or shape, or the path has another extension.
-    """
+    """Write one uint8 image (1 or 3, H, W) as a PNG, pixel by pixel; .png is added to a name without an extension."""
     _check_images(image[None])
     with replacing(png_path(path)) as temporary:
         to_pil(image).save(temporary, "png")
 
 
 def save_figure(figure: Figure, path: str | PathLike[str]) -> None:
-    """Write a matplotlib figure as a PNG at 150 dots per inch; .png is added to a name without an extension.
-
-    Raises:
-        ValueError: if the path has another extension.
-    """
+    """Write a matplotlib figure as a PNG at 150 dots per inch; .png is added to a name without an extension."""
     with replacing(png_path(path)) as temporary:
         figure.savefig(temporary, dpi=150, format="png")
 
@@ -120,11 +103,9 @@ def save_for_paper(figure: Figure, path: str | PathLike[str]) -> None:
 
 
 def paint_mask(images: Tensor, mask: Tensor) -> Tensor:
-    """Paint masked pixels red, or white in images of one channel; returns new images.
+    """Paint masked pixels of uint8 images (N, 1 or 3, H, W) red, or white in images of one channel.
 
-    Args:
-        images: uint8 images (N, 1 or 3, H, W).
-        mask: bool mask (H, W), true where a pixel is masked.
+    The mask is bool (H, W), true where a pixel is masked.
     """
     _check_images(images)
     if mask.shape != images.shape[-2:]:
@@ -134,14 +115,9 @@ def paint_mask(images: Tensor, mask: Tensor) -> Tensor:
 
 
 def stretch(x: Tensor) -> Tensor:
-    r"""Map real numbers on any scale to uint8 grey values on the CPU, for display.
+    """Map finite real numbers to uint8 grey values on the CPU: their 1% quantile to black, the 99% quantile to white.
 
-    The 1% quantile of all numbers becomes black and the 99% quantile white: :math:`x` becomes
-    :math:`255 (x - q_{0.01}) / (q_{0.99} - q_{0.01})`, rounded and clipped to 0 and 255. Quantiles of more than a
-    million numbers are computed from a million evenly spaced entries.
-
-    Args:
-        x: finite real numbers of any shape, at least one.
+    Quantiles of more than a million numbers are computed from a million evenly spaced entries.
     """
     x = x.detach().float().cpu()
     if not x.isfinite().all():
@@ -170,17 +146,12 @@ def progression(levels: Sequence[Tensor], title: str = "") -> Picture:
             affine map of the channels, the one that comes nearest to the means of cells. Other real numbers are
             stretched to grey values, separately for each level; see `stretch`. If C is neither 1 nor 3, as in Glow, the
             mean of the channels is shown.
-        title: the title.
     """
-    levels = [_in_colours_of(level, levels[0]) for level in levels]
-    figure, axes = table_of_panels(len(levels[0]), len(levels), 1.6, 1.6, 0.5)
-    for column, h in enumerate(reversed(range(len(levels)))):
-        for row, image in enumerate(_as_images(levels[h])):
-            draw_image(axes[row, column], image)
-        edges = " x ".join(map(str, levels[h].shape[2:]))
-        axes[0, column].set_title(f"h = {h}\n{edges}", fontsize=9)
-    figure.suptitle(title, fontsize=10)
-    return figure
+    columns = [_as_images(_in_colours_of(level, levels[0])) for level in reversed(levels)]
+    names = [f"h = {h}\n{' x '.join(map(str, levels[h].shape[2:]))}" for h in reversed(range(len(levels)))]
+    captioned = list(zip(names, (images[0] for images in columns), strict=True))
+    captioned += [("", images[row]) for row in range(1, len(levels[0])) for images in columns]
+    return titled(captioned, len(columns), title=title)
 
 
 def inpainted(pictures: Mapping[str, Tensor], mask: Tensor, note: str = "", width: float = 1.6) -> Picture:
@@ -190,18 +161,30 @@ def inpainted(pictures: Mapping[str, Tensor], mask: Tensor, note: str = "", widt
     """
     (name, before), *rest = pictures.items()
     masked = "what is masked", paint_mask(before[None], mask)[0]
-    return titled(dict([(name, before), masked, *rest]), note, width=width)
+    figure = titled(dict([(name, before), masked, *rest]), width=width)
+    figure.suptitle(fill(note, 110), fontsize=8)
+    return figure
 
 
-def titled(pictures: Mapping[str, Tensor], note: str = "", columns: int = 6, width: float = 1.6) -> Picture:
-    """Draw images (1 or 3, H, W) side by side below their names, at most `columns` in a line, `width` inches wide."""
-    height, edge = next(iter(pictures.values())).shape[1:]
-    figure, axes = panels(len(pictures), columns, width, width * height / edge + 0.2)
-    for panel, (title, image) in zip(axes, pictures.items(), strict=True):
+def titled(
+    pictures: Mapping[str, Tensor] | Iterable[tuple[str, Tensor]],
+    columns: int = 6,
+    width: float = 1.6,
+    size: int = 9,
+    title: str = "",
+) -> Picture:
+    """Draw images (1 or 3, H, W) line by line, each below its name in a font of the given size.
+
+    There are at most `columns` images in a line, each `width` inches wide and as high as the first one.
+    """
+    named = list(pictures.items() if isinstance(pictures, Mapping) else pictures)
+    height, edge = named[0][1].shape[1:]
+    room = 0.2 if any(name for name, _ in named) else 0
+    figure, axes = panels(len(named), columns, width, width * height / edge + room, 0.4 if title else 0)
+    for panel, (name, image) in zip(axes, named, strict=True):
         draw_image(panel, image)
-        panel.set_title(title, fontsize=9)
-    if note:
-        figure.suptitle(fill(note, 110), fontsize=8)
+        panel.set_title(name, fontsize=size)
+    figure.suptitle(title, fontsize=10)
     return figure
 
 
@@ -234,7 +217,6 @@ def _check_images(images: Tensor) -> None:
 
 def draw_image(axes: Axes, image: Tensor) -> None:
     """Draw a uint8 image (1 or 3, H, W) without a frame or ticks."""
-    pixels = image.cpu().movedim(0, -1).numpy()
-    pixels = pixels[..., 0] if pixels.shape[-1] == 1 else pixels
+    pixels = image.cpu().movedim(0, -1).squeeze(-1).numpy()
     axes.imshow(pixels, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
     axes.set_axis_off()

@@ -6,8 +6,8 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
-from pathlib import Path
-from typing import Any
+from itertools import chain
+from typing import Any, NamedTuple
 
 import torch
 from matplotlib.axes import Axes
@@ -16,12 +16,11 @@ from torch import Tensor
 from mera._utils.errors import InputError
 from mera._utils.random import fixed_seed
 from mera.analysis import LatentStatistics, mix, receptive_fields, statistics, strengths, traverse
-from mera.analysis.drawing.curves import dependence, histograms
-from mera.analysis.drawing.figures import Picture, panels, table_of_panels
-from mera.analysis.drawing.images import draw_image, paint_mask, progression, save_figure, save_for_paper
+from mera.analysis.drawing.figures import Picture, panels
+from mera.analysis.drawing.images import draw_image, paint_mask, progression, titled
 from mera.analysis.latents import LatentIndex, random_latents
+from mera.analysis.receptive import strongest
 from mera.analysis.statistics import MIN_IMAGES
-from mera.analysis.strengths import strongest
 from mera.flow.flow import Flow
 
 COLUMNS = 8
@@ -39,11 +38,12 @@ SEARCH: dict[str, Any] = {"samples": 4, "particles": 16, "warmup": 10, "iteratio
 """Options of the fillings."""
 
 
+@dataclass(eq=False)
 class Subject:
     """A flow, test images (N, C, H, W) uint8, and results that several figures use, each computed once."""
 
-    def __init__(self, flow: Flow, images: Tensor) -> None:
-        self.flow, self.images = flow, images
+    flow: Flow
+    images: Tensor
 
     @cached_property
     def norms(self) -> tuple[Tensor, ...]:
@@ -62,23 +62,12 @@ class Subject:
         return [FINEST, *[COARSER] * (len(self.flow.plan.latents) - 1)]
 
 
-@dataclass(frozen=True)
-class PaperFigure:
-    """A figure of the paper: its title in lists, a function of a subject, and the fewest images that it needs."""
+class PaperFigure(NamedTuple):
+    """A figure of the paper: its title in lists, the function that draws it, and the fewest images that it needs."""
 
     title: str
-    function: Callable[[Subject], Picture]
+    draw: Callable[[Subject], Picture]
     least: int = 1
-
-    def write(self, subject: Subject, path: Path, for_paper: bool = False) -> Path:
-        """Draw the figure into a file, a PDF at the width of a column `for_paper` or else a PNG; return its path."""
-        save, extension = (save_for_paper, ".pdf") if for_paper else (save_figure, ".png")
-        save(self.function(subject), file := path.with_name(path.name + extension))
-        return file
-
-    def draw(self, flow: Flow, images: Tensor) -> Picture:
-        """Draw the figure for a flow of images (1 or 3, H, W), and test images (N, C, H, W) uint8."""
-        return self.function(Subject(flow, images))
 
 
 def generation(subject: Subject) -> Picture:
@@ -141,19 +130,14 @@ def traversals(subject: Subject) -> Picture:
         z = flow(flow.from_images(subject.images[varied : varied + 1].to(flow.device)))[0]
         latents = [latent for level in levels for latent in strongest(subject.norms[level], level, 3)]
         latent_fields = receptive_fields(flow, latents, FIELD_SAMPLES, median=True)
-    figure, axes = table_of_panels(len(latents), COLUMNS + 1, 1.15, 1.25, 0.4)
-    shown = math.nan  # the largest value of the row above
-    for row, latent in enumerate(latents):
-        largest = 1.5 if latent[0] > 1 else 6.0  # as in App. B
-        values = torch.linspace(-largest, largest, COLUMNS)
-        draw_image(axes[row, 0], _field_image(latent_fields[row]))
-        _label(axes[row, 0], f"h={latent[0]} c={latent[1]}\n{latent[2:]}")
-        for column, image in enumerate(flow.to_images(traverse(flow, latent, values.to(z[0]), z)), start=1):
-            draw_image(axes[row, column], image)
-            if shown != largest:
-                axes[row, column].set_title(f"{values[column - 1]:.1f}", fontsize=7)
-        shown = largest
-    figure.suptitle("leading latents of each level, and an image along them", fontsize=10)
+    rows: list[tuple[str, Tensor]] = []
+    for latent, field in zip(latents, latent_fields, strict=True):
+        values = torch.linspace(-1, 1, COLUMNS) * (1.5 if latent[0] > 1 else 6.0)  # as in App. B
+        images = flow.to_images(traverse(flow, latent, values.to(z[0]), z))
+        rows += [("", _field_image(field)), *zip((f"{value:.1f}" for value in values), images, strict=True)]
+    figure = titled(rows, COLUMNS + 1, 1.15, 7, "leading latents of each level, and an image along them")
+    for axes, (level, channel, *site) in zip(figure.axes[:: COLUMNS + 1], latents, strict=True):
+        _label(axes, f"h={level} c={channel}\n{tuple(site)}")
     return figure
 
 
@@ -165,16 +149,13 @@ def mixed_images(subject: Subject) -> Picture:
     with fixed_seed(SEED):
         z, _ = flow(flow.from_images(_spread(images, 4).to(flow.device)))
     levels = len(z)
-    pairs = [(0, 1), (1, 0), (2, 3), (3, 2)]
-    figure, axes = table_of_panels(len(pairs), levels + 1, 1.3, 1.45, 0.4)
-    for row, (a, b) in enumerate(pairs):
+    rows: list[tuple[str, Tensor]] = []
+    for a, b in ((0, 1), (1, 0), (2, 3), (3, 2)):
         z_a, z_b = (tuple(level[i : i + 1] for level in z) for i in (a, b))
         for level in range(levels + 1):
-            draw_image(axes[row, level], flow.to_images(flow.inverse(mix(z_a, z_b, level))[0])[0])
             name = {0: "A", levels: "B"}.get(level, f"h >= {level} of A")
-            axes[row, level].set_title(name, fontsize=8)
-    figure.suptitle("coarse levels of A with fine levels of B", fontsize=10)
-    return figure
+            rows.append((name, flow.to_images(flow.inverse(mix(z_a, z_b, level))[0])[0]))
+    return titled(rows, levels + 1, 1.3, 8, "coarse levels of A with fine levels of B")
 
 
 def repairs(subject: Subject) -> Picture:
@@ -182,36 +163,71 @@ def repairs(subject: Subject) -> Picture:
     flow, images = subject.flow, subject.images
     height, width = flow.plan.input.shape
     edge = min(height, width) // 4
-    rows: list[Tensor] = []
-    names = []
+    columns: list[list[tuple[str, Tensor]]] = []
     with fixed_seed(0):
-        for image in _spread(images, REPAIRED):
-            mask = torch.zeros(height, width, dtype=torch.bool)
+        for image in _spread(images, REPAIRED).to(flow.device):
+            mask = torch.zeros(height, width, dtype=torch.bool, device=flow.device)
             top, left = (int(torch.randint(edge, n - 2 * edge + 1, ())) for n in (height, width))
             mask[top : top + edge, left : left + edge] = True
-            before = image[None].to(flow.device)
-            inpainting = flow.inpaint(flow.from_images(before), mask, **SEARCH)
-            filled = torch.where(mask.to(flow.device), flow.to_images(inpainting.image), before)
-            error = ((filled.float() - before.float())[:, :, mask] / 255).square().mean().sqrt()
-            rows.append(torch.cat([before, paint_mask(before, mask.to(flow.device)), filled]).cpu())
-            names.append(f"{inpainting.varied:,} latents, rms {error:.2f}")
-    figure, axes = table_of_panels(3, len(rows), 1.7, 5.6 / 3)
-    for column, pictures in enumerate(rows):
-        for row, (caption, image) in enumerate(zip(("image", "hidden", names[column]), pictures, strict=True)):
-            draw_image(axes[row, column], image)
-            axes[row, column].set_title(caption, fontsize=7)
-    figure.suptitle("hidden squares, filled by the latents in their inference cones", fontsize=10)
-    return figure
+            inpainting = flow.inpaint(flow.from_images(image[None]), mask.cpu(), **SEARCH)
+            filled = torch.where(mask, flow.to_images(inpainting.image)[0], image)
+            error = ((filled.float() - image.float())[:, mask] / 255).square().mean().sqrt()
+            name = f"{inpainting.varied:,} latents, rms {error:.2f}"
+            columns.append([("image", image), ("hidden", paint_mask(image[None], mask)[0]), (name, filled)])
+    title = "hidden squares, filled by the latents in their inference cones"
+    return titled([column[row] for row in range(3) for column in columns], len(columns), 1.7, 7, title)
 
 
 def samples(subject: Subject) -> Picture:
     """Fig. 8: samples at the mixed temperature."""
     with fixed_seed(SEED):
         drawn = subject.flow.to_images(subject.flow.sample(32, temperature=subject.temperatures))
-    figure, axes = panels(len(drawn), COLUMNS, 1.0, 1.0, margin=0.4)
-    for panel, image in zip(axes, drawn, strict=True):
-        draw_image(panel, image)
-    figure.suptitle(f"samples, T = {subject.temperatures}", fontsize=10)
+    title = f"samples, T = {subject.temperatures}"
+    return titled([("", image) for image in drawn], COLUMNS, 1.0, title=title)
+
+
+def histograms(subject: Subject) -> Picture:
+    """Histograms of the latents of each level and of the prior, on a logarithmic scale."""
+    statistics = subject.statistics
+    middles = ((statistics.edges[1:] + statistics.edges[:-1]) / 2).tolist()
+    prior = statistics.prior_histogram.clamp(min=1e-5).tolist()
+    figure, axes = panels(len(statistics.histograms), 4, 2.6, 2.4, margin=0.5)
+    for h, (panel, density) in enumerate(zip(axes, statistics.histograms, strict=True)):
+        panel.fill_between(middles, prior, 1e-5, color="0.85", label="prior")
+        panel.step(middles, density.clamp(min=1e-5).tolist(), where="mid", lw=1.4, label="latents of images")
+        panel.set_yscale("log")
+        panel.set_ylim(1e-4, None)
+        std, kurtosis, distance = statistics.std[h], statistics.kurtosis[h], statistics.distance[h]
+        panel.set_title(f"h = {h}: std {std:.2f}, kurtosis {kurtosis:.1f}, KS {distance:.3f}", fontsize=8)
+    axes[0].legend(fontsize=7)
+    title = f"latents of {statistics.images:,} images and the prior (kurtosis {statistics.prior_kurtosis:.1f})"
+    figure.suptitle(title, fontsize=10)
+    return figure
+
+
+def dependence(subject: Subject) -> Picture:
+    """The mutual information of two latents, for each pair of levels and by their distance on the tree."""
+    statistics = subject.statistics
+    figure, (left, right) = panels(2, 2, 4.25, 3.4)
+    values = 1e3 * statistics.information
+    shown = left.imshow(values, cmap="viridis", vmin=0)
+    for a, row in enumerate(values.tolist()):
+        for b, value in enumerate(row):
+            left.text(b, a, f"{value:.2f}", ha="center", va="center", fontsize=8, color="white")
+    levels = list(range(len(values)))
+    left.set(xlabel="level", ylabel="level", xticks=levels, yticks=levels)
+    left.set_title("two latents of two levels", fontsize=9)
+    figure.colorbar(shown, ax=left, shrink=0.8)
+    right.errorbar(
+        statistics.tree_distances.tolist(), (1e3 * statistics.tree_information).tolist(),
+        (1e3 * statistics.tree_error).tolist(),
+        fmt="o-", ms=4, capsize=2,
+    )  # fmt: skip
+    right.axhline(0, color="0.6", lw=0.8)
+    right.set(xlabel="distance on the tree")
+    right.set_title("two latents at a distance on the tree", fontsize=9)
+    right.grid(alpha=0.3)
+    figure.suptitle(f"mean mutual information of two latents of {statistics.images:,} images, 0.001 nats", fontsize=10)
     return figure
 
 
@@ -223,27 +239,22 @@ def _field_rows(
     The latents of a row are of one level; all fields of a row have one scale, or each its own.
     """
     with fixed_seed(SEED):
-        latents_of_rows = [latent for row in rows for latent in row]
-        drawn = receptive_fields(subject.flow, latents_of_rows, FIELD_SAMPLES, median=True)
+        drawn = receptive_fields(subject.flow, chain.from_iterable(rows), FIELD_SAMPLES, median=True)
     columns = max(map(len, rows))
-    figure, axes = table_of_panels(len(rows), columns, 1.2, 1.45, 0.4)
-    remaining = iter(drawn)
-    for row, latents in enumerate(rows):
-        in_row = [next(remaining) for _ in latents]
-        largest = max(field.abs().max() for field in in_row) if same_scale else None
-        _label(axes[row, 0], f"h = {latents[0][0]}")
-        for column in range(columns):
-            if column >= len(latents):
-                axes[row, column].set_axis_off()
-                continue
-            latent = latents[column]
-            draw_image(axes[row, column], _field_image(in_row[column], largest))
+    figure, axes = panels(len(rows) * columns, columns, 1.2, 1.45, 0.4)
+    for row, (latents, in_row) in enumerate(zip(rows, drawn.split([len(row) for row in rows]), strict=True)):
+        largest = in_row.abs().max() if same_scale else None
+        _label(axes[row * columns], f"h = {latents[0][0]}")
+        for panel in axes[row * columns + len(latents) : (row + 1) * columns]:
+            panel.set_axis_off()
+        for panel, latent, field in zip(axes[row * columns :], latents, in_row, strict=False):
+            draw_image(panel, _field_image(field, largest))
             cone = subject.flow.generation_cone(latent[0], latent[2:]).pixels  # outlined along the edges of pixels
             fine = torch.nn.functional.pad(cone.float(), (1, 1, 1, 1)).repeat_interleave(8, 0).repeat_interleave(8, 1)
             y, x = ((torch.arange(n).numpy() + 0.5) / 8 - 1.5 for n in fine.shape)
-            axes[row, column].contour(x, y, fine.numpy(), levels=[0.5], colors="tab:orange", linewidths=0.6)
+            panel.contour(x, y, fine.numpy(), levels=[0.5], colors="tab:orange", linewidths=0.6)
             strength = subject.norms[latent[0]][tuple(latent[1:])].item()
-            axes[row, column].set_title(f"c={latent[1]} {latent[2:]}\n{strength:.2g}", fontsize=6)
+            panel.set_title(f"c={latent[1]} {latent[2:]}\n{strength:.2g}", fontsize=6)
     figure.suptitle(title, fontsize=10)
     return figure
 
@@ -270,7 +281,7 @@ FIGURES = {
     "3b": PaperFigure("the strongest receptive fields of each level", fields),
     "3c": PaperFigure("the statistics of the strengths of receptive fields (14b for Real NVP)", strength_histogram),
     "4": PaperFigure("traversals: images along the leading latents of each level", traversals),
-    "5": PaperFigure("mixing: coarse levels of one image, fine levels of another", mixed_images, least=4),
+    "5": PaperFigure("mixing: coarse levels of one image, fine levels of another", mixed_images, 4),
     "6": PaperFigure("inpainting: squares are filled in their inference cones", repairs),
     "8": PaperFigure("samples at the mixed temperature", samples),
     "10": PaperFigure("receptive fields at random, the coarsest level", partial(random_fields, level=-1)),
@@ -278,11 +289,7 @@ FIGURES = {
     "12": PaperFigure("receptive fields at random, the third level from the top", partial(random_fields, level=-3)),
     "13": PaperFigure("receptive fields at random, the finest level", partial(random_fields, level=0)),
     "14a": PaperFigure("receptive fields at random, all levels (of Real NVP in the paper)", random_fields),
-    "latents": PaperFigure(
-        "latents of the images against the prior", lambda s: histograms(s.statistics), least=MIN_IMAGES
-    ),
-    "tree": PaperFigure(
-        "mutual information of latents by distance", lambda s: dependence(s.statistics), least=MIN_IMAGES
-    ),
+    "latents": PaperFigure("latents of the images against the prior", histograms, MIN_IMAGES),
+    "tree": PaperFigure("mutual information of latents by distance", dependence, MIN_IMAGES),
 }
 """The figures of the paper by number, and two that its text suggests."""

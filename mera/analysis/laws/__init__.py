@@ -1,4 +1,4 @@
-"""Which laws does it keep? `mera.check`: laws of bijectors, layouts, flows, priors, actions, data sets and runs."""
+"""`mera.check`: the laws of bijectors, layouts, flows, priors, actions, data sets and runs."""
 
 from mera.analysis.laws.check import check
 from mera.analysis.laws.report import CheckReport, Law, LawError

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from importlib.metadata import PackageNotFoundError, metadata, requires, version
+from operator import length_hint
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from packaging.requirements import Requirement
 from torch import Tensor
@@ -20,18 +21,16 @@ from mera._utils.errors import InputError, closest
 from mera._utils.installation import VERSION
 from mera._utils.random import fixed_seed
 from mera._utils.run_records import is_run
-from mera.analysis.laws.bijectors import check_bijector
-from mera.analysis.laws.data import check_run, check_splits
-from mera.analysis.laws.flows import check_flow, check_layout, check_prior
+from mera.analysis.laws.bijections import check_bijector, check_flow, check_prior
 from mera.analysis.laws.report import CheckReport
 from mera.bijectors import Bijector
 from mera.bijectors.prior import Prior
-from mera.data import DataSplits, as_splits, names
+from mera.data import DataSplits, Examples, as_splits, names
 from mera.data import load as load_data
-from mera.data.items import example_of
-from mera.flow.density import Density
+from mera.data.items import check_example, example_of
+from mera.flow import Density, Flow
 from mera.graph import Layout
-from mera.models.saving import load, load_pretrained, pretrained
+from mera.models.saving import load, pretrained
 from mera.physics.action import ActionLike
 from mera.physics.check_target import laws_of
 from mera.physics.trajectories import is_differentiable
@@ -40,8 +39,13 @@ from mera.train.run import RunFolder
 DISTRIBUTION = "mera-flow"
 FOR_DEVELOPERS = {"benchmarks", "dev", "docs"}
 """The extras that users do not need."""
+MAX_EXAMPLES = 200
+"""The number of examples of each split that are read."""
 
 
+@torch.inference_mode(False)
+@torch.enable_grad()
+@fixed_seed(0)
 def check(subject: Any = None, shape: Sequence[int] | None = None) -> CheckReport:
     r"""Check the laws that apply to an object, with the same random numbers at each call.
 
@@ -77,12 +81,6 @@ def check(subject: Any = None, shape: Sequence[int] | None = None) -> CheckRepor
     >>> report.ok, len(report.laws)
     (True, 9)
     """
-    with torch.inference_mode(False), torch.enable_grad(), fixed_seed(0):
-        return _check(subject, None if shape is None else tuple(shape))
-
-
-def _check(subject: Any, shape: tuple[int, ...] | None) -> CheckReport:
-    """Choose the laws by the kind of the object."""
     if subject is None:
         return _machine_report()
     name = type(subject).__name__
@@ -96,13 +94,17 @@ def _check(subject: Any, shape: tuple[int, ...] | None) -> CheckReport:
     elif isinstance(subject, Bijector):
         check_bijector(subject, report)
     elif isinstance(subject, Layout):
-        check_layout(subject, report)
+        flow = Flow(subject)
+        report.add("the layout compiles to a plan", True, f"{len(flow.plan.steps)} steps")
+        check_flow(flow, report)
     elif isinstance(subject, Prior):
         check_prior(subject, report)
-    elif isinstance(subject, (DataSplits, Tensor, np.ndarray, tuple, list, Mapping)) or _is_data_set(subject):
-        check_splits(_splits(subject, shape), report)
+    elif isinstance(subject, DataSplits) or (
+        not isinstance(subject, torch.nn.Module) and (hasattr(subject, "__getitem__") or hasattr(subject, "__iter__"))
+    ):
+        _check_splits(_splits(subject, shape), report)
     elif callable(subject) and (made := _made(subject, shape)) is not None:
-        return _check(made, None)
+        return check(made)
     elif callable(subject):
         _check_action(subject, report, shape)
     else:
@@ -114,45 +116,35 @@ def _check(subject: Any, shape: tuple[int, ...] | None) -> CheckReport:
 def _check_path(path: Path) -> CheckReport:
     """Check a run and its flow, the flow of a file or of the package, or a registered data set."""
     report, name = CheckReport(str(path)), str(path)
-    is_there = path.is_file() or is_run(path)  # commands write pictures into folders of such names
-    if not is_there and name in names():
-        report = _check(load_data(name), None)
-        if name in pretrained():  # a flow has the name of the data that it learnt
-            check_flow(load_pretrained(name), report)
-        return report
-    if not path.exists() and name not in pretrained():
+    known = [*pretrained(), *names()]
+    flow: Any = None
+    if is_run(path) or (path.is_dir() and name not in known):  # commands write pictures into folders of such names
+        flow = _check_run(RunFolder(path), report)
+    elif not path.exists() and name not in known:
         expected = "a folder of a run, a file, or the name of a trained flow or a data set"
-        raise InputError(expected, f"{name!r}{closest(name, [*pretrained(), *names()])}")
-    is_pretrained = not is_there and name in pretrained()
-    flow: Any
-    if is_pretrained or path.is_file():
-        flow = load_pretrained(name) if is_pretrained else load(path)
-    else:
-        flow = check_run(RunFolder(path), report)
+        raise InputError(expected, f"{name!r}{closest(name, known)}")
+    else:  # a flow has the name of the data that it learnt
+        if name in names() and not path.is_file():
+            _check_splits(load_data(name), report)
+        if name in pretrained() or path.is_file():
+            flow = load(path)
     if flow is not None:
         check_flow(flow, report)
     return report
 
 
-def _is_data_set(subject: Any) -> bool:
-    """Whether an object can be indexed or iterated, as data sets can."""
-    return not isinstance(subject, torch.nn.Module) and any(
-        hasattr(subject, name) for name in ("__getitem__", "__iter__")
-    )
-
-
-def _made(subject: Callable[..., Any], shape: tuple[int, ...] | None) -> Bijector | None:
+def _made(subject: Callable[..., Any], shape: Sequence[int] | None) -> Bijector | None:
     """The bijector that a callable makes for events of a shape; None if it does not make bijectors."""
     if shape is None or isinstance(subject, torch.nn.Module):
         return None
     try:
-        made = subject(shape)
+        made = subject(tuple(shape))
     except (TypeError, ValueError, AttributeError, RuntimeError):
         return None
     return made if isinstance(made, Bijector) else None
 
 
-def _splits(subject: Any, shape: tuple[int, ...] | None) -> DataSplits:
+def _splits(subject: Any, shape: Sequence[int] | None) -> DataSplits:
     """The data as training and test examples; the shape of an array's examples is its own if `shape` is None."""
     if isinstance(subject, DataSplits):
         return subject
@@ -161,8 +153,60 @@ def _splits(subject: Any, shape: tuple[int, ...] | None) -> DataSplits:
     if shape is None:
         if (item := next(iter(first), None)) is None:
             raise InputError("at least one example", "none")
-        shape = tuple(example_of(item).shape)
-    return as_splits(subject, shape)
+        shape = example_of(item).shape
+    return as_splits(subject, tuple(shape))
+
+
+def _check_splits(splits: DataSplits, report: CheckReport) -> None:
+    """Check training and test examples: one shape and dtype, labels of both splits, no common examples."""
+    parts = {"training": splits.train, "test": splits.test}
+    read: dict[str, list[Tensor]] = {name: [] for name in parts}
+    for name, examples in parts.items():
+        law = partial(_read, examples, read[name])
+        report.attempt(f"{name} examples can be read, are finite and of one shape", law)
+    if not report.ok:
+        return
+    kinds = [(tuple(found[0].shape), found[0].dtype) for found in read.values()]
+    report.add("both splits have one shape and dtype", kinds[0] == kinds[1], str(kinds[0]))
+    rows = [{x.detach().contiguous().view(torch.uint8).numpy().tobytes() for x in found} for found in read.values()]
+    common = len(rows[0] & rows[1])
+    report.add("no test example among the training examples read", not common, f"{common} in common")
+    for name, examples in parts.items():
+        contexts = getattr(examples, "labels", {}).get("context")
+        if contexts is not None:
+            report.add(f"contexts of the {name} examples are finite", bool(contexts.isfinite().all()))
+    classes = [getattr(examples, "labels", {}).get("class") for examples in parts.values()]
+    known = [set(values.unique().tolist()) for values in classes if values is not None]
+    if len(known) == 2:
+        unknown = known[1] - known[0]
+        report.add("every class of the test is in the training", not unknown, f"missing: {sorted(unknown)[:10]}")
+
+
+def _read(examples: Examples, read: list[Tensor]) -> str:
+    """Read examples that are spread over a split, of a stream its first ones."""
+    total = length_hint(examples, MAX_EXAMPLES)
+    stride = 1 if getattr(examples, "in_order", False) else max(1, total // MAX_EXAMPLES)
+    for index in range(min(MAX_EXAMPLES, total)):
+        read.append(examples[index * stride].cpu())
+        check_example(read[-1], read[0].shape)
+        if read[-1].dtype != read[0].dtype:
+            raise InputError(f"examples of {read[0].dtype}, as the first one", str(read[-1].dtype))
+    if not read:
+        raise InputError("at least one example", "none")
+    low, high = min(x.min().item() for x in read), max(x.max().item() for x in read)
+    return f"{len(read)} of {total if hasattr(examples, '__len__') else 'a stream'}, values {low:g} to {high:g}"
+
+
+def _check_run(run: RunFolder, report: CheckReport) -> Any:
+    """Check that the files of a run can be read; return its flow, None if it cannot be loaded."""
+    flow: list[Any] = []
+    report.attempt("the manifest can be read", lambda: f"model {run.facts().get('model', 'a layout')}")
+    report.attempt("the flow can be loaded, with finite weights", lambda: flow.append(load(run.path)))
+    report.attempt(
+        "checkpoints can be read", lambda: f"steps {', '.join(str(run.read(n)['step']) for n in run.steps())}"
+    )
+    report.attempt("metrics can be read", lambda: f"{len(run.metrics())} evaluations")
+    return flow[0] if flow else None
 
 
 def _check_action(action: ActionLike, report: CheckReport, shape: Sequence[int] | None) -> None:
@@ -171,9 +215,8 @@ def _check_action(action: ActionLike, report: CheckReport, shape: Sequence[int] 
     event_shape = (channels, 6, 6) if shape is None else check_shape(shape, "shape", 2)
     parameters = action.parameters() if isinstance(action, torch.nn.Module) else iter(())
     like = next(parameters, torch.empty(0, dtype=torch.float64)).detach()
-    with fixed_seed(0):
-        for name, law in laws_of(event_shape, action, like).items():
-            report.attempt(name, law)
+    for name, law in laws_of(event_shape, action, like).items():
+        report.attempt(name, law)
     if not report.ok:
         return
     fields = torch.randn(2, *event_shape).to(like)

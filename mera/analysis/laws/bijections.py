@@ -1,29 +1,41 @@
-"""The laws of flows, layouts and priors."""
+"""The laws of bijectors, flows and priors."""
 
 from __future__ import annotations
 
+import copy
 import math
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from mera.analysis.laws.bijectors import TOLERANCE, check_bijector, events
+from mera._utils.errors import InputError
 from mera.analysis.laws.report import CheckReport
+from mera.bijectors import Bijector, wrap
+from mera.bijectors.base import context_arguments
 from mera.bijectors.prior import Prior
 from mera.bijectors.round_trip import (
+    LAWS,
+    MAX_JACOBIAN_SIZE,
     SPREAD,
     dead_parameters,
     double_copy,
+    errors_of,
     jacobian_error,
     largest,
     round_trip_error,
     with_noise_on_parameters,
 )
 from mera.cones.all_cones import all_generation_cones, all_inference_cones
-from mera.flow.density import Density
-from mera.flow.flow import Flow
-from mera.graph import Layout
+from mera.flow import Density, Flow
+from mera.graph import Lattice
+from mera.graph.boxes import Box
+from mera.graph.local_fields import is_local, run_on_box
 
+TOLERANCE = 1e-8
+"""The largest error in double precision that rounding explains, for events of a few hundred variables."""
+SINGLE = 1e-3
+"""The largest error of a bijector that runs in single precision alone."""
 MAX_VARIABLES = 400
 """The largest number of variables of a flow whose Jacobian is computed as a whole; of larger flows, by nodes."""
 MAX_SITES = 4096
@@ -36,11 +48,99 @@ PLACES_COMPARED = 3
 """The number of pixels, and of latents of each level, that are changed to compare what changes with their cones."""
 
 
-def check_layout(layout: Layout, report: CheckReport) -> None:
-    """Check that a layout is a bijection, by its flow; and that its cones in both directions agree."""
-    flow = Flow(layout)
-    report.add("the layout compiles to a plan", True, f"{len(flow.plan.steps)} steps")
-    check_flow(flow, report)
+def check_bijector(bijector: Bijector, report: CheckReport) -> None:
+    """Check the laws of a bijector as it is, and with noise on its parameters."""
+    if bijector.event_shape is None:
+        raise InputError("a bijector with an event_shape", f"{type(bijector).__name__} with event_shape None")
+    of_angles = any(getattr(part, "of_angles", False) for part in bijector.modules())
+    x = events(3, bijector.event_shape, of_angles)
+    context = None if bijector.context_shape is None else torch.randn(len(x), *bijector.context_shape).double()
+    tolerance, version = TOLERANCE, double_copy(bijector)
+    try:
+        version(x, *context_arguments(version, context))
+    except Exception:  # a constant in single precision, or an error of the user's code, of which the laws will tell
+        tolerance, version, x = SINGLE, copy.deepcopy(bijector).cpu(), x.float()
+        context = None if context is None else context.float()
+    versions = {"": version}
+    if any(parameter.requires_grad for parameter in bijector.parameters()):
+        versions[", random parameters"] = with_noise_on_parameters(copy.deepcopy(version))
+    for suffix, version in versions.items():
+        try:
+            errors = errors_of(version, x, context)
+        except Exception as error:  # whatever the user's code raises
+            report.add(f"forward and inverse run{suffix}", False, f"{type(error).__name__}: {error}"[:300])
+            return
+        for name, law in LAWS.items():
+            if name in errors:
+                report.bound(f"{law}{suffix}", errors[name], tolerance)
+            else:
+                report.skip(f"{law}{suffix}", f"more than {MAX_JACOBIAN_SIZE} variables")
+        if suffix:
+            y, log_det = version(x, *context_arguments(version, context))
+            dead = dead_parameters(version, y.square().sum() + log_det.square().sum())
+            report.add("a gradient for every parameter", not dead, ", ".join(dead)[:300])
+    _check_geometry(version, x, context, report)
+    _check_box(version, x, context, tolerance, report)
+    if x[0].numel() <= 2 and not of_angles and context is None:
+        report.bound("a density integrates to 1", abs(_integral(version, x) - 1), 2e-2)
+
+
+@torch.no_grad()
+def _check_geometry(bijector: Bijector, x: Tensor, context: Tensor | None, report: CheckReport) -> None:
+    """Check that passive channels stay as they are, and that nothing changes beyond a declared receptive kernel."""
+    arguments = context_arguments(bijector, context)
+    y = bijector(x, *arguments)[0]
+    if bijector.passive:
+        kept = torch.equal(y[:, : bijector.passive], x[:, : bijector.passive])
+        report.add(f"the first {bijector.passive} channels stay as they are", kept)
+    if bijector.receptive_kernel is None or x.ndim < 3:
+        return
+    moved = (bijector(_changed(x, 0), *arguments)[0] != y).any(1).any(0)
+    beyond = 0
+    for axis, (n, kernel) in enumerate(zip(x.shape[2:], bijector.receptive_kernel, strict=True)):
+        sites = torch.arange(n)
+        distance = torch.minimum(sites, n - sites) if bijector.circular else sites
+        beyond += int(moved.index_select(axis, (distance > kernel // 2).nonzero()[:, 0]).sum())
+    name = f"nothing changes beyond the kernel {bijector.receptive_kernel}"
+    report.add(name, not beyond, f"{beyond} sites" if beyond else "")
+
+
+@torch.no_grad()
+def _check_box(bijector: Bijector, x: Tensor, context: Tensor | None, tolerance: float, report: CheckReport) -> None:
+    """Check that a local field bijector has the same values on a box, and log-dets of sites that add up."""
+    lattice = Lattice(x.shape[1], x.shape[2:], (bijector.circular,) * (x.ndim - 2))
+    if not is_local(bijector, lattice):
+        return
+    y, log_det = bijector(x, *context_arguments(bijector, context))
+    whole, target = Box.of((0, n) for n in lattice.shape), Box.of((n // 2, n // 2 + 1) for n in lattice.shape)
+    box = target.grown([width // 2 for width in bijector.receptive_kernel or ()], lattice)
+    context_of_box = context if context is None or context.ndim == 2 else box.take(context)
+    try:
+        _, by_site = run_on_box(bijector, lattice, x, whole, whole, context)
+        values, _ = run_on_box(bijector, lattice, box.take(x), box, target, context_of_box)
+    except InputError as error:
+        report.add("a box has the values of the lattice", False, str(error)[:300])
+        return
+    report.bound("log-dets of sites add up", (by_site.flatten(1).sum(1) - log_det).abs().max().item(), tolerance)
+    report.bound("a box has the values of the lattice", (values - target.take(y)).abs().max().item(), tolerance)
+
+
+def events(n: int, shape: tuple[int, ...], of_angles: bool) -> Tensor:
+    """Random events (n, *shape) in double precision, of real numbers or of angles."""
+    x = 0.7 * torch.randn(n, *shape, dtype=torch.float64)
+    return wrap(2 * x) if of_angles else x
+
+
+@torch.no_grad()
+def _integral(bijector: Bijector, like: Tensor) -> float:
+    """The integral of the density of events whose images are independent unit Gaussians, on a grid of sinh(t)."""
+    t = torch.linspace(-5, 5, 400, dtype=torch.float64)
+    n = like[0].numel()
+    points = torch.cartesian_prod(*[t.sinh()] * n).view(-1, *like.shape[1:])
+    slopes = torch.cartesian_prod(*[t.cosh()] * n).view(len(points), -1).prod(1)
+    y, log_det = bijector(points.to(like))
+    log_density = log_det - (y.square() / 2).flatten(1).sum(1) - n / 2 * math.log(2 * math.pi)
+    return ((log_density.exp() * slopes).sum() * (t[1] - t[0]) ** n).item()
 
 
 def check_flow(density: Density, report: CheckReport) -> None:
@@ -120,6 +220,13 @@ def _with_noise(flow: Flow, x: Tensor, context: Tensor | None) -> Flow:
     return noisy
 
 
+def _changed(x: Tensor, site: int) -> Tensor:
+    """A copy of values (B, C, *shape) that are different at one site, counted row by row."""
+    changed = x.flatten(2).clone()
+    changed[..., site] += 0.3
+    return changed.view_as(x)
+
+
 def _check_nodes(flow: Flow, report: CheckReport) -> None:
     """Check each different bijector of a large flow by itself; the plan only moves variables between them."""
     checked: set[str] = set()
@@ -140,23 +247,17 @@ def _check_cones(flow: Flow, x: Tensor, context: Tensor | None, report: CheckRep
     """Compare what changes with what cones say, at random places; and the cones of both directions."""
     wrong, z = 0, flow(x, context)[0]
     generated = flow.inverse(z, context)[0]
-    places = [int(i) for i in torch.randperm(flow.plan.input.sites)[:PLACES_COMPARED]]
+    places = torch.randperm(flow.plan.input.sites)[:PLACES_COMPARED].tolist()
     for place in places:
-        mask = torch.zeros(flow.plan.input.sites, dtype=torch.bool)
-        mask[place] = True
-        changed = x.flatten(2).clone()
-        changed[..., place] += 0.3
-        levels = flow(changed.view_as(x), context)[0]
+        mask = torch.arange(flow.plan.input.sites) == place
+        levels = flow(_changed(x, place), context)[0]
         cone = flow.inference_cone(mask.view(flow.plan.input.shape)).levels
         wrong += sum(int(((a != b).any(1)[0] & ~sites).sum()) for a, b, sites in zip(levels, z, cone, strict=True))
     for h, level in enumerate(z):
-        for place in [int(i) for i in torch.randperm(level[0, 0].numel())[:PLACES_COMPARED]]:
-            changed = level.flatten(2).clone()
-            changed[..., place] += 0.3
-            moved = flow.inverse([*z[:h], changed.view_as(level), *z[h + 1 :]], context)[0]
-            site = tuple(int(i) for i in torch.unravel_index(torch.tensor(place), level.shape[2:]))
-            pixels = flow.generation_cone(level=h, site=site).pixels
-            wrong += int((((moved - generated) != 0).any(1)[0] & ~pixels).sum())
+        for place in torch.randperm(level[0, 0].numel())[:PLACES_COMPARED].tolist():
+            moved = flow.inverse([*z[:h], _changed(level, place), *z[h + 1 :]], context)[0]
+            pixels = flow.generation_cone(level=h, site=np.unravel_index(place, level.shape[2:])).pixels
+            wrong += int(((moved != generated).any(1)[0] & ~pixels).sum())
     report.add(
         "nothing changes beyond a cone", not wrong, f"{wrong} sites" if wrong else f"{len(places)} places a level"
     )
@@ -174,10 +275,10 @@ def _check_cones(flow: Flow, x: Tensor, context: Tensor | None, report: CheckRep
 def _check_samples(density: Density, report: CheckReport) -> None:
     """Compare the two ways to the log-density of samples, and the inverse, in the dtype of the flow."""
     context = _data(density.flow)[1]
-    if context is not None and context.is_floating_point():
-        context = context.to(density.dtype)
-    x, log_q = density.rsample_and_log_prob(2, None if context is None else context.to(density.device))
-    again = density.log_prob(x, None if context is None else context.to(density.device))
+    if context is not None:
+        context = context.to(density.device, density.dtype if context.is_floating_point() else context.dtype)
+    x, log_q = density.rsample_and_log_prob(2, context)
+    again = density.log_prob(x, context)
     tolerance = 1e3 * torch.finfo(density.dtype).eps
     scale = max(1.0, largest(log_q), density.plan.input.variables)
     report.bound(f"samples have the density of log_prob, {density.dtype}", largest(again - log_q) / scale, tolerance)
