@@ -14,7 +14,7 @@ from mera._utils.errors import InputError
 from mera.bijectors import BlockSpins
 from mera.bijectors.cosine import DCT
 from mera.flow.density import Temperature
-from mera.graph.executor import run_inverse_from
+from mera.graph.executor import run_inverse
 
 if TYPE_CHECKING:
     from mera.flow.flow import Flow
@@ -54,7 +54,7 @@ def refine(
     transform = runner.transform(runner.contexts(context, coarse), inverse=True)
 
     def finer(lattice: Tensor) -> Tensor:
-        return run_inverse_from(larger.plan, lattice * unit, latents, levels, transform)[0]
+        return run_inverse(larger.plan, latents[:levels], transform, lattice * unit)[0]
 
     x = finer(coarse)
     return _with_means(x, coarse, finer, factors) if means and x.numel() else x
