@@ -73,16 +73,21 @@ class Tabled:
     """The base class of results that show themselves as a table: as text when printed, as HTML in a notebook."""
 
     @property
+    def legend(self) -> str:
+        """The lines below the table."""
+        return ""
+
+    @property
     def table(self) -> Table:
         """The result as a table."""
         raise NotImplementedError
 
     def __repr__(self) -> str:
-        return str(self.table)
+        return f"{self.table}\n{self.legend}".rstrip("\n")
 
     def _repr_html_(self) -> str:
         """The table as HTML for notebooks."""
-        return self.table._repr_html_()
+        return html(self.table, *self.legend.splitlines())
 
 
 @dataclass(frozen=True)

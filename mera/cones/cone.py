@@ -14,7 +14,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from mera._utils.table import Table, html
+from mera._utils.table import Table, Tabled, html
 from mera.cones.regions import Region, Site, latents_at, sites_of
 from mera.graph.indexing import check_indexable, indices_at, mask_from_sites
 from mera.graph.plan import Plan
@@ -24,7 +24,7 @@ CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Cone:
+class Cone(Tabled):
     """A causal cone: for each value of a plan, the variables that can change (RG-Flow, Fig. 2c and d).
 
     Args:
@@ -95,10 +95,6 @@ class Cone:
             f"{self.count:,} of {self.plan.input.variables:,} latent variables, a fraction of "
             f"{self.fraction:.3g}; {sum(self.blocks):,} of {blocks:,} blocks"
         )
-
-    def __repr__(self) -> str:
-        """The table of the levels as text."""
-        return f"{self.table}\n{self.legend}"
 
     def _repr_html_(self) -> str:
         """The table of the levels and a picture as HTML, for notebooks."""

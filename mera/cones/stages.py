@@ -15,7 +15,7 @@ from mera.graph.boxes import Box
 from mera.graph.executor import on_sites, transform_events
 from mera.graph.lattice import Lattice
 from mera.graph.layout_error import LayoutError
-from mera.graph.local_fields import crop, run_on_box
+from mera.graph.local_fields import run_on_box
 from mera.graph.operations import Cut, Regroup
 from mera.graph.plan import Step
 from mera.graph.runner import Runner
@@ -135,12 +135,12 @@ def run_stage(
         if step.apply.is_field:
             values, by_site = run_on_box(bijector, step.apply.lattice, values, here, after, encoded)
         elif step.apply.within(here).events:
-            values, by_site = (crop(part, after, here) for part in _apply(step, runner, values, here, encoded))
+            values, by_site = (after.crop(part, here) for part in _apply(step, runner, values, here, encoded))
         else:
-            values = crop(values, after, here)
+            values = after.crop(values, here)
             continue
         rest = tuple(all_ // done for all_, done in zip(stage.cell, cell, strict=True))
-        total += _spread(crop(by_site[0].to(torch.float64), box.refined(rest), after), cell)
+        total += _spread(box.refined(rest).crop(by_site[0].to(torch.float64), after), cell)
     maps = {}
     for level, channels in stage.leaving:
         density = runner.prior.log_density(values[:, channels])[0].sum(0, dtype=torch.float64)

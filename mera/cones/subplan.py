@@ -18,7 +18,6 @@ from torch import Tensor
 from mera.graph.boxes import Box, hull
 from mera.graph.indexing import indices_at
 from mera.graph.lattice import Lattice
-from mera.graph.local_fields import crop
 from mera.graph.operations import Apply
 from mera.graph.plan import Plan, Step
 
@@ -87,7 +86,7 @@ class PartialStep:
         """`source` of the sites that the inverse finds: the entry of a local field bijector."""
         if self.boxes is None:
             return self.source
-        return crop(self.source.view(-1, *self.boxes.box.shape), self.boxes.entry, self.boxes.box).flatten()
+        return self.boxes.entry.crop(self.source.view(-1, *self.boxes.box.shape), self.boxes.box).flatten()
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,7 +139,7 @@ def make_subplan(plan: Plan, first: Tensor, is_local: IsLocal, group_width: int 
     for step in plan.steps:
         parent, indices, columns = places.pop(step.source)
         if not step.module:
-            outputs = step.operation.map_forward(indices)
+            outputs = step.move.map_forward(indices)
             for target, (is_moved, moved) in zip(step.targets, outputs, strict=True):
                 moved, order = moved.sort()
                 places[target] = parent, moved, columns[is_moved][order]

@@ -12,7 +12,7 @@ from torch import Tensor
 from mera.bijectors.base import zero_log_det
 from mera.cones.subplan import Boxes, PartialLevel, PartialStep, Subplan
 from mera.graph.executor import Transform, transform_events
-from mera.graph.local_fields import crop, run_on_box
+from mera.graph.local_fields import run_on_box
 from mera.graph.runner import ContextOfStep, Runner
 
 
@@ -100,7 +100,7 @@ def _transform_field(
     step, context, (here, target) = partial_step.step, contexts(partial_step.step), (box, core)
     if inverse:
         here, target = core, entry
-        context = context if context is None or context.ndim == 2 else crop(context, core, box)
+        context = context if context is None or context.ndim == 2 else core.crop(context, box)
     values, lattice = row.unflatten(1, (step.apply.lattice.channels, *here.shape)), step.apply.lattice
     values, by_site = run_on_box(runner.bijector(step), lattice, values, here, target, context, inverse)
     return values.flatten(1), by_site.flatten(1).sum(1)

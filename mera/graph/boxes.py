@@ -69,6 +69,10 @@ class Box:
         """The slices of the box in an array of the sites of a box around it."""
         return tuple(slice(a - o, b - o) for a, b, o in zip(self.start, self.stop, outer.start, strict=True))
 
+    def crop(self, values: Tensor, outer: Box) -> Tensor:
+        """Cut the values of the box, (..., *box.shape), out of those of a box around it."""
+        return values[(..., *self.within(outer))]  # type: ignore[index]
+
 
 def tiles(lattice: Lattice, edges: Sequence[int]) -> list[Box]:
     """Boxes that cover a lattice side by side, row by row; the last ones of a row may be smaller.

@@ -7,7 +7,7 @@ from typing import cast
 
 from mera._utils.checks import is_integer
 from mera._utils.errors import InputError
-from mera._utils.table import Table, html
+from mera._utils.table import Table, Tabled
 from mera.graph.lattice import Lattice
 from mera.graph.operations import Apply, Move, Operation
 
@@ -71,7 +71,7 @@ class LatentLevel:
 
 
 @dataclass(frozen=True, repr=False)
-class Plan:
+class Plan(Tabled):
     """A compiled layout: frozen, hashable, and without tensors or lists of sites.
 
     The values between steps are numbered; the data is value 0. Each value is produced once and consumed once. A forward
@@ -136,11 +136,3 @@ class Plan:
             f"{len(self.latents)} levels of latents, finest first: {variables} variables\n"
             "patches: the number of whole patches in one sample; field: the whole lattice is one event"
         )
-
-    def __repr__(self) -> str:
-        """The table of the steps as text."""
-        return f"{self.table}\n{self.legend}"
-
-    def _repr_html_(self) -> str:
-        """The table of the steps as HTML, for notebooks."""
-        return html(self.table, *self.legend.splitlines())
