@@ -12,8 +12,8 @@ from mera.bijectors.by_name import make
 from mera.bijectors.spectral import Spectral
 from mera.graph.layout import Layout
 from mera.graph.layout_error import LayoutError, within
+from mera.graph.nodes import check_bijector
 from mera.graph.plan import Plan, Step
-from mera.graph.validation import check_bijector
 
 
 class Bijectors(nn.ModuleDict):
@@ -93,15 +93,12 @@ def structure_of(module: nn.Module) -> list[tuple[str, str, dict[str, Any]]]:
     Two modules of one structure compute the same function of the values in their state dicts, but for attributes that
     are neither numbers nor text.
     """
-    return [
-        (f"{type(part).__module__}.{type(part).__qualname__}", _shapes(part), _plain_attributes(part))
-        for part in module.modules()
-    ]
-
-
-def _shapes(module: nn.Module) -> str:
-    """The shapes of the parameters and buffers that belong to a module itself."""
-    return str([tuple(t.shape) for t in (*module.parameters(recurse=False), *module.buffers(recurse=False))])
+    structure = []
+    for part in module.modules():
+        shapes = [tuple(t.shape) for t in (*part.parameters(recurse=False), *part.buffers(recurse=False))]
+        name = f"{type(part).__module__}.{type(part).__qualname__}"
+        structure.append((name, str(shapes), _plain_attributes(part)))
+    return structure
 
 
 def _plain_attributes(module: nn.Module) -> dict[str, Any]:
