@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from mera._utils.table import Table, Tabled, html
-from mera.cones.regions import Region, Site, latents_at, sites_of
+from mera.cones.regions import Region, Site, sites_of
 from mera.graph.indexing import check_indexable, indices_at, mask_from_sites
 from mera.graph.plan import Plan
 
@@ -111,10 +111,7 @@ def inference_cone(plan: Plan, region: Region) -> Cone:
 
     Args:
         plan: the plan.
-        region: the pixels: a bool mask of the lattice, or a span for each dimension; see `mera.cones.Region`.
-
-    Raises:
-        ValueError: if the region is empty, is not a mask of the lattice's shape, or reaches outside of the lattice.
+        region: the pixels; see `mera.cones.Region`.
     """
     with CPU:
         return cone_of_data(plan, indices_at(sites_of(region, plan.input), plan.input).flatten())
@@ -126,13 +123,14 @@ def generation_cone(plan: Plan, level: int, site: Site) -> Cone:
     Args:
         plan: the plan.
         level: the level of the latents, 0 for the finest.
-        site: the coordinates of the site in the lattice of the level; or a bool mask of several sites.
+        site: the coordinates of the site in the lattice of the level; or a bool mask, or spans, of several sites.
 
     Raises:
         ValueError: if the level or the site does not exist.
     """
+    lattice = plan.latents[plan.check_level(level)].lattice
     with CPU:
-        return cone_of_latents(plan, latents_at(plan, level, site))
+        return cone_of_latents(plan, {level: indices_at(sites_of(site, lattice), lattice).flatten()})
 
 
 def cone_of_data(plan: Plan, indices: Tensor) -> Cone:

@@ -13,8 +13,7 @@ from mera.bijectors.prior import temperature_per_level
 from mera.cones.cone import CPU
 from mera.cones.noise import noise_of_latents
 from mera.cones.regions import Span, rectangle, spans_of
-from mera.cones.subplan import make_subplan
-from mera.cones.subplan_executor import SubplanExecutor
+from mera.cones.subplan import Subplan
 from mera.graph.indexing import check_indexable, indices_at
 from mera.graph.runner import Runner
 
@@ -38,27 +37,19 @@ def window(runner: Runner, seed: int, region: Sequence[Span], temperature: float
         raise InputError("a seed from 0 to 2^64 - 1", repr(seed))
     temperatures = temperature_per_level(temperature, len(plan.latents))
     check_indexable(plan.input)
-    _check_fields(runner)
+    for step in plan.bijections:
+        lattice = step.apply.lattice
+        if step.apply.is_field and lattice.sites > MAX_FIELD_SITES and not runner.is_local(step):
+            expected = "a bijector of patches, or a local one, for windows of so large a lattice"
+            got = f"a field bijector, which needs all of {lattice}"
+            raise InputError(expected, got, where=f"node {step.node!r}")
     with CPU:
         indices, width = indices_at(rectangle(spans, plan.input), plan.input).flatten(), GROUP_WIDTH[plan.input.dim]
-        executor = SubplanExecutor(make_subplan(plan, indices, runner.is_local, width), like.device)
+        subplan = Subplan(plan, indices, runner.is_local, like.device, width)
         noise = [
             noise_of_latents(runner.prior, temperatures[h], seed, h, latent.lattice, level.sites)
-            for h, (latent, level) in enumerate(zip(plan.latents, executor.subplan.levels, strict=True))
+            for h, (latent, level) in enumerate(zip(plan.latents, subplan.levels, strict=True))
         ]
 
-    row = executor.inverse([values.flatten()[None].to(like) for values in noise], runner, lambda step: None)
+    row = subplan.inverse([values.flatten()[None].to(like) for values in noise], runner, lambda step: None)
     return row.view(1, plan.input.channels, *(stop - start for start, stop in spans))
-
-
-def _check_fields(runner: Runner) -> None:
-    """Raise a ValueError if a field bijector is evaluated as a whole on a lattice that is too large."""
-    for step in runner.plan.bijections:
-        operation = step.apply
-        is_whole = operation.is_field and not runner.is_local(step)
-        if is_whole and operation.lattice.sites > MAX_FIELD_SITES:
-            raise InputError(
-                "a bijector of patches, or a local one, for windows of so large a lattice",
-                f"a field bijector, which needs all of {operation.lattice}",
-                where=f"node {step.node!r}",
-            )
