@@ -90,19 +90,21 @@ def stages_of(runner: Runner) -> list[Stage]:
                 raise LayoutError(expected, str(step.operation), node=step.node)
             steps.append(step)
             value, lattice = step.targets[0], step.operation.outputs[0]
-        outputs = [(value, slice(0, lattice.channels), lattice)]
+        outputs, first = [(value, lattice)], 0
         if value in users:
-            step, first = users[value], 0
-            outputs = []
-            for target, output in zip(step.targets, step.operation.outputs, strict=True):
-                outputs.append((target, slice(first, first + output.channels), output))
-                first += output.channels
-        leaving = tuple((levels[v], channels) for v, channels, _ in outputs if v in levels)
-        going_on = [(v, channels, output) for v, channels, output in outputs if v not in levels]
+            outputs = list(zip(users[value].targets, users[value].operation.outputs, strict=True))
+        leaving, going_on = [], []
+        for target, output in outputs:
+            channels = slice(first, first + output.channels)
+            first += output.channels
+            if target in levels:
+                leaving.append((levels[target], channels))
+            else:
+                going_on.append((target, channels, output))
         if len(going_on) > 1:
             raise LayoutError("one lattice that goes on behind a cut", str(len(going_on)), node=users[value].node)
         kept = going_on[0][1] if going_on else None
-        stages.append(Stage(len(stages), entry, tuple(steps), leaving, kept))
+        stages.append(Stage(len(stages), entry, tuple(steps), tuple(leaving), kept))
         if not going_on:
             return stages
         value, _, lattice = going_on[0]

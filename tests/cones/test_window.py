@@ -5,7 +5,7 @@ import torch
 from torch import distributions
 
 import mera
-from mera.cones.noise import noise_of_latents
+from mera.cones.window import noise_of_latents
 from mera.graph.indexing import Tiling
 from tests.helpers.laws import randomize
 
