@@ -94,7 +94,9 @@ def locked(folder: Path, expected: str) -> Iterator[None]:
     make_folder(folder)
     try:
         with FileLock(folder / ".lock", timeout=0):
-            remove_leftovers(folder, *(path for path in folder.iterdir() if path.is_dir()))
+            for place in (folder, *(path for path in folder.iterdir() if path.is_dir())):
+                for leftover in [*place.glob(f".*{SUFFIX}"), *place.glob(OF_SAFETENSORS)]:
+                    leftover.unlink(missing_ok=True)
             yield
     except Timeout as error:
         raise FileExistsError(f"Expected {expected}; got {folder}") from error
@@ -104,13 +106,6 @@ def write_atomically(path: str | PathLike[str], content: bytes) -> None:
     """Replace the content of a file; if an error occurs, the file stays as it was. See `replacing`."""
     with replacing(path) as temporary:
         temporary.write_bytes(content)
-
-
-def remove_leftovers(*folders: Path) -> None:
-    """Remove temporary files of killed processes from folders that no other process writes to."""
-    for folder in folders:
-        for leftover in [*folder.glob(f".*{SUFFIX}"), *folder.glob(OF_SAFETENSORS)]:
-            leftover.unlink(missing_ok=True)
 
 
 def _flush(path: Path, flags: int) -> None:
