@@ -24,11 +24,7 @@ FLOATS = {"float16", "float32", "float64", "bfloat16", "f2", "f4", "f8"}
 
 
 def read_npz(path: Path, names: Callable[[list[str]], list[str]] | None = None) -> dict[str, Any]:
-    """The arrays of a file by name.
-
-    Args:
-        path: the file.
-        names: a function that chooses the names of the arrays to read from those of the file; None for all.
+    """The arrays of a file by name: all, or those whose names a function chooses from the names of the file.
 
     Raises:
         ValueError: if the file is damaged, or has objects other than numbers and text; the message names the file.

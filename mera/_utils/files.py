@@ -52,12 +52,8 @@ def replacing(path: str | PathLike[str]) -> Iterator[Path]:
 def reading(path: object, expected: str, got: str = "") -> Iterator[None]:
     """A context in which an error of a reader becomes a ValueError in one line, with the name of the file.
 
-    Readers raise any kind of error for bytes that are not what they seem.
-
-    Args:
-        path: the file.
-        expected: what the file should hold.
-        got: what it holds instead; the text of the error if "".
+    Readers raise any kind of error for bytes that are not what they seem. The message says what the file should hold,
+    and `got`, or else the text of the error.
     """
     try:
         yield

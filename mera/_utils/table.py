@@ -138,10 +138,7 @@ def html(*parts: Table | str | bytes | None) -> str:
 
 
 def with_error(values: Sequence[float], digits: int = 3, sign: bool = False) -> str:
-    """The mean of independent values with its standard error, as text; the mean alone for a single value.
-
-    Args:
-        sign: whether a positive mean begins with +.
+    """The mean of independent values with its standard error, as text; `sign` is for a + before positive means.
 
     >>> with_error([2.51, 2.53]), with_error([2.5], sign=True)
     ('2.520 ± 0.010', '+2.500')

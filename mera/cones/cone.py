@@ -105,13 +105,9 @@ class Cone(Tabled):
 
 
 def inference_cone(plan: Plan, region: Region) -> Cone:
-    r"""The cone of pixels: all values, up to the latents, that can change when the pixels change (RG-Flow, Fig. 2d).
+    """The cone of pixels: all values, up to the latents, that can change when the pixels change (RG-Flow, Fig. 2d).
 
-    Time and memory grow with the number of patches in the cone, hence with :math:`\log L` for a small region.
-
-    Args:
-        plan: the plan.
-        region: the pixels; see `mera.cones.Region`.
+    Time and memory grow with the number of patches in the cone, hence with log L for a small region; see `Region`.
     """
     with CPU:
         return cone_of_data(plan, indices_at(sites_of(region, plan.input), plan.input).flatten())
@@ -120,13 +116,7 @@ def inference_cone(plan: Plan, region: Region) -> Cone:
 def generation_cone(plan: Plan, level: int, site: Site) -> Cone:
     """The cone of latents: all values, down to the data, that can change with the latents at a site (RG-Flow, Fig. 2c).
 
-    Args:
-        plan: the plan.
-        level: the level of the latents, 0 for the finest.
-        site: the coordinates of the site in the lattice of the level; or a bool mask, or spans, of several sites.
-
-    Raises:
-        ValueError: if the level or the site does not exist.
+    `site` has coordinates in the lattice of the level, or is a bool mask, or spans, of several sites.
     """
     lattice = plan.latents[plan.check_level(level)].lattice
     with CPU:

@@ -29,14 +29,7 @@ Site = int | Sequence[int] | Tensor | np.ndarray
 
 
 def sites_of(region: Region, lattice: Lattice) -> Tensor:
-    """The flat indices of the sites of a region, sorted.
-
-    Args:
-        region: a bool mask of the lattice's shape, a span for each dimension, or the coordinates of a site as an array.
-        lattice: the lattice.
-
-    Returns:
-        The flat indices (n,), on the CPU.
+    """The sorted flat indices (n,) of the sites of a region, on the CPU.
 
     Raises:
         ValueError: if the region is empty, is not a mask of the lattice's shape, reaches outside of the lattice, or has
@@ -64,12 +57,7 @@ def sites_of(region: Region, lattice: Lattice) -> Tensor:
 
 
 def rectangle(spans: Sequence[tuple[int, int]], lattice: Lattice) -> Tensor:
-    """The sorted flat indices (n,) of the sites in a rectangle; a ValueError if there are more than `MAX_SITES`.
-
-    Args:
-        spans: for each dimension a pair (start, stop), the stop not included.
-        lattice: the lattice.
-    """
+    """The sorted flat indices (n,) of the sites in spans (start, stop); a ValueError for more than `MAX_SITES`."""
     count = math.prod(stop - start for start, stop in spans)
     if count > MAX_SITES:
         raise InputError(f"a region of at most {MAX_SITES:,} sites", f"{count:,}")
@@ -83,8 +71,7 @@ def spans_of(parts: Sequence[Span] | slice, lattice: Lattice) -> tuple[tuple[int
     """For each dimension a pair of integers (start, stop), the stop not included, from spans of any form.
 
     Raises:
-        ValueError: if there is not one span for each dimension, or a span has another form than `Span`, is empty or
-            reaches outside of the lattice.
+        ValueError: if there is not one span for each dimension, or a span is empty or reaches outside of the lattice.
     """
     parts = (parts,) if isinstance(parts, slice | range) else parts
     if len(parts) != lattice.dim:
@@ -110,13 +97,7 @@ def _span(part: Any, n: int, d: int) -> tuple[int, int]:
 
 
 def parse_region(text: str) -> tuple[slice, ...]:
-    """Parse a region of the command line to a slice for each dimension.
-
-    Args:
-        text: for each dimension START:STOP or a single site, separated by commas.
-
-    Raises:
-        ValueError: if the text has another form.
+    """Parse a region of the command line, START:STOP or a site for each dimension, to slices; refuse any other text.
 
     >>> parse_region("8:16,5")
     (slice(8, 16, None), slice(5, 6, None))

@@ -55,7 +55,7 @@ class Restriction:
     Raises:
         ValueError: if the region is empty or masks every pixel; if x is not one finite image of the flow's shape, dtype
             and device; if the cone is of another plan, or of latents; or if a context is missing or not of the
-            flow's context shape.
+            flow's context shape. In methods, if a number of levels, a shape, a dtype or a device is wrong.
     """
 
     def __init__(self, runner: Runner, x: Tensor, region: Region | Cone, context: Tensor | None = None) -> None:
@@ -121,67 +121,31 @@ class Restriction:
         return torch.cat([torch.isin(indices, reached) for indices, reached in pairs])
 
     def log_prob(self, pixels: Tensor) -> Tensor:
-        """The log-density of the whole image with new values of the masked pixels.
-
-        Args:
-            pixels: values of the masked pixels, (K, C, n).
-
-        Returns:
-            The log-densities (K,), in nats.
-
-        Raises:
-            ValueError: if shape, dtype or device is wrong.
-        """
+        """The log-densities (K,), in nats, of the whole image with new pixels (K, C, n) under the mask."""
         self._check_pixels(pixels)
         return self.evaluation(pixels)
 
     def encode(self, pixels: Tensor) -> tuple[Tensor, ...]:
-        """The latents in the cone for new values of the masked pixels; latents outside of the cone do not change.
+        """The latents in the cone, (K, C_h, n_h) for each level, finest first, for new pixels (K, C, n) under the mask.
 
-        Args:
-            pixels: values of the masked pixels, (K, C, n).
-
-        Returns:
-            The latents, one tensor (K, C_h, n_h) for each level, finest first.
-
-        Raises:
-            ValueError: if shape, dtype or device is wrong.
+        Latents outside of the cone do not change.
         """
         self._check_pixels(pixels)
         levels, _ = self._evaluate(pixels)
         return tuple(level.index_select(2, columns) for level, columns in zip(levels, self._columns, strict=True))
 
     def decode(self, latents: Sequence[Tensor]) -> Tensor:
-        """The masked pixels of the image with new latents in the cone, and with the image's own latents elsewhere.
+        """The masked pixels, (K, C, n), of the image with new latents in the cone, and with its own latents elsewhere.
 
-        `decode` inverts `encode`. For other latents, the whole flow would also change pixels around the mask; changes
-        outside of the mask are not computed.
-
-        Args:
-            latents: the latents in the cone, one tensor (K, C_h, n_h) for each level, finest first.
-
-        Returns:
-            The values of the masked pixels, (K, C, n).
-
-        Raises:
-            ValueError: if the number of levels, a shape, dtype or device is wrong.
+        `decode` inverts `encode`, and takes the latents as `encode` returns them. For other latents, the whole flow
+        would also change pixels around the mask; changes outside of the mask are not computed.
         """
         check_latents("the cone's latents", latents, self.latent_shapes, self.image, "K")
         self._weights.check("flow.restrict")
         return self._decode(*latents)
 
     def fill(self, pixels: Tensor) -> Tensor:
-        """Copies of `image` with new values of the masked pixels; unmasked pixels are equal bit for bit.
-
-        Args:
-            pixels: values of the masked pixels, (K, C, n).
-
-        Returns:
-            The images (K, C, *shape).
-
-        Raises:
-            ValueError: if shape, dtype or device is wrong.
-        """
+        """Copies (K, C, *shape) of `image` with new pixels (K, C, n) under the mask; other pixels are equal bit for bit."""
         self._check_pixels(pixels)
         images = self.image.repeat(len(pixels), *(1 for _ in self.image.shape[1:]))
         return images.flatten(2).index_copy(2, self._places, pixels).view(images.shape)

@@ -56,11 +56,7 @@ class Stage:
         return tuple(n // c for n, c in zip(self.lattice.shape, self.cell, strict=True))
 
     def needed(self, box: Box) -> list[Box]:
-        """The boxes from which a box of outputs is computed: at the entry, and behind each step.
-
-        Args:
-            box: a box of sites of the outputs.
-        """
+        """The boxes from which a box of outputs is computed: at the entry, and behind each step."""
         boxes = [box]
         for step in reversed(self.steps):
             boxes.append(step.operation.needed(boxes[-1]))
@@ -70,9 +66,7 @@ class Stage:
 def stages_of(runner: Runner) -> list[Stage]:
     """The stages of the plan of a flow, finest first.
 
-    Raises:
-        LayoutError: if a bijector acts on a whole lattice at once, or more than one lattice goes on behind a cut; the
-            message names the node.
+    A bijector that acts on a whole lattice at once, or several lattices behind a cut, are refused.
     """
     plan, stages = runner.plan, list[Stage]()
     levels = {latent.value: h for h, latent in enumerate(plan.latents)}
@@ -116,8 +110,6 @@ def run_stage(
     """Compute a box of the outputs of a stage.
 
     Args:
-        stage: the stage.
-        runner: the flow's plan with its bijectors.
         block: the values at the entry in the box `stage.needed(box)[0]`, (C, *sites).
         box: the box of outputs.
         context: the encoded context of the image, (1, K); None for a flow without context.

@@ -181,13 +181,9 @@ class Subplan:
     def forward(
         self, row: Tensor, constants: Sequence[Tensor], runner: Runner, contexts: ContextOfStep
     ) -> tuple[tuple[Tensor, ...], Tensor]:
-        """Map the reached variables of the data to the latents.
+        """Map the reached variables of the data, (K, size), to the latents.
 
-        Args:
-            row: the reached variables, (K, size).
-            constants: for each partial step and then each level, the variables that are not reached, in order, (n,).
-            runner: has the bijectors.
-            contexts: the contexts of the events of a step.
+        `constants` has for each partial step and then each level the variables that are not reached, in order, (n,).
 
         Returns:
             A row (K, n_latents) for each level of latents, finest first; and the log-det (K,) of the subplan's events.
@@ -209,16 +205,7 @@ class Subplan:
         return tuple(latents), log_det
 
     def inverse(self, latents: Sequence[Tensor], runner: Runner, contexts: ContextOfStep) -> Tensor:
-        """Map the latents to the reached variables of the data.
-
-        Args:
-            latents: a row (K, n_latents) for each level, finest first, with all latents at the level's sites.
-            runner: has the bijectors.
-            contexts: the contexts of the events of a step.
-
-        Returns:
-            The reached variables, (K, size).
-        """
+        """Map rows of all latents at the levels' sites, (K, n_latents), to the reached variables, (K, size)."""
         transform = runner.transform(contexts, inverse=True)
         rows = dict(enumerate(latents, start=len(self.steps)))
         for i, step in reversed(list(enumerate(self.steps))):

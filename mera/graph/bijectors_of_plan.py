@@ -53,10 +53,7 @@ def make_bijectors(plan: Plan, layout: Layout) -> Bijectors:
 def check_lattices(plan: Plan, bijectors: Any, before: Plan | None = None) -> None:
     """Raise a LayoutError if the events of a step do not fit its bijector, such as one with parameters for each site.
 
-    Args:
-        plan: the plan.
-        bijectors: a mapping or a `ModuleDict` of the bijectors, by the key in `Step.module`.
-        before: the plan for which the bijectors were made; None for `plan`.
+    `before` is the plan for which the bijectors, by the key in `Step.module`, were made; None for the same plan.
     """
     lattices = {step.module: step.apply for step in (before or plan).bijections}
     for step in plan.bijections:

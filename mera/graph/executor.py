@@ -21,12 +21,7 @@ Transform = Callable[[Step, Tensor], tuple[Tensor, Tensor]]
 
 
 def run_forward(plan: Plan, x: Tensor, transform: Transform) -> tuple[tuple[Tensor, ...], Tensor]:
-    """Run the steps of a plan in order.
-
-    Args:
-        plan: the plan.
-        x: data (B, channels, *shape).
-        transform: transforms the events of a step.
+    """Run the steps of a plan in order on data (B, channels, *shape).
 
     Returns:
         The latents, one tensor for each level, finest first; and the log-det (B,).
@@ -54,9 +49,7 @@ def run_inverse(
     """Run the steps of a plan backwards.
 
     Args:
-        plan: the plan.
         z: latents, one tensor for each level, finest first; with `coarse`, those of the finest levels alone.
-        transform: transforms the events of a step back.
         coarse: the lattice at which the first level without latents in `z` begins, the value `plan.entries[len(z)]`;
             None if `z` has all levels.
         watch: called with the number and the tensor of each value that the pass computes, if not None.

@@ -30,16 +30,13 @@ def run_on_box(
     context: Tensor | None = None,
     inverse: bool = False,
 ) -> tuple[Tensor, Tensor]:
-    """Apply a local field bijector to a box.
+    """Apply a bijector of the whole lattice, which `is_local`, to a box.
 
     Args:
-        bijector: the bijector of the whole lattice, which `is_local`.
-        lattice: the lattice.
         values: the values in the box, (B, C, *box.shape).
         box: the box, which has all sites that the target depends on.
         target: the box of the results.
         context: the context of each event, (B, K) or (B, K, *box.shape); None for a bijector without context.
-        inverse: whether to map latents to data.
 
     Returns:
         The values in the target, (B, C, *target.shape); and the log-det of each of its sites, (B, *target.shape).

@@ -30,13 +30,7 @@ class Node(ABC):
 
     @abstractmethod
     def lower(self, lattice: Lattice) -> tuple[Operation, ...]:
-        """Compile the node to operations.
-
-        Args:
-            lattice: the lattice on the input of the node.
-
-        Returns:
-            The operations in order; each acts on the first output of the operation before it.
+        """Compile the node, on the lattice of its input, to operations, each on the first output of the one before.
 
         Raises:
             LayoutError: if the node is not a bijection on this lattice.

@@ -206,10 +206,7 @@ class Apply(Operation):
         return brief(self.kernel), brief(self.stride), brief(self.offset), events, pattern
 
     def gather(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Gather the events in one batch.
-
-        Args:
-            x: values on the lattice, (B, channels, *shape), with any number of channels.
+        """Gather the events of values (B, channels, *shape), with any number of channels, in one batch.
 
         Returns:
             The events (B * events, *event_shape); and the values before each crop at an open border, since events do

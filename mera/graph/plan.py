@@ -20,12 +20,7 @@ from mera.graph.operations import Apply, Move, Operation
 
 
 def context_of(context: tuple[int, ...] | None, event_shape: tuple[int, ...]) -> tuple[int, ...] | None:
-    """The shape of the context of one event: (K,), or (K, *sites of the event) if the context has values at each pixel.
-
-    Args:
-        context: the shape of the context of an image, (K,) or (K, *shape); None for a flow without context.
-        event_shape: the shape (C, *sites) of one event.
-    """
+    """The shape of the context of one event: (K,), or (K, *sites of the event) if there are values at each pixel."""
     return context if context is None or len(context) == 1 else (context[0], *event_shape[1:])
 
 
@@ -148,11 +143,9 @@ class Plan(Tabled):
 def compile(layout: Layout) -> Plan:
     """Check that a layout is complete, and compile it to a `Plan`.
 
-    Args:
-        layout: a complete layout: every output of a node is the input of another node.
-
     Raises:
-        LayoutError: if the layout is not a bijection; the message names the node.
+        LayoutError: if the layout is not a bijection, or an output of a node is not the input of another node; the
+            message names the node.
     """
     if not isinstance(layout, Layout):
         raise LayoutError("a Layout", f"{type(layout).__name__}")
@@ -209,14 +202,8 @@ def _check_conservation(lattice: Lattice, steps: Sequence[Step], latents: Sequen
 def _module_key(keys: dict[str, tuple[str, Local, Apply]], name: str, node: Node, operation: Apply) -> str:
     """The key of a node's module: its `share`, else the key of an earlier node with the same bijector, else its name.
 
-    Args:
-        keys: for each key so far the name, the node and the operation that used it first. A new key is added.
-        name: the name of the node.
-        node: the node.
-        operation: the operation of the node.
-
-    Raises:
-        LayoutError: if the node cannot use the module of the first node with the same key.
+    `keys` has for each key so far the name, the node and the operation that used it first; a new key is added. A node
+    that cannot use the module of the first node with its key is refused.
     """
     if not isinstance(node, Local):
         raise LayoutError("a Local, or a subclass of it, to apply a bijector", f"{node!r}", node=name)

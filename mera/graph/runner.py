@@ -59,15 +59,7 @@ class Runner:
         return is_local(self.bijector(step), step.apply.lattice)
 
     def contexts(self, context: Tensor | None, batch: Tensor) -> Contexts:
-        """The contexts of the events of each step.
-
-        Args:
-            context: the argument of the user: floats (B, *plan.context), class numbers (B,), or None.
-            batch: the data or latents (B, ...) of the context.
-
-        Raises:
-            ValueError: if the context is missing, of another shape, dtype or device, or a class number is out of range.
-        """
+        """The contexts of the events of each step, for data or latents (B, ...); see `ContextEncoder.forward`."""
         return Contexts(self.plan, self.context_encoder(context, batch.shape[0], batch.device), batch, self.bijectors)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[tuple[Tensor, ...], Tensor]:
@@ -103,14 +95,7 @@ class Runner:
 
 
 def in_pieces(bijector: Bijector, events: Tensor, contexts: Tensor | None, inverse: bool) -> tuple[Tensor, Tensor]:
-    """Transform events piece by piece on the CPU without gradients, otherwise in one call.
-
-    Args:
-        bijector: the bijector.
-        events: the events (n, *event_shape).
-        contexts: the contexts (n, *context_shape), or None.
-        inverse: whether to apply the inverse.
-    """
+    """Transform events (n, *event_shape) piece by piece on the CPU without gradients, otherwise in one call."""
     # a recorded tensor has no Python sizes
     at_once = torch.is_grad_enabled() or is_recording() or torch.compiler.is_compiling() or events.device.type != "cpu"
     if at_once or events.numel() <= 2 * VALUES:

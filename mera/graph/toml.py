@@ -51,10 +51,7 @@ LATTICE = ("shape", "channels", "boundary", "context")
 
 
 def dumps(layout: Layout) -> str:
-    """Write a layout as TOML.
-
-    Args:
-        layout: a layout of registered bijectors; see `mera.bijectors.register`.
+    """Write a layout of registered bijectors, see `mera.bijectors.register`, as TOML.
 
     Raises:
         LayoutError: if the argument is not a `Layout`, the bijector of a node is not registered, or an option of a
@@ -96,11 +93,7 @@ def dumps(layout: Layout) -> str:
 
 
 def loads(text: str, source: str = "layout") -> Layout:
-    """Read a layout from TOML.
-
-    Args:
-        text: the TOML, written by `dumps` or by hand.
-        source: the name of the text in messages, for example the path of a file.
+    """Read a layout from TOML, written by `dumps` or by hand; messages call it `source`, such as the path of its file.
 
     Raises:
         LayoutError: if the text does not describe a layout; the message names the source, the node and the field.
@@ -157,11 +150,7 @@ def _bijector(name: str, bijector: Any) -> str | dict[str, Any]:
 def _add(layout: Layout, ports: Mapping[str, Port], previous: str, row: Mapping[str, Any]) -> tuple[Port, ...]:
     """Add the node that a table of the file describes to a layout, and return its outputs.
 
-    Args:
-        layout: the layout.
-        ports: the outputs of all nodes so far, by the text of the field `input`: "halve" or "halve.1".
-        previous: the name of the previous table's node, whose first output is the default input.
-        row: the table.
+    `ports` has all outputs so far by the text of the field `input`, "halve" or "halve.1"; `previous` is its default.
     """
     _check_fields(row, row, ("kind", "name"), "the table")  # the other fields depend on the kind
     settings = dict(row)
