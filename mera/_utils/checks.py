@@ -153,11 +153,9 @@ def check_noise(noise: Any, images: Tensor) -> None:
 
 def check_window(x: Any, channels: int, dim: int) -> None:
     """Refuse a value that is not floating-point data without NaN, of these numbers of channels and dimensions."""
-    if isinstance(x, Tensor) and (x.layout != torch.strided or x.is_meta):
-        raise InputError("data as a dense tensor with values", f"{'a meta' if x.is_meta else x.layout} tensor")
-    if not isinstance(x, Tensor) or x.ndim != 2 + dim or x.shape[1] != channels:
-        got = str(tuple(x.shape)) if isinstance(x, Tensor) else type(x).__name__
-        raise InputError(f"data of {channels} channels in {dim} dimensions, (B, C, ...)", got)
+    if isinstance(x, Tensor) and (x.ndim != 2 + dim or x.shape[1] != channels):
+        raise InputError(f"data of {channels} channels in {dim} dimensions, (B, C, ...)", str(tuple(x.shape)))
+    check_tensor("data", x, tuple(x.shape[1:]) if isinstance(x, Tensor) else (), None)
     if not x.is_floating_point():
         raise InputError("data as floats, in the flow's own space", str(x.dtype))
     if x.isnan().any():

@@ -52,12 +52,8 @@ def replacing(path: str | PathLike[str]) -> Iterator[Path]:
 def reading(path: object, expected: str, got: str = "") -> Iterator[None]:
     """A context in which an error of a reader becomes a ValueError in one line, with the name of the file.
 
-    Readers raise any kind of error for bytes that are not what they seem.
-
-    Args:
-        path: the file.
-        expected: what the file should hold.
-        got: what it holds instead; the text of the error if "".
+    Readers raise any kind of error for bytes that are not what they seem. The message says what the file should hold,
+    and `got`, or else the text of the error.
     """
     try:
         yield
@@ -94,7 +90,9 @@ def locked(folder: Path, expected: str) -> Iterator[None]:
     make_folder(folder)
     try:
         with FileLock(folder / ".lock", timeout=0):
-            remove_leftovers(folder, *(path for path in folder.iterdir() if path.is_dir()))
+            for place in (folder, *(path for path in folder.iterdir() if path.is_dir())):
+                for leftover in [*place.glob(f".*{SUFFIX}"), *place.glob(OF_SAFETENSORS)]:
+                    leftover.unlink(missing_ok=True)
             yield
     except Timeout as error:
         raise FileExistsError(f"Expected {expected}; got {folder}") from error
@@ -104,13 +102,6 @@ def write_atomically(path: str | PathLike[str], content: bytes) -> None:
     """Replace the content of a file; if an error occurs, the file stays as it was. See `replacing`."""
     with replacing(path) as temporary:
         temporary.write_bytes(content)
-
-
-def remove_leftovers(*folders: Path) -> None:
-    """Remove temporary files of killed processes from folders that no other process writes to."""
-    for folder in folders:
-        for leftover in [*folder.glob(f".*{SUFFIX}"), *folder.glob(OF_SAFETENSORS)]:
-            leftover.unlink(missing_ok=True)
 
 
 def _flush(path: Path, flags: int) -> None:

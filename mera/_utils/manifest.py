@@ -52,14 +52,10 @@ class Manifest:
         return locked(self.path, f"a {self.kind} to which no other process writes")
 
     def write(self, facts: Mapping[str, Any], parts: Iterable[str] = ()) -> None:
-        """Write the facts; a folder that has a manifest keeps its identity.
-
-        Args:
-            facts: the facts, of values that JSON can hold; others are written as their text.
-            parts: patterns of the names of parts. A folder that has no manifest must not have parts either.
+        """Write the facts as JSON, other values as their text; a folder that has a manifest keeps its identity.
 
         Raises:
-            FileExistsError: if the folder has parts, but no manifest.
+            FileExistsError: if the folder has files of the patterns `parts`, but no manifest.
         """
         facts = json.loads(json.dumps(facts, default=str))
         if self.exists:

@@ -35,14 +35,7 @@ def world_size() -> int:
 
 
 def join_group(device: torch.device) -> torch.device:
-    """Join the processes that torchrun or accelerate launch started, if there are several.
-
-    Args:
-        device: the device of the flow.
-
-    Returns:
-        The device of this process: each has a GPU of its own.
-    """
+    """Join the processes that torchrun or accelerate launch started, and return the device of this process."""
     if world_size() == 1:
         return device
     import torch

@@ -56,8 +56,7 @@ def get_states() -> dict[str, Any]:
     """The random states of torch (on the CPU and on every CUDA device in use), of numpy and of Python, by name."""
     name, key, *rest = np.random.get_state()
     return {
-        "torch": torch.get_rng_state(),
-        "cuda": _cuda_states(),
+        "torch": torch_states(),
         "numpy": [name, torch.from_numpy(np.asarray(key).astype(np.int64)), *rest],
         "python": random.getstate(),
     }
@@ -65,7 +64,7 @@ def get_states() -> dict[str, Any]:
 
 def set_states(states: dict[str, Any]) -> None:
     """Restore the random states that `get_states` returned; states of devices that are missing here are ignored."""
-    _set_torch(states["torch"], states["cuda"])
+    set_torch_states(states["torch"])
     name, key, *rest = states["numpy"]
     np.random.set_state((name, key.numpy().astype(np.uint32), *rest))
     random.setstate(states["python"])
@@ -73,21 +72,12 @@ def set_states(states: dict[str, Any]) -> None:
 
 def torch_states() -> dict[str, Tensor]:
     """The random states of torch by device, "cpu" and "cuda-0", for `set_torch_states`."""
-    return {"cpu": torch.get_rng_state()} | {f"cuda-{i}": state for i, state in enumerate(_cuda_states())}
+    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
+    return {"cpu": torch.get_rng_state()} | {f"cuda-{i}": state for i, state in enumerate(cuda)}
 
 
 def set_torch_states(states: Mapping[str, Tensor]) -> None:
     """Restore the random states that `torch_states` returned; states of devices that are missing here are ignored."""
-    _set_torch(states["cpu"], [states[f"cuda-{i}"] for i in range(len(states) - 1)])
-
-
-def _cuda_states() -> list[Tensor]:
-    """The random state of each CUDA device; empty if CUDA is not initialised."""
-    return torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
-
-
-def _set_torch(cpu: Tensor, cuda: list[Tensor]) -> None:
-    """Set the random states of torch on the CPU and on CUDA devices."""
-    torch.set_rng_state(cpu)
-    for device, state in enumerate(cuda[: torch.cuda.device_count()]):
-        torch.cuda.set_rng_state(state, device)
+    torch.set_rng_state(states["cpu"])
+    for device in range(min(len(states) - 1, torch.cuda.device_count())):
+        torch.cuda.set_rng_state(states[f"cuda-{device}"], device)

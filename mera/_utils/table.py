@@ -73,16 +73,21 @@ class Tabled:
     """The base class of results that show themselves as a table: as text when printed, as HTML in a notebook."""
 
     @property
+    def legend(self) -> str:
+        """The lines below the table."""
+        return ""
+
+    @property
     def table(self) -> Table:
         """The result as a table."""
         raise NotImplementedError
 
     def __repr__(self) -> str:
-        return str(self.table)
+        return f"{self.table}\n{self.legend}".rstrip("\n")
 
     def _repr_html_(self) -> str:
         """The table as HTML for notebooks."""
-        return self.table._repr_html_()
+        return html(self.table, *self.legend.splitlines())
 
 
 @dataclass(frozen=True)
@@ -133,10 +138,7 @@ def html(*parts: Table | str | bytes | None) -> str:
 
 
 def with_error(values: Sequence[float], digits: int = 3, sign: bool = False) -> str:
-    """The mean of independent values with its standard error, as text; the mean alone for a single value.
-
-    Args:
-        sign: whether a positive mean begins with +.
+    """The mean of independent values with its standard error, as text; `sign` is for a + before positive means.
 
     >>> with_error([2.51, 2.53]), with_error([2.5], sign=True)
     ('2.520 ± 0.010', '+2.500')

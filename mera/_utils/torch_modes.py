@@ -76,13 +76,9 @@ the slowest."""
 
 
 def chosen_threads(wanted: int | None, parameters: int, device: torch.device, before: int | None = None) -> int:
-    """The number of threads of torch for a flow: that of the user, or of an earlier part of the run, or one if small.
+    """The number of torch's threads for a flow: that of the user, or of an earlier part of the run, or one if small.
 
-    Args:
-        wanted: the number that the user wants; None for no wish.
-        parameters: the number of parameters of the flow.
-        device: the device of the flow.
-        before: the number of an earlier part of the run, on which the rounding of sums depends; None for none.
+    The rounding of sums depends on the number of threads, so a resumed run keeps the one `before`.
     """
     threads = torch.get_num_threads()
     if wanted is not None:

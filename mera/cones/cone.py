@@ -14,8 +14,8 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from mera._utils.table import Table, html
-from mera.cones.regions import Region, Site, latents_at, sites_of
+from mera._utils.table import Table, Tabled, html
+from mera.cones.regions import Region, Site, sites_of
 from mera.graph.indexing import check_indexable, indices_at, mask_from_sites
 from mera.graph.plan import Plan
 
@@ -24,7 +24,7 @@ CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Cone:
+class Cone(Tabled):
     """A causal cone: for each value of a plan, the variables that can change (RG-Flow, Fig. 2c and d).
 
     Args:
@@ -96,10 +96,6 @@ class Cone:
             f"{self.fraction:.3g}; {sum(self.blocks):,} of {blocks:,} blocks"
         )
 
-    def __repr__(self) -> str:
-        """The table of the levels as text."""
-        return f"{self.table}\n{self.legend}"
-
     def _repr_html_(self) -> str:
         """The table of the levels and a picture as HTML, for notebooks."""
         from mera.analysis.drawing.cones import level_masks, side_view  # late: matplotlib takes a second
@@ -109,16 +105,9 @@ class Cone:
 
 
 def inference_cone(plan: Plan, region: Region) -> Cone:
-    r"""The cone of pixels: all values, up to the latents, that can change when the pixels change (RG-Flow, Fig. 2d).
+    """The cone of pixels: all values, up to the latents, that can change when the pixels change (RG-Flow, Fig. 2d).
 
-    Time and memory grow with the number of patches in the cone, hence with :math:`\log L` for a small region.
-
-    Args:
-        plan: the plan.
-        region: the pixels: a bool mask of the lattice, or a span for each dimension; see `mera.cones.Region`.
-
-    Raises:
-        ValueError: if the region is empty, is not a mask of the lattice's shape, or reaches outside of the lattice.
+    Time and memory grow with the number of patches in the cone, hence with log L for a small region; see `Region`.
     """
     with CPU:
         return cone_of_data(plan, indices_at(sites_of(region, plan.input), plan.input).flatten())
@@ -127,16 +116,11 @@ def inference_cone(plan: Plan, region: Region) -> Cone:
 def generation_cone(plan: Plan, level: int, site: Site) -> Cone:
     """The cone of latents: all values, down to the data, that can change with the latents at a site (RG-Flow, Fig. 2c).
 
-    Args:
-        plan: the plan.
-        level: the level of the latents, 0 for the finest.
-        site: the coordinates of the site in the lattice of the level; or a bool mask of several sites.
-
-    Raises:
-        ValueError: if the level or the site does not exist.
+    `site` has coordinates in the lattice of the level, or is a bool mask, or spans, of several sites.
     """
+    lattice = plan.latents[plan.check_level(level)].lattice
     with CPU:
-        return cone_of_latents(plan, latents_at(plan, level, site))
+        return cone_of_latents(plan, {level: indices_at(sites_of(site, lattice), lattice).flatten()})
 
 
 def cone_of_data(plan: Plan, indices: Tensor) -> Cone:

@@ -51,7 +51,9 @@ class Recorded:
             return self.function(*tensors)
         key = tuple((tuple(t.shape), t.dtype, t.device) for t in tensors)
         with self._lock:
-            recording = self._recordings[key] if key in self._recordings else self._count(key, tensors)
+            if key not in self._recordings:
+                self._count(key, tensors)
+            recording = self._recordings.get(key)
         if recording is None:
             return self.function(*tensors)
         with without_fusion():
@@ -61,16 +63,15 @@ class Recorded:
                 found = recording(*tensors)
             return found.clone() if isinstance(found, Tensor) else tuple(value.clone() for value in found)
 
-    def _count(self, key: Any, tensors: tuple[Tensor, ...]) -> Callable[..., Any] | None:
-        """Count a call without a recording, and return a recording if this is the call that makes it."""
+    def _count(self, key: Any, tensors: tuple[Tensor, ...]) -> None:
+        """Count a call without a recording, and record the function if this is the call that does."""
         self._calls[key] += 1
         if self._calls[key] < RECORDED_AT_CALL:
-            return None
+            return
         self._recordings[key] = _record(self.function, tensors)
         if len(self._recordings) > MAX_RECORDINGS:  # the oldest recording; made again after RECORDED_AT_CALL calls
             oldest = next(iter(self._recordings))
             del self._recordings[oldest], self._calls[oldest]
-        return self._recordings[key]
 
 
 def _runs_plainly(tensor: Tensor) -> bool:

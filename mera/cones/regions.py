@@ -12,8 +12,7 @@ from torch import Tensor
 
 from mera._utils.checks import as_plain, is_integer
 from mera._utils.errors import InputError
-from mera.graph import Lattice, Plan
-from mera.graph.indexing import indices_at
+from mera.graph import Lattice
 
 MAX_SITES = 2**28
 """The largest number of sites of a region of spans; a longer list of sites would take gigabytes."""
@@ -30,24 +29,19 @@ Site = int | Sequence[int] | Tensor | np.ndarray
 
 
 def sites_of(region: Region, lattice: Lattice) -> Tensor:
-    """The flat indices of the sites of a region, sorted.
-
-    Args:
-        region: a bool mask of the lattice's shape, or a span for each dimension; see `Region`.
-        lattice: the lattice.
-
-    Returns:
-        The flat indices (n,), on the CPU.
+    """The sorted flat indices (n,) of the sites of a region, on the CPU.
 
     Raises:
         ValueError: if the region is empty, is not a mask of the lattice's shape, reaches outside of the lattice, or has
             more than `MAX_SITES` sites.
     """
-    region = (region,) if isinstance(region, int) and not isinstance(region, bool) else region
-    if isinstance(region, slice) or (isinstance(region, Sequence) and not isinstance(region, str)):
-        return rectangle(spans_of(region, lattice), lattice)
     if isinstance(region, np.ndarray):
         region = torch.from_numpy(np.ascontiguousarray(region))
+    if isinstance(region, Tensor) and region.ndim < 2 and region.dtype != torch.bool:
+        region = as_plain(region, "a site")
+    region = (region,) if is_integer(region) else region  # type: ignore[assignment]
+    if isinstance(region, slice) or (isinstance(region, Sequence) and not isinstance(region, str)):
+        return rectangle(spans_of(region, lattice), lattice)
     if not isinstance(region, Tensor):
         raise InputError("a bool mask, or a span for each dimension", str(type(region).__name__))
     if region.dtype != torch.bool:
@@ -62,37 +56,8 @@ def sites_of(region: Region, lattice: Lattice) -> Tensor:
     return (rows[coordinates[:, 0]] * lattice.shape[-1] + coordinates[:, 1]).cpu()
 
 
-def latents_at(plan: Plan, level: int, site: Site) -> dict[int, Tensor]:
-    """The flat indices of all latents at one or several sites of a level, as a dict {level: indices (n,)}.
-
-    Args:
-        plan: the plan.
-        level: the level of the latents, 0 for the finest.
-        site: the coordinates of the site in the lattice of the level; or a bool mask of several sites.
-
-    Raises:
-        ValueError: if the level or the site does not exist.
-    """
-    lattice = plan.latents[plan.check_level(level)].lattice
-    array = torch.from_numpy(np.ascontiguousarray(site)) if isinstance(site, np.ndarray) else site
-    if isinstance(array, Tensor) and array.dtype == torch.bool:
-        return {level: indices_at(sites_of(array, lattice), lattice).flatten()}
-    values = as_plain(array, "a site")
-    coordinates = tuple(values) if isinstance(values, Sequence) else (values,)
-    if len(coordinates) != lattice.dim or not all(
-        is_integer(c) and 0 <= c < n for c, n in zip(coordinates, lattice.shape, strict=True)
-    ):
-        raise InputError(f"a site of the lattice {lattice.shape} of level {level}", repr(site))
-    return {level: indices_at(rectangle([(c, c + 1) for c in coordinates], lattice), lattice).flatten()}
-
-
 def rectangle(spans: Sequence[tuple[int, int]], lattice: Lattice) -> Tensor:
-    """The sorted flat indices (n,) of the sites in a rectangle; a ValueError if there are more than `MAX_SITES`.
-
-    Args:
-        spans: for each dimension a pair (start, stop), the stop not included.
-        lattice: the lattice.
-    """
+    """The sorted flat indices (n,) of the sites in spans (start, stop); a ValueError for more than `MAX_SITES`."""
     count = math.prod(stop - start for start, stop in spans)
     if count > MAX_SITES:
         raise InputError(f"a region of at most {MAX_SITES:,} sites", f"{count:,}")
@@ -106,8 +71,7 @@ def spans_of(parts: Sequence[Span] | slice, lattice: Lattice) -> tuple[tuple[int
     """For each dimension a pair of integers (start, stop), the stop not included, from spans of any form.
 
     Raises:
-        ValueError: if there is not one span for each dimension, or a span has another form than `Span`, is empty or
-            reaches outside of the lattice.
+        ValueError: if there is not one span for each dimension, or a span is empty or reaches outside of the lattice.
     """
     parts = (parts,) if isinstance(parts, slice | range) else parts
     if len(parts) != lattice.dim:
@@ -133,13 +97,7 @@ def _span(part: Any, n: int, d: int) -> tuple[int, int]:
 
 
 def parse_region(text: str) -> tuple[slice, ...]:
-    """Parse a region of the command line to a slice for each dimension.
-
-    Args:
-        text: for each dimension START:STOP or a single site, separated by commas.
-
-    Raises:
-        ValueError: if the text has another form.
+    """Parse a region of the command line, START:STOP or a site for each dimension, to slices; refuse any other text.
 
     >>> parse_region("8:16,5")
     (slice(8, 16, None), slice(5, 6, None))

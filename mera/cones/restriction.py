@@ -14,13 +14,14 @@ from mera._utils.checks import check_latents, check_tensor
 from mera._utils.errors import InputError
 from mera._utils.weights import Unchanged
 from mera.cones.cone import CPU, Cone, inference_cone
-from mera.cones.constants import constants_of
 from mera.cones.recording import Recorded
 from mera.cones.regions import Region
-from mera.cones.subplan import PartialStep, make_subplan
-from mera.cones.subplan_executor import SubplanExecutor
+from mera.cones.subplan import PartialStep, Subplan
 from mera.graph import Plan, Step
+from mera.graph.boxes import Box
+from mera.graph.executor import run_forward
 from mera.graph.indexing import indices_at
+from mera.graph.local_fields import run_on_box
 from mera.graph.runner import ContextOfStep, Runner
 
 
@@ -54,7 +55,7 @@ class Restriction:
     Raises:
         ValueError: if the region is empty or masks every pixel; if x is not one finite image of the flow's shape, dtype
             and device; if the cone is of another plan, or of latents; or if a context is missing or not of the
-            flow's context shape.
+            flow's context shape. In methods, if a number of levels, a shape, a dtype or a device is wrong.
     """
 
     def __init__(self, runner: Runner, x: Tensor, region: Region | Cone, context: Tensor | None = None) -> None:
@@ -72,15 +73,15 @@ class Restriction:
             self.image = x.detach().clone()
             self._places = self.sites.to(x.device)
             indices = indices_at(self.sites, plan.input).flatten()
-            self._subplan = make_subplan(plan, indices, runner.is_local)
-            self._executor = SubplanExecutor(self._subplan, x.device)
+            self._subplan = Subplan(plan, indices, runner.is_local, x.device)
             levels = zip(self._subplan.levels, self.cone.sites, strict=True)
             self._columns = [torch.searchsorted(level.sites, sites).to(x.device) for level, sites in levels]
             with torch.no_grad():
                 contexts = runner.contexts(context, x)
                 self._contexts = {part.step: _contexts_of(part, contexts) for part in self._subplan.steps}
             modules = {part.step.module: runner.bijector(part.step) for part in self._subplan.steps}
-            self._constants = constants_of(runner, self.image, contexts, self._subplan)
+            constants = _constants_of(runner, self.image, contexts, self._subplan)
+            self._latents, self._constants, self._log_prob_outside = constants
             self._weights = Unchanged(runner.bijectors, modules)  # after a pass that may change buffers
             self.runner = replace(
                 runner, bijectors={key: copy.deepcopy(b).requires_grad_(False) for key, b in modules.items()}
@@ -120,89 +121,53 @@ class Restriction:
         return torch.cat([torch.isin(indices, reached) for indices, reached in pairs])
 
     def log_prob(self, pixels: Tensor) -> Tensor:
-        """The log-density of the whole image with new values of the masked pixels.
-
-        Args:
-            pixels: values of the masked pixels, (K, C, n).
-
-        Returns:
-            The log-densities (K,), in nats.
-
-        Raises:
-            ValueError: if shape, dtype or device is wrong.
-        """
+        """The log-densities (K,), in nats, of the whole image with new pixels (K, C, n) under the mask."""
         self._check_pixels(pixels)
         return self.evaluation(pixels)
 
     def encode(self, pixels: Tensor) -> tuple[Tensor, ...]:
-        """The latents in the cone for new values of the masked pixels; latents outside of the cone do not change.
+        """The latents in the cone, (K, C_h, n_h) for each level, finest first, for new pixels (K, C, n) under the mask.
 
-        Args:
-            pixels: values of the masked pixels, (K, C, n).
-
-        Returns:
-            The latents, one tensor (K, C_h, n_h) for each level, finest first.
-
-        Raises:
-            ValueError: if shape, dtype or device is wrong.
+        Latents outside of the cone do not change.
         """
         self._check_pixels(pixels)
         levels, _ = self._evaluate(pixels)
         return tuple(level.index_select(2, columns) for level, columns in zip(levels, self._columns, strict=True))
 
     def decode(self, latents: Sequence[Tensor]) -> Tensor:
-        """The masked pixels of the image with new latents in the cone, and with the image's own latents elsewhere.
+        """The masked pixels, (K, C, n), of the image with new latents in the cone, and with its own latents elsewhere.
 
-        `decode` inverts `encode`. For other latents, the whole flow would also change pixels around the mask; changes
-        outside of the mask are not computed.
-
-        Args:
-            latents: the latents in the cone, one tensor (K, C_h, n_h) for each level, finest first.
-
-        Returns:
-            The values of the masked pixels, (K, C, n).
-
-        Raises:
-            ValueError: if the number of levels, a shape, dtype or device is wrong.
+        `decode` inverts `encode`, and takes the latents as `encode` returns them. For other latents, the whole flow
+        would also change pixels around the mask; changes outside of the mask are not computed.
         """
         check_latents("the cone's latents", latents, self.latent_shapes, self.image, "K")
         self._weights.check("flow.restrict")
         return self._decode(*latents)
 
     def fill(self, pixels: Tensor) -> Tensor:
-        """Copies of `image` with new values of the masked pixels; unmasked pixels are equal bit for bit.
-
-        Args:
-            pixels: values of the masked pixels, (K, C, n).
-
-        Returns:
-            The images (K, C, *shape).
-
-        Raises:
-            ValueError: if shape, dtype or device is wrong.
-        """
+        """Copies (K, C, *shape) of `image` with new pixels (K, C, n) under the mask; other pixels are equal bit for bit."""
         self._check_pixels(pixels)
         images = self.image.repeat(len(pixels), *(1 for _ in self.image.shape[1:]))
         return images.flatten(2).index_copy(2, self._places, pixels).view(images.shape)
 
     def _evaluate(self, pixels: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
         """The latents (K, C_h, n) at all sites of the subplan, and the log-det (K,) of all events of the subplan."""
-        contexts, constants = self._repeated_context(pixels.shape[0]), self._constants
-        rows, log_det = self._executor.forward(pixels.flatten(1), constants.variables, self.runner, contexts)
-        levels = zip(rows, constants.latents, strict=True)
+        contexts = self._repeated_context(pixels.shape[0])
+        rows, log_det = self._subplan.forward(pixels.flatten(1), self._constants, self.runner, contexts)
+        levels = zip(rows, self._latents, strict=True)
         return tuple(row.unflatten(1, base.shape[1:]) for row, base in levels), log_det
 
     def _evaluate_log_prob(self, pixels: Tensor) -> Tensor:
         """`log_prob` without checks, the function that is recorded."""
         levels, log_det = self._evaluate(pixels)
-        return self.prior.log_prob(levels) + log_det + self._constants.log_prob
+        return self.prior.log_prob(levels) + log_det + self._log_prob_outside
 
     def _evaluate_pixels(self, *latents: Tensor) -> Tensor:
         """`decode` without checks, the function that is recorded."""
         rows, contexts = [], self._repeated_context(latents[0].shape[0])
-        for level, base, columns in zip(latents, self._constants.latents, self._columns, strict=True):
+        for level, base, columns in zip(latents, self._latents, self._columns, strict=True):
             rows.append(base.expand(level.shape[0], -1, -1).index_copy(2, columns, level).flatten(1))
-        return self._executor.inverse(rows, self.runner, contexts).unflatten(1, self._event_shape)
+        return self._subplan.inverse(rows, self.runner, contexts).unflatten(1, self._event_shape)
 
     def _repeated_context(self, n_settings: int) -> ContextOfStep:
         """The contexts of the image's events for several settings, one setting after the other."""
@@ -236,3 +201,49 @@ def _contexts_of(partial_step: PartialStep, contexts: ContextOfStep) -> Tensor |
         return None
     context = context.index_select(0, partial_step.positions.to(context.device))
     return context if partial_step.boxes is None or context.ndim == 2 else partial_step.boxes.box.take(context)
+
+
+@torch.no_grad()
+def _constants_of(
+    runner: Runner, x: Tensor, contexts: ContextOfStep, subplan: Subplan
+) -> tuple[list[Tensor], list[Tensor], Tensor]:
+    """Run the whole flow once on an image (1, C, *shape), and keep all values that do not change.
+
+    Returns:
+        The latents (1, C_h, n) at the sites of each level; for each partial step and then each level, the inputs that
+        are not reached, (n,); and the contribution to log p of all events and latents outside of the subplan, (1,). It
+        is summed directly, since subtracting the subplan's contribution from the total would lose digits.
+    """
+    partial_steps = {partial.step: partial for partial in subplan.steps}
+    variables: list[Tensor] = []
+    transform = runner.transform(contexts)
+
+    def keep(step: Step, events: Tensor) -> tuple[Tensor, Tensor]:
+        """Transform the events of a step; log-dets of events in the subplan count as 0."""
+        partial = partial_steps.get(step)
+        if partial is None:
+            return transform(step, events)
+        if partial.boxes is None:
+            transformed, log_det = transform(step, events)
+            touched = partial.positions.to(x.device)
+            inputs = events.index_select(0, touched)
+            log_det = log_det.index_fill(0, touched, 0)
+        else:
+            lattice, (_, core, box) = step.apply.lattice, partial.boxes
+            whole = Box.of((0, n) for n in lattice.shape)
+            bijector = runner.bijector(step)
+            transformed, by_site = run_on_box(bijector, lattice, events, whole, whole, contexts(step))
+            inputs = box.take(events)
+            log_det = by_site.flatten(1).index_fill(1, core.sites(lattice).flatten().to(x.device), 0).sum(1)
+        variables.append(inputs.flatten()[(partial.source[: inputs.numel()] < 0).to(x.device)])
+        return transformed, log_det
+
+    z, rest = run_forward(subplan.plan, x, keep)
+    latents, outside = [], []
+    for values, level in zip(z, subplan.levels, strict=True):
+        flat, sites = values.flatten(2), level.sites.to(x.device)
+        latents.append(flat.index_select(2, sites))
+        variables.append(latents[-1].flatten()[(level.source < 0).to(x.device)])
+        is_outside = torch.ones(flat.shape[2], dtype=torch.bool, device=x.device).index_fill(0, sites, False)
+        outside.append(flat[:, :, is_outside])
+    return latents, variables, rest + runner.prior.log_prob(outside)

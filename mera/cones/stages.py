@@ -15,7 +15,7 @@ from mera.graph.boxes import Box
 from mera.graph.executor import on_sites, transform_events
 from mera.graph.lattice import Lattice
 from mera.graph.layout_error import LayoutError
-from mera.graph.local_fields import crop, run_on_box
+from mera.graph.local_fields import run_on_box
 from mera.graph.operations import Cut, Regroup
 from mera.graph.plan import Step
 from mera.graph.runner import Runner
@@ -56,11 +56,7 @@ class Stage:
         return tuple(n // c for n, c in zip(self.lattice.shape, self.cell, strict=True))
 
     def needed(self, box: Box) -> list[Box]:
-        """The boxes from which a box of outputs is computed: at the entry, and behind each step.
-
-        Args:
-            box: a box of sites of the outputs.
-        """
+        """The boxes from which a box of outputs is computed: at the entry, and behind each step."""
         boxes = [box]
         for step in reversed(self.steps):
             boxes.append(step.operation.needed(boxes[-1]))
@@ -70,9 +66,7 @@ class Stage:
 def stages_of(runner: Runner) -> list[Stage]:
     """The stages of the plan of a flow, finest first.
 
-    Raises:
-        LayoutError: if a bijector acts on a whole lattice at once, or more than one lattice goes on behind a cut; the
-            message names the node.
+    A bijector that acts on a whole lattice at once, or several lattices behind a cut, are refused.
     """
     plan, stages = runner.plan, list[Stage]()
     levels = {latent.value: h for h, latent in enumerate(plan.latents)}
@@ -90,19 +84,21 @@ def stages_of(runner: Runner) -> list[Stage]:
                 raise LayoutError(expected, str(step.operation), node=step.node)
             steps.append(step)
             value, lattice = step.targets[0], step.operation.outputs[0]
-        outputs = [(value, slice(0, lattice.channels), lattice)]
+        outputs, first = [(value, lattice)], 0
         if value in users:
-            step, first = users[value], 0
-            outputs = []
-            for target, output in zip(step.targets, step.operation.outputs, strict=True):
-                outputs.append((target, slice(first, first + output.channels), output))
-                first += output.channels
-        leaving = tuple((levels[v], channels) for v, channels, _ in outputs if v in levels)
-        going_on = [(v, channels, output) for v, channels, output in outputs if v not in levels]
+            outputs = list(zip(users[value].targets, users[value].operation.outputs, strict=True))
+        leaving, going_on = [], []
+        for target, output in outputs:
+            channels = slice(first, first + output.channels)
+            first += output.channels
+            if target in levels:
+                leaving.append((levels[target], channels))
+            else:
+                going_on.append((target, channels, output))
         if len(going_on) > 1:
             raise LayoutError("one lattice that goes on behind a cut", str(len(going_on)), node=users[value].node)
         kept = going_on[0][1] if going_on else None
-        stages.append(Stage(len(stages), entry, tuple(steps), leaving, kept))
+        stages.append(Stage(len(stages), entry, tuple(steps), tuple(leaving), kept))
         if not going_on:
             return stages
         value, _, lattice = going_on[0]
@@ -114,8 +110,6 @@ def run_stage(
     """Compute a box of the outputs of a stage.
 
     Args:
-        stage: the stage.
-        runner: the flow's plan with its bijectors.
         block: the values at the entry in the box `stage.needed(box)[0]`, (C, *sites).
         box: the box of outputs.
         context: the encoded context of the image, (1, K); None for a flow without context.
@@ -135,12 +129,12 @@ def run_stage(
         if step.apply.is_field:
             values, by_site = run_on_box(bijector, step.apply.lattice, values, here, after, encoded)
         elif step.apply.within(here).events:
-            values, by_site = (crop(part, after, here) for part in _apply(step, runner, values, here, encoded))
+            values, by_site = (after.crop(part, here) for part in _apply(step, runner, values, here, encoded))
         else:
-            values = crop(values, after, here)
+            values = after.crop(values, here)
             continue
         rest = tuple(all_ // done for all_, done in zip(stage.cell, cell, strict=True))
-        total += _spread(crop(by_site[0].to(torch.float64), box.refined(rest), after), cell)
+        total += _spread(box.refined(rest).crop(by_site[0].to(torch.float64), after), cell)
     maps = {}
     for level, channels in stage.leaving:
         density = runner.prior.log_density(values[:, channels])[0].sum(0, dtype=torch.float64)

@@ -6,7 +6,6 @@ import hashlib
 import itertools
 import json
 import math
-import shutil
 from collections.abc import Iterable, Iterator
 from importlib import import_module
 from pathlib import Path
@@ -58,6 +57,7 @@ class Store:
 
     def __init__(self, path: Path, runner: Runner, context: Tensor | None = None) -> None:
         self.manifest, self.stages, self.runner = Manifest(path, "stream"), stages_of(runner), runner
+        self.path = path
         self.context = None if context is None else context.to(runner.reference.dtype)
         self.facts = self.manifest.facts()
         zarr: Any = import_module("zarr")  # late: it takes a third of a second
@@ -65,11 +65,6 @@ class Store:
         self.work = list(self._tiles())
         self.done: dict[tuple[int, int], dict[str, Any]] = {}
         self.refresh()
-
-    @property
-    def path(self) -> Path:
-        """The folder."""
-        return self.manifest.path
 
     def edges(self, stage: Stage) -> tuple[int, ...]:
         """The edges of a tile of the outputs of a stage."""
@@ -133,11 +128,8 @@ class Store:
 
     # Arrays
 
-    def lattice_of(self, level: int) -> Lattice:
-        """The lattice of the map of a level: that at the entry of the stage in which its latents leave."""
-        return self._stage_of(level).lattice
-
-    def _stage_of(self, level: int) -> Stage:
+    def stage_of(self, level: int) -> Stage:
+        """The stage in which the latents of a level leave; the map of the level is on the lattice at its entry."""
         return next(stage for stage in self.stages if level in dict(stage.leaving))
 
     def _form(self, name: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -147,7 +139,7 @@ class Store:
             lattice = self.stages[number].lattice
             edges = self.edges(self.stages[number - 1]) if number else (self.facts["tile"],) * lattice.dim
             return lattice.event_shape, (lattice.channels, *edges)
-        stage = self._stage_of(number)
+        stage = self.stage_of(number)
         return stage.lattice.shape, tuple(e * c for e, c in zip(self.edges(stage), stage.cell, strict=True))
 
     def array(self, name: str) -> Any:
@@ -211,10 +203,6 @@ class Store:
         file = _file(name, tuple(a // edge for a, edge in zip(start, array.chunks, strict=True)))
         return {file: _digest(self.path / file)}
 
-    def remove(self, number: int) -> None:
-        """Remove the lattice at the entry of a stage, which no tile needs any more."""
-        shutil.rmtree(self.path / "arrays" / f"lattice{number}", ignore_errors=True)
-
     def _is_intact(self, file: str) -> bool:
         return file in self.digests and _digest(self.path / file) == self.digests[file]
 
@@ -226,10 +214,18 @@ class Store:
                 raise InputError("a file as mera wrote it for this stream", got, where=str(self.path / file))
 
     @torch.no_grad()
-    def compute(self, stage: Stage, box: Box) -> tuple[Tensor, dict[int, Tensor]]:
-        """Compute a box of the outputs of a stage from the lattice at its entry; see `run_stage`."""
-        block = self.read(f"lattice{stage.number}", stage.needed(box)[0]).to(self.runner.reference)
-        return run_stage(stage, self.runner, block, box, self.context)
+    def compute(self, tile: Tile) -> None:
+        """Compute a tile of the outputs of a stage from the lattice at its entry, and write it; see `run_stage`."""
+        stage = self.stages[tile.stage]
+        block = self.read(f"lattice{tile.stage}", stage.needed(tile.box)[0]).to(self.runner.reference)
+        outputs, maps = run_stage(stage, self.runner, block, tile.box, self.context)
+        files = {} if stage.kept is None else self.write(f"lattice{tile.stage + 1}", tile.box, outputs[stage.kept])
+        sums = {}
+        for level, values in maps.items():
+            written = values.to(outputs)
+            files |= self.write(f"map{level}", tile.box.refined(stage.cell), written)
+            sums[str(level)] = written.double().sum().item()
+        self.add(tile, sums, files)
 
 
 def fingerprint(runner: Runner) -> str:

@@ -29,15 +29,16 @@ from mera._utils.processes import is_main, rank, wait_for_all, world_size
 from mera._utils.progress import ProgressBar, check_console
 from mera._utils.torch_modes import exactly, in_threads
 from mera.bijectors import ImagePreprocess, with_noise
-from mera.cones.noise import noise_of_pixels
 from mera.cones.stages import stages_of
 from mera.cones.store import DATA, JOURNALS, Store, Tile, fingerprint
-from mera.graph.boxes import tiles
+from mera.graph.boxes import Box, tiles
 from mera.graph.runner import Runner
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+NOISE_BLOCK = {1: 4096, 2: 64, 3: 16}
+"""The edge of the blocks of pixels whose noise is drawn together, by the number of dimensions."""
 PROBES = 64
 """The number of pixels by which a source is recognised."""
 
@@ -129,7 +130,7 @@ class Streamed:
 
 def _pooled(store: Store, number: int, cells: list[int]) -> Tensor:
     """Sum a map of log p over a coarse grid; the value of a site is divided among the cells that it overlaps."""
-    lattice = store.lattice_of(number)
+    lattice = store.stage_of(number).lattice
     total = torch.zeros(cells, dtype=torch.float64)
     for box in tiles(lattice, [max(store.facts["tile"], 512)] * lattice.dim):
         values = store.read(f"map{number}", box).double()
@@ -219,7 +220,7 @@ def _fill(store: Store, preprocess: Any, source: Any, console: Console) -> None:
                 if tile.stage == DATA:
                     _take(store, preprocess, source, lock, tile)
                 else:
-                    _compute(store, tile)
+                    store.compute(tile)
         return tile
 
     with ProgressBar("stream", console, "tile") as bar:
@@ -231,7 +232,7 @@ def _fill(store: Store, preprocess: Any, source: Any, console: Console) -> None:
             if world_size() > 1:
                 store.refresh()
             if is_main() and stage != DATA:
-                store.remove(stage)
+                shutil.rmtree(store.path / "arrays" / f"lattice{stage}", ignore_errors=True)
     wait_for_all(device)
 
 
@@ -242,22 +243,28 @@ def _take(store: Store, preprocess: Any, source: Any, lock: Lock, tile: Tile) ->
     with lock:
         values = read_tensor(source, (slice(None), *(slice(a, b) for a, b in zip(box.start, box.stop, strict=True))))
     if store.facts["grey values"]:
-        noise = noise_of_pixels(store.facts["seed"], len(values), box)
+        noise = _noise_of_pixels(store.facts["seed"], len(values), box)
         values, change = preprocess(with_noise(values, noise)[None].to(reference.device))
         values, log_det = values[0], change.double().item()
     files = store.write("lattice0", box, values.to(reference.device, reference.dtype))
     store.add(tile, {"data": log_det}, files)
 
 
-def _compute(store: Store, tile: Tile) -> None:
-    """Compute a tile of the outputs of a stage, and write it."""
-    stage = store.stages[tile.stage]
-    outputs, maps = store.compute(stage, tile.box)
-    written = {level: values.to(outputs) for level, values in maps.items()}
-    files = {} if stage.kept is None else store.write(f"lattice{tile.stage + 1}", tile.box, outputs[stage.kept])
-    for level, values in written.items():
-        files |= store.write(f"map{level}", tile.box.refined(stage.cell), values)
-    store.add(tile, {str(level): values.double().sum().item() for level, values in written.items()}, files)
+def _noise_of_pixels(seed: int, channels: int, box: Box) -> Tensor:
+    """Uniform numbers in [0, 1) in single precision for the sites of a box, (channels, *sites).
+
+    They are a function of seed and site, so that tiles do not matter; see `mera.cones.window.noise_of_latents`.
+    """
+    edge = NOISE_BLOCK[len(box.start)]
+    cells = (edge,) * len(box.start)
+    blocks = box.coarsened(cells)
+    values = np.empty((channels, *blocks.refined(cells).shape), dtype=np.float32)
+    for corner in np.ndindex(*blocks.shape):
+        number = [a + c for a, c in zip(blocks.start, corner, strict=True)]
+        generator = np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, *number])))
+        where = tuple(slice(c * edge, (c + 1) * edge) for c in corner)
+        values[(slice(None), *where)] = generator.random((channels, *cells), dtype=np.float32)
+    return torch.from_numpy(values[(slice(None), *box.within(blocks.refined(cells)))].copy())
 
 
 def _probe(source: Any) -> str:

@@ -1,7 +1,7 @@
 """Subplans: a plan restricted to the events that a few variables of the data pass through.
 
-`make_subplan` follows variables of the data through a plan. For each step that applies a bijector, a `PartialStep` has
-the events that contain reached variables. Operations that only move variables change the columns from which the next
+A `Subplan` follows variables of the data through a plan. For each step that applies a bijector, a `PartialStep` has the
+events that contain reached variables. Operations that only move variables change the columns from which the next
 partial step reads its variables, and do not become partial steps.
 """
 
@@ -10,17 +10,19 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from functools import cached_property
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor
 
+from mera.bijectors.base import zero_log_det
+from mera.graph import Apply, Lattice, Plan, Step
 from mera.graph.boxes import Box, hull
+from mera.graph.executor import Transform, transform_events
 from mera.graph.indexing import indices_at
-from mera.graph.lattice import Lattice
-from mera.graph.local_fields import crop
-from mera.graph.operations import Apply
-from mera.graph.plan import Plan, Step
+from mera.graph.local_fields import run_on_box
+from mera.graph.runner import ContextOfStep, Runner
 
 IsLocal = Callable[[Step], bool]
 """Whether the field bijector of a step can be evaluated on a box."""
@@ -68,6 +70,12 @@ class PartialStep:
     source: Tensor
     boxes: Boxes | None = None
 
+    @cached_property
+    def sizes(self) -> tuple[int, ...]:
+        """The number of variables in each group of events, and the number of variables outside of all events."""
+        groups = [n * math.prod(self.step.apply.event_shape) for n in self.group_sizes]
+        return *groups, len(self.source) - sum(groups)
+
     @property
     def size(self) -> int:
         """The number of variables in the row."""
@@ -83,11 +91,11 @@ class PartialStep:
         return torch.cat([tiling.members(self.positions).flatten(), indices[~tiling.locate(indices)[2]]])
 
     @property
-    def source_of_entry(self) -> Tensor:
-        """`source` of the sites that the inverse finds: the entry of a local field bijector."""
+    def entry_source(self) -> Tensor:
+        """`source` of the sites that the inverse computes: the entry of a local field bijector."""
         if self.boxes is None:
             return self.source
-        return crop(self.source.view(-1, *self.boxes.box.shape), self.boxes.entry, self.boxes.box).flatten()
+        return self.boxes.entry.crop(self.source.view(-1, *self.boxes.box.shape), self.boxes.box).flatten()
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,58 +113,112 @@ class PartialLevel:
     parent: int
     source: Tensor
 
+    @property
+    def entry_source(self) -> Tensor:
+        """`source`, as of a partial step."""
+        return self.source
 
-@dataclass(frozen=True, eq=False)
+
 class Subplan:
-    """The part of a plan that reached variables of the data pass through.
+    """The part of a plan that variables of the data pass through, with all variables of the events that they meet.
+
+    These are more than a cone has, such as passive channels: the inverse of an event depends on all of its variables.
+    A subplan runs in both directions, with rows (K, variables): K settings of the variables of a value in one batch.
+    Other variables are constant.
 
     Args:
         plan: the whole plan.
-        size: the number of reached variables.
+        first: the flat indices of the variables of the data, in the order of the first row.
+        is_local: whether the field bijector of a step can be evaluated on a box.
+        device: the device of the rows.
+        group_width: the edge of a group of events in the step's grid; see `PartialStep`. None for one group.
+
+    Attributes:
+        size: the number of variables in the first row.
         steps: the partial steps, in the order of the plan's steps.
         levels: one partial level for each level of latents, finest first.
     """
 
-    plan: Plan
-    size: int
-    steps: tuple[PartialStep, ...]
-    levels: tuple[PartialLevel, ...]
+    def __init__(
+        self, plan: Plan, first: Tensor, is_local: IsLocal, device: torch.device, group_width: int | None = None
+    ) -> None:
+        self.plan, self.size = plan, len(first)
+        self.steps: list[PartialStep] = []
+        # for each value: the index of a partial step; sorted flat indices of variables, and their columns in its row
+        places = {0: (-1, *first.sort())}
+        for step in plan.steps:
+            parent, indices, columns = places.pop(step.source)
+            if not step.module:
+                outputs = step.move.map_forward(indices)
+                for target, (is_moved, moved) in zip(step.targets, outputs, strict=True):
+                    moved, order = moved.sort()
+                    places[target] = parent, moved, columns[is_moved][order]
+                continue
+            partial = _partial_step(step, parent, indices, columns, is_local, group_width)
+            if partial is not None:
+                parent, (indices, columns) = len(self.steps), partial.row(indices).sort()
+                self.steps.append(partial)
+            places[step.targets[0]] = parent, indices, columns
+        self.levels: list[PartialLevel] = []
+        for latent in plan.latents:
+            parent, indices, columns = places[latent.value]
+            sites = (indices // latent.lattice.channels).unique()
+            order = indices_at(sites, latent.lattice).flatten()
+            self.levels.append(PartialLevel(sites, parent, _look_up(order, indices, columns)))
+        self._nodes: list[PartialStep | PartialLevel] = [*self.steps, *self.levels]
+        self._has_constants = [bool((node.source < 0).any()) for node in self._nodes]
+        sizes = {-1: self.size} | {i: step.size for i, step in enumerate(self.steps)}
+        columns_of_parent = [_columns_of_parent(node.source, sizes[node.parent]) for node in self._nodes]
+        self._columns_of_parent = [columns.to(device) for columns in columns_of_parent]
+        self._children: dict[int, list[int]] = {parent: [] for parent in sizes}
+        for i, node in enumerate(self._nodes):
+            self._children[node.parent].append(i)
+        self._columns_of_children = {
+            parent: _columns_of_children([self._nodes[i].entry_source for i in children], sizes[parent]).to(device)
+            for parent, children in self._children.items()
+        }
 
+    def forward(
+        self, row: Tensor, constants: Sequence[Tensor], runner: Runner, contexts: ContextOfStep
+    ) -> tuple[tuple[Tensor, ...], Tensor]:
+        """Map the reached variables of the data, (K, size), to the latents.
 
-def make_subplan(plan: Plan, first: Tensor, is_local: IsLocal, group_width: int | None = None) -> Subplan:
-    """The part of a plan that variables of the data pass through, with all variables of the events that they meet.
+        `constants` has for each partial step and then each level the variables that are not reached, in order, (n,).
 
-    These are more than a cone has, such as passive channels: the inverse of an event depends on all of its variables.
+        Returns:
+            A row (K, n_latents) for each level of latents, finest first; and the log-det (K,) of the subplan's events.
+        """
+        rows, transform = {-1: row}, runner.transform(contexts)
+        log_det = zero_log_det(row)
+        latents = []
+        for i, (node, columns) in enumerate(zip(self._nodes, self._columns_of_parent, strict=True)):
+            constant = [constants[i].expand(row.shape[0], -1)] if self._has_constants[i] else []
+            inputs = _gather([rows[node.parent], *constant], columns)
+            if isinstance(node, PartialStep):
+                if node.boxes is None:
+                    rows[i], change = _transform(node, inputs, transform)
+                else:
+                    rows[i], change = _transform_field(node, inputs, runner, contexts)
+                log_det = log_det + change
+            else:
+                latents.append(inputs)
+        return tuple(latents), log_det
 
-    Args:
-        plan: the plan.
-        first: the flat indices of the variables of the data, in the order of the first row.
-        is_local: whether the field bijector of a step can be evaluated on a box.
-        group_width: the edge of a group of events in the step's grid; see `PartialStep`. None for one group.
-    """
-    steps: list[PartialStep] = []
-    # for each value: the index of a partial step; the sorted flat indices of variables, and their columns in its row
-    places = {0: (-1, *first.sort())}
-    for step in plan.steps:
-        parent, indices, columns = places.pop(step.source)
-        if not step.module:
-            outputs = step.operation.map_forward(indices)
-            for target, (is_moved, moved) in zip(step.targets, outputs, strict=True):
-                moved, order = moved.sort()
-                places[target] = parent, moved, columns[is_moved][order]
-            continue
-        partial = _partial_step(step, parent, indices, columns, is_local, group_width)
-        if partial is not None:
-            parent, (indices, columns) = len(steps), partial.row(indices).sort()
-            steps.append(partial)
-        places[step.targets[0]] = parent, indices, columns
-    levels = []
-    for latent in plan.latents:
-        parent, indices, columns = places[latent.value]
-        sites = (indices // latent.lattice.channels).unique()
-        order = indices_at(sites, latent.lattice).flatten()
-        levels.append(PartialLevel(sites, parent, _look_up(order, indices, columns)))
-    return Subplan(plan, len(first), tuple(steps), tuple(levels))
+    def inverse(self, latents: Sequence[Tensor], runner: Runner, contexts: ContextOfStep) -> Tensor:
+        """Map rows of all latents at the levels' sites, (K, n_latents), to the reached variables, (K, size)."""
+        transform = runner.transform(contexts, inverse=True)
+        rows = dict(enumerate(latents, start=len(self.steps)))
+        for i, step in reversed(list(enumerate(self.steps))):
+            row = self._collect(i, rows)
+            if step.boxes is None:
+                rows[i] = _transform(step, row, transform)[0]
+            else:
+                rows[i] = _transform_field(step, row, runner, contexts, inverse=True)[0]
+        return self._collect(-1, rows)
+
+    def _collect(self, parent: int, rows: dict[int, Tensor]) -> Tensor:
+        """Make the row of a parent from the rows of its children, and remove the children's rows."""
+        return _gather([rows.pop(child) for child in self._children[parent]], self._columns_of_children[parent])
 
 
 def _partial_step(
@@ -164,13 +226,7 @@ def _partial_step(
 ) -> PartialStep | None:
     """The events of a step with reached variables; None if there are none.
 
-    Args:
-        step: the step.
-        parent: the index of the partial step that the variables come from.
-        indices: the sorted flat indices of reached variables.
-        columns: the column of each in the row of the parent.
-        is_local: see `make_subplan`.
-        group_width: see `make_subplan`.
+    `indices` are the sorted flat indices of reached variables, and `columns` their columns in the row of the parent.
     """
     tiling, lattice = step.apply.event_tiling, step.apply.lattice
     positions, _, is_covered = tiling.locate(indices)
@@ -212,3 +268,57 @@ def _look_up(keys: Tensor, table_keys: Tensor, table_values: Tensor) -> Tensor:
     order = table_keys.argsort()
     nearest = order[torch.searchsorted(table_keys[order], keys).clamp(max=len(table_keys) - 1)]
     return torch.where(table_keys[nearest] == keys, table_values[nearest], -1)
+
+
+def _transform_field(
+    partial_step: PartialStep, row: Tensor, runner: Runner, contexts: ContextOfStep, inverse: bool = False
+) -> tuple[Tensor, Tensor]:
+    """Transform K settings of the box of a local field bijector to its core, or of the core back to the entry."""
+    entry, core, box = cast(Boxes, partial_step.boxes)
+    step, context, (here, target) = partial_step.step, contexts(partial_step.step), (box, core)
+    if inverse:
+        here, target = core, entry
+        context = context if context is None or context.ndim == 2 else core.crop(context, box)
+    values, lattice = row.unflatten(1, (step.apply.lattice.channels, *here.shape)), step.apply.lattice
+    values, by_site = run_on_box(runner.bijector(step), lattice, values, here, target, context, inverse)
+    return values.flatten(1), by_site.flatten(1).sum(1)
+
+
+def _columns_of_parent(source: Tensor, size: int) -> Tensor:
+    """For each variable of a node its column in the parent's row of `size` columns, followed by the constants."""
+    is_constant = source < 0
+    return torch.where(is_constant, size + is_constant.cumsum(0) - 1, source)
+
+
+def _columns_of_children(sources: Sequence[Tensor], size: int) -> Tensor:
+    """For each of a parent's `size` variables the column in the rows of the children, one after another."""
+    source = torch.cat([*sources])
+    columns = torch.empty(size, dtype=torch.int64)
+    columns[source[source >= 0]] = (source >= 0).nonzero()[:, 0]
+    return columns
+
+
+def _joined(rows: list[Tensor]) -> Tensor:
+    """One row of all variables; a single row is returned without a copy."""
+    return rows[0] if len(rows) == 1 else torch.cat(rows, dim=1)
+
+
+def _gather(rows: list[Tensor], columns: Tensor) -> Tensor:
+    """Select columns of the concatenated rows. The gradient of `gather` is a fast scatter, unlike that of indexing."""
+    row = _joined(rows)
+    return row.gather(1, columns.expand(row.shape[0], -1))
+
+
+def _transform(partial_step: PartialStep, row: Tensor, transform: Transform) -> tuple[Tensor, Tensor]:
+    """Transform the events in a row, group by group; the variables outside of all events do not change."""
+    settings, event_shape = row.shape[0], partial_step.step.apply.event_shape
+    *groups, unchanged = row.split(partial_step.sizes, dim=1)
+    rows, changes = [], []
+    for n, group in zip(partial_step.group_sizes, groups, strict=True):
+        batch = group.reshape(settings * n, *event_shape)
+        transformed, log_det = transform_events(partial_step.step, batch, transform)
+        rows.append(transformed.reshape(group.shape))
+        changes.append(log_det.reshape(settings, n).sum(1))
+    if partial_step.sizes[-1]:
+        rows.append(unchanged)
+    return _joined(rows), changes[0] if len(changes) == 1 else torch.stack(changes).sum(0)

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from mera._utils.checks import is_integer
 from mera._utils.errors import InputError
-from mera.bijectors.prior import temperature_per_level
+from mera.bijectors.prior import Prior, temperature_per_level
 from mera.cones.cone import CPU
-from mera.cones.noise import noise_of_latents
 from mera.cones.regions import Span, rectangle, spans_of
-from mera.cones.subplan import make_subplan
-from mera.cones.subplan_executor import SubplanExecutor
-from mera.graph.indexing import check_indexable, indices_at
+from mera.cones.subplan import Subplan
+from mera.graph import Lattice
+from mera.graph.indexing import Tiling, check_indexable, indices_at
 from mera.graph.runner import Runner
 
 GROUP_WIDTH = {1: 64, 2: 8, 3: 4}
@@ -23,6 +24,8 @@ GROUP_WIDTH = {1: 64, 2: 8, 3: 4}
 the batch, so every window that touches a group computes the whole group in one call, and all windows agree bit for bit;
 those of local field bijectors, which are evaluated on boxes, agree up to rounding.
 """
+NOISE_BLOCK = {1: 256, 2: 16, 3: 8}
+"""The edge of the blocks of latents that are drawn together, by the number of dimensions."""
 MAX_FIELD_SITES = 2**20
 """The number of sites of the largest lattice on which a field bijector, which needs the whole lattice, is evaluated."""
 
@@ -38,27 +41,50 @@ def window(runner: Runner, seed: int, region: Sequence[Span], temperature: float
         raise InputError("a seed from 0 to 2^64 - 1", repr(seed))
     temperatures = temperature_per_level(temperature, len(plan.latents))
     check_indexable(plan.input)
-    _check_fields(runner)
+    for step in plan.bijections:
+        lattice = step.apply.lattice
+        if step.apply.is_field and lattice.sites > MAX_FIELD_SITES and not runner.is_local(step):
+            expected = "a bijector of patches, or a local one, for windows of so large a lattice"
+            got = f"a field bijector, which needs all of {lattice}"
+            raise InputError(expected, got, where=f"node {step.node!r}")
     with CPU:
         indices, width = indices_at(rectangle(spans, plan.input), plan.input).flatten(), GROUP_WIDTH[plan.input.dim]
-        executor = SubplanExecutor(make_subplan(plan, indices, runner.is_local, width), like.device)
+        subplan = Subplan(plan, indices, runner.is_local, like.device, width)
         noise = [
             noise_of_latents(runner.prior, temperatures[h], seed, h, latent.lattice, level.sites)
-            for h, (latent, level) in enumerate(zip(plan.latents, executor.subplan.levels, strict=True))
+            for h, (latent, level) in enumerate(zip(plan.latents, subplan.levels, strict=True))
         ]
 
-    row = executor.inverse([values.flatten()[None].to(like) for values in noise], runner, lambda step: None)
+    row = subplan.inverse([values.flatten()[None].to(like) for values in noise], runner, lambda step: None)
     return row.view(1, plan.input.channels, *(stop - start for start, stop in spans))
 
 
-def _check_fields(runner: Runner) -> None:
-    """Raise a ValueError if a field bijector is evaluated as a whole on a lattice that is too large."""
-    for step in runner.plan.bijections:
-        operation = step.apply
-        is_whole = operation.is_field and not runner.is_local(step)
-        if is_whole and operation.lattice.sites > MAX_FIELD_SITES:
-            raise InputError(
-                "a bijector of patches, or a local one, for windows of so large a lattice",
-                f"a field bijector, which needs all of {operation.lattice}",
-                where=f"node {step.node!r}",
-            )
+def noise_of_latents(
+    prior: Prior, temperature: float, seed: int, level: int, lattice: Lattice, sites: Tensor
+) -> Tensor:
+    """Draw the latents at sites (n,) of a level from the prior: (C, n), in double precision on the CPU.
+
+    They are a function of seed and site, so that any part of a lattice can be drawn by itself. Philox (Salmon et al.
+    2011) computes random bits from a counter; numpy guarantees the same stream in all versions. Each counter belongs to
+    a block of sites, not to one site: the quantile function is always evaluated on whole blocks, so that the noise is
+    the same to the last bit whichever sites of a block are needed.
+    """
+    edge = NOISE_BLOCK[lattice.dim]
+    counts = tuple(-(-n // edge) for n in lattice.shape)
+    tiling = Tiling(lattice, (edge,) * lattice.dim, (0,) * lattice.dim, counts)
+    blocks, within, _ = tiling.locate(indices_at(sites, lattice).flatten())
+    values = torch.empty(len(blocks), dtype=torch.float64)
+    quantile = prior.quantile(temperature)
+    order = blocks.argsort()
+    numbers, sizes = blocks[order].unique_consecutive(return_counts=True)
+    for block, members in zip(numbers.tolist(), order.split(sizes.tolist()), strict=True):
+        values[members] = quantile(_uniform(seed, level, block, tiling.variables))[within[members]]
+    return values.view(lattice.channels, -1)
+
+
+def _uniform(seed: int, level: int, block: int, n: int) -> Tensor:
+    """Draw n numbers strictly between 0 and 1: odd multiples of 2^-53, which doubles hold exactly."""
+    key = np.array([seed, level], dtype=np.uint64)
+    counter = np.array([0, block, 0, 0], dtype=np.uint64)  # the lowest word counts within the block
+    bits = np.random.Philox(key=key, counter=counter).random_raw(n)
+    return torch.from_numpy(((bits >> np.uint64(12)).astype(np.float64) + 0.5) * math.ldexp(1, -52))

@@ -15,7 +15,7 @@ from mera._utils.errors import InputError
 from mera.bijectors import DCT, BlockSpins
 from mera.cones import Cone, Region, Restriction, Site, Span, Streamed, generation_cone, inference_cone, stream, window
 from mera.flow.density import Density, Temperature
-from mera.graph.executor import run_inverse_from
+from mera.graph.executor import run_inverse
 from mera.inpaint import Inpainting, inpaint
 
 STEP, MOST_STEPS, CLOSE = 0.7, 100, 0.02
@@ -214,7 +214,7 @@ class FlowInParts(Density):
         transform = runner.transform(runner.contexts(context, coarse), inverse=True)
 
         def finer(lattice: Tensor) -> Tensor:
-            return run_inverse_from(larger.plan, lattice * unit, latents, levels, transform)[0]
+            return run_inverse(larger.plan, latents[:levels], transform, lattice * unit)[0]
 
         x = finer(coarse)
         return _with_means(x, coarse, finer, factors) if means and x.numel() else x

@@ -1,13 +1,11 @@
 """Layouts, and plans: compiled layouts."""
 
-from mera.graph.compiler import compile
 from mera.graph.lattice import Lattice
 from mera.graph.layout import Layout, Port
 from mera.graph.layout_error import LayoutError
-from mera.graph.nodes import Decimate, Input, Latent, Local, Node, Split, Squeeze
+from mera.graph.nodes import Decimate, Input, Latent, Local, Node, Split, Squeeze, check_bijector
 from mera.graph.operations import Apply, Cut, Operation, Regroup
-from mera.graph.plan import Plan, Step
-from mera.graph.validation import check_bijector
+from mera.graph.plan import Plan, Step, compile
 
 __all__ = [
     "Apply",

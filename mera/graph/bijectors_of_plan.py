@@ -11,8 +11,8 @@ from mera.bijectors import Bijector, Spectral
 from mera.bijectors.by_name import make
 from mera.graph.layout import Layout
 from mera.graph.layout_error import LayoutError, within
+from mera.graph.nodes import check_bijector
 from mera.graph.plan import Plan, Step
-from mera.graph.validation import check_bijector
 
 
 class Bijectors(nn.ModuleDict):
@@ -52,10 +52,7 @@ def make_bijectors(plan: Plan, layout: Layout) -> Bijectors:
 def check_lattices(plan: Plan, bijectors: Any, before: Plan | None = None) -> None:
     """Raise a LayoutError if the events of a step do not fit its bijector, such as one with parameters for each site.
 
-    Args:
-        plan: the plan.
-        bijectors: a mapping or a `ModuleDict` of the bijectors, by the key in `Step.module`.
-        before: the plan for which the bijectors were made; None for `plan`.
+    `before` is the plan for which the bijectors, by the key in `Step.module`, were made; None for the same plan.
     """
     lattices = {step.module: step.apply for step in (before or plan).bijections}
     for step in plan.bijections:
@@ -92,15 +89,12 @@ def structure_of(module: nn.Module) -> list[tuple[str, str, dict[str, Any]]]:
     Two modules of one structure compute the same function of the values in their state dicts, but for attributes that
     are neither numbers nor text.
     """
-    return [
-        (f"{type(part).__module__}.{type(part).__qualname__}", _shapes(part), _plain_attributes(part))
-        for part in module.modules()
-    ]
-
-
-def _shapes(module: nn.Module) -> str:
-    """The shapes of the parameters and buffers that belong to a module itself."""
-    return str([tuple(t.shape) for t in (*module.parameters(recurse=False), *module.buffers(recurse=False))])
+    structure = []
+    for part in module.modules():
+        shapes = [tuple(t.shape) for t in (*part.parameters(recurse=False), *part.buffers(recurse=False))]
+        name = f"{type(part).__module__}.{type(part).__qualname__}"
+        structure.append((name, str(shapes), _plain_attributes(part)))
+    return structure
 
 
 def _plain_attributes(module: nn.Module) -> dict[str, Any]:

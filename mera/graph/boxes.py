@@ -69,14 +69,13 @@ class Box:
         """The slices of the box in an array of the sites of a box around it."""
         return tuple(slice(a - o, b - o) for a, b, o in zip(self.start, self.stop, outer.start, strict=True))
 
+    def crop(self, values: Tensor, outer: Box) -> Tensor:
+        """Cut the values of the box, (..., *box.shape), out of those of a box around it."""
+        return values[(..., *self.within(outer))]  # type: ignore[index]
+
 
 def tiles(lattice: Lattice, edges: Sequence[int]) -> list[Box]:
-    """Boxes that cover a lattice side by side, row by row; the last ones of a row may be smaller.
-
-    Args:
-        lattice: the lattice.
-        edges: the edge lengths of a box.
-    """
+    """Boxes with these edges that cover a lattice side by side, row by row; the last ones of a row may be smaller."""
     ranges = [range(0, n, edge) for n, edge in zip(lattice.shape, edges, strict=True)]
     return [
         Box(start, tuple(min(a + e, n) for a, e, n in zip(start, edges, lattice.shape, strict=True)))
@@ -85,15 +84,7 @@ def tiles(lattice: Lattice, edges: Sequence[int]) -> list[Box]:
 
 
 def pieces(box: Box, shape: Sequence[int]) -> Iterator[tuple[Slices, Slices]]:
-    """Cut a box where it crosses periodic borders.
-
-    Args:
-        box: the box.
-        shape: the edge lengths of the lattice.
-
-    Yields:
-        For each part, its slices in the lattice, and in an array of the box.
-    """
+    """Cut a box where it crosses periodic borders: the slices of each part in the lattice and in an array of the box."""
     spans = []
     for a, b, n in zip(box.start, box.stop, shape, strict=True):
         cuts = [a, *range((a // n + 1) * n, b, n), b]
@@ -103,12 +94,7 @@ def pieces(box: Box, shape: Sequence[int]) -> Iterator[tuple[Slices, Slices]]:
 
 
 def hull(coordinates: Sequence[Sequence[int]], lattice: Lattice) -> Box:
-    """The smallest box that has all of some sites, across periodic borders.
-
-    Args:
-        coordinates: for each dimension, the coordinates of the sites.
-        lattice: the lattice.
-    """
+    """The smallest box, across periodic borders, of sites whose coordinates are listed for each dimension."""
     spans = []
     for values, n, wraps in zip(coordinates, lattice.shape, lattice.periodic, strict=True):
         places = sorted(set(values))

@@ -21,12 +21,7 @@ Transform = Callable[[Step, Tensor], tuple[Tensor, Tensor]]
 
 
 def run_forward(plan: Plan, x: Tensor, transform: Transform) -> tuple[tuple[Tensor, ...], Tensor]:
-    """Run the steps of a plan in order.
-
-    Args:
-        plan: the plan.
-        x: data (B, channels, *shape).
-        transform: transforms the events of a step.
+    """Run the steps of a plan in order on data (B, channels, *shape).
 
     Returns:
         The latents, one tensor for each level, finest first; and the log-det (B,).
@@ -45,47 +40,30 @@ def run_forward(plan: Plan, x: Tensor, transform: Transform) -> tuple[tuple[Tens
 
 
 def run_inverse(
-    plan: Plan, z: Sequence[Tensor], transform: Transform, watch: Callable[[int, Tensor], None] | None = None
+    plan: Plan,
+    z: Sequence[Tensor],
+    transform: Transform,
+    coarse: Tensor | None = None,
+    watch: Callable[[int, Tensor], None] | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Run the steps of a plan backwards.
 
     Args:
-        plan: the plan.
-        z: latents, one tensor for each level, finest first.
-        transform: transforms the events of a step back.
+        z: latents, one tensor for each level, finest first; with `coarse`, those of the finest levels alone.
+        coarse: the lattice at which the first level without latents in `z` begins, the value `plan.entries[len(z)]`;
+            None if `z` has all levels.
         watch: called with the number and the tensor of each value that the pass computes, if not None.
 
     Returns:
         The data (B, channels, *shape), and the log-det (B,) of the inverse.
     """
-    values = {latent.value: level for latent, level in zip(plan.latents, z, strict=True)}
-    return _backwards(plan.steps, values, transform, watch)
-
-
-def run_inverse_from(
-    plan: Plan, kept: Tensor, z: Sequence[Tensor], level: int, transform: Transform
-) -> tuple[Tensor, Tensor]:
-    """Run the steps of the levels below one backwards, from the lattice at which that level begins.
-
-    Args:
-        plan: the plan.
-        kept: the lattice, the value `plan.entries[level]`.
-        z: the latents of the levels below, finest first; others are not used.
-        level: the level, at least 1.
-        transform: transforms the events of a step back.
-    """
-    values = {latent.value: part for latent, part in zip(plan.latents[:level], z, strict=False)}
-    steps = [step for step in plan.steps if step.level < level]
-    return _backwards(steps, values | {plan.entries[level]: kept}, transform)
-
-
-def _backwards(
-    steps: Sequence[Step], values: dict[int, Tensor], transform: Transform,
-    watch: Callable[[int, Tensor], None] | None = None,
-) -> tuple[Tensor, Tensor]:  # fmt: skip
-    """Run steps backwards from the values that later steps and latents leave, by number."""
-    log_dets = [zero_log_det(next(iter(values.values())))]
-    for step in reversed(steps):
+    values = {latent.value: level for latent, level in zip(plan.latents, z, strict=coarse is None)}
+    if coarse is not None:
+        values[plan.entries[len(z)]] = coarse
+    log_dets = [zero_log_det(z[0])]
+    for step in reversed(plan.steps):
+        if coarse is not None and step.level >= len(z):
+            continue
         outputs = [values.pop(target) for target in step.targets]
         if step.module:
             value, log_det = _apply(step, outputs[0], transform)

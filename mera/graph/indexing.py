@@ -42,10 +42,7 @@ class Tiling:
         return self.lattice.channels * math.prod(self.box)
 
     def locate(self, indices: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Find the box of each variable.
-
-        Args:
-            indices: the flat indices of the variables, (n,).
+        """Find the boxes of variables with flat indices (n,).
 
         Returns:
             Three tensors (n,): the flat index of the box; the index of the variable within the box, in the order
@@ -87,14 +84,11 @@ class Tiling:
         return ravel(coordinates, self.lattice.shape)
 
     def near(self, sites: Tensor, radius: tuple[int, ...]) -> Tensor:
-        """Find the boxes within a distance of sites; returns the sorted flat indices of the boxes, (n_boxes,).
+        """Find the boxes within a distance of sites (n,); returns the sorted flat indices of the boxes, (n_boxes,).
 
-        One dimension after the other, the coordinate of a site is replaced by the coordinates of the boxes that the
-        site reaches, without duplicates.
-
-        Args:
-            sites: the flat indices of the sites, (n,).
-            radius: for each dimension the largest distance from a site to the nearest site of a box.
+        `radius` is for each dimension the largest distance from a site to the nearest site of a box. One dimension
+        after the other, the coordinate of a site is replaced by the coordinates of the boxes that the site reaches,
+        without duplicates.
         """
         shape: list[int] = list(self.lattice.shape)
         coordinates: list[Tensor] = self._shifted(sites)
@@ -157,12 +151,7 @@ def sites_and_channels(indices: Tensor, lattice: Lattice) -> tuple[Tensor, Tenso
 
 
 def ravel(coordinates: Sequence[Tensor], shape: tuple[int, ...]) -> Tensor:
-    """The flat indices of coordinates, row by row: the inverse of `torch.unravel_index`, which torch does not have.
-
-    Args:
-        coordinates: for each dimension a tensor of coordinates; all have one shape, which is also the result's.
-        shape: the shape of the lattice.
-    """
+    """The flat indices of coordinates, a tensor for each dimension: the inverse of `torch.unravel_index`."""
     index = coordinates[0]
     for coordinate, n in zip(coordinates[1:], shape[1:], strict=True):
         index = index * n + coordinate

@@ -27,17 +27,7 @@ def check_key(text: object, field: str) -> None:
 
 
 def per_dimension(value: int | Sequence[int], dim: int, field: str, minimum: int) -> tuple[int, ...]:
-    """Expand a setting to one integer >= `minimum` for each dimension of a lattice.
-
-    Args:
-        value: one integer for all dimensions, or one for each.
-        dim: the number of dimensions.
-        field: the name of the setting in messages, for example "kernel".
-        minimum: the smallest valid integer.
-
-    Raises:
-        LayoutError: if `value` has another form, or an integer is below `minimum`.
-    """
+    """Expand a setting, one integer >= `minimum` or one for each dimension, to a tuple; refuse any other value."""
     values = tuple(value) if isinstance(value, Sequence) else (value,) * dim
     if len(values) != dim or not all(is_integer(v) and v >= minimum for v in values):
         expected = f"the {field} to be an integer >= {minimum} or {dim} of them"
@@ -100,22 +90,11 @@ class Lattice:
         return self.dim == 2 and self.channels in (1, 3)
 
     def cell_of(self, coordinate: Number, axis: int, finer: int) -> Number:
-        """The coordinate of the site whose cell contains a site of a finer lattice over the same pixels.
-
-        Args:
-            coordinate: the coordinate on the finer lattice, an integer or a tensor of integers.
-            axis: the index of the dimension.
-            finer: the number of sites of the finer lattice in this dimension.
-        """
+        """The coordinate of the site whose cell contains a site of a lattice of `finer` sites over the same pixels."""
         return coordinate * self.shape[axis] // finer
 
     def pixels_of(self, values: Tensor, shape: Sequence[int]) -> Tensor:
-        """Spread values at sites evenly over the pixels in each site's cell: (B, *sites) to (B, *pixels).
-
-        Args:
-            values: values at the sites, (B, *sites).
-            shape: the shape of the lattice of pixels.
-        """
+        """Spread values at sites evenly over the pixels in each site's cell: (B, *sites) to (B, *shape)."""
         for d, n in enumerate(shape):
             cell = self.cell_of(torch.arange(n, device=values.device), d, n)
             pixels = torch.bincount(cell, minlength=self.shape[d]).to(values.dtype)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
@@ -59,8 +60,12 @@ class Layout:
         context: the shape of the context of a conditional flow: K or (K,) for K numbers per image, (K, *shape) for K
             numbers at each pixel; None if the flow is not conditional.
 
+    Methods that add a node take `source`, the output of an earlier node, and `name`, the name of the new node; if None,
+    the kind of the node and a number.
+
     Raises:
-        LayoutError: if the arguments do not describe a lattice, or a context on it.
+        LayoutError: if the arguments do not describe a lattice, or a context on it; in methods that add a node, if the
+            node is not a bijection on its source, the source is in use, or the name is taken.
 
     Example:
         One step of a binary MERA on 8 sites, whose bijectors only rescale:
@@ -104,13 +109,11 @@ class Layout:
 
         Returns:
             The outputs of the node.
-
-        Raises:
-            LayoutError: if the node is not a bijection on this output, the output is in use, or the name is taken.
         """
         if not isinstance(node, Node) or isinstance(node, Input):
             raise LayoutError("a node of a kind of mera.graph, other than another input", f"{node!r}")
-        name = self._free_name(node) if name is None else name
+        kind = type(node).__name__.lower()
+        name = next(free for i in count() if (free := f"{kind}{i}") not in self.graph) if name is None else name
         with within(f"node {name!r}"):
             check_key(name, "name")
             if name in self.graph:
@@ -133,24 +136,7 @@ class Layout:
         name: str | None = None,
         passive: int = 0,
     ) -> Port:
-        """Add a local bijector; see `mera.graph.Local`.
-
-        Args:
-            source: the output of an earlier node that the bijector acts on.
-            bijector: a bijector, a callable that makes one, or the name of a registered one.
-            kernel: the number of sites that one position reads in each dimension.
-            stride: the kernel, for patches side by side, or 1, for a bijector of the whole lattice; the kernel if None.
-            offset: the site at which the grid of positions starts.
-            share: a key; nodes with the same key use one module.
-            name: the name of the node; if None, "local" and a number.
-            passive: the number of first channels that are read but not changed.
-
-        Returns:
-            The output of the node.
-
-        Raises:
-            LayoutError: if the node is not a bijection on this output.
-        """
+        """Add a local bijector, and return its output; the other arguments are those of `mera.graph.Local`."""
         with nullcontext() if name is None else within(f"node {name!r}"):
             node = Local(bijector, kernel, stride, offset, share, passive)
         (port,) = self.add(node, source, name)
@@ -162,61 +148,26 @@ class Layout:
         Args:
             source: the output of an earlier node.
             stride: the edge of a cell, or its edges in each dimension.
-            name: the name of the node; if None, "decimate" and a number.
+            name: the name of the node.
 
         Returns:
             The coarse lattice, and the other sites as channels on the coarse lattice.
-
-        Raises:
-            LayoutError: if the stride does not divide the edges of the lattice.
         """
         coarse, fine = self.add(Decimate(stride), source, name)
         return coarse, fine
 
     def squeeze(self, source: Port, stride: int | tuple[int, ...] = 2, name: str | None = None) -> Port:
-        """Add a squeeze: turn the sites of each cell into channels.
-
-        Args:
-            source: the output of an earlier node.
-            stride: the edge of a cell, or its edges in each dimension.
-            name: the name of the node; if None, "squeeze" and a number.
-
-        Returns:
-            The coarse lattice.
-
-        Raises:
-            LayoutError: if the stride does not divide the edges of the lattice.
-        """
+        """Add a squeeze, which turns the sites of each cell into channels; `stride` is as in `decimate`."""
         (port,) = self.add(Squeeze(stride), source, name)
         return port
 
     def split(self, source: Port, keep: int, name: str | None = None) -> tuple[Port, Port]:
-        """Add a split: cut the channels in two.
-
-        Args:
-            source: the output of an earlier node.
-            keep: the number of first channels that go to the first output.
-            name: the name of the node; if None, "split" and a number.
-
-        Returns:
-            The first channels, and the remaining channels.
-
-        Raises:
-            LayoutError: if one of the outputs would not have any channels.
-        """
+        """Add a split, which cuts the channels in two; the first `keep` channels go to the first output."""
         kept, rest = self.add(Split(keep), source, name)
         return kept, rest
 
     def latent(self, source: Port, name: str | None = None) -> None:
-        """Let variables leave the flow as the latents of one level.
-
-        Args:
-            source: the output of an earlier node.
-            name: the name of the level; if None, "latent" and a number.
-
-        Raises:
-            LayoutError: if the output is already the input of another node, or the name is taken.
-        """
+        """Let variables leave the flow as the latents of one level, which has the name of the node."""
         self.add(Latent(), source, name)
 
     @property
@@ -226,9 +177,7 @@ class Layout:
 
     def frozen(self) -> Layout:
         """A copy that stays as it is: its graph cannot be changed, and has no later changes of this layout."""
-        lattice = self.input.lattice
-        boundary = ["periodic" if periodic else "open" for periodic in lattice.periodic]
-        other = Layout(lattice.shape, lattice.channels, boundary, self.context)
+        other = copy.copy(self)
         other.graph = nx.freeze(nx.DiGraph(self.graph))
         other.input = replace(self.input, layout=other)
         return other
@@ -271,11 +220,6 @@ class Layout:
             return draw_layout(self)._repr_png_()
         except LayoutError:
             return None
-
-    def _free_name(self, node: Node) -> str:
-        """A name that no node has yet: the kind of the node and a number."""
-        kind = type(node).__name__.lower()
-        return next(name for i in count() if (name := f"{kind}{i}") not in self.graph)
 
     def _check_source(self, source: Port) -> None:
         """Raise a LayoutError unless `source` is an output of this layout that is not the input of a node yet."""

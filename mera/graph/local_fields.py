@@ -20,13 +20,6 @@ def is_local(bijector: Bijector, lattice: Lattice) -> bool:
     return bijector.is_local and not (ends and any(lattice.periodic))
 
 
-def sites_of(box: Box, lattice: Lattice) -> Sites:
-    """The sites of a box of a lattice; an end at an open border, or all around a periodic edge, is not interior."""
-    edges = zip(box.start, box.stop, lattice.shape, lattice.periodic, strict=True)
-    interior = tuple((b - a != n,) * 2 if wraps else (a > 0, b < n) for a, b, n, wraps in edges)
-    return Sites(box.start, box.shape, lattice.shape, interior)
-
-
 def run_on_box(
     bijector: Bijector,
     lattice: Lattice,
@@ -36,29 +29,22 @@ def run_on_box(
     context: Tensor | None = None,
     inverse: bool = False,
 ) -> tuple[Tensor, Tensor]:
-    """Apply a local field bijector to a box.
+    """Apply a bijector of the whole lattice, which `is_local`, to a box.
 
     Args:
-        bijector: the bijector of the whole lattice, which `is_local`.
-        lattice: the lattice.
         values: the values in the box, (B, C, *box.shape).
         box: the box, which has all sites that the target depends on.
         target: the box of the results.
         context: the context of each event, (B, K) or (B, K, *box.shape); None for a bijector without context.
-        inverse: whether to map latents to data.
 
     Returns:
         The values in the target, (B, C, *target.shape); and the log-det of each of its sites, (B, *target.shape).
     """
-    sites = sites_of(box, lattice)
+    edges = zip(box.start, box.stop, lattice.shape, lattice.periodic, strict=True)
+    # an end at an open border, or all around a periodic edge, is not interior
+    interior = tuple((b - a != n,) * 2 if wraps else (a > 0, b < n) for a, b, n, wraps in edges)
+    sites = Sites(box.start, box.shape, lattice.shape, interior)
     values, log_det = evaluate(bijector, values, context, inverse, sites)
     sites = sites.shrunk(bijector.radius)
     inner = Box(sites.start, tuple(a + n for a, n in zip(sites.start, sites.shape, strict=True)))
-    return crop(values, target, inner), crop(log_det, target, inner)
-
-
-def crop(values: Tensor, box: Box, outer: Box) -> Tensor:
-    """The values of a box, from those of a box around it, (..., *sites)."""
-    for axis, (start, stop, first) in enumerate(zip(box.start, box.stop, outer.start, strict=True), -len(box.start)):
-        values = values.narrow(axis, start - first, stop - start)
-    return values
+    return target.crop(values, inner), target.crop(log_det, inner)

@@ -20,7 +20,6 @@ from mera.bijectors.by_name import named
 from mera.graph.lattice import Lattice, check_key, per_dimension
 from mera.graph.layout_error import LayoutError, within
 from mera.graph.operations import Apply, Cut, Operation, Regroup
-from mera.graph.validation import check_bijector, check_grid
 
 
 class Node(ABC):
@@ -31,13 +30,7 @@ class Node(ABC):
 
     @abstractmethod
     def lower(self, lattice: Lattice) -> tuple[Operation, ...]:
-        """Compile the node to operations.
-
-        Args:
-            lattice: the lattice on the input of the node.
-
-        Returns:
-            The operations in order; each acts on the first output of the operation before it.
+        """Compile the node, on the lattice of its input, to operations, each on the first output of the one before.
 
         Raises:
             LayoutError: if the node is not a bijection on this lattice.
@@ -133,8 +126,8 @@ class Local(Node):
             expected = f"from 0 to {lattice.channels - 1} of {lattice.channels} channels to be passive"
             raise LayoutError(expected, f"{self.passive!r}", field="passive")
         apply = Apply(lattice, kernel, stride, offset, int(self.passive))
-        for d, n in enumerate(lattice.shape):
-            check_grid(n, kernel[d], stride[d], offset[d], lattice.periodic[d], apply.is_field)
+        for d in range(lattice.dim):
+            _check_grid(apply, d)
         if isinstance(self.bijector, Bijector):
             check_bijector(self.bijector, apply)
         elif not callable(self.bijector) or isinstance(self.bijector, nn.Module):
@@ -204,7 +197,55 @@ class Split(Node):
         return (Cut(lattice, int(self.keep)),)
 
 
-KINDS: dict[str, type[Any]] = {
-    "local": Local, "decimate": Decimate, "squeeze": Squeeze, "split": Split, "latent": Latent,
-}  # fmt: skip
+KINDS: dict[str, type[Any]] = {kind.__name__.lower(): kind for kind in (Local, Decimate, Squeeze, Split, Latent)}
 """The names of the kinds of node in files."""
+
+
+def _check_grid(operation: Apply, d: int) -> None:
+    """Raise a LayoutError if the grid of an operation does not cover each site of dimension d exactly once."""
+    n, kernel = operation.lattice.shape[d], operation.kernel[d]
+    stride, offset = operation.stride[d], operation.offset[d]
+    if operation.is_field and stride != 1:
+        expected = "the stride of the kernel, for patches, or stride 1, for a field bijector"
+        raise LayoutError(expected, f"kernel {kernel}, stride {stride}", field="stride")
+    if n % stride:
+        raise LayoutError(f"a kernel that divides the edge {n} of the lattice", f"{stride}", field="kernel")
+    if offset >= stride:
+        raise LayoutError(f"an offset below the stride {stride}", f"{offset}", field="offset")
+    if kernel % 2 == 0 and operation.is_field:
+        raise LayoutError("an odd kernel of a field bijector, as much on both sides", f"{kernel}", field="kernel")
+    if offset and not operation.lattice.periodic[d] and n == stride:
+        expected = f"room for a whole patch of {kernel} sites between open borders"
+        raise LayoutError(expected, f"an edge of {n} sites and offset {offset}", field="offset")
+
+
+def check_bijector(bijector: Bijector, operation: Apply) -> None:
+    """Raise a LayoutError if a bijector does not fit the events of its node, or reads other sites than the kernel.
+
+    A bijector whose `receptive_kernel` is None may depend on the whole event.
+    """
+    shape = bijector.event_shape
+    fits = bijector.fits(operation.event_shape) if operation.is_field else shape in (None, operation.event_shape)
+    if not fits:
+        raise LayoutError(f"a bijector with event shape {operation.event_shape}", f"{shape}")
+    if bijector.passive != operation.passive:
+        expected = f"passive={bijector.passive}, the channels that the bijector leaves"
+        raise LayoutError(expected, f"{operation.passive}", field="passive")
+    if not operation.is_field:
+        return
+    if bijector.circular and not all(operation.lattice.periodic):
+        raise LayoutError("a bijector that ends at open borders", "one that continues at the opposite border")
+    window = bijector.receptive_kernel
+    if window is None:
+        # between open borders, a kernel around the first site must be nearly twice as wide to reach the last one
+        sizes = zip(operation.lattice.shape, operation.lattice.periodic, strict=True)
+        least = tuple(n if periodic else 2 * n - 1 for n, periodic in sizes)
+        if any(kernel < smallest for kernel, smallest in zip(operation.kernel, least, strict=True)):
+            raise LayoutError(
+                f"a kernel that reaches all of the lattice from everywhere, at least {least}, or a bijector "
+                "whose receptive_kernel says how far it reads",
+                f"kernel {operation.kernel}",
+            )
+        return
+    if window != operation.kernel:
+        raise LayoutError(f"kernel {window}, which the bijector reads", f"{operation.kernel}")

@@ -72,27 +72,12 @@ class Operation(ABC):
         return (1,) * self.lattice.dim
 
     @abstractmethod
-    def map_forward(self, indices: Tensor) -> tuple[tuple[Tensor, Tensor], ...]:
-        """Where variables move.
-
-        Args:
-            indices: the flat indices of variables of the lattice, (n,); see `mera.graph.indexing`.
-
-        Returns:
-            For each output: whether each variable moves to it, bool (n,); and the flat indices there of those that do.
-        """
-
-    @abstractmethod
-    def map_inverse(self, outputs: Sequence[Tensor]) -> Tensor:
-        """The flat indices of variables of the lattice, in any order, from those of variables of each output."""
-
     def reached(self, indices: Tensor) -> tuple[Tensor, ...]:
         """The sorted flat indices of the variables of each output that depend on variables of the lattice, (n,)."""
-        return tuple(moved.sort().values for _, moved in self.map_forward(indices))
 
+    @abstractmethod
     def reached_back(self, outputs: Sequence[Tensor]) -> Tensor:
         """The sorted flat indices of the variables that depend on variables of the outputs, in an inverse pass."""
-        return self.map_inverse(outputs).sort().values
 
     def needed(self, box: Box) -> Box:
         """The box of sites from which a box of sites of the outputs is computed; by default the cells of the sites."""
@@ -109,6 +94,26 @@ class Move(Operation):
     @abstractmethod
     def inverse(self, outputs: Sequence[Tensor]) -> Tensor:
         """The values, from those of the outputs."""
+
+    @abstractmethod
+    def map_forward(self, indices: Tensor) -> tuple[tuple[Tensor, Tensor], ...]:
+        """Move variables with flat indices (n,); see `mera.graph.indexing`.
+
+        Returns:
+            For each output: whether each variable moves to it, bool (n,); and the flat indices there of those that do.
+        """
+
+    @abstractmethod
+    def map_inverse(self, outputs: Sequence[Tensor]) -> Tensor:
+        """The flat indices of variables of the lattice, in any order, from those of variables of each output."""
+
+    def reached(self, indices: Tensor) -> tuple[Tensor, ...]:
+        """The sorted indices that the variables move to, for each output."""
+        return tuple(moved.sort().values for _, moved in self.map_forward(indices))
+
+    def reached_back(self, outputs: Sequence[Tensor]) -> Tensor:
+        """The sorted indices that the variables come from."""
+        return self.map_inverse(outputs).sort().values
 
 
 @dataclass(frozen=True)
@@ -201,10 +206,7 @@ class Apply(Operation):
         return brief(self.kernel), brief(self.stride), brief(self.offset), events, pattern
 
     def gather(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Gather the events in one batch.
-
-        Args:
-            x: values on the lattice, (B, channels, *shape), with any number of channels.
+        """Gather the events of values (B, channels, *shape), with any number of channels, in one batch.
 
         Returns:
             The events (B * events, *event_shape); and the values before each crop at an open border, since events do
@@ -235,14 +237,6 @@ class Apply(Operation):
         """The cells of `stride` sites at the positions of the grid, as boxes."""
         return Tiling(self.lattice, self.stride, self.offset, self.patches)
 
-    def map_forward(self, indices: Tensor) -> tuple[tuple[Tensor, Tensor], ...]:
-        """Each variable stays where it is."""
-        return ((torch.ones_like(indices, dtype=torch.bool), indices),)
-
-    def map_inverse(self, outputs: Sequence[Tensor]) -> Tensor:
-        """Each variable stays where it is."""
-        return outputs[0]
-
     def reached(self, indices: Tensor) -> tuple[Tensor, ...]:
         """The sorted flat indices of the outputs that depend on inputs with sorted flat indices (n,).
 
@@ -266,13 +260,10 @@ class Apply(Operation):
         """The box with all patches that it meets, or with all sites that a field bijector reads for the box."""
         if self.is_field:
             return box.grown(self.radius, self.lattice)
-        spans = [
-            (
-                a if a < first or a >= last else first + (a - first) // k * k,
-                b if b <= first or b > last else first - (first - b) // k * k,
-            )
-            for a, b, k, (first, last) in zip(box.start, box.stop, self.kernel, self._patched, strict=True)
-        ]
+        spans = []
+        for a, b, k, (first, last) in zip(box.start, box.stop, self.kernel, self._patched, strict=True):
+            start = a if a < first or a >= last else first + (a - first) // k * k
+            spans.append((start, b if b <= first or b > last else first - (first - b) // k * k))
         return Box.of(spans)
 
     def within(self, box: Box) -> Apply:

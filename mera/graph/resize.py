@@ -12,11 +12,7 @@ from mera.graph.plan import Plan
 
 
 def edges_of(shape: int | Sequence[int], dim: int) -> tuple[int, ...]:
-    """The edge lengths of a lattice as integers; in one dimension the shape may be one integer.
-
-    Raises:
-        LayoutError: if there are not `dim` positive integers.
-    """
+    """The edge lengths of a lattice as `dim` positive integers; in one dimension the shape may be one integer."""
     shape = (shape,) if isinstance(shape, int) and dim == 1 else shape
     if isinstance(shape, Sequence) and len(shape) == dim and all(is_integer(n) and n > 0 for n in shape):
         return tuple(int(n) for n in shape)
@@ -37,10 +33,6 @@ def period(plan: Plan) -> tuple[int, ...]:
 
 def resize(layout: Layout, shape: Sequence[int]) -> Layout:
     """The same nodes, in the same order, on a lattice of another shape.
-
-    Args:
-        layout: the layout.
-        shape: the edge lengths, as many as before.
 
     Raises:
         LayoutError: if the shape has another number of dimensions, or a node does not fit; the message names the node.

@@ -14,7 +14,7 @@ from mera.bijectors.base import Bijector, context_arguments, inputs_kept
 from mera.bijectors.local import evaluate
 from mera.bijectors.prior import Prior
 from mera.graph.contexts import ContextEncoder, Contexts
-from mera.graph.executor import run_forward, run_inverse
+from mera.graph.executor import Transform, run_forward, run_inverse
 from mera.graph.layout_error import within
 from mera.graph.local_fields import is_local
 from mera.graph.plan import Plan, Step
@@ -59,15 +59,7 @@ class Runner:
         return is_local(self.bijector(step), step.apply.lattice)
 
     def contexts(self, context: Tensor | None, batch: Tensor) -> Contexts:
-        """The contexts of the events of each step.
-
-        Args:
-            context: the argument of the user: floats (B, *plan.context), class numbers (B,), or None.
-            batch: the data or latents (B, ...) of the context.
-
-        Raises:
-            ValueError: if the context is missing, of another shape, dtype or device, or a class number is out of range.
-        """
+        """The contexts of the events of each step, for data or latents (B, ...); see `ContextEncoder.forward`."""
         return Contexts(self.plan, self.context_encoder(context, batch.shape[0], batch.device), batch, self.bijectors)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[tuple[Tensor, ...], Tensor]:
@@ -78,9 +70,15 @@ class Runner:
         """Map latents to data; see `Flow.inverse`."""
         return run_inverse(self.plan, z, self.transform(self.contexts(context, z[0]), inverse=True))
 
-    def transform(self, contexts: ContextOfStep, inverse: bool = False) -> Transformation:
+    def transform(self, contexts: ContextOfStep, inverse: bool = False) -> Transform:
         """The function for the executor that applies the bijectors, or their inverses."""
-        return Transformation(self, contexts, inverse)
+
+        def transform_events(step: Step, events: Tensor) -> tuple[Tensor, Tensor]:
+            keeps_inputs = self.checkpoint and not inverse and torch.is_grad_enabled()
+            with inputs_kept() if keeps_inputs else nullcontext():
+                return in_pieces(self.bijector(step), events, contexts(step), inverse)
+
+        return transform_events
 
     @torch.no_grad()
     def initialize(self, x: Tensor, context: Tensor | None = None) -> None:
@@ -96,31 +94,8 @@ class Runner:
         run_forward(self.plan, x, transform)
 
 
-@dataclass(frozen=True, eq=False)
-class Transformation:
-    """Apply the bijector of a step, or its inverse, to events of the step; see `mera.graph.executor.Transform`."""
-
-    runner: Runner
-    contexts: ContextOfStep
-    inverse: bool
-
-    def __call__(self, step: Step, events: Tensor) -> tuple[Tensor, Tensor]:
-        """The transformed events (n, *event_shape), and the log-det (n,) of each."""
-        bijector, contexts = self.runner.bijector(step), self.contexts(step)
-        keeps_inputs = self.runner.checkpoint and not self.inverse and torch.is_grad_enabled()
-        with inputs_kept() if keeps_inputs else nullcontext():
-            return in_pieces(bijector, events, contexts, self.inverse)
-
-
 def in_pieces(bijector: Bijector, events: Tensor, contexts: Tensor | None, inverse: bool) -> tuple[Tensor, Tensor]:
-    """Transform events piece by piece on the CPU without gradients, otherwise in one call.
-
-    Args:
-        bijector: the bijector.
-        events: the events (n, *event_shape).
-        contexts: the contexts (n, *context_shape), or None.
-        inverse: whether to apply the inverse.
-    """
+    """Transform events (n, *event_shape) piece by piece on the CPU without gradients, otherwise in one call."""
     # a recorded tensor has no Python sizes
     at_once = torch.is_grad_enabled() or is_recording() or torch.compiler.is_compiling() or events.device.type != "cpu"
     if at_once or events.numel() <= 2 * VALUES:

@@ -42,15 +42,7 @@ class Summary:
 
 
 def summarize(plan: Plan, layout: Layout, bijectors: Mapping[str, nn.Module], prior: str, total: int) -> Summary:
-    """Describe a flow: the number of parameters, a table of the nodes, and a table of the levels of latents.
-
-    Args:
-        plan: the plan of the flow.
-        layout: the layout of the flow, for the names of registered bijectors.
-        bijectors: the bijectors, by the key in `Step.module`.
-        prior: the prior as text.
-        total: the number of parameters of the flow.
-    """
+    """Describe a flow: the number of parameters, a table of the nodes, and a table of the levels of latents."""
     seen: set[str] = set()
     nodes = []
     for step in plan.bijections:

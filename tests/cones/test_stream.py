@@ -65,7 +65,7 @@ def test_equal_to_the_pass_in_memory(name):
         assert not list(result.store.path.glob("arrays/lattice*"))  # which no tile needs any more
         for level, expected in enumerate(parts.maps):
             found = torch.from_numpy(np.asarray(result.map(level))).double()[None]
-            lattice = result.store.lattice_of(level)
+            lattice = result.store.stage_of(level).lattice
             torch.testing.assert_close(lattice.pixels_of(found, flow.plan.input.shape), expected, atol=1e-4, rtol=1e-5)
             assert abs(result.levels[level] - expected.sum().item()) < 1e-9
 

@@ -3,8 +3,7 @@
 import pytest
 import torch
 
-from mera.cones.subplan import make_subplan
-from mera.cones.subplan_executor import SubplanExecutor
+from mera.cones.subplan import Subplan
 from mera.graph import Apply
 from mera.graph.executor import run_forward
 from mera.graph.indexing import indices_at
@@ -14,15 +13,11 @@ from tests.tables.models import MODELS, ONE_EACH
 NAMES = [*ONE_EACH.values(), "rgflow-open", "rgflow-1d", "rgflow-3d"]
 
 
-def whole_fields(step):
-    return False
-
-
 def make(plan, indices=None, width=None):
     """The subplan of three pixels, and the flat indices of its first row."""
     if indices is None:
         indices = indices_at(torch.tensor([0, 1, plan.input.sites - 1]), plan.input).flatten()
-    return make_subplan(plan, indices, whole_fields, width), indices
+    return Subplan(plan, indices, lambda step: False, torch.device("cpu"), width), indices
 
 
 def by_index(x):
@@ -50,14 +45,13 @@ def test_a_subplan_gives_the_latents_of_the_whole_plan(name):
         constants.append(values[partial.source[: len(values)] < 0])
     for level, values in zip(subplan.levels, z, strict=True):
         constants.append(values.flatten(2)[..., level.sites].flatten()[level.source < 0])
-    executor = SubplanExecutor(subplan, x.device)
-    rows, log_det = executor.forward(by_index(x)[indices][None], constants, runner, runner.contexts(None, x))
+    rows, log_det = subplan.forward(by_index(x)[indices][None], constants, runner, runner.contexts(None, x))
     for row, level, values in zip(rows, subplan.levels, z, strict=True):
         torch.testing.assert_close(row, values.flatten(2)[..., level.sites].flatten(1))
     assert log_det.shape == (1,)
     single, _ = make(plan, width=1)  # each event in a group of its own, with all of its variables
     latents = [values.flatten(2)[..., level.sites].flatten(1) for level, values in zip(single.levels, z, strict=True)]
-    back = SubplanExecutor(single, x.device).inverse(latents, runner, runner.contexts(None, x))
+    back = single.inverse(latents, runner, runner.contexts(None, x))
     torch.testing.assert_close(back[0], by_index(x)[indices])
 
 

@@ -5,8 +5,7 @@ import torch
 from torch import distributions
 
 import mera
-from mera.cones.noise import noise_of_latents
-from mera.graph.indexing import Tiling
+from mera.cones.window import noise_of_latents
 from tests.helpers.laws import randomize
 
 
@@ -132,13 +131,3 @@ class Field(mera.bijectors.Bijector):
         return x, x.new_zeros(len(x))
 
     inverse = forward
-
-
-def test_groups_are_whole_and_aligned():
-    lattice = mera.Layout((12, 20), 1).input.lattice
-    tiling = Tiling(lattice, (2, 2), (0, 0), (6, 10))
-    groups = tiling.groups(torch.tensor([0, 59]), 4)
-    assert [group.tolist() for group in groups] == [
-        [r * 10 + c for r in range(4) for c in range(4)],
-        [r * 10 + c for r in range(4, 6) for c in range(8, 10)],
-    ]

@@ -12,16 +12,7 @@ import torch
 
 import mera
 from mera.bijectors import ActNorm, Chain, ChannelHalves, Coupling, Invert, ResidualConv
-from mera.graph import (
-    Cut,
-    Layout,
-    LayoutError,
-    Local,
-    Node,
-    Regroup,
-    Squeeze,
-    compile,
-)
+from mera.graph import Cut, Layout, LayoutError, Local, Node, Regroup, Squeeze, compile
 from mera.graph.bijectors_of_plan import structure_of
 from tests.helpers.laws import Bent, Dense
 
@@ -139,75 +130,78 @@ def test_a_field_bijector_must_say_its_true_kernel():
     )
 
 
-def test_only_a_local_applies_a_bijector():
-    class Odd(Squeeze):
-        def lower(self, lattice):
-            return Local(Dense, 2).lower(lattice)
+class Odd(Squeeze):
+    """Applies a bijector, and is no `Local`."""
 
-    layout = Layout((4,), 2)
-    layout.latent(layout.add(Odd(), layout.input, "a")[0])
-    with pytest.raises(LayoutError, match=r"(?s)Expected a Local, or a subclass of it.*node 'a'"):
-        compile(layout)
+    def lower(self, lattice):
+        return Local(Dense, 2).lower(lattice)
 
 
 class OfAnotherLattice(Node):
-    """A node that regroups a lattice that it is not given."""
+    """Regroups a lattice that it is not given."""
 
     def lower(self, lattice):
         return (Regroup(replace(lattice, channels=lattice.channels + 1), (2, 2)),)
 
 
-def test_operations_are_on_the_lattice_that_arrives():
+class LosingLocal(Local):
+    """Has an output that nothing takes."""
+
+    def lower(self, lattice):
+        cut = Cut(lattice, 1)
+        return cut, *super().lower(cut.outputs[0])
+
+
+@pytest.mark.parametrize(
+    ("node", "expected", "got"),
+    [
+        (Odd(), "a Local, or a subclass of it", "Odd"),
+        (OfAnotherLattice(), "an operation on 2 x 4 x 4", "3"),
+        (LosingLocal(Dense, (2, 2)), "one operation or level", "0 for output 1 of Cut"),
+    ],
+)
+def test_nodes_of_a_kind_of_ones_own(node, expected, got):
     layout = Layout((4, 4), 2)
-    layout.latent(layout.add(OfAnotherLattice(), layout.input, "a")[0])
-    with pytest.raises(LayoutError, match=r"(?s)Expected an operation on 2 x 4 x 4.*node 'a'"):
-        compile(layout)
+    layout.latent(layout.add(node, layout.input, "a")[0])
+    refuses(lambda: compile(layout), "a", expected, got)
 
 
-def test_an_output_that_nothing_takes_is_refused():
-    class LosingLocal(Local):
-        def lower(self, lattice):
-            cut = Cut(lattice, 1)
-            return cut, *super().lower(cut.outputs[0])
+def of_one_node(bijector):
+    """A layout of one node on four sites."""
+    layout = Layout((4,), 1)
+    layout.latent(layout.local(layout.input, bijector, 2, name="odd"))
+    return layout
 
-    layout = Layout((4, 4), 2)
-    layout.latent(layout.add(LosingLocal(Dense, (2, 2)), layout.input, "a")[0])
-    with pytest.raises(
-        LayoutError, match=r"(?s)Expected one operation or level .* got 0 for output 1 of Cut.*node 'a'"
+
+def test_factories_that_fail():
+    refuses(lambda: of_one_node(torch.nn.Linear(2, 2)), "odd", "a bijector, or a", "Linear")
+    for factory, expected, got in (
+        (lambda: 1, "a callable that makes a bijector", "which fails"),
+        (mera.bijectors.Bijector, "a callable that makes a bijector", "which fails"),
+        (lambda shape: Dense((9,)), "event shape (1, 2)", "(9,)"),
+        (lambda shape: "none", "mera.bijectors.Bijector", "str"),
     ):
-        compile(layout)
+        layout = of_one_node(factory)
+        refuses(lambda layout=layout: mera.Flow(layout), "odd", expected, got)
 
 
-def test_factories_that_fail_and_bijectors_that_break_their_word():
-    layout = Layout((4,), 1)
-    refuses(
-        lambda: layout.local(layout.input, torch.nn.Linear(2, 2), 2, name="odd"), "odd", "a bijector, or a", "Linear"
-    )
-    for factory in (lambda: 1, mera.bijectors.Bijector):
-        layout = Layout((4,), 1)
-        layout.latent(layout.local(layout.input, factory, 2, name="odd"))
-        with pytest.raises(
-            LayoutError, match=r"(?s)Expected a callable that makes a bijector .*\(1, 2\); got.*node 'odd'"
-        ):
-            mera.Flow(layout)
+class Scalar(Dense):
+    def forward(self, x):
+        return x, x.sum()
 
-    class Scalar(Dense):
-        def forward(self, x):
-            return x, x.sum()
 
-    layout = Layout((4,), 1)
-    layout.latent(layout.local(layout.input, Scalar, 2, name="odd"))
-    with pytest.raises(ValueError, match=r"node 'odd': Expected events \(6, 1, 2\) and one log-det for each.*and \(\)"):
-        mera.Flow(layout)(torch.randn(3, 1, 4))
+class Forgetful(Dense):
+    def forward(self, x):
+        return x
 
-    class Forgetful(Dense):
-        def forward(self, x):
-            return x
 
-    layout = Layout((4,), 1)
-    layout.latent(layout.local(layout.input, Forgetful, 2, name="odd"))
-    with pytest.raises(ValueError, match="node 'odd': Expected events and their log-det from the bijector; got Tensor"):
-        mera.Flow(layout)(torch.randn(3, 1, 4))
+def test_bijectors_that_break_their_word():
+    for kind, message in (
+        (Scalar, r"node 'odd': Expected events \(6, 1, 2\) and one log-det for each.*and \(\)"),
+        (Forgetful, "node 'odd': Expected events and their log-det from the bijector; got Tensor"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            mera.Flow(of_one_node(kind))(torch.randn(3, 1, 4))
 
 
 def test_a_flow_keeps_its_own_layout():
@@ -221,15 +215,6 @@ def test_a_flow_keeps_its_own_layout():
     assert "z" in flow.layout.graph
     with pytest.raises(nx.NetworkXError, match="Frozen"):
         flow.layout.graph.remove_node("z")
-
-
-def test_a_factory_that_makes_no_bijector_is_named():
-    layout = Layout((4,), 1)
-    layout.latent(layout.local(layout.input, lambda shape: Dense((9,)), 2, name="odd"))
-    refuses(lambda: mera.Flow(layout), "odd", "event shape (1, 2)", "(9,)")
-    layout = Layout((4,), 1)
-    layout.latent(layout.local(layout.input, lambda shape: "none", 2, name="odd"))
-    refuses(lambda: mera.Flow(layout), "odd", "mera.bijectors.Bijector", "str")
 
 
 def test_plan_of_a_large_lattice():
@@ -281,14 +266,6 @@ def test_what_reads_around_an_open_border_is_refused(wrap):
 
 
 def test_a_node_of_many_outputs():
-    layout = mera.Layout((4,), 12)
-    rest = layout.input
-    for keep in range(11):
-        kept, rest = layout.split(rest, 1, name=f"split{keep}")
-        layout.latent(kept)
-    layout.latent(rest)
-    assert len(compile(layout).latents) == 12
-
     @dataclass(frozen=True)
     class Comb(Node):
         outputs = 12
