@@ -81,6 +81,9 @@ def contestants(
         parameters: if not None, the number of parameters to approximate by the width of hidden layers, in models whose
             text does not set the width.
 
+    Raises:
+        ValueError: if a text is not a model with options, two texts are the same, or `texts` is empty.
+
     >>> [c.options["hidden"] for c in contestants(["rgflow", "realnvp"], {"L": 16}, parameters=100_000)]
     [(30,), [(8,), (22,), (52,)]]
     """
@@ -156,6 +159,9 @@ def compare(
 
     Yields:
         A score after each run. A run that is interrupted ends the comparison.
+
+    Raises:
+        ValueError: if the folder has runs with other models, options, data or settings.
     """
     check_count(seeds, "seeds")
     console = check_console(console)

@@ -64,6 +64,10 @@ def decompose(flow: Flow, x: Tensor, context: Tensor | None = None) -> Parts:
     Returns:
         The parts of log p, in nats; `Parts.bits()` converts them to bits per dimension.
 
+    Raises:
+        ValueError: if the data is not of the flow's shape, dtype and device; or if the flow is a mixture, such as
+            `mera.Symmetrized`, whose log p is not a sum over nodes.
+
     >>> import mera
     >>> from mera import analysis
     >>> flow = mera.build("rgflow", L=8, m=4, channels=1, hidden=(8,)).double()

@@ -79,6 +79,9 @@ def traverse(
     Returns:
         The data (len(values), C, *shape) in the flow's own space.
 
+    Raises:
+        ValueError: if the latent does not exist, or z does not hold the latents of one image.
+
     >>> import mera
     >>> from mera import analysis
     >>> flow = mera.build("rgflow", L=8, m=4, hidden=(8,))
@@ -111,6 +114,9 @@ def mix(z_a: Sequence[Tensor], z_b: Sequence[Tensor], level: int) -> Latents:
         level: :math:`\lambda`: this level and coarser levels are taken from A, finer levels from B. 0 gives A, and the
             number of levels gives B.
 
+    Raises:
+        ValueError: if the shapes of A and B differ, or the level does not exist.
+
     >>> import torch
     >>> a, b = (torch.zeros(1), torch.zeros(1)), (torch.ones(1), torch.ones(1))
     >>> [level.item() for level in mix(a, b, 1)]
@@ -129,6 +135,9 @@ def combine(z_a: Sequence[Tensor], z_b: Sequence[Tensor], where: Sequence[Tensor
         z_b: the latents of B.
         where: for each level, a bool mask (*shape_h) or (C_h, *shape_h), true for the latents of A: `cone.levels` of a
             cone, or `subtree(flow, level, site)`.
+
+    Raises:
+        ValueError: if the shapes of latents and masks do not match.
     """
     for a, mask in zip(z_a, where, strict=True):
         if tuple(mask.shape) not in (tuple(a.shape[1:]), tuple(a.shape[2:])):
@@ -141,6 +150,9 @@ def subtree(flow: Flow, level: int, site: Site) -> tuple[Tensor, ...]:
 
     The cell of a site is the set of pixels that the site covers: a square of 2^(h+1) pixels in an RG-Flow. The masks
     are (*shape_h) bool, finest level first, and all false for levels coarser than `level`.
+
+    Raises:
+        ValueError: if the level or the site does not exist.
     """
     plan = flow.plan
     values = as_plain(site, "a site")

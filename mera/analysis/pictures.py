@@ -159,6 +159,9 @@ def refine_picture(
 
     Returns:
         The refined picture, (C, times H, times W) uint8.
+
+    Raises:
+        ValueError: if the factor is not 2, 4, 8, ...
     """
     levels = check_count(times, "times", 2).bit_length() - 1
     if times != 2**levels:

@@ -57,6 +57,9 @@ def receptive_fields(
     Returns:
         The fields, (n, C, *shape), in the flow's own space.
 
+    Raises:
+        ValueError: if a latent does not exist.
+
     >>> import mera
     >>> from mera import analysis
     >>> flow = mera.build("rgflow", L=8, m=4, channels=1, hidden=(8,))

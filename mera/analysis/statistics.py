@@ -95,6 +95,9 @@ def statistics(
     Returns:
         The statistics by level, finest first, and by distance on the tree; information is in nats.
 
+    Raises:
+        ValueError: if there are fewer than 20 images.
+
     >>> import mera
     >>> from mera import analysis
     >>> flow = mera.build("rgflow", L=8, m=4, channels=1, hidden=(8,))

@@ -45,6 +45,10 @@ def adapt(
         context_shape: shape of the context of one event; None for an object that takes no context.
         flatten: whether to flatten events to vectors for the object.
 
+    Raises:
+        ValueError: if the object is not from one of these libraries, or takes no context although
+            there is a `context_shape`.
+
     >>> import torch, mera
     >>> from torch.distributions.transforms import AffineTransform
     >>> bijector = mera.bijectors.adapt(AffineTransform(3.0, 2.0))

@@ -31,6 +31,9 @@ class Autoregressive(Bijector):
         transform: :math:`f`; an affine map if None.
         hidden: widths of the hidden layers of the network.
         context_shape: shape of a context that the network also reads; None for no context.
+
+    Raises:
+        ValueError: if there is no hidden width, or a width is not a positive integer.
     """
 
     of_angles = None
@@ -83,6 +86,9 @@ class MADE(nn.Module):
         n_params: number of parameters for each variable.
         hidden: widths of the hidden layers.
         context: number of context entries, which follow the n inputs.
+
+    Raises:
+        ValueError: if `hidden` is empty, or a width is not a positive integer.
     """
 
     def __init__(self, n: int, n_params: int, hidden: Sequence[int] = (64,), context: int = 0) -> None:

@@ -29,6 +29,9 @@ def register(name: str) -> Callable[[BijectorFactory], BijectorFactory]:
     Args:
         name: the name in layouts, files and on the command line.
 
+    Raises:
+        ValueError: if the name is taken.
+
     >>> from mera import bijectors
     >>> @bijectors.register("my-spline")
     ... def my_spline(event_shape, bins=4):
@@ -61,7 +64,11 @@ class Named:
 
 
 def name_and_options(bijector: str | Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-    """The name and the options of a bijector, "maf(layers=5)" or {"name": "maf", "layers": 5}."""
+    """The name and the options of a bijector, "maf(layers=5)" or {"name": "maf", "layers": 5}.
+
+    Raises:
+        ValueError: if the bijector has another form, or the name or an option is unknown.
+    """
     return _factories.parse(bijector, EXAMPLE)
 
 
@@ -71,6 +78,9 @@ def named(bijector: str | Mapping[str, Any], options: Mapping[str, Any] | None =
     Args:
         bijector: a name, "maf"; or a name with options, "maf(layers=5)" or {"name": "maf", "layers": 5}.
         options: further arguments of the factory, other than the shapes.
+
+    Raises:
+        ValueError: if the name or an option is unknown; the message offers the closest name.
     """
     name, own_options = name_and_options(bijector)
     _factories.check_options(name, all_options := own_options | dict(options or {}))

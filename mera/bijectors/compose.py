@@ -18,6 +18,9 @@ class Chain(LocalBijector):
 
     Args:
         bijectors: the members, in the order from data to latents, of one shape of events and of contexts.
+
+    Raises:
+        ValueError: if `bijectors` is empty, or two members disagree on the shape of events or of contexts.
     """
 
     of_angles = None

@@ -93,6 +93,9 @@ class Permutation(LocalBijector):
         event_shape: shape (C, *sites) of one event.
         order: input position of each output position, a permutation of 0, ..., n - 1; random if None.
         per_site: whether to reorder the channels of every site, or all variables.
+
+    Raises:
+        ValueError: if the order is not a permutation of 0, ..., n - 1.
     """
 
     order: Tensor

@@ -79,7 +79,11 @@ class ActNorm(LocalBijector, StartsFromData):
         return self.per_channel
 
     def start(self, x: Tensor) -> bool:
-        """Set shift and scale from a batch (B, *event_shape) with several values of each variable, not all the same."""
+        """Set shift and scale from a batch (B, *event_shape) with several values of each variable, not all the same.
+
+        Raises:
+            ValueError: if the batch has only one value of each variable, or a variable is constant in it.
+        """
         if x.numel() < 2 * self.shift.numel():
             raise InputError("at least 2 values of each variable to start from", "1")
         axes = [0, *(1 + d for d, n in enumerate(self.shift.shape) if n == 1)]

@@ -33,6 +33,9 @@ def even_sites(grids: Grids) -> Tensor:
 def checkerboard(event_shape: tuple[int, ...]) -> Tensor:
     """A bool mask of the shape (C, *sites) of an event that is true where the sum of a site's coordinates is even.
 
+    Raises:
+        ValueError: if the event has no sites.
+
     >>> checkerboard((1, 2, 4)).int()
     tensor([[[1, 0, 1, 0],
              [0, 1, 0, 1]]], dtype=torch.int32)
@@ -77,6 +80,9 @@ class Gather(Partition):
 
     Args:
         mask: bool tensor of the shape of an event, true for the variables of the first half, but not for all or none.
+
+    Raises:
+        ValueError: if the mask is not bool, or a half is empty.
     """
 
     order: Tensor
@@ -112,6 +118,9 @@ class Masked(Partition):
         mask: true for the variables of the first half: a bool tensor of the shape of an event, which is repeated on
             larger lattices; or a function from open grids of channels and coordinates to bools, such as `even_sites`.
         event_shape: shape (C, *sites) of one event; None for that of the tensor.
+
+    Raises:
+        ValueError: if the mask is not bool, or a half is empty.
     """
 
     def __init__(self, mask: Tensor | Callable[[Grids], Tensor], event_shape: tuple[int, ...] | None = None) -> None:
@@ -164,6 +173,9 @@ class ChannelHalves(Partition):
     Args:
         event_shape: shape (C, *sites) of one event, with C >= 2.
         first: the channels of the first half, by index, but not all; None for the first half of the channels.
+
+    Raises:
+        ValueError: if there are fewer than 2 channels, or `first` holds none, all, or others than the channels.
     """
 
     order: Tensor | None

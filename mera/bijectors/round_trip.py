@@ -46,6 +46,9 @@ def errors_of(bijector: Bijector, x: Tensor, context: Tensor | None = None) -> d
         By name: "inverse", relative to the largest value of x; "inverse log-det", the sum of both log-dets; "events",
         the first event alone against the same event in the batch; and for events of up to 256 variables "log-det",
         against the log-determinant of the Jacobian from automatic differentiation.
+
+    Raises:
+        ValueError: if a method returns something other than a value of the shape of x and a log-det of shape (B,).
     """
     arguments = context_arguments(bijector, context)
     with torch.no_grad():

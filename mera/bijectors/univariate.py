@@ -62,6 +62,9 @@ def transform(univariate: Univariate, x: Tensor, params: Tensor, inverse: bool =
     """Apply a map of single variables, or its inverse, and refuse parameters or log-slopes that would broadcast.
 
     Variables and log-slopes are (B, *shape), parameters (B, n_params, *shape) in any floating-point dtype.
+
+    Raises:
+        ValueError: if the parameters, the new variables or the log-slopes are not tensors of these shapes.
     """
     expected = x.shape[0], univariate.n_params, *x.shape[1:]
     recorded = is_recording()  # recorded code must not branch on shapes; an earlier call checked them
@@ -82,6 +85,9 @@ class Affine(Univariate):
 
     Args:
         max_log_scale: the bound :math:`b` of :math:`|s|`, up to 20, which keeps values finite during training.
+
+    Raises:
+        ValueError: if the bound is not a number above 0, up to 20.
     """
 
     n_params = 2
@@ -130,6 +136,9 @@ class Scaled(Univariate):
     Args:
         inner: f.
         max_log_scale: the bound of :math:`|s|`; see `Affine`.
+
+    Raises:
+        ValueError: if the bound is not a number above 0, up to 20.
     """
 
     def __init__(self, inner: Univariate, max_log_scale: float = 2.0) -> None:

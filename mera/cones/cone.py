@@ -108,6 +108,9 @@ def inference_cone(plan: Plan, region: Region) -> Cone:
     """The cone of pixels: all values, up to the latents, that can change when the pixels change (RG-Flow, Fig. 2d).
 
     Time and memory grow with the number of patches in the cone, hence with log L for a small region; see `Region`.
+
+    Raises:
+        ValueError: if the region is empty, is not a mask of the lattice's shape, or reaches outside of the lattice.
     """
     with CPU:
         return cone_of_data(plan, indices_at(sites_of(region, plan.input), plan.input).flatten())
@@ -117,6 +120,9 @@ def generation_cone(plan: Plan, level: int, site: Site) -> Cone:
     """The cone of latents: all values, down to the data, that can change with the latents at a site (RG-Flow, Fig. 2c).
 
     `site` has coordinates in the lattice of the level, or is a bool mask, or spans, of several sites.
+
+    Raises:
+        ValueError: if the level or the site does not exist.
     """
     lattice = plan.latents[plan.check_level(level)].lattice
     with CPU:

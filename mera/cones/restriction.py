@@ -121,7 +121,11 @@ class Restriction:
         return torch.cat([torch.isin(indices, reached) for indices, reached in pairs])
 
     def log_prob(self, pixels: Tensor) -> Tensor:
-        """The log-densities (K,), in nats, of the whole image with new pixels (K, C, n) under the mask."""
+        """The log-densities (K,), in nats, of the whole image with new pixels (K, C, n) under the mask.
+
+        Raises:
+            ValueError: if shape, dtype or device is wrong.
+        """
         self._check_pixels(pixels)
         return self.evaluation(pixels)
 
@@ -129,6 +133,9 @@ class Restriction:
         """The latents in the cone, (K, C_h, n_h) for each level, finest first, for new pixels (K, C, n) under the mask.
 
         Latents outside of the cone do not change.
+
+        Raises:
+            ValueError: if shape, dtype or device is wrong.
         """
         self._check_pixels(pixels)
         levels, _ = self._evaluate(pixels)
@@ -139,13 +146,20 @@ class Restriction:
 
         `decode` inverts `encode`, and takes the latents as `encode` returns them. For other latents, the whole flow
         would also change pixels around the mask; changes outside of the mask are not computed.
+
+        Raises:
+            ValueError: if the number of levels, a shape, dtype or device is wrong.
         """
         check_latents("the cone's latents", latents, self.latent_shapes, self.image, "K")
         self._weights.check("flow.restrict")
         return self._decode(*latents)
 
     def fill(self, pixels: Tensor) -> Tensor:
-        """Copies (K, C, *shape) of `image` with new pixels (K, C, n) under the mask; other pixels are equal bit for bit."""
+        """Copies (K, C, *shape) of `image`, equal bit for bit but for new pixels (K, C, n) under the mask.
+
+        Raises:
+            ValueError: if shape, dtype or device is wrong.
+        """
         self._check_pixels(pixels)
         images = self.image.repeat(len(pixels), *(1 for _ in self.image.shape[1:]))
         return images.flatten(2).index_copy(2, self._places, pixels).view(images.shape)

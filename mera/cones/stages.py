@@ -67,6 +67,10 @@ def stages_of(runner: Runner) -> list[Stage]:
     """The stages of the plan of a flow, finest first.
 
     A bijector that acts on a whole lattice at once, or several lattices behind a cut, are refused.
+
+    Raises:
+        LayoutError: if a bijector acts on a whole lattice at once, or more than one lattice goes on behind a cut; the
+            message names the node.
     """
     plan, stages = runner.plan, list[Stage]()
     levels = {latent.value: h for h, latent in enumerate(plan.latents)}

@@ -109,6 +109,9 @@ def reflected(images: Any, flow: Density | Sequence[int]) -> Any:
     Returns:
         A `Source`, of which parts are read later, or a tensor.
 
+    Raises:
+        ValueError: if an edge is too short to be reflected so far.
+
     >>> import mera
     >>> flow = mera.build("rgflow", L=16, hidden=(8,))
     >>> reflected(torch.zeros(3, 31, 40), flow).shape

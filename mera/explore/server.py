@@ -42,6 +42,10 @@ class Explorer:
 
     Attributes:
         address: the address with the token, for the first visit.
+
+    Raises:
+        ValueError: if the flow has a context or another lattice, the port is taken, or NiceGUI is not installed:
+            `pip install 'mera-flow[explore]'`.
     """
 
     def __init__(

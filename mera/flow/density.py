@@ -110,6 +110,9 @@ class Density(nn.Module, ABC):
 
         Args:
             context: the context of all samples, (1, *plan.context), or a class number, (1,).
+
+        Raises:
+            ValueError: if the context is not that of one sample of the flow.
         """
         return self.with_flow(self.flow.given(context))
 
@@ -131,6 +134,10 @@ class Density(nn.Module, ABC):
         Args:
             x: data (B, C, *shape) in the flow's own space.
             context: the contexts of the data; None for a flow without context.
+
+        Raises:
+            ValueError: if the data is empty or not finite, or if a layer cannot be initialised from so few samples. The
+                flow is then unchanged.
         """
 
     @torch.no_grad()
@@ -187,6 +194,10 @@ class Density(nn.Module, ABC):
             images: uint8 images (B, C, *shape).
             context: the contexts of the images; None for a flow without context.
             noise: dequantisation noise, floats in [0, 1) of the images' shape; None to draw noise.
+
+        Raises:
+            ValueError: if the images are not uint8 or not of the flow's shape and device; or if the noise is not of the
+                images' shape or not in [0, 1), which is checked on the CPU only.
         """
         self._check_images(images)
         x, log_det = self.preprocess(images if noise is None else with_noise(images, noise))
@@ -199,13 +210,20 @@ class Density(nn.Module, ABC):
 
         Args:
             x: data (B, C, *shape), or a window of data, (B, C, *window), without NaN.
+
+        Raises:
+            ValueError: if the data has another number of channels or dimensions, is not floating-point, or has NaN.
         """
         check_window(x, self.plan.input.channels, self.plan.input.dim)
         return self.preprocess.inverse(x)[0]
 
     @torch.no_grad()
     def from_images(self, images: Tensor) -> Tensor:
-        """Map uint8 images (B, C, *shape) to data in the flow's own space and dtype; dequantisation draws noise."""
+        """Map uint8 images (B, C, *shape) to data in the flow's own space and dtype; dequantisation draws noise.
+
+        Raises:
+            ValueError: if the images are not uint8, or not of the flow's shape and device.
+        """
         self._check_images(images)
         return self.preprocess(images)[0].to(self.dtype)
 
@@ -272,6 +290,9 @@ class FlowDistribution(Distribution):
         context: the contexts of the batch; None for a flow without context.
         batch_shape: a larger batch shape, as set by `expand`; None for the batch shape of the contexts.
 
+    Raises:
+        ValueError: if a context is missing or not of the flow's context shape.
+
     >>> import mera, torch
     >>> p = mera.build("rgflow", L=8, channels=1, hidden=(8,)).distribution()
     >>> p.log_prob(p.sample((5,))).shape, p.event_shape
@@ -321,7 +342,12 @@ class FlowDistribution(Distribution):
         return x.reshape(shape), log_prob.reshape(batch)
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """The log-density, in nats, of events (*shape, *event_shape), where `shape` broadcasts with the batch shape."""
+        """The log-density, in nats, of events (*shape, *event_shape), where `shape` broadcasts with the batch shape.
+
+        Raises:
+            ValueError: if the values are not events, or not of the flow's dtype and device.
+            RuntimeError: if `shape` does not broadcast with the batch shape.
+        """
         n = len(self.event_shape)
         if not isinstance(value, Tensor) or value.shape[max(0, value.ndim - n) :] != self.event_shape:
             got = str(tuple(value.shape)) if isinstance(value, Tensor) else type(value).__name__

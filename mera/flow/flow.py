@@ -113,6 +113,9 @@ class Flow(FlowInParts):
         Args:
             number: the level, 0 for the finest.
 
+        Raises:
+            ValueError: if there is no such level.
+
         >>> import mera
         >>> flow = mera.build("rgflow", L=8, m=4, hidden=(8,))
         >>> _ = flow.level(1).requires_grad_(False)  # train only the finest level

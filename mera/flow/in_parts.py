@@ -33,6 +33,9 @@ class FlowInParts(Density):
             region: the pixels: a bool mask (H, W); or for each dimension a slice, a pair (start, stop) or a single
                 site, for lattices of any size.
 
+        Raises:
+            ValueError: if the region is empty, reaches outside, or is a mask of another lattice.
+
         >>> import mera, numpy as np
         >>> cone = mera.build("rgflow", L=32, m=4).inference_cone(np.s_[8:16, 8:16])
         >>> cone.count, [level.sum().item() for level in cone.levels]
@@ -49,6 +52,9 @@ class FlowInParts(Density):
         Args:
             level: the level of the latents, 0 for the finest.
             site: the coordinates of the site in the lattice of the level; or a bool mask (H_h, W_h) of several sites.
+
+        Raises:
+            ValueError: if there is no such level or site.
 
         >>> import mera
         >>> cone = mera.build("rgflow", L=32, m=4).generation_cone(level=1, site=(1, 3))
@@ -91,6 +97,10 @@ class FlowInParts(Density):
 
         Returns:
             The filled image (the medoid of draws), the draws with their spread, and the likeliest filling.
+
+        Raises:
+            ValueError: if the mask is empty, of another shape, or masks every pixel; if x is not one finite image; or
+                if an option is unknown or has an invalid value.
         """
         result = inpaint(self.flow.runner, x, mask, context, **options)
         return result.with_pictures(self.to_images) if self.plan.input.is_picture else result

@@ -75,6 +75,10 @@ def symmetries(names: str | Sequence[str], lattice: Lattice, elements: int | Non
         lattice: the lattice of the field.
         elements: number of elements, of a group of at most 2^20: the identity and a fixed random selection, equal in
             each call; None for all of a group of at most 256.
+
+    Raises:
+        ValueError: if a name is unknown, the lattice lacks the symmetry, the group has fewer than `elements` elements
+            or more than 2^20, or it has more than 256 elements and `elements` is None.
     """
     names = [names] if isinstance(names, str) else list(names)
     factors = [SYMMETRIES.get(name)(lattice) for name in names]
@@ -193,6 +197,10 @@ class Symmetrized(Density):
             "rotations" by quarter turns, "translations"; or several names, for all products of their elements.
         elements: number of group elements: the identity and a fixed random selection, equal for each flow; None for
             all elements of a group of at most 256.
+
+    Raises:
+        ValueError: if `flow` is not a flow, its lattice lacks a symmetry, or the group has fewer than `elements`
+            elements.
 
     >>> import mera, torch
     >>> p = mera.Symmetrized(mera.build("neuralrg", L=4, hidden=(8,)))

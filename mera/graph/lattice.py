@@ -27,7 +27,11 @@ def check_key(text: object, field: str) -> None:
 
 
 def per_dimension(value: int | Sequence[int], dim: int, field: str, minimum: int) -> tuple[int, ...]:
-    """Expand a setting, one integer >= `minimum` or one for each dimension, to a tuple; refuse any other value."""
+    """Expand a setting, one integer >= `minimum` or one for each dimension, to a tuple; refuse any other value.
+
+    Raises:
+        LayoutError: if `value` has another form, or an integer is below `minimum`.
+    """
     values = tuple(value) if isinstance(value, Sequence) else (value,) * dim
     if len(values) != dim or not all(is_integer(v) and v >= minimum for v in values):
         expected = f"the {field} to be an integer >= {minimum} or {dim} of them"

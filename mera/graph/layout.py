@@ -109,6 +109,9 @@ class Layout:
 
         Returns:
             The outputs of the node.
+
+        Raises:
+            LayoutError: if the node is not a bijection on this output, the output is in use, or the name is taken.
         """
         if not isinstance(node, Node) or isinstance(node, Input):
             raise LayoutError("a node of a kind of mera.graph, other than another input", f"{node!r}")
@@ -136,7 +139,11 @@ class Layout:
         name: str | None = None,
         passive: int = 0,
     ) -> Port:
-        """Add a local bijector, and return its output; the other arguments are those of `mera.graph.Local`."""
+        """Add a local bijector, and return its output; the other arguments are those of `mera.graph.Local`.
+
+        Raises:
+            LayoutError: if the node is not a bijection on this output.
+        """
         with nullcontext() if name is None else within(f"node {name!r}"):
             node = Local(bijector, kernel, stride, offset, share, passive)
         (port,) = self.add(node, source, name)
@@ -152,22 +159,37 @@ class Layout:
 
         Returns:
             The coarse lattice, and the other sites as channels on the coarse lattice.
+
+        Raises:
+            LayoutError: if the stride does not divide the edges of the lattice.
         """
         coarse, fine = self.add(Decimate(stride), source, name)
         return coarse, fine
 
     def squeeze(self, source: Port, stride: int | tuple[int, ...] = 2, name: str | None = None) -> Port:
-        """Add a squeeze, which turns the sites of each cell into channels; `stride` is as in `decimate`."""
+        """Add a squeeze, which turns the sites of each cell into channels; `stride` is as in `decimate`.
+
+        Raises:
+            LayoutError: if the stride does not divide the edges of the lattice.
+        """
         (port,) = self.add(Squeeze(stride), source, name)
         return port
 
     def split(self, source: Port, keep: int, name: str | None = None) -> tuple[Port, Port]:
-        """Add a split, which cuts the channels in two; the first `keep` channels go to the first output."""
+        """Add a split, which cuts the channels in two; the first `keep` channels go to the first output.
+
+        Raises:
+            LayoutError: if one of the outputs would not have any channels.
+        """
         kept, rest = self.add(Split(keep), source, name)
         return kept, rest
 
     def latent(self, source: Port, name: str | None = None) -> None:
-        """Let variables leave the flow as the latents of one level, which has the name of the node."""
+        """Let variables leave the flow as the latents of one level, which has the name of the node.
+
+        Raises:
+            LayoutError: if the output is already the input of another node, or the name is taken.
+        """
         self.add(Latent(), source, name)
 
     @property

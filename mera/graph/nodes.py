@@ -223,6 +223,9 @@ def check_bijector(bijector: Bijector, operation: Apply) -> None:
     """Raise a LayoutError if a bijector does not fit the events of its node, or reads other sites than the kernel.
 
     A bijector whose `receptive_kernel` is None may depend on the whole event.
+
+    Raises:
+        LayoutError: if the event shape, the passive channels, the borders or the kernel differ.
     """
     shape = bijector.event_shape
     fits = bijector.fits(operation.event_shape) if operation.is_field else shape in (None, operation.event_shape)

@@ -12,7 +12,11 @@ from mera.graph.plan import Plan
 
 
 def edges_of(shape: int | Sequence[int], dim: int) -> tuple[int, ...]:
-    """The edge lengths of a lattice as `dim` positive integers; in one dimension the shape may be one integer."""
+    """The edge lengths of a lattice as `dim` positive integers; in one dimension the shape may be one integer.
+
+    Raises:
+        LayoutError: if there are not `dim` positive integers.
+    """
     shape = (shape,) if isinstance(shape, int) and dim == 1 else shape
     if isinstance(shape, Sequence) and len(shape) == dim and all(is_integer(n) and n > 0 for n in shape):
         return tuple(int(n) for n in shape)

@@ -59,7 +59,11 @@ class Runner:
         return is_local(self.bijector(step), step.apply.lattice)
 
     def contexts(self, context: Tensor | None, batch: Tensor) -> Contexts:
-        """The contexts of the events of each step, for data or latents (B, ...); see `ContextEncoder.forward`."""
+        """The contexts of the events of each step, for data or latents (B, ...); see `ContextEncoder.forward`.
+
+        Raises:
+            ValueError: if the context is missing, of another shape, dtype or device, or a class number is out of range.
+        """
         return Contexts(self.plan, self.context_encoder(context, batch.shape[0], batch.device), batch, self.bijectors)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[tuple[Tensor, ...], Tensor]:

@@ -38,6 +38,9 @@ def load_rgflow_checkpoint(path: str | PathLike[str], prior: PriorLike | None = 
     Args:
         path: the file.
         prior: prior of the flow; None for a Gaussian if the scale in the file is 1, a Laplacian if it is 1/sqrt(2).
+
+    Raises:
+        ValueError: if the file is damaged, holds objects other than tensors, or is not a checkpoint of an RG-Flow.
     """
     state = _read(as_path(path))
     try:

@@ -42,6 +42,9 @@ def register(name: str, presets: Mapping[str, Preset] | None = None) -> Callable
         name: name of the model.
         presets: by the name of a preset, a function that maps all options, with the values they have without the
             preset, to the options that the preset changes.
+
+    Raises:
+        ValueError: if the name is taken.
     """
 
     def decorate(model: B) -> B:
@@ -78,6 +81,9 @@ def build(name: str, *, preset: str | None = None, checkpoint: bool = False, **o
         >>> flow = mera.build("rgflow", L=8, m=4, channels=1, layers=1, hidden=(8,))
         >>> [tuple(level.shape) for level in flow.sample_latents(2)]
         [(2, 3, 4, 4), (2, 1, 4, 4)]
+
+    Raises:
+        ValueError: if the name, the preset or an option is unknown, or the value of an option is invalid.
     """
     model = builder(name)
     _models.check_options(name, options)
@@ -107,6 +113,9 @@ def fit_width(model: str, parameters: int, options: Mapping[str, Any]) -> dict[s
         model: name of a model with the option `hidden`.
         parameters: number of parameters to come closest to.
         options: other options of the model.
+
+    Raises:
+        ValueError: if the model has no option `hidden`, has more parameters at a width of 2, or as many at any width.
 
     >>> import mera
     >>> options = fit_width("rgflow", 100_000, {"L": 16})

@@ -32,6 +32,9 @@ def levels(shape: Sequence[int], width: int, stride: int = 2, n_levels: int | No
     Edges stay integers, and the smallest one not below the width, unless the lattice is too large for a patch. If
     `n_levels` is a number, it is checked and returned.
 
+    Raises:
+        ValueError: if the edges cannot be divided so often; or not once, although the lattice is large.
+
     >>> levels((32, 32), 4), levels((28, 28), 4), levels((24, 40), 4)
     (4, 3, 3)
     """
@@ -75,6 +78,9 @@ def kernels(
         stride: the edge of a cell.
         n_levels: the number of levels; None for as many as the edges allow.
         shared: whether all levels have the same patches.
+
+    Raises:
+        ValueError: if the patches do not fit the lattice; the message names settings that do.
 
     >>> kernels((28, 28), None, 4)
     [(4, 4), (2, 2), (7, 7)]

@@ -127,7 +127,12 @@ class Model(ABC):
 
     @abstractmethod
     def flow(self) -> Flow:
-        """Build the flow."""
+        """Build the flow.
+
+        Raises:
+            ValueError: if the value of an option is invalid.
+            LayoutError: if the options do not make a bijection.
+        """
 
     @property
     def shape(self) -> tuple[int, ...]:

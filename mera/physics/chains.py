@@ -150,6 +150,9 @@ def metropolis(
         resume: whether to go on with the measurement in the folder. After an interruption the draws are those of a
             measurement without one; a larger `draws` adds further draws.
 
+    Raises:
+        ValueError: if a number is out of its range, or the flow does not suit the action.
+
     >>> import mera
     >>> from mera import physics
     >>> flow = mera.build("rgflow", L=4, m=4, channels=1, hidden=(8,), prior="gaussian")

@@ -120,6 +120,9 @@ def cone_page(layout: Layout | Plan, title: str = "a layout", console: Console |
         title: the name of the layout on the page.
         console: where progress is shown; None shows it on terminals and in notebooks only.
 
+    Raises:
+        ValueError: if the lattice has three dimensions, or more than 4,096 pixels.
+
     >>> import mera
     >>> page = cone_page(mera.build("tree", L=8, m=2, hidden=(4,)).plan, "a tree")
     >>> "Causal cones" in page

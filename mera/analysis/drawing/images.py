@@ -76,14 +76,22 @@ def png_path(path: str | PathLike[str]) -> Path:
 
 
 def save_image(image: Tensor, path: str | PathLike[str]) -> None:
-    """Write one uint8 image (1 or 3, H, W) as a PNG, pixel by pixel; .png is added to a name without an extension."""
+    """Write one uint8 image (1 or 3, H, W) as a PNG, pixel by pixel; .png is added to a name without an extension.
+
+    Raises:
+        ValueError: if the image has another dtype or shape, or the path has another extension.
+    """
     _check_images(image[None])
     with replacing(png_path(path)) as temporary:
         to_pil(image).save(temporary, "png")
 
 
 def save_figure(figure: Figure, path: str | PathLike[str]) -> None:
-    """Write a matplotlib figure as a PNG at 150 dots per inch; .png is added to a name without an extension."""
+    """Write a matplotlib figure as a PNG at 150 dots per inch; .png is added to a name without an extension.
+
+    Raises:
+        ValueError: if the path has another extension.
+    """
     with replacing(png_path(path)) as temporary:
         figure.savefig(temporary, dpi=150, format="png")
 
