@@ -52,7 +52,8 @@ def _resume(
         expected = f"Expected a model ({', '.join(models.names())}), the file of a layout, or --resume RUN"
         raise typer.BadParameter(f"{expected}; got {'none' if resume is None else 'two of them'}")
     if resume is None:
-        if passed := [name for name, value in (("steps", steps), ("minutes", minutes), ("root", root)) if value]:
+        values = {"steps": steps, "minutes": minutes, "root": root, "device": device != "auto"}
+        if passed := [name for name, value in values.items() if value]:
             raise typer.BadParameter(f"Expected --{passed[0]} behind {context.invoked_subcommand}")
         return
     run = RunFolder(resume)
@@ -84,8 +85,8 @@ def _train_layout(
     """Train a layout of your own."""
     if is_run(path):
         raise typer.BadParameter(f"Expected --resume {path} to go on with a run; got its path alone")
-    if values["action"] is not None or values["data"] is None:
-        raise typer.BadParameter("A layout needs --data, and takes no --action")
+    if values["data"] is None or values["action"] is not None or values["symmetrize"] is not None:
+        raise typer.BadParameter("A layout needs --data, and takes no --action and no --symmetrize")
     settings, lattice = settings_of(values), load_layout(path).input.lattice
     images = _images(values, lattice.shape, lattice.channels)
     torch.manual_seed(settings.seed)

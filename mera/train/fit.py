@@ -262,6 +262,8 @@ def _settings(
     """The settings with all options, and the user's own optimiser and schedule, each None if it is a name."""
     names = {"optimizer": optimizer, "schedule": schedule}
     options = options | {option: name for option, name in names.items() if isinstance(name, str)}
+    for option in options:
+        check_choice(option, Settings.__dataclass_fields__, "a setting")
     settings = replace(settings or usual, **options)
     user_optimizer = None if isinstance(optimizer, str) else optimizer
     user_schedule = None if isinstance(schedule, str) else schedule
