@@ -145,7 +145,7 @@ class Restriction:
         return self._decode(*latents)
 
     def fill(self, pixels: Tensor) -> Tensor:
-        """Copies (K, C, *shape) of `image` with new pixels (K, C, n) under the mask; other pixels are equal bit for bit."""
+        """Copies (K, C, *shape) of `image` with new pixels (K, C, n) under the mask; others are equal bit for bit."""
         self._check_pixels(pixels)
         images = self.image.repeat(len(pixels), *(1 for _ in self.image.shape[1:]))
         return images.flatten(2).index_copy(2, self._places, pixels).view(images.shape)

@@ -84,7 +84,7 @@ def tiles(lattice: Lattice, edges: Sequence[int]) -> list[Box]:
 
 
 def pieces(box: Box, shape: Sequence[int]) -> Iterator[tuple[Slices, Slices]]:
-    """Cut a box where it crosses periodic borders: the slices of each part in the lattice and in an array of the box."""
+    """Cut a box where it crosses periodic borders: the slices of each part in the lattice and in the box."""
     spans = []
     for a, b, n in zip(box.start, box.stop, shape, strict=True):
         cuts = [a, *range((a // n + 1) * n, b, n), b]
