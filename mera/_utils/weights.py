@@ -19,7 +19,7 @@ class Unchanged:
 
     A check is quick, and compares the versions of tensors, which change with their values; the first parameter of each
     module, whose memory changes with dtype and device and whose value a fused optimizer changes without a new version;
-    and the modes of the modules, and of parts that may depend on theirs.
+    and the modes of all parts of the modules.
 
     Args:
         modules: the modules by name; the mapping is read again at each check.
@@ -36,8 +36,7 @@ class Unchanged:
         self._first = [(module.get_submodule(path), name) for module, path, _, name in paths]
         parameters = [getattr(owner, name).detach() for owner, name in self._first]
         self._values = [p.flatten()[:1].numpy() for p in parameters if p.device.type == "cpu" and p.numel()]
-        parts = {id(part): part for module in chosen for part in module.modules() if _may_depend_on_mode(part)}
-        self._with_modes = [*chosen, *parts.values()]
+        self._parts = [part for module in chosen for part in module.modules()]
         self._before = self._now()
 
     def __reduce__(self) -> Any:
@@ -46,11 +45,7 @@ class Unchanged:
         return Unchanged, (self._mapping, self._names)
 
     def check(self, since: str) -> None:
-        """Raise a RuntimeError if a weight, a buffer, a dtype, a device, a mode or a module has changed.
-
-        Args:
-            since: what has to be called again, such as "flow.restrict".
-        """
+        """Raise a RuntimeError if a weight, a buffer, a mode or a module has changed since a call, which it names."""
         if self._now() != self._before:
             raise RuntimeError(
                 f"Expected the weights and modes with which {since} was called; got others: call {since} again"
@@ -60,13 +55,4 @@ class Unchanged:
         modules = [id(self._mapping[name]) for name in self._names]
         first = versions(getattr(owner, name) for owner, name in self._first)
         values = [tensor._version for tensor in self._tensors], [value[0] for value in self._values]
-        return modules, first, values, [part.training for part in self._with_modes]
-
-
-def _may_depend_on_mode(module: nn.Module) -> bool:
-    """Whether `training` may matter to a module itself: not to those of this package, or to plain layers."""
-    return type(module).__module__.partition(".")[0] != "mera" and type(module) not in PLAIN
-
-
-PLAIN = {nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.SiLU, nn.Sequential, nn.ModuleList}
-"""Layers of torch that compute the same in both modes."""
+        return modules, first, values, [part.training for part in self._parts]

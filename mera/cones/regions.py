@@ -75,7 +75,7 @@ def spans_of(parts: Sequence[Span] | slice, lattice: Lattice) -> tuple[tuple[int
     """
     parts = (parts,) if isinstance(parts, slice | range) else parts
     if len(parts) != lattice.dim:
-        raise InputError(f"a span for each of {lattice.dim} dimensions", str(len(parts)))
+        raise InputError(f"a span or a coordinate for each of {lattice.dim} dimensions", str(len(parts)))
     return tuple(_span(part, n, d) for d, (part, n) in enumerate(zip(parts, lattice.shape, strict=True)))
 
 

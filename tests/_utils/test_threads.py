@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from functools import partial
 
 import pytest
 import torch
@@ -88,15 +89,11 @@ def test_a_run_keeps_its_number_of_threads(tmp_path, monkeypatch, threads):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr(torch_modes, "DEFAULT_THREADS", threads)
     seen = []
+    watch = partial(At, action=lambda loop: seen.append(torch.get_num_threads()))
     for start, small in ((0, 10**9), (2, 0)):  # the resumed run does not choose again
         monkeypatch.setattr(torch_modes, "SMALL", small)
-        watch = At(start + 1, lambda loop: seen.append(torch.get_num_threads()))
-        fit(small_flow(), IMAGES, SHORT, tmp_path, steps=start + 2, resume=start > 0, callbacks=[watch])
+        fit(small_flow(), IMAGES, SHORT, tmp_path, steps=start + 2, resume=start > 0, callbacks=[watch(start + 1)])
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
-    fit(small_flow(), IMAGES, SHORT, tmp_path, steps=6, resume=True, callbacks=[watch_at(5, seen)])
+    fit(small_flow(), IMAGES, SHORT, tmp_path, steps=6, resume=True, callbacks=[watch(5)])
     assert seen == [1, 1, 2]
     assert torch.get_num_threads() == threads
-
-
-def watch_at(step, seen):
-    return At(step, lambda loop: seen.append(torch.get_num_threads()))

@@ -152,7 +152,7 @@ MISTAKES = [
     ("cone rgflow --L 32", 2, "Pass either --region START:STOP,... or --latent LEVEL:I,J"),
     ("cone rgflow --L 32 --latent 2:1,3 --region 0:1,0:1", 2, "Pass either --region START:STOP,... or --latent"),
     ("cone rgflow --L 32 --latent 2", 1, "LEVEL:I,J"),
-    ("cone rgflow --L 32 --latent 2:1", 1, "Expected a site of"),
+    ("cone rgflow --L 32 --latent 2:1", 1, "a coordinate for each of 2 dimensions; got 1"),
     ("cone rgflow --L 32 --latent 9:1,1", 1, "Expected a level from 0 to 3"),
     ("explore", 2, "Missing command"),
     ("train", 2, "the file of a layout, or --resume RUN; got none"),

@@ -7,29 +7,15 @@ from matplotlib.colors import to_hex
 
 import mera
 from mera.analysis.drawing import level_masks, side_view
+from mera.bijectors import ActNorm
 from mera.cones import parse_region, sites_of
-from mera.cones.cone import cone_of_latents
-from tests.helpers.naive import naive_cone
+from mera.cones.all_cones import all_generation_cones, all_inference_cones
+from mera.cones.cone import cone_of_data, cone_of_latents, generation_cone
+from tests.tables.models import MODELS
 
 
 def build(L, **options):
     return mera.build("rgflow", L=L, hidden=(2,), layers=1, **options)
-
-
-@pytest.mark.parametrize("order", ["paper", "authors"])
-@pytest.mark.parametrize(("L", "m", "boundary"), [(16, 2, "periodic"), (32, 4, "periodic"), ((24, 48), 6, "open"),
-                                                   (32, 8, "open")])  # fmt: skip
-def test_cones_are_what_masks_spread_to(L, m, order, boundary):
-    flow = build(L, m=m, order=order, boundary=boundary)
-    for density in (0.003, 0.05):
-        mask = torch.rand(flow.plan.input.shape) < density
-        mask[3, 5] = True
-        cone, naive = flow.inference_cone(mask), naive_cone(flow.layout, mask)
-        assert cone.count == sum(int(level.sum()) for level in naive.values())
-        for latent, level in zip(flow.plan.latents, cone.levels, strict=True):
-            assert torch.equal(level, naive[latent.node].any(0))
-        assert cone.fraction == cone.count / (3 * flow.plan.input.sites)
-        assert torch.equal(cone.pixels, mask)
 
 
 def test_sizes_that_an_independent_propagation_found():
@@ -103,6 +89,9 @@ def test_all_kinds_of_regions_mean_the_same():
     regions += [((8, 16), (2, 7)), (range(8, 16), slice(2, 7))]
     counts = {flow.inference_cone(region).count for region in regions}
     assert len(counts) == 1
+    cone = flow.inference_cone(mask)
+    assert cone.fraction == cone.count / (3 * 32**2)
+    assert torch.equal(cone.pixels, mask)
     pixel = np.s_[13:14, 5:6]
     assert flow.inference_cone((13, 5)).count == flow.inference_cone(pixel).count
     assert parse_region("13,5") == pixel
@@ -170,3 +159,33 @@ def test_generation_side_view():
     cone = cone_of_latents(flow.plan, {1: torch.tensor([4])})
     boxes = side_view(cone, "#ff0000").axes[0].patches
     assert 0 < sum(to_hex(box.get_facecolor()) == "#ff0000" for box in boxes) < len(boxes)
+
+
+def passive(kernel, stride=None):
+    """A layout whose first channel is read and not changed, before the two channels part."""
+    layout = mera.Layout((12,), 3)
+    x = layout.local(layout.input, ActNorm, kernel=kernel, stride=stride, passive=1)
+    for part in layout.split(x, 1):
+        layout.latent(layout.local(part, ActNorm, kernel=2, offset=1))
+    return mera.graph.compile(layout)
+
+
+PLANS = {name: lambda build=build: build().plan for name, build in MODELS.items()} | {
+    "passive-patches": lambda: passive(4), "passive-field": lambda: passive(5, 1),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", [*PLANS][::2])
+def test_all_cones_are_those_one_by_one(name):
+    plan = PLANS[name]()
+    of_pixels = torch.cat(list(all_inference_cones(plan)))
+    of_latents = torch.cat(list(all_generation_cones(plan)))
+    assert of_pixels.dtype == of_latents.dtype == torch.bool
+    channels = torch.arange(plan.input.channels)
+    for site in range(0, plan.input.sites, 5):
+        levels = cone_of_data(plan, channels + site * len(channels)).levels
+        assert torch.equal(of_pixels[site], torch.cat([level.flatten() for level in levels]))
+    places = [(h, site) for h, latent in enumerate(plan.latents) for site in np.ndindex(*latent.lattice.shape)]
+    assert len(of_latents) == len(places)
+    for number in range(0, len(places), 3):
+        assert torch.equal(of_latents[number], generation_cone(plan, *places[number]).pixels.flatten())

@@ -239,18 +239,13 @@ def test_printed_plan_names_every_step():
 
 def test_a_field_that_reads_everything_needs_a_kernel_that_reaches_it():
     for boundary, needed in (("periodic", (9, 7)), ("open", (15, 11)), (("open", "periodic"), (15, 7))):
-        layout = Layout((8, 6), 1, boundary)
-        layout.local(layout.input, Dense, kernel=needed, stride=1)
+        local((8, 6), 1, boundary, kernel=needed, stride=1)
         for d in (0, 1):
             short = tuple(k - 2 * (i == d) for i, k in enumerate(needed))
+            layout = Layout((8, 6), 1, boundary)
+            layout.latent(layout.local(layout.input, Dense, kernel=short, stride=1))
             with pytest.raises(LayoutError, match="Expected a kernel that reaches all of the lattice from everywhere"):
-                mera.Flow(finished(Layout((8, 6), 1, boundary), short))
-
-
-def finished(layout, kernel):
-    """A field, and its latents."""
-    layout.latent(layout.local(layout.input, Dense, kernel=kernel, stride=1))
-    return layout
+                mera.Flow(layout)
 
 
 @pytest.mark.parametrize("wrap", [lambda b: b, lambda b: Chain([b]), Invert])
