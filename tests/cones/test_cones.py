@@ -112,7 +112,7 @@ def test_all_kinds_of_regions_mean_the_same():
         (np.s_[8:8, 1:2], "Expected dimension 0 within 0 to 32, and not empty; got 8 to 8"),
         (np.s_[-4:8, 1:2], "Expected dimension 0 within 0 to 32"),
         (np.s_[0:8:2, 1:2], r"Expected dimension 0 as a slice without a step, a pair \(start, stop\) or an integer"),
-        (np.s_[0:8], "Expected a span for each of 2 dimensions; got 1"),
+        (np.s_[0:8], "Expected a span or a coordinate for each of 2 dimensions; got 1"),
         (np.s_[0:8, 0.5:2], "Expected dimension 1 as a slice without a step"),
     ],
 )
