@@ -1,5 +1,6 @@
 """The code of README and pages runs, links lead somewhere, and quoted errors are those that are raised."""
 
+import csv
 import re
 from itertools import pairwise
 from pathlib import Path
@@ -81,3 +82,13 @@ def test_tutorials_are_notebooks_for_jupytext_too():
     assert len(pages) == 7
     for page in pages:
         assert "kernelspec:\n  display_name: Python 3\n  language: python\n  name: python3\n" in page.split("---\n")[1]
+
+
+def test_pictures_are_in_the_list_of_figures_with_commands_that_exist():
+    with (ROOT / "benchmarks" / "figures.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    listed = " ".join(row["figure"] for row in rows)
+    shown = {name for text in PAGES.values() for name in re.findall(r"\]\((?:docs/)?images/([^)]+\.png)\)", text)}
+    assert {name for name in shown if name not in listed and not name.startswith("models/")} == set()
+    for program in {word for row in rows for word in row["command"].split() if word.endswith(".py")}:
+        assert (ROOT / program).is_file(), program
