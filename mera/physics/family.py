@@ -46,7 +46,7 @@ class Slope:
         - \left\langle O\, \frac{\partial S}{\partial p} \right\rangle
 
     for an observable O that does not depend on p itself. The product with a built-in observable is written as a tuple:
-    `observables={"slope": slope, "m2_slope": ("m2", slope)}`.
+    `observables={"slope": slope, "m2_slope": ("m2", slope)}` for `slope = Slope(action, "mass2")`.
 
     Args:
         action: the action, a dataclass such as `Phi4`.
@@ -56,7 +56,7 @@ class Slope:
         ValueError: if the action has no such parameter.
 
     >>> from mera.physics import Phi4
-    >>> slope(Phi4(), "mass2")(torch.ones(1, 1, 4, 4))
+    >>> Slope(Phi4(), "mass2")(torch.ones(1, 1, 4, 4))
     tensor([8.])
     """
 
@@ -82,10 +82,6 @@ class Slope:
         """The derivative for each field (B, C, *shape), whatever the order parameter is, (B,)."""
         at = torch.tensor(float(getattr(self.action, self.name)), dtype=phi.dtype, device=phi.device)
         return torch.func.jvp(lambda p: _with(self.action, {self.name: p})(phi), (at,), (torch.ones_like(at),))[1]
-
-
-slope = Slope
-"""The derivative of an action by one of its parameters."""
 
 
 def _is_number(value: object) -> bool:
