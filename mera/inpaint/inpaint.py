@@ -213,11 +213,11 @@ def _search(
             groups = min(search.starts, search.draws)
             space = LatentSpace(local, search.latents)
             with ProgressBar("compete", console) as progress_bar:
-                start = populate(local, space, groups, search.draws // groups, search.sweeps, progress_bar)
+                start = populate(space, groups, search.draws // groups, search.sweeps, progress_bar)
         steps, lr = ADAM_FROM_DRAWS if search.samples else ADAM
         steps, lr = steps if search.steps is None else search.steps, lr if search.lr is None else search.lr
         with ProgressBar("climb", console) as progress_bar:
-            pixels, log_prob, history = climb(local, space, start, steps, lr, progress_bar, stop)
+            pixels, log_prob, history = climb(space, start, steps, lr, progress_bar, stop)
         varied = space.size
     top = int(log_prob.argmax())
     image = local.fill(pixels[top : top + 1])
@@ -242,7 +242,7 @@ def _draw(
     if of_angles or local.image.numel() > MAX_VARIABLES:  # no Gaussian
         space, size = LatentSpace(local), max(search.draws // search.samples, 1)
         with ProgressBar("compete", console) as bar:
-            latents = populate(local, space, search.samples, size, search.sweeps, bar)
+            latents = populate(space, search.samples, size, search.sweeps, bar)
         starts = space.decode(latents).flatten(1)
         mass = metric(starts[0])
     else:

@@ -84,14 +84,9 @@ class Slope:
         return torch.func.jvp(lambda p: _with(self.action, {self.name: p})(phi), (at,), (torch.ones_like(at),))[1]
 
 
-def _is_number(value: object) -> bool:
-    """Whether a value is a real number, and not a bool."""
-    return isinstance(value, Real) and not isinstance(value, bool)
-
-
 def _is_pair(value: object) -> bool:
     """Whether a value is a pair of numbers, the ends of a range."""
-    return isinstance(value, (tuple, list)) and len(value) == 2 and all(map(_is_number, value))
+    return isinstance(value, (tuple, list)) and len(value) == 2 and all(isinstance(end, Real) for end in value)
 
 
 def _numbers(action: object) -> list[str]:
@@ -159,7 +154,7 @@ class ActionFamily:
             raise InputError(f"the parameters {', '.join(self.ranges)}", ", ".join(values) or "none")
         for name, value in values.items():
             low, high = self.ranges[name]
-            if not _is_number(value) or not low <= value <= high:
+            if not low <= value <= high:
                 raise InputError(f"{name} from {low:g} to {high:g}", repr(value))
         return replace(self.action, **{name: float(value) for name, value in values.items()})  # type: ignore[type-var]
 

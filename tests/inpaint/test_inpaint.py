@@ -159,12 +159,12 @@ def test_draws_and_starts_that_are_not_a_number_lose(gaussian, progress):
 
     space = Sometimes(local, filling=local.pixels)
     with torch.no_grad():
-        best = populate(local, space, 2, 25, 2, progress)
+        best = populate(space, 2, 25, 2, progress)
     assert local.log_prob(space.decode(best)).isfinite().all()
     with pytest.raises(ValueError, match="Expected a random filling of finite density; got none in 5 draws"):
-        populate(local, Never(local, filling=local.pixels), 1, 5, 0, progress)
+        populate(Never(local, filling=local.pixels), 1, 5, 0, progress)
     start = torch.stack([best[0], best[0].abs() + 1])
-    pixels, log_prob, history = climb(local, space, start, 3, 0.01, progress, Stop())
+    pixels, log_prob, history = climb(space, start, 3, 0.01, progress, Stop())
     assert history.isfinite().all()
     assert log_prob.isfinite().tolist() == [True, False]
     assert pixels[0].isfinite().all()
@@ -252,7 +252,7 @@ def test_competition_finds_likelier_fillings_than_chance(gaussian, progress):
     for sweeps in (0, 4):
         torch.manual_seed(0)
         with torch.no_grad():
-            values = populate(local, space, 4, 32, sweeps, progress)
+            values = populate(space, 4, 32, sweeps, progress)
             found[sweeps] = local.log_prob(space.decode(values))
         assert values.shape == (4, len(space.chosen))
         assert (found[sweeps].diff() <= 0).all()  # the likeliest first
