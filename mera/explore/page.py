@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from io import BytesIO
 from typing import Any
 
@@ -47,23 +46,23 @@ STYLE = """
 
 
 class Page:
-    """The page of one visitor of a flow; `make_cones` makes the page of cones, and `image` (C, H, W) is opened."""
+    """The page of one visitor of a flow; an `image` (C, H, W) is opened."""
 
-    def __init__(self, learnt: Learnt, title: str, make_cones: Callable[[], str], image: Tensor | None = None) -> None:
+    def __init__(self, learnt: Learnt, image: Tensor | None = None) -> None:
         self.visit = Visit(learnt)
         self._drag: tuple[int, int, bool, Tensor] | None = None  # the first pixel, the value, and the marks before
         ui.add_css(STYLE)
         ui.colors(primary=PRIMARY)
         ui.add_head_html('<script>document.documentElement.lang = "en"</script>')
         with ui.header():
-            ui.label(title).classes("text-lg").props('role="heading" aria-level="1"')
+            ui.label(learnt.title).classes("text-lg").props('role="heading" aria-level="1"')
         with ui.element("div").classes(
             "flex flex-col flex-nowrap gap-6 w-full md:grid md:grid-cols-[minmax(18rem,2fr)_minmax(0,3fr)]"
         ):
             with ui.column().classes("beside w-full"):
                 self._add_picture()
             with ui.column().classes("w-full"):
-                self._add_tabs(make_cones, "Levels" if image is None else "Map")
+                self._add_tabs("Levels" if image is None else "Map")
         self.visit.has_left = lambda: self.now.is_deleted
         self.visit.watchers.append(self._show)
         self.visit.followers.append(lambda: self.before.set_source(address_of(self.visit.studio.before)))
@@ -126,11 +125,10 @@ class Page:
             )  # fmt: skip
             self.opener.classes("w-full max-w-lg").props('accept="image/*" aria-label="open a picture"')
 
-    def _add_tabs(self, make_cones: Callable[[], str], first: str) -> None:
+    def _add_tabs(self, first: str) -> None:
         """Add all tabs; long computations start on a click."""
         makers: dict[str, Callable[[Visit], Any]] = {
-            "Map": MapTab, "Levels": LevelsTab, "Mix": MixTab, "Fill": FillTab,
-            "Cones": partial(ConesTab, make_cones=make_cones),
+            "Map": MapTab, "Levels": LevelsTab, "Mix": MixTab, "Fill": FillTab, "Cones": ConesTab,
         }  # fmt: skip
         with ui.tabs().props('align="left" no-caps') as bar:
             for name in makers:

@@ -11,7 +11,6 @@ import weakref
 import webbrowser
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cached_property
 from html import escape
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,7 +20,6 @@ from torch import Tensor
 
 from mera._utils.errors import InputError
 from mera._utils.installation import import_optional
-from mera.analysis.drawing import cone_page
 from mera.explore.studio import Learnt
 from mera.flow.density import Density
 
@@ -56,19 +54,13 @@ class Explorer:
         is_image: bool = True,
         image: Tensor | None = None,
     ) -> None:
-        self.image = image
-        self.learnt, self.title = Learnt(flow, is_image), title
+        self.image, self.learnt = image, Learnt(flow, is_image, title)
         import_optional("nicegui", "explore")
         self._socket = _bound(port)
         weakref.finalize(self, self._socket.close)
         self.port: int = self._socket.getsockname()[1]
         self._token = secrets.token_urlsafe(24)
         self.address = f"http://{HOST}:{self.port}/?token={self._token}"
-
-    @cached_property
-    def cones(self) -> str:
-        """The page of cones as HTML."""
-        return cone_page(self.learnt.flow.plan, self.title)
 
     def run(self, show: bool = True) -> None:
         """Serve until the process is interrupted; open the page in a browser if `show`."""
@@ -84,14 +76,14 @@ class Explorer:
 
         @app.get("/cones", response_class=HTMLResponse)
         def cones() -> str:
-            return self.cones
+            return self.learnt.cones
 
         def page() -> None:
-            Page(self.learnt, self.title, lambda: self.cones, self.image)
+            Page(self.learnt, self.image)
 
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # NiceGUI reads deprecated names of torch
-            ui.run_with(app, root=page, title=f"mera: {self.title}", dark=None, show_welcome_message=False)
+            ui.run_with(app, root=page, title=f"mera: {self.learnt.title}", dark=None, show_welcome_message=False)
         app.add_middleware(
             Guard,
             token=self._token,

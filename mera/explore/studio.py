@@ -7,6 +7,7 @@ import io
 import math
 import threading
 from collections import deque
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from torch.nn.functional import avg_pool2d
 
 from mera._utils.errors import InputError
 from mera.analysis import combine, decompose, leading, map_picture, mix, receptive_fields, subtree
+from mera.analysis.drawing import cone_page
 from mera.analysis.drawing.curves import map_figure
 from mera.analysis.drawing.figures import Picture, visible_sites
 from mera.analysis.drawing.images import coloured
@@ -42,12 +44,12 @@ STRENGTH_SAMPLES = 512
 
 
 class Learnt:
-    """A flow without context on a lattice of two dimensions, and a cache of receptive fields.
+    """A flow without context on a lattice of two dimensions, with a title, and a cache of receptive fields and cones.
 
     If data are not images, of 1 or 3 channels, the first channel is shown, blue below 0 and red above.
     """
 
-    def __init__(self, flow: Density, is_image: bool = True) -> None:
+    def __init__(self, flow: Density, is_image: bool = True, title: str = "a flow") -> None:
         bijection = flow.flow
         lattice = bijection.plan.input
         if bijection.plan.context is not None or lattice.dim != 2 or (is_image and not lattice.is_picture):
@@ -56,7 +58,7 @@ class Learnt:
                 f"a flow on {lattice}" + ("" if bijection.plan.context is None else ", with a context"),
             )
         self.flow: Flow = copy.deepcopy(bijection).eval().requires_grad_(False)
-        self.is_image = is_image
+        self.is_image, self.title = is_image, title
         self.note = "" if bijection is flow else ", of one element of the mixture"
         self._lock = threading.Lock()
         self._leads: dict[int, list[tuple[LatentIndex, Tensor]]] = {}
@@ -65,6 +67,11 @@ class Learnt:
     def levels(self) -> int:
         """The number of levels of latents."""
         return len(self.flow.plan.latents)
+
+    @cached_property
+    def cones(self) -> str:
+        """The page of cones as HTML."""
+        return cone_page(self.flow.plan, self.title)
 
     def picture(self, x: Tensor) -> Tensor:
         """Convert one example (1, C, H, W) in the flow's own space to a picture, (1 or 3, H, W) uint8."""

@@ -240,8 +240,8 @@ class MapTab:
 class ConesTab:
     """The page of cones and the picture of the layout, which are computed on a click."""
 
-    def __init__(self, visit: Visit, make_cones: Callable[[], str]) -> None:
-        self.visit, self.make_cones = visit, make_cones
+    def __init__(self, visit: Visit) -> None:
+        self.visit = visit
         ui.label("Which latents does a pixel depend on, and what can a latent change?")
         with ui.row():
             ui.button("Show the cones", on_click=self._show_cones)
@@ -249,7 +249,7 @@ class ConesTab:
         self.cones, self.layout = ui.column().classes("w-full"), ui.column().classes("w-full")
 
     async def _show_cones(self) -> None:
-        if await self.visit.slowly("computing all cones", self.make_cones) is not None:
+        if await self.visit.slowly("computing all cones", lambda: self.visit.learnt.cones) is not None:
             self.cones.clear()
             with self.cones:
                 ui.element("iframe").props('src="/cones" title="cones"').classes("w-full h-[40rem] border-0")

@@ -41,7 +41,8 @@ class Inpainting:
     """The result of inpainting an image.
 
     Args:
-        image: the filled image, (1, C, *shape): the medoid of the draws, or the likeliest filling without samples.
+        image: the filled image, (1, C, *shape): the medoid of the draws, which is the draw with the smallest mean
+            distance to all draws, or the likeliest filling without samples.
             Unmasked pixels are unchanged, bit for bit.
         log_prob: log p of `image`, in nats, a scalar.
         likeliest: the image with the likeliest filling of the search, which is often smoother than any sample.
@@ -49,12 +50,12 @@ class Inpainting:
             largest is that of `likeliest`.
         varied: the number of variables that the search varied, including randomly chosen latents outside of the cone;
             0 if Ctrl-C came before it.
+        mask: the pixels that were filled, a bool mask of the images.
+        original: the image before, (1, C, *shape).
         samples: images with fillings drawn from p(masked pixels | other pixels), (S, C, *shape); None if no samples
             were requested.
         draws: evenly spaced draws of the chains, (D, C, *shape), the last of which are `samples`; None without samples.
         convergence: diagnostics of the chains that drew the samples; None without samples, or if Ctrl-C came first.
-        mask: the pixels that were filled, a bool mask of the images.
-        original: the image before, (1, C, *shape).
         stopped: whether Ctrl-C ended the search or the sampling early; what was found until then is kept.
         blocks: the number of blocks in which a large hole was filled, each given those before it; `image` is then one
             plausible filling, and there are no samples.
@@ -69,21 +70,14 @@ class Inpainting:
     likeliest: Tensor
     history: Tensor
     varied: int
+    mask: Tensor
+    original: Tensor
     samples: Tensor | None = None
     draws: Tensor | None = None
     convergence: Convergence | None = None
-    mask: Tensor | None = None
-    original: Tensor | None = None
     stopped: bool = False
     blocks: int = 1
     pictures: dict[str, Tensor] | None = None
-
-    @property
-    def medoid(self) -> Tensor:
-        """The draw with the smallest mean distance to all draws, (1, C, *shape); a ValueError without samples."""
-        draws = self._draws()
-        nearest = _medoid(draws)
-        return draws[nearest : nearest + 1]
 
     @property
     def mean(self) -> Tensor:
@@ -103,14 +97,12 @@ class Inpainting:
     @torch.no_grad()
     def with_pictures(self, to_images: Callable[[Tensor], Tensor]) -> Inpainting:
         """The inpainting with `pictures`, made by `Flow.to_images`."""
-        if self.original is None:
-            return self
         pictures = {"the image": to_images(self.original)[0], "likeliest": to_images(self.likeliest)[0]}
         if self.draws is not None and self.samples is not None:
             draws = to_images(self.draws).float() / 255
             spread = draws.std(0, correction=0)
             white = max(round(spread.max().item(), 2), 0.01)
-            pictures |= {"medoid": to_images(self.medoid)[0], "mean": _uint8(draws.mean(0))}
+            pictures |= {"medoid": to_images(self.image)[0], "mean": _uint8(draws.mean(0))}
             pictures |= {f"spread, {white} is white": _uint8(spread / white)}
             pictures |= {f"sample {i}": image for i, image in enumerate(to_images(self.samples), start=1)}
         return replace(self, pictures=pictures)
@@ -125,16 +117,10 @@ class Inpainting:
         """The image, the mask, the likeliest filling and samples; None if the data are not images."""
         from mera.analysis.drawing.images import inpainted  # late: matplotlib takes a second
 
-        if self.pictures is None or self.mask is None:
+        if self.pictures is None:
             return None
         pictures = dict(list(self.pictures.items())[:MAX_PICTURES])
         return inpainted(pictures, self.mask, str(self.convergence or ""))._repr_png_()
-
-
-def _medoid(draws: Tensor) -> int:
-    """The index of the draw (D, ...) with the smallest mean distance to all draws."""
-    rows = draws.flatten(1)
-    return int(torch.cdist(rows, rows, compute_mode="donot_use_mm_for_euclid_dist").sum(1).argmin())
 
 
 def _uint8(image: Tensor) -> Tensor:
@@ -202,7 +188,7 @@ def _fill_blocks(
             break
     log_prob = local.log_prob(image[:, :, hidden])[0].detach()
     return Inpainting(
-        image, log_prob, image, log_prob[None], min(varied, image.numel()), mask=hidden, original=local.image,
+        image, log_prob, image, log_prob[None], min(varied, image.numel()), hidden, local.image,
         stopped=found.stopped, blocks=len(parts),
     )  # fmt: skip
 
@@ -227,11 +213,11 @@ def _search(
             groups = min(search.starts, search.draws)
             space = LatentSpace(local, search.latents)
             with ProgressBar("compete", console) as progress_bar:
-                start = populate(local, space, groups, search.draws // groups, search.sweeps, progress_bar)
+                start = populate(space, groups, search.draws // groups, search.sweeps, progress_bar)
         steps, lr = ADAM_FROM_DRAWS if search.samples else ADAM
         steps, lr = steps if search.steps is None else search.steps, lr if search.lr is None else search.lr
         with ProgressBar("climb", console) as progress_bar:
-            pixels, log_prob, history = climb(local, space, start, steps, lr, progress_bar, stop)
+            pixels, log_prob, history = climb(space, start, steps, lr, progress_bar, stop)
         varied = space.size
     top = int(log_prob.argmax())
     image = local.fill(pixels[top : top + 1])
@@ -256,7 +242,7 @@ def _draw(
     if of_angles or local.image.numel() > MAX_VARIABLES:  # no Gaussian
         space, size = LatentSpace(local), max(search.draws // search.samples, 1)
         with ProgressBar("compete", console) as bar:
-            latents = populate(local, space, search.samples, size, search.sweeps, bar)
+            latents = populate(space, search.samples, size, search.sweeps, bar)
         starts = space.decode(latents).flatten(1)
         mass = metric(starts[0])
     else:
@@ -272,16 +258,12 @@ def _draw(
     draws_per_chain = min(len(chains), -(-DRAWS_KEPT // search.samples))
     kept = torch.linspace(len(chains) - 1, 0, draws_per_chain).long().flip(0)
     draws = chains[kept].flatten(0, 1).unflatten(1, shape)
-    medoid = _medoid(draws)
+    rows = draws.flatten(1)
+    medoid = int(torch.cdist(rows, rows, compute_mode="donot_use_mm_for_euclid_dist").sum(1).argmin())
     last = chains[-1].unflatten(1, shape)
-    return (
-        last,
-        values[-1],
-        {
-            "image": local.fill(draws[medoid : medoid + 1]),
-            "log_prob": values[kept].flatten()[medoid],
-            "samples": local.fill(last),
-            "draws": local.fill(draws),
-            "convergence": convergence,
-        },
-    )
+    fields: dict[str, Any] = {
+        "image": local.fill(draws[medoid : medoid + 1]),
+        "log_prob": values[kept].flatten()[medoid],
+    }
+    fields |= {"samples": local.fill(last), "draws": local.fill(draws), "convergence": convergence}
+    return last, values[-1], fields

@@ -75,9 +75,7 @@ class LatentSpace:
 
 
 @torch.no_grad()
-def populate(
-    local: Restriction, space: LatentSpace, groups: int, size: int, sweeps: int, progress_bar: ProgressBar
-) -> Tensor:
+def populate(space: LatentSpace, groups: int, size: int, sweeps: int, progress_bar: ProgressBar) -> Tensor:
     r"""Draw groups of random fillings that compete, and return the likeliest of each group, (groups, coordinates).
 
     In a sweep, each level of latents in turn, the coarsest first, is drawn anew in all fillings. The old and the new
@@ -86,7 +84,7 @@ def populate(
     fillings stay different. The likeliest group is first; without sweeps, the likeliest of all fillings are returned.
     """
     values = space.draw(groups * size)
-    log_prob = _log_prob(local, space, values)
+    log_prob = _log_prob(space, values)
     if log_prob.max() == torch.finfo(log_prob.dtype).min:
         raise InputError("a random filling of finite density", f"none in {len(values)} draws")
     if sweeps == 0:
@@ -99,7 +97,7 @@ def populate(
             is_new = is_new & (torch.rand(values.shape, device=values.device) < CHANGED)
         changed = torch.where(is_new, space.draw(len(values)), values)
         fillings = torch.cat([part.unflatten(0, (groups, size)) for part in (values, changed)], 1)
-        scores = torch.cat([part.view(groups, size) for part in (log_prob, _log_prob(local, space, changed))], 1)
+        scores = torch.cat([part.view(groups, size) for part in (log_prob, _log_prob(space, changed))], 1)
         beta = largest_change(scores, 1.0, max(1.0, SURVIVORS * size))[:, None]
         parents = (first + torch.multinomial((beta * scores).softmax(1), size, replacement=True)).flatten()
         values, log_prob = fillings.flatten(0, 1)[parents], scores.flatten()[parents]
@@ -110,14 +108,14 @@ def populate(
     return top[best.values.argsort(descending=True)]
 
 
-def _log_prob(local: Restriction, space: LatentSpace, values: Tensor) -> Tensor:
+def _log_prob(space: LatentSpace, values: Tensor) -> Tensor:
     """Log p of fillings, finite: the lowest number for a density of 0 and for NaN."""
-    log_prob = torch.cat([local.log_prob(space.decode(part)) for part in values.split(CHUNK)])
+    log_prob = torch.cat([space.local.log_prob(space.decode(part)) for part in values.split(CHUNK)])
     return log_prob.nan_to_num(nan=torch.finfo(log_prob.dtype).min)
 
 
 def climb(
-    local: Restriction, space: LatentSpace, start: Tensor, steps: int, lr: float, progress_bar: ProgressBar, stop: Stop
+    space: LatentSpace, start: Tensor, steps: int, lr: float, progress_bar: ProgressBar, stop: Stop
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Maximise log p of filled images with Adam, from K starting points (K, coordinates), with a cosine schedule.
 
@@ -131,7 +129,7 @@ def climb(
     best, history = torch.full_like(start[:, 0], -torch.inf), []
     with stop:
         for step in range(steps + 1):
-            log_prob = LogProbInThreads.apply(values, lambda part: local.log_prob(space.decode(part)))
+            log_prob = LogProbInThreads.apply(values, lambda part: space.local.log_prob(space.decode(part)))
             current = torch.where(log_prob.isnan(), -torch.inf, log_prob).detach()  # NaN ranks last
             better = current > best
             best = torch.where(better, current, best)
@@ -142,5 +140,5 @@ def climb(
                 (values.grad,) = torch.autograd.grad(-log_prob.sum(), values)
                 optimizer.step()
                 schedule.step()
-    best = best if history else _log_prob(local, space, start)
+    best = best if history else _log_prob(space, start)
     return space.decode(best_values).detach(), best, torch.stack(history or [best.max()])

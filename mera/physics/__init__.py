@@ -5,7 +5,7 @@ from mera.physics.anneal import Annealed, anneal
 from mera.physics.chains import hmc, metropolis
 from mera.physics.correlation_length import CorrelationLength, correlation_length
 from mera.physics.estimate import Report, estimate
-from mera.physics.family import ActionFamily, Slope, make, names, register, slope
+from mera.physics.family import ActionFamily, Slope, make, names, register
 from mera.physics.growth import grow
 from mera.physics.ising import CRITICAL_TEMPERATURE, Ising, kaufman
 from mera.physics.markov_chains import MarkovChains
@@ -53,5 +53,4 @@ __all__ = [
     "register",
     "reweight",
     "short_run",
-    "slope",
 ]

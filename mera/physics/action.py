@@ -16,11 +16,6 @@ ActionLike = Callable[[Tensor], Tensor]
 """A function from fields (B, C, *shape) to their actions, (B,)."""
 Periodic = bool | tuple[bool, ...]
 """Whether a lattice is periodic: in all directions, or in each of them."""
-ATTRIBUTES = (
-    "is_even", "periodic", "is_compact", "channels", "order_depends_on", "inverse_temperature", "flow_options",
-    "observables", "density", "order_parameter", "energy", "log_z",
-)  # fmt: skip
-"""What a function may define to be more than a function; see `Action`."""
 
 
 class Action:
@@ -71,13 +66,12 @@ class Action:
 
 
 class FunctionAction(Action):
-    """A function as an `Action`, with those attributes of an action that the function has."""
+    """A function as an `Action`, which declares nothing."""
+
+    channels = None
 
     def __init__(self, function: ActionLike) -> None:
-        self.function, self.channels = function, None
-        for name in ATTRIBUTES:
-            if hasattr(function, name):
-                setattr(self, name, getattr(function, name))
+        self.function = function
 
     def __call__(self, phi: Tensor) -> Tensor:
         """The value of the function for each field, (B,)."""
@@ -90,7 +84,7 @@ class FunctionAction(Action):
 def as_action(action: ActionLike) -> Action:
     """Return an `Action` as it is, and any other function from fields (B, C, *shape) to numbers (B,) as an `Action`.
 
-    Attributes of an `Action` that the function does not have get neutral values: not even, any channels.
+    Its attributes have neutral values: not even, any number of channels.
 
     >>> action = as_action(lambda phi: phi.square().flatten(1).sum(1))
     >>> action.is_even, action.channels
@@ -106,7 +100,7 @@ def as_action(action: ActionLike) -> Action:
 
 def defines(action: Action, name: str) -> bool:
     """Whether an action defines a method of its own, in place of the neutral one of `Action`."""
-    return name in vars(action) or getattr(type(action), name) is not getattr(Action, name)
+    return getattr(type(action), name) is not getattr(Action, name)
 
 
 def by_direction(periodic: Periodic, dimensions: int) -> tuple[bool, ...]:

@@ -130,13 +130,13 @@ def anneal(
         )  # fmt: skip
         chains = HamiltonianChains([start.log_start, start.log_target], start.draw(n))
         log_z, acceptance, beta = torch.zeros(populations).double(), 0.0, 0.0
-        for number, stage in enumerate(schedule, start=1):
+        for number, (next_beta, step.value) in enumerate(schedule, start=1):
             ratio = chains.values[1] - chains.values[0]
-            weights = (stage.beta - beta) * ratio.unflatten(0, (populations, particles))
+            weights = (next_beta - beta) * ratio.unflatten(0, (populations, particles))
             log_z += weights.logsumexp(1) - math.log(particles)
             parents = annealing.systematic(weights.softmax(1)) + particles * torch.arange(populations)[:, None]
             chains.take(parents.flatten())
-            beta, step.value = stage
+            beta = next_beta
             rate = annealing.move(chains, beta, step, moves, LEAPFROG)
             if action.is_even:
                 chains.flip(1 - 2 * torch.randint(2, (n, 1)))
@@ -144,8 +144,13 @@ def anneal(
             progress_bar.update(number, (1 + 2 * number / len(schedule)) / 3, f"accepted {rate:.2f}")
     fields, log_z = start.to_fields(chains.x), log_z + start.log_z
     series = Observables(action, observables).measure_parts(fields.split(particles))
-    share, verdict = log_z.softmax(0).repeat_interleave(particles) / particles, verdict_on_populations(log_z)
-    averaging, verdicts = WeightedAverage(share, populations), dict.fromkeys(["ln Z", *series], verdict)
+    averaging = WeightedAverage(log_z.softmax(0).repeat_interleave(particles) / particles, populations)
+    spread = log_z.std().item()
+    reason = f"ln Z of {populations} independent populations spreads by {spread:.2g} nats"
+    verdict = Verdict(Trust.ROUGH if spread > ROUGH_FROM else Trust.GOOD, reason)
+    if not spread < MEANINGLESS_FROM:
+        verdict = Verdict(Trust.MEANINGLESS, f"{reason}; take more particles or moves")
+    verdicts = dict.fromkeys(["ln Z", *series], verdict)
     z = (log_z - log_z.max()).exp()
     return Annealed(
         **summary(lattice_facts(action, event_shape), series, averaging, verdicts),
@@ -158,15 +163,6 @@ def anneal(
         acceptance=acceptance,
         seconds=time.perf_counter() - began,
     )
-
-
-def verdict_on_populations(log_z: Tensor) -> Verdict:
-    """Whether averages and errors can be trusted, from ln Z of independent populations, which have to agree."""
-    spread = log_z.std().item()
-    reason = f"ln Z of {len(log_z)} independent populations spreads by {spread:.2g} nats"
-    if not spread < MEANINGLESS_FROM:
-        return Verdict(Trust.MEANINGLESS, f"{reason}; take more particles or moves")
-    return Verdict(Trust.ROUGH if spread > ROUGH_FROM else Trust.GOOD, reason)
 
 
 class _Start:

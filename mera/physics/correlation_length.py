@@ -58,17 +58,16 @@ class CorrelationLength:
     @property
     def verdict(self) -> Verdict:
         """Whether the length and its error can be trusted: the worse verdict of those on the draws and on the fit."""
-        return least_trusted(self._verdict_on_fit(), self.draws)
-
-    def _verdict_on_fit(self) -> Verdict:
         smallest, largest = (1 / mass for mass in reversed(MASSES))
-        if not (self.error < self.value and 1.1 * smallest < self.value < 0.9 * largest):
-            return Verdict(Trust.MEANINGLESS, "noise hides how the two-point function falls")
         change = f"from distance {self.first + SHIFT} on, the fit changes by {abs(self.drift):.1f} errors"
-        if not abs(self.drift) <= MAX_DRIFT:
+        if not (self.error < self.value and 1.1 * smallest < self.value < 0.9 * largest):
+            fit = Verdict(Trust.MEANINGLESS, "noise hides how the two-point function falls")
+        elif not abs(self.drift) <= MAX_DRIFT:
             reason = f"the two-point function is not a hyperbolic cosine from distance {self.first} on: {change}"
-            return Verdict(Trust.WRONG, reason)
-        return Verdict(Trust.GOOD, f"the fit from distance {self.first} on is steady: {change}")
+            fit = Verdict(Trust.WRONG, reason)
+        else:
+            fit = Verdict(Trust.GOOD, f"the fit from distance {self.first} on is steady: {change}")
+        return least_trusted(fit, self.draws)
 
     def _repr_png_(self) -> bytes:
         """The two-point function of slices with its fit, and effective masses."""

@@ -46,7 +46,7 @@ class Slope:
         - \left\langle O\, \frac{\partial S}{\partial p} \right\rangle
 
     for an observable O that does not depend on p itself. The product with a built-in observable is written as a tuple:
-    `observables={"slope": slope, "m2_slope": ("m2", slope)}`.
+    `observables={"slope": slope, "m2_slope": ("m2", slope)}` for `slope = Slope(action, "mass2")`.
 
     Args:
         action: the action, a dataclass such as `Phi4`.
@@ -56,7 +56,7 @@ class Slope:
         ValueError: if the action has no such parameter.
 
     >>> from mera.physics import Phi4
-    >>> slope(Phi4(), "mass2")(torch.ones(1, 1, 4, 4))
+    >>> Slope(Phi4(), "mass2")(torch.ones(1, 1, 4, 4))
     tensor([8.])
     """
 
@@ -84,18 +84,9 @@ class Slope:
         return torch.func.jvp(lambda p: _with(self.action, {self.name: p})(phi), (at,), (torch.ones_like(at),))[1]
 
 
-slope = Slope
-"""The derivative of an action by one of its parameters."""
-
-
-def _is_number(value: object) -> bool:
-    """Whether a value is a real number, and not a bool."""
-    return isinstance(value, Real) and not isinstance(value, bool)
-
-
 def _is_pair(value: object) -> bool:
     """Whether a value is a pair of numbers, the ends of a range."""
-    return isinstance(value, (tuple, list)) and len(value) == 2 and all(map(_is_number, value))
+    return isinstance(value, (tuple, list)) and len(value) == 2 and all(isinstance(end, Real) for end in value)
 
 
 def _numbers(action: object) -> list[str]:
@@ -163,7 +154,7 @@ class ActionFamily:
             raise InputError(f"the parameters {', '.join(self.ranges)}", ", ".join(values) or "none")
         for name, value in values.items():
             low, high = self.ranges[name]
-            if not _is_number(value) or not low <= value <= high:
+            if not low <= value <= high:
                 raise InputError(f"{name} from {low:g} to {high:g}", repr(value))
         return replace(self.action, **{name: float(value) for name, value in values.items()})  # type: ignore[type-var]
 

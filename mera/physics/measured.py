@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
+from abc import ABC
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from os import PathLike
@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mera._utils.checks import check_choice
 from mera._utils.errors import InputError
 from mera._utils.files import as_path, replacing
 from mera.physics.observables import Average, Quantity, averages_of
@@ -22,20 +21,8 @@ from mera.sampling.diagnostics import ROUNDING, gamma_method
 from mera.sampling.verdict import Verdict, least_trusted, marked, worst
 
 
-class Averaging(ABC):
-    """How the values of an observable are averaged, and the standard error of the average."""
-
-    def average(self, values: Tensor) -> Tensor:
-        """The average of the values of an observable."""
-        return values.mean()
-
-    @abstractmethod
-    def error(self, centred: Tensor) -> float:
-        """The standard error of an average, from the values less their average."""
-
-
 @dataclass(frozen=True)
-class ChainAverage(Averaging):
+class ChainAverage:
     """The mean of values along K chains, (draws, K), with errors by the Gamma method.
 
     Args:
@@ -49,12 +36,12 @@ class ChainAverage(Averaging):
         return (self.weights * values).mean()
 
     def error(self, centred: Tensor) -> float:
-        """The standard error, which has the correlations of successive draws."""
+        """The standard error from the values less their average, which has the correlations of successive draws."""
         return gamma_method(self.weights * centred).error
 
 
 @dataclass(frozen=True)
-class WeightedAverage(Averaging):
+class WeightedAverage:
     """The weighted mean of independent samples, or of particles that depend on each other within a population.
 
     Args:
@@ -74,6 +61,10 @@ class WeightedAverage(Averaging):
         n = self.populations or len(centred)
         deviations = (self.weights * centred).unflatten(0, (n, -1)).sum(1)
         return math.sqrt(n / (n - 1) * deviations.square().sum().item())
+
+
+Averaging = ChainAverage | WeightedAverage
+"""How the values of an observable are averaged, and the standard error of the average."""
 
 
 @torch.inference_mode(False)
@@ -188,17 +179,17 @@ class Measured(ABC):
         quantities = others | dict(self.observables)
         return [(name, q.text(n), marked(self.verdicts.get(name))) for name, q in quantities.items()]
 
-    def derive(self, function: Average | str) -> Quantity:
+    def derive(self, function: Average) -> Quantity:
         r"""A function of averages, with an error that has all correlations between the averages.
 
         The error is that of `observables`: by linear expansion, along chains, over samples or over populations.
 
         Args:
             function: a differentiable function from the averages by name, tensors without dimensions and the two-point
-                function "correlator", (r,), to one number; or the name of one of `observables`.
+                function "correlator", (r,), to one real number.
 
         Raises:
-            ValueError: if the function is something else, or returns something else.
+            RuntimeError: if the function is not differentiable, or returns several numbers or a complex one.
 
         Warns:
             UserWarning: with the verdict, if averages are wrong or errors mean nothing.
@@ -211,19 +202,9 @@ class Measured(ABC):
         True
         """
         self.verdict.warn()
-        if isinstance(function, str):
-            return self.observables[check_choice(function, self.observables, "an observable")]
         shown = {name: values for name, values in self.series.items() if not name.startswith("_")}
-
-        def checked(means: Mapping[str, Tensor]) -> Tensor:
-            value: Any = function(means) if callable(function) else function
-            if not isinstance(value, Tensor) or value.numel() != 1 or value.is_complex() or not value.requires_grad:
-                got = f"a tensor {tuple(value.shape)}, {value.dtype}" if isinstance(value, Tensor) else repr(value)[:80]
-                raise InputError("a differentiable function from averages, tensors by name, to one real number", got)
-            return value
-
         verdicts = dict.fromkeys(shown, self.verdict)
-        return summarize(shown, {"": checked}, self.averaging, verdicts)[0][""]
+        return summarize(shown, {"": function}, self.averaging, verdicts)[0][""]
 
     def _repr_png_(self) -> bytes:
         """What shows whether the measurement can be trusted, and the two-point function."""

@@ -65,9 +65,10 @@ def load_chain(path: str | PathLike[str] | Iterable[str | PathLike[str]]) -> Mar
     starts: dict[str, Any] = {}
     for folder in map(Storage, paths):
         other = folder.facts()
-        if (same := starts.setdefault(other["start"], folder.path)) != folder.path or len(starts) <= len(parts):
-            got = f"one start, of seed {other['seed']}, in {same} and {folder.path}"
+        if other["start"] in starts:
+            got = f"one start, of seed {other['seed']}, in {starts[other['start']]} and {folder.path}"
             raise InputError("measurements with different seeds", got)
+        starts[other["start"]] = folder.path
         for name in ("sampler", "action", "shape", "warmup", "every"):
             if other[name] != facts[name]:
                 raise InputError(f"measurements with one {name}", f"{facts[name]!r} and {other[name]!r}")

@@ -52,8 +52,8 @@ class Quantity(NamedTuple):
 
         >>> Quantity(0.25839, 0.00061).text(30), Quantity(2.2996, 1.7e-19).text()
         ('0.2584 +- 0.0006', '2.2996 +- unknown')
-        >>> str(Quantity(0.25839, 0.00061)), str(Quantity(12.0, 3.4))
-        ('0.25839 +- 0.00061', '12.0 +- 3.4')
+        >>> str(Quantity(0.25839, 0.00061)), str(Quantity(12.0, 3.4)), Quantity(12.0, 3.4).text(1.5)
+        ('0.25839 +- 0.00061', '12.0 +- 3.4', '12 +- unknown')
         """
         if not (math.isfinite(self.error) and (self.error > ROUNDING * abs(self.value) or self.error == 0)) or n < 2:
             return f"{self.value:.6g} +- unknown"
@@ -108,7 +108,7 @@ class Observables:
                 elif not callable(factor):
                     raise InputError(f"a function from fields to numbers (B,) as observable {name!r}", repr(factor))
             self._check_slopes(name, factors)
-            self.own[name] = factors
+            self.own[name] = tuple(getattr(factor, "of_field", factor) for factor in factors)  # for any order parameter
 
     @torch.no_grad()
     def measure(self, phi: Tensor, action: Tensor | None = None) -> dict[str, Tensor]:
@@ -140,7 +140,10 @@ class Observables:
             "_energy2": energy.square(),
         }
         for name, factors in self.own.items():
-            result = _product(name, factors, field, values)
+            results = [  # a function may change its copy of the field
+                values[factor] if isinstance(factor, str) else factor(field.clone()) for factor in factors
+            ]
+            result = results[0] if len(results) == 1 else torch.stack([part.double() for part in results]).prod(0)
             if not isinstance(result, Tensor) or result.shape != phi.shape[:1]:
                 got = str(tuple(result.shape)) if isinstance(result, Tensor) else type(result).__name__
                 raise InputError(f"one number for each of {len(phi)} fields from the observable {name!r}", got)
@@ -170,15 +173,6 @@ class Observables:
                 if isinstance(factor, str) and factor in dependent:
                     expected = f"observables that do not depend on {parameter!r} explicitly, in the product {name!r}"
                     raise InputError(expected, f"{factor!r} of {self.action!r}")
-
-
-def _product(name: str, factors: Sequence[Factor], field: Tensor, values: Mapping[str, Tensor]) -> Any:
-    """The product of the factors of an observable for each field, (B,)."""
-    results = []
-    for factor in factors:  # a slope takes any order parameter; a function may change its copy of the field
-        function = factor.of_field if hasattr(factor, "of_field") else factor
-        results.append(values[factor] if isinstance(factor, str) else function(field.clone()))
-    return results[0] if len(results) == 1 else torch.stack([result.double() for result in results]).prod(0)
 
 
 def periodic_axes(periodic: Periodic, dimensions: int) -> list[int]:

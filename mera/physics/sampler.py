@@ -127,7 +127,12 @@ def record(
             progress_bar.update(done, done / total, "" if sampler.independent else f"accepted {rate:.2f}")
             is_due = storage is not None and time.monotonic() - written > WRITE_SECONDS
             if done >= total or stop.number or is_due:
-                chunks.append(joined(parts) | _state(sampler, done, seconds))
+                chunk = joined(parts) | {f"state/{name}": x.detach().cpu() for name, x in sampler.state().items()}
+                chunk |= {f"random/{name}": state for name, state in torch_states().items()}
+                chunk |= {"done": torch.tensor(done), "seconds": torch.tensor(seconds, dtype=torch.float64)}
+                if not sampler.independent:
+                    chunk["last"] = sampler.fields.detach().cpu().clone()
+                chunks.append(chunk)
                 parts, written = [], time.monotonic()
                 if storage is not None:
                     storage.write_draws(chunks[-1])
@@ -149,16 +154,6 @@ def _measured(measured: Observables, draw: Draw, number: int, every: int, indepe
     arrays |= {name: values[kept] for name, values in fields.items()}  # copies, since a sampler may move its fields
     arrays["_rates"] = torch.tensor([draw.rate], dtype=torch.float64)
     return {f"series/{name}": values for name, values in arrays.items()}
-
-
-def _state(sampler: Sampler, done: int, seconds: float) -> Arrays:
-    """What a measurement goes on from, beside its series."""
-    arrays = {f"state/{name}": values.detach().cpu() for name, values in sampler.state().items()}
-    arrays |= {f"random/{name}": state for name, state in torch_states().items()}
-    arrays |= {"done": torch.tensor(done), "seconds": torch.tensor(seconds, dtype=torch.float64)}
-    if not sampler.independent:
-        arrays["last"] = sampler.fields.detach().cpu().clone()
-    return arrays
 
 
 def _facts(name: str, flow: Density | Sequence[int], measured: Observables, is_kept: bool) -> dict[str, Any]:

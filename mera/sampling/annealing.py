@@ -6,7 +6,6 @@ Del Moral, Doucet and Jasra 2006, https://doi.org/10.1111/j.1467-9868.2006.00553
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -17,13 +16,6 @@ from mera.sampling.hamiltonian import HamiltonianChains, LogProb, StepSize
 MAX_STAGES = 1000
 BISECTIONS, MIN_CHANGE = 40, 1e-12
 """The halvings of the interval of a change of beta, and the smallest change."""
-
-
-class Stage(NamedTuple):
-    r"""A stage :math:`g^{1 - \beta} p^\beta` with the step of its Hamiltonian trajectories."""
-
-    beta: float
-    step: float
 
 
 def anneal(
@@ -37,11 +29,11 @@ def anneal(
     leapfrog: int,
     show: Callable[[int, float], object],
     scale: Callable[[Tensor, float], Tensor] | None = None,
-) -> tuple[Tensor, list[Stage]]:
-    r"""Take particles (K, d) from a density g to a density p; return them and the stages, which they choose themselves.
+) -> tuple[Tensor, list[tuple[float, float]]]:
+    r"""Take particles (K, d) from a density g to a density p; return them, and beta and the step of each stage.
 
-    In each stage :math:`\beta` grows as far as the weights of the particles keep their effective number. The particles
-    are then resampled, and moved by Hamiltonian Monte Carlo, whose step is tuned.
+    In a stage :math:`g^{1 - \beta} p^\beta`, :math:`\beta` grows as far as the weights of the particles keep their
+    effective number. The particles are then resampled, and moved by Hamiltonian Monte Carlo, whose step is tuned.
 
     The arguments `start` and `target` are ln g and ln p, `survivors` is the effective number of the weights of a stage,
     as a fraction of the particles, and `moves` the number of trajectories of a particle in a stage, each of at most
@@ -49,7 +41,7 @@ def anneal(
     from the particles and beta, for the mass matrix :math:`(S S^T)^{-1}`; None for unit masses.
     """
     chains = HamiltonianChains([start, target], x)
-    stages: list[Stage] = []
+    stages: list[tuple[float, float]] = []
     beta = 0.0
     while beta < 1:
         if len(stages) == MAX_STAGES:
@@ -64,7 +56,7 @@ def anneal(
         chains.scale = None if scale is None else scale(chains.x, beta)
         step.restart()
         move(chains, beta, step, moves, leapfrog, tune=True)
-        stages.append(Stage(beta, float(step.value)))
+        stages.append((beta, float(step.value)))
         show(len(stages), beta)
     return chains.x, stages
 

@@ -34,8 +34,7 @@ class HamiltonianChains:
         values: the terms at the positions, (T, K).
         gradients: the gradients of the terms, (T, K, d).
         weights: the weights of the terms; 1 at first.
-        scale: a matrix S (d, d), or one for each chain (K, d, d), for the mass matrix :math:`(S S^T)^{-1}`; None for
-            unit masses.
+        scale: a matrix S (d, d) for the mass matrix :math:`(S S^T)^{-1}`; None for unit masses.
     """
 
     def __init__(self, terms: Sequence[LogProb], x: Tensor) -> None:
@@ -104,8 +103,7 @@ class HamiltonianChains:
         """Multiply the vectors (K, d) of the chains by S, or by its transpose."""
         if self.scale is None:
             return vectors
-        scale = self.scale.mT if transposed else self.scale
-        return vectors @ scale.mT if scale.ndim == 2 else (scale @ vectors[..., None])[..., 0]
+        return vectors @ (self.scale if transposed else self.scale.mT)
 
 
 class StepSize:

@@ -10,28 +10,24 @@ from mera.sampling.diagnostics import MIXED
 
 
 class Trust(IntEnum):
-    """How far averages and their errors can be trusted, the least first."""
+    """How far averages and their errors can be trusted, the least first, with the words of a verdict."""
 
-    WRONG = 0
-    MEANINGLESS = 1
-    TOO_FEW = 2
-    TOO_SMALL = 3
-    PERHAPS_TOO_SMALL = 4
-    ROUGH = 5
-    USABLE = 6
-    GOOD = 7
+    words: str
 
+    def __new__(cls, number: int, words: str) -> Trust:
+        """Make the number, which compares, with its words."""
+        trust = int.__new__(cls, number)
+        trust._value_, trust.words = number, words
+        return trust
 
-WORDS = {
-    Trust.WRONG: "averages are wrong",
-    Trust.MEANINGLESS: "errors mean nothing",
-    Trust.TOO_FEW: "too few draws to tell",
-    Trust.TOO_SMALL: "errors are too small",
-    Trust.PERHAPS_TOO_SMALL: "errors may be too small",
-    Trust.ROUGH: "errors are rough",
-    Trust.USABLE: "errors are usable",
-    Trust.GOOD: "errors can be trusted",
-}
+    WRONG = 0, "averages are wrong"
+    MEANINGLESS = 1, "errors mean nothing"
+    TOO_FEW = 2, "too few draws to tell"
+    TOO_SMALL = 3, "errors are too small"
+    PERHAPS_TOO_SMALL = 4, "errors may be too small"
+    ROUGH = 5, "errors are rough"
+    USABLE = 6, "errors are usable"
+    GOOD = 7, "errors can be trusted"
 
 
 UNSEEN = "; modes that no start reached do not show"
@@ -53,7 +49,7 @@ class Verdict(str):
 
     def __new__(cls, trust: Trust, reason: str, words: str = "") -> Verdict:
         """Make the sentence, from words of its own or those on an average."""
-        words, unseen = words or WORDS[trust], UNSEEN if trust == Trust.GOOD else ""
+        words, unseen = words or trust.words, UNSEEN if trust == Trust.GOOD else ""
         verdict = super().__new__(cls, f"{words}: {reason}{unseen}")
         verdict.trust, verdict.reason, verdict.words = trust, reason, words
         return verdict
@@ -83,7 +79,7 @@ def worst(verdicts: Mapping[str, Verdict]) -> Verdict:
 
 def marked(verdict: Verdict | None) -> str:
     """A mark for the row of a table: the words of a verdict that errors are not to be trusted, otherwise ""."""
-    return WORDS[verdict.trust] if verdict is not None and verdict.trust < Trust.ROUGH else ""
+    return verdict.trust.words if verdict is not None and verdict.trust < Trust.ROUGH else ""
 
 
 def verdict_on_agreement(r_hat: float, by_chance: float) -> Verdict | None:

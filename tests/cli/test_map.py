@@ -165,6 +165,7 @@ def test_the_picture_of_a_filling_shows_two_draws(tmp_path, monkeypatch):
     hidden[2, 3] = True
     names = ["the image", "likeliest", "medoid", "mean", "spread, 0.1 is white", *(f"sample {i}" for i in range(1, 13))]
     zero = torch.zeros(())
-    result = Inpainting(image[None], zero, image[None], zero[None], 1, pictures=dict.fromkeys(names, image))
+    pictures = dict.fromkeys(names, image)
+    result = Inpainting(image[None], zero, image[None], zero[None], 1, hidden, image[None], pictures=pictures)
     command._draw(image[None], hidden, result, tmp_path / "a.png", image, (slice(0, 8), slice(0, 8)))
     assert shown == ["the image", "medoid", "sample 1", "sample 2", "spread, 0.1 is white"]

@@ -1,7 +1,6 @@
 """The explorer in a real browser: served by the command line, seen by Chromium."""
 
 import io
-import random
 import re
 import time
 from contextlib import contextmanager
@@ -164,39 +163,6 @@ def test_two_visitors_have_their_own_images(browser, address):
         assert image(one).get_attribute("src") != first
         changes(one, lambda: one.get_by_text("New image").click())
         assert image(other).get_attribute("src") == first
-
-
-def test_random_events(page):
-    chance = random.Random(1)
-    see_level(page)
-
-    def any_of(selector, act):
-        """Choose and act within the page at once: elements come and go."""
-        page.evaluate(
-            """([selector, chance, act]) => {
-                const there = [...document.querySelectorAll(selector)].filter((one) => one.offsetParent);
-                if (there.length) there[Math.floor(chance * there.length)][act]();
-            }""",
-            [selector, chance.random(), act],
-        )
-
-    def click():
-        any_of("button, .q-tab, .q-expansion-item .q-item", "click")
-
-    def paint():
-        box = image(page).bounding_box()
-        for act in (page.mouse.down, page.mouse.up):
-            page.mouse.move(box["x"] + chance.random() * box["width"], box["y"] + chance.random() * box["height"])
-            act()
-
-    def press():
-        any_of('.q-slider [tabindex="0"]', "focus")
-        page.keyboard.press(chance.choice(["ArrowLeft", "ArrowRight", "PageUp", "Home", "End", "Tab", "Enter"]))
-
-    for _ in range(100):
-        chance.choice([click, click, paint, press])()
-    page.wait_for_timeout(SECOND)
-    changes(page, lambda: page.get_by_text("New image").evaluate("button => button.click()"))
 
 
 @pytest.mark.parametrize("width", [390, 1280])

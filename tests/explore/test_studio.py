@@ -11,7 +11,6 @@ from PIL import Image
 
 import mera
 from mera._utils.random import fixed_seed
-from mera.analysis import mix
 from mera.explore.studio import SEARCH, Learnt, Studio
 from mera.train import RunFolder, fit
 from tests.helpers.command import run
@@ -108,14 +107,6 @@ def test_redrawing_a_level_and_below_pixels(learnt, studio):
     studio.temperatures = [0.01] * learnt.levels
     studio.redraw(0)
     assert studio.latents[0].abs().mean() < 0.1
-
-
-def test_mixtures(learnt, studio):
-    with fixed_seed(2):
-        other = Studio(learnt)
-    mixed = studio.mixture(other, 1)
-    expected = learnt.flow.inverse(mix(studio.latents, other.latents, 1))[0]
-    torch.testing.assert_close(mixed, expected)
 
 
 @pytest.mark.usefixtures("quick")

@@ -183,17 +183,14 @@ def test_derived_quantities():
     assert abs(found.value - 3) < 5 * found.error
     binder = chain.derive(lambda mean: 1 - mean["m4"] / (3 * mean["m2"] ** 2))
     assert binder == pytest.approx(chain.observables["binder"])
-    assert chain.derive("binder") == chain.observables["binder"]
     with pytest.raises(KeyError, match="wrong"):
         chain.derive(lambda mean: mean["wrong"])
     for function in (
-        lambda mean: 1.0, lambda mean: torch.stack([mean["m2"]] * 2), lambda mean: mean["m2"].detach(),
-        lambda mean: torch.fft.rfft(mean["correlator"])[1], 3.0,
+        lambda mean: torch.stack([mean["m2"]] * 2), lambda mean: mean["m2"].detach(),
+        lambda mean: torch.fft.rfft(mean["correlator"])[1],
     ):  # fmt: skip
-        with pytest.raises(ValueError, match="a differentiable function from averages"):
+        with pytest.raises(RuntimeError):
             chain.derive(function)
-    with pytest.raises(ValueError, match="an observable"):
-        chain.derive("nothing")
 
 
 def test_files_for_other_programs(tmp_path):

@@ -55,11 +55,11 @@ def test_particles_come_to_the_target(scale):
     x, stages, seen = annealed(scale=scale)
     assert x.mean(0).tolist() == pytest.approx([2, 2], abs=0.04)
     assert x.std(0).tolist() == pytest.approx([0.3, 0.3], abs=0.03)
-    betas = [stage.beta for stage in stages]
-    assert betas == sorted(set(betas))
+    betas, steps = zip(*stages, strict=True)
+    assert list(betas) == sorted(set(betas))
     assert betas[-1] == 1
     assert seen == [(number, beta) for number, beta in enumerate(betas, start=1)]
-    assert len({stage.step for stage in stages}) == len(stages) > 2
+    assert len(set(steps)) == len(stages) > 2
     assert len(annealed(survivors=0.9)[1]) > len(stages)
 
 
