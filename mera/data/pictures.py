@@ -58,7 +58,7 @@ class WholePictures(Dataset):
 
     @cached_property
     def identity(self) -> str:
-        """What tells the pictures apart; see `mera.data.fingerprint`."""
+        """A digest that tells data sets of pictures apart; see `mera.data.fingerprint`."""
         return digest([digest_of_files(self.files).encode(), repr((self.L, self.channels, self.crop)).encode()])
 
 

@@ -122,7 +122,7 @@ class Windows(Dataset):
 
     @property
     def identity(self) -> str:
-        """What tells the images apart; see `mera.data.fingerprint`."""
+        """A digest that tells data sets of windows apart; see `mera.data.fingerprint`."""
         sources, geometry = [part.source for part in self.parts], [(part.rows, part.columns) for part in self.parts]
         files = digest_of_files(source.file for source in sources if source.file is not None)
         pixels = [source.pixels() for source in sources if source.file is None]

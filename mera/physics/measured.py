@@ -64,7 +64,7 @@ class WeightedAverage:
 
 
 Averaging = ChainAverage | WeightedAverage
-"""How the values of an observable are averaged, and the standard error of the average."""
+"""A rule for the average of the values of an observable, and for its standard error."""
 
 
 @torch.inference_mode(False)
@@ -141,7 +141,7 @@ def summary(
 
 @dataclass(frozen=True, repr=False, kw_only=True)
 class Measured(ABC):
-    """What `hmc`, `metropolis`, `estimate` and `anneal` return.
+    """The result of `hmc`, `metropolis`, `estimate` or `anneal`.
 
     Args:
         fields: the fields that are kept, (N, C, *shape).
@@ -207,7 +207,7 @@ class Measured(ABC):
         return summarize(shown, {"": function}, self.averaging, verdicts)[0][""]
 
     def _repr_png_(self) -> bytes:
-        """What shows whether the measurement can be trusted, and the two-point function."""
+        """A figure of the two-point function, and of what shows whether the measurement can be trusted."""
         from mera.analysis.drawing.physics import FIGURES  # late: matplotlib takes a second
 
         return FIGURES[type(self)](self)._repr_png_()

@@ -63,7 +63,7 @@ class Sampler(ABC):
         """Return the next draws, one to `most`; step sizes may be tuned in the warm-up only."""
 
     def state(self) -> Mapping[str, Tensor]:
-        """What the next draws depend on, except random numbers, by name; nothing for independent samples."""
+        """The tensors on which the next draws depend, by name, without random numbers; none for independent samples."""
         return {}
 
     def restore(self, state: Mapping[str, Tensor]) -> None:  # noqa: B027

@@ -10,7 +10,7 @@ from mera.sampling.diagnostics import MIXED
 
 
 class Trust(IntEnum):
-    """How far averages and their errors can be trusted, the least first, with the words of a verdict."""
+    """Degrees of trust in averages and their errors, the least first, with the words of a verdict."""
 
     words: str
 
@@ -35,7 +35,7 @@ UNSEEN = "; modes that no start reached do not show"
 
 
 class Verdict(str):
-    """How far an average and its error can be trusted, and the reason; it is the sentence that says so.
+    """A sentence on how far an average and its error can be trusted, and why.
 
     >>> verdict = Verdict(Trust.ROUGH, "there are 20 draws")
     >>> verdict, verdict.trust < Trust.GOOD

@@ -277,7 +277,7 @@ def _settings(
 
 
 def _facts(loop: Loop, learnt: Objectives, threads: int, loss: Any) -> dict[str, Any]:
-    """What a run computes, for its manifest: the flow, the data or the action, the loss, settings, and the optimiser.
+    """The facts of a run for its manifest: the flow, the data or the action, the loss, the settings, the optimiser.
 
     Facts under "limits" may change when a run is resumed.
     """

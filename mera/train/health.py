@@ -37,7 +37,7 @@ def inverse_error(flow: Density, objective: Objective) -> float:
 
 
 def divergence(flow: Density, error: float) -> str | None:
-    """Why the weights of the last step should not be used, and what to change; None if nothing is wrong."""
+    """A sentence on why the weights of the last step should not be used, and what to change; None if they are sound."""
     change = "lower lr, or raise warmup or batch_size"
     if not all(parameter.isfinite().all() for parameter in flow.parameters()):
         return f"diverged: weights are infinite or NaN; {change}"

@@ -36,7 +36,7 @@ class Objectives(NamedTuple):
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What is learnt, in values of JSON: fingerprints of the data, or the facts of the objective."""
+        """The learnt data in values of JSON: fingerprints of the data, or the facts of the objective."""
         if self.splits is None:
             return dict(self.train.facts)
         return {"data": {"train": fingerprint(self.splits.train), "test": fingerprint(self.splits.test)}}
