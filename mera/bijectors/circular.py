@@ -55,11 +55,11 @@ class CircularSpline(RationalQuadratic):
     def forward(self, x: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
         """Apply the spline, then the rotation."""
         y, log_slope = super().forward(wrap(x), params[:, :-1])
-        return wrap(y + _rotation(params).to(y.dtype)), log_slope
+        return wrap(y + _rotation(params)), log_slope
 
     def inverse(self, y: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
         """Undo the rotation, then the spline."""
-        x, log_slope = super().inverse(wrap(y - _rotation(params).to(y.dtype)), params[:, :-1])
+        x, log_slope = super().inverse(wrap(y - _rotation(params)), params[:, :-1])
         return wrap(x), log_slope
 
     def _ends(self, slopes: Tensor) -> Tensor:
