@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -147,7 +147,11 @@ def mixing(flow: Flow, images: Tensor, factors: Mapping[str, Any], seed: int = 0
     with fixed_seed(seed):
         z_a, z_b = (encode_levels(flow, source) for source in sources)
     a, b = sources
-    mixed = [a, *(_decoded(flow, mix(z_a, z_b, level)) for level in range(1, len(z_a))), b]
+    mixed = [a]
+    for h in range(1, len(z_a)):
+        batches = zip(*(level.to(flow.device, flow.dtype).split(BATCH) for level in mix(z_a, z_b, h)), strict=True)
+        mixed.append(torch.cat([flow.to_images(flow.inverse(batch)[0]).cpu() for batch in batches]))
+    mixed.append(b)
     weights = torch.zeros(2, len(mixed), len(values), dtype=torch.float64)
     for column, read in enumerate(readers):
         design = np.stack([read(_flat(source)).ravel() for source in sources], axis=1)
@@ -168,12 +172,6 @@ def _reader(pixels: np.ndarray, value: np.ndarray) -> tuple[Callable[[np.ndarray
     return lambda images: (predict(images[:, columns]) - mean).reshape(len(images), -1), test_score
 
 
-def _decoded(flow: Flow, z: Sequence[Tensor]) -> Tensor:
-    """The images of latents that `encode_levels` returned, uint8."""
-    batches = zip(*(level.to(flow.device, flow.dtype).split(BATCH) for level in z), strict=True)
-    return torch.cat([flow.to_images(flow.inverse(batch)[0]).cpu() for batch in batches])
-
-
 def _flat(images: Tensor) -> np.ndarray:
     """Flatten images to rows of floats, (B, variables)."""
     return images.flatten(1).float().cpu().numpy()
@@ -186,20 +184,17 @@ def _ordered(factors: Mapping[str, Any], n: int, least: int) -> tuple[np.ndarray
         raise InputError(f"at least {least} images", str(n))
     if not factors:
         raise InputError("a factor", "none")
-    order = np.random.default_rng(0).permutation(n)
-    return order, {name: _as_array(name, value, n)[order] for name, value in factors.items()}
-
-
-def _as_array(name: str, value: Any, n: int) -> np.ndarray:
-    """A factor as an array (n, k)."""
-    array = value.cpu().numpy() if isinstance(value, Tensor) else np.asarray(value)
-    if array.ndim not in (1, 2) or len(array) != n or not array.size or array.dtype.kind not in "iufb":
-        raise InputError(f"the factor {name!r} as numbers ({n},) or ({n}, k)", f"{array.shape}, {array.dtype}")
-    if not np.isfinite(array).all():
-        raise InputError(f"the factor {name!r} as finite numbers", "infinite values or NaN")
-    if len(np.unique(array)) < 2:
-        raise InputError(f"the factor {name!r} with two values or more", f"{np.unique(array)[0]} for all images")
-    return array[:, None] if array.ndim == 1 else array
+    order, arrays = np.random.default_rng(0).permutation(n), {}
+    for name, value in factors.items():
+        array = value.cpu().numpy() if isinstance(value, Tensor) else np.asarray(value)
+        if array.ndim not in (1, 2) or len(array) != n or not array.size or array.dtype.kind not in "iufb":
+            raise InputError(f"the factor {name!r} as numbers ({n},) or ({n}, k)", f"{array.shape}, {array.dtype}")
+        if not np.isfinite(array).all():
+            raise InputError(f"the factor {name!r} as finite numbers", "infinite values or NaN")
+        if len(np.unique(array)) < 2:
+            raise InputError(f"the factor {name!r} with two values or more", f"{np.unique(array)[0]} for all images")
+        arrays[name] = array[order].reshape(n, -1)
+    return order, arrays
 
 
 def is_classes(value: np.ndarray) -> bool:

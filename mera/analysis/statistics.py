@@ -105,7 +105,7 @@ def statistics(
     >>> bool(stats.distance.max() < 0.05)  # latents of samples follow the prior
     True
     """
-    from scipy.stats import kurtosis  # imported late, since `import mera` is to stay light
+    from scipy.stats import ks_2samp, kurtosis  # imported late, since `import mera` is to stay light
 
     check_count(pairs, "pairs", 2)
     if not images.ndim or len(images) < MIN_IMAGES:
@@ -116,7 +116,7 @@ def statistics(
         bins = torch.cat([rank_bins(level) for level in z], dim=1)
         information = _information(flow.plan, bins, pairs)
         by_distance = _by_distance(flow.plan, bins, pairs)
-        distance = torch.stack([_kolmogorov(level.flatten(), draws) for level in z])
+        samples = [level.flatten()[torch.randperm(level.numel())[:PRIOR_DRAWS]] for level in z]
     low, high = (torch.quantile(draws, q).item() for q in (TAIL, 1 - TAIL))
     edges = torch.linspace(low, high, BINS + 1, dtype=draws.dtype)
     means = [level.mean(0).square().mean() - level.var(0).mean() / len(level) for level in z]  # less sampling noise
@@ -125,7 +125,7 @@ def statistics(
         torch.stack(means).clamp(min=0).sqrt(),
         torch.stack([level.std() for level in z]),
         torch.tensor([kurtosis(level.numpy(), axis=None) for level in z]),
-        distance,
+        torch.tensor([ks_2samp(values.numpy(), draws.cpu().numpy(), method="asymp").statistic for values in samples]),
         float(kurtosis(draws.cpu().numpy())),
         edges,
         torch.stack([_density(level.flatten(), edges) for level in z]),
@@ -134,15 +134,6 @@ def statistics(
         information[..., 1],
         *by_distance,
     )
-
-
-def _kolmogorov(values: Tensor, draws: Tensor) -> Tensor:
-    """The largest difference between the cumulative distributions of two samples."""
-    from scipy.stats import ks_2samp
-
-    values = values[torch.randperm(len(values))[:PRIOR_DRAWS]] if len(values) > PRIOR_DRAWS else values
-    statistic = ks_2samp(values.numpy(), draws.cpu().numpy(), method="asymp").statistic
-    return torch.tensor(statistic, dtype=torch.float64)
 
 
 def _density(values: Tensor, edges: Tensor) -> Tensor:

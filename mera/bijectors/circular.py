@@ -55,11 +55,11 @@ class CircularSpline(RationalQuadratic):
     def forward(self, x: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
         """Apply the spline, then the rotation."""
         y, log_slope = super().forward(wrap(x), params[:, :-1])
-        return wrap(y + _rotation(params).to(y.dtype)), log_slope
+        return wrap(y + _rotation(params)), log_slope
 
     def inverse(self, y: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
         """Undo the rotation, then the spline."""
-        x, log_slope = super().inverse(wrap(y - _rotation(params).to(y.dtype)), params[:, :-1])
+        x, log_slope = super().inverse(wrap(y - _rotation(params)), params[:, :-1])
         return wrap(x), log_slope
 
     def _ends(self, slopes: Tensor) -> Tensor:
@@ -78,7 +78,14 @@ def check_angles(bijectors: Mapping[str, Bijector], prior: Prior) -> bool:
     Angles that become real numbers on the way to the latents, or the reverse, have no normalised density. The names of
     bijectors are those of nodes.
     """
-    of_angles = {name: _of_angles(name, bijector) for name, bijector in bijectors.items()}
+    of_angles: dict[str, bool | None] = {}
+    for name, bijector in bijectors.items():
+        parts = [part for part in bijector.modules() if isinstance(part, (Bijector, Univariate))]
+        declared = {part.of_angles: type(part).__name__ for part in parts if part.of_angles is not None}
+        if len(declared) == 2:
+            expected = f"parts of angles alone in node {name!r}, as with norm=False and mix_channels=False"
+            raise InputError(expected, f"{declared[True]} beside {declared[False]}, which acts on real numbers")
+        of_angles[name] = next(iter(declared), None)
     first, other = (next((name for name, value in of_angles.items() if value is kind), None) for kind in (True, False))
     if first is None:
         return False
@@ -89,13 +96,3 @@ def check_angles(bijectors: Mapping[str, Bijector], prior: Prior) -> bool:
     if other is not None:
         raise InputError(f"bijectors of angles beside node {first!r}", f"one of real numbers, node {other!r}")
     return True
-
-
-def _of_angles(name: str, bijector: Bijector) -> bool | None:
-    """Whether all parts of a bijector act on angles; None if all of its parts act on either."""
-    parts = [part for part in bijector.modules() if isinstance(part, (Bijector, Univariate))]
-    declared = {part.of_angles: type(part).__name__ for part in parts if part.of_angles is not None}
-    if len(declared) == 2:
-        expected = f"parts of angles alone in node {name!r}, as with norm=False and mix_channels=False"
-        raise InputError(expected, f"{declared[True]} beside {declared[False]}, which acts on real numbers")
-    return next(iter(declared), None)

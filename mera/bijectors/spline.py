@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mera._utils.checks import check_count, check_positive
-from mera.bijectors.univariate import Univariate, in_single
+from mera.bijectors.univariate import Univariate
 
 SMALLEST = 0.5
 """The smallest width and height of a bin, relative to equal bins; the smallest slope at a knot is an eighth of it. With
@@ -43,7 +43,6 @@ class RationalQuadratic(Univariate):
         self.bound = check_positive(bound, "the bound", most=1e4)
         self.n_params = 3 * self.bins - 1
 
-    @in_single
     def forward(self, x: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
         """Apply the spline."""
         is_within, value = self._within(x)
@@ -51,7 +50,6 @@ class RationalQuadratic(Univariate):
         y, log_slope = bin.at(((value - bin.x0) / bin.width).clamp(0, 1))
         return torch.where(is_within, y, x), torch.where(is_within, log_slope, 0)
 
-    @in_single
     def inverse(self, y: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
         """Solve a quadratic equation for t, with the formula of its root that does not cancel digits."""
         is_within, value = self._within(y)

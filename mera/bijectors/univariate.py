@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from functools import wraps
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,24 +11,6 @@ from mera._utils.checks import check_positive
 from mera._utils.errors import InputError
 from mera._utils.torch_private import is_recording
 from mera.bijectors.base import log_det_dtype
-
-Map = Callable[..., tuple[Tensor, Tensor]]
-"""A method of a map: from variables and parameters to variables and log-slopes."""
-
-
-def in_single(method: Map) -> Map:
-    """Decorate a method that is inexact in half precision: it runs in at least single precision.
-
-    The variables come back in their own dtype.
-    """
-
-    @wraps(method)
-    def run(self: Any, x: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
-        dtype = log_det_dtype(x)
-        y, log_slope = method(self, x.to(dtype), params.to(dtype))
-        return y.to(x.dtype), log_slope
-
-    return run
 
 
 class Univariate(nn.Module, ABC):
@@ -61,7 +40,8 @@ class Univariate(nn.Module, ABC):
 def transform(univariate: Univariate, x: Tensor, params: Tensor, inverse: bool = False) -> tuple[Tensor, Tensor]:
     """Apply a map of single variables, or its inverse, and refuse parameters or log-slopes that would broadcast.
 
-    Variables and log-slopes are (B, *shape), parameters (B, n_params, *shape) in any floating-point dtype.
+    Variables and log-slopes are (B, *shape), parameters (B, n_params, *shape) in any floating-point dtype. The map runs
+    in at least single precision; the variables come back in their own dtype.
 
     Raises:
         ValueError: if the parameters, the new variables or the log-slopes are not tensors of these shapes.
@@ -71,11 +51,12 @@ def transform(univariate: Univariate, x: Tensor, params: Tensor, inverse: bool =
     if not isinstance(params, Tensor) or (not recorded and params.shape != expected):
         got = str(tuple(params.shape)) if isinstance(params, Tensor) else type(params).__name__
         raise InputError(f"parameters {expected} from the conditioner", got)
-    y, log_slope = (univariate.inverse if inverse else univariate)(x, params.to(x.dtype))
+    dtype = log_det_dtype(x)
+    y, log_slope = (univariate.inverse if inverse else univariate)(x.to(dtype), params.to(dtype))
     if not recorded and not y.shape == log_slope.shape == x.shape:
         got = f"{tuple(y.shape)} and {tuple(log_slope.shape)}"
         raise InputError(f"variables and log-slopes {tuple(x.shape)} from {type(univariate).__name__}", got)
-    return y, log_slope
+    return y.to(x.dtype), log_slope
 
 
 class Affine(Univariate):
@@ -146,7 +127,6 @@ class Scaled(Univariate):
         self.outer, self.inner = Affine(max_log_scale), inner
         self.n_params = self.outer.n_params + inner.n_params
 
-    @in_single
     def forward(self, x: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
         """Scale and shift, then apply the map."""
         outer, inner = self._split(params)
@@ -154,7 +134,6 @@ class Scaled(Univariate):
         y, log_slope = self.inner(scaled, inner)
         return y, log_scale + log_slope
 
-    @in_single
     def inverse(self, y: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
         """Undo the map, then the shift and the scale."""
         outer, inner = self._split(params)

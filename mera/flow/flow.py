@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -24,11 +25,6 @@ from mera.graph.resize import edges_of, period, resize
 from mera.graph.runner import Runner
 from mera.graph.summary import Summary, summarize
 
-SHARED = (
-    "recipe", "first_recipe", "_checkpoint", "plan", "layout", "bijectors", "context_encoder", "prior", "of_angles",
-    "preprocess", "_built",
-)  # fmt: skip
-"""The attributes of a flow."""
 Latents = tuple[Tensor, ...]
 """One tensor per level, finest first: z[h] is (B, channels_h, *sites_h)."""
 
@@ -222,11 +218,10 @@ class Flow(FlowInParts):
 
     def _with(self, **changes: Any) -> Flow:
         """A flow with other attributes, which shares all others, and so all parameters, with this one."""
-        other = type(self).__new__(type(self))
-        nn.Module.__init__(other)
-        for name in SHARED:
-            setattr(other, name, changes.get(name, getattr(self, name)))
-        other.training = self.training
+        other = copy.copy(self)
+        vars(other).update({name: value.copy() for name, value in vars(self).items() if isinstance(value, dict)})
+        for name, value in changes.items():
+            setattr(other, name, value)
         return other
 
     def resized(self, shape: int | Sequence[int], levels: int | None = None) -> Flow:
@@ -253,7 +248,10 @@ class Flow(FlowInParts):
         number, recipe = 1 + max((step.level for step in self.plan.steps), default=0), self.recipe or self.first_recipe
         edges = edges_of(shape, self.plan.input.dim)
         if levels is None or check_count(levels, "levels") == number:
-            self._check_edges(edges)
+            units = period(self.plan)
+            if any(edge % unit for edge, unit in zip(edges, units, strict=True)):
+                got = f"{edges}; mera.data.reflected(images, flow) has such edges"
+                raise LayoutError(f"multiples of {units} as edges, which the patches tile", got, field="shape")
             layout = resize(self.layout, edges)
         elif recipe is None or "levels" not in recipe.options:
             raise InputError("a flow of mera.build whose model has the option levels", "another one")
@@ -316,13 +314,6 @@ class Flow(FlowInParts):
                 "torch.uint8: `bits_per_dim` takes images as they are, `from_images` maps them to this space",
             )
         check_tensor(what, x, self.plan.input.event_shape, self._reference)
-
-    def _check_edges(self, edges: tuple[int, ...]) -> None:
-        """Refuse edges of a lattice that patches of this flow do not tile."""
-        units = period(self.plan)
-        if any(edge % unit for edge, unit in zip(edges, units, strict=True)):
-            got = f"{edges}; mera.data.reflected(images, flow) has such edges"
-            raise LayoutError(f"multiples of {units} as edges, which the patches tile", got, field="shape")
 
     def _check_latents(self, z: Sequence[Tensor]) -> None:
         """Refuse latents that are not of the flow's levels, shapes, dtype and device."""

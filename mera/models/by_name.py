@@ -18,11 +18,8 @@ from mera.models.options import Model
 Builder = Callable[..., Any]
 """A subclass of `mera.models.Model`, or a function from options to a flow."""
 B = TypeVar("B", bound=Builder)
-Preset = Callable[[Mapping[str, Any]], dict[str, Any]]
-"""Maps all options of a model, with the values they have without the preset, to the options that the preset changes."""
 
 _models: Registry[Builder] = Registry("a model", documented)
-_presets: dict[str, Mapping[str, Preset]] = {}
 PRESETS: dict[str, dict[str, Any]] = {
     "photographs": {"details": 2, "boundary": "open"},
     "action": {"prior": "gaussian", "norm": False, "transform": "spline(bound=6)", "layers": 2, "hidden": (64,)},
@@ -31,7 +28,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 for lattice actions, where splines work best on two minima. `mera train` uses them for folders and for --action."""
 
 
-def register(name: str, presets: Mapping[str, Preset] | None = None) -> Callable[[B], B]:
+def register(name: str) -> Callable[[B], B]:
     """A decorator that registers a model under a name, for `mera.build(name, **options)` and the command line.
 
     A model is a frozen dataclass, a subclass of `mera.models.Model`, whose fields are the options; an option that is
@@ -40,19 +37,11 @@ def register(name: str, presets: Mapping[str, Preset] | None = None) -> Callable
 
     Args:
         name: name of the model.
-        presets: by the name of a preset, a function that maps all options, with the values they have without the
-            preset, to the options that the preset changes.
 
     Raises:
         ValueError: if the name is taken.
     """
-
-    def decorate(model: B) -> B:
-        registered = _models.register(name)(model)
-        _presets[name] = presets or {}
-        return cast(B, registered)
-
-    return decorate
+    return cast(Any, _models.register(name))
 
 
 names, builder = _models.names, _models.get
@@ -61,7 +50,7 @@ names, builder = _models.names, _models.get
 def presets(name: str) -> list[str]:
     """The names of a model's presets; a `ValueError` if there is no such model."""
     common = [preset for preset, options in PRESETS.items() if any(_models.takes(name, o) for o in options)]
-    return [*_presets.get(name, {}), *common]
+    return [*getattr(builder(name), "presets", ()), *common]
 
 
 def build(name: str, *, preset: str | None = None, checkpoint: bool = False, **options: Any) -> Flow:
@@ -90,7 +79,7 @@ def build(name: str, *, preset: str | None = None, checkpoint: bool = False, **o
     options = {option: plain(value) for option, value in options.items()}
     all_options = _models.defaults(name) | options
     if preset is not None:
-        own = _presets.get(name, {}).get(check_choice(preset, presets(name), "a preset"))
+        own = getattr(model, "presets", {}).get(check_choice(preset, presets(name), "a preset"))
         common = {key: value for key, value in PRESETS.get(preset, {}).items() if _models.takes(name, key)}
         all_options = all_options | (common if own is None else own(all_options)) | options
     made = model(**(all_options if isinstance(model, type) else check_options(model, all_options)))

@@ -7,8 +7,7 @@ from typing import Annotated, Any, cast
 
 from mera._utils.flow_options import PADDING, Hidden, Norm, PerStep
 from mera._utils.options import Option
-from mera.bijectors import Bijector, named
-from mera.bijectors.by_name import Named
+from mera.bijectors import Bijector, Named, named
 from mera.flow import Flow
 from mera.graph import Layout, Port
 from mera.graph.layout_error import within

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
@@ -109,7 +109,14 @@ FieldLayers = Annotated[
 
 @dataclass(frozen=True, kw_only=True)
 class Model(ABC):
-    """The options that all models have; a model is a subclass with fields of its own and the method `flow`."""
+    """The options that all models have; a model is a subclass with fields of its own and the method `flow`.
+
+    Attributes:
+        presets: by name, a function that maps all options, with the values they have without the preset, to the options
+            that the preset changes.
+    """
+
+    presets: ClassVar[Mapping[str, Callable[[Mapping[str, Any]], dict[str, Any]]]] = {}
 
     L: LatticeEdges = 32
     channels: Channels = 3
@@ -171,11 +178,8 @@ class StepModel(PatchModel):
 
     width: ClassVar[int] = 4
     """The preferred width of patches."""
-
-    @property
-    def stride(self) -> int:
-        """The edge of the cells of which a decimation keeps one site."""
-        return 2
+    stride: ClassVar[int] = 2
+    """The edge of the cells of which a decimation keeps one site."""
 
     @property
     def kernels(self) -> list[Kernel]:

@@ -38,7 +38,7 @@ def authors(options: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-@register("rgflow", presets={"authors": authors})
+@register("rgflow")
 @dataclass(frozen=True, kw_only=True)
 class RGFlow(StepModel):
     r"""RG-Flow: a MERA of disentanglers and decimators on m-wide patches.
@@ -48,6 +48,8 @@ class RGFlow(StepModel):
     latents. All sites of the topmost lattice leave. The preset "authors" has the published sizes, order and
     conditioner, 100 million parameters at L=32.
     """
+
+    presets: ClassVar = {"authors": authors}
 
     m: PatchWidths = None
     layers: Layers = 2
@@ -151,7 +153,7 @@ class Tree(StepModel):
     ] = None
 
     @property
-    def stride(self) -> int:
+    def stride(self) -> int:  # type: ignore[override]
         """The edge of a cell, the width of the decimators."""
         return self.m or next((m for m in (2, 3, 5, 7) if all(n % m == 0 for n in self.shape)), 2)
 
@@ -179,13 +181,9 @@ class Ternary(StepModel):
     """
 
     width: ClassVar[int] = 3
+    stride: ClassVar[int] = 3
 
     L: Annotated[Edges, Option("edge of the lattice, or all its edges, multiples of 3.")] = 27
-
-    @property
-    def stride(self) -> int:
-        """The edge of a cell."""
-        return 3
 
     def flow(self) -> Flow:
         """Build the flow; see `Model.flow`."""

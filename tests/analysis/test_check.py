@@ -112,7 +112,7 @@ def small(name, **options):
     return mera.build(name, **{"L": 8, "hidden": (6,)} | options)
 
 
-PRIORS = ("Normal(100.0, 1e-3)", "laplace", "StudentT(1, 3.0, 0.1)", "Uniform(0, 1e5)", "VonMises(1, 50)")
+PRIORS = ("gaussian", "Normal(100.0, 1e-3)", "laplace", "StudentT(1, 3.0, 0.1)", "Uniform(0, 1e5)", "VonMises(1, 50)")
 """Priors of any scale."""
 RIGHT = {
     **{name: make for name, make in BIJECTORS.items() if name != "dense"},  # whose inverse is a sinh

@@ -12,7 +12,6 @@ import pytest
 import torch
 import zuko
 from torch import nn
-from torch.distributions import Independent, Normal, TransformedDistribution
 from torch.distributions import transforms as tt
 
 import mera
@@ -139,20 +138,6 @@ def test_laws(name):
     if list(other.parameters()):
         assert not torch.equal(other(x)[0], z)
     assert torch.equal(bijector(x)[0], z)
-
-
-def test_the_density_of_a_flow_is_the_librarys():
-    """A layout of one node, with a Gaussian prior, has the density that the library gives its own flow."""
-
-    zukos = zuko.flows.MAF(N, transforms=2, hidden_features=(9,))
-    affine = tt.AffineTransform(torch.randn(N), torch.rand(N) + 0.5, event_dim=1)
-    torchs = TransformedDistribution(Independent(Normal(torch.zeros(N), torch.ones(N)), 1), [affine])
-    model = nf.NormalizingFlow(nf.distributions.DiagGaussian(N, trainable=False), [perturb(normflows_coupling())])
-    x = torch.randn(4, 1, N)
-    for obj, density in ((zukos, zukos()), (affine, torchs), (model.flows[0], model)):
-        layout = mera.Layout((N,), 1)
-        layout.latent(layout.local(layout.input, adapt(obj, (1, N), flatten=True), N))
-        torch.testing.assert_close(mera.Flow(layout).log_prob(x), density.log_prob(x[:, 0]), atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize(

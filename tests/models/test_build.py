@@ -58,13 +58,6 @@ def test_decimation_keeps_the_sites_at_even_places():
     assert torch.equal(flow.to_lattice(z), t)
 
 
-def test_shared_levels_have_one_disentangler_and_one_decimator():
-    flow = rgflow(L=32, share_levels=True)
-    assert sorted(flow.bijectors) == ["block_spins", "decimator", "disentangler"]
-    one_level = sum(p.numel() for p in rgflow(L=4).parameters())  # without a factor of block spins
-    assert sum(p.numel() for p in flow.parameters()) == one_level + 1
-
-
 def test_parameters_of_each_step():
     flow = mera.build("rgflow", L=16, layers=(3, 2, 1), hidden=[(4,), (5,), (6, 7)], residual_blocks=(1, 2, 3))
     for h, (layers, blocks, widths) in enumerate([(3, 1, (4, 4)), (2, 2, (5, 5)), (1, 3, (6, 7, 6))]):

@@ -84,10 +84,8 @@ def check(subject: Any = None, shape: Sequence[int] | None = None) -> CheckRepor
     if subject is None:
         return _machine_report()
     name = type(subject).__name__
-    if isinstance(subject, (str, PathLike)):
-        return _check_path(Path(subject))
-    if isinstance(subject, RunFolder):
-        return _check_path(subject.path)
+    if isinstance(subject, (str, PathLike, RunFolder)):
+        return _check_path(subject.path if isinstance(subject, RunFolder) else Path(subject))
     report = CheckReport(name)
     if isinstance(subject, Density):
         check_flow(subject, report)
