@@ -15,7 +15,7 @@ from mera._utils.errors import InputError, closest
 
 
 def is_integer(value: object) -> bool:
-    """Whether a value is an integer of any type, numpy's included, and not a bool."""
+    """Return whether a value is an integer of any type, numpy's included, and not a bool."""
     return isinstance(value, Integral) and not isinstance(value, bool)
 
 

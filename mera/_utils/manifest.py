@@ -40,7 +40,7 @@ class Manifest:
 
     @property
     def exists(self) -> bool:
-        """Whether the folder has a manifest."""
+        """Return whether the folder has a manifest."""
         return (self.path / NAME).is_file()
 
     def locked(self) -> AbstractContextManager[None]:

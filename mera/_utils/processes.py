@@ -20,7 +20,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def is_main() -> bool:
-    """Whether this process is the first of the processes that were started together; it writes all files."""
+    """Return whether this process is the first of the processes that were started together; it writes all files."""
     return rank() == 0
 
 

@@ -106,7 +106,7 @@ class Registry(Generic[F]):
                 raise InputError(f"the option {parameter.name!r} of {name!r}", "none")
 
     def takes(self, name: str, option: str) -> bool:
-        """Whether a registered function has an option."""
+        """Return whether a registered function has an option."""
         return any(p.name == option or p.kind is inspect.Parameter.VAR_KEYWORD for p in self._parameters(name))
 
     def _parameters(self, name: str) -> list[inspect.Parameter]:

@@ -35,7 +35,7 @@ class RunRecords(Manifest, Tabled):
         return self.entries(METRICS)
 
     def learnt_fields(self) -> bool:
-        """Whether the run learnt fields of floats rather than images."""
+        """Return whether the run learnt fields of floats rather than images."""
         facts = self.facts()
         return "action" in facts or facts.get("learns") == "fields"
 
@@ -67,7 +67,7 @@ class RunRecords(Manifest, Tabled):
 
 
 def is_run(path: str | PathLike[str]) -> bool:
-    """Whether a path is the folder of a run."""
+    """Return whether a path is the folder of a run."""
     return kind_of(path) == "run"
 
 

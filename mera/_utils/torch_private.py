@@ -46,7 +46,7 @@ def record(function: Callable[..., Any], examples: tuple[Tensor, ...]) -> Callab
 
 
 def is_recording() -> bool:
-    """Whether a function is being recorded; code must not branch on the shapes of tensors then."""
+    """Return whether a function is being recorded; code must not branch on the shapes of tensors then."""
     return _is_tracing()
 
 
@@ -73,7 +73,7 @@ def sizes(tensor: Tensor) -> tuple[int, ...]:
 
 
 def is_wrapped_by_functorch(tensor: Tensor) -> bool:
-    """Whether a tensor is wrapped by torch.func.vmap, grad or jvp, for which torch has no public function.
+    """Return whether a tensor is wrapped by torch.func.vmap, grad or jvp, for which torch has no public function.
 
     Without this name the answer is False; recording a function of wrapped tensors then fails, and it runs eagerly.
     """
@@ -82,7 +82,7 @@ def is_wrapped_by_functorch(tensor: Tensor) -> bool:
 
 
 def is_transformed(tensor: Tensor) -> bool:
-    """Whether operations on a tensor are compiled, mapped by torch.func, or differentiated in forward mode.
+    """Return whether operations on a tensor are compiled, mapped by torch.func, or differentiated in forward mode.
 
     Only plain operations work for such tensors.
     """
@@ -94,7 +94,7 @@ def is_transformed(tensor: Tensor) -> bool:
 
 
 def is_called_plainly(module: nn.Module) -> bool:
-    """Whether calling a module runs its `forward` and nothing else: it has no hooks and is not compiled.
+    """Return whether calling a module runs its `forward` and nothing else: it has no hooks and is not compiled.
 
     Fused code runs the forward passes of several modules at once, and would skip their hooks and compiled code.
     Without these names the answer is False: modules are then called one by one, which is slower.

@@ -198,7 +198,7 @@ def _ordered(factors: Mapping[str, Any], n: int, least: int) -> tuple[np.ndarray
 
 
 def is_classes(value: np.ndarray) -> bool:
-    """Whether a factor (n, k) is a class rather than a number."""
+    """Return whether a factor (n, k) is a class rather than a number."""
     return value.shape[1] == 1 and value.dtype.kind in "iub" and len(np.unique(value)) <= MAX_CLASSES
 
 

@@ -55,7 +55,7 @@ class PictureMap:
 
     @property
     def is_reflected(self) -> bool:
-        """Whether the image was reflected, so that log p of the pass is that of more pixels than the image has."""
+        """Return whether the image was reflected, so that log p is that of more pixels than the image has."""
         height, width = self.streamed.store.facts["shape"][1:]
         return (height, width) != self.shape
 

@@ -105,16 +105,16 @@ class Bijector(nn.Module, ABC):
 
     @property
     def fits_any_lattice(self) -> bool:
-        """Whether events may have other edges than `event_shape`."""
+        """Return whether events may have other edges than `event_shape`."""
         return self.event_shape is None
 
     @property
     def is_local(self) -> bool:
-        """Whether the map can be evaluated on a part of a lattice; see `mera.bijectors.LocalBijector`."""
+        """Return whether the map can be evaluated on a part of a lattice; see `mera.bijectors.LocalBijector`."""
         return False
 
     def fits(self, shape: tuple[int, ...]) -> bool:
-        """Whether events may have a shape (C, *sites); of a map that `fits_any_lattice`, the sites may differ."""
+        """Return whether events may have a shape (C, *sites); if the map `fits_any_lattice`, sites may differ."""
         if self.event_shape is None or shape == self.event_shape:
             return True
         return (len(shape), shape[:1]) == (len(self.event_shape), self.event_shape[:1]) and self.fits_any_lattice

@@ -73,7 +73,7 @@ def _rotation(params: Tensor) -> Tensor:
 
 
 def check_angles(bijectors: Mapping[str, Bijector], prior: Prior) -> bool:
-    """Whether bijectors act on angles; refuses a mixture with bijectors of real numbers, and a prior of real numbers.
+    """Return whether bijectors act on angles; refuse bijectors and a prior of real numbers together with them.
 
     Angles that become real numbers on the way to the latents, or the reverse, have no normalised density. The names of
     bijectors are those of nodes.

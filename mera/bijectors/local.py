@@ -105,13 +105,13 @@ class LocalBijector(Bijector):
 
     @property
     def fits_any_lattice(self) -> bool:
-        """Whether the map has a window, and no parameters for single sites."""
+        """Return whether the map has a window, and no parameters for single sites."""
         inner = [part for part in self.modules() if isinstance(part, Bijector) and part is not self]
         return self.receptive_kernel is not None and all(part.fits_any_lattice for part in inner)
 
     @property
     def is_local(self) -> bool:
-        """Whether the map can be evaluated on a part of a lattice; see `LocalBijector`."""
+        """Return whether the map can be evaluated on a part of a lattice; see `LocalBijector`."""
         bijectors = [part for part in self.modules() if isinstance(part, Bijector)]
         are_maps = all(isinstance(part, LocalBijector) and _is_one_map(part) for part in bijectors)
         return self.fits_any_lattice and are_maps and all(map(is_called_plainly, self.modules()))
@@ -155,6 +155,6 @@ def _of_events(result: Any) -> Any:
 
 
 def _is_one_map(bijector: Bijector) -> bool:
-    """Whether `forward` and `inverse` are those that derive from `on_sites`, or of the same class as it."""
+    """Return whether `forward` and `inverse` are those that derive from `on_sites`, or of the same class as it."""
     owners = [next(k for k in type(bijector).__mro__ if name in vars(k)) for name in ("forward", "inverse", "on_sites")]
     return {"forward", "inverse"}.isdisjoint(vars(bijector)) and {*owners[:2]} <= {LocalBijector, owners[2]}

@@ -75,7 +75,7 @@ class ActNorm(LocalBijector, StartsFromData):
 
     @property
     def fits_any_lattice(self) -> bool:
-        """Whether all sites share the parameters."""
+        """Return whether all sites share the parameters."""
         return self.per_channel
 
     def start(self, x: Tensor) -> bool:

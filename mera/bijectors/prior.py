@@ -80,7 +80,7 @@ class Prior(nn.Module):
 
     @property
     def of_angles(self) -> bool:
-        """Whether the support is that of angles, [-pi, pi)."""
+        """Return whether the support is that of angles, [-pi, pi)."""
         return max(abs(self.support[0] + math.pi), abs(self.support[1] - math.pi)) < 1e-6
 
     def log_density(self, z: Tensor) -> Tensor:

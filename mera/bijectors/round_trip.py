@@ -1,4 +1,4 @@
-"""How far a bijector is from the laws that a density needs: its inverse, its log-dets, and its batches."""
+"""Deviations of a bijector from the laws that a density needs: its inverse, its log-dets, and its batches."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ def flow_and_pictures(
 
 
 def is_picture(path: Path) -> bool:
-    """Whether a path is that of a picture or an array, by its suffix or as a folder of zarr, and not that of a flow."""
+    """Return whether a path is that of a picture or an array, by suffix or as a folder of zarr, not that of a flow."""
     return path.suffix.lower() in SUFFIXES.union(FILES) or is_zarr(path)
 
 

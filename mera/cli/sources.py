@@ -74,7 +74,7 @@ def learnt_action(path: Path) -> str | None:
 
 
 def learnt_fields(path: Path) -> bool:
-    """Whether a path is a run that learnt floating-point fields, from examples or an action, rather than images."""
+    """Return whether a path is a run that learnt fields of floats, from examples or an action, not images."""
     return is_run(path) and RunFolder(path).learnt_fields()
 
 

@@ -54,7 +54,7 @@ class Cone(Tabled):
 
     @cached_property
     def pixels(self) -> Tensor:
-        """Whether a pixel can change: a bool mask (H, W)."""
+        """Return whether a pixel can change: a bool mask (H, W)."""
         return mask_from_sites((self.reached[0] // self.plan.input.channels).unique(), self.plan.input)
 
     @property

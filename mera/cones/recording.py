@@ -75,7 +75,7 @@ class Recorded:
 
 
 def _runs_plainly(tensor: Tensor) -> bool:
-    """Whether a tensor is outside of function transforms (torch.func) and autocast, so that a recording is valid."""
+    """Return whether a tensor is outside of torch.func and autocast, so that a recording is valid."""
     return not is_transformed(tensor) and not torch.is_autocast_enabled(tensor.device.type)
 
 
@@ -108,7 +108,7 @@ def _value_and_gradients(function: Callable[..., Any], tensors: tuple[Tensor, ..
 
 
 def _close(a: Tensor, b: Tensor) -> bool:
-    """Whether two results differ by rounding at most, with NaN and infinite values at the same places."""
+    """Return whether two results differ by rounding at most, with NaN and infinite values at the same places."""
     if not a.numel():
         return a.shape == b.shape
     rounding = 1000 * torch.finfo(b.dtype).eps

@@ -101,7 +101,7 @@ class Restriction:
 
     @cached_property
     def hidden(self) -> Tensor:
-        """Whether a pixel is masked: `cone.pixels`, on the device of the image."""
+        """Return whether a pixel is masked: `cone.pixels`, on the device of the image."""
         return self.cone.pixels.to(self.image.device)
 
     @cached_property
@@ -112,7 +112,7 @@ class Restriction:
 
     @cached_property
     def in_cone(self) -> Tensor:
-        """Whether a latent that `encode` returns is in the cone: bool, one entry for each latent, level by level.
+        """Return whether each latent of `encode` is in the cone: bool, one entry for each latent, level by level.
 
         `encode` returns all channels at each site of the cone, also channels that are outside of the cone.
         """

@@ -140,7 +140,7 @@ names = _loaders.names
 
 
 def takes(name: str | Path, option: str) -> bool:
-    """Whether a data set, by its name, file or folder, has an option.
+    """Return whether a data set, by its name, file or folder, has an option.
 
     >>> takes("msds1", "train_size"), takes("fields.npz", "train_size")
     (True, False)

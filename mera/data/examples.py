@@ -237,7 +237,7 @@ def as_fields(data: Any) -> Fields:
 
 
 def look_like_images(examples: Any, shape: Sequence[int], n: int = 16) -> bool:
-    """Whether the first examples are floats in [0, 1] that reach from dark to bright, in the shape of images."""
+    """Return whether the first examples are floats in [0, 1] that reach from dark to bright, in the shape of images."""
     if len(shape) != 3 or shape[0] not in (1, 3):
         return False
     values = torch.stack([examples[index] for index in range(min(n, length_hint(examples, n)))])

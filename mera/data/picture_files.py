@@ -81,7 +81,7 @@ class Listed(NamedTuple):
 
 
 def is_zarr(path: Path) -> bool:
-    """Whether a folder is one of zarr."""
+    """Return whether a folder is one of zarr."""
     return any((path / name).is_file() for name in ZARR)
 
 

@@ -73,7 +73,7 @@ def begin(stream: Iterable[Any], start: int = 0) -> Iterator[Any]:
 
 
 def is_stream(data: object) -> bool:
-    """Whether data is iterable, but cannot be indexed."""
+    """Return whether data is iterable, but cannot be indexed."""
     return isinstance(data, IterableDataset) or (hasattr(data, "__iter__") and not hasattr(data, "__getitem__"))
 
 

@@ -74,7 +74,7 @@ class Guard:
         await (answer or self.app)(scope, receive, send_guarded)
 
     def _is_token(self, value: str) -> bool:
-        """Whether a value is the token, compared in constant time."""
+        """Return whether a value is the token, compared in constant time."""
         return compare_digest(value.encode(), self.token.encode())
 
 

@@ -1,4 +1,4 @@
-"""What a user calls: flows, their distributions, and mixtures of a flow over symmetries."""
+"""Flows, their distributions, and mixtures of a flow over symmetries."""
 
 from mera.flow.density import Density, FlowDistribution
 from mera.flow.flow import Flow

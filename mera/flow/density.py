@@ -242,7 +242,7 @@ class Density(nn.Module, ABC):
 
     @property
     def checkpoint(self) -> bool:
-        """Whether a forward pass keeps only the inputs of layers, which the backward pass then runs again.
+        """Return whether a forward pass keeps only the inputs of layers, which the backward pass then runs again.
 
         Values and gradients are the same; weights that change before the backward pass are refused. Memory is a
         fraction of that of all activations, and a training step takes about twice the time

@@ -206,7 +206,7 @@ class Flow(FlowInParts):
 
     @property
     def needs_context(self) -> bool:
-        """Whether a context must be passed: the flow is conditional, and `given` has not fixed its context."""
+        """Return whether a context must be passed: the flow is conditional, and `given` has not fixed its context."""
         return self.context_encoder.needs_context
 
     def given(self, context: Tensor) -> Flow:

@@ -58,7 +58,7 @@ class ContextEncoder(nn.Module):
 
     @property
     def needs_context(self) -> bool:
-        """Whether a context must be passed: the flow is conditional, and its context is not fixed."""
+        """Return whether a context must be passed: the flow is conditional, and its context is not fixed."""
         return self.shape is not None and self.fixed is None
 
     def forward(self, context: Tensor | None, n: int, device: torch.device | None = None) -> Tensor | None:

@@ -56,7 +56,7 @@ class Tiling:
         return ravel(boxes, self.counts), within, self.contains(sites)
 
     def contains(self, sites: Tensor) -> Tensor:
-        """Whether each of the sites with flat indices (n,) is in a box: bool, (n,)."""
+        """Return whether each of the sites with flat indices (n,) is in a box: bool, (n,)."""
         is_covered = torch.ones_like(sites, dtype=torch.bool)
         covered = [count * box for count, box in zip(self.counts, self.box, strict=True)]
         if covered == list(self.lattice.shape):

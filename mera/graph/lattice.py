@@ -90,7 +90,7 @@ class Lattice:
 
     @property
     def is_picture(self) -> bool:
-        """Whether a sample has the shape of a picture: two dimensions, and 1 or 3 channels."""
+        """Return whether a sample has the shape of a picture: two dimensions, and 1 or 3 channels."""
         return self.dim == 2 and self.channels in (1, 3)
 
     def cell_of(self, coordinate: Number, axis: int, finer: int) -> Number:

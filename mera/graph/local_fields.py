@@ -11,7 +11,7 @@ from mera.graph.lattice import Lattice
 
 
 def is_local(bijector: Bijector, lattice: Lattice) -> bool:
-    """Whether a field bijector can be evaluated on boxes of a lattice, which may cross periodic borders.
+    """Return whether a field bijector can be evaluated on boxes of a lattice, which may cross periodic borders.
 
     A convolution that ends at the borders of a periodic lattice reads other sites there than in a box.
     """

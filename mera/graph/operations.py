@@ -140,7 +140,7 @@ class Apply(Operation):
 
     @cached_property
     def is_field(self) -> bool:
-        """Whether the bijector acts on the whole lattice at once."""
+        """Return whether the bijector acts on the whole lattice at once."""
         return self.kernel != self.stride
 
     @cached_property

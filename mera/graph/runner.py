@@ -55,7 +55,7 @@ class Runner:
         return self.bijectors[step.module]
 
     def is_local(self, step: Step) -> bool:
-        """Whether the field bijector of a step can be evaluated on boxes of its lattice."""
+        """Return whether the field bijector of a step can be evaluated on boxes of its lattice."""
         return is_local(self.bijector(step), step.apply.lattice)
 
     def contexts(self, context: Tensor | None, batch: Tensor) -> Contexts:

@@ -30,7 +30,7 @@ MIN_INDEPENDENT = 20
 """The smallest effective sample size with which chains can count as mixed."""
 MIXED_WORDS = "the fillings have the right proportions"
 UNMIXED_WORDS = "possible fillings, not in the right proportions"
-"""What is said of draws of chains that agree, and of chains that do not."""
+"""The first words of the verdict on draws of chains that agree, and of chains that do not."""
 
 Metric = Callable[[Tensor], Tensor]
 """From a filling (d,) to an approximation of minus the second derivatives of ln p, (d, d)."""
@@ -58,7 +58,7 @@ class Convergence:
 
     @property
     def verdict(self) -> Verdict:
-        """Whether the draws have the proportions of p(masked pixels | other pixels), and why, with the numbers."""
+        """Say if the draws have the proportions of p(masked pixels | other pixels), and why, with the numbers."""
         numbers = f"{self.draws:,} draws, of which {self.effective:.0f} are independent, accepted {self.acceptance:.2f}"
         found = verdict_on_agreement(self.r_hat, self.by_chance)
         if self.chains == 1:
@@ -72,7 +72,7 @@ class Convergence:
 
     @property
     def mixed(self) -> bool:
-        """Whether two chains or more agree, with draws enough to tell: the draws are then samples of the fillings."""
+        """Return whether two chains or more agree, with draws enough to tell: the draws are then samples of fillings."""
         return self.verdict.trust == Trust.GOOD
 
     def __str__(self) -> str:

@@ -124,7 +124,7 @@ def kernels(
 
 
 def is_one_patch(lattice: Lattice, kernel: Kernel) -> bool:
-    """Whether a lattice is one patch wide between open borders, where no patch fits at an offset."""
+    """Return whether a lattice is one patch wide between open borders, where no patch fits at an offset."""
     return any(n == k and not p for n, k, p in zip(lattice.shape, kernel, lattice.periodic, strict=True))
 
 
@@ -143,7 +143,7 @@ def _depth(shape: Sequence[int], m: int, stride: int) -> int:
 
 
 def _divides(width: int, edges: Sequence[int]) -> bool:
-    """Whether a width divides all edges."""
+    """Return whether a width divides all edges."""
     return all(n % width == 0 for n in edges)
 
 
@@ -172,7 +172,7 @@ def _settings(shape: Sequence[int], width: int, stride: int) -> str:
 
 
 def _remedy(shape: Sequence[int], unit: int) -> str:
-    """What to do with pictures whose edges have no hierarchy."""
+    """Advice for pictures whose edges have no hierarchy."""
     unit = unit**2 if unit in (2, 3) else unit
     larger = [-(-n // unit) * unit for n in shape]
     return f"reflect pictures to {_by(larger)} (mera.data.reflected), or crop them"

@@ -80,7 +80,7 @@ class Patches:
         return x
 
     def _shares(self, step: int) -> bool:
-        """Whether a level uses the modules of the coarser ones."""
+        """Return whether a level uses the modules of the coarser ones."""
         return self.share is not None and step >= self.share
 
     def _add(self, x: Port, step: int, bijector: Any, kernel: Kernel, offset: Kernel, role: str, suffix: str) -> Port:

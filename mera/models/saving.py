@@ -113,7 +113,7 @@ def describe_flow(flow: Density) -> dict[str, Any]:
 
 
 def _has_function(value: Any) -> bool:
-    """Whether a value is a function or a class, or an option of a bijector by name is one."""
+    """Return whether a value is a function or a class, or an option of a bijector by name is one."""
     return any(map(_has_function, value.values())) if isinstance(value, Mapping) else callable(value)
 
 

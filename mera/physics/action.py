@@ -99,12 +99,12 @@ def as_action(action: ActionLike) -> Action:
 
 
 def defines(action: Action, name: str) -> bool:
-    """Whether an action defines a method of its own, in place of the neutral one of `Action`."""
+    """Return whether an action defines a method of its own, in place of the neutral one of `Action`."""
     return getattr(type(action), name) is not getattr(Action, name)
 
 
 def by_direction(periodic: Periodic, dimensions: int) -> tuple[bool, ...]:
-    """Whether a lattice is periodic in each of its directions.
+    """Return whether a lattice is periodic in each of its directions.
 
     >>> by_direction(True, 2), by_direction((True, False), 2)
     ((True, True), (True, False))

@@ -57,7 +57,7 @@ class CorrelationLength:
 
     @property
     def verdict(self) -> Verdict:
-        """Whether the length and its error can be trusted: the worse verdict of those on the draws and on the fit."""
+        """The verdict on the length and its error: the worse one of those on the draws and on the fit."""
         smallest, largest = (1 / mass for mass in reversed(MASSES))
         change = f"from distance {self.first + SHIFT} on, the fit changes by {abs(self.drift):.1f} errors"
         if not (self.error < self.value and 1.1 * smallest < self.value < 0.9 * largest):

@@ -85,7 +85,7 @@ class Slope:
 
 
 def _is_pair(value: object) -> bool:
-    """Whether a value is a pair of numbers, the ends of a range."""
+    """Return whether a value is a pair of numbers, the ends of a range."""
     return isinstance(value, (tuple, list)) and len(value) == 2 and all(isinstance(end, Real) for end in value)
 
 

@@ -171,7 +171,7 @@ class Measured(ABC):
 
     @property
     def verdict(self) -> Verdict:
-        """Whether averages and errors can be trusted: the worst verdict on a quantity."""
+        """Return whether averages and errors can be trusted: the worst verdict on a quantity."""
         return worst(self.verdicts)
 
     def _rows(self, n: float, **others: Quantity) -> list[tuple[str, str, str]]:

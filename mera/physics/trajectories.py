@@ -74,7 +74,7 @@ def in_domain(action: Action, phi: Tensor) -> Tensor:
 
 
 def is_differentiable(action: Action, fields: Tensor) -> bool:
-    """Whether an action has a gradient at fields (K, C, *shape), which Hamiltonian Monte Carlo needs."""
+    """Return whether an action has a gradient at fields (K, C, *shape), which Hamiltonian Monte Carlo needs."""
     with torch.enable_grad():
         return action(fields[:1].detach().clone().requires_grad_()).requires_grad
 

@@ -144,7 +144,7 @@ def forward_of(target: Mapping[str, Sequence[float]] | None, log_weights: Tensor
 
 
 def verdict_on_weights(log_weights: Tensor, k: float, forward: Forward | None = None) -> Verdict:
-    """Whether averages from log-weights (n,) with a Pareto k, and the errors of the averages, can be trusted.
+    """Return whether averages from log-weights (n,) with a Pareto k, and the errors of the averages, can be trusted.
 
     `forward` compares the samples with fields of the target; None without fields.
     """
@@ -196,7 +196,7 @@ def verdict_on_tail(k: float, n: int) -> Verdict:
 
 
 def is_upper_estimate(k: float) -> bool:
-    """Whether an effective sample size is an upper estimate: more samples would find larger weights."""
+    """Return whether an effective sample size is an upper estimate: more samples would find larger weights."""
     return not k < GOOD_K
 
 

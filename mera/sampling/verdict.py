@@ -31,7 +31,7 @@ class Trust(IntEnum):
 
 
 UNSEEN = "; modes that no start reached do not show"
-"""What stands beside every verdict that errors can be trusted."""
+"""A reservation in every verdict that errors can be trusted."""
 
 
 class Verdict(str):

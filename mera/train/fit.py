@@ -238,7 +238,7 @@ def _check_trainable(flow: Any) -> None:
 
 
 def _resumes(flow: Density, run: RunFolder | None, resume: bool | str) -> bool:
-    """Whether a run is resumed; refuses a folder that does not fit `resume`, and a flow that no file can describe."""
+    """Return whether a run is resumed; refuse a folder that does not fit `resume`, and a flow that no file can hold."""
     if run is None:
         if resume is True:
             raise InputError("the folder of a run to resume", "None")

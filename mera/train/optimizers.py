@@ -164,7 +164,7 @@ class Muon(Optimizer):
 
 @cache
 def has_fast_bfloat16(device: torch.device) -> bool:
-    """Whether a device multiplies matrices in bfloat16 faster than in float32, as far as torch reports it."""
+    """Return whether a device multiplies matrices in bfloat16 faster than in float32, as far as torch reports it."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)() if device.type == "cpu" else {}

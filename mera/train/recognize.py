@@ -85,7 +85,7 @@ def recognize(
 
 
 def is_action(data: Any) -> bool:
-    """Whether data is an action rather than examples."""
+    """Return whether data is an action rather than examples."""
     if isinstance(data, nn.Module):  # a Sequential can be indexed, too
         return not isinstance(data, Density)
     has_items = any(hasattr(data, name) for name in ("__getitem__", "__iter__"))

@@ -332,3 +332,17 @@ def test_every_option_changes_the_bijector(name):
 def test_bad_input_says_what_was_expected(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_every_level_comes_back():
+    """With the least and the largest noise, in single precision."""
+    numbers = torch.arange(256)[:, None].repeat(1, 4)
+    y, _ = Dequantize()(with_noise(numbers, torch.tensor([0.0, 2**-24, 0.5, 1 - 2**-24]).expand(256, 4)))
+    assert torch.equal(Dequantize().inverse(y)[0], numbers.byte())
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_noise_of_half_precision_stays_below_the_next_level(dtype):
+    noise = torch.tensor([0.99, 1.0 - torch.finfo(dtype).eps / 2]).to(dtype)
+    for k in (0, 200, 255):
+        assert (with_noise(torch.full((2,), k, dtype=torch.uint8), noise) < k + 1).all()

@@ -44,7 +44,7 @@ class CheckReport:
 
     @property
     def ok(self) -> bool:
-        """Whether no law fails."""
+        """Return whether no law fails."""
         return all(law.status != FAILS for law in self.laws)
 
     @property
