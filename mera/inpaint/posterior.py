@@ -72,7 +72,7 @@ class Convergence:
 
     @property
     def mixed(self) -> bool:
-        """Return whether two chains or more agree, with draws enough to tell: the draws are then samples of fillings."""
+        """Return whether two chains or more agree, with enough draws to tell that they are samples of the fillings."""
         return self.verdict.trust == Trust.GOOD
 
     def __str__(self) -> str:
