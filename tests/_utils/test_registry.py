@@ -25,7 +25,6 @@ def own(monkeypatch):
     """What a test registers is forgotten."""
     monkeypatch.setattr(module._factories, "_functions", dict(module._factories._functions))
     monkeypatch.setattr(models_registry._models, "_functions", dict(models_registry._models._functions))
-    monkeypatch.setattr(models_registry, "_presets", dict(models_registry._presets))
 
 
 def for_type_checkers(event_shape: Sequence[int], slope: float = 0.3):
