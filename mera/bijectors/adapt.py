@@ -46,7 +46,7 @@ def adapt(
         flatten: whether to flatten events to vectors for the object.
 
     Raises:
-        ValueError: if the object is not from one of these libraries, or takes no context although
+        ValueError: if the object is not from one of these libraries, is not a bijection, or takes no context although
             there is a `context_shape`.
 
     >>> import torch, mera
@@ -104,6 +104,8 @@ class _OfTorch(Adapted):
     def __init__(self, obj: Any, event_shape: Shape | None, context_shape: Shape | None, flatten: bool) -> None:
         if context_shape is not None and isinstance(obj, Transform):
             raise InputError("no context for a transform that takes none", f"context shape {context_shape}")
+        if getattr(obj, "bijective", True) is False:
+            raise InputError("a transform that is a bijection", repr(obj))
         super().__init__(obj, event_shape, context_shape, flatten)
         self._pickled, self._parts = _taken_apart(obj)
         self.parameters_of_object = nn.ParameterList(part for part in self._parts if isinstance(part, nn.Parameter))

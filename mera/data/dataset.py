@@ -197,11 +197,7 @@ def load(
 
 
 def first(images: Examples, n: int) -> Tensor:
-    """The first `n` examples, or all if there are fewer, as one tensor (n, C, *shape).
-
-    Raises:
-        ValueError: if the number is not positive, or there is no example.
-    """
+    """The first `n` examples, or all if there are fewer, as one tensor (n, C, *shape)."""
     return torch.stack([images[i] for i in range(min(n, length_hint(images, n)))])
 
 

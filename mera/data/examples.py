@@ -159,6 +159,8 @@ def _as_examples(data: Any, shape: Sequence[int], labels: Any = None) -> Any:
     """Convert data of any kind to `Examples`, or to a `StreamDataset`, which has no length."""
     if isinstance(data, (ArrayDataset, ItemDataset, Part, StreamDataset, Windows, WholePictures)) and labels is None:
         return data
+    if isinstance(data, (Windows, WholePictures)):
+        raise InputError("windows or pictures without labels=, which they have themselves", "labels")
     named = None if labels is None else _as_labels(labels)
     if isinstance(data, (Tensor, np.ndarray)) or hasattr(data, "to_numpy"):
         array = check_array(data)

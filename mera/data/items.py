@@ -87,9 +87,12 @@ def _on_white(image: Image.Image) -> Image.Image:
 
 
 def check_array(array: Any, what: str = "examples") -> Any:
-    """Refuse anything but a tensor or an array (N, ...) of numbers, and NaN in an array in memory."""
+    """Refuse anything but a dense tensor or array (N, ...) of real numbers, and NaN in an array in memory."""
     if not isinstance(array, (Tensor, np.ndarray)):
         raise InputError(f"{what} as a tensor or an array", f"{type(array).__name__} {str(array)[:40]!r}")
+    if isinstance(array, Tensor) and (array.layout != torch.strided or array.is_meta or array.is_complex()):
+        kind = "meta" if array.is_meta else "complex" if array.is_complex() else str(array.layout)
+        raise InputError(f"{what} as a dense tensor of real numbers", f"a {kind} tensor")
     if isinstance(array, np.ndarray) and array.dtype.kind not in "buif":
         mend = ": np.stack(list(array)) makes one array of equal arrays" if array.dtype == object else ""
         raise InputError(f"{what} of numbers", f"an array of dtype {array.dtype}{mend}")

@@ -84,7 +84,7 @@ class FunctionAction(Action):
 def as_action(action: ActionLike) -> Action:
     """Return an `Action` as it is, and any other function from fields (B, C, *shape) to numbers (B,) as an `Action`.
 
-    Its attributes have neutral values: not even, any number of channels.
+    Its attributes have neutral values: not even, any number of channels. A function that declares some is refused.
 
     >>> action = as_action(lambda phi: phi.square().flatten(1).sum(1))
     >>> action.is_even, action.channels
@@ -95,6 +95,9 @@ def as_action(action: ActionLike) -> Action:
     if not callable(action) or isinstance(action, type):
         got = f"the class {action.__name__}" if isinstance(action, type) else repr(action)
         raise InputError("an action, a function from fields (B, C, *shape) to numbers (B,)", got)
+    declared = [name for name in ("is_even", "is_compact", "periodic", "channels", "density") if hasattr(action, name)]
+    if declared:
+        raise InputError(f"a subclass of mera.physics.Action, to declare {', '.join(declared)}", repr(action))
     return FunctionAction(action)
 
 

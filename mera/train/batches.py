@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from itertools import count
+from pickle import PickleError
 from types import MappingProxyType
 from typing import Any
 
@@ -149,7 +150,11 @@ def read_batches(objective: Objective, seed: int, rows: range, start: int = 0, w
         worker_init_fn=_ignore_stop_signals,
         generator=torch.Generator(),  # else the loader would draw from the random state that a run restores
     )
-    return map(tuple, loader)  # the loader makes lists of tuples
+    try:
+        return map(tuple, loader)  # the loader makes lists of tuples
+    except (AttributeError, TypeError, PickleError) as error:  # where worker processes are not forks of this one
+        expected = "data and a loss that worker processes can import; workers=0 reads in this process"
+        raise InputError(expected, str(error)[:200]) from error
 
 
 class _Steps(Dataset):

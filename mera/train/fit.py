@@ -227,7 +227,7 @@ def fit(
 
 
 def _check_trainable(flow: Any) -> None:
-    """Refuse any object but a flow, and frozen or half-precision weights."""
+    """Refuse any object but a flow, frozen or half-precision weights, and a call without gradients."""
     if not isinstance(flow, Density):
         raise InputError("a Flow to train", repr(flow)[:60])
     if flow.dtype not in (torch.float32, torch.float64):
@@ -235,10 +235,14 @@ def _check_trainable(flow: Any) -> None:
         raise InputError("a flow of float32 or float64 to train", f"{flow.dtype}: {mend}")
     if not any(parameter.requires_grad for parameter in flow.parameters()):
         raise InputError("a flow with a parameter that requires a gradient", "one whose parameters are frozen")
+    if not torch.is_grad_enabled():
+        raise InputError("fit to run with gradients", "a call within torch.no_grad() or torch.inference_mode()")
 
 
 def _resumes(flow: Density, run: RunFolder | None, resume: bool | str) -> bool:
     """Return whether a run is resumed; refuse a folder that does not fit `resume`, and a flow that no file can hold."""
+    if not isinstance(resume, bool) and resume != "auto":
+        raise InputError('resume as True, False or "auto"', repr(resume))
     if run is None:
         if resume is True:
             raise InputError("the folder of a run to resume", "None")
@@ -249,7 +253,7 @@ def _resumes(flow: Density, run: RunFolder | None, resume: bool | str) -> bool:
             f"--resume {run.path} on the command line), or choose another"
         )
     describe_flow(flow)  # in each process: only one process writes, and the others should not wait for it
-    return bool(run.steps()) if resume == "auto" else bool(resume)
+    return bool(run.steps()) if resume == "auto" else resume is True
 
 
 def _settings(

@@ -84,7 +84,11 @@ class Likelihood(Objective):
         if self.user_loss is None:
             return self.likelihood(flow, batch)
         x, context = self.data(flow, batch)
-        return self.user_loss(flow, x if context is None else (x, context)).expand(len(x))
+        value = self.user_loss(flow, x if context is None else (x, context))
+        if not isinstance(value, Tensor) or tuple(value.shape) not in ((), (len(x),)):
+            got = str(tuple(value.shape)) if isinstance(value, Tensor) else type(value).__name__
+            raise InputError(f"a loss that is a scalar or one number for each of {len(x)} examples", got)
+        return value.expand(len(x))
 
     @abstractmethod
     def likelihood(self, flow: Density, batch: Batch) -> Tensor:

@@ -287,11 +287,7 @@ class Loop:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Resume from a result of `state_dict`.
-
-        Raises:
-            ValueError: if the state belongs to another flow or optimiser.
-        """
+        """Resume from a result of `state_dict`."""
         self.flow.load_state_dict(state["flow"])
         if self._average is not None:
             self._average.module.load_state_dict(state["ema"])

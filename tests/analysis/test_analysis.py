@@ -155,6 +155,9 @@ def test_mixing_by_scale_and_by_place():
     for mixed, masks in [*cases, (analysis.combine(a, b, cone.levels), cone.levels)]:
         for level, mask, of_a, of_b in zip(mixed, masks, a, b, strict=True):
             assert torch.equal(level, torch.where(mask, of_a, of_b))
+    for others in (b[:-1], [level[..., :1] for level in b]):
+        with pytest.raises(ValueError, match="Expected latents of one flow"):
+            analysis.mix(a, others, 1)
 
 
 @pytest.mark.parametrize(("L", "m", "sizes"), [(16, 4, [4, 1, 0]), (16, 2, [4, 1, 0, 0])])

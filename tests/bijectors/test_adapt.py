@@ -207,3 +207,8 @@ def test_inverses_within_a_transform_are_copied_with_it(transform):
         torch.testing.assert_close(other(x)[0], expected)
         torch.testing.assert_close(other.inverse(expected)[0], x)
     torch.testing.assert_close(log_det, jacobian_log_det(bijector, x))
+
+
+def test_a_transform_that_is_not_a_bijection_is_refused():
+    with pytest.raises(ValueError, match="Expected a transform that is a bijection; got AbsTransform"):
+        adapt(tt.AbsTransform(), (N,))

@@ -179,3 +179,10 @@ def test_a_large_file_is_not_read(tmp_path):
 def test_what_is_refused(images, options, message):
     with pytest.raises(ValueError, match=message):
         mera.data.windows(images, L=32, **options)
+
+
+def test_windows_take_no_labels_of_the_user():
+    """They have their own, and a split of windows with labels would overlap."""
+    windows = mera.data.windows([np.zeros((3, 40, 40), dtype=np.uint8)], L=8).train
+    with pytest.raises(ValueError, match="Expected windows or pictures without labels="):
+        mera.data.as_splits(windows, (3, 8, 8), labels=torch.zeros(len(windows)))

@@ -31,6 +31,7 @@ def opened(browser, address, width=1280):
     page.get_by_text("New image").wait_for()
     yield page
     assert errors == []
+    page.wait_for_load_state("networkidle")  # the server's log has an exception for a file that nobody waits for
     context.close()
 
 

@@ -200,3 +200,12 @@ def test_a_lattice_of_one_site():
     chain = physics.hmc((1, 1), DoubleWell(), draws=60)
     assert math.isnan(chain.observables["correlation_length"].error)
     assert chain.observables["m2"].error > 0
+
+
+def test_what_a_function_declares_is_not_overlooked():
+    def action(phi):
+        return phi.square().flatten(1).sum(1)
+
+    action.periodic = False
+    with pytest.raises(ValueError, match=r"Expected a subclass of mera.physics.Action, to declare periodic"):
+        physics.hmc((1, 4), action, draws=20)

@@ -18,6 +18,10 @@ from tests.helpers.training import IMAGES, SHORT, small_flow
         (lambda run: fit(small_flow(), None, SHORT, run), "Expected examples: a tensor, .*; got NoneType"),
         (lambda run: fit(small_flow().half(), IMAGES, SHORT, run), r"got torch\.float16: train flow\.float\(\)"),
         (lambda run: RunFolder(None), "Expected a path; got None"),
+        (lambda run: fit(small_flow(), IMAGES, SHORT, run, resume="never"), 'resume as True, False or "auto"'),
+        (lambda run: torch.no_grad()(fit)(small_flow(), IMAGES, SHORT, run), "Expected fit to run with gradients"),
+        (lambda run: fit(small_flow(), IMAGES, SHORT, run, stepps=3), "Expected a setting among .*mean 'steps'"),
+        (lambda run: data.as_images(torch.zeros(2, 3, 8, 8) * 1j), "a dense tensor of real numbers; got a complex"),
     ],
 )  # fmt: skip
 def test_wrong_arguments(tmp_path, call, message):
