@@ -183,6 +183,6 @@ def test_what_is_refused(images, options, message):
 
 def test_windows_take_no_labels_of_the_user():
     """They have their own, and a split of windows with labels would overlap."""
-    windows = mera.data.windows([np.zeros((3, 40, 40), dtype=np.uint8)], L=8).train
+    windows = mera.data.windows([np.zeros((3, 90, 90), dtype=np.uint8)], L=8).train
     with pytest.raises(ValueError, match="Expected windows or pictures without labels="):
         mera.data.as_splits(windows, (3, 8, 8), labels=torch.zeros(len(windows)))
