@@ -110,6 +110,10 @@ class Lattice:
 
 
 def brief(values: int | Sequence[int]) -> str:
-    """Sizes of all dimensions as text: "4x2", or one number if all sizes are equal."""
+    """Sizes of all dimensions as text, or one number if all sizes are equal.
+
+    >>> brief((4, 2)), brief((4, 4))
+    ('4x2', '4')
+    """
     values = values if isinstance(values, Sequence) else (values,)
     return str(values[0]) if len(set(values)) == 1 else "x".join(map(str, values))

@@ -16,6 +16,9 @@ def edges_of(shape: int | Sequence[int], dim: int) -> tuple[int, ...]:
 
     Raises:
         LayoutError: if there are not `dim` positive integers.
+
+    >>> edges_of(8, 1), edges_of((8, 12), 2)
+    ((8,), (8, 12))
     """
     shape = (shape,) if isinstance(shape, int) and dim == 1 else shape
     if isinstance(shape, Sequence) and len(shape) == dim and all(is_integer(n) and n > 0 for n in shape):
