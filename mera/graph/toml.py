@@ -41,10 +41,10 @@ import tomli_w
 from mera._utils.checks import check_choice
 from mera._utils.registry import plain
 from mera.bijectors import Named
+from mera.graph.compiler import compile
 from mera.graph.layout import Layout, Port
 from mera.graph.layout_error import LayoutError, within
 from mera.graph.nodes import KINDS
-from mera.graph.plan import compile
 
 LATTICE = ("shape", "channels", "boundary", "context")
 """The fields of the table `lattice`, which are arguments of `Layout`."""

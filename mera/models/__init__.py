@@ -5,8 +5,9 @@ from mera.models.authors import load_rgflow_checkpoint
 from mera.models.by_name import build, builder, fit_width, names, presets, register
 from mera.models.field_models import Decimation, Glow, RealNVP, WaveletFlow
 from mera.models.options import FieldModel, Model, PatchModel, StepModel
+from mera.models.rg_flow import RGFlow
 from mera.models.saving import Card, pretrained
-from mera.models.tensor_networks import TEBD, BranchingMERA, NeuralRG, RGFlow, Ternary, Tree
+from mera.models.tensor_networks import TEBD, BranchingMERA, NeuralRG, Ternary, Tree
 
 __all__ = [
     "TEBD",
