@@ -93,10 +93,13 @@ def is_action(data: Any) -> bool:
 
 
 def check_data(data: DataSplits, flow: Density) -> None:
-    """Refuse training and test examples that are of two kinds, or not of the flow's shape and domain.
+    """Refuse training and test examples that are empty, of two kinds, or not of the flow's shape and domain.
 
     Floats in [0, 1] in the shape of images are refused too, unless `as_fields` says that they are fields.
     """
+    sizes = [length_hint(examples, 1) for examples in (data.train, data.test)]
+    if 0 in sizes:
+        raise InputError("training and test examples", f"{sizes[0]} and {sizes[1]}")
     firsts, expected = (data.train[0], data.test[0]), flow.plan.input.event_shape
     for example in firsts:
         check_example(example, expected)

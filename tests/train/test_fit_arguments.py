@@ -20,6 +20,8 @@ from tests.helpers.training import IMAGES, SHORT, small_flow
         (lambda run: RunFolder(None), "Expected a path; got None"),
         (lambda run: fit(small_flow(), IMAGES, SHORT, run, resume="never"), 'resume as True, False or "auto"'),
         (lambda run: torch.no_grad()(fit)(small_flow(), IMAGES, SHORT, run), "Expected fit to run with gradients"),
+        (lambda run: fit(small_flow(), IMAGES.train.array, SHORT, run, test=IMAGES.test.array[:0]),
+         "Expected training and test examples; got 60 and 0"),
         (lambda run: fit(small_flow(), IMAGES, SHORT, run, stepps=3), "Expected a setting among .*mean 'steps'"),
         (lambda run: data.as_images(torch.zeros(2, 3, 8, 8) * 1j), "a dense tensor of real numbers; got a complex"),
     ],
