@@ -1,4 +1,4 @@
-"""Whether the weights of modules have changed."""
+"""A check that the weights of modules have not changed."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from mera.graph.indexing import check_indexable, indices_at, mask_from_sites
 from mera.graph.plan import Plan
 
 CPU = torch.device("cpu")
-"""Where indices are computed, whatever torch's default device is."""
+"""The device on which indices are computed, whatever torch's default device is."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -80,7 +80,7 @@ class Store:
             for i, box in enumerate(tiles(lattice, self.edges(stage))):
                 yield Tile(stage.number, i, box, math.prod(stage.cell))
 
-    # What is done
+    # Finished tiles
 
     def refresh(self) -> None:
         """Read what all processes have done."""

@@ -48,7 +48,7 @@ def label_of(item: Any) -> Any:
 
 
 def key_of(names: Any, candidates: Sequence[str]) -> str | None:
-    """The first of the candidates that is in `names`; None if there is no such candidate."""
+    """The first candidate that is in `names`, or None."""
     return next((name for name in candidates if name in names), None)
 
 

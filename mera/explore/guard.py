@@ -19,7 +19,7 @@ CONTENT = (
     "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; connect-src 'self' ws://{host}; object-src 'none'; "
     "base-uri 'none'; form-action 'self'; frame-ancestors 'self'"
 )
-"""What a page may load: its own files, and scripts within it, which NiceGUI writes and compiles."""
+"""The sources from which a page may load: its own files, and scripts within it, which NiceGUI writes and compiles."""
 
 
 class Guard:

@@ -28,7 +28,7 @@ PRIMARY = "#1f6299"
 """The colour of buttons, which has enough contrast with white text."""
 HINT = "Move a slider on the right and watch; drag on the image to mark pixels to redraw or to fill."
 HINT_OF_WINDOW = f"Choose a window in the photograph; its enlargement is the image. {HINT}"
-"""What one can do, without and with a photograph."""
+"""The sentence below the title, without and with a photograph."""
 STYLE = """
 .now { width: 100%; }
 .picture img { image-rendering: pixelated; }
