@@ -5,7 +5,6 @@ import re
 from pathlib import Path
 
 import networkx as nx
-import pytest
 
 import mera
 
@@ -109,23 +108,6 @@ def test_nothing_imports_the_package_itself_but_the_command_line():
     """A module that is imported while the package loads would see only a part of the package."""
     sources = {source for source, _ in import_graph(ROOT).in_edges("__init__.py")}
     assert all(source.startswith("cli") or source == "__main__.py" for source in sources)
-
-
-@pytest.mark.parametrize(
-    ("code", "is_circle"),
-    [
-        ("from mera.b import f", True),
-        ("import mera.b", True),
-        ("from mera import b", True),
-        ("class A:\n    import mera.b", True),
-        ("if TYPE_CHECKING:\n    from mera.b import f", False),
-    ],
-)
-def test_a_circle_is_found(tmp_path, code, is_circle):
-    (tmp_path / "__init__.py").write_text("")
-    (tmp_path / "a.py").write_text(code)
-    (tmp_path / "b.py").write_text("from mera.a import h")
-    assert circles(import_graph(tmp_path)) == ([["a.py", "b.py"]] if is_circle else [])
 
 
 def lines_of_code(file: Path) -> int:

@@ -116,10 +116,6 @@ PRIORS = ("gaussian", "Normal(100.0, 1e-3)", "laplace", "StudentT(1, 3.0, 0.1)",
 """Priors of any scale."""
 RIGHT = {
     **{name: make for name, make in BIJECTORS.items() if name != "dense"},  # whose inverse is a sinh
-    "rgflow": lambda: small("rgflow", channels=1),
-    "realnvp": lambda: small("realnvp"),
-    "wavelet": lambda: small("wavelet"),
-    "tebd": lambda: small("tebd", channels=1),
     "classes": lambda: small("rgflow", m=4, channels=1, classes=4),
     "splines": lambda: small("rgflow", m=4, channels=1, transform="spline", prior="StudentT(df=5)"),
     "mixture": lambda: mera.Symmetrized(small("rgflow", m=4, channels=1, prior="gaussian")),

@@ -36,9 +36,6 @@ from mera.bijectors import (
     with_noise,
     wrap,
 )
-from mera.graph import Lattice
-from mera.graph.boxes import Box
-from mera.graph.local_fields import run_on_box
 from tests.helpers.laws import check_laws, randomize
 from tests.tables.bijectors import (
     BIJECTORS,
@@ -174,24 +171,6 @@ def test_methods_of_a_bijector_without_context_may_leave_out_the_argument(contex
     torch.testing.assert_close(flow.inverse(flow(x, *arguments)[0], *arguments)[0], x)
     restricted = flow.restrict(x[:1], ((0, 3), (0, 4)), *arguments)
     torch.testing.assert_close(restricted.log_prob(restricted.pixels), expected[:1])
-
-
-@pytest.mark.parametrize("name", [*BIJECTORS, *(f"conditional {name}" for name in CONDITIONAL)])
-def test_log_dets_by_site_add_up(name):
-    is_conditional = name.startswith("conditional ")
-    bijector = randomize((CONDITIONAL if is_conditional else BIJECTORS)[name.removeprefix("conditional ")]())
-    if not bijector.is_local:
-        return
-    x = torch.randn(2, *bijector.event_shape, dtype=torch.float64)
-    context = torch.randn(2, *bijector.context_shape, dtype=torch.float64) if is_conditional else None
-    lattice = Lattice(len(x[0]), x.shape[2:], (False,) * (x.ndim - 2))
-    whole = Box.of((0, n) for n in lattice.shape)
-    for inverse in (False, True):
-        y, log_det = (bijector.inverse if inverse else bijector)(x, *([context] if is_conditional else []))
-        values, by_site = run_on_box(bijector, lattice, x, whole, whole, context, inverse)
-        assert by_site.shape == (2, *lattice.shape)
-        torch.testing.assert_close(values, y)
-        torch.testing.assert_close(by_site.flatten(1).sum(1), log_det)
 
 
 @pytest.mark.parametrize("context", [0, 2])
@@ -332,17 +311,3 @@ def test_every_option_changes_the_bijector(name):
 def test_bad_input_says_what_was_expected(make, message):
     with pytest.raises(ValueError, match=message):
         make()
-
-
-def test_every_level_comes_back():
-    """With the least and the largest noise, in single precision."""
-    numbers = torch.arange(256)[:, None].repeat(1, 4)
-    y, _ = Dequantize()(with_noise(numbers, torch.tensor([0.0, 2**-24, 0.5, 1 - 2**-24]).expand(256, 4)))
-    assert torch.equal(Dequantize().inverse(y)[0], numbers.byte())
-
-
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_noise_of_half_precision_stays_below_the_next_level(dtype):
-    noise = torch.tensor([0.99, 1.0 - torch.finfo(dtype).eps / 2]).to(dtype)
-    for k in (0, 200, 255):
-        assert (with_noise(torch.full((2,), k, dtype=torch.uint8), noise) < k + 1).all()

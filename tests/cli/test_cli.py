@@ -157,7 +157,6 @@ MISTAKES = [
     ("explore", 2, "Missing command"),
     ("train", 2, "the file of a layout, or --resume RUN; got none"),
     ("train --steps 3 rgflow --out x", 2, "Expected --steps behind rgflow"),
-    ("train --device cpu rgflow --out x", 2, "Expected --device behind rgflow"),
     ("train --resume x rgflow --out x", 2, "got two of them"),
     ("figures nowhere", 1, "nowhere"),
     ("info nowhere", 2, "or the path of a run or a file; got 'nowhere'"),

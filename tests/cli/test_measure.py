@@ -112,10 +112,3 @@ def test_annealing_without_a_run_replaces_nothing(tmp_path):
     with np.load(tmp_path / "particles.npz") as file:
         assert file["fields"].shape == (256, 1, 4, 4)
     assert "Expected a folder without a measurement" in str(run("measure", *options).exception)
-
-
-@pytest.mark.filterwarnings("ignore::UserWarning")
-def test_a_family_without_a_run(tmp_path):
-    family = ["--action", "on(n=2, mass2=(-1, 1))", "--at", "mass2=0.5", "--L", 4, "--sampler", "hmc", "--samples", 128]
-    assert measured(*family, "--out", tmp_path) == json.loads((tmp_path / "report.json").read_text())
-    assert physics.load_chain(tmp_path).fields.shape[1:] == (2, 4, 4)

@@ -41,18 +41,6 @@ def test_blocks_to_recompute_after_an_edit_of_one_pixel(m, blocks):
         assert sum(cone.blocks) == known
 
 
-def test_inference_and_generation_are_each_other_transposed():
-    flow = build(16, order="authors", m=2)
-    pixels = torch.arange(256)
-    for level, latent in enumerate(flow.plan.latents):
-        n = latent.lattice.shape[0]
-        for site in {(0, 0), (n // 2, n - 1)}:
-            seen = flow.generation_cone(level, site).pixels.flatten()
-            for pixel in (*seen.nonzero()[:3, 0], *(~seen).nonzero()[:3, 0]):
-                one = (pixels == pixel).view(16, 16)
-                assert flow.inference_cone(one).levels[level][site] == seen[pixel]
-
-
 def test_generation_cone_of_several_latents_is_the_union():
     flow = build(32)
     mask = torch.zeros(8, 8, dtype=torch.bool)
@@ -114,6 +102,8 @@ def test_all_kinds_of_regions_mean_the_same():
         (np.s_[0:8:2, 1:2], r"Expected dimension 0 as a slice without a step, a pair \(start, stop\) or an integer"),
         (np.s_[0:8], "Expected a span or a coordinate for each of 2 dimensions; got 1"),
         (np.s_[0:8, 0.5:2], "Expected dimension 1 as a slice without a step"),
+        (("08", 1), "Expected dimension 0 as a slice without a step"),
+        ((32, 1), "Expected dimension 0 within 0 to 32, and not empty; got 32 to 33"),
     ],
 )
 def test_refused_regions(region, message):

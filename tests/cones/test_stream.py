@@ -111,7 +111,7 @@ def test_images_of_8_bits():
 
 
 def test_sources_on_disk(tmp_path):
-    zarr, h5py, tifffile = (pytest.importorskip(name) for name in ("zarr", "h5py", "tifffile"))
+    zarr, h5py = (pytest.importorskip(name) for name in ("zarr", "h5py"))
     flow = randomize(mera.build("tree", L=8, m=2, channels=3, layers=1, hidden=(5,)), 0.2).float().resized((16, 24))
     image = np.random.default_rng(0).integers(0, 256, (3, 16, 24), dtype=np.uint8)
     expected = flow.stream(image).log_prob
@@ -120,8 +120,6 @@ def test_sources_on_disk(tmp_path):
     assert flow.stream(zarr.array(image, chunks=(3, 8, 8)), tile=8).log_prob == pytest.approx(expected, abs=1e-2)
     with h5py.File(tmp_path / "a.h5", "w") as file:
         assert flow.stream(file.create_dataset("image", data=image)).log_prob == expected
-    tifffile.imwrite(tmp_path / "a.tif", image, photometric="minisblack", planarconfig="separate")
-    assert flow.stream(tifffile.memmap(tmp_path / "a.tif")).log_prob == expected
     assert flow.stream(torch.from_numpy(image)).log_prob == expected
 
 

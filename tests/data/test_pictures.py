@@ -37,15 +37,6 @@ def photos(tmp_path):
     return folder
 
 
-def test_one_picture_in_ten_is_for_the_test(photos):
-    splits = data.load(photos, L=16, test_windows=20)
-    blue = [{int(part[i][2, 0, 0]) for i in range(len(part))} for part in (splits.train, splits.test)]
-    assert blue[0] | blue[1] == set(range(12))
-    assert not blue[0] & blue[1]
-    assert len(blue[1]) == len(splits.test.names) > 0
-    assert data.load(**splits.source).train[0].shape == (3, 16, 16)
-
-
 def test_folders_train_and_test_are_the_splits(tmp_path):
     for split, numbers in (("train", range(9)), ("test", range(20, 23))):
         (tmp_path / split).mkdir()

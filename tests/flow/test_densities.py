@@ -70,7 +70,9 @@ def test_a_batch_is_its_rows(name):
         torch.testing.assert_close(density.log_prob(x, one), density.log_prob(x, one.expand(3, *one.shape[1:])))
         torch.testing.assert_close(density.given(one).log_prob(x), density.log_prob(x, one))
         torch.testing.assert_close(density.generate((*noise, last), one), density.given(one).generate((*noise, last)))
+        parameters = {id(parameter) for parameter in density.parameters()}
         density = density.given(one)
+        assert {id(parameter) for parameter in density.parameters()} == parameters
     images = torch.randint(0, 256, x.shape, dtype=torch.uint8)
     noise = torch.full(x.shape, 0.25)
     x, volume = density.preprocess(with_noise(images, noise))

@@ -1,4 +1,4 @@
-"""Mixtures over finite groups: their densities, and that they are used as flows are, trained and saved."""
+"""Mixtures over finite groups: their densities, and that they are used as flows are."""
 
 import math
 import tracemalloc
@@ -10,13 +10,12 @@ import torch
 import mera
 from mera.flow.mixture import SYMMETRIES, symmetries
 from mera.graph import Lattice
-from mera.train import RunFolder, fit
+from mera.train import fit
 from mera.train.health import first_not_finite
 from mera.train.likelihoods import FieldLikelihood
-from tests.helpers.callbacks import StopAt
 from tests.helpers.command import run
 from tests.helpers.laws import randomize
-from tests.helpers.training import IMAGES, SHORT, same
+from tests.helpers.training import IMAGES, SHORT
 
 
 def symmetric(group, shape=(4, 4), channels=2, elements=None):
@@ -112,12 +111,6 @@ def test_large_groups_are_never_listed(L):
         assert len(symmetries("translations", lattice, 3)) == 3
 
 
-def fields(n=80):
-    torch.manual_seed(0)
-    x = torch.randn(n, 1, 8, 8) + 2
-    return x * (torch.randint(0, 2, (n, 1, 1, 1)) * 2 - 1)
-
-
 def small(channels=1):
     torch.manual_seed(1)
     return mera.Symmetrized(mera.build("rgflow", L=8, channels=channels, layers=1, hidden=(6,)))
@@ -146,16 +139,6 @@ def test_it_has_what_a_flow_has():
     assert p.double().log_prob(x[:0].double()).shape == (0,)
     with pytest.raises(ValueError, match="Expected a Flow; got Symmetrized"):
         mera.Symmetrized(p)
-
-
-def test_it_is_trained_and_goes_on_bit_by_bit(tmp_path):
-    whole, parts = RunFolder(tmp_path / "whole"), RunFolder(tmp_path / "parts")
-    expected, flow, again = small(), small(), small()
-    fit(expected, fields(), SHORT, whole)
-    fit(flow, fields(), SHORT, parts, callbacks=[StopAt(4)])
-    fit(again, fields(), SHORT, parts, resume=True)
-    assert same(again, expected)
-    assert same(mera.load(tmp_path / "whole"), expected)
 
 
 def test_the_command_line_does_not_fill_with_it(tmp_path):

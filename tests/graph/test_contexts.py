@@ -47,6 +47,8 @@ def test_fixed_contexts(name):
     assert not torch.equal(given(second, 5), given(None, 5))
     with pytest.raises(ValueError, match="a context on meta, where the flow is; got cpu"):
         encoder(second, 1, torch.device("meta"))
+    with pytest.raises(ValueError, match="Expected a context"):
+        mera.build("rgflow", L=4, m=2, channels=1, hidden=(4,), context=2).given(torch.zeros(1, 3))
 
 
 def test_numbers_of_classes():

@@ -1,4 +1,4 @@
-"""A process of test_survival.py and test_distributed.py: learn an action, and go on if there is a run."""
+"""A process of test_distributed.py: learn an action, and go on if there is a run."""
 
 import sys
 from pathlib import Path

@@ -7,17 +7,6 @@ def truncate(path):
     path.write_bytes(path.read_bytes()[:-100])
 
 
-def flip(path):
-    """Change one bit."""
-    content = bytearray(path.read_bytes())
-    content[-50] ^= 1
-    path.write_bytes(bytes(content))
-
-
-def empty(path):
-    path.write_bytes(b"")
-
-
 class Malicious:
     """Makes a file of the name `trace` when it is unpickled."""
 

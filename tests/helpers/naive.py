@@ -1,35 +1,16 @@
 """A second way to run a layout: site by site and patch by patch, from the graph alone, without a plan."""
 
 import itertools
-from functools import partial
 
 import torch
 
-from mera import Flow, Layout
+from mera import Flow
 from mera.graph import Decimate, Input, Latent, Local, Split, Squeeze
 
 
 def naive_forward(flow: Flow, x: torch.Tensor) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
     """Latents by the name of their node, and the log-det, of one batch."""
-    modules = {step.node: step.module for step in flow.plan.steps}
-    return naive_run(flow.layout, x, lambda name, node: flow.bijectors[modules[name]])
-
-
-def naive_cone(layout: Layout, mask: torch.Tensor) -> dict[str, torch.Tensor]:
-    """Masks of the latents of each node that change with the pixels (H, W); masks of ones go the same way as data."""
-    lattice = layout.input.lattice
-
-    def spreads(name, node):
-        kernel, stride = per_dimension(node, lattice.dim)
-        return spread_patch if kernel == stride else partial(spread_field, kernel, stride, lattice.periodic)
-
-    x = mask.expand(lattice.event_shape)[None].float()
-    return {name: level[0] > 0 for name, level in naive_run(layout, x, spreads)[0].items()}
-
-
-def naive_run(layout: Layout, x: torch.Tensor, bijector) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
-    """Latents by the name of their node, and the log-det, with what `bijector` gives for a node's name and settings."""
-    graph = layout.graph
+    graph, modules = flow.layout.graph, {step.node: step.module for step in flow.plan.steps}
     log_det = torch.zeros(x.shape[0], dtype=x.dtype)
     latents = {}
     (start,) = (name for name, node in graph.nodes(data="node") if isinstance(node, Input))
@@ -43,7 +24,7 @@ def naive_run(layout: Layout, x: torch.Tensor, bijector) -> tuple[dict[str, torc
             latents[name] = value
         elif isinstance(node, Local):
             before = value
-            value, change = naive_local(node, bijector(name, node), value, periodic)
+            value, change = naive_local(node, flow.bijectors[modules[name]], value, periodic)
             value = torch.cat([before[:, : node.passive], value[:, node.passive :]], dim=1)
             log_det = log_det + change
             stack.append((name, 0, value))
@@ -66,18 +47,11 @@ def naive_cells(node, value):
     return [value[(..., *(slice(a, None, s) for a, s in zip(start, strides, strict=True)))] for start in starts]
 
 
-def per_dimension(node, dim):
-    """Kernel and stride, with a number for each dimension."""
-    kernel, stride = (v if isinstance(v, tuple) else (v,) * dim for v in (node.kernel, node.stride))
-    return kernel, kernel if node.stride is None else stride
-
-
 def naive_local(node, bijector, value, periodic):
     """Every patch by itself; a patch that would cross an open border is left out."""
     dim, shape = value.ndim - 2, value.shape[2:]
-
-    kernel, stride = per_dimension(node, dim)
-    offset = node.offset if isinstance(node.offset, tuple) else (node.offset,) * dim
+    settings = (node.kernel, node.stride or node.kernel, node.offset)
+    kernel, stride, offset = (v if isinstance(v, tuple) else (v,) * dim for v in settings)
     if stride != kernel:
         shifted = value.roll([-o for o in offset], tuple(range(2, 2 + dim)))
         result, change = bijector(shifted)
@@ -93,23 +67,3 @@ def naive_local(node, bijector, value, periodic):
             out[sites], change = bijector(value[sites])
             log_det = log_det + change
     return out, log_det
-
-
-def spread_patch(event):
-    """All of a patch if any of it."""
-    return event.amax(tuple(range(1, event.ndim)), keepdim=True).expand_as(event), 0
-
-
-def spread_field(kernel, stride, periodic, event):
-    """All of a cell if any of its kernel."""
-    out = torch.zeros_like(event)
-    shape = event.shape[2:]
-    for corner in itertools.product(*(range(0, n, s) for n, s in zip(shape, stride, strict=True))):
-        index, cell = [], []
-        for c, n, k, s, wraps in zip(corner, shape, kernel, stride, periodic, strict=True):
-            reads = range(c - (k - s) // 2, c - (k - s) // 2 + k)
-            index.append(torch.tensor([i % n for i in reads if wraps or 0 <= i < n]))
-            cell.append(slice(c, c + s))
-        window = event[(slice(None), slice(None), *torch.meshgrid(*index, indexing="ij"))]
-        out[(slice(None), slice(None), *cell)] = window.amax()
-    return out, 0

@@ -82,17 +82,6 @@ def test_loading_draws_no_random_numbers(load, tmp_path):
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_a_prior_of_torch_and_started_normalisation_are_saved(tmp_path):
-    """Here in the folder of a run."""
-    flow = small_flow(prior=torch.distributions.StudentT(4.0, 0.0, 2.0))
-    flow.initialize(5 + torch.randn(50, 1, 4, 4))
-    mera.save(flow, tmp_path / "flow.safetensors")
-    again = mera.load(tmp_path)
-    again.initialize(torch.randn(50, 1, 4, 4))  # it starts once
-    x = torch.randn(3, 1, 4, 4)
-    assert torch.equal(again.log_prob(x), flow.log_prob(x))
-
-
 def test_other_files(tmp_path):
     path, flow = tmp_path / "flow", small_flow()
     description = {"format": 3, "model": "rgflow", "options": {"L": 4}, "dtype": "float32"}

@@ -8,10 +8,9 @@ import pytest
 import torch
 
 import mera
-from mera.graph.contexts import Contexts
 from mera.models import builder, names, presets
 from tests.helpers.laws import check_laws, randomize
-from tests.tables.models import CONDITIONAL, MODELS, batch, contexts, rgflow
+from tests.tables.models import CONDITIONAL, MODELS, batch, contexts
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -58,22 +57,6 @@ def test_laws_of_conditional_flows(name):
     flow.initialize(x, context)
     images = flow.to_images(flow.sample(2, context))
     assert flow.bits_per_dim(images, context=context).isfinite().all()
-
-
-def test_context_of_pixels_is_local():
-    """At level h a block reads the means over cells of 2^h pixels: those of its own patch and of no other."""
-    flow = randomize(rgflow(L=8, m=2, channels=1, context=(2, 8, 8), order="authors"), 0.2)
-    context = contexts(flow, 1).requires_grad_()
-    x = batch(flow, 1)
-    seen = {}
-    given = Contexts(flow.plan, context, x, flow.bijectors)
-    for step in flow.plan.steps:
-        if step.module:
-            seen[step.node] = given(step)
-    first = seen["disentangler0"]  # offset 0
-    assert torch.equal(first[5], context[0, :, 2:4, 2:4])  # row 1, column 1 of 4 x 4 patches
-    coarse = context.unfold(2, 2, 2).unfold(3, 2, 2).mean((4, 5))
-    torch.testing.assert_close(seen["decimator1"][0], coarse[0, :, [1, 2]][:, :, [1, 2]])  # offset 1
 
 
 def test_every_model_is_in_the_table():

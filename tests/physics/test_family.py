@@ -10,7 +10,6 @@ from mera import physics
 from mera.physics import ON, XY, ActionFamily, DoubleWell, FreeField, Ising, Phi4
 from mera.train.reverse_kl import corners
 from tests.helpers.command import plain, run, succeed
-from tests.helpers.laws import randomize
 
 FAMILIES = [
     ActionFamily(FreeField(), mass2=(0.5, 3.0)),
@@ -43,26 +42,6 @@ def test_each_field_has_its_own_parameters(family):
         expected = family.at(**at)(alone)
         torch.testing.assert_close(value[i : i + 1], expected)
         torch.testing.assert_close(gradient[i : i + 1], torch.autograd.grad(expected.sum(), alone)[0])
-
-
-@pytest.mark.parametrize("symmetrize", [False, True])
-def test_a_flow_with_a_fixed_context(symmetrize):
-    """The same densities and samples as with the context in each call, and the same parameters."""
-    torch.manual_seed(0)
-    flow = randomize(conditional(2)).double()
-    flow = mera.Symmetrized(flow) if symmetrize else flow
-    context = torch.tensor([[0.3, -0.8]], dtype=torch.float64)
-    given, x = flow.given(context), torch.randn(3, 1, 4, 4, dtype=torch.float64)
-    torch.testing.assert_close(given.log_prob(x), flow.log_prob(x, context))
-    noise = flow.draw_noise(3)
-    torch.testing.assert_close(given.generate(noise), flow.generate(noise, context))
-    assert {id(p) for p in given.parameters()} == {id(p) for p in flow.parameters()}
-    assert flow.flow.needs_context
-    assert not given.flow.needs_context
-    with pytest.raises(ValueError, match="Expected a context"):
-        flow.log_prob(x)
-    with pytest.raises(ValueError, match="Expected a context"):
-        flow.given(torch.zeros(1, 3))
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")

@@ -108,6 +108,10 @@ def test_kept_samples_of_a_flow_have_weights(tmp_path, n, every):
     both.save(tmp_path / "both.npz")
     with np.load(tmp_path / "both.npz") as file:
         assert np.array_equal(file["field_log_weights"], both.field_log_weights.numpy())
+        assert np.array_equal(file["history/m2"], both.history["m2"].numpy())
+        assert np.array_equal(file["fields"], both.fields.numpy())
+    with pytest.raises(ValueError, match=r"Expected the name of a file \.npz"):
+        both.save(tmp_path / "a.txt")
     for report, fields in ((kept[0], n // every), (both, 2 * (n // every))):
         assert report.fields.shape == (fields, 1, 4, 8)
         log_weights = (-action(report.fields) - flow.log_prob(report.fields)).detach()
@@ -191,16 +195,6 @@ def test_derived_quantities():
     ):  # fmt: skip
         with pytest.raises(RuntimeError):
             chain.derive(function)
-
-
-def test_files_for_other_programs(tmp_path):
-    chain = physics.hmc(SHAPE, FreeField(1.0), draws=10)
-    chain.save(tmp_path / "a.npz")
-    with np.load(tmp_path / "a.npz") as file:
-        assert np.array_equal(file["history/m2"], chain.history["m2"].numpy())
-        assert np.array_equal(file["fields"], chain.fields.numpy())
-    with pytest.raises(ValueError, match=r"Expected the name of a file \.npz"):
-        chain.save(tmp_path / "a.txt")
 
 
 def test_what_is_refused(tmp_path):

@@ -48,15 +48,6 @@ def test_a_conditional_flow_learns_the_classes():
     assert (in_turn > 130).tolist() == [False, True] * 3
 
 
-@pytest.mark.slow
-def test_numbers_as_context():
-    flow = mera.build("rgflow", L=8, channels=1, layers=1, hidden=(16,), context=1)
-    settings = Settings(steps=300, batch_size=40, eval_every=300, optimizer="AdamW")
-    told = fit(flow, IMAGES, settings).test_loss
-    lies = ArrayDataset(IMAGES.test.array, {"context": 1 - IMAGES.test.labels["context"]})
-    assert bits_per_dim(flow, lies) > told + 0.1
-
-
 def test_an_own_loss_of_a_flow_with_contexts_shows_samples(tmp_path):
     torch.manual_seed(0)
     flow = mera.build("rgflow", L=4, m=2, channels=1, hidden=(4,), prior="gaussian", context=2)

@@ -49,24 +49,6 @@ def test_run_folder_holds_everything(tmp_path):
         fit(small_flow(), IMAGES, SHORT, run)
 
 
-def test_the_schedule_ends_with_the_time():
-    """The rate rises, then falls to almost nothing."""
-    rates = []
-
-    class Keep(Callback):
-        def on_step(self, loop, metrics):
-            rates.append(metrics["lr"])
-
-    settings = Settings(steps=10**9, minutes=0.03, eval_every=10**6, eval_images=10, lr=1e-3, warmup=3)
-    result = fit(small_flow(), IMAGES, settings, callbacks=[Keep()])
-    assert 10 < result.steps == len(rates) < 10**6
-    assert not result.interrupted
-    assert rates[0] == pytest.approx(1e-3 / 3, rel=0.05)
-    assert 0.9e-3 < max(rates) <= 1e-3
-    assert rates[-1] < 0.05e-3
-    assert rates[3:] == sorted(rates[3:], reverse=True)
-
-
 def test_a_callback_stops_the_run_at_an_evaluation():
     class Enough(Callback):
         def on_evaluation(self, loop, metrics):

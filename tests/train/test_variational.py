@@ -138,9 +138,6 @@ def test_other_arguments_that_are_refused():
         assert check_sampled(small_flow(), bounded).channels in (1, None)
     with pytest.raises(ValueError, match="an estimator"):
         fit(small_flow(), FreeField(1.0), estimator="reinforce", steps=1)
-    conditional = mera.build("rgflow", L=4, m=2, channels=1, hidden=(4,), classes=3)
-    with pytest.raises(ValueError, match="without context"):
-        check_sampled(conditional, FreeField(1.0))
 
 
 def test_layers_that_start_from_the_action():
