@@ -4,9 +4,9 @@
     python benchmarks/equal_time.py --data msds1 --seconds 60 --seeds 2 --optimizer AdamW
     python benchmarks/equal_time.py --data photographs --models rgflow "rgflow(details=2, boundary=open)" glow
 
-All take batches of 32 of the same images for as many seconds of processor time of one thread, or for as many steps with
-`--steps`; the learning rate falls along half a cosine of that time, gradients are clipped to norm 1, and a step whose
-loss is not finite is left out.
+All take batches of 32 of the same images, or of new windows of the same photographs, for as many seconds of processor
+time of one thread (without the reading of images), or for as many steps with `--steps`. The learning rate falls along
+half a cosine of that time, gradients are clipped to norm 1, and a step whose loss is not finite is left out.
 Flows of mera have their defaults; those of other libraries are built as their documentation builds them, with a width
 that gives about as many parameters as `rgflow` has. A table shows parameters, milliseconds of a step, steps, and the
 bits/dim of test images, the mean over seeds with its standard error.
@@ -27,6 +27,7 @@ from torch import Tensor, nn
 import mera
 from mera._utils.registry import parse_call
 from mera._utils.table import Table
+from mera.data import DataSplits
 from mera.train.optimizers import cosine, make_optimizer
 
 L, BATCH, WARMUP = 32, 32, 50
@@ -74,17 +75,22 @@ def made(name: str, channels: int) -> tuple[LogProb, nn.Module]:
     return flow.log_prob, flow
 
 
-def learn(name: str, train: Tensor, test: Tensor, seed: int, options: argparse.Namespace) -> Found:
+def learn(name: str, splits: DataSplits, seed: int, options: argparse.Namespace) -> Found:
     """Parameters, milliseconds of a step, steps and bits/dim of a model that learns for a time."""
     torch.manual_seed(seed)
-    log_prob, module = made(name, train.shape[1])
-    preprocess = mera.build("wavelet", L=L, channels=train.shape[1], hidden=(4,)).preprocess
+    log_prob, module = made(name, splits.channels)
+    preprocess = mera.build("wavelet", L=L, channels=splits.channels, hidden=(4,)).preprocess
+
+    def draw(n: int) -> Tensor:
+        return torch.stack([splits.train[i] for i in torch.randint(len(splits.train), (n,)).tolist()])
+
     if isinstance(module, mera.Flow):
-        module.initialize(preprocess(train[:256])[0])
+        module.initialize(preprocess(draw(256))[0])
     optimizer, _ = make_optimizer(module, options.optimizer, RATES[options.optimizer], 5e-5, None)
-    began, steps, used = time.process_time(), 0, 0.0
+    steps, used = 0, 0.0
     while (used < options.seconds) if options.steps is None else (steps < options.steps):
-        x, _ = preprocess(train[torch.randint(len(train), (BATCH,))])
+        images, began = draw(BATCH), time.process_time()
+        x, _ = preprocess(images)
         part = used / options.seconds if options.steps is None else steps / options.steps
         loss = -log_prob(x).mean() / x[0].numel()
         optimizer.zero_grad()
@@ -94,11 +100,11 @@ def learn(name: str, train: Tensor, test: Tensor, seed: int, options: argparse.N
             for group in optimizer.param_groups:
                 group["lr"] = RATES[options.optimizer] * cosine(steps, WARMUP, part)
             optimizer.step()
-        steps, used = steps + 1, time.process_time() - began
+        steps, used = steps + 1, used + time.process_time() - began
     module.eval()
     bits = []
     with torch.no_grad():
-        for images in test.split(100):
+        for images in mera.data.first(splits.test, options.test_images).split(100):
             x, log_det = preprocess(images)
             bits.append(-(log_prob(x) + log_det) / (x[0].numel() * math.log(2)))
     parameters = sum(p.numel() for p in module.parameters() if p.requires_grad)
@@ -118,12 +124,10 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     splits = mera.data.load(options.data, L=L, **({} if options.root is None else {"root": options.root}))
-    train = mera.data.first(splits.train, 4000)
-    test = mera.data.first(splits.test, options.test_images)
     found: dict[str, list[Found]] = {}
     for seed in range(options.seeds):
         for name in options.models:
-            found.setdefault(name, []).append(learn(name, train, test, seed, options))
+            found.setdefault(name, []).append(learn(name, splits, seed, options))
             parameters, milliseconds, steps, bits = found[name][-1]
             print(f"{name}, seed {seed}: {parameters:,}, {milliseconds:.0f} ms, {steps} steps, {bits:.3f}", flush=True)
     rows = []
