@@ -102,6 +102,14 @@ Details = Annotated[
     ).per_step(),
 ]
 DetailsWidths = Annotated[Hidden, Option("channels of the hidden convolutions of the option `details`.").per_step()]
+LearntPrior = Annotated[
+    Hidden | None,
+    Option(
+        "channels of the hidden convolutions of a learnt prior, as at the splits of Glow: at each level but the "
+        "coarsest, the variables that leave have a mean and a scale that depend on the kept site of each cell and of "
+        "neighbouring cells. None for none. Causal cones grow as with `details`."
+    ).per_step(),
+]
 FieldLayers = Annotated[
     PerStep, Option("number of coupling layers of each kind at a scale; a layer updates both halves once.").per_step()
 ]
@@ -175,6 +183,7 @@ class StepModel(PatchModel):
     block_spins: BlockSpinsFlag = False
     details: Details = 0
     details_hidden: DetailsWidths = (32,)
+    learnt_prior: LearntPrior = None
 
     width: ClassVar[int] = 4
     """The preferred width of patches."""

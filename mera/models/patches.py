@@ -43,14 +43,17 @@ class Patches:
         self.stride: int = getattr(model, "stride", 2)  # the edge of the cells of a decimation (RG-Flow, Eq. 5)
         steps = len(kernels)
         rows = steps if share is None else min(steps, share + 1)  # the last is for all levels that share
+        learnt = getattr(model, "learnt_prior", None)
         values: Sequence[list[Any]] = (
             bijectors_per_step(rows, model),
             integers_per_step(getattr(model, "details", 0), rows, "details", least=0),
             hidden_per_step(getattr(model, "details_hidden", (1,)), rows),
+            [None] * rows if learnt is None else hidden_per_step(learnt, rows),
         )
-        self.bijectors, self.details, self.details_hidden = (row + row[-1:] * (steps - rows) for row in values)
-        if any(self.details):
-            check_choice(model.boundary, PADDING, "a boundary of a flow with details")
+        values = [row + row[-1:] * (steps - rows) for row in values]
+        self.bijectors, self.details, self.details_hidden, self.learnt_prior = values
+        if any(self.details) or learnt is not None:
+            check_choice(model.boundary, PADDING, "a boundary of a flow with details or a learnt prior")
         self.layout = Layout(model.shape, model.channels, model.boundary, model.context_shape)
         prior = model.prior if isinstance(model.prior, Prior) else Prior(model.prior)
         self.block_spins = getattr(model, "block_spins", False) and not prior.of_angles  # which have no arithmetic mean
@@ -92,18 +95,27 @@ class Patches:
         """Keep one site of each cell, and return the port of the kept sites and that of all others, as channels.
 
         With the option `details`, convolutions first transform the other sites, given the kept sites (as in Wavelet
-        Flow, Yu et al. 2020).
+        Flow, Yu et al. 2020). With `learnt_prior` they leave with a mean and a scale that convolutions read from the
+        kept sites (as in Glow, Kingma and Dhariwal 2018).
         """
-        if not self.details[step]:
+        details, widths = self.details[step], self.learnt_prior[step]
+        if not details and widths is None:
             return self.layout.decimate(x, self.stride, name=f"decimate{suffix}")
         kept = x.channels
         x = self.layout.squeeze(x, self.stride, name=f"squeeze{suffix}")
-        norm = self.model.conditioner == "joint" if self.model.norm is None else self.model.norm
-        options = {"passive": kept, "layers": self.details[step], "hidden": self.details_hidden[step]}
-        options |= {"norm": norm, "padding": PADDING[self.model.boundary]}
-        share = "details" if self._shares(step) else None
-        x = add_field(self.layout, x, named("details", options), f"details{suffix}", kept, share)
+        if details:
+            norm = self.model.conditioner == "joint" if self.model.norm is None else self.model.norm
+            options = {"layers": details, "hidden": self.details_hidden[step], "norm": norm}
+            x = self._given(x, kept, step, "details", "details", suffix, **options)
+        if widths is not None:
+            x = self._given(x, kept, step, "split-prior", "prior", suffix, hidden=widths, residual_blocks=1)
         return self.layout.split(x, keep=kept, name=f"decimate{suffix}")
+
+    def _given(self, x: Port, kept: int, step: int, bijector: str, role: str, suffix: str, **options: Any) -> Port:
+        """Add a bijector of whole lattices that transforms all channels but the first, given these."""
+        options |= {"passive": kept, "padding": PADDING[self.model.boundary]}
+        share = role if self._shares(step) else None
+        return add_field(self.layout, x, named(bijector, options), f"{role}{suffix}", kept, share)
 
     def renormalize(self, rows: Rows, x: Port | None = None) -> Flow:
         """Add all RG steps, with a decimation after each step but the last, and make the flow (RG-Flow, Eq. 2 to 5).

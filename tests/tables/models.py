@@ -32,6 +32,8 @@ MODELS = {
     "rgflow-block-spins-off": lambda: rgflow(L=8, m=2, channels=2, block_spins=False),
     "rgflow-block-spins-authors-m6": lambda: rgflow(L=(12, 24), m=6, channels=2, order="authors"),
     "rgflow-details": lambda: rgflow(L=8, m=2, channels=2, details=(2, 1, 0), boundary="open"),
+    "rgflow-prior": lambda: rgflow(L=8, m=2, channels=2, learnt_prior=(3,), details=(1, 0, 0), boundary="open"),
+    "rgflow-prior-shared": lambda: rgflow(L=8, m=2, channels=2, learnt_prior=(3,), share_levels=True),
     "rgflow-details-shared": lambda: rgflow(L=8, m=2, channels=2, details=1, share_levels=True),
     "rgflow-details-3d": lambda: rgflow(L=4, m=2, channels=2, dim=3, details=1),
     "rgflow-details-1d": lambda: rgflow(L=16, m=4, channels=2, dim=1, details=1),
@@ -80,7 +82,7 @@ ONE_EACH = {name.partition("-")[0]: name for name in reversed(MODELS)}
 CONDITIONAL = {
     "rgflow": lambda: rgflow(L=8, channels=1, context=3),
     "rgflow-per-pixel": lambda: rgflow(L=8, m=2, channels=1, context=(2, 8, 8), boundary="open"),
-    "rgflow-details": lambda: rgflow(L=8, m=2, channels=1, context=(2, 8, 8), details=1),
+    "rgflow-details": lambda: rgflow(L=8, m=2, channels=1, context=(2, 8, 8), details=1, learnt_prior=(3,)),
     "rgflow-classes": lambda: rgflow(L=4, channels=1, classes=5),
     "rgflow-asinh-behind": lambda: rgflow(L=4, channels=1, context=2, bijector=asinh_behind),
     "rgflow-paper": lambda: rgflow(L=(4, 8), channels=1, conditioner="paper", context=(3,)),
