@@ -1,9 +1,8 @@
-"""The laws of bijectors, flows and priors."""
+"""The laws of bijectors and flows."""
 
 from __future__ import annotations
 
 import copy
-import math
 
 import numpy as np
 import torch
@@ -13,7 +12,6 @@ from mera._utils.errors import InputError
 from mera.analysis.laws.report import CheckReport
 from mera.bijectors import Bijector, wrap
 from mera.bijectors.base import context_arguments
-from mera.bijectors.prior import Prior
 from mera.bijectors.round_trip import (
     LAWS,
     MAX_JACOBIAN_SIZE,
@@ -81,8 +79,6 @@ def check_bijector(bijector: Bijector, report: CheckReport) -> None:
             report.add("a gradient for every parameter", not dead, ", ".join(dead)[:300])
     _check_geometry(version, x, context, report)
     _check_box(version, x, context, tolerance, report)
-    if x[0].numel() <= 2 and not of_angles and context is None:
-        report.bound("a density integrates to 1", abs(_integral(version, x) - 1), 2e-2)
 
 
 @torch.no_grad()
@@ -131,18 +127,6 @@ def events(n: int, shape: tuple[int, ...], of_angles: bool) -> Tensor:
     return wrap(2 * x) if of_angles else x
 
 
-@torch.no_grad()
-def _integral(bijector: Bijector, like: Tensor) -> float:
-    """The integral of the density of events whose images are independent unit Gaussians, on a grid of sinh(t)."""
-    t = torch.linspace(-5, 5, 400, dtype=torch.float64)
-    n = like[0].numel()
-    points = torch.cartesian_prod(*[t.sinh()] * n).view(-1, *like.shape[1:])
-    slopes = torch.cartesian_prod(*[t.cosh()] * n).view(len(points), -1).prod(1)
-    y, log_det = bijector(points.to(like))
-    log_density = log_det - (y.square() / 2).flatten(1).sum(1) - n / 2 * math.log(2 * math.pi)
-    return ((log_density.exp() * slopes).sum() * (t[1] - t[0]) ** n).item()
-
-
 def check_flow(density: Density, report: CheckReport) -> None:
     """Check the laws of a flow, or of the flow of a mixture, as it is and with noise on its parameters."""
     bare = density.flow
@@ -173,25 +157,6 @@ def check_flow(density: Density, report: CheckReport) -> None:
     dead = dead_parameters(flow.bijectors, sum((level.square().sum() for level in z), log_det.square().sum()))
     report.add("a gradient for every parameter", not dead, ", ".join(dead)[:300])
     _check_samples(density, report)
-
-
-def check_prior(prior: Prior, report: CheckReport) -> None:
-    """Check by quadrature that a prior integrates to 1 over its support."""
-    low, high = prior.support
-    t = torch.linspace(-30, 30, 400_001, dtype=torch.float64)
-    if math.isfinite(low) and math.isfinite(high):
-        x, log_slope = low + (high - low) * t.sigmoid(), ((high - low) * t.sigmoid() * (-t).sigmoid()).log()
-    else:
-        (draws,) = prior.sample([(1001,)], [1.0], t)
-        values = (draws - low).log() if math.isfinite(low) else draws
-        middle = values.median()
-        scale = (values - middle).abs().median()
-        x, log_slope = middle + scale * t.sinh(), (scale * t.cosh()).log()
-        if math.isfinite(low):
-            x, log_slope = low + x.exp(), log_slope + x
-    in_support = (x > low) & (x < high)
-    total = torch.trapezoid(torch.where(in_support, (prior.log_density(x) + log_slope).exp(), 0.0), t)
-    report.bound("the density integrates to 1", abs(total.item() - 1), 1e-3)
 
 
 def _data(flow: Flow) -> tuple[Tensor, Tensor | None]:

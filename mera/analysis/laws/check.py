@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from importlib.metadata import PackageNotFoundError, metadata, requires, version
 from operator import length_hint
@@ -21,10 +21,9 @@ from mera._utils.errors import InputError, closest
 from mera._utils.installation import VERSION
 from mera._utils.random import fixed_seed
 from mera._utils.run_records import is_run
-from mera.analysis.laws.bijections import check_bijector, check_flow, check_prior
+from mera.analysis.laws.bijections import check_bijector, check_flow
 from mera.analysis.laws.report import CheckReport
 from mera.bijectors import Bijector
-from mera.bijectors.prior import Prior
 from mera.data import DataSplits, Examples, as_splits, names
 from mera.data import load as load_data
 from mera.data.items import check_example, example_of
@@ -53,10 +52,8 @@ def check(subject: Any = None, shape: Sequence[int] | None = None) -> CheckRepor
     subject                   laws
     ========================  ==========================================================================================
     a bijector                the inverse, the log-det against the Jacobian, opposite log-dets, independent events, a
-                              gradient for every parameter; in one or two variables, that a density integrates to 1
-    a factory of bijectors    the same, for the bijector that it makes for events of shape `shape`
+                              gradient for every parameter
     a layout, a flow          the same, and cones: nothing else changes, and both directions agree
-    a prior                   the density integrates to 1 over its support
     an action                 finite, bounded from below, and what it declares: channels, even, compact, density
     a data set, an array      shapes, dtypes, finite values, labels; no test example among the training examples
     a run, by its folder      files, checkpoints, metrics, finite weights; then its flow
@@ -67,8 +64,8 @@ def check(subject: Any = None, shape: Sequence[int] | None = None) -> CheckRepor
 
     Args:
         subject: the object; None for this machine.
-        shape: for an action the shape (C, *shape) of a field, for a factory the shape of an event, for an array the
-            shape of an example; None for a usual one.
+        shape: for an action the shape (C, *shape) of a field, for an array the shape of an example; None for a usual
+            one.
 
     Returns:
         A report with `ok`, `table()` and `raise_if_failed()`.
@@ -95,18 +92,14 @@ def check(subject: Any = None, shape: Sequence[int] | None = None) -> CheckRepor
         flow = Flow(subject)
         report.add("the layout compiles to a plan", True, f"{len(flow.plan.steps)} steps")
         check_flow(flow, report)
-    elif isinstance(subject, Prior):
-        check_prior(subject, report)
     elif isinstance(subject, DataSplits) or (
         not isinstance(subject, torch.nn.Module) and (hasattr(subject, "__getitem__") or hasattr(subject, "__iter__"))
     ):
         _check_splits(_splits(subject, shape), report)
-    elif callable(subject) and (made := _made(subject, shape)) is not None:
-        return check(made)
     elif callable(subject):
         _check_action(subject, report, shape)
     else:
-        expected = "a bijector, a layout, a flow, a prior, an action, a data set or a run to check"
+        expected = "a bijector, a layout, a flow, an action, a data set or a run to check"
         raise InputError(expected, f"{name} {str(subject)[:60]!r}")
     return report
 
@@ -129,17 +122,6 @@ def _check_path(path: Path) -> CheckReport:
     if flow is not None:
         check_flow(flow, report)
     return report
-
-
-def _made(subject: Callable[..., Any], shape: Sequence[int] | None) -> Bijector | None:
-    """The bijector that a callable makes for events of a shape; None if it does not make bijectors."""
-    if shape is None or isinstance(subject, torch.nn.Module):
-        return None
-    try:
-        made = subject(tuple(shape))
-    except (TypeError, ValueError, AttributeError, RuntimeError):
-        return None
-    return made if isinstance(made, Bijector) else None
 
 
 def _splits(subject: Any, shape: Sequence[int] | None) -> DataSplits:
