@@ -2,7 +2,7 @@
 
 from mera.analysis.decompose import Parts, decompose
 from mera.analysis.factors import FactorTable, MixingTable, factors, mixing
-from mera.analysis.latents import LatentIndex, combine, mix, subtree, traverse
+from mera.analysis.latents import LatentIndex, mix, traverse
 from mera.analysis.pictures import PictureMap, map_picture, mix_pictures, refine_picture
 from mera.analysis.receptive import Extent, Strengths, extents, leading, receptive_fields, strengths
 from mera.analysis.statistics import LatentStatistics, statistics
@@ -16,7 +16,6 @@ __all__ = [
     "Parts",
     "PictureMap",
     "Strengths",
-    "combine",
     "decompose",
     "extents",
     "factors",
@@ -29,6 +28,5 @@ __all__ = [
     "refine_picture",
     "statistics",
     "strengths",
-    "subtree",
     "traverse",
 ]

@@ -1,4 +1,4 @@
-"""Latents: their indices, those of images, traversals, and mixing by scale or by site."""
+"""Latents: their indices, those of images, traversals, and mixing by scale."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from torch import Tensor
 
 from mera._utils.checks import as_plain, is_integer
 from mera._utils.errors import InputError
-from mera.cones import Site
 from mera.flow.flow import Flow, Latents
 from mera.graph import Plan
 
@@ -128,51 +127,8 @@ def mix(z_a: Sequence[Tensor], z_b: Sequence[Tensor], level: int) -> Latents:
     return (*z_b[:level], *z_a[level:])
 
 
-def combine(z_a: Sequence[Tensor], z_b: Sequence[Tensor], where: Sequence[Tensor]) -> Latents:
-    """Take the latents of A in one part of the tree, and the latents of B elsewhere.
-
-    Args:
-        z_a: the latents of A, one tensor (B, C_h, *shape_h) for each level, finest first.
-        z_b: the latents of B.
-        where: for each level, a bool mask (*shape_h) or (C_h, *shape_h), true for the latents of A: `cone.levels` of a
-            cone, or `subtree(flow, level, site)`.
-
-    Raises:
-        ValueError: if the shapes of latents and masks do not match.
-    """
-    _check_pair(z_a, z_b)
-    for a, mask in zip(z_a, where, strict=True):
-        if tuple(mask.shape) not in (tuple(a.shape[1:]), tuple(a.shape[2:])):
-            raise InputError(f"a mask of shape {tuple(a.shape[2:])} or {tuple(a.shape[1:])}", f"{tuple(mask.shape)}")
-    return tuple(torch.where(mask.to(a.device), a, b) for a, b, mask in zip(z_a, z_b, where, strict=True))
-
-
 def _check_pair(z_a: Sequence[Tensor], z_b: Sequence[Tensor]) -> None:
     """Refuse latents with different numbers of levels or different shapes, except for the batch size."""
     shapes_a, shapes_b = ([tuple(level.shape[1:]) for level in z] for z in (z_a, z_b))
     if shapes_a != shapes_b:
         raise InputError("latents of one flow", f"{shapes_a} and {shapes_b}")
-
-
-def subtree(flow: Flow, level: int, site: Site) -> tuple[Tensor, ...]:
-    """Masks of the latents below a site on the tree: at the site itself, and at finer levels in the cell of the site.
-
-    The cell of a site is the set of pixels that the site covers: a square of 2^(h+1) pixels in an RG-Flow. The masks
-    are (*shape_h) bool, finest level first, and all false for levels coarser than `level`.
-
-    Raises:
-        ValueError: if the level or the site does not exist.
-    """
-    plan = flow.plan
-    values = as_plain(site, "a site")
-    place = tuple(values) if isinstance(values, Sequence) else (values,)
-    level, _, *coordinates = check_latent(plan, (level, 0, *place))
-    top = plan.latents[level].lattice
-    masks = []
-    for h, latent in enumerate(plan.latents):
-        mask = torch.full(latent.lattice.shape, h <= level)
-        for d, n in enumerate(latent.lattice.shape if h <= level else ()):
-            is_below = top.cell_of(torch.arange(n), d, n) == coordinates[d]
-            mask &= is_below.view(-1, *(1 for _ in range(plan.input.dim - d - 1)))
-        masks.append(mask)
-    return tuple(masks)

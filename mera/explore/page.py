@@ -26,7 +26,7 @@ from mera.explore.visit import Visit
 
 PRIMARY = "#1f6299"
 """The colour of buttons, which has enough contrast with white text."""
-HINT = "Move a slider on the right and watch; drag on the image to mark pixels to redraw or to fill."
+HINT = "Move a slider on the right and watch; drag on the image to mark pixels to fill."
 HINT_OF_WINDOW = f"Choose a window in the photograph; its enlargement is the image. {HINT}"
 """The sentence below the title, without and with a photograph."""
 STYLE = """

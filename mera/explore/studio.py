@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
 from mera._utils.errors import InputError
-from mera.analysis import combine, decompose, leading, map_picture, mix, receptive_fields, subtree
+from mera.analysis import decompose, leading, map_picture, mix, receptive_fields
 from mera.analysis.drawing import cone_page
 from mera.analysis.drawing.curves import map_figure
 from mera.analysis.drawing.figures import Picture, visible_sites
@@ -199,20 +199,6 @@ class Studio:
         """Redraw all latents of a level, 0 for the finest."""
         fresh = self.flow.sample_latents(1, self.temperatures)
         z = tuple(new if h == level else old for h, (new, old) in enumerate(zip(fresh, self.latents, strict=True)))
-        self.replace(self._decode(z))
-
-    def redraw_below(self, level: int, mask: Tensor) -> None:
-        """Redraw the latents below those sites of a level, 0 for the finest, that cover marked pixels (H, W)."""
-        if not mask.any():
-            raise InputError("marked pixels", "none")
-        lattice = self.flow.plan.latents[level].lattice
-        fresh, z = self.flow.sample_latents(1, self.temperatures), self.latents
-        sites = {
-            tuple(lattice.cell_of(p, d, n) for d, (p, n) in enumerate(zip(pixel, mask.shape, strict=True)))
-            for pixel in mask.nonzero().tolist()
-        }
-        for site in sites:
-            z = combine(fresh, z, subtree(self.flow, level, site))
         self.replace(self._decode(z))
 
     def mixture(self, other: Studio, level: int) -> Tensor:

@@ -85,10 +85,6 @@ class LevelsTab:
                 slider.props(f'label aria-label="temperature of level {level}"')
                 slider.on_value_change(set_temperature)
                 outlined("Redraw the level", lambda: self.visit.change(self.studio.redraw, level))
-                outlined(
-                    "Redraw below the marked pixels",
-                    lambda: self.visit.change(self.studio.redraw_below, level, self.visit.mask),
-                )
             latents = ui.row().classes("gap-6")
 
         async def open_panel() -> None:

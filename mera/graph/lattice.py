@@ -5,15 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from mera._utils.checks import is_integer
 from mera.graph.layout_error import LayoutError
-
-Number = TypeVar("Number", int, Tensor)
 
 _MODULE_DICT = nn.ModuleDict()
 """Flows keep their bijectors in a `ModuleDict`, whose keys must not be the names of its attributes."""
@@ -93,14 +90,10 @@ class Lattice:
         """Return whether a sample has the shape of a picture: two dimensions, and 1 or 3 channels."""
         return self.dim == 2 and self.channels in (1, 3)
 
-    def cell_of(self, coordinate: Number, axis: int, finer: int) -> Number:
-        """The coordinate of the site whose cell contains a site of a lattice of `finer` sites over the same pixels."""
-        return coordinate * self.shape[axis] // finer
-
     def pixels_of(self, values: Tensor, shape: Sequence[int]) -> Tensor:
         """Spread values at sites evenly over the pixels in each site's cell: (B, *sites) to (B, *shape)."""
         for d, n in enumerate(shape):
-            cell = self.cell_of(torch.arange(n, device=values.device), d, n)
+            cell = torch.arange(n, device=values.device) * self.shape[d] // n  # the site over each pixel
             pixels = torch.bincount(cell, minlength=self.shape[d]).to(values.dtype)
             values = values.index_select(d + 1, cell) / pixels[cell].view(-1, *[1] * (values.ndim - d - 2))
         return values

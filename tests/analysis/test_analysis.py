@@ -147,30 +147,15 @@ def test_a_traversal_changes_one_latent():
     assert analysis.traverse(conditional, (0, 0, 0, 0), [0.0, 1.0], z, torch.tensor([2])).shape[0] == 2
 
 
-def test_mixing_by_scale_and_by_place():
+def test_mixing_by_scale():
     flow = randomize(MODELS["rgflow"](), 0.2)
     a, b = flow.sample_latents(2), flow.sample_latents(2)
-    cone = flow.inference_cone((slice(2, 4), slice(2, 4)))
-    cases = [(analysis.mix(a, b, h), [torch.tensor(g >= h) for g in range(len(a))]) for h in range(len(a) + 1)]
-    for mixed, masks in [*cases, (analysis.combine(a, b, cone.levels), cone.levels)]:
-        for level, mask, of_a, of_b in zip(mixed, masks, a, b, strict=True):
-            assert torch.equal(level, torch.where(mask, of_a, of_b))
+    for h in range(len(a) + 1):
+        for g, level in enumerate(analysis.mix(a, b, h)):
+            assert torch.equal(level, a[g] if g >= h else b[g])
     for others in (b[:-1], [level[..., :1] for level in b]):
         with pytest.raises(ValueError, match="Expected latents of one flow"):
             analysis.mix(a, others, 1)
-
-
-@pytest.mark.parametrize(("L", "m", "sizes"), [(16, 4, [4, 1, 0]), (16, 2, [4, 1, 0, 0])])
-def test_the_subtree_of_a_site(L, m, sizes):
-    flow = mera.build("rgflow", L=L, m=m, channels=1, hidden=(2,))
-    masks = analysis.subtree(flow, 1, (2, 3))
-    assert [int(mask.sum()) for mask in masks] == sizes
-    on_pixels = flow.to_lattice([mask.float().expand(1, latent.lattice.channels, -1, -1)
-                                 for mask, latent in zip(masks, flow.plan.latents, strict=True)])  # fmt: skip
-    rows, columns = on_pixels[0, 0].nonzero().T
-    assert (rows // 4 == 2).all()  # the cell of 4 x 4 pixels
-    assert (columns // 4 == 3).all()
-    assert len(rows) == 15  # all but the variable that goes on
 
 
 @pytest.mark.parametrize(("models", "name"), [

@@ -91,19 +91,12 @@ def test_bits_per_dim_count_the_preprocessing(studio):
     assert studio.bits_per_dim() == pytest.approx(expected, abs=1e-3)
 
 
-def test_redrawing_a_level_and_below_pixels(learnt, studio):
+def test_redrawing_a_level(learnt, studio):
     old = studio.latents
     studio.redraw(1)
     for h, (before, after) in enumerate(zip(old, studio.latents, strict=True)):
         close = torch.isclose(before, after, atol=1e-4)
         assert close.all() if h != 1 else not close.all()
-    old, mask = studio.latents, torch.zeros(8, 16, dtype=torch.bool)
-    mask[5, 9] = True
-    studio.redraw_below(1, mask)
-    redrawn = [~torch.isclose(a, b, atol=1e-4).all(1)[0] for a, b in zip(old, studio.latents, strict=True)]
-    assert [level.nonzero().tolist() for level in redrawn] == [[[2, 4]], [[2, 4]]]  # two levels of 4 x 8 sites
-    with pytest.raises(ValueError, match="Expected marked pixels; got none"):
-        studio.redraw_below(1, ~mask & mask)
     studio.temperatures = [0.01] * learnt.levels
     studio.redraw(0)
     assert studio.latents[0].abs().mean() < 0.1
