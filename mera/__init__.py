@@ -11,80 +11,60 @@ from mera._utils.errors import closest
 from mera._utils.installation import VERSION
 
 if TYPE_CHECKING:
-    from mera import analysis, bijectors, cones, data, flow, graph, models, physics, train
-    from mera._utils.installation import tune_allocator
-    from mera.analysis import drawing
-    from mera.analysis.drawing.images import show
-    from mera.analysis.laws import check
-    from mera.bijectors.prior import Prior
-    from mera.flow import Flow, FlowDistribution, Symmetrized
-    from mera.graph import Layout, LayoutError
-    from mera.models import build, load_rgflow_checkpoint
-    from mera.models.saving import load, load_layout, load_pretrained, push, save, save_layout
+    from mera import analysis as analysis
+    from mera import bijectors as bijectors
+    from mera import cones as cones
+    from mera import data as data
+    from mera import flow as flow
+    from mera import graph as graph
+    from mera import inpaint as inpaint
+    from mera import models as models
+    from mera import physics as physics
+    from mera import train as train
+    from mera._utils.installation import tune_allocator as tune_allocator
+    from mera.analysis import drawing as drawing
+    from mera.analysis.drawing.images import show as show
+    from mera.analysis.laws import check as check
+    from mera.bijectors.prior import Prior as Prior
+    from mera.flow import Flow as Flow
+    from mera.flow import FlowDistribution as FlowDistribution
+    from mera.flow import Symmetrized as Symmetrized
+    from mera.graph import Layout as Layout
+    from mera.graph import LayoutError as LayoutError
+    from mera.models import build as build
+    from mera.models import load_rgflow_checkpoint as load_rgflow_checkpoint
+    from mera.models.saving import load as load
+    from mera.models.saving import load_layout as load_layout
+    from mera.models.saving import load_pretrained as load_pretrained
+    from mera.models.saving import push as push
+    from mera.models.saving import save as save
+    from mera.models.saving import save_layout as save_layout
 
 __version__ = VERSION
 
-__all__ = [
-    "Flow",
-    "FlowDistribution",
-    "Layout",
-    "LayoutError",
-    "Prior",
-    "Symmetrized",
-    "analysis",
-    "bijectors",
-    "build",
-    "check",
-    "cones",
-    "data",
-    "drawing",
-    "flow",
-    "graph",
-    "inpaint",
-    "load",
-    "load_layout",
-    "load_pretrained",
-    "load_rgflow_checkpoint",
-    "models",
-    "physics",
-    "push",
-    "save",
-    "save_layout",
-    "show",
-    "train",
-    "tune_allocator",
-]
-
+_PACKAGES = ["analysis", "bijectors", "cones", "data", "flow", "graph", "inpaint", "models", "physics", "train"]
 _HOMES = {
-    "Flow": "flow",
-    "FlowDistribution": "flow",
-    "Layout": "graph",
-    "LayoutError": "graph",
-    "Prior": "bijectors.prior",
-    "Symmetrized": "flow",
-    "build": "models",
-    "check": "analysis.laws",
-    "load": "models.saving",
-    "load_layout": "models.saving",
-    "load_pretrained": "models.saving",
-    "load_rgflow_checkpoint": "models",
-    "push": "models.saving",
-    "save": "models.saving",
-    "save_layout": "models.saving",
-    "show": "analysis.drawing.images",
-    "tune_allocator": "_utils.installation",
+    "_utils.installation": ["tune_allocator"],
+    "analysis.drawing.images": ["show"],
+    "analysis.laws": ["check"],
+    "bijectors.prior": ["Prior"],
+    "flow": ["Flow", "FlowDistribution", "Symmetrized"],
+    "graph": ["Layout", "LayoutError"],
+    "models": ["build", "load_rgflow_checkpoint"],
+    "models.saving": ["load", "load_layout", "load_pretrained", "push", "save", "save_layout"],
 }
-"""The module of each name; all other names are packages."""
-_PACKAGES = {"drawing": "analysis.drawing"}
-"""The places of packages within others."""
+"""The names that each module gives to this package."""
+_MODULES = {name: module for module, names in _HOMES.items() for name in names}
+
+__all__ = sorted(["drawing", *_PACKAGES, *_MODULES])
 
 
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}{closest(name, __all__)}")
-    if name not in _HOMES:
-        return import_module(f"{__name__}.{_PACKAGES.get(name, name)}")
-    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    if name not in _MODULES:
+        return import_module(f"{__name__}.{'analysis.drawing' if name == 'drawing' else name}")
+    value = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
     globals()[name] = value
     return value
 

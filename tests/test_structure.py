@@ -110,6 +110,12 @@ def test_nothing_imports_the_package_itself_but_the_command_line():
     assert all(source.startswith("cli") or source == "__main__.py" for source in sources)
 
 
+def test_type_checkers_see_the_names_that_are_imported_on_first_use():
+    block = next(filter(is_type_checking, ast.parse((ROOT / "__init__.py").read_text()).body))
+    assert sorted(alias.asname for statement in block.body for alias in statement.names) == mera.__all__
+    assert all(hasattr(mera, name) for name in mera.__all__)
+
+
 def lines_of_code(file: Path) -> int:
     """The number of lines of a file without docstrings and blank lines."""
     tree = ast.parse(file.read_text())
