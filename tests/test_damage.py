@@ -64,7 +64,7 @@ KINDS = {
     "run": (make_run, numbers_of_run,
             ["manifest.json", "metrics.jsonl", "flow.safetensors", "checkpoints/step_00000004.pt"]),
     "stream": (make_stream, numbers_of_stream,
-               ["manifest.json", "tiles-0.jsonl", "arrays/map0/zarr.json", "arrays/map0/c/0/0", "arrays/map1/c/1/0"]),
+               ["manifest.json", "tiles.jsonl", "arrays/map0/zarr.json", "arrays/map0/c/0/0", "arrays/map1/c/1/0"]),
     "measurement": (make_measurement, numbers_of_measurement, ["manifest.json", "000000.npz"]),
 }  # fmt: skip
 """By a kind: how a folder is made, how its numbers are read, and its files."""

@@ -48,15 +48,6 @@ def join_group(device: torch.device) -> torch.device:
     return device
 
 
-def wait_for_all(device: torch.device) -> None:
-    """Wait for the other processes, if there are any."""
-    if world_size() > 1:
-        from torch import distributed
-
-        join_group(device)
-        distributed.barrier()
-
-
 def reduced(value: Tensor, is_mean: bool = False) -> Tensor:
     """The sum, or the mean, of a tensor over all processes."""
     if world_size() > 1:
@@ -66,18 +57,6 @@ def reduced(value: Tensor, is_mean: bool = False) -> Tensor:
         value = value.detach().clone()
         distributed.all_reduce(value)
     return value / world_size() if is_mean else value
-
-
-def gathered(value: Tensor) -> list[Tensor]:
-    """The tensors of all processes, which may differ in shape, on the CPU."""
-    if world_size() == 1:
-        return [value.cpu()]
-    from torch import distributed
-
-    join_group(value.device)
-    parts: list[Any] = [None] * world_size()
-    distributed.all_gather_object(parts, value.detach().cpu())
-    return parts
 
 
 def _leave_group() -> None:

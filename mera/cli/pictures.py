@@ -13,7 +13,6 @@ import typer
 
 from mera._utils.errors import InputError
 from mera._utils.files import make_folder
-from mera._utils.processes import is_main
 from mera._utils.progress import check_console
 from mera._utils.table import Table
 from mera.analysis import map_picture, mix_pictures, refine_picture
@@ -127,8 +126,6 @@ def map_command(
         if not (is_image or learnt_fields(run) or run.is_file()):
             raise InputError(f"8-bit integers for {run}, which learnt images", f"{source.dtype} in {file}")
         result = map_picture(flow, source, out=out, tile=tile, seed=seed, resume=resume, console=progress_console)
-        if not is_main():
-            return
         save_figure(result.figure(), picture)
         if as_json:
             log_prob = None if result.is_reflected else result.streamed.log_prob

@@ -18,15 +18,14 @@ from torch import Tensor
 from mera._utils.errors import InputError
 from mera._utils.files import write_atomically
 from mera._utils.manifest import Manifest
-from mera._utils.processes import rank
 from mera.cones.stages import Stage, run_stage, stages_of
 from mera.graph.bijectors_of_plan import structure_of
 from mera.graph.boxes import Box, pieces, tiles
 from mera.graph.lattice import Lattice
 from mera.graph.runner import Runner
 
-JOURNALS = "tiles-*.jsonl"
-"""The files of tiles that are done, one for each process."""
+JOURNAL = "tiles.jsonl"
+"""The file of the tiles that are done."""
 DATA = -1
 """In place of the number of a stage, the tiles of the data."""
 
@@ -63,8 +62,8 @@ class Store:
         zarr: Any = import_module("zarr")  # late: it takes a third of a second
         self.folder = zarr.storage.LocalStore(path / "arrays")  # lives as long as any of its arrays
         self.work = list(self._tiles())
-        self.done: dict[tuple[int, int], dict[str, Any]] = {}
-        self.refresh()
+        self.done = {tuple(line["tile"]): line for line in self.manifest.entries(JOURNAL)}
+        self.digests = {file: value for line in self.done.values() for file, value in line["files"].items()}
 
     def edges(self, stage: Stage) -> tuple[int, ...]:
         """The edges of a tile of the outputs of a stage."""
@@ -82,16 +81,10 @@ class Store:
 
     # Finished tiles
 
-    def refresh(self) -> None:
-        """Read what all processes have done."""
-        for path in sorted(self.path.glob(JOURNALS)):
-            self.done |= {tuple(line["tile"]): line for line in self.manifest.entries(path.name)}
-        self.digests = {file: value for line in self.done.values() for file, value in line["files"].items()}
-
     def add(self, tile: Tile, sums: dict[str, float], files: dict[str, str]) -> None:
         """Write down that a tile is done."""
         line = {"tile": [tile.stage, tile.number], "sums": sums, "files": files}
-        self.manifest.append(JOURNALS.replace("*", str(rank())), line)
+        self.manifest.append(JOURNAL, line)
         self.done[tile.stage, tile.number] = line
         self.digests |= files
 
@@ -108,10 +101,7 @@ class Store:
                     undone = True
             needed = undone
         self.done = valid
-        self.manifest.rewrite(JOURNALS.replace("*", "0"), valid.values())
-        for path in self.path.glob(JOURNALS):
-            if path.name != JOURNALS.replace("*", "0"):
-                path.unlink()
+        self.manifest.rewrite(JOURNAL, valid.values())
 
     def sums(self) -> list[float]:
         """The log-det of the preprocessing, and the part of log p of each level, in nats.

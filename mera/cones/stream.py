@@ -9,7 +9,6 @@ import shutil
 import tempfile
 import weakref
 from collections.abc import Sequence
-from contextlib import nullcontext
 from os import PathLike
 from pathlib import Path
 from threading import Lock
@@ -25,12 +24,11 @@ from mera._utils.errors import InputError
 from mera._utils.files import as_path
 from mera._utils.installation import VERSION
 from mera._utils.manifest import Manifest
-from mera._utils.processes import is_main, rank, wait_for_all, world_size
 from mera._utils.progress import ProgressBar, check_console
 from mera._utils.torch_modes import exactly, in_threads
 from mera.bijectors import ImagePreprocess, with_noise
 from mera.cones.stages import stages_of
-from mera.cones.store import DATA, JOURNALS, Store, Tile, fingerprint
+from mera.cones.store import DATA, JOURNAL, Store, Tile, fingerprint
 from mera.graph.boxes import Box, tiles
 from mera.graph.runner import Runner
 
@@ -177,28 +175,25 @@ def stream(
     encoded = runner.context_encoder(context, 1, runner.reference.device)
     if encoded is not None and encoded.ndim > 2:
         raise InputError("one context for all sites", f"a context {tuple(encoded.shape[1:])}")
-    if out is None and world_size() > 1:
-        raise InputError(f"a folder `out` that {world_size()} processes share", "None")
     facts = {
         "flow": fingerprint(runner), "pixels": _probe(source), "shape": list(plan.input.event_shape), "tile": tile,
         "grey values": 256 if is_image else 0, "dtype": str(runner.reference.dtype).removeprefix("torch."),
         "seed": check_count(seed, "a seed", 0), "context": None if encoded is None else encoded.flatten().tolist(),
         "version": VERSION,
     }  # fmt: skip
-    path, device = Path(tempfile.mkdtemp(prefix="mera-")) if out is None else as_path(out), runner.reference.device
+    path = Path(tempfile.mkdtemp(prefix="mera-")) if out is None else as_path(out)
     manifest = Manifest(path, "stream")
     try:
-        with manifest.locked() if is_main() else nullcontext():
-            if is_main() and not manifest.exists:
-                manifest.write(facts, [JOURNALS, "arrays"])
-            elif is_main():
+        with manifest.locked():
+            if not manifest.exists:
+                manifest.write(facts, [JOURNAL, "arrays"])
+            else:
                 if not resume:
                     raise FileExistsError(f"Expected a folder without a stream, or resume=True; got {path}")
                 manifest.compare(facts, but=["version"])
                 Store(path, runner).verify()
-            wait_for_all(device)
             store = Store(path, runner, encoded)
-            _fill(store, preprocess, source, check_console(console, quiet=not is_main()))
+            _fill(store, preprocess, source, check_console(console))
     except BaseException:
         if out is None:
             shutil.rmtree(path, ignore_errors=True)
@@ -209,13 +204,13 @@ def stream(
 
 
 def _fill(store: Store, preprocess: Any, source: Any, console: Console) -> None:
-    """Make all tiles that are not done, and share them with the other processes."""
+    """Make all tiles that are not done."""
     device, lock = store.runner.reference.device, Lock()
     done, total = 0, sum(math.prod(tile.box.shape) * tile.weight for tile in store.work)
 
     def make(tile: Tile) -> Tile:
-        """Make a tile, unless it is done, or another process makes it."""
-        if tile.number % world_size() == rank() and (tile.stage, tile.number) not in store.done:
+        """Make a tile, unless it is done."""
+        if (tile.stage, tile.number) not in store.done:
             with exactly(device):
                 if tile.stage == DATA:
                     _take(store, preprocess, source, lock, tile)
@@ -228,12 +223,8 @@ def _fill(store: Store, preprocess: Any, source: Any, console: Console) -> None:
             for tile in in_threads(make, group, device):
                 done += math.prod(tile.box.shape) * tile.weight
                 bar.update(tile.number + 1, done / total, "data" if stage == DATA else f"level {stage}")
-            wait_for_all(device)
-            if world_size() > 1:
-                store.refresh()
-            if is_main() and stage != DATA:
+            if stage != DATA:
                 shutil.rmtree(store.path / "arrays" / f"lattice{stage}", ignore_errors=True)
-    wait_for_all(device)
 
 
 @torch.no_grad()

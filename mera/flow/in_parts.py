@@ -137,7 +137,7 @@ class FlowInParts(Density):
         Tiles are read with as many sites around them as the bijectors of a level need, so that log p, latents and
         lattices are those of `forward`, up to rounding, for any tile. Memory is that of a few tiles. The lattice that
         the next level needs, and maps of log p, go to a store of zarr (extra "large") on disk.
-        After a kill, `resume=True` goes on. The processes that torchrun has started share the tiles.
+        After a kill, `resume=True` goes on.
 
         Args:
             source: the image, any array-like (C, *shape) with a shape, a dtype and slices: a numpy array or memmap, an

@@ -162,17 +162,16 @@ class RunLogger(Callback):
         name = f"test_{loop.objective.metric}"
         if self.curves is not None:
             self.curves.add_scalar(name, metrics[name], loop.step)
-        if loop.is_main:
-            self.run.log(metrics)
+        if not loop.is_main:
+            return
+        self.run.log(metrics)
         if loop.trained.plan.input.is_picture:
+            from mera.analysis.drawing.images import save_grid
+
             contexts = None if self.contexts is None else self.contexts.to(loop.device)
             n = GRID_IMAGES if contexts is None else len(contexts)
-            samples = sample(loop.trained, n, context=contexts)  # all processes share the work
-            if loop.is_main:
-                from mera.analysis.drawing.images import save_grid
-
-                pictures = loop.objective.pictures(loop.trained, samples)
-                save_grid(pictures, self.run.samples / f"step_{loop.step:06d}.png")
+            pictures = loop.objective.pictures(loop.trained, sample(loop.trained, n, context=contexts))
+            save_grid(pictures, self.run.samples / f"step_{loop.step:06d}.png")
 
     def on_end(self, loop: Loop) -> None:
         """Close the curves."""

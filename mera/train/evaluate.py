@@ -1,4 +1,4 @@
-"""Bits per dimension of a data set, and samples; several processes share the work."""
+"""Bits per dimension of a data set, and samples."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from torch import Tensor
 
 from mera._utils.errors import InputError
 from mera._utils.installation import tune_allocator
-from mera._utils.processes import gathered, rank, world_size
 from mera._utils.random import fixed_seed
 from mera.data import Examples, StreamDataset, first
 from mera.flow.density import Density
@@ -32,7 +31,7 @@ def example_losses(
     """The negative log-likelihoods of `n` examples, (n,), with the same noise for an example at each call.
 
     The unit is bits per dimension for images, nats per variable for fields. The random state is restored. If several
-    processes run (torchrun), each process evaluates its share of the examples, and all processes return all losses.
+    processes run (torchrun), each one that calls this evaluates all examples by itself.
 
     Args:
         examples: a data set of uint8 images or of fields of floats, (C, *shape).
@@ -83,19 +82,15 @@ def losses(
     """The losses of `n` examples of an objective, spread evenly, or of `n` rows if it has none; (n,) float64, CPU."""
     if flow.device.type == "cpu":
         tune_allocator()
-    share = rows_of(objective.size, n)[rank() :: world_size()]
+    rows = rows_of(objective.size, n)
     parts: list[Tensor] = []
-    for start in range(0, len(share), batch_size):
-        batch = objective.batch(seed, 0, share[start : start + batch_size])
+    for start in range(0, len(rows), batch_size):
+        batch = objective.batch(seed, 0, rows[start : start + batch_size])
         parts.append(objective.loss(flow, tuple(tensor.to(flow.device) for tensor in batch)).double().cpu())
         if progress is not None:
-            done = min(start + batch_size, len(share))
-            progress(done, done / len(share))
-    of_share = torch.cat(parts) if parts else torch.empty(0, dtype=torch.float64)  # a process may have no share
-    values = torch.empty(n, dtype=torch.float64)
-    for i, part in enumerate(gathered(of_share)):
-        values[i :: world_size()] = part
-    return values
+            done = min(start + batch_size, len(rows))
+            progress(done, done / len(rows))
+    return torch.cat(parts)
 
 
 def bits_per_dim(
@@ -123,7 +118,7 @@ def bits_per_dim(
 def sample(
     flow: Density, n: int, temperature: float | Sequence[float] = 1.0, seed: int = 0, context: Tensor | None = None
 ) -> Tensor:
-    """Draw `n` samples in the flow's own space, which do not depend on the number of processes that share the work.
+    """Draw `n` samples in the flow's own space, the same in each process that calls this.
 
     Args:
         flow: the flow.
@@ -138,10 +133,4 @@ def sample(
     if context is None and flow.context_encoder.classes is not None:
         context = torch.arange(n, device=flow.device) % flow.context_encoder.classes
     with fixed_seed(seed):
-        noise = flow.draw_noise(n, temperature)
-    if world_size() == 1:
-        return flow.generate(noise, context)
-    share = slice(n * rank() // world_size(), n * (rank() + 1) // world_size())
-    if context is not None:
-        context = context.expand(n, *context.shape[1:])[share]
-    return torch.cat(gathered(flow.generate([part[share] for part in noise], context))).to(flow.device)
+        return flow.sample(n, context, temperature=temperature)

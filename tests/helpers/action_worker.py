@@ -15,9 +15,8 @@ def main(path: Path, steps: int) -> None:
     flow = mera.build("rgflow", L=8, channels=1, layers=1, hidden=(8,), norm=False, prior="gaussian").double()
     settings = Settings(steps=steps, eval_every=5, batch_size=24, accumulate=2, eval_images=21, warmup=2, ema=0.5)
     result = fit(mera.Symmetrized(flow), physics.Phi4(-1.0, 0.5), settings, path, resume="auto")
-    samples = sample(result.flow, 7)  # all processes share the work
-    if is_main():
-        torch.save(samples, path / "samples.pt")
+    if is_main():  # for which no process waits
+        torch.save(sample(result.flow, 7), path / "samples.pt")
 
 
 if __name__ == "__main__":

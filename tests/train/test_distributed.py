@@ -1,6 +1,8 @@
 """Several processes on one machine are one process: the same weights, the same numbers, the same samples."""
 
+import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -70,6 +72,15 @@ def test_shared_gradients_of_every_model():
     printed = launch(2, worker=WORKER.with_name("ddp_worker.py"))
     lines = [line for line in printed.splitlines() if not line.startswith("[Gloo]")]
     assert lines == [f"{name} agrees" for name in [*ONE_EACH.values(), "conditional"]]
+
+
+@pytest.mark.slow
+def test_learning_rates_follow_the_losses_of_the_first_process():
+    """Each process evaluates by itself, and losses that differ must not let the weights drift apart."""
+    printed = launch(2, worker=WORKER.with_name("plateau_worker.py"))
+    first, second = re.findall(r"\[\d[^]]*\]", printed)  # two processes may print into one line
+    assert first == second
+    assert len(set(json.loads(first))) == 1  # no loss of the first process is worse than one before
 
 
 @pytest.mark.slow
