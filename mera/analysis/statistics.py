@@ -23,8 +23,6 @@ MIN_IMAGES = 20
 """The smallest number of images."""
 PRIOR_DRAWS = 200_000
 """The number of samples of the prior that are compared with the latents."""
-BINS, TAIL = 60, 0.002
-"""The number of bins of the histograms, and the fraction of the prior beyond each end of the histograms."""
 MI_BINS, PAIRS_AT_ONCE = 8, 512
 """The number of bins of a variable, with equal numbers of samples, and of pairs whose histograms are one batch."""
 
@@ -40,10 +38,6 @@ class LatentStatistics(Tabled):
         std: the standard deviation of all latents of a level, (levels,).
         kurtosis: the excess kurtosis of all latents of a level, (levels,): 0 for a Gaussian, 3 for a Laplacian.
         distance: the Kolmogorov-Smirnov distance between the latents of a level and draws from the prior, (levels,).
-        prior_kurtosis: the excess kurtosis of draws from the prior.
-        edges: the edges of the bins of the histograms, (bins + 1,).
-        histograms: the density of the latents of each level, (levels, bins).
-        prior_histogram: the density of draws from the prior, (bins,).
         information: the mean mutual information of two different latents, within a level and between levels, in nats,
             (levels, levels).
         information_error: the standard error of `information` over pairs of latents for fixed images, (levels, levels).
@@ -58,10 +52,6 @@ class LatentStatistics(Tabled):
     std: Tensor
     kurtosis: Tensor
     distance: Tensor
-    prior_kurtosis: float
-    edges: Tensor
-    histograms: Tensor
-    prior_histogram: Tensor
     information: Tensor
     information_error: Tensor
     tree_distances: Tensor
@@ -117,8 +107,6 @@ def statistics(
         information = _information(flow.plan, bins, pairs)
         by_distance = _by_distance(flow.plan, bins, pairs)
         samples = [level.flatten()[torch.randperm(level.numel())[:PRIOR_DRAWS]] for level in z]
-    low, high = (torch.quantile(draws, q).item() for q in (TAIL, 1 - TAIL))
-    edges = torch.linspace(low, high, BINS + 1, dtype=draws.dtype)
     means = [level.mean(0).square().mean() - level.var(0).mean() / len(level) for level in z]  # less sampling noise
     return LatentStatistics(
         len(z[0]),
@@ -126,20 +114,10 @@ def statistics(
         torch.stack([level.std() for level in z]),
         torch.tensor([kurtosis(level.numpy(), axis=None) for level in z]),
         torch.tensor([ks_2samp(values.numpy(), draws.cpu().numpy(), method="asymp").statistic for values in samples]),
-        float(kurtosis(draws.cpu().numpy())),
-        edges,
-        torch.stack([_density(level.flatten(), edges) for level in z]),
-        _density(draws, edges),
         information[..., 0],
         information[..., 1],
         *by_distance,
     )
-
-
-def _density(values: Tensor, edges: Tensor) -> Tensor:
-    """The density of values in bins; values outside all bins count in the normalisation only."""
-    counts = torch.histogram(values.cpu(), edges.cpu()).hist
-    return counts / (len(values) * (edges[1] - edges[0]))
 
 
 def _information(plan: Plan, bins: Tensor, pairs: int) -> Tensor:

@@ -66,12 +66,9 @@ def test_latents_of_samples_are_those_of_the_prior(flow):
     found = analysis.statistics(flow, flow.sample(3000), pairs=500)
     assert found.distance.max() < 0.02
     assert (found.std - 1).abs().max() < 0.05
-    assert abs(found.prior_kurtosis) < 0.1
+    assert found.kurtosis.abs().max() < 0.1
     assert (found.information.abs() < 5 * found.information_error).all()
     assert (found.tree_information.abs() < 5 * found.tree_error).all()
-    width = found.edges[1] - found.edges[0]
-    assert (found.histograms.sum(1) * width - 0.996).abs().max() < 0.002
-    assert torch.allclose(found.histograms[0], found.prior_histogram, atol=0.05)
 
 
 def test_planted_dependence_is_found_where_it_is(flow):

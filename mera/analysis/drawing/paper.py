@@ -186,25 +186,6 @@ def samples(subject: Subject) -> Picture:
     return titled([("", image) for image in drawn], COLUMNS, 1.0, title=title)
 
 
-def histograms(subject: Subject) -> Picture:
-    """Histograms of the latents of each level and of the prior, on a logarithmic scale."""
-    statistics = subject.statistics
-    middles = ((statistics.edges[1:] + statistics.edges[:-1]) / 2).tolist()
-    prior = statistics.prior_histogram.clamp(min=1e-5).tolist()
-    figure, axes = panels(len(statistics.histograms), 4, 2.6, 2.4, margin=0.5)
-    for h, (panel, density) in enumerate(zip(axes, statistics.histograms, strict=True)):
-        panel.fill_between(middles, prior, 1e-5, color="0.85", label="prior")
-        panel.step(middles, density.clamp(min=1e-5).tolist(), where="mid", lw=1.4, label="latents of images")
-        panel.set_yscale("log")
-        panel.set_ylim(1e-4, None)
-        std, kurtosis, distance = statistics.std[h], statistics.kurtosis[h], statistics.distance[h]
-        panel.set_title(f"h = {h}: std {std:.2f}, kurtosis {kurtosis:.1f}, KS {distance:.3f}", fontsize=8)
-    axes[0].legend(fontsize=7)
-    title = f"latents of {statistics.images:,} images and the prior (kurtosis {statistics.prior_kurtosis:.1f})"
-    figure.suptitle(title, fontsize=10)
-    return figure
-
-
 def dependence(subject: Subject) -> Picture:
     """The mutual information of two latents, for each pair of levels and by their distance on the tree."""
     statistics = subject.statistics
@@ -289,7 +270,6 @@ FIGURES = {
     "12": PaperFigure("receptive fields at random, the third level from the top", partial(random_fields, level=-3)),
     "13": PaperFigure("receptive fields at random, the finest level", partial(random_fields, level=0)),
     "14a": PaperFigure("receptive fields at random, all levels (of Real NVP in the paper)", random_fields),
-    "latents": PaperFigure("latents of the images against the prior", histograms, MIN_IMAGES),
     "tree": PaperFigure("mutual information of latents by distance", dependence, MIN_IMAGES),
 }
-"""The figures of the paper by number, and two that its text suggests."""
+"""The figures of the paper by number, and one that its text suggests."""
