@@ -11,17 +11,7 @@ from torch import Tensor
 
 from mera.analysis.drawing.images import to_pil
 from mera.explore.studio import MAX_UPLOAD, Learnt
-from mera.explore.tabs import (
-    ConesTab,
-    FillTab,
-    LevelsTab,
-    MapTab,
-    MixTab,
-    address_of,
-    outlined,
-    picture_element,
-    squares,
-)
+from mera.explore.tabs import FillTab, LevelsTab, MapTab, MixTab, address_of, outlined, picture_element, squares
 from mera.explore.visit import Visit
 
 PRIMARY = "#1f6299"
@@ -127,9 +117,7 @@ class Page:
 
     def _add_tabs(self, first: str) -> None:
         """Add all tabs; long computations start on a click."""
-        makers: dict[str, Callable[[Visit], Any]] = {
-            "Map": MapTab, "Levels": LevelsTab, "Mix": MixTab, "Fill": FillTab, "Cones": ConesTab,
-        }  # fmt: skip
+        makers: dict[str, Callable[[Visit], Any]] = {"Map": MapTab, "Levels": LevelsTab, "Mix": MixTab, "Fill": FillTab}
         with ui.tabs().props('align="left" no-caps') as bar:
             for name in makers:
                 ui.tab(name)
@@ -140,13 +128,7 @@ class Page:
                     tabs[name] = make(self.visit)
         self.map: MapTab = tabs["Map"]
 
-        async def opened(event: events.ValueChangeEventArguments) -> None:
-            if event.value == "Mix":
-                tabs["Mix"].show()
-            elif event.value == "Cones" and not tabs["Cones"].layout.default_slot.children:
-                await tabs["Cones"].draw_layout()
-
-        panels.on_value_change(opened)
+        panels.on_value_change(lambda event: tabs["Mix"].show() if event.value == "Mix" else None)
 
     def _paint(self, event: events.MouseEventArguments) -> None:
         """Mark a rectangle, or what the brush touches; or unmark it, if the first pixel was marked."""

@@ -27,7 +27,7 @@ HOST = "127.0.0.1"
 
 
 class Explorer:
-    """An interactive local web page of a flow: its levels, latents, cones and fillings.
+    """An interactive local web page of a flow: its levels, latents and fillings.
 
     NiceGUI serves one page in a process, so a process should make only one explorer.
 
@@ -66,17 +66,12 @@ class Explorer:
         """Serve until the process is interrupted; open the page in a browser if `show`."""
         import uvicorn
         from fastapi import FastAPI
-        from fastapi.responses import HTMLResponse
         from nicegui import ui
 
         from mera.explore.guard import Guard
         from mera.explore.page import Page
 
         app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
-
-        @app.get("/cones", response_class=HTMLResponse)
-        def cones() -> str:
-            return self.learnt.cones
 
         def page() -> None:
             Page(self.learnt, self.image)

@@ -7,7 +7,6 @@ import io
 import math
 import threading
 from collections import deque
-from functools import cached_property
 from typing import Any
 
 import torch
@@ -16,7 +15,6 @@ from torch.nn.functional import avg_pool2d
 
 from mera._utils.errors import InputError
 from mera.analysis import decompose, leading, map_picture, mix, receptive_fields
-from mera.analysis.drawing import cone_page
 from mera.analysis.drawing.curves import map_figure
 from mera.analysis.drawing.figures import Picture, visible_sites
 from mera.analysis.drawing.images import coloured
@@ -44,7 +42,7 @@ STRENGTH_SAMPLES = 512
 
 
 class Learnt:
-    """A flow without context on a lattice of two dimensions, with a title, and a cache of receptive fields and cones.
+    """A flow without context on a lattice of two dimensions, with a title, and a cache of receptive fields.
 
     If data are not images, of 1 or 3 channels, the first channel is shown, blue below 0 and red above.
     """
@@ -67,11 +65,6 @@ class Learnt:
     def levels(self) -> int:
         """The number of levels of latents."""
         return len(self.flow.plan.latents)
-
-    @cached_property
-    def cones(self) -> str:
-        """The page of cones as HTML."""
-        return cone_page(self.flow.plan, self.title)
 
     def picture(self, x: Tensor) -> Tensor:
         """Convert one example (1, C, H, W) in the flow's own space to a picture, (1 or 3, H, W) uint8."""

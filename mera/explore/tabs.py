@@ -1,4 +1,4 @@
-"""Tabs of the page: the map, latents by level, mixtures with a second image, fillings of marked pixels, cones."""
+"""Tabs of the page: the map, latents by level, mixtures with a second image, fillings of marked pixels."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from PIL import Image
 from torch import Tensor
 
 from mera._utils.errors import InputError
-from mera.analysis.drawing import draw_layout
 from mera.analysis.drawing.images import to_pil
 from mera.analysis.latents import LatentIndex
 from mera.explore.studio import Studio
@@ -50,16 +49,6 @@ def squares(mask: Tensor) -> str:
 def outlined(text: str, act: Callable[..., Any]) -> ui.button:
     """Add a button without a filling, which calls a function."""
     return ui.button(text, on_click=act).props("outline")
-
-
-async def show_figure(visit: Visit, place: ui.column, label: str, draw: Callable[..., Any], *arguments: Any) -> None:
-    """Draw a matplotlib picture in a thread, and show it in a place; `label` is for screen readers."""
-    picture = await visit.slowly(f"drawing: {label}", draw, *arguments)
-    if picture is not None:
-        place.clear()
-        with place:
-            image = ui.image(Image.open(io.BytesIO(picture._repr_png_()))).classes("w-full max-w-5xl")
-            image.props(f'alt="{label}"')
 
 
 class LevelsTab:
@@ -221,7 +210,12 @@ class MapTab:
 
     async def draw(self) -> None:
         """Draw the map of the present picture."""
-        await show_figure(self.visit, self.figure, "map of the cost", self.visit.studio.cost)
+        picture = await self.visit.slowly("drawing the map of the cost", self.visit.studio.cost)
+        if picture is not None:
+            self.figure.clear()
+            with self.figure:
+                image = ui.image(Image.open(io.BytesIO(picture._repr_png_()))).classes("w-full max-w-5xl")
+                image.props('alt="map of the cost"')
 
     async def open(self) -> None:
         """Draw the map of a picture that was opened, and go to its most surprising window."""
@@ -231,26 +225,3 @@ class MapTab:
     def _go(self) -> None:
         if self.visit.studio.photograph is not None and any(self.visit.studio.surprising):
             self.visit.change(self.visit.studio.look, *self.visit.studio.surprising)
-
-
-class ConesTab:
-    """The page of cones and the picture of the layout, which are computed on a click."""
-
-    def __init__(self, visit: Visit) -> None:
-        self.visit = visit
-        ui.label("Which latents does a pixel depend on, and what can a latent change?")
-        with ui.row():
-            ui.button("Show the cones", on_click=self._show_cones)
-            outlined("Draw the layout", self.draw_layout)
-        self.cones, self.layout = ui.column().classes("w-full"), ui.column().classes("w-full")
-
-    async def _show_cones(self) -> None:
-        if await self.visit.slowly("computing all cones", lambda: self.visit.learnt.cones) is not None:
-            self.cones.clear()
-            with self.cones:
-                ui.element("iframe").props('src="/cones" title="cones"').classes("w-full h-[40rem] border-0")
-
-    async def draw_layout(self) -> None:
-        """Draw the layout of the flow from the side."""
-        layout = self.visit.learnt.flow.layout
-        await show_figure(self.visit, self.layout, "the layout from the side", draw_layout, layout)

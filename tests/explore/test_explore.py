@@ -122,17 +122,10 @@ def test_a_filling_is_stopped(browser):
         page.get_by_text("Stopped.").wait_for()
 
 
-def test_mixtures_are_chosen_and_cones_light_up(page):
+def test_mixtures_are_chosen(page):
     page.get_by_role("tab", name="Mix").click()
     page.get_by_text("Show the mixtures").click()
     changes(page, lambda: page.get_by_text("z1 and coarser").click())
-    page.get_by_role("tab", name="Cones").click()
-    page.get_by_text("Draw the layout").click()
-    page.locator('[alt="the layout from the side"]').wait_for()
-    page.get_by_text("Show the cones").click()
-    frame = page.frame_locator("iframe")
-    frame.locator("canvas").first.hover()
-    assert "can change" in frame.locator("#said").inner_text()
 
 
 def test_pictures_are_opened_or_refused(page, tmp_path):

@@ -28,7 +28,7 @@ def test_who_may_ask(address):
     assert answer("/", Cookie=mine)[0] == 200
     assert answer("/", Cookie=f'prefs={{"a":1,"b":"x y"}}; {mine}')[0] == 200  # beside a cookie of another program
     for path, headers in (
-        ("/", {}), ("/?token=guess", {}), ("/cones", {}), ("/cones?token=" + token, {}),
+        ("/", {}), ("/?token=guess", {}), ("/file", {}), ("/file?token=" + token, {}),
         ("/", {"Cookie": mine[:-1] + "!"}), ("/", {"Cookie": mine, "Origin": "http://127.0.0.1:1"}),
         ("/_nicegui_ws/socket.io/?EIO=4&transport=polling", {}),
     ):  # fmt: skip
