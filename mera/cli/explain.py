@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import torch
 import typer
@@ -169,17 +169,13 @@ def figures_command(
         Path | None, typer.Option(help="Folder for the pictures; RUN/figures if left out.", metavar="DIR")
     ] = None,
     only: Annotated[str | None, typer.Option(help="The figures to draw.", metavar="N[,N...]")] = None,
-    purpose: Annotated[
-        Literal["screen", "paper"],
-        typer.Option("--for", help="paper for PDF files at the width of a column, without titles."),
-    ] = "screen",
     show_list: Annotated[bool, typer.Option("--list", help="List the figures without drawing them.")] = False,
     label: Class = None,
     root: Root = None,
     device: Device = "auto",
 ) -> None:
     """Draw the figures of the RG-Flow paper for a run: receptive fields, traversals, mixing and samples."""
-    from mera.analysis.drawing.images import save_figure, save_for_paper
+    from mera.analysis.drawing.images import save_figure
     from mera.analysis.drawing.paper import FIGURES, Subject
 
     if show_list:
@@ -199,9 +195,8 @@ def figures_command(
     folder = "figures" if number is None else f"figures_class_{number}"
     out = folder_of(run) / folder if out is None else out
     make_folder(out)
-    save, extension = (save_for_paper, "pdf") if purpose == "paper" else (save_figure, "png")
     with ProgressBar("draw", console, "figure") as progress_bar:
         for done, name in enumerate(names, start=1):
-            save(FIGURES[name].draw(subject), path := out / f"figure_{name}.{extension}")
+            save_figure(FIGURES[name].draw(subject), path := out / f"figure_{name}.png")
             progress_bar.update(done, done / len(names), path.name)
             console.print(f"  {path}")

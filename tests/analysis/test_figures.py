@@ -1,7 +1,5 @@
 """The figures of the paper, for a run."""
 
-import re
-
 import pytest
 import torch
 
@@ -29,12 +27,10 @@ def test_every_figure_of_every_flow_of_images(name, channels, monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("quick")
-def test_the_command_draws_them_for_a_paper(tmp_path):
+def test_the_command_draws_them(tmp_path):
     mera.save(mera.build("rgflow", L=8, channels=3, layers=1, hidden=(6,)), tmp_path / "flow")
-    succeed("figures", tmp_path / "flow", "--only", "3c,5", "--for", "paper", "--out", tmp_path / "paper")
-    for name in ("figure_3c.pdf", "figure_5.pdf"):
-        (box,) = re.findall(rb"/MediaBox \[ 0 0 (\S+) (\S+) \]", (tmp_path / "paper" / name).read_bytes())
-        assert float(box[0]) in (243.0, 504.0)  # a column, or the text
+    succeed("figures", tmp_path / "flow", "--only", "3c,5", "--out", tmp_path / "figures")
+    assert {path.name for path in (tmp_path / "figures").iterdir()} == {"figure_3c.png", "figure_5.png"}
 
 
 def test_the_list_and_what_is_refused(tmp_path):

@@ -80,7 +80,7 @@ TABLE = {
         "files .": "--out b.npy",
     },
     "sample classes --n 4 --out a.npy": {"file a.npy": "--classes dark"},
-    "figures run --only 8": {"files .": "--out other", "files run": "--only 5; --for paper", "output": "--list"},
+    "figures run --only 8": {"files .": "--out other", "files run": "--only 5", "output": "--list"},
     "figures run --only 5": {"file run/figures/figure_5.png": "--root elsewhere"},
     "figures classes --class dark --only 8": {"files classes": "--class bright"},
     "explain run --images 60 --only bits": {

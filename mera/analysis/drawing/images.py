@@ -8,7 +8,7 @@ from pathlib import Path
 from textwrap import fill
 
 import torch
-from matplotlib import colormaps, rc_context
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL.Image import Image
@@ -20,8 +20,6 @@ from mera._utils.errors import InputError
 from mera._utils.files import as_path, replacing
 from mera.analysis.drawing.figures import Picture, panels
 
-COLUMN_WIDTH, TEXT_WIDTH = 3.375, 7.0
-"""The width of a column and of the text of a page with two columns, in inches."""
 MAX_GRID_WIDTH, MAX_IMAGE_WIDTH = 1000, 256
 """The largest width of a grid, and of an image in it, that is enlarged, in pixels."""
 MAX_VALUES = 1_000_000
@@ -94,20 +92,6 @@ def save_figure(figure: Figure, path: str | PathLike[str]) -> None:
     """
     with replacing(png_path(path)) as temporary:
         figure.savefig(temporary, dpi=150, format="png")
-
-
-def save_for_paper(figure: Figure, path: str | PathLike[str]) -> None:
-    """Write a matplotlib figure as a PDF for a page of two columns, without its title, which belongs in the caption.
-
-    A figure up to 5 inches wide is resized to one column, a wider one to the width of the text. Font sizes do not
-    change, and text stays text in the PDF. The figure is modified.
-    """
-    width, height = figure.get_size_inches()
-    new_width = COLUMN_WIDTH if width <= 5 else TEXT_WIDTH
-    figure.set_size_inches(new_width, height * new_width / width)
-    figure.suptitle("")
-    with rc_context({"pdf.fonttype": 42}), replacing(path) as temporary:
-        figure.savefig(temporary, format="pdf")
 
 
 def paint_mask(images: Tensor, mask: Tensor) -> Tensor:
