@@ -8,7 +8,6 @@ from os import PathLike
 from typing import Any
 
 from mera._utils.manifest import Manifest, kind_of
-from mera._utils.table import Table, Tabled
 
 UNITS = {"bits": "bits/dim", "nats": "nats/variable", "loss": "loss"}
 """The unit of each metric, by the name of the metric without its prefix."""
@@ -18,7 +17,7 @@ ROW = ("model", "data", "steps", "minutes", "test", "unit", "weights", "paramete
 """The names in a row of a list of runs."""
 
 
-class RunRecords(Manifest, Tabled):
+class RunRecords(Manifest):
     """The files of a run that a person can read."""
 
     def __init__(self, path: str | PathLike[str]) -> None:
@@ -55,15 +54,8 @@ class RunRecords(Manifest, Tabled):
             "parameters": facts.get("parameters"),
         }
 
-    @property
-    def table(self) -> Table:
-        """The row of the run as a table; only the path of a folder without a run."""
-        try:
-            row = self.row() if self.exists else {}
-        except ValueError as error:
-            row = {"damaged": str(error)}
-        rows = {"run": str(self.path)} | {name: value for name, value in row.items() if value is not None}
-        return Table(["", ""], [[name, f"{v:,}" if isinstance(v, int) else v] for name, v in rows.items()])
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self.path)!r})"
 
 
 def is_run(path: str | PathLike[str]) -> bool:
