@@ -42,13 +42,16 @@ def choice(choices: Iterable[str], what: str) -> Check:
     return lambda value, name: check_choice(value, choices, what)
 
 
-def count(least: int = 1, what: str | None = None) -> Check:
-    """A check that a value is an integer >= `least`; messages call it `what`, or by the option's name if None."""
-    return lambda value, name: check_count(value, what or name, least)
+def count(least: int = 1) -> Check:
+    """A check that a value is an integer >= `least`."""
+    return lambda value, name: check_count(value, name, least)
 
 
 def positive(what: str | None = None, or_zero: bool = False, most: float = math.inf) -> Check:
-    """A check that a value is a positive number up to `most`, or also 0 if `or_zero`; for `what` see `count`."""
+    """A check that a value is a positive number up to `most`, or also 0 if `or_zero`.
+
+    Messages call it `what`, or by the option's name if None.
+    """
     return lambda value, name: check_positive(value, what or name, or_zero, most)
 
 

@@ -121,14 +121,9 @@ def mix(z_a: Sequence[Tensor], z_b: Sequence[Tensor], level: int) -> Latents:
     >>> [level.item() for level in mix(a, b, 1)]
     [1.0, 0.0]
     """
-    _check_pair(z_a, z_b)
-    if not is_integer(level) or not 0 <= level <= len(z_a):
-        raise InputError(f"a level from 0 to {len(z_a)}", repr(level))
-    return (*z_b[:level], *z_a[level:])
-
-
-def _check_pair(z_a: Sequence[Tensor], z_b: Sequence[Tensor]) -> None:
-    """Refuse latents with different numbers of levels or different shapes, except for the batch size."""
     shapes_a, shapes_b = ([tuple(level.shape[1:]) for level in z] for z in (z_a, z_b))
     if shapes_a != shapes_b:
         raise InputError("latents of one flow", f"{shapes_a} and {shapes_b}")
+    if not is_integer(level) or not 0 <= level <= len(z_a):
+        raise InputError(f"a level from 0 to {len(z_a)}", repr(level))
+    return (*z_b[:level], *z_a[level:])
