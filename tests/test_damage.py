@@ -3,7 +3,6 @@
 import random
 import shutil
 
-import numpy as np
 import pytest
 import torch
 
@@ -11,17 +10,10 @@ import mera
 from mera import physics
 from mera.models.archive import read_archive
 from mera.train import RunFolder, fit
-from tests.helpers.laws import randomize
 from tests.helpers.training import small_flow
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # of few draws
 IMAGES = mera.data.load("msds1", L=8, train_size=40, test_size=20)
-FIELD = torch.randn(1, 16, 8, generator=torch.Generator().manual_seed(0))
-
-
-def tree():
-    torch.manual_seed(0)
-    return randomize(mera.build("tree", L=8, m=2, channels=1, layers=1, hidden=(5,)), 0.2).float().resized((16, 8))
 
 
 def numbers_of_run(folder):
@@ -29,11 +21,6 @@ def numbers_of_run(folder):
     run = RunFolder(folder)
     flow = mera.load(folder).state_dict()
     return run.facts(), run.metrics(), flow, [run.read(step)["step"] for step in run.steps()]
-
-
-def numbers_of_stream(folder):
-    result = tree().stream(FIELD, folder, tile=4, resume=True)
-    return result.log_prob, [np.asarray(result.map(level)).tolist() for level in range(len(result.levels))]
 
 
 def numbers_of_measurement(folder):
@@ -50,10 +37,6 @@ def make_flow(folder, seed):
     mera.save(small_flow(), folder / "flow.mera")
 
 
-def make_stream(folder, seed):
-    tree().stream(FIELD + seed, folder, tile=4)
-
-
 def make_measurement(folder, seed):
     torch.manual_seed(seed)
     physics.hmc((1, 4, 4), physics.FreeField(1.0), draws=8, warmup=4, chains=2, out=folder)
@@ -63,8 +46,6 @@ KINDS = {
     "flow": (make_flow, lambda folder: read_archive(folder / "flow.mera"), ["flow.mera"]),
     "run": (make_run, numbers_of_run,
             ["manifest.json", "metrics.jsonl", "flow.safetensors", "checkpoints/step_00000004.pt"]),
-    "stream": (make_stream, numbers_of_stream,
-               ["manifest.json", "tiles.jsonl", "arrays/map0/zarr.json", "arrays/map0/c/0/0", "arrays/map1/c/1/0"]),
     "measurement": (make_measurement, numbers_of_measurement, ["manifest.json", "000000.npz"]),
 }  # fmt: skip
 """By a kind: how a folder is made, how its numbers are read, and its files."""

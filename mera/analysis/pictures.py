@@ -56,7 +56,7 @@ class PictureMap:
     @property
     def is_reflected(self) -> bool:
         """Return whether the image was reflected, so that log p is that of more pixels than the image has."""
-        height, width = self.streamed.store.facts["shape"][1:]
+        height, width = self.streamed.store.runner.plan.input.shape
         return (height, width) != self.shape
 
     @property
@@ -88,7 +88,7 @@ def map_picture(flow: Flow, picture: PictureLike | Source, *, longest: int | Non
             zarr and .npy, parts are read.
         longest: the pixels of the longer edge to which a picture is reduced; None for 960 if the picture is a path, and
             for all pixels of arrays, TIFF files, zarr and .npy.
-        options: those of `Flow.stream`: `out`, `tile`, `seed`, `resume`, `console`.
+        options: those of `Flow.stream`: `out`, `tile`, `seed`, `console`.
 
     >>> import mera
     >>> flow = mera.build("rgflow", L=16, hidden=(8,))

@@ -94,26 +94,23 @@ def map_command(
     out: Annotated[
         Path | None,
         typer.Option(
-            help="Folder for a store of zarr and the picture, for an image that does not fit into memory. If left out, "
-            "only the picture IMAGE_map.png is written, beside the image.",
+            help="Empty folder for maps as .npy and the picture, for an image that does not fit into memory. If "
+            "left out, only the picture IMAGE_map.png is written, beside the image.",
             metavar="DIR",
         ),
     ] = None,
     scale: Annotated[int | None, SCALE] = None,
     tile: Annotated[int, typer.Option(min=1, help="Edge of a tile in pixels.")] = 512,
     seed: Seed = 0,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the store in the folder.")] = False,
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
-    """Map log p of images of any size, by site and level, exactly: a table and a picture, and a store on disk.
+    """Map log p of images of any size, by site and level, exactly: a table and a picture, and maps on disk.
 
     Without --scale, pictures are reduced to 960 pixels, but not with --out; TIFF, zarr and .npy are not reduced. With
     --json, one line for each image; log p is null where an image was reflected at its lower and right border, to edges
     that fit the flow: the bits are those of the image itself.
     """
-    if resume and out is None:
-        raise InputError("--out with --resume, the folder of the store", "no --out")
     run, flow, files = flow_and_pictures(paths, device, fields=True)
     pictures = beside(files, ["map"] * len(files), None if out is None else out / "map.png")
     progress_console = check_console(console, quiet=as_json)
@@ -125,13 +122,13 @@ def map_command(
             raise InputError(f"fields of floats for {run}, which learnt fields", f"8-bit integers in {file}")
         if not (is_image or learnt_fields(run) or run.is_file()):
             raise InputError(f"8-bit integers for {run}, which learnt images", f"{source.dtype} in {file}")
-        result = map_picture(flow, source, out=out, tile=tile, seed=seed, resume=resume, console=progress_console)
+        result = map_picture(flow, source, out=out, tile=tile, seed=seed, console=progress_console)
         save_figure(result.figure(), picture)
         if as_json:
             log_prob = None if result.is_reflected else result.streamed.log_prob
             numbers = {result.unit.replace("/", "_per_"): result.total, "levels": result.levels, "log_prob": log_prob}
             show_json(
-                {"file": str(file), **numbers, "store": None if out is None else str(out), "picture": str(picture)}
+                {"file": str(file), **numbers, "maps": None if out is None else str(out), "picture": str(picture)}
             )
             continue
         parts = [f"level {h}, sites of {edge} pixels" for h, edge in enumerate(result.sites)]
@@ -141,7 +138,7 @@ def map_command(
         text = f"{file}: {height} x {width} pixels"
         if result.is_reflected:
             text += ", reflected at its lower and right border for the flow; the bits are those of its own cells"
-        show(text, table, *([] if out is None else [f"store: {out}"]), f"picture: {picture}")
+        show(text, table, *([] if out is None else [f"maps: {out}"]), f"picture: {picture}")
 
 
 def mix_command(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import math
+import os
 import shutil
 import tempfile
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
 from threading import Lock
@@ -21,14 +22,12 @@ from torch import Tensor
 from mera._utils.array_files import kind_of, read_tensor
 from mera._utils.checks import check_count, check_precise
 from mera._utils.errors import InputError
-from mera._utils.files import as_path
-from mera._utils.installation import VERSION
-from mera._utils.manifest import Manifest
+from mera._utils.files import SUFFIX, as_path, make_folder
 from mera._utils.progress import ProgressBar, check_console
 from mera._utils.torch_modes import exactly, in_threads
 from mera.bijectors import ImagePreprocess, with_noise
 from mera.cones.stages import stages_of
-from mera.cones.store import DATA, JOURNAL, Store, Tile, fingerprint
+from mera.cones.store import DATA, Store, Tile
 from mera.graph.boxes import Box, tiles
 from mera.graph.runner import Runner
 
@@ -37,22 +36,19 @@ if TYPE_CHECKING:
 
 NOISE_BLOCK = {1: 4096, 2: 64, 3: 16}
 """The edge of the blocks of pixels whose noise is drawn together, by the number of dimensions."""
-PROBES = 64
-"""The number of pixels by which a source is recognised."""
 
 
 class Streamed:
     """The forward pass of a large image.
 
-    Raises a `FileNotFoundError` where the folder of the store is gone, a `ValueError` where a file of it is damaged.
-
     Attributes:
         store: the maps on disk, see `Store`; if `stream` got no folder, in a temporary one, which goes when the store
-            and its arrays go.
+            goes.
+        is_image: whether the source had integers of 8 bits.
     """
 
-    def __init__(self, store: Store) -> None:
-        self.store = store
+    def __init__(self, store: Store, is_image: bool) -> None:
+        self.store, self.is_image = store, is_image
 
     @property
     def log_prob(self) -> float:
@@ -62,10 +58,9 @@ class Streamed:
     @property
     def bits_per_dim(self) -> float:
         """Minus log p of the integers of the image, per variable, in bits; NaN if the source had floats."""
-        if not self.store.facts["grey values"]:
+        if not self.is_image:
             return math.nan
-        variables = math.prod(self.store.facts["shape"])
-        return -math.fsum(self.store.sums()) / (variables * math.log(2))
+        return -math.fsum(self.store.sums()) / (self.store.runner.plan.input.variables * math.log(2))
 
     @property
     def levels(self) -> list[float]:
@@ -73,7 +68,7 @@ class Streamed:
         return self.store.sums()[1:]
 
     def map(self, level: int) -> Any:
-        """The part of log p of a level as an array of zarr, (*sites of the level), in nats; `np.asarray` reads it.
+        """The part of log p of a level, (*sites of the level), in nats: an array of numpy that is read from its file.
 
         The log-det of a bijector counts for the finest level of latents that are computed from its values, and is
         spread evenly over the sites of its patch, the log-density of latents over the sites of their cell. The sum over
@@ -83,13 +78,13 @@ class Streamed:
             level: the level, 0 for the finest.
 
         Raises:
-            ValueError: if there is no such level, or a file of the map is damaged or missing.
+            ValueError: if there is no such level.
             FileNotFoundError: if the folder of the store is gone.
         """
         levels = len(self.levels)
         if not 0 <= check_count(level, "a level", 0) < levels:
             raise InputError(f"a level from 0 to {levels - 1}", str(level))
-        return self.store.intact(f"map{level}")
+        return np.load(self.store.file(f"map{level}"), mmap_mode="c")
 
     def bits(self, edge: int = 256, shape: Sequence[int] | None = None) -> Tensor:
         """The bits per dimension of each level in the cells of a coarse grid, for a picture.
@@ -105,14 +100,14 @@ class Streamed:
             For each level, finest first, its bits in each cell per variable of the cell, (levels, *cells). The mean
             over all cells, summed over levels, is `bits_per_dim`, and for floats minus log p per variable.
         """
-        channels, *whole = self.store.facts["shape"]
+        channels, *whole = self.store.runner.plan.input.event_shape
         shape = whole if shape is None else shape
         if len(shape) != len(whole) or not all(0 < m <= n for m, n in zip(shape, whole, strict=True)):
             raise InputError(f"a shape within {tuple(whole)}", str(tuple(shape)))
         longest = min(check_count(edge, "cells of an edge"), max(whole))
         cells = [max(1, round(longest * n / max(whole))) for n in whole]
         levels = torch.stack([_pooled(self.store, number, cells) for number in range(len(self.levels))])
-        if self.store.facts["grey values"]:
+        if self.is_image:
             plan, units = self.store.runner.plan, self.store.sums()[0] / math.prod(cells)
             shares = torch.tensor([latent.lattice.variables / plan.input.variables for latent in plan.latents])
             levels = levels + units * shares.view(-1, *(1 for _ in cells))
@@ -121,16 +116,15 @@ class Streamed:
         return -levels[:, *inside] / (variables * math.log(2))
 
     def __repr__(self) -> str:
-        shape = " x ".join(map(str, self.store.facts["shape"]))
-        bits = f", {self.bits_per_dim:.4f} bits/dim" if self.store.facts["grey values"] else ""
-        return f"image {shape}: log p {self.log_prob:.6g} nats{bits}\nstore: {self.store.path}"
+        bits = f", {self.bits_per_dim:.4f} bits/dim" if self.is_image else ""
+        return f"image {self.store.runner.plan.input}: log p {self.log_prob:.6g} nats{bits}\nstore: {self.store.path}"
 
 
 def _pooled(store: Store, number: int, cells: list[int]) -> Tensor:
     """Sum a map of log p over a coarse grid; the value of a site is divided among the cells that it overlaps."""
     lattice = store.stage_of(number).lattice
     total = torch.zeros(cells, dtype=torch.float64)
-    for box in tiles(lattice, [max(store.facts["tile"], 512)] * lattice.dim):
+    for box in tiles(lattice, [max(store.tile, 512)] * lattice.dim):
         values = store.read(f"map{number}", box).double()
         for axis, (start, stop, n, count) in enumerate(zip(box.start, box.stop, lattice.shape, cells, strict=True)):
             ends = torch.arange(start, stop + 1, dtype=torch.float64) * count / n
@@ -152,7 +146,6 @@ def stream(
     tile: int = 512,
     context: Tensor | None = None,
     seed: int = 0,
-    resume: bool = False,
     console: Console | None = None,
 ) -> Streamed:
     """Evaluate a large image; see `Flow.stream`."""
@@ -175,70 +168,74 @@ def stream(
     encoded = runner.context_encoder(context, 1, runner.reference.device)
     if encoded is not None and encoded.ndim > 2:
         raise InputError("one context for all sites", f"a context {tuple(encoded.shape[1:])}")
-    facts = {
-        "flow": fingerprint(runner), "pixels": _probe(source), "shape": list(plan.input.event_shape), "tile": tile,
-        "grey values": 256 if is_image else 0, "dtype": str(runner.reference.dtype).removeprefix("torch."),
-        "seed": check_count(seed, "a seed", 0), "context": None if encoded is None else encoded.flatten().tolist(),
-        "version": VERSION,
-    }  # fmt: skip
-    path = Path(tempfile.mkdtemp(prefix="mera-")) if out is None else as_path(out)
-    manifest = Manifest(path, "stream")
-    try:
-        with manifest.locked():
-            if not manifest.exists:
-                manifest.write(facts, [JOURNAL, "arrays"])
-            else:
-                if not resume:
-                    raise FileExistsError(f"Expected a folder without a stream, or resume=True; got {path}")
-                manifest.compare(facts, but=["version"])
-                Store(path, runner).verify()
-            store = Store(path, runner, encoded)
-            _fill(store, preprocess, source, check_console(console))
-    except BaseException:
-        if out is None:
-            shutil.rmtree(path, ignore_errors=True)
-        raise
+    check_count(seed, "a seed", 0)
+    with _folder(out) as path:
+        store = Store(path, runner, tile, encoded)
+        _fill(store, preprocess if is_image else None, source, seed, check_console(console))
     if out is None:
-        weakref.finalize(store.folder, shutil.rmtree, path, ignore_errors=True)
-    return Streamed(store)
+        weakref.finalize(store, shutil.rmtree, path, ignore_errors=True)
+    else:
+        store.path = as_path(out)
+    return Streamed(store, is_image)
 
 
-def _fill(store: Store, preprocess: Any, source: Any, console: Console) -> None:
-    """Make all tiles that are not done."""
-    device, lock = store.runner.reference.device, Lock()
-    done, total = 0, sum(math.prod(tile.box.shape) * tile.weight for tile in store.work)
+@contextmanager
+def _folder(out: str | PathLike[str] | None) -> Iterator[Path]:
+    """A new folder, which is named `out` at the end; if an error is raised, it is removed."""
+    target = None if out is None else as_path(out)
+    if target is None:
+        path = Path(tempfile.mkdtemp(prefix="mera-"))
+    else:
+        make_folder(target)
+        if any(target.iterdir()):
+            raise FileExistsError(f"Expected an empty folder for a stream; got {target}")
+        path = target.with_name(f".{target.name}.{os.getpid()}{SUFFIX}")
+        path.mkdir()
+    try:
+        yield path
+        if target is not None:
+            target.rmdir()  # which not all systems replace
+            path.rename(target)
+    except BaseException:
+        shutil.rmtree(path, ignore_errors=True)
+        raise
+
+
+def _fill(store: Store, preprocess: Any, source: Any, seed: int, console: Console) -> None:
+    """Make all tiles."""
+    device, lock, work = store.runner.reference.device, Lock(), list(store.work())
+    done, total = 0, sum(math.prod(tile.box.shape) * tile.weight for tile in work)
 
     def make(tile: Tile) -> Tile:
-        """Make a tile, unless it is done."""
-        if (tile.stage, tile.number) not in store.done:
-            with exactly(device):
-                if tile.stage == DATA:
-                    _take(store, preprocess, source, lock, tile)
-                else:
-                    store.compute(tile)
+        """Make a tile."""
+        with exactly(device):
+            if tile.stage == DATA:
+                _take(store, preprocess, source, seed, lock, tile)
+            else:
+                store.compute(tile)
         return tile
 
     with ProgressBar("stream", console, "tile") as bar:
-        for stage, group in itertools.groupby(store.work, key=lambda tile: tile.stage):
+        for stage, group in itertools.groupby(work, key=lambda tile: tile.stage):
             for tile in in_threads(make, group, device):
                 done += math.prod(tile.box.shape) * tile.weight
                 bar.update(tile.number + 1, done / total, "data" if stage == DATA else f"level {stage}")
             if stage != DATA:
-                shutil.rmtree(store.path / "arrays" / f"lattice{stage}", ignore_errors=True)
+                store.file(f"lattice{stage}").unlink()
 
 
 @torch.no_grad()
-def _take(store: Store, preprocess: Any, source: Any, lock: Lock, tile: Tile) -> None:
+def _take(store: Store, preprocess: Any, source: Any, seed: int, lock: Lock, tile: Tile) -> None:
     """Write a tile of the data, in the flow's own space; a source may not support concurrent reads."""
-    box, reference, log_det = tile.box, store.runner.reference, 0.0
+    box, reference = tile.box, store.runner.reference
     with lock:
         values = read_tensor(source, (slice(None), *(slice(a, b) for a, b in zip(box.start, box.stop, strict=True))))
-    if store.facts["grey values"]:
-        noise = _noise_of_pixels(store.facts["seed"], len(values), box)
+    if preprocess is not None:
+        noise = _noise_of_pixels(seed, len(values), box)
         values, change = preprocess(with_noise(values, noise)[None].to(reference.device))
-        values, log_det = values[0], change.double().item()
-    files = store.write("lattice0", box, values.to(reference.device, reference.dtype))
-    store.add(tile, {"data": log_det}, files)
+        values = values[0]
+        store.parts[DATA].append(change.double().item())
+    store.write("lattice0", box, values.to(reference.device, reference.dtype))
 
 
 def _noise_of_pixels(seed: int, channels: int, box: Box) -> Tensor:
@@ -256,16 +253,3 @@ def _noise_of_pixels(seed: int, channels: int, box: Box) -> Tensor:
         where = tuple(slice(c * edge, (c + 1) * edge) for c in corner)
         values[(slice(None), *where)] = generator.random((channels, *cells), dtype=np.float32)
     return torch.from_numpy(values[(slice(None), *box.within(blocks.refined(cells)))].copy())
-
-
-def _probe(source: Any) -> str:
-    """A short text that tells images of one shape apart, from some of the pixels."""
-    generator = np.random.default_rng(0)
-    values = []
-    for _ in range(PROBES):
-        site = tuple(slice(i, i + 1) for i in generator.integers(source.shape[1:]).tolist())
-        part = source[(slice(None), *site)]
-        if isinstance(part, Tensor):  # numpy has no bfloat16
-            part = part.detach().cpu().to(torch.float if part.dtype == torch.bfloat16 else part.dtype)
-        values.append(np.asarray(part).tobytes())
-    return hashlib.sha256(b"".join(values)).hexdigest()[:32]

@@ -136,25 +136,23 @@ class FlowInParts(Density):
 
         Tiles are read with as many sites around them as the bijectors of a level need, so that log p, latents and
         lattices are those of `forward`, up to rounding, for any tile. Memory is that of a few tiles. The lattice that
-        the next level needs, and maps of log p, go to a store of zarr (extra "large") on disk.
-        After a kill, `resume=True` goes on.
+        the next level needs, and maps of log p, go to files .npy on disk.
 
         Args:
             source: the image, any array-like (C, *shape) with a shape, a dtype and slices: a numpy array or memmap, an
                 array of zarr or h5py. Integers of 8 bits are dequantised with noise that is a function of seed and
                 site; floats are data in the flow's own space.
-            out: the folder of the store; None for a temporary one, which goes when the store and its arrays go.
+            out: an empty or new folder for the maps; None for a temporary one, which goes when the store goes.
             options: `tile`, the edge of a tile in pixels, 512; `context`, of a conditional flow, the same for all
-                sites; `seed` of the noise, 0; `resume`, whether to go on with the store in the folder or to open it;
-                `console`, a `rich.console.Console` on which progress is shown.
+                sites; `seed` of the noise, 0; `console`, a `rich.console.Console` on which progress is shown.
 
         Returns:
             The result with `log_prob`, `bits_per_dim`, `levels`, `map(level)` and `store`.
 
         Raises:
             LayoutError: if a bijector acts on a whole lattice at once, as Fourier modes do; the message names the node.
-            ValueError: if the source has another shape than the flow, see `resized`; if values are not finite; or if
-                the store to resume is damaged, or was made for another flow or source.
+            ValueError: if the source has another shape than the flow, see `resized`, or if values are not finite.
+            FileExistsError: if the folder is not empty.
 
         >>> import mera, torch
         >>> flow = mera.build("rgflow", L=32, channels=1, hidden=(8,)).resized((64, 96))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -81,16 +81,6 @@ def tiles(lattice: Lattice, edges: Sequence[int]) -> list[Box]:
         Box(start, tuple(min(a + e, n) for a, e, n in zip(start, edges, lattice.shape, strict=True)))
         for start in itertools.product(*ranges)
     ]
-
-
-def pieces(box: Box, shape: Sequence[int]) -> Iterator[tuple[Slices, Slices]]:
-    """Cut a box where it crosses periodic borders: slices of each part in the lattice and in an array of the box."""
-    spans = []
-    for a, b, n in zip(box.start, box.stop, shape, strict=True):
-        cuts = [a, *range((a // n + 1) * n, b, n), b]
-        spans.append([(slice(u % n, u % n + v - u), slice(u - a, v - a)) for u, v in itertools.pairwise(cuts)])
-    for combination in itertools.product(*spans):
-        yield tuple(part[0] for part in combination), tuple(part[1] for part in combination)
 
 
 def hull(coordinates: Sequence[Sequence[int]], lattice: Lattice) -> Box:

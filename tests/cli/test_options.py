@@ -104,7 +104,6 @@ TABLE = {
         "output": "--seed 1; --scale 8",
         "json": "--json",
     },
-    "map flow.mera a.png --tile 16 --out store": {"output": "--resume"},
     "mix flow.mera a.png b.png": {
         "file a_b_mix_2.png": "--scale 8; --seed 1", "files .": "--out c.png; --level 0", "json": "--json",
     },
@@ -165,7 +164,6 @@ def prepared(tmp_path_factory):
         flow = randomize(mera.build("rgflow", L=8, m=2, layers=1, hidden=(4,)), 0.1).float()
         mera.save(flow, "flow.mera")
         mera.save_layout(flow.layout, "layout.toml")
-        assert run("map", "flow.mera", "a.png", "--tile", 16, "--out", "store").exit_code == 0
     return folder
 
 
