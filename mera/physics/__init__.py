@@ -3,7 +3,6 @@
 from mera.physics.action import Action
 from mera.physics.anneal import Annealed, anneal
 from mera.physics.chains import hmc, metropolis
-from mera.physics.correlation_length import CorrelationLength, correlation_length
 from mera.physics.estimate import Report, estimate
 from mera.physics.family import ActionFamily, Slope, make, names, register
 from mera.physics.growth import grow
@@ -25,7 +24,6 @@ __all__ = [
     "Action",
     "ActionFamily",
     "Annealed",
-    "CorrelationLength",
     "DoubleWell",
     "FreeField",
     "GammaResult",
@@ -39,7 +37,6 @@ __all__ = [
     "Reweighted",
     "Slope",
     "anneal",
-    "correlation_length",
     "estimate",
     "gamma_method",
     "grow",

@@ -130,13 +130,15 @@ def summary(
     facts: Mapping[str, Any], series: Mapping[str, Tensor], averaging: Averaging, verdicts: Mapping[str, Verdict]
 ) -> dict[str, Any]:
     """The arguments of a `Measured` that follow from its series; for `facts` see `lattice_facts`."""
-    periodic = tuple(facts["periodic"])
-    functions = averages_of(facts["shape"][1:], periodic, facts["inverse_temperature"])
+    functions = averages_of(facts["shape"][1:], tuple(facts["periodic"]), facts["inverse_temperature"])
     observables, verdicts, correlator = summarize(series, functions, averaging, verdicts, facts.get("zero", ()))
     return {
-        "series": series, "averaging": averaging, "observables": observables, "verdicts": verdicts,
-        "correlator": correlator, "periodic": periodic,
-    }  # fmt: skip
+        "series": series,
+        "averaging": averaging,
+        "observables": observables,
+        "verdicts": verdicts,
+        "correlator": correlator,
+    }
 
 
 @dataclass(frozen=True, repr=False, kw_only=True)
@@ -151,7 +153,6 @@ class Measured(ABC):
         observables: by name, the value and its standard error.
         verdicts: by name, whether the value and its error can be trusted.
         correlator: the two-point function with its errors, (r,) each; None for open borders.
-        periodic: for each direction, whether the lattice is periodic.
         log_weights: the log-weights of the draws; None if they have none.
     """
 
@@ -161,7 +162,6 @@ class Measured(ABC):
     observables: Mapping[str, Quantity]
     verdicts: Mapping[str, Verdict]
     correlator: tuple[Tensor, Tensor] | None
-    periodic: tuple[bool, ...]
     log_weights: Tensor | None = None
 
     @property

@@ -214,23 +214,17 @@ def forbidden(action: Action, shape: Sequence[int]) -> list[str]:
     return ["m"] if action.is_even and is_odd else []
 
 
-def slice_means(phi: Tensor, axis: int) -> Tensor:
-    """The means of fields (B, C, *shape) over the slices across an axis of length n, (B, C, n)."""
-    other_axes = [other for other in range(2, phi.ndim) if other != axis]
-    return phi.mean(other_axes) if other_axes else phi
-
-
 def _first_mode(phi: Tensor, axis: int) -> Tensor:
     """The structure factor |sum_x exp(i k x) phi(x)|^2 / V^2 at the smallest wave number k along an axis, (B,)."""
-    profile = slice_means(phi, axis)
+    other_axes = [other for other in range(2, phi.ndim) if other != axis]
+    profile = phi.mean(other_axes) if other_axes else phi
     n = profile.shape[2]
     angle = 2 * math.pi * torch.arange(n, device=phi.device, dtype=phi.dtype) / n
     return ((profile * angle.cos()).mean(2).square() + (profile * angle.sin()).mean(2).square()).sum(1)
 
 
-def two_point(phi: Tensor, axes: Sequence[int] | None = None) -> Tensor:
-    """The product phi(x) phi(x + r), averaged over x and axes, by default all, and summed over channels, (B, r)."""
-    axes = range(2, phi.ndim) if axes is None else axes
+def two_point(phi: Tensor, axes: Sequence[int]) -> Tensor:
+    """The product phi(x) phi(x + r), averaged over x and axes, and summed over channels, (B, r)."""
     longest = min(phi.shape[axis] for axis in axes) // 2
     sites = phi[0, 0].numel()
     total = phi.new_zeros(len(phi), longest + 1)

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from torch import Tensor
 
 from mera.analysis.drawing.figures import Picture, panels
-from mera.physics import Annealed, CorrelationLength, MarkovChains, Measured, Quantity, Report, Reweighted
+from mera.physics import Annealed, MarkovChains, Measured, Quantity, Report, Reweighted
 from mera.physics.verdicts import format_ess
 
 HISTORIES = ("m", "m2", "phi2", "energy")
@@ -70,27 +70,6 @@ FIGURES: dict[type[Measured], Callable[[Any], Picture]] = {
     Report: weights_figure, Reweighted: weights_figure, MarkovChains: chain_figure, Annealed: annealed_figure,
 }  # fmt: skip
 """The picture of each kind of measurement."""
-
-
-def correlation_figure(found: CorrelationLength) -> Picture:
-    """Draw the two-point function of slices with its fit, and the effective masses beside the fitted mass."""
-    figure, (left, right) = panels(2, 2, 4.5, 3.6)
-    values, errors = (part.numpy() for part in found.correlator)
-    left.errorbar(range(len(values)), values, errors, fmt="o", ms=3, capsize=2)
-    left.plot(range(found.first, len(values)), found.fit[found.first :].numpy(), color="tab:orange", lw=1)
-    left.set(xlabel="distance t", yscale="log")
-    left.set_title("two-point function of slices, and its fit", fontsize=10)
-    masses, errors = (part.numpy() for part in found.masses)
-    right.errorbar(range(1, len(masses) + 1), masses, errors, fmt="o", ms=3, capsize=2)
-    low, high = 1 / (found.value + found.error), 1 / max(found.value - found.error, 1e-9)
-    right.axhspan(low, high, color="tab:orange", alpha=0.3)
-    right.axhline(1 / found.value, color="tab:orange", lw=1)
-    right.set(xlabel="distance t", ylim=(0, min(2.5 / found.value, 2 * high)))
-    right.set_title(f"effective masses; length {Quantity(found.value, found.error)}", fontsize=10)
-    for axes in (left, right):
-        axes.grid(alpha=0.3)
-    figure.suptitle(found.verdict, fontsize=9)
-    return figure
 
 
 def _draw_correlator(axes: Axes, correlator: tuple[Tensor, Tensor] | None) -> None:
