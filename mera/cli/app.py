@@ -16,7 +16,7 @@ COMMANDS = {
     "info": "Show the plan and the parameters of a model, a run, a file of a flow, or a layout of your own.",
     "train": "Train a model or a layout of your own, or resume a run.",
     "evaluate": "Evaluate runs on their test examples; several runs are compared in one table.",
-    "measure": "Measure a lattice action: reweighting or Metropolis with a flow, HMC or annealing without a flow.",
+    "measure": "Measure a lattice action with the flow of a run: reweighting, Metropolis or HMC.",
     "check": "Check the laws of a run, a flow or a data set; without an argument, show versions and devices.",
     "compare": "Train several models on the same data, and write a report with standard errors.",
     "runs": "List the runs in a folder: model, data, steps, time, test loss, parameters.",

@@ -14,46 +14,31 @@ import typer
 
 from mera import physics
 from mera._utils.errors import InputError
-from mera._utils.files import make_folder, reading, write_atomically
+from mera._utils.files import reading, write_atomically
 from mera._utils.manifest import NAME as MANIFEST
 from mera._utils.table import Table
 from mera.cli.options import Device, Lattice, assignments
 from mera.cli.sources import folder_of, learnt_action, load_flow, set_threads
 from mera.cli.terminal import Json, console, plain, show, show_json
 from mera.flow import Symmetrized
-from mera.physics.action import as_action
 from mera.physics.measurement import SAMPLERS
 from mera.physics.storage import Storage
 from mera.physics.verdicts import is_upper_estimate
 from mera.sampling.diagnostics import MIN_DRAWS
 
 NUMBERS = (
-    "ess", "pareto_k", "missed", "forward_ess", "free_energy", "stages", "acceptance", "tau", "tau_error", "r_hat",
-    "seconds", "verdict",
+    "ess", "pareto_k", "missed", "forward_ess", "free_energy", "acceptance", "tau", "tau_error", "r_hat", "seconds",
+    "verdict",
 )  # fmt: skip
 """The fields of results that the report has by the same names; each sampler has some of them."""
-POPULATIONS = 8
-"""The number of populations that --samples is divided into."""
 SamplerName: Any = Literal[tuple(SAMPLERS)]
-WITHOUT_FLOW = [name for name, entry in SAMPLERS.items() if not entry.needs_flow]
-OF_RUNS = ("symmetries", "images", "name")
-"""The options that a measurement without a run does not have."""
-PARTICLES = "particles.npz"
-"""The file of the particles of annealing, which are kept when all of it is done."""
 
 
 def measure_command(
-    run: Annotated[
-        Path | None,
-        typer.Argument(
-            help="Folder of a run that learnt an action, or a file of mera.save; without one, hmc and anneal measure "
-            "--action on a lattice of edge --L."
-        ),
-    ] = None,
-    samples: Annotated[int, typer.Option(min=64, help="Number of samples, over all chains or populations.")] = 10_000,
+    run: Annotated[Path, typer.Argument(help="Folder of a run that learnt an action, or a file of mera.save.")],
+    samples: Annotated[int, typer.Option(min=64, help="Number of samples, over all chains.")] = 10_000,
     sampler: Annotated[
-        SamplerName,
-        typer.Option(help="How samples of the action are made; anneal also gives ln Z, without a flow."),
+        SamplerName, typer.Option(help="How samples of the action are made; reweighting also gives ln Z.")
     ] = "reweighting",
     action: Annotated[
         str | None, typer.Option(help="An action in place of the one in the run.", metavar="NAME[(NAME=VALUE, ...)]")
@@ -96,7 +81,7 @@ def measure_command(
     out: Annotated[
         Path | None,
         typer.Option(
-            help="Folder of the measurement; RUN/measure/NAME if left out, or nothing is kept without a run.",
+            help="Folder of the measurement; RUN/measure/NAME if left out.",
             metavar="DIR",
         ),
     ] = None,
@@ -105,36 +90,30 @@ def measure_command(
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
-    """Measure a lattice action with the flow of a run, or without one; with errors, and a verdict on them.
+    """Measure a lattice action with the flow of a run; with errors, and a verdict on them.
 
     Fields, histories, weights and a report are kept. They are written as they are made: after Ctrl-C or a kill,
-    --resume goes on. Annealing is written when it is done, and listed nowhere.
+    --resume goes on.
     """
     if listing:
-        if run is None or not run.exists():
+        if not run.exists():
             raise typer.BadParameter(f"Expected a run; got {run}, which does not exist")
         _list(folder_of(run) / "measure", as_json)
         return
-    text = action if action is not None or run is None else learnt_action(run)
+    text = learnt_action(run) if action is None else action
     if text is None:
-        subject = "a measurement without a run" if run is None else f"{run}, which does not name an action"
-        raise typer.BadParameter(f"Expected --action for {subject}")
-    values: dict[str, Any] = {"fields": fields, "warmup": warmup, "resume": resume or None}
-    values |= {"symmetries": symmetries, "images": images, "name": name}
-    unused = [*SAMPLERS[sampler].unused, *(OF_RUNS if run is None else ())]
-    if passed := [f"--{option}" for option in unused if values[option] is not None]:
-        without = " without a run" if run is None else ""
-        raise typer.BadParameter(f"Expected no {', '.join(passed)} for the sampler {sampler}{without}")
+        raise typer.BadParameter(f"Expected --action for {run}, which does not name an action")
+    option, value = ("--warmup", warmup) if sampler == "reweighting" else ("--fields", fields)
+    if value is not None:
+        raise typer.BadParameter(f"Expected no {option} for the sampler {sampler}")
     target = physics.make(text)
-    flow: Any = None
-    if run is not None:
-        flow = load_flow(run, device, L)
-        set_threads(flow)
-        if symmetries is not None:
-            flow = Symmetrized(flow.flow, [name.strip() for name in symmetries.split(",")], images)
-        elif images is not None:
-            raise typer.BadParameter("--images needs --symmetries")
-        flow = flow.double() if double else flow
+    flow = load_flow(run, device, L)
+    set_threads(flow)
+    if symmetries is not None:
+        flow = Symmetrized(flow.flow, [name.strip() for name in symmetries.split(",")], images)
+    elif images is not None:
+        raise typer.BadParameter("--images needs --symmetries")
+    flow = flow.double() if double else flow
     if isinstance(target, physics.ActionFamily):
         family, at = target, at or {}
         if set(at) != set(family.ranges):
@@ -142,20 +121,14 @@ def measure_command(
             raise typer.BadParameter(f"Expected --at with a value of {ranges}; got {', '.join(at) or 'none'}")
         target = family.at(**at)
         text = repr(target)
-        if flow is not None:
-            flow = flow.given(family.context(**at).to(flow.device))
+        flow = flow.given(family.context(**at).to(flow.device))
     elif at:
         raise typer.BadParameter(f"Expected no --at for {text}, which has no ranges")
-    shape = _shape(sampler, target, L) if run is None else flow.plan.input.event_shape
-    if out is None and run is not None:
+    if out is None:
         usual = "_".join([sampler, *(f"{key}_{value:.15g}" for key, value in sorted((at or {}).items()))])
         out = folder_of(run) / "measure" / (usual if name is None else name)
     options: dict[str, Any] = {"every": every, "out": out, "resume": resume}
-    if sampler == "anneal":
-        options = {"particles": samples // POPULATIONS, "populations": POPULATIONS}
-        if out is not None and (out / PARTICLES).exists():
-            raise FileExistsError(f"Expected a folder without a measurement; got {out}: choose another")
-    elif sampler == "reweighting":
+    if sampler == "reweighting":
         options |= {"n": samples, "fields": None}
         if fields is not None:
             with reading(fields, "fields (N, C, *shape), .npy,"):
@@ -164,40 +137,24 @@ def measure_command(
     else:
         options |= {"chains": chains, "draws": max(MIN_DRAWS, -(-samples // chains))}
         options |= {} if warmup is None else {"warmup": warmup}
-    before = Storage(out).facts()["seed"] if resume and out is not None and Storage(out).exists else None
+    before = Storage(out).facts()["seed"] if resume and Storage(out).exists else None
     if seed is not None and before not in (None, seed):
         raise InputError(f"the seed of the measurement in {out}, {before}", str(seed))
     torch.manual_seed(secrets.randbelow(2**31) if seed is None else seed)
     with warnings.catch_warnings():  # the verdict is printed with the table
         warnings.simplefilter("ignore", UserWarning)
-        start = shape if flow is None or sampler == "anneal" else flow
-        result = SAMPLERS[sampler].run(start, target, console=console, **options)
+        result = SAMPLERS[sampler](flow, target, console=console, **options)
     report = plain({
-        "run": run and str(run), "action": text, "sampler": sampler,
+        "run": str(run), "action": text, "sampler": sampler,
         "seed": torch.initial_seed() if before is None else before, **_figures(result),
     })  # fmt: skip
-    if out is not None:
-        make_folder(out)
-        if sampler == "anneal":
-            result.save(out / PARTICLES)
-        write_atomically(out / "report.json", json.dumps(report, indent=2).encode())
-        write_atomically(out / "report.png", result._repr_png_())
+    write_atomically(out / "report.json", json.dumps(report, indent=2).encode())
+    write_atomically(out / "report.png", result._repr_png_())
     if as_json:
         show_json(report)
         return
-    show(f"{text} on {' x '.join(map(str, shape))}, {sampler}", str(result))
-    if out is not None:
-        console.print(f"kept in {out}; report: {out / 'report.json'}, {out / 'report.png'}")
-
-
-def _shape(sampler: str, action: Any, L: Any) -> tuple[int, ...]:
-    """The shape of a field for a measurement without a flow."""
-    if SAMPLERS[sampler].needs_flow:
-        needless = " and ".join(WITHOUT_FLOW)
-        raise typer.BadParameter(f"Expected a run for the sampler {sampler}; got none ({needless} need none)")
-    if L is None:
-        raise typer.BadParameter("Expected --L, the edge of the lattice, for a measurement without a run")
-    return (as_action(action).channels or 1, *(L if isinstance(L, tuple) else (L, L)))
+    show(f"{text} on {' x '.join(map(str, flow.plan.input.event_shape))}, {sampler}", str(result))
+    console.print(f"kept in {out}; report: {out / 'report.json'}, {out / 'report.png'}")
 
 
 def _list(folder: Path, as_json: bool) -> None:
@@ -223,16 +180,15 @@ def _list(folder: Path, as_json: bool) -> None:
         show(str(table))
 
 
-def _figures(result: Any) -> dict[str, Any]:
+def _figures(result: physics.MarkovChains | physics.Report) -> dict[str, Any]:
     """The numbers of a result, by name."""
-    observables = dict(result.observables)
+    observables: dict[str, Any] = dict(result.observables)
     if result.correlator is not None:
         observables["correlator"] = [part.tolist() for part in result.correlator]
     figures: dict[str, Any] = {name: getattr(result, name) for name in NUMBERS if hasattr(result, name)}
     if isinstance(result, physics.MarkovChains):
         figures |= dict(zip(("draws", "chains"), next(iter(result.history.values())).shape, strict=True))
     else:
-        figures |= {"samples": len(result.log_weights), "log_z": [result.log_z, result.log_z_error]}
-    if isinstance(result, physics.Report):
+        figures |= {"samples": result.n, "log_z": [result.log_z, result.log_z_error]}
         figures["ess_is_upper_estimate"] = is_upper_estimate(result.pareto_k)
     return figures | {"observables": observables}

@@ -4,42 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from os import PathLike
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 
 from mera._utils.errors import InputError
-from mera.physics.anneal import Annealed, anneal
 from mera.physics.chains import hmc, metropolis
 from mera.physics.estimate import Report, estimate, report_of
 from mera.physics.markov_chains import MarkovChains, chains_of
 from mera.physics.storage import Arrays, Storage, joined
 from mera.sampling.diagnostics import MIN_DRAWS
 
-
-class SamplerEntry(NamedTuple):
-    """A sampler of `mera measure`.
-
-    Args:
-        run: the function of a flow or a shape, an action, and options.
-        needs_flow: whether a shape will not do.
-        unused: the options of the command that the sampler does not have.
-    """
-
-    run: Callable[..., MarkovChains | Report | Annealed]
-    needs_flow: bool
-    unused: tuple[str, ...]
-
-
-SAMPLERS = {
-    "reweighting": SamplerEntry(estimate, True, ("warmup",)),
-    "metropolis": SamplerEntry(metropolis, True, ("fields",)),
-    "hmc": SamplerEntry(hmc, False, ("fields",)),
-    "anneal": SamplerEntry(
-        lambda shape, action, **options: anneal(action, shape, **options), False, ("fields", "warmup", "resume")
-    ),
+SAMPLERS: dict[str, Callable[..., MarkovChains | Report]] = {
+    "reweighting": estimate,
+    "metropolis": metropolis,
+    "hmc": hmc,
 }
-"""By the name in `mera measure --sampler`."""
+"""The functions of a flow, an action and options, by the name in `mera measure --sampler`."""
 
 
 def load_chain(path: str | PathLike[str] | Iterable[str | PathLike[str]]) -> MarkovChains | Report:

@@ -167,12 +167,9 @@ MISTAKES = [
     ("train rgflow --out x --data msds1 --action ising", 2, "Pass either --data or --action"),
     ("train rgflow --out x --action ising --conditional", 2, "--action takes no options of data; got --conditional"),
     ("train rgflow --out x --data msds1 --no-symmetrize", 2, "--symmetrize is for --action"),
-    ("measure", 2, "Expected --action for a measurement without a run"),
-    ("measure --action free --L 4", 2, "Expected a run for the sampler reweighting; got none"),
-    ("measure --action free --sampler hmc", 2, "Expected --L, the edge of the lattice"),
-    ("measure --action free --sampler anneal --warmup 7 --resume", 2, "Expected no --warmup, --resume for the sampler"),
-    ("measure --action free --sampler hmc --symmetries flip", 2, "no --symmetries for the sampler hmc without a run"),
-    ("measure --action free --sampler hmc --fields x.npy", 2, "Expected no --fields for the sampler hmc"),
+    ("measure", 2, "Missing argument 'run'"),
+    ("measure a --action free --sampler reweighting --warmup 7", 2, "Expected no --warmup for the sampler reweighting"),
+    ("measure a --action free --sampler hmc --fields x.npy", 2, "Expected no --fields for the sampler hmc"),
 ]
 
 

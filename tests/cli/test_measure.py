@@ -2,7 +2,6 @@
 
 import json
 
-import numpy as np
 import pytest
 
 import mera
@@ -100,15 +99,3 @@ def test_an_action_of_several_components(tmp_path):
     arguments = ["--action", "on(n=2)", *SMALL, "--steps", 2, "--no-symmetrize", "--out", tmp_path / "run"]
     succeed("train", "rgflow", *arguments)
     assert mera.load(tmp_path / "run").plan.input.channels == 2
-
-
-def test_annealing_without_a_run_replaces_nothing(tmp_path):
-    options = ["--action", "free(mass2=1)", "--L", 4, "--sampler", "anneal", "--samples", 256, "--out", tmp_path]
-    report = measured(*options)
-    assert report == json.loads((tmp_path / "report.json").read_text())
-    assert (tmp_path / "report.png").read_bytes()[:4] == b"\x89PNG"
-    log_z, error = report["log_z"]
-    assert abs(log_z - physics.FreeField(1.0).log_z((4, 4))) < 5 * error + 0.01
-    with np.load(tmp_path / "particles.npz") as file:
-        assert file["fields"].shape == (256, 1, 4, 4)
-    assert "Expected a folder without a measurement" in str(run("measure", *options).exception)

@@ -63,7 +63,7 @@ TABLE = {
         "file phi4/measure/reweighting/report.json": "--images 2; --fields others.npy",
     },
     "measure phi4 --samples 128 --sampler metropolis --chains 4 --warmup 2 --out kept": {"history kept": "--resume"},
-    "measure --action phi4(mass2=(1,2)) --L 2 --sampler hmc --samples 64 --warmup 2 --at mass2=1 --seed 0 --out new": {
+    "measure range --sampler hmc --samples 64 --warmup 2 --at mass2=1 --seed 0 --out new": {
         "history new": "--at mass2=2",
     },
     "check run": {"json": "--json"},
@@ -149,6 +149,7 @@ def prepared(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         for words in (TRAIN.replace("--out new", "--out run --share-levels"), LEARN.replace("new", "phi4"),
+                      LEARN.replace("new", "range").replace("mass2=1", "mass2=(1,2)"),
                       TRAIN.replace("--out new", "--out classes --conditional"),
                       "measure phi4 --samples 64 --sampler metropolis --chains 4 --warmup 2 --out kept"):  # fmt: skip
             result = run(*words.split())

@@ -61,7 +61,7 @@ def assert_same(chain, other):
 @pytest.mark.filterwarnings("ignore::UserWarning")
 @pytest.mark.parametrize("name", ["reweighting", "metropolis", "hmc"])
 def test_an_interrupted_measurement_goes_on_bit_by_bit(tmp_path, monkeypatch, name):
-    measure, flow, action = SAMPLERS[name].run, small_flow(), Phi4(1.0, 0.5)
+    measure, flow, action = SAMPLERS[name], small_flow(), Phi4(1.0, 0.5)
     options = {"n": 5000} if name == "reweighting" else {"draws": 900 if name == "metropolis" else 12, "warmup": 7}
     options |= {"every": 2} if name == "reweighting" else {"every": 2, "chains": 5}
     whole = seeded(measure, flow, action, out=tmp_path / "whole", **options)
@@ -83,7 +83,7 @@ def test_an_interrupted_measurement_goes_on_bit_by_bit(tmp_path, monkeypatch, na
     ],
 )
 def test_a_measurement_that_is_prolonged_is_the_longer_one(tmp_path, name, options, draws):
-    measure, flow = SAMPLERS[name].run, small_flow()
+    measure, flow = SAMPLERS[name], small_flow()
     long = seeded(measure, flow, FreeField(1.0), draws=draws[-1], **options)
     for n in draws:
         found = seeded(measure, flow, FreeField(1.0), draws=n, out=tmp_path, resume=True, **options)
