@@ -15,8 +15,6 @@ import typer
 from mera import physics
 from mera._utils.errors import InputError
 from mera._utils.files import reading, write_atomically
-from mera._utils.manifest import NAME as MANIFEST
-from mera._utils.table import Table
 from mera.cli.options import Device, Lattice, assignments
 from mera.cli.sources import folder_of, learnt_action, load_flow, set_threads
 from mera.cli.terminal import Json, console, plain, show, show_json
@@ -86,7 +84,6 @@ def measure_command(
         ),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the measurement, up to --samples.")] = False,
-    listing: Annotated[bool, typer.Option("--list", help="List the measurements of the run.")] = False,
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
@@ -95,11 +92,6 @@ def measure_command(
     Fields, histories, weights and a report are kept. They are written as they are made: after Ctrl-C or a kill,
     --resume goes on.
     """
-    if listing:
-        if not run.exists():
-            raise typer.BadParameter(f"Expected a run; got {run}, which does not exist")
-        _list(folder_of(run) / "measure", as_json)
-        return
     text = learnt_action(run) if action is None else action
     if text is None:
         raise typer.BadParameter(f"Expected --action for {run}, which does not name an action")
@@ -155,29 +147,6 @@ def measure_command(
         return
     show(f"{text} on {' x '.join(map(str, flow.plan.input.event_shape))}, {sampler}", str(result))
     console.print(f"kept in {out}; report: {out / 'report.json'}, {out / 'report.png'}")
-
-
-def _list(folder: Path, as_json: bool) -> None:
-    """Print the measurements of a run."""
-    rows = []
-    for path in sorted(path.parent for path in folder.glob(f"*/{MANIFEST}")):
-        facts: dict[str, Any] = {}
-        try:
-            facts = Storage(path).facts()
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", UserWarning)
-                measured = physics.load_chain(path)
-            done, verdict = next(iter(measured.history.values())).numel(), str(measured.verdict)
-        except InputError as error:
-            done, verdict = 0, str(error)
-        asked = facts.get("draws", 0) * facts.get("chains", 1)
-        kind = (facts.get("sampler", ""), facts.get("action", ""))
-        rows.append((path.name, *kind, f"{done:,} of {asked:,}", verdict))
-    table = Table(["measurement", "sampler", "action", "samples", "verdict"], rows)
-    if as_json:
-        show_json([dict(zip(table.header, row, strict=True)) for row in rows])
-    else:
-        show(str(table))
 
 
 def _figures(result: physics.MarkovChains | physics.Report) -> dict[str, Any]:

@@ -53,7 +53,7 @@ TABLE = {
     "measure phi4 --samples 64 --sampler metropolis --warmup 2 --chains 4 --seed 0": {
         "history phi4/measure/metropolis": "--samples 128; --action free; --L 8; --symmetries flip,translations; "
          "--chains 8; --warmup 3; --single; --seed 1",
-        "files phi4": "--name other; --list",
+        "files phi4": "--name other",
         "fields phi4/measure/metropolis": "--every 1",
         "files .": "--out other",
         "json": "--json",
