@@ -8,13 +8,12 @@ import warnings
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import numpy as np
 import torch
 import typer
 
 from mera import physics
 from mera._utils.errors import InputError
-from mera._utils.files import reading, write_atomically
+from mera._utils.files import write_atomically
 from mera.cli.options import Device, Lattice, assignments
 from mera.cli.sources import folder_of, learnt_action, load_flow, set_threads
 from mera.cli.terminal import Json, console, plain, show, show_json
@@ -59,14 +58,6 @@ def measure_command(
         int,
         typer.Option(min=0, help="Keep every k-th field of a chain, or every k-th sample; 0 to keep none."),
     ] = 10,
-    fields: Annotated[
-        Path | None,
-        typer.Option(
-            help="Fields of the action, (N, C, *shape) in a .npy file, that show what the samples of the flow miss; if "
-            "left out, those of a short run of Hamiltonian Monte Carlo.",
-            metavar="FILE",
-        ),
-    ] = None,
     warmup: Annotated[
         int | None,
         typer.Option(min=0, help="Steps of each chain before the first draw; if left out, the sampler's default."),
@@ -75,12 +66,10 @@ def measure_command(
     seed: Annotated[
         int | None, typer.Option(min=0, max=2**63 - 1, help="Seed of everything that is random; drawn if left out.")
     ] = None,
-    name: Annotated[str | None, typer.Option(help="Name of the measurement; the sampler if left out.")] = None,
     out: Annotated[
         Path | None,
         typer.Option(
-            help="Folder of the measurement; RUN/measure/NAME if left out.",
-            metavar="DIR",
+            help="Folder of the measurement; RUN/measure/SAMPLER if left out, with the values of --at.", metavar="DIR"
         ),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the measurement, up to --samples.")] = False,
@@ -95,9 +84,8 @@ def measure_command(
     text = learnt_action(run) if action is None else action
     if text is None:
         raise typer.BadParameter(f"Expected --action for {run}, which does not name an action")
-    option, value = ("--warmup", warmup) if sampler == "reweighting" else ("--fields", fields)
-    if value is not None:
-        raise typer.BadParameter(f"Expected no {option} for the sampler {sampler}")
+    if sampler == "reweighting" and warmup is not None:
+        raise typer.BadParameter("Expected no --warmup for the sampler reweighting")
     target = physics.make(text)
     flow = load_flow(run, device, L)
     set_threads(flow)
@@ -118,14 +106,10 @@ def measure_command(
         raise typer.BadParameter(f"Expected no --at for {text}, which has no ranges")
     if out is None:
         usual = "_".join([sampler, *(f"{key}_{value:.15g}" for key, value in sorted((at or {}).items()))])
-        out = folder_of(run) / "measure" / (usual if name is None else name)
+        out = folder_of(run) / "measure" / usual
     options: dict[str, Any] = {"every": every, "out": out, "resume": resume}
     if sampler == "reweighting":
-        options |= {"n": samples, "fields": None}
-        if fields is not None:
-            with reading(fields, "fields (N, C, *shape), .npy,"):
-                array = np.load(fields, allow_pickle=False)
-            options["fields"] = torch.from_numpy(array).to(flow.device, flow.dtype)
+        options["n"] = samples
     else:
         options |= {"chains": chains, "draws": max(MIN_DRAWS, -(-samples // chains))}
         options |= {} if warmup is None else {"warmup": warmup}

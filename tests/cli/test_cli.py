@@ -169,7 +169,6 @@ MISTAKES = [
     ("train rgflow --out x --data msds1 --no-symmetrize", 2, "--symmetrize is for --action"),
     ("measure", 2, "Missing argument 'run'"),
     ("measure a --action free --sampler reweighting --warmup 7", 2, "Expected no --warmup for the sampler reweighting"),
-    ("measure a --action free --sampler hmc --fields x.npy", 2, "Expected no --fields for the sampler hmc"),
 ]
 
 

@@ -53,14 +53,13 @@ TABLE = {
     "measure phi4 --samples 64 --sampler metropolis --warmup 2 --chains 4 --seed 0": {
         "history phi4/measure/metropolis": "--samples 128; --action free; --L 8; --symmetries flip,translations; "
          "--chains 8; --warmup 3; --single; --seed 1",
-        "files phi4": "--name other",
         "fields phi4/measure/metropolis": "--every 1",
         "files .": "--out other",
         "json": "--json",
     },
     "measure phi4 --samples 64 --sampler metropolis --seed 0": {"files phi4": "--sampler reweighting"},
-    "measure phi4 --samples 64 --symmetries flip,translations --fields fields.npy --seed 0 --json": {
-        "file phi4/measure/reweighting/report.json": "--images 2; --fields others.npy",
+    "measure phi4 --samples 64 --symmetries flip,translations --seed 0 --json": {
+        "file phi4/measure/reweighting/report.json": "--images 2",
     },
     "measure phi4 --samples 128 --sampler metropolis --chains 4 --warmup 2 --out kept": {"history kept": "--resume"},
     "measure range --sampler hmc --samples 64 --warmup 2 --at mass2=1 --seed 0 --out new": {
@@ -160,8 +159,6 @@ def prepared(tmp_path_factory):
             mask = np.zeros((16, 24), np.uint8)
             mask[3:5, 3 : 3 + columns] = 255
             Image.fromarray(mask).save(f"{name}.png")
-        np.save("fields.npy", np.zeros((4, 1, 4, 4)))
-        np.save("others.npy", np.full((4, 1, 4, 4), 9.0))
         flow = randomize(mera.build("rgflow", L=8, m=2, layers=1, hidden=(4,)), 0.1).float()
         mera.save(flow, "flow.mera")
         mera.save_layout(flow.layout, "layout.toml")
