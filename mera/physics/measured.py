@@ -6,15 +6,11 @@ import math
 from abc import ABC
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from os import PathLike
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from mera._utils.errors import InputError
-from mera._utils.files import as_path, replacing
 from mera.physics.observables import Average, Quantity, averages_of
 from mera.physics.verdicts import verdict_on_zero
 from mera.sampling.diagnostics import ROUNDING, gamma_method
@@ -211,20 +207,3 @@ class Measured(ABC):
         from mera.analysis.drawing.physics import FIGURES  # late: matplotlib takes a second
 
         return FIGURES[type(self)](self)._repr_png_()
-
-    def save(self, path: str | PathLike[str]) -> None:
-        """Write fields and histories into one file .npz for other programs.
-
-        The arrays are "fields", "history/NAME", "log_weights", and for samples of a flow "field_log_weights", the
-        log-weights of the fields that are kept. Units are those of the lattice: everything is dimensionless.
-        """
-        path = as_path(path)
-        if path.suffix != ".npz":
-            raise InputError("the name of a file .npz", str(path))
-        arrays = {"fields": self.fields} | {f"history/{name}": values for name, values in self.history.items()}
-        for name in ("log_weights", "field_log_weights"):
-            if (weights := getattr(self, name, None)) is not None:
-                arrays[name] = weights
-        contents: dict[str, Any] = {name: values.cpu().numpy() for name, values in arrays.items()}
-        with replacing(path) as temporary, temporary.open("wb") as file:
-            np.savez(file, **contents)

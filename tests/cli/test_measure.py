@@ -83,7 +83,6 @@ def test_measurements_are_kept_and_prolonged(folder):
     options = ["measure", folder, "--sampler", "hmc", "--chains", 4, "--warmup", 5]
     succeed(*options, "--samples", 80)
     assert "--resume" in str(run(*options, "--samples", 80).exception)
-    succeed(*options, "--samples", 80, "--out", folder / "measure" / "again", "--seed", 1)
     seed = Storage(folder / "measure" / "hmc").facts()["seed"]
     assert f"the seed of the measurement in {folder}" in str(
         run(*options, "--samples", 160, "--resume", "--seed", seed + 1).exception
