@@ -273,13 +273,3 @@ class XY(Action):
     def order_parameter(self, phi: Tensor) -> Tensor:
         """The unit vectors of the angles, (B, 2, *shape) for one channel."""
         return torch.cat([phi.cos(), phi.sin()], dim=1)
-
-    def log_z(self, shape: Sequence[int]) -> float:
-        r"""The exact :math:`\ln Z` of a chain (L,), :math:`\ln \sum_n (2 \pi I_n(\beta))^L`; else a ValueError."""
-        if len(shape) != 1:
-            return super().log_z(shape)
-        from scipy.special import ive  # imported late, since `import mera` is to stay light
-
-        n = torch.arange(math.ceil(40 + 12 * self.beta**0.5), dtype=torch.float64)  # larger orders do not count
-        logs = shape[0] * (torch.from_numpy(ive(n.numpy(), self.beta)).log() + self.beta + math.log(2 * math.pi))
-        return torch.cat([logs, logs[1:]]).logsumexp(0).item()

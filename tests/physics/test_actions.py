@@ -161,14 +161,6 @@ def test_log_z_of_double_wells(height, position):
         assert expected == pytest.approx(math.log(2 * math.sqrt(math.pi / (4 * height))), abs=1e-6)
 
 
-def test_log_z_of_a_cold_chain_of_angles():
-    """At low temperatures, angles differ by Gaussian numbers with 1/8 beta as the first correction."""
-    for beta in (1e5, 1e8):
-        waves = 4 * torch.sin(math.pi * torch.arange(1, 3) / 3).square()
-        gaussian = 3 * beta + math.log(2 * math.pi * 3**0.5) - (beta * waves / (2 * math.pi)).log().sum().item() / 2
-        assert XY(beta).log_z((3,)) == pytest.approx(gaussian, abs=1e-5)
-
-
 @pytest.mark.parametrize("beta", [0.4, 1.5])
 def test_the_helicity_modulus_of_a_chain(beta):
     torch.manual_seed(0)
