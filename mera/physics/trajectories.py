@@ -74,9 +74,14 @@ def in_domain(action: Action, phi: Tensor) -> Tensor:
 
 
 def is_differentiable(action: Action, fields: Tensor) -> bool:
-    """Return whether an action has a gradient at fields (K, C, *shape), which Hamiltonian Monte Carlo needs."""
+    """Return whether an action has a gradient with respect to fields (K, C, *shape), as Hamiltonian Monte Carlo needs.
+
+    The gradient with respect to parameters of the action, if it is a module, does not count.
+    """
     with torch.enable_grad():
-        return action(fields[:1].detach().clone().requires_grad_()).requires_grad
+        phi = fields[:1].detach().clone().requires_grad_()
+        value = action(phi)
+        return value.requires_grad and torch.autograd.grad(value.sum(), phi, allow_unused=True)[0] is not None
 
 
 def wells(action: Action, shape: Sequence[int]) -> Tensor:

@@ -50,6 +50,9 @@ class ReverseKL(Objective):
         flow: the flow; for a family, with the parameters as its context.
         action: the action S, or a family of actions.
         estimator: how the gradient is estimated; see `Settings.estimator`.
+
+    Raises:
+        ValueError: if the action has no gradient, from which the flow would silently learn its own entropy alone.
     """
 
     name, unit, metric = "fields", "nats/variable", "nats"
@@ -59,6 +62,12 @@ class ReverseKL(Objective):
         self.flow, self.estimator = flow, estimator
         self.family = action if isinstance(action, ActionFamily) else None
         self.action: Action = action.at(**action.middle) if isinstance(action, ActionFamily) else action
+        if estimator == "path" and not is_differentiable(self.action, _random_fields(flow, 1)):
+            raise InputError(
+                "an action with a gradient, computed by operations of torch on the field itself, without detach, numpy "
+                'or torch.no_grad, or estimator="score"',
+                f"{self.action!r}, which has none",
+            )
         noise = tuple(f"noise{i}" for i in range(len(flow.draw_noise(0))))
         self.parts = noise if self.family is None else (*noise, "context")
         if self.family is not None:
@@ -67,10 +76,8 @@ class ReverseKL(Objective):
     @property
     def facts(self) -> dict[str, Any]:  # type: ignore[override]
         """The action, or the family, as text, and its values at a few fields."""
-        with fixed_seed(0):
-            phi = torch.randn(4, *self.flow.plan.input.event_shape, dtype=torch.float64).to(self.flow.device)
         with torch.no_grad():
-            values = [f"{value:.4g}" for value in self.action(phi.to(self.flow.dtype)).tolist()]
+            values = [f"{value:.4g}" for value in self.action(_random_fields(self.flow, 4)).tolist()]
         subject = self.action if self.family is None else self.family
         return {"target": re.sub(r" at 0x[0-9a-f]+", "", repr(subject)), "values of the action": values}
 
@@ -204,6 +211,13 @@ class ReverseKL(Objective):
     def not_finite(self, x: Tensor) -> str | None:
         """The words "the action" if the action of a sample is not finite; None otherwise."""
         return None if self.action(x).isfinite().all() else "the action"
+
+
+def _random_fields(flow: Density, n: int) -> Tensor:
+    """Fields of unit noise, the same at each call, (n, C, *shape)."""
+    with fixed_seed(0):
+        phi = torch.randn(n, *flow.plan.input.event_shape, dtype=torch.float64)
+    return phi.to(flow.device, flow.dtype)
 
 
 @torch.no_grad()

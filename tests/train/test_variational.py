@@ -140,6 +140,35 @@ def test_other_arguments_that_are_refused():
         fit(small_flow(), FreeField(1.0), estimator="reinforce", steps=1)
 
 
+class Deaf(Energy):
+    """An energy with a parameter that has a gradient, where the field has none."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale = torch.nn.Parameter(torch.ones((), dtype=torch.float64))
+
+    def forward(self, phi):
+        return self.scale * super().forward(phi.detach())
+
+
+WITHOUT_GRADIENT = {
+    "detached": lambda phi: Energy()(phi.detach()),
+    "numpy": lambda phi: torch.from_numpy((phi.detach().numpy() ** 2).reshape(len(phi), -1).sum(1)),
+    "no_grad": torch.no_grad()(Energy()),
+    "module": Deaf(),
+}
+
+
+@pytest.mark.parametrize("name", WITHOUT_GRADIENT)
+def test_an_action_without_a_gradient_is_refused(name, tmp_path):
+    """The value of ln q + S has a gradient by ln q alone, from which the flow would learn to spread without end."""
+    action = WITHOUT_GRADIENT[name]
+    assert torch.equal(as_action(action)(torch.full((1, 1, 4, 4), 2.0)), torch.tensor([64.0]))
+    with pytest.raises(ValueError, match="an action with a gradient, computed by operations of torch on the field"):
+        fit(small_flow(), action, run=tmp_path / "run", steps=1, **SHORT)
+    assert not (tmp_path / "run").exists()
+
+
 def test_layers_that_start_from_the_action():
     """A spectral layer starts from fields of the action, and a free field is then exact up to their noise."""
     action = FreeField(1.25)
