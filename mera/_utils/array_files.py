@@ -1,11 +1,10 @@
-"""Arrays in files: .npz and zarr, read without running code; and parts of arrays, of which only these are read."""
+"""Arrays in files: .npz, read without running code; and parts of arrays, of which only these are read."""
 
 from __future__ import annotations
 
 import json
 import zipfile
 from collections.abc import Callable
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -36,21 +35,6 @@ def read_npz(path: Path, names: Callable[[list[str]], list[str]] | None = None) 
             raise InputError(f"arrays of numbers in {path}", f"one that would expand to {size:,} bytes")
         with np.load(path, allow_pickle=False) as file:
             return {name: file[name] for name in (file.files if names is None else names(file.files))}
-
-
-def open_zarr(path: Path) -> Any:
-    """Open an array or a group of zarr to read, and refuse one that could run code.
-
-    Raises:
-        ValueError: if an array has objects as values, or its description names pickles; the message names the folder.
-    """
-    zarr: Any = import_module("zarr")  # late: it takes a third of a second
-    found = zarr.open(str(path), mode="r")
-    for array in [found] if hasattr(found, "shape") else [array for _, array in found.arrays()]:
-        described = {key: value for key, value in array.metadata.to_dict().items() if key != "attributes"}
-        if array.dtype.hasobject or "pickle" in json.dumps(described, default=str).lower():
-            raise InputError("an array of numbers without pickles", "one that could run code", where=str(path))
-    return found
 
 
 def kind_of(array: Any) -> str:

@@ -18,7 +18,7 @@ from mera.analysis.latents import mix
 from mera.cones import Streamed
 from mera.data import photograph, reflected, resize
 from mera.data.picture_files import SUFFIXES, reduced
-from mera.data.sources import TIFF, Source, dtype_of, open_image
+from mera.data.sources import Source, dtype_of, open_image
 from mera.flow.flow import Flow
 from mera.graph import Plan
 
@@ -84,10 +84,10 @@ def map_picture(flow: Flow, picture: PictureLike | Source, *, longest: int | Non
 
     Args:
         flow: the flow, on two dimensions.
-        picture: the image: a path, pixels (C, H, W) uint8, or a field of floats in the flow's own space. Of TIFF files,
-            zarr and .npy, parts are read.
+        picture: the image: a path, pixels (C, H, W) uint8, or a field of floats in the flow's own space. Of files .npy,
+            and of arrays on disk, parts are read.
         longest: the pixels of the longer edge to which a picture is reduced; None for 960 if the picture is a path, and
-            for all pixels of arrays, TIFF files, zarr and .npy.
+            for all pixels of arrays and files .npy.
         options: those of `Flow.stream`: `out`, `tile`, `seed`, `console`.
 
     >>> import mera
@@ -187,7 +187,7 @@ def _pixels(flow: Flow, picture: PictureLike, longest: int) -> Tensor:
 
 def as_source(picture: PictureLike | Source, channels: int, longest: int | None = None) -> Source:
     """An image of which parts are read; a picture is reduced first. See `map_picture`."""
-    if isinstance(picture, (str, PathLike)) and Path(picture).suffix.lower() in SUFFIXES.difference(TIFF):
+    if isinstance(picture, (str, PathLike)) and Path(picture).suffix.lower() in SUFFIXES:
         return Source(photograph(picture, LONGEST if longest is None else longest, channels), name=str(picture))
     source = open_image(picture, channels)
     if longest is None:

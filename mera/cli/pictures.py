@@ -22,8 +22,8 @@ from mera.cli.options import Device, Seed
 from mera.cli.sources import PHOTOGRAPHS, SOURCE_HELP, learnt_fields, load_flow
 from mera.cli.terminal import Json, console, show, show_json, sources
 from mera.data import photograph
-from mera.data.picture_files import SUFFIXES, is_zarr
-from mera.data.sources import FILES, open_image
+from mera.data.picture_files import SUFFIXES
+from mera.data.sources import open_image
 from mera.flow.flow import Flow
 
 Out = Annotated[Path | None, typer.Option(help="The PNG to write, of another name than the usual.", metavar="FILE")]
@@ -59,8 +59,8 @@ def flow_and_pictures(
 
 
 def is_picture(path: Path) -> bool:
-    """Return whether a path is that of a picture or an array, by suffix or as a folder of zarr, not that of a flow."""
-    return path.suffix.lower() in SUFFIXES.union(FILES) or is_zarr(path)
+    """Return whether a path is that of a picture or an array, by its suffix, rather than that of a flow."""
+    return path.suffix.lower() in SUFFIXES | {".npy"}
 
 
 def beside(
@@ -90,7 +90,7 @@ def beside(
 
 
 def map_command(
-    paths: Annotated[list[Path], run_and("one image or more: a picture, TIFF, zarr, OME-Zarr or .npy.", "IMAGE...")],
+    paths: Annotated[list[Path], run_and("one image or more: a picture or a file .npy.", "IMAGE...")],
     out: Annotated[
         Path | None,
         typer.Option(
@@ -107,7 +107,7 @@ def map_command(
 ) -> None:
     """Map log p of images of any size, by site and level, exactly: a table and a picture, and maps on disk.
 
-    Without --scale, pictures are reduced to 960 pixels, but not with --out; TIFF, zarr and .npy are not reduced. With
+    Without --scale, pictures are reduced to 960 pixels, but not with --out; files .npy are not reduced. With
     --json, one line for each image; log p is null where an image was reflected at its lower and right border, to edges
     that fit the flow: the bits are those of the image itself.
     """

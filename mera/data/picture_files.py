@@ -6,7 +6,6 @@ import hashlib
 import re
 import warnings
 from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -20,8 +19,6 @@ from mera.data.items import pixels_of
 
 SUFFIXES = frozenset(suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN)
 """The suffixes of pictures that PIL reads."""
-ZARR = ("zarr.json", ".zarray", ".zgroup")
-"""The files of which one is in each folder of zarr."""
 PARTS = 2, 100
 """The range of the mean number of files whose names begin alike, for which a warning is given."""
 PART_NUMBER = re.compile(r"[\W_]*(crop|patch|tile|part)?[\W_]*\d+$", re.IGNORECASE)
@@ -33,7 +30,8 @@ UP_TO_UNDERSCORE = "^.*_"
 def read_picture(file: Path | BinaryIO, channels: int | None = 3, longest: int | None = None) -> Tensor:
     """Read a picture as uint8 (channels, H, W), upright by its EXIF orientation, on white where it is transparent.
 
-    16 bits are scaled to 8. PIL refuses pictures of more than twice `PIL.Image.MAX_IMAGE_PIXELS` pixels, 179 million.
+    16 bits are scaled to 8. PIL refuses pictures of more than twice `PIL.Image.MAX_IMAGE_PIXELS` pixels, 179 million. A
+    TIFF file whose first two pages have one size is a stack, and refused; of other files the first page is read.
 
     Args:
         file: the file.
@@ -44,8 +42,14 @@ def read_picture(file: Path | BinaryIO, channels: int | None = 3, longest: int |
         ValueError: if there is no such file, or it cannot be read as a picture; the message names the file.
     """
     if isinstance(file, Path) and not file.is_file():
-        raise InputError(f"a picture in {file}", "no such file")
+        raise InputError(f"a picture in {file}", "a folder" if file.is_dir() else "no such file")
     with reading(file, "a picture"), Image.open(file) as image:
+        if image.format == "TIFF" and (pages := getattr(image, "n_frames", 1)) > 1:
+            size = image.size
+            image.seek(1)
+            if image.size == size:
+                raise InputError("one picture, or one page of the stack as an array", f"{pages} pages of one size")
+            image.seek(0)
         if longest is not None:
             image.draft(None, (2 * longest, 2 * longest))  # a JPEG is decoded at a half, a quarter, ...
         pixels = pixels_of(image, channels)
@@ -80,12 +84,7 @@ class Listed(NamedTuple):
     names: list[str]
 
 
-def is_zarr(path: Path) -> bool:
-    """Return whether a folder is one of zarr."""
-    return any((path / name).is_file() for name in ZARR)
-
-
-def list_pictures(root: Path, groups: str | None = None, others: Sequence[str] = ()) -> Listed:
+def list_pictures(root: Path, groups: str | None = None, arrays: bool = False) -> Listed:
     """List the pictures below a folder, and divide them.
 
     If the folder has sub-folders `train` and `test`, they are the splits. Otherwise a picture is for the test if a hash
@@ -95,17 +94,18 @@ def list_pictures(root: Path, groups: str | None = None, others: Sequence[str] =
     Args:
         root: the folder.
         groups: "folder", or a regular expression; see the data set "pictures".
-        others: suffixes of other files of images; if there are any, folders of zarr are listed, too.
+        arrays: whether files .npy are listed, too.
 
     Raises:
         DataMissingError: if there are no pictures.
     """
-    suffixes, divided = SUFFIXES | set(others), (root / "train").is_dir() and (root / "test").is_dir()
+    suffixes = SUFFIXES | {".npy"} if arrays else SUFFIXES
+    divided = (root / "train").is_dir() and (root / "test").is_dir()
     if divided and groups is not None:
         raise InputError("no groups where sub-folders train and test are the splits", f"groups={groups!r}")
     tops = (root / "train", root / "test") if divided else (root,)
     seen: set[Path] = set()
-    splits = [_below(top, suffixes, bool(others), seen) for top in tops]
+    splits = [_below(top, suffixes, seen) for top in tops]
     if not all(splits):
         raise DataMissingError(f"Expected pictures below {' and '.join(map(str, tops))}; got none")
     folders = [file.relative_to(top).parts[:-1] for top, files in zip(tops, splits, strict=True) for file in files]
@@ -122,14 +122,14 @@ def list_pictures(root: Path, groups: str | None = None, others: Sequence[str] =
     return Listed(splits[0], splits[1], classes, (numbers[0], numbers[1]), paths)
 
 
-def _below(top: Path, suffixes: frozenset[str], has_zarr: bool, seen: set[Path]) -> list[Path]:
+def _below(top: Path, suffixes: frozenset[str], seen: set[Path]) -> list[Path]:
     """The files of some suffixes below a folder by name, each once."""
     images, pending = [], [top] if top.is_dir() else []
     while pending:
         for path in sorted(pending.pop().iterdir()):
-            if path.is_dir() and not (has_zarr and is_zarr(path)):
+            if path.is_dir():
                 pending += [] if path.is_symlink() else [path]
-            elif (path.is_dir() or path.suffix.lower() in suffixes) and (real := path.resolve()) not in seen:
+            elif path.suffix.lower() in suffixes and (real := path.resolve()) not in seen:
                 seen.add(real)
                 images.append(path)
     return sorted(images)

@@ -24,7 +24,7 @@ from mera.data.dataset import DataMissingError, DataSplits, Edges, edges, larges
 from mera.data.fingerprint import digest, digest_of_files
 from mera.data.picture_files import Listed, check_channels, list_pictures, read_picture
 from mera.data.random_windows import Windows, whole, windows
-from mera.data.sources import FILES, Source, npy, open_image
+from mera.data.sources import Npy, Source, open_image
 
 CROPS = ("windows", "centre", "random")
 MIN_CROP_AREA = 0.5
@@ -91,9 +91,9 @@ def pictures(
             and resized, by the largest crop at the "centre", or for training by a "random" crop at each access, with at
             least half the area.
         scale: the largest number of pixels of a longer edge of pictures of which windows are taken. Pictures are
-            decoded once, and kept in the cache folder of the user. None for all pixels: TIFF, zarr, OME-Zarr and .npy
-            are then read as well, and only the part of a window.
-        channels: 3 to read pictures in colour, 1 in grey; None for colour, and for all channels of other files.
+            decoded once, and kept in the cache folder of the user. None for all pixels: files .npy are then read as
+            well, and only the part of a window.
+        channels: 3 to read pictures in colour, 1 in grey; None for colour, and for all channels of files .npy.
         flip: whether training examples are flipped left to right at random.
         turn: whether training windows are turned by multiples of 90 degrees at random.
         colours: whether the channels of every second training window are permuted at random: with few photographs, a
@@ -117,7 +117,7 @@ def pictures(
         kept = WholePictures(listed.test, L, channels, labels=labels[1])
         kept.names = listed.names
         return DataSplits("pictures", channels, learnt, kept, classes=listed.classes)
-    listed = list_pictures(root, groups, () if scale is not None else FILES)
+    listed = list_pictures(root, groups, arrays=scale is None)
     sources = _sources(listed, edges(L), scale, channels, check_flag(strict, "strict"), root)
     if len(sources) == 1:
         return windows(list(sources.values()), L, test_windows=test_windows, name="pictures", **augment)
@@ -173,7 +173,7 @@ def _kept(file: Path, scale: int, channels: int) -> Source:
         content = io.BytesIO()
         np.save(content, read_picture(file, channels, scale).contiguous().numpy())
         write_atomically(kept, content.getvalue())
-    return Source(npy(kept), name=str(file), file=file)
+    return Source(Npy(kept), name=str(file), file=file)
 
 
 def cache_folder() -> Path:

@@ -126,6 +126,16 @@ def test_modes(tmp_path):
             assert torch.equal(read_picture(folder / name, 3, longest).float(), pixels)
 
 
+def test_a_stack_is_no_picture(tmp_path):
+    """Its first page alone would pass for the whole of it."""
+    pages = [Image.new("L", (40, 30), value) for value in (1, 2, 3)]
+    pages[0].save(tmp_path / "a.tif", save_all=True, append_images=pages[1:])
+    with pytest.raises(ValueError, match="one page of the stack as an array; got 3 pages of one size"):
+        read_picture(tmp_path / "a.tif")
+    with pytest.raises(ValueError, match="got a folder"):
+        read_picture(tmp_path)
+
+
 def test_files_that_cannot_be_used_are_listed(photos):
     (photos / "bad.jpg").write_bytes(b"no picture")
     photograph(0, (10, 10)).save(photos / "small.png")
