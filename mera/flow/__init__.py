@@ -2,6 +2,6 @@
 
 from mera.flow.density import Density, FlowDistribution
 from mera.flow.flow import Flow
-from mera.flow.mixture import Group, Symmetrized, Symmetry, register, symmetries
+from mera.flow.mixture import Symmetrized, Symmetry, symmetries
 
-__all__ = ["Density", "Flow", "FlowDistribution", "Group", "Symmetrized", "Symmetry", "register", "symmetries"]
+__all__ = ["Density", "Flow", "FlowDistribution", "Symmetrized", "Symmetry", "symmetries"]

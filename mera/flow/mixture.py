@@ -6,8 +6,7 @@ import math
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import reduce
-from itertools import islice, product
+from itertools import islice
 from operator import attrgetter
 from typing import Any, NamedTuple
 
@@ -15,9 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mera._utils.checks import check_count
+from mera._utils.checks import check_choice, check_count
 from mera._utils.errors import InputError
-from mera._utils.registry import Registry
 from mera.flow.density import Density, Temperature
 from mera.flow.flow import Flow
 from mera.graph import Lattice
@@ -31,47 +29,58 @@ MAX_WHOLE = 256
 
 @dataclass(frozen=True, eq=False)
 class Symmetry:
-    """A group element: a permutation of the sites, and a sign of each channel.
+    """A group element: a permutation of the sites, and a sign.
 
     Args:
         sites: for each site, the site whose value it gets, (n,).
-        signs: the signs of the channels, (C,).
+        sign: 1 or -1.
     """
 
     sites: Tensor
-    signs: Tensor
+    sign: int
 
     def __call__(self, x: Tensor) -> Tensor:
         """Apply the map to fields (B, C, *shape)."""
-        moved = x.flatten(2).index_select(2, self.sites.to(x.device)).view(x.shape)
-        return moved * self.signs.to(x).view(-1, *(1 for _ in x.shape[2:]))
+        return self.sign * x.flatten(2).index_select(2, self.sites.to(x.device)).view(x.shape)
 
     def inverse(self) -> Symmetry:
         """The inverse map."""
-        return Symmetry(self.sites.argsort(), self.signs)
-
-    def then(self, other: Symmetry) -> Symmetry:
-        """This map, followed by another."""
-        return Symmetry(self.sites[other.sites], self.signs * other.signs)
+        return Symmetry(self.sites.argsort(), self.sign)
 
 
-class Group(NamedTuple):
-    """The elements of a group on a lattice by number, the identity first: a large group is never listed."""
+GROUPS = ("flip", "reflections", "rotations", "translations")
+"""The names of groups."""
+
+
+class _Group(NamedTuple):
+    """The size of a group on a lattice, and the move of signed sites by the element of a number, 0 for the identity."""
 
     size: int
-    element: Callable[[int], Symmetry]
+    move: Callable[[Tensor, int], Tensor]
 
 
-SYMMETRIES: Registry[Callable[[Lattice], Group]] = Registry("a symmetry", given=1)
-"""By name, a function that makes a group on a lattice."""
-register = SYMMETRIES.register
+def _group(name: str, lattice: Lattice) -> _Group:
+    """A group by its name; see `Symmetrized`."""
+    check_choice(name, GROUPS, "a symmetry")
+    axes = range(lattice.dim)
+    if name == "flip":
+        return _Group(2, lambda x, n: (-1) ** n * x)
+    if name == "reflections":  # the first axis is the highest binary digit
+        return _Group(2**lattice.dim, lambda x, n: x.flip([axis for axis in axes if n >> axes[-1] - axis & 1]))
+    if name == "rotations":
+        if lattice.dim != 2 or len(set(lattice.shape)) != 1 or len(set(lattice.periodic)) != 1:
+            raise InputError("a square lattice of two dimensions, for rotations", str(lattice))
+        return _Group(4, torch.rot90)
+    if not all(lattice.periodic):
+        raise InputError("a periodic lattice, for translations", str(lattice))
+    return _Group(lattice.sites, lambda x, n: x.roll([int(k) for k in np.unravel_index(n, lattice.shape)], tuple(axes)))
 
 
 def symmetries(names: str | Sequence[str], lattice: Lattice, elements: int | None = None) -> list[Symmetry]:
     """The elements of a symmetry group, the identity first; for several groups, all products of their elements.
 
     Args:
-        names: one or more names of groups, see `SYMMETRIES`.
+        names: one or more names of groups, see `GROUPS`.
         lattice: the lattice of the field.
         elements: number of elements, of a group of at most 2^20: the identity and a fixed random selection, equal in
             each call; None for all of a group of at most 256.
@@ -81,17 +90,16 @@ def symmetries(names: str | Sequence[str], lattice: Lattice, elements: int | Non
             or more than 2^20, or it has more than 256 elements and `elements` is None.
     """
     names = [names] if isinstance(names, str) else list(names)
-    factors = [SYMMETRIES.get(name)(lattice) for name in names]
-    size = math.prod(factor.size for factor in factors)
-    group = f"{' x '.join(names)} on {lattice}"
-    if elements is None and max(factor.size for factor in factors) > MAX_WHOLE:
+    groups = [_group(name, lattice) for name in names]
+    size, group = math.prod(factor.size for factor in groups), f"{' x '.join(names)} on {lattice}"
+    if elements is None and max(factor.size for factor in groups) > MAX_WHOLE:
         raise InputError(f"a number of elements for a group of more than {MAX_WHOLE}", f"None for {size} of {group}")
     n = None if elements is None else check_count(elements, "a number of elements")
     if size > MAX_LISTED:
         raise InputError(f"a group of at most {MAX_LISTED:,} elements", f"{size:,} of {group}")
     draw = random.Random(0).random  # Python guarantees the same numbers in all versions, unlike for `sample`
     numbers = range(size) if n is None else [0, *sorted(range(1, size), key=lambda _: draw())]
-    members = list(islice(_distinct(numbers, factors), MAX_WHOLE + 1 if n is None else n))
+    members = list(islice(_distinct(numbers, groups, lattice), MAX_WHOLE + 1 if n is None else n))
     if n is None and len(members) > MAX_WHOLE:
         raise InputError(f"a number of elements for a group of more than {MAX_WHOLE}", f"None for {group}")
     if n is not None and len(members) < n:
@@ -99,77 +107,17 @@ def symmetries(names: str | Sequence[str], lattice: Lattice, elements: int | Non
     return members
 
 
-def _distinct(numbers: Iterable[int], factors: Sequence[Group]) -> Iterator[Symmetry]:
+def _distinct(numbers: Iterable[int], groups: Sequence[_Group], lattice: Lattice) -> Iterator[Symmetry]:
     """The products of elements by number, the last group varying fastest; where several are one map, only the first."""
-    sizes, seen = tuple(factor.size for factor in factors), set()
+    start, sizes, seen = torch.arange(1, lattice.sites + 1).view(lattice.shape), [group.size for group in groups], set()
     for number in numbers:
-        places = np.unravel_index(number, sizes)
-        parts = [factor.element(int(place)) for factor, place in zip(factors, places, strict=True)]
-        element = reduce(Symmetry.then, parts)
-        key = element.sites.numpy().tobytes(), tuple(element.signs.tolist())
+        signed = start  # sites from 1 on, negative where the sign is
+        for group, place in zip(groups, np.unravel_index(number, sizes), strict=True):
+            signed = group.move(signed, int(place))
+        key = signed.numpy().tobytes()
         if key not in seen:
             seen.add(key)
-            yield element
-
-
-def _sites(lattice: Lattice) -> Tensor:
-    """The flat indices of the sites, of the shape of the lattice."""
-    return torch.arange(lattice.sites).view(lattice.shape)
-
-
-def _permutations(lattice: Lattice, sites: Sequence[Tensor]) -> Group:
-    """A group of few permutations of the sites, each a tensor of the shape of the lattice."""
-    signs = torch.ones(lattice.channels, dtype=torch.int8)
-    return Group(len(sites), lambda number: Symmetry(sites[number].flatten(), signs))
-
-
-@register("flip")
-def _flip(lattice: Lattice) -> Group:
-    """The global flip of the sign."""
-    sites = _sites(lattice).flatten()
-    return Group(2, lambda number: Symmetry(sites, torch.full((lattice.channels,), 1 - 2 * number, dtype=torch.int8)))
-
-
-@register("signs")
-def _signs(lattice: Lattice) -> Group:
-    """The sign flips of single channels, a subgroup of O(n) for n channels."""
-    sites = _sites(lattice).flatten()
-
-    def element(number: int) -> Symmetry:
-        signs = [1 - 2 * (number >> channel & 1) for channel in reversed(range(lattice.channels))]
-        return Symmetry(sites, torch.tensor(signs, dtype=torch.int8))
-
-    return Group(2**lattice.channels, element)
-
-
-@register("reflections")
-def _reflections(lattice: Lattice) -> Group:
-    """The reflections of each dimension."""
-    flags = product((False, True), repeat=lattice.dim)
-    axes = [tuple(axis for axis, is_flipped in enumerate(row) if is_flipped) for row in flags]
-    return _permutations(lattice, [_sites(lattice).flip(dims) for dims in axes])
-
-
-@register("rotations")
-def _rotations(lattice: Lattice) -> Group:
-    """The rotations of a square lattice by quarter turns."""
-    if lattice.dim != 2 or len(set(lattice.shape)) != 1 or len(set(lattice.periodic)) != 1:
-        raise InputError("a square lattice of two dimensions, for rotations", str(lattice))
-    return _permutations(lattice, [_sites(lattice).rot90(k) for k in range(4)])
-
-
-@register("translations")
-def _translations(lattice: Lattice) -> Group:
-    """The translations of a periodic lattice."""
-    if not all(lattice.periodic):
-        raise InputError("a periodic lattice, for translations", str(lattice))
-    axes, signs = tuple(range(lattice.dim)), torch.ones(lattice.channels, dtype=torch.int8)
-
-    def element(number: int) -> Symmetry:
-        shift = [int(n) for n in np.unravel_index(number, lattice.shape)]
-        return Symmetry(_sites(lattice).roll(shift, axes).flatten(), signs)
-
-    return Group(lattice.sites, element)
+            yield Symmetry(signed.flatten().abs() - 1, int(signed.flatten()[0].sign()))
 
 
 def _of_flow(name: str, doc: str) -> Any:
@@ -193,8 +141,8 @@ class Symmetrized(Density):
 
     Args:
         flow: the flow with density :math:`q`; the mixture shares its parameters.
-        group: the symmetries: "flip" of the global sign, "signs" of each channel, "reflections" of each dimension,
-            "rotations" by quarter turns, "translations"; or several names, for all products of their elements.
+        group: the symmetries: "flip" of the global sign, "reflections" of each dimension, "rotations" by quarter turns,
+            "translations"; or several names, for all products of their elements.
         elements: number of group elements: the identity and a fixed random selection, equal for each flow; None for
             all elements of a group of at most 256.
 
@@ -215,7 +163,7 @@ class Symmetrized(Density):
             raise InputError("a Flow", type(flow).__name__)
         self.flow, self.group = flow, group if isinstance(group, str) else tuple(group)
         names = {group} if isinstance(group, str) else set(group)
-        if len(flow.plan.context or ()) > 1 and not names <= {"flip", "signs"}:
+        if len(flow.plan.context or ()) > 1 and names != {"flip"}:
             raise InputError(
                 "one context for all sites beside symmetries that move sites", f"one for each {flow.plan.context}"
             )

@@ -35,10 +35,10 @@ DENSITIES = {
     **{f"{name} with contexts": make for name, make in CONDITIONAL.items()},
     "by hand": by_hand,
     "flip": lambda: mera.Symmetrized(rgflow(**SMALL)),
-    "some elements": lambda: mera.Symmetrized(rgflow(**SMALL), ("translations", "signs"), elements=5),
+    "some elements": lambda: mera.Symmetrized(rgflow(**SMALL), ("translations", "flip"), elements=5),
     "flip with contexts": lambda: mera.Symmetrized(rgflow(**SMALL, context=3)),
     "some elements with classes": lambda: mera.Symmetrized(rgflow(**SMALL, classes=4), "translations", elements=3),
-    "contexts at each pixel": lambda: mera.Symmetrized(rgflow(**SMALL, context=(1, 4, 8)), "signs"),
+    "contexts at each pixel": lambda: mera.Symmetrized(rgflow(**SMALL, context=(1, 4, 8)), "flip"),
 }
 SAVED = {*DENSITIES, *PICKLED} - {"by hand", "rgflow-asinh-behind with contexts"}
 

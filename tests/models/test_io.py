@@ -147,7 +147,7 @@ def test_weights_that_are_not_as_the_file_says(tmp_path, change):
         mera.load(tmp_path / "flow")
 
 
-@pytest.mark.parametrize(("group", "elements"), [("flip", None), (("translations", "signs"), 5)])
+@pytest.mark.parametrize(("group", "elements"), [("flip", None), (("translations", "flip"), 5)])
 def test_descriptions_of_mixtures(group, elements):
     mixture = mera.Symmetrized(MODELS["rgflow"](), group, elements)
     description = describe_flow(mixture)
