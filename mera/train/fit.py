@@ -114,9 +114,8 @@ def fit(
     """Train a flow in place, on its device and in its dtype (Eq. 7 and App. A of https://arxiv.org/abs/2010.00029).
 
     Processes that torchrun or accelerate launch started share each batch, with a copy of the flow on the device of each
-    process; the result equals that of a single process to rounding, except with the estimator "score", whose
-    control variate is a mean over the samples of one process and one micro-batch. All processes need the same
-    `run` and `callbacks`. On SIGINT (Ctrl-C) or SIGTERM the current step is finished and everything is saved; then
+    process; the result equals that of a single process to rounding. All processes need the same `run` and
+    `callbacks`. On SIGINT (Ctrl-C) or SIGTERM the current step is finished and everything is saved; then
     `KeyboardInterrupt` or `SystemExit` is raised, so that a script ends (see `on_signal`). A second SIGINT ends the
     process at once. At the end the random states of torch, numpy and Python are as they were.
 

@@ -65,7 +65,7 @@ def recognize(
                 raise InputError(f"a flow for {data!r} that was built with context={k}", got)
             check_sampled(flow.given(data.context(**data.middle).to(flow.device)), data.at(**data.middle))
         action = data if isinstance(data, ActionFamily) else check_sampled(flow, data)
-        objective = ReverseKL(flow, action, settings.estimator)
+        objective = ReverseKL(flow, action)
         return Objectives(objective, objective)
     splits = as_splits(data, flow.plan.input.event_shape, test, labels)
     held_out = None

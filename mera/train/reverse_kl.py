@@ -49,7 +49,6 @@ class ReverseKL(Objective):
     Args:
         flow: the flow; for a family, with the parameters as its context.
         action: the action S, or a family of actions.
-        estimator: how the gradient is estimated; see `Settings.estimator`.
 
     Raises:
         ValueError: if the action has no gradient, from which the flow would silently learn its own entropy alone.
@@ -58,14 +57,14 @@ class ReverseKL(Objective):
     name, unit, metric = "fields", "nats/variable", "nats"
     optimizer = "AdamW"  # Muon is better for phi^4, and worse for angles and double wells
 
-    def __init__(self, flow: Density, action: Action | ActionFamily, estimator: str = "path") -> None:
-        self.flow, self.estimator = flow, estimator
+    def __init__(self, flow: Density, action: Action | ActionFamily) -> None:
+        self.flow = flow
         self.family = action if isinstance(action, ActionFamily) else None
         self.action: Action = action.at(**action.middle) if isinstance(action, ActionFamily) else action
-        if estimator == "path" and not is_differentiable(self.action, _random_fields(flow, 1)):
+        if not is_differentiable(self.action, _random_fields(flow, 1)):
             raise InputError(
                 "an action with a gradient, computed by operations of torch on the field itself, without detach, numpy "
-                'or torch.no_grad, or estimator="score"',
+                "or torch.no_grad",
                 f"{self.action!r}, which has none",
             )
         noise = tuple(f"noise{i}" for i in range(len(flow.draw_noise(0))))
@@ -87,8 +86,7 @@ class ReverseKL(Objective):
         if not torch.is_grad_enabled():
             phi, log_q = flow.generate_with_log_prob(noise, context)
             return (log_q + self._value(phi, context)) / flow.plan.input.variables
-        of_samples = self._path if self.estimator == "path" else self._score
-        return of_samples(flow, noise, context) / flow.plan.input.variables
+        return self._path(flow, noise, context) / flow.plan.input.variables
 
     def _split(self, batch: Batch) -> tuple[Batch, Tensor | None]:
         """The noise of samples, and their contexts."""
@@ -106,21 +104,6 @@ class ReverseKL(Objective):
         (force,) = torch.autograd.grad(value.sum(), fixed)
         surrogate = (force * phi).flatten(1).sum(1)
         return value.detach() + surrogate - surrogate.detach()
-
-    def _score(self, flow: Density, noise: Batch, context: Tensor | None) -> Tensor:
-        r""":math:`\ln q + S` with a gradient through the density alone, which needs no gradient of the action.
-
-        The score :math:`\nabla \ln q` of each sample is multiplied by its value minus the mean of the other samples of
-        the micro-batch of this process (RLOO, Kool et al. 2019).
-        """
-        with torch.no_grad():
-            phi = flow.generate(noise, context)
-        if len(phi) < 2:
-            raise InputError("at least 2 samples in each part of a batch, for the score function", str(len(phi)))
-        log_q = flow.log_prob(phi, context)
-        value = log_q.detach() + self._value(phi, context)
-        surrogate = (value - (value.sum() - value) / (len(value) - 1)) * log_q
-        return value + surrogate - surrogate.detach()
 
     def _value(self, phi: Tensor, context: Tensor | None) -> Tensor:
         """The action of each field, (B,), in a family with its own parameters."""
@@ -165,13 +148,12 @@ class ReverseKL(Objective):
     def start(self, flow: Density, n: int) -> tuple[Tensor, Tensor | None]:
         """Fields of a short run of Hamiltonian Monte Carlo, from which layers start, in a family at its middle.
 
-        Noise if no layer has to start, the action is not differentiable, or it is not finite in the run.
+        Noise if no layer has to start, or the action is not finite in the run.
         """
         lattice = flow.plan.input
         chains = min(n, max(MIN_CHAINS, MAX_START_VALUES // lattice.variables))
         phi = torch.randn(chains, *lattice.event_shape).to(flow.device, flow.dtype)
-        is_starting = any(not getattr(module, "initialized", True) for module in flow.modules())
-        if is_starting and is_differentiable(self.action, phi):
+        if any(not getattr(module, "initialized", True) for module in flow.modules()):
             with suppress(FloatingPointError):  # the first steps say where the action is not finite
                 snapshots = min(MAX_SNAPSHOTS, MAX_START_VALUES // (chains * lattice.variables))
                 phi = short_run(self.action, phi, max(1, snapshots))

@@ -15,8 +15,6 @@ Options = Mapping[str, Any]
 """Options of a class of torch, by name."""
 STEPS = 2000
 """The number of steps of a run whose settings limit neither steps nor minutes."""
-ESTIMATORS = ("path", "score")
-"""Estimators of the gradient when a flow learns from an action; see `Settings.estimator`."""
 
 
 @documented
@@ -99,15 +97,6 @@ class Settings:
         ),
     ] = "cosine"
     warmup: Annotated[int, Option("steps of the cosine schedule until `lr` is reached.", count(0))] = 50
-    estimator: Annotated[
-        str,
-        Option(
-            'how the gradient is estimated when a flow learns from an action: "path" through the samples alone, which '
-            'has no noise where the flow is exact; "score", the score function with the mean of the other samples as a '
-            "control variate, which needs no gradient of the action.",
-            choice(ESTIMATORS, "an estimator"),
-        ),
-    ] = "path"
     clip: Annotated[float, Option("the global norm to which gradients are clipped.", positive())] = 1.0
     ema: Annotated[
         float,

@@ -46,7 +46,7 @@ TABLE = {
         "files new": "--checkpoints 1",
         "files .": "--out other",
     },
-    LEARN: {"weights new": "--estimator score; --no-symmetrize; --action phi4"},
+    LEARN: {"weights new": "--no-symmetrize; --action phi4"},
     "train --steps 6": {"metrics run": "--resume run"},
     "train layout.toml --data shades --out new --steps 1": {"weights new": "--prior laplace"},
     "evaluate run": {"output": "--images 5; --L 8; --root elsewhere", "json": "--json"},

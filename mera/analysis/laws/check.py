@@ -203,7 +203,7 @@ def _check_action(action: ActionLike, report: CheckReport, shape: Sequence[int] 
     if is_differentiable(action, fields):  # type: ignore[arg-type]
         report.add("the action has a gradient", True)
     else:
-        report.skip("the action has a gradient", 'none: train with estimator="score", and sample without HMC')
+        report.skip("the action has a gradient", "none: fit and Hamiltonian Monte Carlo refuse it")
 
 
 def _machine_report() -> CheckReport:
