@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from torch import Tensor
@@ -130,7 +129,7 @@ class History(Callback):
 
 
 class RunLogger(Callback):
-    """A callback that writes metrics, grids of samples and curves for TensorBoard, if it is installed, to a run.
+    """A callback that writes metrics and grids of samples to a run.
 
     Args:
         contexts: contexts of the samples, (N, ...), of which the first `GRID_IMAGES` are used; None for a flow without
@@ -140,28 +139,9 @@ class RunLogger(Callback):
     def __init__(self, run: RunFolder, contexts: Tensor | None = None) -> None:
         self.run = run
         self.contexts = None if contexts is None else contexts[:GRID_IMAGES]
-        self.curves: Any = None
-
-    def on_start(self, loop: Loop) -> None:
-        """Open the writer of TensorBoard, if it is installed; the curves of a resumed run continue from its step."""
-        if loop.is_main:
-            make_folder(self.run.samples)
-        if loop.is_main and find_spec("tensorboard") is not None:
-            from torch.utils.tensorboard import SummaryWriter
-
-            self.curves = SummaryWriter(str(self.run.tensorboard), purge_step=loop.step + 1)
-
-    def on_step(self, loop: Loop, metrics: Metrics) -> None:
-        """Add a point to each curve."""
-        if self.curves is not None:
-            for name, value in metrics.items():
-                self.curves.add_scalar(name, value, loop.step)
 
     def on_evaluation(self, loop: Loop, metrics: Metrics) -> None:
         """Write a line of metrics, and a grid of samples from the same noise each time."""
-        name = f"test_{loop.objective.metric}"
-        if self.curves is not None:
-            self.curves.add_scalar(name, metrics[name], loop.step)
         if not loop.is_main:
             return
         self.run.log(metrics)
@@ -171,9 +151,5 @@ class RunLogger(Callback):
             contexts = None if self.contexts is None else self.contexts.to(loop.device)
             n = GRID_IMAGES if contexts is None else len(contexts)
             pictures = loop.objective.pictures(loop.trained, sample(loop.trained, n, context=contexts))
+            make_folder(self.run.samples)
             save_grid(pictures, self.run.samples / f"step_{loop.step:06d}.png")
-
-    def on_end(self, loop: Loop) -> None:
-        """Close the curves."""
-        if self.curves is not None:
-            self.curves.close()

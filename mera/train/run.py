@@ -4,7 +4,6 @@ manifest.json       the facts: the model, the data, the loss and the settings; s
 flow.safetensors    the flow to use, for `mera.load`: with the last weights, or with keep="best" the best weights so far
 checkpoints/        everything that is needed to resume the run, for the last few steps
 metrics.jsonl       one line for each evaluation
-tensorboard/        curves of the metrics, with the extra tensorboard
 samples/            one grid of samples for each evaluation
 
 Reading these files never runs code from them.
@@ -39,7 +38,6 @@ class RunFolder(RunRecords):
         super().__init__(path)
         self.weights = self.path / WEIGHTS
         self.samples = self.path / "samples"
-        self.tensorboard = self.path / "tensorboard"
 
     def save(self, flow: Density | None, state: dict[str, Any], step: int, keep: int = 2) -> None:
         """Write the flow, then a checkpoint, each whole or not at all; remove older checkpoints.
