@@ -75,14 +75,12 @@ longer, and where another program uses a core, several threads take up to twenty
 the slowest."""
 
 
-def chosen_threads(wanted: int | None, parameters: int, device: torch.device, before: int | None = None) -> int:
+def chosen_threads(parameters: int, device: torch.device, before: int | None = None) -> int:
     """The number of torch's threads for a flow: that of the user, or of an earlier part of the run, or one if small.
 
     The rounding of sums depends on the number of threads, so a resumed run keeps the one `before`.
     """
     threads = torch.get_num_threads()
-    if wanted is not None:
-        return wanted
     if device.type != "cpu" or "OMP_NUM_THREADS" in os.environ or threads != DEFAULT_THREADS:
         return threads
     return before or (1 if parameters < SMALL else threads)

@@ -60,7 +60,7 @@ def load_flow(path: Path, device: str = "cpu", L: Any = None, levels: int | None
 
 def set_threads(flow: Density) -> None:
     """Set the number of threads of torch as training does: one for a small flow, unless the user has set another."""
-    torch.set_num_threads(chosen_threads(None, count_parameters(flow), flow.device))
+    torch.set_num_threads(chosen_threads(count_parameters(flow), flow.device))
 
 
 def folder_of(path: Path) -> Path:

@@ -68,7 +68,7 @@ def _resume(
     else:
         target = configured(run, flow.plan.input.event_shape, root)
     longer = {name: value for name, value in (("steps", steps), ("minutes", minutes)) if value is not None}
-    settings = Settings(**facts["settings"] | facts["limits"] | {"threads": None} | longer)
+    settings = Settings(**facts["settings"] | facts["limits"] | longer)
     train(flow.to(choose_device(device)), target, settings, run, resume=True)
 
 

@@ -194,8 +194,8 @@ def fit(
     if not console.quiet and loop.is_main:
         standard.append(Progress(console))
     callbacks = [*standard, *callbacks]
-    before = run.facts()["limits"]["threads"] if resumed and run is not None else None
-    threads = chosen_threads(settings.threads, count_parameters(flow), flow.device, before)
+    before = run.facts()["threads"] if resumed and run is not None else None
+    threads = chosen_threads(count_parameters(flow), flow.device, before)
     facts = {} if run is None else _facts(loop, learnt, threads, loss) | dict(extra or {})
     locked = run.locked() if run is not None and loop.is_main else nullcontext()
     with locked, restored_states(), StopSignal() as signal, threads_set(threads):
@@ -282,7 +282,7 @@ def _settings(
 def _facts(loop: Loop, learnt: Objectives, threads: int, loss: Any) -> dict[str, Any]:
     """The facts of a run for its manifest: the flow, the data or the action, the loss, the settings, the optimiser.
 
-    Facts under "limits" may change when a run is resumed.
+    Facts under "limits" and the number of threads may change when a run is resumed.
     """
     settings = asdict(loop.settings)
     options = ({k: v for k, v in group.items() if k not in ("params", "lr")} for group in loop.optimizer.param_groups)
@@ -294,7 +294,8 @@ def _facts(loop: Loop, learnt: Objectives, threads: int, loss: Any) -> dict[str,
         "settings": {name: value for name, value in settings.items() if name not in LIMITS},
         **loop.names,
         "optimizer options": list(options),
-        "limits": {name: settings[name] for name in LIMITS} | {"threads": threads},
+        "limits": {name: settings[name] for name in LIMITS},
+        "threads": threads,
         "source": None if learnt.splits is None else learnt.splits.source,
         "classes": [] if learnt.splits is None else list(learnt.splits.classes),
         "parameters": count_parameters(loop.flow),
@@ -311,7 +312,7 @@ def _open(loop: Loop, facts: dict[str, Any], resumed: bool) -> None:
             others = " and ".join(name for name in new if new[name] != old[name])
             got = f"{_learnt(facts)}, with other {others} examples"
             raise InputError(f"the data that the run in {run.path} learnt, {_learnt(before)}", got)
-        run.compare(facts, {"limits", "source", "parameters", "classes"})  # data may be moved
+        run.compare(facts, {"limits", "threads", "source", "parameters", "classes"})  # data may be moved
         facts = before | facts
         loop.load_state_dict(run.state())
         if loop.settings.last_step < loop.step:

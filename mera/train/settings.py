@@ -124,15 +124,6 @@ class Settings:
             count(0),
         ),
     ] = 0
-    threads: Annotated[
-        int | None,
-        Option(
-            "threads of torch on a CPU. If None, one for a flow of fewer than five million parameters, whose "
-            "operations are too small to share; or as many as torch has, if OMP_NUM_THREADS or torch.set_num_threads "
-            "has set that number.",
-            count(),
-        ),
-    ] = None
     seed: Annotated[int, Option("seed of weights, order and noise.", count(0))] = 0
 
     def __post_init__(self) -> None:
@@ -152,7 +143,6 @@ class Settings:
 
 LIMITS = (
     "steps", "minutes", "lr", "warmup", "clip", "eval_every", "eval_images", "checkpoints", "checkpoint", "workers",
-    "threads",
 )  # fmt: skip
 """The settings that may change when a run is resumed."""
 PRESETS: dict[str, dict[str, Any]] = {

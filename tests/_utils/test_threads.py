@@ -72,16 +72,15 @@ def test_a_small_flow_takes_one_thread_and_the_user_has_the_last_word(monkeypatc
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr(torch_modes, "DEFAULT_THREADS", torch.get_num_threads())
     every = torch.get_num_threads()
-    assert chosen_threads(None, 10**6, CPU) == 1
-    assert chosen_threads(None, 10**8, CPU) == every
-    assert chosen_threads(None, 10**6, CPU, before=7) == 7
-    assert chosen_threads(3, 10**6, CPU, before=7) == 3
-    assert chosen_threads(None, 10**6, torch.device("cuda")) == every
+    assert chosen_threads(10**6, CPU) == 1
+    assert chosen_threads(10**8, CPU) == every
+    assert chosen_threads(10**6, CPU, before=7) == 7
+    assert chosen_threads(10**6, torch.device("cuda")) == every
     monkeypatch.setattr(torch_modes, "DEFAULT_THREADS", every + 1)  # torch.set_num_threads was called
-    assert chosen_threads(None, 10**6, CPU, before=7) == every
+    assert chosen_threads(10**6, CPU, before=7) == every
     monkeypatch.setattr(torch_modes, "DEFAULT_THREADS", every)
     monkeypatch.setenv("OMP_NUM_THREADS", str(every))
-    assert chosen_threads(None, 10**6, CPU, before=7) == every
+    assert chosen_threads(10**6, CPU, before=7) == every
 
 
 @pytest.mark.parametrize("threads", [2], indirect=True)

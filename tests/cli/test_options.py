@@ -39,7 +39,7 @@ TABLE = {
     TRAIN: {
         "metrics new": "--steps 2; --minutes 1e-9; --eval-every 1; --eval-images 5; --keep best; --data-options "
          "train_size=20,test_size=11",
-        "events": "--batch-size 4; --accumulate 2; --checkpoint; --compile; --workers 1; --threads 2",
+        "events": "--batch-size 4; --accumulate 2; --checkpoint; --compile; --workers 1",
         "weights new": "--precision bfloat16; --optimizer AdamW; --optimizer Muon --optimizer-options decay=0.5; "
          "--lr 1e-4; --weight-decay 0.5; --schedule constant; --warmup 1; --clip 1e-3; --ema 0.5; "
          "--seed 1; --data shades2; --root elsewhere; --download; --conditional; --data-options train_size=10",
@@ -199,7 +199,7 @@ def observe(prepared, tmp_path, monkeypatch):
 
         def call(*args, **options):
             values = [v for a in args for v in (a if isinstance(a, list) else [a]) if isinstance(v, torch.Tensor)]
-            events.append((name, [v.shape for v in values], options.get("num_workers"), torch.get_num_threads()))
+            events.append((name, [v.shape for v in values], options.get("num_workers")))
             return original(*args, **options)
 
         monkeypatch.setattr(target, name, call)

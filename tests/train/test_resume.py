@@ -253,7 +253,7 @@ def test_what_is_written_is_what_is_used(tmp_path):
     fit(small_flow(), IMAGES, SHORT, tmp_path, callbacks=[At(1, look)], weight_decay=0.25, optimizer="AdamW")
     facts = RunFolder(tmp_path).facts()
     assert facts["optimizer options"][0]["weight_decay"] == used["decay"] == 0.25
-    assert facts["limits"]["threads"] == used["threads"]
+    assert facts["threads"] == used["threads"]
     assert facts["loss"] is None
 
 
