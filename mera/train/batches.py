@@ -36,7 +36,6 @@ class Objective(ABC):
         optimizer: the name of the default optimiser.
         size: the number of examples; 0 for an objective without examples.
         facts: what is learnt, by name, in values of JSON: a run of other facts cannot be resumed.
-        parts: the names of the tensors of a batch, in the file of a batch that failed.
         is_of_rows: whether the losses of rows are independent of each other, so that their mean has a standard error.
         contexts: the contexts of samples that are shown in training, (N, ...); None for a flow without context.
     """
@@ -47,7 +46,6 @@ class Objective(ABC):
     optimizer: str = "Muon"
     size: int = 0
     facts: Mapping[str, Any] = MappingProxyType({})
-    parts: tuple[str, ...] = ()
     is_of_rows: bool = True
     contexts: Tensor | None = None
 

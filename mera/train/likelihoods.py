@@ -35,8 +35,6 @@ class Likelihood(Objective):
             number for each example.
     """
 
-    parts = ("examples", "noise", "context")
-
     @property
     def measured(self) -> str:
         """The data of evaluations, in messages; errors of windows are over pictures."""

@@ -20,7 +20,6 @@ from mera._utils.installation import tune_allocator
 from mera._utils.processes import SIGNALS, StopSignal, is_main, join_group, rank, reduced, world_size
 from mera._utils.random import get_states, restored_states, set_states
 from mera.flow.density import Density
-from mera.models.archive import write_archive
 from mera.models.saving import load
 from mera.train.batches import Batch, BatchLoss, Objective, autocast, micro_batches, rows_per_step
 from mera.train.evaluate import PIECE, losses, mean_and_error, pictures_of
@@ -328,18 +327,13 @@ class Loop:
         return total
 
     def _explain_not_finite(self, metrics: Metrics, batch: Batch) -> str:
-        """The message for a loss or a gradient that is not finite; the batch is written to the run's folder."""
-        path = None
-        if self.run is not None:  # before the search, which may run out of memory
-            path = self.run.path / f"not_finite_step_{self.step + 1:08d}_process_{self.rank}.safetensors"
-            write_archive(path, {"step": self.step + 1}, dict(zip(self.objective.parts, batch, strict=False)))
+        """The message for a loss or a gradient that is not finite."""
         with autocast(self.device, self.settings.precision):
             parts = micro_batches(batch, self.settings.accumulate)
             places = (first_not_finite(self.flow, self.objective, part) for part in parts)
             place = next(filter(None, places), f"none of the nodes for the {self.objective.name} of this process")
         loss = metrics[f"train_{self.objective.metric}"]
-        text = (
+        return (
             f"Expected a finite loss and gradient; got {loss} {self.objective.unit} and gradient norm "
             f"{metrics['gradient_norm']} at step {self.step + 1}: first in {place}"
         )
-        return text if path is None else f"{text}; the batch is in {path}"

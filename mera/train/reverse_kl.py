@@ -67,8 +67,6 @@ class ReverseKL(Objective):
                 "or torch.no_grad",
                 f"{self.action!r}, which has none",
             )
-        noise = tuple(f"noise{i}" for i in range(len(flow.draw_noise(0))))
-        self.parts = noise if self.family is None else (*noise, "context")
         if self.family is not None:
             self.contexts = torch.linspace(-1, 1, SHOWN_SAMPLES)[:, None].expand(SHOWN_SAMPLES, len(self.family.ranges))
 

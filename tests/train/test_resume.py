@@ -14,7 +14,6 @@ from torch import optim
 import mera
 from mera import data, physics
 from mera.bijectors import ActNorm, Bijector
-from mera.models.archive import read_archive
 from mera.train import Callback, RunFolder, fit, loop
 from mera.train.health import first_not_finite
 from mera.train.likelihoods import ImageLikelihood
@@ -150,17 +149,11 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_what_was_saved(tmp_path):
         with torch.no_grad():
             next(loop.flow.bijectors["decimator1"].parameters()).fill_(math.nan)
 
-    expected = (
-        r"got nan bits/dim and gradient norm nan at step 4: first in the output of node 'decimator1' at level 1; the"
-    )
-    with pytest.raises(FloatingPointError, match=expected) as error:
+    expected = r"got nan bits/dim and gradient norm nan at step 4: first in the output of node 'decimator1' at level 1"
+    with pytest.raises(FloatingPointError, match=expected):
         fit(small_flow(), IMAGES, replace(SHORT, eval_every=2), run, callbacks=[At(3, poison)])
     assert run.state()["step"] == 2
     assert all(tensor.isfinite().all() for tensor in mera.load(run.path).state_dict().values())
-    description, batch = read_archive(next(tmp_path.glob("not_finite_step_00000004_process_0.safetensors")))
-    assert description == {"step": 4}
-    assert "not_finite_step_00000004" in str(error.value)
-    assert batch["examples"].shape == batch["noise"].shape == (16, 3, 8, 8)
 
 
 class Steep(Bijector):
