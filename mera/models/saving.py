@@ -20,7 +20,6 @@ from mera._utils.files import as_path, write_atomically
 from mera._utils.installation import import_optional
 from mera._utils.manifest import Manifest
 from mera._utils.random import restored_states
-from mera._utils.table import Table, Tabled
 from mera.bijectors.image import ImagePreprocess
 from mera.flow import Density, Flow, Symmetrized
 from mera.flow.density import Recipe
@@ -189,21 +188,8 @@ class Card:
         return FOLDER / f"{self.name}.safetensors"
 
 
-class Cards(Tabled, dict[str, Card]):
-    """The cards of trained flows by name, which show themselves as a table."""
-
-    @property
-    def table(self) -> Table:
-        """Model, data, training and score of each flow."""
-        rows = [
-            (c.name, c.model, c.data["name"], f"{c.minutes:g}", f"{c.bits_per_dim:.3f}", c.licence)
-            for c in self.values()
-        ]
-        return Table(["name", "model", "data", "minutes", "bits/dim", "licence"], rows)
-
-
 @cache
-def pretrained() -> Cards:
+def pretrained() -> dict[str, Card]:
     """The trained flows that come with the package, by name; `mera.load_pretrained(name)` loads one.
 
     >>> from mera.models import pretrained
@@ -211,7 +197,7 @@ def pretrained() -> Cards:
     'msds1'
     """
     cards = (Card(**json.loads(path.read_text())) for path in sorted(FOLDER.glob("*.json")))
-    return Cards({card.name: card for card in cards})
+    return {card.name: card for card in cards}
 
 
 def load_pretrained(name: str) -> Flow:
