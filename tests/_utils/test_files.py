@@ -3,14 +3,10 @@
 import os
 import stat
 from concurrent.futures import ThreadPoolExecutor
-from types import SimpleNamespace
 
-import numpy as np
 import pytest
-import zarr
 
 import mera
-from mera._utils.array_files import open_zarr
 from mera._utils.errors import InputError
 from mera._utils.files import reading, write_atomically
 from tests.helpers.command import mera_command
@@ -33,18 +29,6 @@ def test_a_reader_fails_in_one_line():
         raise ValueError("two\nlines")
     with pytest.raises(FileNotFoundError), reading("a.bin", "numbers"):
         raise FileNotFoundError("a.bin")
-
-
-def test_zarr_that_could_run_code_is_not_opened(tmp_path, monkeypatch):
-    array = zarr.create_array(str(tmp_path / "numbers"), data=np.ones(3), attributes={"from": "a.pickle"})
-    assert open_zarr(tmp_path / "numbers")[:].tolist() == [1, 1, 1]
-    words = zarr.create_array(str(tmp_path / "words"), shape=3, dtype=str)
-    compressor = SimpleNamespace(to_dict=lambda: {"compressor": {"id": "Pickle", "protocol": 5}})
-    pretended = SimpleNamespace(shape=(3,), dtype=array.dtype, metadata=compressor)  # as old versions of zarr read it
-    for found in (words, pretended):
-        monkeypatch.setattr(zarr, "open", lambda path, mode, found=found: found)
-        with pytest.raises(ValueError, match="an array of numbers without pickles"):
-            open_zarr(tmp_path)
 
 
 def test_too_little_memory_is_one_line(tmp_path):

@@ -49,7 +49,7 @@ def test_what_is_refused(tmp_path):
 def test_fields_of_a_measurement_are_learnt(tmp_path):
     """Fields of Hamiltonian Monte Carlo, learnt on the command line; the samples of the flow as an array."""
     chain = physics.hmc((1, 8, 8), physics.FreeField(1.0), draws=20, every=2)
-    chain.save(tmp_path / "chain.npz")
+    np.savez(tmp_path / "chain.npz", fields=chain.fields, **chain.history)
     options = ["--L", 8, "--channels", 1, "--hidden", 6, "--steps", 4, "--batch-size", 8, "--out", tmp_path / "run"]
     succeed("train", "rgflow", "--data", tmp_path / "chain.npz", *options)
     succeed("sample", tmp_path / "run", "--n", 5, "--out", tmp_path / "samples.npy")
