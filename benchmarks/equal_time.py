@@ -31,7 +31,7 @@ from mera.data import DataSplits
 from mera.train.optimizers import cosine, make_optimizer
 
 L, BATCH, WARMUP = 32, 32, 50
-OURS = ["rgflow", "rgflow(learnt_prior=(96,))", "rgflow(details=2)", "glow", "realnvp", "wavelet", "tree"]
+OURS = ["rgflow", "rgflow(learnt_prior=(64,))", "rgflow(details=2)", "glow", "realnvp", "wavelet", "tree"]
 OTHERS = {f"{library}, Real NVP": library for library in ("FrEIA", "nflows", "normflows")}
 WIDTH = 128
 """The width of other libraries' Real NVP."""
