@@ -24,7 +24,7 @@ PerStep = int | Sequence[int]
 Hidden = Sequence[int] | Sequence[Sequence[int]]
 """Widths of the hidden layers for all RG steps, or a sequence of widths for each RG step, finest first."""
 BijectorLike = str | Mapping[str, Any] | Callable[..., Any]
-"""A registered bijector, "maf", "maf(layers=5)" or {"name": "maf", "layers": 5}; or a bijector factory."""
+"""A registered bijector, "linear", "coupling(layers=5)" or {"name": "coupling", "layers": 5}; or a bijector factory."""
 PriorLike = str | Distribution
 """A prior by name, "gaussian" or "StudentT(df=5)"; or a torch distribution."""
 

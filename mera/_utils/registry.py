@@ -188,8 +188,8 @@ def parse_assignments(text: str) -> dict[str, Any]:
 def parse_value(text: str) -> Any:
     """Parse a Python literal, JSON, or else a word or a call, which stay text.
 
-    >>> parse_value("8,6,4"), parse_value("true"), parse_value("maf(layers=2)")
-    ((8, 6, 4), True, 'maf(layers=2)')
+    >>> parse_value("8,6,4"), parse_value("true"), parse_value("coupling(layers=2)")
+    ((8, 6, 4), True, 'coupling(layers=2)')
     """
     for parse in (ast.literal_eval, json.loads):
         try:

@@ -1,7 +1,6 @@
 """Bijectors, the parts of couplings, and bijectors by name."""
 
 from mera.bijectors.adapt import adapt
-from mera.bijectors.autoregressive import MADE, Autoregressive
 from mera.bijectors.base import Bijector, log_det_dtype, zero_log_det
 from mera.bijectors.by_name import Named, named, names, register
 from mera.bijectors.catalogue import register_conditioner, register_mask, register_transform
@@ -13,7 +12,7 @@ from mera.bijectors.conditioners.residual import ResidualConv, ResidualMLP
 from mera.bijectors.coupling import Coupling
 from mera.bijectors.elementwise import Conditional, Conditioned, Elementwise
 from mera.bijectors.image import Dequantize, ImagePreprocess, Logit, with_noise
-from mera.bijectors.linear import DCT, LULinear, Permutation
+from mera.bijectors.linear import DCT, LULinear
 from mera.bijectors.local import LocalBijector, Sites
 from mera.bijectors.normalization import ActNorm, BlockSpins, Spectral
 from mera.bijectors.partition import ChannelHalves, Gather, Masked, Partition, checkerboard
@@ -22,11 +21,9 @@ from mera.bijectors.univariate import Additive, Affine, Scaled, Univariate
 
 __all__ = [
     "DCT",
-    "MADE",
     "ActNorm",
     "Additive",
     "Affine",
-    "Autoregressive",
     "Bijector",
     "BlockSpins",
     "Chain",
@@ -48,7 +45,6 @@ __all__ = [
     "Named",
     "Partition",
     "PatchMLPs",
-    "Permutation",
     "RationalQuadratic",
     "ResidualConv",
     "ResidualMLP",

@@ -66,7 +66,7 @@ class Bijector(nn.Module, ABC):
 
     Attributes:
         of_angles: True for a map of angles in [-pi, pi) to such angles, False for a map of real numbers, and None for a
-            map that may act on either, such as a permutation, or that acts as its parts do, such as a chain.
+            map that acts as its parts do, such as a chain.
         is_composite: whether the map only calls other bijectors; `Flow.checkpoint` keeps the inputs of those.
         per_site: whether the map acts on each site by itself.
         passive: the number of channels, counted from the first, that the map reads but does not change.

@@ -64,7 +64,7 @@ class Named:
 
 
 def name_and_options(bijector: str | Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-    """The name and the options of a bijector, "maf(layers=5)" or {"name": "maf", "layers": 5}.
+    """The name and the options of a bijector, "coupling(layers=5)" or {"name": "coupling", "layers": 5}.
 
     Raises:
         ValueError: if the bijector has another form, or the name or an option is unknown.
@@ -76,7 +76,7 @@ def named(bijector: str | Mapping[str, Any], options: Mapping[str, Any] | None =
     """Look up a registered factory and check the options for it.
 
     Args:
-        bijector: a name, "maf"; or a name with options, "maf(layers=5)" or {"name": "maf", "layers": 5}.
+        bijector: a name, "coupling"; or a name with options, "coupling(layers=5)" or {"name": "coupling", "layers": 5}.
         options: further arguments of the factory, other than the shapes.
 
     Raises:

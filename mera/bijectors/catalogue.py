@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -36,17 +36,16 @@ from mera._utils.flow_options import (
     Transform,
 )
 from mera._utils.registry import Registry
-from mera.bijectors.autoregressive import Autoregressive
 from mera.bijectors.base import Bijector
 from mera.bijectors.by_name import register
 from mera.bijectors.circular import CircularSpline
-from mera.bijectors.compose import Chain, Invert
+from mera.bijectors.compose import Chain
 from mera.bijectors.conditioners.base import ConditionerFactory
 from mera.bijectors.conditioners.published import PatchMLPs, SeparateMLPs
 from mera.bijectors.conditioners.residual import ResidualConv, ResidualMLP
 from mera.bijectors.coupling import Coupling, couplings
 from mera.bijectors.elementwise import Conditional, Conditioned, Elementwise
-from mera.bijectors.linear import DCT, LULinear, Permutation
+from mera.bijectors.linear import DCT, LULinear
 from mera.bijectors.local import Sites
 from mera.bijectors.normalization import ActNorm, BlockSpins, Spectral
 from mera.bijectors.partition import ChannelHalves, Gather, Grids, Masked, Partition, even_sites
@@ -134,32 +133,6 @@ def coupling(
     )  # fmt: skip
 
 
-@register("maf")
-def maf(
-    event_shape: Shape, *, layers: Layers = 2, hidden: HiddenWidths = (128,), transform: Transform = "affine",
-    context_shape: ContextShape = None,
-) -> Bijector:  # fmt: skip
-    """Masked autoregressive flow, with a reversal of the variables between layers; see `Autoregressive`."""
-    univariate: Univariate = TRANSFORMS.make(transform)
-    members: list[Bijector] = []
-    for layer in range(check_count(layers, "layers", most=MAX_LAYERS)):
-        step = Autoregressive(event_shape, univariate, tuple(hidden), context_shape)
-        if layer:
-            members.append(Permutation(event_shape, torch.arange(step.variables).flip(0), per_site=False))
-        members.append(step)
-    return Chain(members)
-
-
-@register("iaf")
-def iaf(
-    event_shape: Shape, *, layers: Layers = 2, hidden: HiddenWidths = (128,), transform: Transform = "affine",
-    context_shape: ContextShape = None,
-) -> Bijector:  # fmt: skip
-    """Inverse autoregressive flow: one pass to generate, one pass per variable from data to latents."""
-    members = maf(event_shape, layers=layers, hidden=hidden, transform=transform, context_shape=context_shape)
-    return Chain([Invert(m) if isinstance(m, Autoregressive) else m for m in cast(Chain, members).bijectors])
-
-
 @register("pointwise-spline")
 def pointwise_spline(event_shape: Shape, *, bins: Bins = 8, bound: Bound = 4.0) -> Bijector:
     """A learnt scaled spline for each single variable; see `Elementwise`, `RationalQuadratic` and `Scaled`."""
@@ -167,7 +140,7 @@ def pointwise_spline(event_shape: Shape, *, bins: Bins = 8, bound: Bound = 4.0) 
 
 
 for name, kind in {
-    "actnorm": ActNorm, "block-spins": BlockSpins, "dct": DCT, "linear": LULinear, "permutation": Permutation,
+    "actnorm": ActNorm, "block-spins": BlockSpins, "dct": DCT, "linear": LULinear,
     "spectral": Spectral,
 }.items():  # fmt: skip
     register(name)(kind)

@@ -86,9 +86,9 @@ class Local(Node):
     Args:
         bijector: a bijector; or a callable that makes one from an event shape, and from a `context_shape` if it has
             such a parameter; or the name of a registered bijector, see `mera.bijectors.names`, with or without options:
-            "maf", "maf(layers=5)" or {"name": "maf", "layers": 5}. Nodes and flows that are declared with the
-            same bijector object share its parameters, as is usual for modules in torch; a callable or a name makes a
-            new bijector for each flow.
+            "coupling", "coupling(layers=5)" or {"name": "coupling", "layers": 5}. Nodes and flows that are declared
+            with the same bijector object share its parameters, as is usual for modules in torch; a callable or a name
+            makes a new bijector for each flow.
         kernel: the number of sites that one position reads, one number for all dimensions or one for each.
         stride: the number of sites between positions; the kernel if None: patches tile the lattice, and each patch is
             an event. With stride 1 and a larger kernel the bijector is a field bijector, which reads `kernel` sites for

@@ -8,7 +8,7 @@
     name = "decimator"
     kind = "local"
     kernel = 4
-    bijector = {name = "maf", layers = 5}
+    bijector = {name = "coupling", layers = 5}
 
     [[node]]
     name = "halve"

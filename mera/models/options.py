@@ -78,9 +78,9 @@ Blocks = Annotated[
     BijectorLike | None,
     Option(
         "bijector of all blocks, in place of couplings: a name of `mera.bijectors.names()`, with or without options, "
-        '"maf(layers=5)" or {"name": "maf", "layers": 5}; or a callable that makes a bijector from an event shape. A '
-        "named bijector gets each of the options `layers`, `residual_blocks`, `hidden`, `conditioner`, `norm`, "
-        "`mix_channels` and `transform` that it has."
+        '"glow-steps(layers=5)" or {"name": "glow-steps", "layers": 5}; or a callable that makes a bijector from an '
+        "event shape. A named bijector gets each of the options `layers`, `residual_blocks`, `hidden`, `conditioner`, "
+        "`norm`, `mix_channels` and `transform` that it has."
     ),
 ]
 BlockSpinsFlag = Annotated[

@@ -67,13 +67,13 @@ def test_any_callable_can_be_registered():
         assert named(f"mine{number}")((2, 4, 4)).slope == 0.3
 
 
-@pytest.mark.parametrize("text", ["maf(layers=5)", "maf(layers = 5, )", " maf( layers=5 ) "])
+@pytest.mark.parametrize("text", ["coupling(layers=5)", "coupling(layers = 5, )", " coupling( layers=5 ) "])
 def test_options_in_a_text(text):
-    assert named(text) == named({"name": "maf", "layers": 5}) == named("maf", {"layers": 5})
+    assert named(text) == named({"name": "coupling", "layers": 5}) == named("coupling", {"layers": 5})
     layout = mera.Layout((4, 4), 1)
     layout.latent(layout.local(layout.input, text, kernel=2))
     written = dumps(layout)
-    assert dumps(loads(written.replace('{name = "maf", layers = 5}', f'"{text}"'))) == written
+    assert dumps(loads(written.replace('{name = "coupling", layers = 5}', f'"{text}"'))) == written
     flow = mera.build("rgflow", L=4, m=2, hidden=(4,), bijector=text)
     assert flow.layout.nodes["decimator0"].bijector.options["layers"] == 5
 
@@ -81,14 +81,14 @@ def test_options_in_a_text(text):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("maf(5)",), "Expected options by name, as in coupling.layers=3.; got 'maf.5.'"),
-        (("maf(layers=5hidden=[4])",), "Expected a name, or a name with options such as coupling.layers=3.; got "),
-        (("maf(layer=5)",), "Expected an option of 'maf' among .*did you mean 'layers'"),
+        (("coupling(5)",), "Expected options by name, as in coupling.layers=3.; got 'coupling.5.'"),
+        (("coupling(layers=5hidden=[4])",), "Expected a name, or a name with options such as coupling.layers=3.; got "),
+        (("coupling(layer=5)",), "Expected an option of 'coupling' among .*did you mean 'layers'"),
         (("couplings(bins=5)",), "Expected a bijector among .*did you mean 'coupling'"),
         (("couplings", {}), "Expected a bijector among .*did you mean 'coupling'"),
-        (("maf", {"layer": 3}), "Expected an option of 'maf' among .*did you mean 'layers'"),
-        (("maf", {"context_shape": (3,)}), "Expected an option of 'maf'"),
-        (("maf", {"event_shape": (3,)}), "Expected an option of 'maf'"),
+        (("coupling", {"layer": 3}), "Expected an option of 'coupling' among .*did you mean 'layers'"),
+        (("coupling", {"context_shape": (3,)}), "Expected an option of 'coupling'"),
+        (("coupling", {"event_shape": (3,)}), "Expected an option of 'coupling'"),
         ((None, {}), "Expected a bijector as text"),
     ],
 )

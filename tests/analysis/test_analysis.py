@@ -16,7 +16,7 @@ from tests.tables.models import CONDITIONAL, MODELS, batch, contexts
 
 LINEARIZED = [
     "rgflow", "rgflow-authors-m2", "rgflow-paper", "rgflow-open", "rgflow-open-authors", "rgflow-1d-open",
-    "rgflow-3d-box-open", "rgflow-shared", "rgflow-spline", "rgflow-maf", "neuralrg-1d", "tree", "ternary-1d-open",
+    "rgflow-3d-box-open", "rgflow-shared", "rgflow-spline", "neuralrg-1d", "tree", "ternary-1d-open",
     "tebd-open-3d", "branching-1d-open", "realnvp-periodic", "glow-1d", "wavelet-1d", "wavelet-3d",
 ]  # fmt: skip
 SAMPLES = 2

@@ -15,7 +15,7 @@ from torch import nn
 from torch.distributions import transforms as tt
 
 import mera
-from mera.bijectors import adapt
+from mera.bijectors import Invert, adapt
 from tests.helpers.laws import check_laws, jacobian_log_det, randomize
 
 pytestmark = pytest.mark.filterwarnings("ignore:torch.triangular_solve is deprecated")  # in nflows
@@ -132,6 +132,7 @@ def test_values_are_the_librarys_and_the_laws_hold(name):
     "make",
     [
         lambda shape: adapt(zuko.flows.NSF(math.prod(shape), transforms=1, hidden_features=(9,)), shape, flatten=True),
+        lambda shape: Invert(adapt(zuko.flows.MAF(math.prod(shape), hidden_features=(9,)), shape, flatten=True)),
         lambda shape: adapt(nft.LULinear(math.prod(shape)), shape, flatten=True),
         lambda shape: adapt(fm.GLOWCouplingBlock([shape], subnet_constructor=conv_subnet), shape),
         lambda shape: adapt(tt.AffineTransform(torch.randn(shape), torch.rand(shape) + 0.5), shape),

@@ -14,7 +14,7 @@ from tests.helpers.laws import randomize
 ANGLES = {"VonMises": D.VonMises(0.3, 4.0), "Uniform": D.Uniform(-math.pi, math.pi)}
 LINES = {"gaussian": "gaussian", "StudentT": D.StudentT(5.0), "Uniform(0, 1)": D.Uniform(0.0, 1.0)}
 EVENT = {"per_site": False}  # variables of two sites are mixed
-NEEDS = {"linear": EVENT, "permutation": {"order": [1, 0], **EVENT}, "split-prior": {"passive": 1}}
+NEEDS = {"linear": EVENT, "split-prior": {"passive": 1}}
 NEEDS_FOUR = {"details"}  # a bijector that conditions couplings, each of two variables or more
 BETWEEN_CHANNELS = {"corners", "glow-steps", "split-prior"}
 
@@ -33,7 +33,7 @@ def flow_of_two(name, prior, **more):
     return randomize(mera.Flow(layout, prior), 0.2).double()
 
 
-OTHERS = [("coupling", "additive"), ("coupling", "spline"), ("maf", "spline")]
+OTHERS = [("coupling", "additive"), ("coupling", "spline")]
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ from tests.tables.models import MODELS
         (lambda: mera.build("rgflow", hidden=[(8,), (8,)]), ValueError, "a list of 4 such tuples"),
         (lambda: mera.build("rgflow", dim="2"), ValueError, "Expected dim 1, 2 or 3; got '2'"),
         (lambda: mera.build("realnvp", m=0), ValueError, "Expected m as an integer >= 2; got 0"),
-        (lambda: mera.build("rgflow", bijector="maf(layer=2)"), ValueError, "'layer' .did you mean 'layers'"),
+        (lambda: mera.build("rgflow", bijector="glow-steps(layer=2)"), ValueError, "'layer' .did you mean 'layers'"),
         (lambda: mera.build("rgflow", conditioner="authors", context=3), LayoutError, "length, and no context"),
         (lambda: mera.build("rgflow", context=0), ValueError, "Expected a context of shape"),
         (lambda: mera.build("tree", m=1), ValueError, "Expected m as an integer >= 2; got 1"),

@@ -19,9 +19,8 @@ few = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[Heal
 
 NAMED = [
     {"name": "coupling", "hidden": (4,), "layers": 1, "transform": "spline(bins=3)"},
-    {"name": "maf", "hidden": (6,)},
     "linear",
-    "permutation",
+    "pointwise-spline(bins=3)",
 ]
 """Bijectors by name: some fit any patch, some do not."""
 

@@ -9,7 +9,6 @@ from mera.bijectors import (
     ActNorm,
     Additive,
     Affine,
-    Autoregressive,
     BlockSpins,
     Chain,
     ChannelHalves,
@@ -22,7 +21,6 @@ from mera.bijectors import (
     LULinear,
     Masked,
     PatchMLPs,
-    Permutation,
     RationalQuadratic,
     ResidualConv,
     ResidualMLP,
@@ -59,10 +57,7 @@ NAMED = {
     "glow-steps": ({"hidden": (5,), "layers": 2}, EVEN),
     "block-spins": ({}, PATCH),
     "dct": ({}, EVEN),
-    "iaf": ({"hidden": (9,)}, LINE),
     "linear": ({"per_site": False}, LINE),
-    "maf": ({"hidden": (9,)}, LINE),
-    "permutation": ({"order": [1, 0]}, PATCH),
     "pointwise-spline": ({"bins": 3}, LINE),
     "spectral": ({}, CUBE),
 }
@@ -99,14 +94,9 @@ BIJECTORS = {
     "spline-scaled": lambda: Coupling(Gather(checkerboard(PATCH)), mlp, Scaled(RationalQuadratic(4, bound=1.5))),
     "spline-conv": lambda: Coupling(ChannelHalves(EVEN), conv, RationalQuadratic(4)),
     "spline-masked": lambda: Coupling(Masked(checkerboard(PATCH)), conv, RationalQuadratic(3)),
-    "maf": lambda: Autoregressive(PATCH, hidden=(30, 50)),
-    "maf-spline": lambda: Autoregressive(LINE, RationalQuadratic(3), hidden=(40,)),
-    "iaf": lambda: Invert(Autoregressive(LINE, hidden=(23,))),
     "lu": lambda: LULinear(PATCH),
     "lu-event": lambda: LULinear(LINE, per_site=False),
     "lu-identity": lambda: LULinear(EVEN, identity=True),
-    "permutation": lambda: Permutation(PATCH, per_site=False),
-    "permutation-channels": lambda: Permutation(EVEN, torch.tensor([2, 0, 1]), per_site=True),
     "block-spins-3d": lambda: BlockSpins((2, 3, 2, 4)),
     "dct": lambda: DCT(PATCH),
     "dct-3d": lambda: DCT((2, 4, 3, 5)),
@@ -136,16 +126,13 @@ CONDITIONAL = {
     "couplings": lambda: Chain(together(Gather(checkerboard(PATCH)), paper, mlp, layers=1, context_shape=(3,))),
     "conv-per-image": lambda: Coupling(ChannelHalves(EVEN), conv, context_shape=(5,)),
     "conv-per-pixel": lambda: Coupling(Masked(checkerboard(EVEN)), conv, context_shape=(5, 2, 4)),
-    "maf": lambda: Autoregressive(LINE, hidden=(30,), context_shape=(3,)),
-    "maf-per-pixel": lambda: Autoregressive(LINE, RationalQuadratic(3), hidden=(30,), context_shape=(2, 5)),
     "chain-inverted": lambda: Invert(
         Chain([ActNorm(PATCH), Coupling(Gather(checkerboard(PATCH)), mlp, context_shape=(3,)), LULinear(PATCH)])
     ),
     **{
         f"named-{name}-{transform}": partial(named(name, {"hidden": (6,), "transform": transform}), EVEN, (3,))
         for name, transform in (("coupling", "affine"), ("coupling", "additive"), ("coupling", "spline"),
-                                ("coupling", "circular-spline"), ("convolution", "affine"), ("glow-steps", "affine"),
-                                ("maf", "affine"), ("iaf", "affine"), ("maf", "spline"))
+                                ("coupling", "circular-spline"), ("convolution", "affine"), ("glow-steps", "affine"))
     },
 }  # fmt: skip
 

@@ -44,7 +44,6 @@ MODELS = {
     "realnvp-3d": lambda: realnvp(L=4, m=2, channels=1, dim=3, norm=False),
     "rgflow-spectral": lambda: rgflow(L=(4, 8), m=2, channels=2, spectral=True),
     "rgflow-spline": lambda: rgflow(L=8, channels=1, transform="spline"),
-    "rgflow-maf": lambda: rgflow(L=(4, 8), m=2, channels=2, bijector={"name": "maf", "hidden": (20,), "layers": 1}),
     "rgflow-leaky": lambda: rgflow(L=4, m=2, channels=2, bijector=lambda shape: Chain([LULinear(shape), Asinh(shape)])),
     "neuralrg": lambda: small("neuralrg", L=8, repeats=2),
     "neuralrg-1d": lambda: small("neuralrg", L=16, channels=2, dim=1, boundary="open"),
