@@ -5,7 +5,6 @@ If a new version of torch drops one of these names, only this file has to change
 
 from __future__ import annotations
 
-import copyreg
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
@@ -13,7 +12,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
-from torch.distributions import ExpTransform
 
 # The recorder is torch.jit.trace, deprecated as a way to deploy models since torch 2.9. `mera.cones.recording` replays
 # recordings of short functions; torch.compile would take a hundred times longer to prepare them. Without the recorder
@@ -103,10 +101,3 @@ def is_called_plainly(module: nn.Module) -> bool:
     unset: dict[str, Any] = {"unknown": True}
     has_hooks = any(getattr(module, name, unset) for name in hooks)
     return not has_hooks and getattr(module, "_compiled_call_impl", True) is None
-
-
-INVERSE_TRANSFORM = type(ExpTransform().inv)
-"""The class of the inverses of `torch.distributions` transforms, which has no public name."""
-
-# The module copy, and pickle, would copy the inverse of a transform without the transform itself.
-copyreg.pickle(INVERSE_TRANSFORM, lambda inverse: (getattr, (inverse.inv, "inv")))
