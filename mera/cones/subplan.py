@@ -55,7 +55,6 @@ class PartialStep:
     Args:
         step: the step.
         positions: the index of each event in the step's grid, (n_events,).
-        group_sizes: the number of events that are transformed in each call of the bijector; the sum is n_events.
         parent: the index of the partial step that the variables come from; -1 for the data.
         source: for each variable the index among the parent's variables; -1 for a variable that cannot change, which
             is a constant.
@@ -65,16 +64,15 @@ class PartialStep:
 
     step: Step
     positions: Tensor
-    group_sizes: tuple[int, ...]
     parent: int
     source: Tensor
     boxes: Boxes | None = None
 
     @cached_property
-    def sizes(self) -> tuple[int, ...]:
-        """The number of variables in each group of events, and the number of variables outside of all events."""
-        groups = [n * math.prod(self.step.apply.event_shape) for n in self.group_sizes]
-        return *groups, len(self.source) - sum(groups)
+    def sizes(self) -> tuple[int, int]:
+        """The number of variables in events, and the number of variables outside of all events."""
+        inside = len(self.positions) * self.step.apply.event_tiling.variables
+        return inside, len(self.source) - inside
 
     @property
     def size(self) -> int:
@@ -131,7 +129,6 @@ class Subplan:
         first: the flat indices of the variables of the data, in the order of the first row.
         is_local: whether the field bijector of a step can be evaluated on a box.
         device: the device of the rows.
-        group_width: the edge of a group of events in the step's grid; see `PartialStep`. None for one group.
 
     Attributes:
         size: the number of variables in the first row.
@@ -139,9 +136,7 @@ class Subplan:
         levels: one partial level for each level of latents, finest first.
     """
 
-    def __init__(
-        self, plan: Plan, first: Tensor, is_local: IsLocal, device: torch.device, group_width: int | None = None
-    ) -> None:
+    def __init__(self, plan: Plan, first: Tensor, is_local: IsLocal, device: torch.device) -> None:
         self.plan, self.size = plan, len(first)
         self.steps: list[PartialStep] = []
         # for each value: the index of a partial step; sorted flat indices of variables, and their columns in its row
@@ -154,7 +149,7 @@ class Subplan:
                     moved, order = moved.sort()
                     places[target] = parent, moved, columns[is_moved][order]
                 continue
-            partial = _partial_step(step, parent, indices, columns, is_local, group_width)
+            partial = _partial_step(step, parent, indices, columns, is_local)
             if partial is not None:
                 parent, (indices, columns) = len(self.steps), partial.row(indices).sort()
                 self.steps.append(partial)
@@ -221,9 +216,7 @@ class Subplan:
         return _gather([rows.pop(child) for child in self._children[parent]], self._columns_of_children[parent])
 
 
-def _partial_step(
-    step: Step, parent: int, indices: Tensor, columns: Tensor, is_local: IsLocal, group_width: int | None
-) -> PartialStep | None:
+def _partial_step(step: Step, parent: int, indices: Tensor, columns: Tensor, is_local: IsLocal) -> PartialStep | None:
     """The events of a step with reached variables; None if there are none.
 
     `indices` are the sorted flat indices of reached variables, and `columns` their columns in the row of the parent.
@@ -236,11 +229,9 @@ def _partial_step(
     touched = positions[is_covered].unique()
     if boxes is not None:
         members = indices_at(boxes.box.sites(lattice).flatten(), lattice).flatten()
-        return PartialStep(step, touched, (1,), parent, _look_up(members, indices, columns), boxes)
-    groups = [touched] if group_width is None else tiling.groups(touched, group_width)
-    touched = torch.cat(groups)
+        return PartialStep(step, touched, parent, _look_up(members, indices, columns), boxes)
     source = _look_up(tiling.members(touched).flatten(), indices, columns)
-    return PartialStep(step, touched, tuple(map(len, groups)), parent, torch.cat([source, columns[~is_covered]]))
+    return PartialStep(step, touched, parent, torch.cat([source, columns[~is_covered]]))
 
 
 def _boxes(operation: Apply, indices: Tensor) -> Boxes | None:
@@ -298,27 +289,18 @@ def _columns_of_children(sources: Sequence[Tensor], size: int) -> Tensor:
     return columns
 
 
-def _joined(rows: list[Tensor]) -> Tensor:
-    """One row of all variables; a single row is returned without a copy."""
-    return rows[0] if len(rows) == 1 else torch.cat(rows, dim=1)
-
-
 def _gather(rows: list[Tensor], columns: Tensor) -> Tensor:
     """Select columns of the concatenated rows. The gradient of `gather` is a fast scatter, unlike that of indexing."""
-    row = _joined(rows)
+    row = rows[0] if len(rows) == 1 else torch.cat(rows, dim=1)
     return row.gather(1, columns.expand(row.shape[0], -1))
 
 
 def _transform(partial_step: PartialStep, row: Tensor, transform: Transform) -> tuple[Tensor, Tensor]:
-    """Transform the events in a row, group by group; the variables outside of all events do not change."""
-    settings, event_shape = row.shape[0], partial_step.step.apply.event_shape
-    *groups, unchanged = row.split(partial_step.sizes, dim=1)
-    rows, changes = [], []
-    for n, group in zip(partial_step.group_sizes, groups, strict=True):
-        batch = group.reshape(settings * n, *event_shape)
-        transformed, log_det = transform_events(partial_step.step, batch, transform)
-        rows.append(transformed.reshape(group.shape))
-        changes.append(log_det.reshape(settings, n).sum(1))
-    if partial_step.sizes[-1]:
-        rows.append(unchanged)
-    return _joined(rows), changes[0] if len(changes) == 1 else torch.stack(changes).sum(0)
+    """Transform the events in a row; the variables outside of all events do not change."""
+    changing, unchanged = row.split(partial_step.sizes, dim=1)
+    events = changing.reshape(-1, *partial_step.step.apply.event_shape)
+    changed, log_det = transform_events(partial_step.step, events, transform)
+    changed = changed.reshape(changing.shape)
+    if partial_step.sizes[1]:
+        changed = torch.cat([changed, unchanged], dim=1)
+    return changed, log_det.reshape(row.shape[0], partial_step.positions.shape[0]).sum(1)

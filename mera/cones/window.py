@@ -19,11 +19,6 @@ from mera.graph import Lattice
 from mera.graph.indexing import Tiling, check_indexable, indices_at
 from mera.graph.runner import Runner
 
-GROUP_WIDTH = {1: 64, 2: 8, 3: 4}
-"""The edge of the groups of events that are transformed in one call, by the number of dimensions. Rounding depends on
-the batch, so every window that touches a group computes the whole group in one call, and all windows agree bit for bit;
-those of local field bijectors, which are evaluated on boxes, agree up to rounding.
-"""
 NOISE_BLOCK = {1: 256, 2: 16, 3: 8}
 """The edge of the blocks of latents that are drawn together, by the number of dimensions."""
 MAX_FIELD_SITES = 2**20
@@ -48,8 +43,8 @@ def window(runner: Runner, seed: int, region: Sequence[Span], temperature: float
             got = f"a field bijector, which needs all of {lattice}"
             raise InputError(expected, got, where=f"node {step.node!r}")
     with CPU:
-        indices, width = indices_at(rectangle(spans, plan.input), plan.input).flatten(), GROUP_WIDTH[plan.input.dim]
-        subplan = Subplan(plan, indices, runner.is_local, like.device, width)
+        indices = indices_at(rectangle(spans, plan.input), plan.input).flatten()
+        subplan = Subplan(plan, indices, runner.is_local, like.device)
         noise = [
             noise_of_latents(runner.prior, temperatures[h], seed, h, latent.lattice, level.sites)
             for h, (latent, level) in enumerate(zip(plan.latents, subplan.levels, strict=True))

@@ -109,8 +109,8 @@ class FlowInParts(Density):
         """Generate a window of the image that belongs to a seed, without the rest of the image.
 
         The noise of each latent is a function of seed, level and site, and only latents in the window's cone are drawn.
-        The lattice may therefore have an edge of 2^30; overlapping windows agree to the last bit (on one device, with
-        the same number of threads); and windows have the same distribution as samples of `sample`.
+        The lattice may therefore have an edge of 2^30; overlapping windows agree up to rounding; and windows have the
+        same distribution as samples of `sample`.
 
         Args:
             seed: an integer from 0 to 2^64 - 1.

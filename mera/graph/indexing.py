@@ -105,21 +105,6 @@ class Tiling:
             coordinates = list(torch.unravel_index(ravel(coordinates, tuple(shape)).unique(), tuple(shape)))
         return ravel(coordinates, self.counts)
 
-    def groups(self, boxes: Tensor, width: int) -> list[Tensor]:
-        """For each group that holds at least one of the boxes, the flat indices of all boxes in the group.
-
-        Groups are `width` boxes wide in each dimension, and the first group starts at the first box of the lattice.
-        """
-        shape = tuple(-(-count // width) for count in self.counts)
-        starts = [c // width for c in torch.unravel_index(boxes, self.counts)]
-        corners = zip(*(c.tolist() for c in torch.unravel_index(ravel(starts, shape).unique(), shape)), strict=True)
-        groups = []
-        for corner in corners:
-            edges = zip(corner, self.counts, strict=True)
-            ranges = [torch.arange(c * width, min((c + 1) * width, n)) for c, n in edges]
-            groups.append(ravel([axis.flatten() for axis in torch.meshgrid(*ranges, indexing="ij")], self.counts))
-        return groups
-
     def _shifted(self, sites: Tensor) -> list[Tensor]:
         """The coordinates of sites, counted from the corner of the first box, one tensor for each dimension."""
         shape = self.lattice.shape

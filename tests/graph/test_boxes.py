@@ -1,11 +1,10 @@
-"""Boxes: the smallest one around sites, aligned groups of patches, and lattices that are pictures."""
+"""Boxes: the smallest one around sites, and lattices that are pictures."""
 
 import pytest
 import torch
 
 from mera.graph import Lattice
 from mera.graph.boxes import hull
-from mera.graph.indexing import Tiling
 
 SHAPE = (7, 5)
 
@@ -23,16 +22,6 @@ def test_the_smallest_box(periodic):
             span = range(box.start[axis], box.stop[axis])
             assert {p % edge for p in span} >= set(places)
             assert wraps or {*span} <= {*range(edge)}
-
-
-def test_groups_of_boxes_are_whole_and_aligned():
-    lattice = Lattice(1, (10, 14), (True, True))
-    tiling = Tiling(lattice, (2, 2), (0, 0), (5, 7))
-    groups = tiling.groups(torch.tensor([0, 8, 34]), 3)
-    assert [sorted(group.tolist()) for group in groups] == [
-        [0, 1, 2, 7, 8, 9, 14, 15, 16],  # holds boxes 0 and 8
-        [27, 34],  # the last group is cut off by the border
-    ]
 
 
 def test_pictures_have_one_or_three_channels_in_two_dimensions():
