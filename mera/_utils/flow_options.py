@@ -84,10 +84,7 @@ Conditioners = Annotated[str, CONDITIONER]
 Norm = Annotated[bool, NORM]
 OptionalNorm = Annotated[bool | None, OPTIONAL_NORM]
 Mix = Annotated[bool | None, MIX]
-Mask = Annotated[
-    str | Sequence[Any],
-    Option('first half of the event: "checkerboard", "channels", or nested lists of bools.'),
-]
+Mask = Annotated[str, Option('first half of the event: "checkerboard" or "channels".')]
 ContextShape = Annotated[
     Shape | None,
     Option("shape of the context of a conditional bijector, which a flow passes; None for no context."),

@@ -3,7 +3,7 @@
 from mera.bijectors.adapt import adapt
 from mera.bijectors.base import Bijector, log_det_dtype, zero_log_det
 from mera.bijectors.by_name import Named, named, names, register
-from mera.bijectors.catalogue import register_conditioner, register_mask, register_transform
+from mera.bijectors.catalogue import register_transform
 from mera.bijectors.circular import CircularSpline, wrap
 from mera.bijectors.compose import Chain, Invert
 from mera.bijectors.conditioners.base import Conditioner, join, joined_shape
@@ -61,8 +61,6 @@ __all__ = [
     "named",
     "names",
     "register",
-    "register_conditioner",
-    "register_mask",
     "register_transform",
     "with_noise",
     "wrap",

@@ -1,7 +1,6 @@
 """Bijectors that layouts, files and the command line can name, and the named parts of couplings.
 
-`@mera.bijectors.register_transform("name")` and its like add further transforms of single variables, masks and
-conditioner networks: "coupling(transform='spline(bins=5)', mask='channels')".
+`@mera.bijectors.register_transform("name")` adds a transform of single variables: "coupling(transform='name')".
 """
 
 from __future__ import annotations
@@ -9,12 +8,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
 
 import torch
-from torch import Tensor
+from torch import nn
 
-from mera._utils.checks import MAX_LAYERS, check_count, check_flag
+from mera._utils.checks import MAX_LAYERS, check_choice, check_count, check_flag
 from mera._utils.errors import InputError
 from mera._utils.flow_options import (
     Bins,
@@ -40,33 +38,23 @@ from mera.bijectors.base import Bijector
 from mera.bijectors.by_name import register
 from mera.bijectors.circular import CircularSpline
 from mera.bijectors.compose import Chain
-from mera.bijectors.conditioners.base import ConditionerFactory
 from mera.bijectors.conditioners.published import PatchMLPs, SeparateMLPs
 from mera.bijectors.conditioners.residual import ResidualConv, ResidualMLP
 from mera.bijectors.coupling import Coupling, couplings
 from mera.bijectors.elementwise import Conditional, Conditioned, Elementwise
 from mera.bijectors.linear import DCT, LULinear
-from mera.bijectors.local import Sites
 from mera.bijectors.normalization import ActNorm, BlockSpins, Spectral
-from mera.bijectors.partition import ChannelHalves, Gather, Grids, Masked, Partition, even_sites
+from mera.bijectors.partition import ChannelHalves, Gather, Masked, Partition, checkerboard
 from mera.bijectors.spline import RationalQuadratic
 from mera.bijectors.univariate import Additive, Affine, Scaled, Univariate
 
 TRANSFORMS: Registry[Callable[..., Univariate]] = Registry("a transform")
 """From options to the monotone map of a coupling."""
-MASKS: Registry[Callable[[Grids], Tensor]] = Registry("a mask", given=1)
-"""From open grids of channels (C, 1, ...) and coordinates (1, n, ...), ... to bools, true in the first half."""
-CONDITIONERS: Registry[Callable[..., ConditionerFactory]] = Registry("a conditioner", given=3)
-"""Networks of patches, see `mera.bijectors.Conditioner`, with the options `hidden` and `blocks`."""
+CONDITIONERS: dict[str, Callable[..., nn.Module]] = {"joint": ResidualMLP, "paper": SeparateMLPs, "authors": PatchMLPs}
+"""Networks of patches, with the options `hidden` and `blocks`."""
 
 register_transform = TRANSFORMS.register
-register_mask = MASKS.register
-register_conditioner = CONDITIONERS.register
 
-register_conditioner("joint")(ResidualMLP)
-register_conditioner("paper")(SeparateMLPs)
-register_conditioner("authors")(PatchMLPs)
-register_mask("checkerboard")(even_sites)
 register_transform("additive")(Additive)
 register_transform("circular-spline")(CircularSpline)
 
@@ -83,35 +71,14 @@ def spline(bins: int = 8, bound: float = 4.0, max_log_scale: float = 2.0) -> Uni
     return Scaled(RationalQuadratic(bins, bound), max_log_scale)
 
 
-@register_mask("channels")
-def first_channels(grids: Grids) -> Tensor:
-    """True in the first half of the channels, rounded up."""
-    return grids[0] < (len(grids[0]) + 1) // 2
-
-
-def halves(event_shape: Shape, mask: str | Sequence[Any] | Tensor, is_field: bool = False) -> Partition:
-    """The halves of an event by the option `mask`: two vectors of a patch, or two tensors with sites of a lattice.
-
-    The mask is a name of `MASKS`; or truth values, as nested lists or a tensor, that broadcast to the event's shape.
-    """
-    if isinstance(mask, str):
-        name, options = MASKS.parse(mask, "checkerboard")
-        MASKS.check_options(name, options)
-        rule: Any = partial(MASKS.get(name), **options)
-        first = rule(Sites.whole(event_shape[1:]).grids(event_shape[0]))
-    else:
-        try:
-            rule = first = torch.as_tensor(mask, dtype=torch.bool)
-            first.expand(event_shape)
-        except (TypeError, ValueError, RuntimeError):
-            raise InputError(f"a mask that fills an event {tuple(event_shape)}", repr(mask)) from None
-    whole = first.expand(event_shape)
-    if not is_field:
-        return Gather(whole)
-    channels = whole.flatten(1)
-    if (channels == channels[:, :1]).all():
-        return ChannelHalves(event_shape, channels[:, 0].nonzero()[:, 0].tolist())
-    return Masked(rule, event_shape) if isinstance(mask, str) else Masked(whole)
+def halves(event_shape: Shape, mask: str, is_field: bool = False) -> Partition:
+    """The halves of an event by the option `mask`: two vectors of a patch, or two tensors with sites of a lattice."""
+    if check_choice(mask, ("checkerboard", "channels"), "a mask") == "checkerboard":
+        return Masked(event_shape) if is_field else Gather(checkerboard(event_shape))
+    if is_field:
+        return ChannelHalves(event_shape)
+    first = torch.arange(event_shape[0]) < (event_shape[0] + 1) // 2
+    return Gather(first.view(-1, *[1] * len(event_shape[1:])).expand(event_shape))
 
 
 # Bijectors of patches
@@ -125,7 +92,8 @@ def coupling(
 ) -> Bijector:  # fmt: skip
     """Couplings of a patch, as in `Real NVP <https://arxiv.org/abs/1605.08803>`_ and RG-Flow (App. A)."""
     univariate: Univariate = TRANSFORMS.make(transform)
-    network: Any = partial(CONDITIONERS.get(conditioner), hidden=tuple(hidden), blocks=residual_blocks)
+    kind = CONDITIONERS[check_choice(conditioner, CONDITIONERS, "a conditioner")]
+    network = partial(kind, hidden=tuple(hidden), blocks=residual_blocks)
     usual = conditioner == "joint" and not univariate.of_angles
     return couplings(
         halves(event_shape, mask), network, univariate, layers=layers, norm=usual if norm is None else norm,
@@ -223,7 +191,7 @@ def corners(
         if math.prod(shape) == 1:  # nothing to couple
             return map_each(shape, context_shape)
         return couplings(
-            ChannelHalves(shape, first) if first else Masked(even_sites, shape),
+            ChannelHalves(shape, first) if first else Masked(shape),
             partial(network, blocks=residual_blocks), univariate,
             layers=layers, norm=norm, norm_per_channel=True, context_shape=context_shape,
         )  # fmt: skip

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from functools import partial, reduce
+from functools import reduce
 from typing import Any
 
 import torch
@@ -115,21 +114,21 @@ class Masked(Partition):
     The mask is a function of sites, so that it also fits a part of the lattice, or another one.
 
     Args:
-        mask: true for the variables of the first half: a bool tensor of the shape of an event, which is repeated on
-            larger lattices; or a function from open grids of channels and coordinates to bools, such as `even_sites`.
-        event_shape: shape (C, *sites) of one event; None for that of the tensor.
+        event_shape: shape (C, *sites) of one event.
+        mask: a function from open grids of channels and coordinates to bools, true for the variables of the first half;
+            by default they are those at sites whose coordinates have an even sum.
 
     Raises:
         ValueError: if the mask is not bool, or a half is empty.
     """
 
-    def __init__(self, mask: Tensor | Callable[[Grids], Tensor], event_shape: tuple[int, ...] | None = None) -> None:
-        shape = tuple(mask.shape) if isinstance(mask, Tensor) else tuple(event_shape or ())
+    def __init__(self, event_shape: tuple[int, ...], mask: Callable[[Grids], Tensor] = even_sites) -> None:
+        shape = check_shape(event_shape, "event_shape")
         super().__init__(shape, (shape, shape))
-        self.mask = partial(_repeated, mask) if isinstance(mask, Tensor) else mask
-        self.rule = _name_of(mask)
+        self.mask = mask
+        self.rule = f"{mask.__module__}.{getattr(mask, '__qualname__', mask)}"  # tells flows of other masks apart
         self._cached: dict[Any, Tensor] = {}
-        _check_mask(mask if isinstance(mask, Tensor) else self._made(shape[1:], "cpu")[0])
+        _check_mask(self._made(shape[1:], "cpu")[0])
 
     def split(self, x: Tensor, sites: Sites | None = None) -> tuple[Tensor, Tensor]:
         """Split events (B, *event_shape) into two tensors of the same shape."""
@@ -160,11 +159,6 @@ class Masked(Partition):
         sites = sites if isinstance(sites, Sites) else Sites.whole(sites)
         first = self.mask(sites.grids(self.event_shape[0])).expand(self.event_shape[0], *sites.shape)
         return torch.stack([first, ~first]).to(device)
-
-
-def _repeated(mask: Tensor, grids: Grids) -> Tensor:
-    """The mask of an event, repeated side by side, at open grids of channels and coordinates."""
-    return mask.cpu()[tuple(grid % n for grid, n in zip(grids, mask.shape, strict=True))]
 
 
 class ChannelHalves(Partition):
@@ -209,11 +203,3 @@ def _check_mask(mask: Tensor) -> None:
         raise InputError("a mask of dtype bool", str(mask.dtype))
     if mask.all() or not mask.any():
         raise InputError("a mask that leaves variables on both sides", f"{int(mask.sum())} of {mask.numel()}")
-
-
-def _name_of(mask: Any) -> str:
-    """A short text that tells masks apart: the digest of a tensor, or the name of a function with its options."""
-    if isinstance(mask, Tensor):
-        return hashlib.sha256(mask.cpu().contiguous().numpy().tobytes()).hexdigest()[:16]
-    function, options = (mask.func, mask.keywords) if isinstance(mask, partial) else (mask, {})
-    return f"{getattr(function, '__module__', '')}.{getattr(function, '__qualname__', '')}({options})"

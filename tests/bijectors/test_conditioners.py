@@ -183,7 +183,7 @@ def test_receptive_kernel_is_what_the_jacobian_says(halves, layers):
     """On a lattice with room for more, what a site depends on fills its kernel from border to border."""
     reach = 2 * 2 * layers  # two conditioners of radius 2 in each layer
     shape = (2, 2 * reach + 3, 2 * reach + 5)
-    partition = Masked(checkerboard(shape)) if halves == "checkerboard" else ChannelHalves(shape)
+    partition = Masked(shape) if halves == "checkerboard" else ChannelHalves(shape)
     f = randomize(Chain([Coupling(partition, conv) for _ in range(layers)]))
     assert f.receptive_kernel == (1 + 2 * reach,) * 2
     row = column = reach + 1  # a site of the half that is updated last

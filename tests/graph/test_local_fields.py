@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import mera
-from mera.bijectors import Chain, Coupling, Invert, LocalBijector, Masked, ResidualConv, checkerboard, named
+from mera.bijectors import Chain, Coupling, Invert, LocalBijector, Masked, ResidualConv, named
 from mera.graph import Lattice
 from mera.graph.boxes import Box
 from mera.graph.local_fields import is_local, run_on_box
@@ -56,7 +56,7 @@ def test_convolutions_that_end_at_a_periodic_border_are_not_local():
 
 def convolutions(event_shape, coupling=Coupling):
     network = partial(ResidualConv, hidden=(4,), blocks=0, padding="circular")
-    return coupling(Masked(checkerboard(event_shape)), network)
+    return coupling(Masked(event_shape), network)
 
 
 class Doubled(Coupling):

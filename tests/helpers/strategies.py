@@ -7,7 +7,6 @@ from hypothesis import HealthCheck, assume, settings
 from hypothesis import strategies as st
 
 from mera.bijectors import ActNorm, Chain, Coupling, Gather, Invert, Masked, ResidualConv, ResidualMLP, checkerboard
-from mera.bijectors.partition import even_sites
 from mera.flow.flow import Flow
 from mera.graph import Layout, LayoutError
 from tests.helpers.dense import DenseField
@@ -37,7 +36,7 @@ def nested(event_shape):
 
 def field(event_shape, padding, kind=Coupling, hook=False):
     """A convolutional coupling of the whole lattice, kernel 5; a hook scales its values."""
-    coupling = kind(Masked(even_sites, event_shape), partial(ResidualConv, hidden=(3,), blocks=0, padding=padding))
+    coupling = kind(Masked(event_shape), partial(ResidualConv, hidden=(3,), blocks=0, padding=padding))
     if hook:
         coupling.register_forward_hook(lambda module, x, result: (result[0] * 1.0, result[1] + 0.0))
     return coupling

@@ -51,7 +51,7 @@ NAMED = {
     "actnorm": ({"per_channel": True}, LINE),
     "convolution": ({"hidden": (3,), "mask": "channels", "residual_blocks": 1}, EVEN),
     "corners": ({"hidden": (3,), "layers": 2}, (4, 2, 3)),
-    "coupling": ({"hidden": (5,), "mask": [[[True], [False], [True]]]}, PATCH),
+    "coupling": ({"hidden": (5,), "mask": "channels"}, PATCH),
     "details": ({"passive": 1, "hidden": (3,), "layers": 1}, EVEN),
     "split-prior": ({"passive": 1, "hidden": (3,)}, EVEN),
     "glow-steps": ({"hidden": (5,), "layers": 2}, EVEN),
@@ -73,17 +73,18 @@ BIJECTORS = {
     ),
     "gather-any-mask": lambda: Coupling(Gather(torch.arange(10).view(LINE) % 3 == 0), mlp),
     "gather-authors": lambda: Coupling(Gather(checkerboard(PATCH)), patch, Affine(1.0)),
-    "masked-additive": lambda: Coupling(Masked(checkerboard(PATCH)), mlp, Additive()),
+    "masked-additive": lambda: Coupling(Masked(PATCH), mlp, Additive()),
     "halves-mlp": lambda: Coupling(ChannelHalves(PATCH), mlp),
     "halves-by-index": lambda: Coupling(ChannelHalves((3, 4), first=[1]), mlp),
     "halves-odd": lambda: Coupling(ChannelHalves((3, 4)), mlp),
-    "conv-checkerboard-1d": lambda: Coupling(Masked(checkerboard(LINE)), conv),
-    "conv-checkerboard-2d": lambda: Coupling(Masked(checkerboard(PATCH)), conv),
-    "conv-checkerboard-3d": lambda: Coupling(Masked(checkerboard(CUBE)), conv),
+    "conv-checkerboard-1d": lambda: Coupling(Masked(LINE), conv),
+    "conv-checkerboard-2d": lambda: Coupling(Masked(PATCH), conv),
+    "conv-checkerboard-3d": lambda: Coupling(Masked(CUBE), conv),
+    "conv-stripes": lambda: Coupling(Masked(PATCH, stripes), conv),
     "conv-halves": lambda: Coupling(ChannelHalves(EVEN), partial(conv, padding="circular")),
     "conv-halves-additive": lambda: Coupling(ChannelHalves(EVEN), conv, Additive()),
     "couplings": lambda: Chain(together(Gather(checkerboard((1, 3, 3))), mlp, transform=Affine(0.7))),
-    "couplings-conv-masked": lambda: Chain(together(Masked(checkerboard(PATCH)), conv)),
+    "couplings-conv-masked": lambda: Chain(together(Masked(PATCH), conv)),
     "actnorm": lambda: ActNorm(PATCH),
     "actnorm-channels": lambda: ActNorm(PATCH, per_channel=True),
     "chain": lambda: Chain([ActNorm(PATCH), Coupling(Gather(checkerboard(PATCH)), mlp), ActNorm(PATCH)]),
@@ -93,7 +94,7 @@ BIJECTORS = {
     "spline-coupling-two-bins": lambda: Coupling(Gather(checkerboard(PATCH)), mlp, RationalQuadratic(2)),
     "spline-scaled": lambda: Coupling(Gather(checkerboard(PATCH)), mlp, Scaled(RationalQuadratic(4, bound=1.5))),
     "spline-conv": lambda: Coupling(ChannelHalves(EVEN), conv, RationalQuadratic(4)),
-    "spline-masked": lambda: Coupling(Masked(checkerboard(PATCH)), conv, RationalQuadratic(3)),
+    "spline-masked": lambda: Coupling(Masked(PATCH), conv, RationalQuadratic(3)),
     "lu": lambda: LULinear(PATCH),
     "lu-event": lambda: LULinear(LINE, per_site=False),
     "lu-identity": lambda: LULinear(EVEN, identity=True),
@@ -104,9 +105,7 @@ BIJECTORS = {
     "spectral-line": lambda: Spectral(LINE),
     "spectral": lambda: Spectral(PATCH),
     "conditioned": lambda: Conditioned(EVEN, 1, partial(coupling_of, ChannelHalves)),
-    "conditioned-checkerboard": lambda: Conditioned(
-        (4, 2, 3), 3, partial(coupling_of, lambda shape: Masked(checkerboard(shape)))
-    ),
+    "conditioned-checkerboard": lambda: Conditioned((4, 2, 3), 3, partial(coupling_of, Masked)),
     "conditioned-some": lambda: Conditioned((5, 3), (3, 0), partial(Conditional, conditioner=conv), changed=(4, 1)),
     "corners-1d": lambda: named("corners", {"hidden": (3,), "norm": False})((2, 3)),
     "corners-3d": lambda: named("corners", {"hidden": (3,), "residual_blocks": 0})((8, 2, 3, 4)),
@@ -125,7 +124,7 @@ CONDITIONAL = {
     "conditional-per-pixel": lambda: Conditional(PATCH, conv, (5, 3, 4)),
     "couplings": lambda: Chain(together(Gather(checkerboard(PATCH)), paper, mlp, layers=1, context_shape=(3,))),
     "conv-per-image": lambda: Coupling(ChannelHalves(EVEN), conv, context_shape=(5,)),
-    "conv-per-pixel": lambda: Coupling(Masked(checkerboard(EVEN)), conv, context_shape=(5, 2, 4)),
+    "conv-per-pixel": lambda: Coupling(Masked(EVEN), conv, context_shape=(5, 2, 4)),
     "chain-inverted": lambda: Invert(
         Chain([ActNorm(PATCH), Coupling(Gather(checkerboard(PATCH)), mlp, context_shape=(3,)), LULinear(PATCH)])
     ),
@@ -135,6 +134,11 @@ CONDITIONAL = {
                                 ("coupling", "circular-spline"), ("convolution", "affine"), ("glow-steps", "affine"))
     },
 }  # fmt: skip
+
+
+def stripes(grids):
+    """A mask of the sites of every second column."""
+    return grids[-1] % 2 == 0
 
 
 def coupling_of(partition, shape, context_shape):
