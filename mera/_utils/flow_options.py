@@ -90,7 +90,7 @@ ContextShape = Annotated[
     Option("shape of the context of a conditional bijector, which a flow passes; None for no context."),
 ]
 TRANSFORM = Option(
-    'monotone map of each variable in a coupling: "affine", "additive", "spline", "circular-spline" for angles, or a '
+    'monotone map of each variable in a coupling: "affine", "spline", "circular-spline" for angles, or a '
     'registered one, with or without options, "spline(bins=4)".'
 )
 Transform = Annotated[str, TRANSFORM]

@@ -17,12 +17,11 @@ from mera.bijectors.local import LocalBijector, Sites
 from mera.bijectors.normalization import ActNorm, BlockSpins, Spectral
 from mera.bijectors.partition import ChannelHalves, Gather, Masked, Partition, checkerboard
 from mera.bijectors.spline import RationalQuadratic
-from mera.bijectors.univariate import Additive, Affine, Scaled, Univariate
+from mera.bijectors.univariate import Affine, Scaled, Univariate
 
 __all__ = [
     "DCT",
     "ActNorm",
-    "Additive",
     "Affine",
     "Bijector",
     "BlockSpins",

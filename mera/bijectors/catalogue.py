@@ -46,7 +46,7 @@ from mera.bijectors.linear import DCT, LULinear
 from mera.bijectors.normalization import ActNorm, BlockSpins, Spectral
 from mera.bijectors.partition import ChannelHalves, Gather, Masked, Partition, checkerboard
 from mera.bijectors.spline import RationalQuadratic
-from mera.bijectors.univariate import Additive, Affine, Scaled, Univariate
+from mera.bijectors.univariate import Affine, Scaled, Univariate
 
 TRANSFORMS: Registry[Callable[..., Univariate]] = Registry("a transform")
 """From options to the monotone map of a coupling."""
@@ -55,7 +55,6 @@ CONDITIONERS: dict[str, Callable[..., nn.Module]] = {"joint": ResidualMLP, "pape
 
 register_transform = TRANSFORMS.register
 
-register_transform("additive")(Additive)
 register_transform("circular-spline")(CircularSpline)
 
 

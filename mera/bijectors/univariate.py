@@ -93,20 +93,6 @@ class Affine(Univariate):
         return torch.tanh(raw) if bound == 1 else bound * torch.tanh(raw / bound), shift
 
 
-class Additive(Univariate):
-    """The shift y = x + t, which keeps volumes (NICE, Dinh et al. 2014, https://arxiv.org/abs/1410.8516)."""
-
-    n_params = 1
-
-    def forward(self, x: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
-        """Add the shift."""
-        return x + params[:, 0], torch.zeros_like(x)
-
-    def inverse(self, y: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
-        """Subtract the shift."""
-        return y - params[:, 0], torch.zeros_like(y)
-
-
 class Scaled(Univariate):
     r"""A map f of single variables behind a learnt scale and shift, :math:`y = f(x \, e^s + t)`.
 

@@ -33,7 +33,7 @@ def flow_of_two(name, prior, **more):
     return randomize(mera.Flow(layout, prior), 0.2).double()
 
 
-OTHERS = [("coupling", "additive"), ("coupling", "spline")]
+OTHERS = [("coupling", "spline")]
 
 
 @pytest.mark.parametrize(

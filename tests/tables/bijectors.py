@@ -7,7 +7,6 @@ import torch
 from mera.bijectors import (
     DCT,
     ActNorm,
-    Additive,
     Affine,
     BlockSpins,
     Chain,
@@ -65,7 +64,6 @@ NAMED = {
 
 BIJECTORS = {
     "gather-mlp-affine": lambda: Coupling(Gather(checkerboard(PATCH)), mlp),
-    "gather-mlp-additive": lambda: Coupling(Gather(checkerboard(PATCH)), mlp, Additive()),
     "gather-paper": lambda: Coupling(Gather(checkerboard(PATCH)), paper, Affine(1.0)),
     "gather-paper-odd": lambda: Coupling(Gather(checkerboard((1, 3, 3))), paper),
     "gather-authors-one-block": lambda: Coupling(
@@ -73,7 +71,7 @@ BIJECTORS = {
     ),
     "gather-any-mask": lambda: Coupling(Gather(torch.arange(10).view(LINE) % 3 == 0), mlp),
     "gather-authors": lambda: Coupling(Gather(checkerboard(PATCH)), patch, Affine(1.0)),
-    "masked-additive": lambda: Coupling(Masked(PATCH), mlp, Additive()),
+    "masked-mlp": lambda: Coupling(Masked(PATCH), mlp),
     "halves-mlp": lambda: Coupling(ChannelHalves(PATCH), mlp),
     "halves-by-index": lambda: Coupling(ChannelHalves((3, 4), first=[1]), mlp),
     "halves-odd": lambda: Coupling(ChannelHalves((3, 4)), mlp),
@@ -82,7 +80,6 @@ BIJECTORS = {
     "conv-checkerboard-3d": lambda: Coupling(Masked(CUBE), conv),
     "conv-stripes": lambda: Coupling(Masked(PATCH, stripes), conv),
     "conv-halves": lambda: Coupling(ChannelHalves(EVEN), partial(conv, padding="circular")),
-    "conv-halves-additive": lambda: Coupling(ChannelHalves(EVEN), conv, Additive()),
     "couplings": lambda: Chain(together(Gather(checkerboard((1, 3, 3))), mlp, transform=Affine(0.7))),
     "couplings-conv-masked": lambda: Chain(together(Masked(PATCH), conv)),
     "actnorm": lambda: ActNorm(PATCH),
@@ -130,8 +127,8 @@ CONDITIONAL = {
     ),
     **{
         f"named-{name}-{transform}": partial(named(name, {"hidden": (6,), "transform": transform}), EVEN, (3,))
-        for name, transform in (("coupling", "affine"), ("coupling", "additive"), ("coupling", "spline"),
-                                ("coupling", "circular-spline"), ("convolution", "affine"), ("glow-steps", "affine"))
+        for name, transform in (("coupling", "affine"), ("coupling", "spline"), ("coupling", "circular-spline"),
+                                ("convolution", "affine"), ("glow-steps", "affine"))
     },
 }  # fmt: skip
 
