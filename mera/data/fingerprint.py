@@ -63,9 +63,9 @@ def digest_of_files(files: Iterable[Path]) -> str:
     return digest(parts)
 
 
-def spread(n: int, sample: int = SAMPLE) -> list[int]:
-    """Up to `sample` numbers below n, evenly spread."""
-    return sorted({i * n // min(sample, n) for i in range(min(sample, n))})
+def spread(n: int) -> list[int]:
+    """Up to `SAMPLE` numbers below n, evenly spread."""
+    return sorted({i * n // min(SAMPLE, n) for i in range(min(SAMPLE, n))})
 
 
 def bytes_of(values: Tensor) -> bytes:

@@ -33,11 +33,11 @@ class Npy:
         self.shape, self.dtype = array.shape, array.dtype
 
     def __getitem__(self, where: Any) -> np.ndarray:
-        with reading(self.path, "an image"):
-            return np.array(self._open()[where])
+        return np.array(self._open()[where])
 
     def _open(self) -> np.ndarray:
-        return np.load(self.path, mmap_mode="r", allow_pickle=False)
+        with reading(self.path, "an image"):
+            return np.load(self.path, mmap_mode="r", allow_pickle=False)
 
 
 class Source:
@@ -146,10 +146,8 @@ def open_image(image: Any, channels: int | None = None) -> Source:
     path = Path(image)
     if not path.exists():
         raise DataMissingError(f"Expected an image {path}; got no such file")
-    with reading(path, "an image"):
-        if path.suffix.lower() == ".npy":
-            return Source(Npy(path), name=str(path), file=path)
-        return Source(read_picture(path, 3 if channels is None else channels), name=str(path), file=path)
+    array = Npy(path) if path.suffix.lower() == ".npy" else read_picture(path, 3 if channels is None else channels)
+    return Source(array, name=str(path), file=path)
 
 
 def dtype_of(source: Source) -> torch.dtype:

@@ -79,29 +79,25 @@ class ReverseKL(Objective):
         return {"target": re.sub(r" at 0x[0-9a-f]+", "", repr(subject)), "values of the action": values}
 
     def loss(self, flow: Density, batch: Batch) -> Tensor:
-        """The loss of each sample, (rows,), in nats for each variable."""
-        noise, context = self._split(batch)
-        if not torch.is_grad_enabled():
-            phi, log_q = flow.generate_with_log_prob(noise, context)
-            return (log_q + self._value(phi, context)) / flow.plan.input.variables
-        return self._path(flow, noise, context) / flow.plan.input.variables
-
-    def _split(self, batch: Batch) -> tuple[Batch, Tensor | None]:
-        """The noise of samples, and their contexts."""
-        return (batch, None) if self.family is None else (batch[:-1], batch[-1])
-
-    def _path(self, flow: Density, noise: Batch, context: Tensor | None) -> Tensor:
-        r""":math:`\ln q + S` with the path gradient, through the samples alone.
+        """The loss of each sample, (rows,), in nats for each variable, with the gradient through the samples alone.
 
         The omitted part of the gradient has mean 0, and noise that remains even if the flow is exact (Roeder et al.
         2017, https://arxiv.org/abs/1703.09194).
         """
+        noise, context = self._split(batch)
+        if not torch.is_grad_enabled():
+            phi, log_q = flow.generate_with_log_prob(noise, context)
+            return (log_q + self._value(phi, context)) / flow.plan.input.variables
         phi = flow.generate(noise, context)
         fixed = phi.detach().requires_grad_()
         value = flow.log_prob(fixed, context) + self._value(fixed, context)
         (force,) = torch.autograd.grad(value.sum(), fixed)
         surrogate = (force * phi).flatten(1).sum(1)
-        return value.detach() + surrogate - surrogate.detach()
+        return (value.detach() + surrogate - surrogate.detach()) / flow.plan.input.variables
+
+    def _split(self, batch: Batch) -> tuple[Batch, Tensor | None]:
+        """The noise of samples, and their contexts."""
+        return (batch, None) if self.family is None else (batch[:-1], batch[-1])
 
     def _value(self, phi: Tensor, context: Tensor | None) -> Tensor:
         """The action of each field, (B,), in a family with its own parameters."""
