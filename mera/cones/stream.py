@@ -245,7 +245,7 @@ def _noise_of_pixels(seed: int, channels: int, box: Box) -> Tensor:
     """
     edge = NOISE_BLOCK[len(box.start)]
     cells = (edge,) * len(box.start)
-    blocks = box.coarsened(cells)
+    blocks = Box.of((start // edge, -(-stop // edge)) for start, stop in zip(box.start, box.stop, strict=True))
     values = np.empty((channels, *blocks.refined(cells).shape), dtype=np.float32)
     for corner in np.ndindex(*blocks.shape):
         number = [a + c for a, c in zip(blocks.start, corner, strict=True)]

@@ -41,11 +41,6 @@ class Box:
         start, stop = ([a * s for a, s in zip(ends, stride, strict=True)] for ends in (self.start, self.stop))
         return Box(tuple(start), tuple(stop))
 
-    def coarsened(self, stride: Sequence[int]) -> Box:
-        """The sites of a coarser lattice whose cells have sites of the box."""
-        start = tuple(a // s for a, s in zip(self.start, stride, strict=True))
-        return Box(start, tuple(-(-b // s) for b, s in zip(self.stop, stride, strict=True)))
-
     def grown(self, sites: Sequence[int], lattice: Lattice) -> Box:
         """The box with so many more sites on each side in each dimension, up to open borders."""
         sizes = zip(self.start, self.stop, sites, lattice.shape, lattice.periodic, strict=True)
