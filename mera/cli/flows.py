@@ -19,12 +19,10 @@ from mera.cli.options import USUAL, options_for
 from mera.cli.sources import PHOTOGRAPHS, SOURCE_HELP, learnt_fields, load_flow
 from mera.cli.terminal import (
     OPTIONS,
-    Json,
     as_app,
     console,
     lazy_group,
     show,
-    show_json,
     signature_options,
     sources,
     with_options,
@@ -34,7 +32,6 @@ from mera.data import photograph
 from mera.data.picture_files import read_picture
 from mera.flow.flow import Flow
 from mera.graph.layout_error import within
-from mera.graph.summary import count_parameters
 from mera.models.saving import load_layout
 
 LAYOUT = ".toml"
@@ -111,26 +108,11 @@ def _info(
     make: Callable[[], Any],
     source: str | Path,
     picture: Annotated[Path | None, typer.Option(help="Draw the layout, and write this PNG.", metavar="FILE")] = None,
-    as_json: Json = False,
 ) -> None:
     """Show the plan and the parameters of a model, a run, a file of a flow, or a layout of your own."""
     flow = make()
     summary, plan = flow.summary, flow.plan
-    if as_json:
-        levels = [
-            {"level": h, "channels": latent.lattice.channels, "shape": latent.lattice.shape}
-            for h, latent in enumerate(plan.latents)
-        ]
-        show_json({
-            "model": None if flow.recipe is None else flow.recipe.model,
-            "parameters": count_parameters(flow),
-            "variables": plan.input.variables,
-            "channels": plan.input.channels,
-            "shape": plan.input.shape,
-            "levels": levels,
-        })  # fmt: skip
-    else:
-        show(summary.title, "", summary.nodes, "", summary.levels, "", plan.table, plan.legend)
+    show(summary.title, "", summary.nodes, "", summary.levels, "", plan.table, plan.legend)
     if picture is None:
         return
     from mera.analysis.drawing import draw_layout
@@ -138,8 +120,7 @@ def _info(
 
     picture = png_path(picture)
     save_figure(draw_layout(flow.layout, title=Path(source).stem), picture)
-    if not as_json:
-        show(f"picture: {picture}")
+    show(f"picture: {picture}")
 
 
 def _cone(
@@ -152,7 +133,6 @@ def _cone(
         str | None, typer.Option(help="The latents at a site, in place of pixels.", metavar="LEVEL:I[,J...]")
     ] = None,
     out: Annotated[Path, typer.Option(help="The PNG to write.", metavar="FILE")] = Path("cone.png"),
-    as_json: Json = False,
 ) -> None:
     """Show which latents some pixels can change, or which pixels some latents can change."""
     if (region is None) == (latent is None):
@@ -173,15 +153,7 @@ def _cone(
         pictures[out.with_stem(f"{out.stem}_levels")] = level_masks(cone, colour)
     for path, figure in pictures.items():
         save_figure(figure, path)
-    if as_json:
-        levels = [
-            {"level": h, "latents": count, "of": latents.lattice.variables}
-            for h, (count, latents) in enumerate(zip(cone.counts, cone.plan.latents, strict=True))
-        ]
-        sizes = {"data": len(cone.reached[0]), "latents": cone.count, "fraction": cone.fraction, "levels": levels}
-        show_json(sizes | {"pictures": [str(path) for path in pictures]})
-    else:
-        show(*text, f"pictures: {', '.join(map(str, pictures))}")
+    show(*text, f"pictures: {', '.join(map(str, pictures))}")
 
 
 def _parse_site(text: str) -> tuple[int, list[int]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import cast
 
 import torch
@@ -12,9 +11,8 @@ from torch import Tensor, nn
 from mera._utils.checks import check_count
 from mera._utils.errors import InputError
 from mera._utils.torch_private import is_wrapped_by_functorch
-from mera.bijectors.base import Bijector
 from mera.graph.operations import Apply, blocked
-from mera.graph.plan import Plan, Step
+from mera.graph.plan import Plan
 
 
 class ContextEncoder(nn.Module):
@@ -113,32 +111,6 @@ class ContextEncoder(nn.Module):
             got = f"{context.min().item()} to {context.max().item()}"
             raise InputError(f"class numbers from 0 to {classes - 1}", got)
         return self.embedding(context)
-
-
-class Contexts:
-    """The contexts of the events of each step; steps with the same geometry share one computation.
-
-    Args:
-        plan: the plan.
-        values: the context as floats, (B, *plan.context) or (1, *plan.context); None for a flow without context.
-        batch: the data or latents (B, ...) of the contexts, which get the dtype of the batch.
-        bijectors: the bijectors, by the key in `Step.module`.
-    """
-
-    def __init__(self, plan: Plan, values: Tensor | None, batch: Tensor, bijectors: Mapping[str, Bijector]) -> None:
-        self._plan, self._bijectors = plan, bijectors
-        self._values = None if values is None else values.to(batch.dtype).expand(batch.shape[0], *values.shape[1:])
-        self._computed: dict[tuple[tuple[int, ...], ...], Tensor] = {}
-
-    def __call__(self, step: Step) -> Tensor | None:
-        """The contexts of the events of a step, (events, *shape); None if its bijector does not take a context."""
-        if self._values is None or self._bijectors[step.module].context_shape is None:
-            return None
-        operation = step.apply
-        geometry = operation.lattice.shape, operation.kernel, operation.stride, operation.offset
-        if geometry not in self._computed:
-            self._computed[geometry] = event_context(self._plan, operation, self._values)
-        return self._computed[geometry]
 
 
 def event_context(plan: Plan, operation: Apply, context: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from mera._utils.torch_private import is_recording
 from mera.bijectors.base import Bijector, context_arguments, inputs_kept
 from mera.bijectors.local import evaluate
 from mera.bijectors.prior import Prior
-from mera.graph.contexts import ContextEncoder, Contexts
+from mera.graph.contexts import ContextEncoder, event_context
 from mera.graph.executor import Transform, run_forward, run_inverse
 from mera.graph.layout_error import within
 from mera.graph.local_fields import is_local
@@ -58,13 +58,23 @@ class Runner:
         """Return whether the field bijector of a step can be evaluated on boxes of its lattice."""
         return is_local(self.bijector(step), step.apply.lattice)
 
-    def contexts(self, context: Tensor | None, batch: Tensor) -> Contexts:
-        """The contexts of the events of each step, for data or latents (B, ...); see `ContextEncoder.forward`.
+    def contexts(self, context: Tensor | None, batch: Tensor) -> ContextOfStep:
+        """The contexts of the events of each step, for data or latents (B, ...) and in their dtype.
+
+        For `context` see `ContextEncoder.forward`.
 
         Raises:
             ValueError: if the context is missing, of another shape, dtype or device, or a class number is out of range.
         """
-        return Contexts(self.plan, self.context_encoder(context, batch.shape[0], batch.device), batch, self.bijectors)
+        values = self.context_encoder(context, batch.shape[0], batch.device)
+        if values is not None:
+            values = values.to(batch.dtype).expand(batch.shape[0], *values.shape[1:])
+
+        def context_of_step(step: Step) -> Tensor | None:
+            takes_context = values is not None and self.bijector(step).context_shape is not None
+            return event_context(self.plan, step.apply, values) if takes_context else None
+
+        return context_of_step
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[tuple[Tensor, ...], Tensor]:
         """Map data to latents; see `Flow.forward`."""

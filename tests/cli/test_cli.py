@@ -1,7 +1,6 @@
 """The command line, as a user types it."""
 
 import inspect
-import json
 import os
 import subprocess
 import sys
@@ -256,11 +255,9 @@ def test_info_and_cone_of_a_model_a_run_and_a_layout(tmp_path):
         output = succeed("info", *source).output
         for text in ("decimator1", "b c (h kh) (w kw) -> (b h w) c kh kw", "192 variables"):
             assert text in output
-        numbers = json.loads(run("info", *source, "--json").output)
-        assert (numbers["variables"], numbers["levels"][0]) == (192, {"level": 0, "channels": 9, "shape": [4, 4]})
-        assert numbers["parameters"] == flow.n_parameters
-        cone = json.loads(run("cone", *source, "--region", "2:3,2:3", "--out", tmp_path / "c.png", "--json").output)
-        assert cone["latents"] == flow.inference_cone((2, 2)).count == sum(level["latents"] for level in cone["levels"])
+        assert f"{flow.n_parameters:,} parameters" in output
+        cone = succeed("cone", *source, "--region", "2:3,2:3", "--out", tmp_path / "c.png").output
+        assert f"{flow.inference_cone((2, 2)).count} of 192 latent variables" in cone
 
 
 def test_names_of_the_package_are_there_at_once():

@@ -35,7 +35,7 @@ FILL = "inpaint run --test 1 --region 1:2,1:2 --particles 8 --iterations 4 --war
 CLIMB = "inpaint run --test 1 --region 1:2,1:2 --samples 0 --steps 1 --draws 4 --sweeps 0 --json"
 TABLE = {
     "demo --train-size 70": {"file other/data.png": "--out other", "events": "--seconds 2; --train-size 9"},
-    f"info {SMALL}": {"file a.png": "--picture a.png", "json": "--json"},
+    f"info {SMALL}": {"file a.png": "--picture a.png"},
     TRAIN: {
         "metrics new": "--steps 2; --minutes 1e-9; --eval-every 1; --eval-images 5; --keep best; --data-options "
          "train_size=20,test_size=11",
@@ -110,7 +110,7 @@ TABLE = {
         "file a_refined.png": "--times 4; --temperature 0.9; --scale 8; --seed 1", "files .": "--out c.png",
         "json": "--json",
     },
-    f"cone {SMALL} --region 1:2,1:2": {"output": "--region 1:2,1:3", "files .": "--out other.png", "json": "--json"},
+    f"cone {SMALL} --region 1:2,1:2": {"output": "--region 1:2,1:3", "files .": "--out other.png"},
     f"cone {SMALL}": {"output": "--latent 1:0,0"},
     "explore run --no-browser": {
         "events": "--image a.png; --fields; --port 4321; --browser",
