@@ -17,7 +17,7 @@ MAX_BODY = MAX_UPLOAD + 2**16
 """The largest body of a request, in bytes: a picture with its form."""
 CONTENT = (
     "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; connect-src 'self' ws://{host}; object-src 'none'; "
-    "base-uri 'none'; form-action 'self'; frame-ancestors 'self'"
+    "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
 """The sources from which a page may load: its own files, and scripts within it, which NiceGUI writes and compiles."""
 
@@ -30,7 +30,7 @@ class Guard:
     the cookie to servers at other ports of 127.0.0.1.
     The Host header must be an allowed one, such as "127.0.0.1:8080", so that no name of another site that leads here is
     served; and so must the Origin header, if there is one. Answers forbid browsers to load anything of other sites, and
-    to show a page in a frame of another one.
+    to show the page in a frame.
     """
 
     def __init__(self, app: ASGIApp, token: str, cookie: str, hosts: Collection[str]) -> None:
@@ -68,7 +68,7 @@ class Guard:
                 headers["content-security-policy"] = CONTENT.format(host=host)
                 headers["x-content-type-options"] = "nosniff"
                 headers["referrer-policy"] = "no-referrer"
-                headers["x-frame-options"] = "SAMEORIGIN"
+                headers["x-frame-options"] = "DENY"
             await send(message)
 
         await (answer or self.app)(scope, receive, send_guarded)

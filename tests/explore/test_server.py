@@ -39,9 +39,9 @@ def test_who_may_ask(address):
     ):  # fmt: skip
         assert answer("/", method, Cookie=mine, **headers)[0] == status, headers
     headers = answer("/", Cookie=mine)[2]
-    assert "frame-ancestors 'self'" in headers["content-security-policy"]
+    assert "frame-ancestors 'none'" in headers["content-security-policy"]
     assert headers["x-content-type-options"] == "nosniff"
-    assert (headers["referrer-policy"], headers["x-frame-options"]) == ("no-referrer", "SAMEORIGIN")
+    assert (headers["referrer-policy"], headers["x-frame-options"]) == ("no-referrer", "DENY")
     with socket.socket() as other, pytest.raises(ConnectionRefusedError):
         other.connect(("127.0.0.2", port))  # another address of this machine
 
