@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -36,7 +36,7 @@ class Store:
 
     Lattices, at the entries of stages, are (C, *sites), in the dtype of the flow; lattice 0 holds the data in the
     flow's own space. A lattice is removed when the next one is complete. Maps, one for each level of latents, are
-    (*sites of the entry of its stage), in nats. Each array is a file .npy, which takes space as it is filled.
+    (*sites of the entry of its stage), in nats. Each array is a file .npy, whose space is reserved at the start.
 
     Args:
         path: the folder.
@@ -52,13 +52,16 @@ class Store:
     def __init__(self, path: Path, runner: Runner, tile: int, context: Tensor | None = None) -> None:
         self.path, self.runner, self.tile, self.stages = path, runner, tile, stages_of(runner)
         self.context = None if context is None else context.to(runner.reference.dtype)
-        self.parts: dict[int, list[float]] = defaultdict(list)
+        self.parts: dict[int, list[float]] = {level: [] for level in range(DATA, len(runner.plan.latents))}
         dtype = np.dtype(str(runner.reference.dtype).removeprefix("torch."))
         for stage in self.stages:
             shapes = {f"lattice{stage.number}": stage.lattice.event_shape}
             shapes |= {f"map{level}": stage.lattice.shape for level, _ in stage.leaving}
             for name, shape in shapes.items():
                 np.lib.format.open_memmap(self.file(name), "w+", dtype, shape)
+                if hasattr(os, "posix_fallocate"):  # a full disk is an error here, and a signal in a write to a map
+                    with self.file(name).open("r+b") as file:
+                        os.posix_fallocate(file.fileno(), 0, self.file(name).stat().st_size)
 
     def file(self, name: str) -> Path:
         """The file of an array."""

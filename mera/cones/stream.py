@@ -22,7 +22,8 @@ from torch import Tensor
 from mera._utils.array_files import kind_of, read_tensor
 from mera._utils.checks import check_count, check_precise
 from mera._utils.errors import InputError
-from mera._utils.files import SUFFIX, as_path, make_folder
+from mera._utils.files import as_path, make_folder
+from mera._utils.processes import world_size
 from mera._utils.progress import ProgressBar, check_console
 from mera._utils.torch_modes import exactly, in_threads
 from mera.bijectors import ImagePreprocess, with_noise
@@ -169,32 +170,34 @@ def stream(
     if encoded is not None and encoded.ndim > 2:
         raise InputError("one context for all sites", f"a context {tuple(encoded.shape[1:])}")
     check_count(seed, "a seed", 0)
-    with _folder(out) as path:
+    if out is not None and world_size() > 1:
+        raise InputError("one process for the folder of a stream", f"{world_size()} processes")
+    target = None if out is None else as_path(out).resolve()
+    with _folder(target) as path:
         store = Store(path, runner, tile, encoded)
         _fill(store, preprocess if is_image else None, source, seed, check_console(console))
-    if out is None:
+    if target is None:
         weakref.finalize(store, shutil.rmtree, path, ignore_errors=True)
     else:
-        store.path = as_path(out)
+        store.path = target
     return Streamed(store, is_image)
 
 
 @contextmanager
-def _folder(out: str | PathLike[str] | None) -> Iterator[Path]:
-    """A new folder, which is named `out` at the end; if an error is raised, it is removed."""
-    target = None if out is None else as_path(out)
+def _folder(target: Path | None) -> Iterator[Path]:
+    """A new folder, which is renamed to `target` at the end; if an error is raised, it is removed."""
     if target is None:
         path = Path(tempfile.mkdtemp(prefix="mera-"))
     else:
         make_folder(target)
         if any(target.iterdir()):
             raise FileExistsError(f"Expected an empty folder for a stream; got {target}")
-        path = target.with_name(f".{target.name}.{os.getpid()}{SUFFIX}")
+        target.rmdir()  # it appears at the end; one that cannot be replaced is refused before the work
+        path = target.with_name(f".{target.name}.{os.getpid()}.stream")
         path.mkdir()
     try:
         yield path
         if target is not None:
-            target.rmdir()  # which not all systems replace
             path.rename(target)
     except BaseException:
         shutil.rmtree(path, ignore_errors=True)

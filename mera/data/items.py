@@ -68,7 +68,9 @@ def pixels_of(image: Image.Image, channels: int | None) -> Tensor:
 def _eight_bits(image: Image.Image) -> Image.Image:
     """Scale an image from 16 to 8 bits per value; PIL itself would clip all values above 255."""
     if image.mode == "I" or image.mode.startswith("I;16"):
-        values = np.asarray(image).clip(0, 65535)
+        values = np.asarray(image)
+        if values.min() < 0 or values.max() > 65535:
+            raise InputError("an image of 8 or 16 bits per value", f"values from {values.min()} to {values.max()}")
         transparent = values == image.info.get("transparency", -1)
         return Image.fromarray(np.where(transparent, 255, (values / 257).round()).astype(np.uint8))
     if image.mode == "F":

@@ -223,13 +223,13 @@ def integers_per_step(value: PerStep, steps: int, what: str, least: int = 1) -> 
     return values
 
 
-def hidden_per_step(value: Hidden, steps: int) -> list[tuple[int, ...]]:
+def hidden_per_step(value: Hidden, steps: int, name: str = "hidden") -> list[tuple[int, ...]]:
     """Widths of the hidden layers for each RG step, finest first, from widths for all steps or for each step."""
     nested = isinstance(value, Sequence) and len(value) > 0 and all(isinstance(widths, Sequence) for widths in value)
     rows: Sequence[Any] = value if nested else (value,) * steps
     values = [tuple(widths) if isinstance(widths, Sequence) else () for widths in rows]
     if len(values) != steps or not all(ws and all(is_integer(w) and w > 0 for w in ws) for ws in values):
-        raise InputError(f"hidden as a tuple of positive widths, or a list of {steps} such tuples", repr(value))
+        raise InputError(f"{name} as a tuple of positive widths, or a list of {steps} such tuples", repr(value))
     return values
 
 

@@ -47,8 +47,8 @@ class Patches:
         values: Sequence[list[Any]] = (
             bijectors_per_step(rows, model),
             integers_per_step(getattr(model, "details", 0), rows, "details", least=0),
-            hidden_per_step(getattr(model, "details_hidden", (1,)), rows),
-            [None] * rows if learnt is None else hidden_per_step(learnt, rows),
+            hidden_per_step(getattr(model, "details_hidden", (1,)), rows, "details_hidden"),
+            [None] * rows if learnt is None else hidden_per_step(learnt, rows, "learnt_prior"),
         )
         values = [row + row[-1:] * (steps - rows) for row in values]
         self.bijectors, self.details, self.details_hidden, self.learnt_prior = values

@@ -207,9 +207,9 @@ class Loop:
         """
         requests = [self._stop_requested, *(signal == number for number in SIGNALS)]
         if self.world_size > 1:
-            of_main = [elapsed, self._watched] if self.is_main else [0.0, 0.0]
-            values = torch.tensor([*of_main, *map(float, requests)], dtype=torch.float64, device=self.device)
-            elapsed, self._watched, *sums = reduced(values).tolist()
+            of_main = elapsed if self.is_main else 0.0
+            values = torch.tensor([of_main, *map(float, requests)], dtype=torch.float64, device=self.device)
+            elapsed, *sums = reduced(values).tolist()
             requests = [bool(value) for value in sums]
         self.elapsed, self.stopping = elapsed, any(requests)
         self.signal = next((int(n) for n, is_sent in zip(SIGNALS, requests[1:], strict=True) if is_sent), 0)
@@ -238,8 +238,7 @@ class Loop:
             metrics[f"test_{test.metric}_error"] = self.test_error
         chosen_by = self.test_loss
         if validation is not None:
-            n = min(self.settings.eval_images, validation.size)
-            chosen_by = losses(self.trained, validation, n, self.piece).mean().item()
+            chosen_by = self._losses(validation).mean().item()
             metrics[f"validation_{test.metric}"] = chosen_by
         if self.best is None or chosen_by < self.best[1] or math.isnan(self.best[1]):
             self.best = self.step, chosen_by
@@ -251,11 +250,16 @@ class Loop:
 
     def _evaluate(self, test: Objective) -> Tensor:
         """Compute the losses of `eval_images` test examples, of which `test_loss` and `test_error` are made."""
-        n = min(self.settings.eval_images, test.size) if test.size else self.settings.eval_images
-        values = losses(self.trained, test, n, self.piece)
-        self.test_loss, error = mean_and_error(values, pictures_of(getattr(test, "examples", None), n))
+        values = self._losses(test)
+        self.test_loss, error = mean_and_error(values, pictures_of(getattr(test, "examples", None), len(values)))
         self.test_error = error if test.is_of_rows else math.nan
         return values
+
+    def _losses(self, objective: Objective) -> Tensor:
+        """The losses of `eval_images` examples: those of the first process, as rounding may differ between machines."""
+        n = min(self.settings.eval_images, objective.size) if objective.size else self.settings.eval_images
+        values = losses(self.trained, objective, n, self.piece)
+        return reduced(values if self.is_main else torch.zeros_like(values))
 
     def save(self) -> None:
         """Write a checkpoint; only the main process writes."""
