@@ -33,17 +33,16 @@ class Registry(Generic[F]):
 
     Args:
         what: the word for a registered function in messages, with an article, such as "a model".
-        prepare: called with each function that is registered, and the options of `register`; returns the function to
-            use.
+        prepare: called with each function that is registered; returns the function to use.
         given: the number of first parameters that are not options, such as the shape of an event.
     """
 
-    def __init__(self, what: str, prepare: Callable[..., F] = lambda function: function, given: int = 0) -> None:
+    def __init__(self, what: str, prepare: Callable[[F], F] = lambda function: function, given: int = 0) -> None:
         self.what, self._prepare, self._given = what, prepare, given
         self._functions: dict[str, F] = {}
 
-    def register(self, name: str, **options: Any) -> Callable[[F], F]:
-        """A decorator that registers a function under a name; `options` are passed to `prepare`.
+    def register(self, name: str) -> Callable[[F], F]:
+        """A decorator that registers a function under a name.
 
         Registering the same function again, by module and qualified name, replaces it, so that notebook cells can be
         run again.
@@ -54,7 +53,7 @@ class Registry(Generic[F]):
         def decorate(function: F) -> F:
             if name in self._functions and _origin(self._functions[name]) != _origin(function):
                 raise InputError(f"a name of {self.what} that is not taken", repr(name))
-            self._functions[name] = self._prepare(function, **options)
+            self._functions[name] = self._prepare(function)
             return self._functions[name]
 
         return decorate
@@ -84,11 +83,11 @@ class Registry(Generic[F]):
         self.get(name)  # type: ignore[arg-type]
         return name, options  # type: ignore[return-value]
 
-    def make(self, text: str | Mapping[str, Any], *given: Any, example: str = "") -> Any:
+    def make(self, text: str | Mapping[str, Any]) -> Any:
         """Call the function of a name with options; see `parse`."""
-        name, options = self.parse(text, example or f"{self.names()[0]}(option=1)")
+        name, options = self.parse(text, f"{self.names()[0]}(option=1)")
         self.check_options(name, options)
-        return self.get(name)(*given, **options)
+        return self.get(name)(**options)
 
     def defaults(self, name: str) -> dict[str, Any]:
         """The defaults of a registered function's options, by the name of the option; required options are left out."""

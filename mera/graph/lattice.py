@@ -102,11 +102,10 @@ class Lattice:
         return f"{self.channels} x {' x '.join(map(str, self.shape))}"
 
 
-def brief(values: int | Sequence[int]) -> str:
+def brief(values: Sequence[int]) -> str:
     """Sizes of all dimensions as text, or one number if all sizes are equal.
 
     >>> brief((4, 2)), brief((4, 4))
     ('4x2', '4')
     """
-    values = values if isinstance(values, Sequence) else (values,)
     return str(values[0]) if len(set(values)) == 1 else "x".join(map(str, values))
