@@ -66,10 +66,7 @@ class ActNorm(LocalBijector, StartsFromData):
 
     def on_sites(self, x: Tensor, context: Tensor | None, inverse: bool, sites: Sites | None) -> tuple[Tensor, Tensor]:
         """Shift, then scale; or undo it."""
-        if inverse:
-            y = x * torch.exp(-self.log_scale) - self.shift
-        else:
-            y = (x + self.shift) * torch.exp(self.log_scale)
+        y = x * torch.exp(-self.log_scale) - self.shift if inverse else (x + self.shift) * torch.exp(self.log_scale)
         log_det = self.log_scale.sum(dtype=log_det_dtype(x))
         return y, equal_log_dets(log_det, x, inverse, sites, of_site=self.per_channel)
 

@@ -113,14 +113,13 @@ def _info(
     flow = make()
     summary, plan = flow.summary, flow.plan
     show(summary.title, "", summary.nodes, "", summary.levels, "", plan.table, plan.legend)
-    if picture is None:
-        return
-    from mera.analysis.drawing import draw_layout
-    from mera.analysis.drawing.images import png_path, save_figure
+    if picture is not None:
+        from mera.analysis.drawing import draw_layout
+        from mera.analysis.drawing.images import png_path, save_figure
 
-    picture = png_path(picture)
-    save_figure(draw_layout(flow.layout, title=Path(source).stem), picture)
-    show(f"picture: {picture}")
+        picture = png_path(picture)
+        save_figure(draw_layout(flow.layout, title=Path(source).stem), picture)
+        show(f"picture: {picture}")
 
 
 def _cone(

@@ -59,9 +59,8 @@ class Streamed:
     @property
     def bits_per_dim(self) -> float:
         """Minus log p of the integers of the image, per variable, in bits; NaN if the source had floats."""
-        if not self.is_image:
-            return math.nan
-        return -math.fsum(self.store.sums()) / (self.store.runner.plan.input.variables * math.log(2))
+        bits = -math.fsum(self.store.sums()) / (self.store.runner.plan.input.variables * math.log(2))
+        return bits if self.is_image else math.nan
 
     @property
     def levels(self) -> list[float]:
@@ -176,10 +175,9 @@ def stream(
     with _folder(target) as path:
         store = Store(path, runner, tile, encoded)
         _fill(store, preprocess if is_image else None, source, seed, check_console(console))
+    store.path = path if target is None else target
     if target is None:
         weakref.finalize(store, shutil.rmtree, path, ignore_errors=True)
-    else:
-        store.path = target
     return Streamed(store, is_image)
 
 
