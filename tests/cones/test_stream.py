@@ -144,8 +144,7 @@ def test_the_maps_are_files_of_numpy_and_appear_when_all_are_done(tmp_path):
     flow, x, _ = case("tree")
     with pytest.raises(ValueError, match="finite"):
         flow.stream(torch.where(x[0] == x.max(), torch.nan, x[0]), tmp_path / "out", tile=8)
-    assert not any((tmp_path / "out").iterdir())
-    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    assert not any(tmp_path.iterdir())
     result = flow.stream(x[0].numpy(), tmp_path / "out", tile=8)
     assert sorted(path.name for path in tmp_path.glob("**/*")) == ["map0.npy", "map1.npy", "map2.npy", "out"]
     assert np.array_equal(np.load(tmp_path / "out" / "map1.npy"), result.map(1))
