@@ -95,7 +95,6 @@ class Loop:
         self._stop_requested = False
         self._best_weights: dict[str, Tensor] = {}
         self._recent: list[float] = []  # losses since the last evaluation
-        self._watched = math.nan  # the loss that a schedule may follow
 
     @property
     def trained(self) -> Density:
@@ -149,8 +148,6 @@ class Loop:
                     for callback in callbacks:
                         callback.on_evaluation(self, metrics)
                     self.synchronize(time.monotonic() - start, signal.number)
-                    if isinstance(self.schedule, ReduceLROnPlateau):
-                        self.schedule.step(self._watched)
                     self.save()
                 elif self.stopping:
                     self.save()
@@ -199,18 +196,15 @@ class Loop:
         return metrics
 
     def synchronize(self, elapsed: float, signal: int) -> None:
-        """Synchronize the seconds of training and the loss of the schedule (of the main process), and requests to stop.
-
-        Each process evaluates by itself, and rounding may differ between machines; learning rates must not.
+        """Synchronize the seconds of training (of the main process) and the requests to stop (of any process).
 
         `signal` is the number of the signal to stop that this process received, 0 for none.
         """
         requests = [self._stop_requested, *(signal == number for number in SIGNALS)]
         if self.world_size > 1:
-            of_main = elapsed if self.is_main else 0.0
-            values = torch.tensor([of_main, *map(float, requests)], dtype=torch.float64, device=self.device)
-            elapsed, *sums = reduced(values).tolist()
-            requests = [bool(value) for value in sums]
+            values = [elapsed if self.is_main else 0.0, *map(float, requests)]
+            sums = reduced(torch.tensor(values, dtype=torch.float64, device=self.device))
+            elapsed, requests = sums[0].item(), [bool(value) for value in sums[1:]]
         self.elapsed, self.stopping = elapsed, any(requests)
         self.signal = next((int(n) for n, is_sent in zip(SIGNALS, requests[1:], strict=True) if is_sent), 0)
 
@@ -244,7 +238,8 @@ class Loop:
             self.best = self.step, chosen_by
             weights = {} if validation is None else self.trained.state_dict()
             self._best_weights = {name: value.detach().cpu().clone() for name, value in weights.items()}
-        self._watched = statistics.fmean(self._recent) if validation is None else chosen_by  # not the test examples
+        if isinstance(self.schedule, ReduceLROnPlateau):  # the test examples decide nothing
+            self.schedule.step(statistics.fmean(self._recent) if validation is None else chosen_by)
         self._recent.clear()
         return metrics | {"inverse_error": inverse_error(self.trained, test)} | test.metrics(values, self.trained)
 
