@@ -28,7 +28,7 @@ def adapt(
 
     The bijector maps data to latents in the same direction as the flows of the module's library: with the inverse of a
     normflows flow, which maps from the base to the data, and with the forward direction of a zuko, nflows or FrEIA
-    transform. `Invert` exchanges the two directions. A transform of `torch.distributions` is no module, but
+    transform. `Invert` exchanges the two directions. A transform of `torch.distributions` is not a module, but
     `zuko.lazy.UnconditionalTransform` makes one of it, whose tensors are learnt.
 
     Args:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import os
 import shutil
 import tempfile
 import weakref
@@ -22,8 +21,7 @@ from torch import Tensor
 from mera._utils.array_files import kind_of, read_tensor
 from mera._utils.checks import check_count, check_precise
 from mera._utils.errors import InputError
-from mera._utils.files import as_path, make_folder
-from mera._utils.processes import world_size
+from mera._utils.files import SUFFIX, as_path, make_folder
 from mera._utils.progress import ProgressBar, check_console
 from mera._utils.torch_modes import exactly, in_threads
 from mera.bijectors import ImagePreprocess, with_noise
@@ -169,8 +167,6 @@ def stream(
     if encoded is not None and encoded.ndim > 2:
         raise InputError("one context for all sites", f"a context {tuple(encoded.shape[1:])}")
     check_count(seed, "a seed", 0)
-    if out is not None and world_size() > 1:
-        raise InputError("one process for the folder of a stream", f"{world_size()} processes")
     target = None if out is None else as_path(out).resolve()
     with _folder(target) as path:
         store = Store(path, runner, tile, encoded)
@@ -191,7 +187,9 @@ def _folder(target: Path | None) -> Iterator[Path]:
         if any(target.iterdir()):
             raise FileExistsError(f"Expected an empty folder for a stream; got {target}")
         target.rmdir()  # it appears at the end; one that cannot be replaced is refused before the work
-        path = target.with_name(f".{target.name}.{os.getpid()}.stream")
+        path = target.with_name(target.name + SUFFIX)
+        if path.exists():
+            raise FileExistsError(f"Expected no other stream to {target}; remove {path} if none is running")
         path.mkdir()
     try:
         yield path

@@ -133,6 +133,9 @@ def test_what_is_refused(tmp_path):
     (tmp_path / "out" / "note.txt").write_text("a file of the user")
     with pytest.raises(FileExistsError, match="Expected an empty folder for a stream"):
         flow.stream(source, tmp_path / "out", tile=16)
+    (tmp_path / "killed.part").mkdir()
+    with pytest.raises(FileExistsError, match=r"no other stream to .*; remove .*killed\.part if none is running"):
+        flow.stream(source, tmp_path / "killed", tile=16)
     angles = mera.build(
         "rgflow", L=8, channels=1, transform="circular-spline", hidden=(4,), prior="VonMises(loc=0, concentration=1)"
     )

@@ -126,6 +126,13 @@ def test_modes(tmp_path):
             assert torch.equal(read_picture(folder / name, 3, longest).float(), pixels)
 
 
+@pytest.mark.parametrize("value", [-1, 65536])
+def test_values_beyond_16_bits_are_refused(tmp_path, value):
+    Image.fromarray(np.array([[0, value]], dtype=np.int32)).save(tmp_path / "a.tif")
+    with pytest.raises(ValueError, match=f"an image of 8 or 16 bits per value; got values from .*{value}"):
+        read_picture(tmp_path / "a.tif")
+
+
 def test_a_stack_is_no_picture(tmp_path):
     """Its first page alone would pass for the whole of it."""
     pages = [Image.new("L", (40, 30), value) for value in (1, 2, 3)]

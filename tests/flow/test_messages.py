@@ -21,6 +21,7 @@ from tests.tables.models import MODELS
         (lambda: mera.build("rgflow", conditioner="x"), ValueError, "Expected a conditioner among .*; got 'x'"),
         (lambda: mera.build("rgflow", layers=(1, 2)), ValueError, "each of 4 RG steps; got"),
         (lambda: mera.build("rgflow", hidden=8), ValueError, "hidden as a tuple of positive widths, .*; got 8"),
+        (lambda: mera.build("rgflow", learnt_prior=8), ValueError, "learnt_prior as a tuple of positive widths"),
         (lambda: mera.build("rgflow", hidden=[(8,), (8,)]), ValueError, "a list of 4 such tuples"),
         (lambda: mera.build("rgflow", dim="2"), ValueError, "Expected dim 1, 2 or 3; got '2'"),
         (lambda: mera.build("realnvp", m=0), ValueError, "Expected m as an integer >= 2; got 0"),
