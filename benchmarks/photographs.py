@@ -18,16 +18,19 @@ import torch
 
 import mera
 
-SIZES = {"L": 32, "layers": 4, "hidden": (64,), "details": 2, "details_hidden": (64,), "boundary": "open"}
+SIZES = {
+    "L": 32, "layers": 4, "hidden": (64,), "details": 2, "details_hidden": (64,), "learnt_noise": (48,),
+    "boundary": "open", "share_levels": True, "shared_from": 2,
+}  # fmt: skip
 
 
 def begun(path: str | None) -> mera.Flow:
     """The flow, with the weights of another one if there is a path or a name."""
-    flow = mera.build("rgflow", share_levels=True, shared_from=2, **SIZES)
-    if path is not None:
-        other = mera.load(path)
-        for name, module in flow.bijectors.items():
-            source = other.bijectors[name if name in other.bijectors else f"{name}2"]
+    flow = mera.build("rgflow", **SIZES)
+    others = {} if path is None else dict(mera.load(path).bijectors.items())
+    for name, module in flow.bijectors.items():
+        source = others.get(name, others.get(f"{name}2"))
+        if source is not None:
             module.load_state_dict(source.state_dict())
     return flow
 

@@ -12,6 +12,7 @@ from mera.bijectors.conditioners.residual import ResidualConv, ResidualMLP
 from mera.bijectors.coupling import Coupling
 from mera.bijectors.elementwise import Conditional, Conditioned, Elementwise
 from mera.bijectors.image import Dequantize, ImagePreprocess, Logit, with_noise
+from mera.bijectors.learnt_noise import LearntNoise
 from mera.bijectors.linear import DCT, LULinear
 from mera.bijectors.local import LocalBijector, Sites
 from mera.bijectors.normalization import ActNorm, BlockSpins, Spectral
@@ -38,6 +39,7 @@ __all__ = [
     "ImagePreprocess",
     "Invert",
     "LULinear",
+    "LearntNoise",
     "LocalBijector",
     "Logit",
     "Masked",

@@ -42,6 +42,7 @@ from mera.bijectors.conditioners.published import PatchMLPs, SeparateMLPs
 from mera.bijectors.conditioners.residual import ResidualConv, ResidualMLP
 from mera.bijectors.coupling import Coupling, couplings
 from mera.bijectors.elementwise import Conditional, Conditioned, Elementwise
+from mera.bijectors.learnt_noise import LearntNoise
 from mera.bijectors.linear import DCT, LULinear
 from mera.bijectors.normalization import ActNorm, BlockSpins, Spectral
 from mera.bijectors.partition import ChannelHalves, Gather, Masked, Partition, checkerboard
@@ -107,7 +108,7 @@ def pointwise_spline(event_shape: Shape, *, bins: Bins = 8, bound: Bound = 4.0) 
 
 
 for name, kind in {
-    "actnorm": ActNorm, "block-spins": BlockSpins, "dct": DCT, "linear": LULinear,
+    "actnorm": ActNorm, "block-spins": BlockSpins, "dct": DCT, "learnt-noise": LearntNoise, "linear": LULinear,
     "spectral": Spectral,
 }.items():  # fmt: skip
     register(name)(kind)

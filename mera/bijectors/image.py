@@ -91,10 +91,12 @@ class Logit(Bijector):
 
     def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Map the real line to an interval a little larger than [0, 1]."""
-        p = torch.sigmoid(y)
-        y = y.to(log_det_dtype(y))
-        log_derivative = math.log(self.constraint) + F.softplus(y) + F.softplus(-y)
-        return (p - (1 - self.constraint) / 2) / self.constraint, -log_derivative.flatten(1).sum(1)
+        x = (torch.sigmoid(y) - (1 - self.constraint) / 2) / self.constraint
+        return x, self.log_slope(y.to(log_det_dtype(y))).flatten(1).sum(1)
+
+    def log_slope(self, y: Tensor) -> Tensor:
+        r""":math:`\ln |dx/dy|` of each variable, of the shape of y."""
+        return -(math.log(self.constraint) + F.softplus(y) + F.softplus(-y))
 
     def _log_det(self, p: Tensor) -> Tensor:
         return (math.log(self.constraint) - torch.log(p) - torch.log1p(-p)).flatten(1).sum(1)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
 from mera._utils.errors import InputError
+from mera._utils.flow_options import PADDING
 from mera._utils.options import Option, choice, count, flag
+from mera.bijectors import named
 from mera.flow import Flow
 from mera.models.by_name import register
+from mera.models.field_models import add_field
 from mera.models.lattices import kernels, lattice_shape
 from mera.models.options import BlockSpinsFlag, Layers, PatchWidths, StepModel, Widths
 from mera.models.patches import Patches
@@ -83,6 +86,14 @@ class RGFlow(StepModel):
             "begin with a learnt scale of each Fourier mode, exact for a free field; cones are then all pixels.", flag
         ),
     ] = False
+    learnt_noise: Annotated[
+        Sequence[int] | None,
+        Option(
+            "channels of the hidden convolutions that read the levels of the pixels around a pixel of 8 bits, and give "
+            "its noise within its level a learnt distribution (variational dequantisation), for photographs. None for "
+            "uniform noise."
+        ),
+    ] = None
 
     def flow(self) -> Flow:
         """Build the flow; see `Model.flow`."""
@@ -93,5 +104,8 @@ class RGFlow(StepModel):
         x = patches.layout.input
         if self.spectral:
             x = patches.layout.local(x, "spectral", kernel=self.shape, name="spectral")
+        if self.learnt_noise is not None:
+            options = {"hidden": self.learnt_noise, "padding": PADDING[self.boundary]}
+            x = add_field(patches.layout, x, named("learnt-noise", options), "noise")
         first, second = (0.5, 0) if self.order == "paper" else (0, 0.5)
         return patches.renormalize([("disentangler", first), ("decimator", second)], x)

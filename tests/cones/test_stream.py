@@ -27,6 +27,8 @@ FLOWS = {
     "tebd": ("tebd", {"L": 8, "m": 4, "channels": 1}, (16, 24)),
     "details": ("rgflow", {"L": 16, "m": 4, "channels": 1, "details": 1, "boundary": "open"}, (32, 16)),
     "details-context": ("rgflow", {"L": 8, "m": 2, "channels": 1, "details": 1, "context": 3}, (24, 16)),
+    "noise": ("rgflow", {"L": 8, "m": 2, "channels": 2, "learnt_noise": (3,), "boundary": "open"}, (32, 48)),
+    "noise-periodic": ("rgflow", {"L": 8, "m": 2, "channels": 1, "learnt_noise": (3,)}, (24, 32)),
     "realnvp": ("realnvp", {"L": 16, "m": 4, "channels": 1}, (32, 48)),
     "glow": ("glow", {"L": 16, "m": 4, "boundary": "periodic"}, (32, 48)),
     "wavelet": ("wavelet", {"L": 8}, (24, 16)),

@@ -56,6 +56,7 @@ NAMED = {
     "glow-steps": ({"hidden": (5,), "layers": 2}, EVEN),
     "block-spins": ({}, PATCH),
     "dct": ({}, EVEN),
+    "learnt-noise": ({"hidden": (3,), "residual_blocks": 1}, PATCH),
     "linear": ({"per_site": False}, LINE),
     "pointwise-spline": ({"bins": 3}, LINE),
     "spectral": ({}, CUBE),
