@@ -55,7 +55,8 @@ def field(options: argparse.Namespace) -> None:
     for _ in range(options.fields):
         x = flow.sample(1)
         result = flow.inpaint(x, mask, draws=20, sweeps=0, steps=20, **options.chains)
-        truth, (mean, spread) = x[0, 0, mask], (a[0, 0, mask] for a in (result.mean, result.spread))
+        truth, draws = x[0, 0, mask], result.draws[:, 0, mask]
+        mean, spread = draws.mean(0), draws.std(0, correction=0)
         known = -covariance @ precision[hidden][:, ~hidden] @ x.flatten()[~hidden]
         covered.append(((truth - mean).abs() < spread).double().mean())
         shifts.append(((mean - known) / exact).square().mean())

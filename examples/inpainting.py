@@ -86,7 +86,7 @@ def repair(
     filled |= {f"RG-Flow, {name}": (found.pictures[name][None], found.varied) for name in ("medoid", "mean")}
     cone = flow.inference_cone(mask).count
     flow = flows["realnvp"]
-    ways = {"as many": cone, "all": "all"} if arguments.constrained else {"all": "all"}
+    ways = {"as many": cone, "all": None} if arguments.constrained else {"all": None}
     for name, latents in ways.items():
         result = flow.inpaint(flow.from_images(image), mask, latents=latents, **search)
         filled[f"Real NVP, {name} latents"] = (flow.to_images(result.image), result.varied)

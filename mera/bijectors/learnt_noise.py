@@ -29,7 +29,7 @@ class LearntNoise(LocalBijector):
 
     Uniform noise makes a step of the density at each level, which no smooth flow can learn. In front of a flow, g gives
     the noise the density :math:`1 / g'(u)` in place of a uniform one: narrow where the surrounding pixels tell what a
-    pixel was before it was rounded. This is variational dequantisation (Flow++, Ho et al. 2019, Eq. 12,
+    pixel was before it was rounded. This is variational dequantisation (Flow++, Ho et al. 2019, Section 3.1,
     https://arxiv.org/abs/1902.00275), written as a bijector, so that log p remains a density of :math:`k + u`, and its
     mean over u a bound of the probability of k. A convolution that reads the levels, and no noise, has the parameters
     of g.

@@ -79,10 +79,7 @@ class Streamed:
             ValueError: if there is no such level.
             FileNotFoundError: if the folder of the store is gone.
         """
-        levels = len(self.levels)
-        if not 0 <= check_count(level, "a level", 0) < levels:
-            raise InputError(f"a level from 0 to {levels - 1}", str(level))
-        return np.load(self.store.file(f"map{level}"), mmap_mode="c")
+        return np.load(self.store.file(f"map{self.store.runner.plan.check_level(level)}"), mmap_mode="c")
 
     def bits(self, edge: int = 256, shape: Sequence[int] | None = None) -> Tensor:
         """The bits per dimension of each level in the cells of a coarse grid, for a picture.

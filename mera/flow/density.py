@@ -166,12 +166,8 @@ class Density(nn.Module, ABC):
         """
         return self.to_images(self.sample(n, context, temperature=temperature))
 
-    def rsample(self, n: int | Sequence[int], context: Tensor | None = None) -> Tensor:
-        """Draw samples as `sample` does, differentiable in the flow's parameters and the context."""
-        return self.generate(self.draw_noise(n), context)
-
     def rsample_and_log_prob(self, n: int | Sequence[int], context: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Draw samples as `rsample` does, with the log-density of each, (n,), in nats; both are differentiable."""
+        """Draw samples as `sample` does, with the log-density of each, (n,), in nats; both are differentiable."""
         return self.generate_with_log_prob(self.draw_noise(n), context)
 
     def distribution(self, context: Tensor | None = None) -> FlowDistribution:
@@ -288,7 +284,6 @@ class FlowDistribution(Distribution):
     Args:
         flow: the flow, whose parameters the distribution shares.
         context: the contexts of the batch; None for a flow without context.
-        batch_shape: a larger batch shape, as set by `expand`; None for the batch shape of the contexts.
 
     Raises:
         ValueError: if a context is missing or not of the flow's context shape.
@@ -302,11 +297,10 @@ class FlowDistribution(Distribution):
     arg_constraints: ClassVar[dict[str, constraints.Constraint]] = {}
     has_rsample = True
 
-    def __init__(self, flow: Density, context: Tensor | None = None, batch_shape: Size | None = None) -> None:
+    def __init__(self, flow: Density, context: Tensor | None = None) -> None:
         flow.context_encoder(context, len(context) if isinstance(context, Tensor) and context.ndim else 1)  # checks it
         self.flow, self.context = flow, context
-        own_batch_shape = [] if context is None else [len(context)]
-        shape = torch.Size(own_batch_shape if batch_shape is None else batch_shape)
+        shape = torch.Size([] if context is None else [len(context)])
         super().__init__(shape, torch.Size(flow.plan.input.event_shape), validate_args=False)
 
     @property
@@ -314,12 +308,6 @@ class FlowDistribution(Distribution):
         """The interval of the prior for a flow of angles, else all real numbers."""
         angles = constraints.interval(-math.pi, math.pi)
         return constraints.independent(angles if self.flow.flow.of_angles else constraints.real, len(self.event_shape))
-
-    def expand(self, batch_shape: Size, _instance: Distribution | None = None) -> FlowDistribution:
-        """Expand the distribution to a larger batch shape, to which the current one broadcasts, else a RuntimeError."""
-        larger = torch.Size(batch_shape)
-        torch.empty(self.batch_shape).expand(larger)
-        return FlowDistribution(self.flow, self.context, larger)
 
     def rsample(self, sample_shape: Size = ()) -> Tensor:
         """Draw samples (*sample_shape, *batch_shape, *event_shape), differentiable in parameters and contexts."""
@@ -356,13 +344,8 @@ class FlowDistribution(Distribution):
         rows = value.expand(*shape, *self.event_shape).reshape(-1, *self.event_shape)
         return self.flow.log_prob(rows, self._contexts(len(rows))).reshape(shape)
 
-    def __repr__(self) -> str:
-        """The batch shape and the event shape."""
-        return f"FlowDistribution(batch_shape={tuple(self.batch_shape)}, event_shape={tuple(self.event_shape)})"
-
     def _contexts(self, n: int) -> Tensor | None:
         """The contexts of `n` samples, whose batch axes vary fastest; None for a flow without context."""
         if self.context is None:
             return None
-        rows = torch.arange(len(self.context), device=self.context.device).expand(self.batch_shape).flatten()
-        return self.context[rows.repeat(n // max(1, len(rows)))]
+        return self.context.repeat(n // max(1, len(self.context)), *(1 for _ in self.context.shape[1:]))

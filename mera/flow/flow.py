@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mera._utils.checks import check_count, check_latents, check_tensor, is_integer
+from mera._utils.checks import check_count, check_latents, check_tensor
 from mera._utils.errors import InputError
 from mera._utils.random import restored_states
 from mera.bijectors import Bijector, ImagePreprocess
@@ -49,7 +49,6 @@ class Flow(FlowInParts):
 
     Attributes:
         recipe: the model and the options with which `mera.build` made the flow; None for a flow made by hand.
-        first_recipe: the recipe of the flow that was resized to this one; None for any other.
         layout: a copy of the layout.
         plan: the compiled layout.
         bijectors: the bijectors, by the key in `Step.module` of the plan's steps.
@@ -74,7 +73,6 @@ class Flow(FlowInParts):
     ) -> None:
         super().__init__()
         self.recipe: Recipe | None = None
-        self.first_recipe: Recipe | None = None
         self._checkpoint = False
         self.plan = compile(layout)
         self.layout = layout.frozen()  # later changes of the layout are not in the plan
@@ -116,10 +114,8 @@ class Flow(FlowInParts):
         >>> flow = mera.build("rgflow", L=8, m=4, hidden=(8,))
         >>> _ = flow.level(1).requires_grad_(False)  # train only the finest level
         """
-        levels = 1 + max((step.level for step in self.plan.steps), default=0)
-        if not is_integer(number) or not 0 <= number < levels:
-            raise InputError(f"a level from 0 to {levels - 1}", repr(number))
-        return nn.ModuleList(self.bijectors[s.module] for s in self.plan.bijections if s.level == number)
+        level = self.plan.check_level(number)
+        return nn.ModuleList(self.bijectors[s.module] for s in self.plan.bijections if s.level == level)
 
     # Data and latents
 
@@ -212,8 +208,6 @@ class Flow(FlowInParts):
     def given(self, context: Tensor) -> Flow:
         """The flow with a fixed context, which has the same parameters; see `Density.given`."""
         encoder = self.context_encoder
-        if context is None:
-            raise InputError("a context of one image", "none")
         return self._with(context_encoder=ContextEncoder(encoder.shape, encoder.embedding, context))
 
     def _with(self, **changes: Any) -> Flow:
@@ -245,7 +239,7 @@ class Flow(FlowInParts):
         >>> large.plan.input.shape, large.n_parameters == flow.n_parameters
         ((64, 96), True)
         """
-        number, recipe = 1 + max((step.level for step in self.plan.steps), default=0), self.recipe or self.first_recipe
+        number = 1 + max((step.level for step in self.plan.steps), default=0)
         edges = edges_of(shape, self.plan.input.dim)
         if levels is None or check_count(levels, "levels") == number:
             units = period(self.plan)
@@ -253,14 +247,14 @@ class Flow(FlowInParts):
                 got = f"{edges}; mera.data.reflected(images, flow) has such edges"
                 raise LayoutError(f"multiples of {units} as edges, which the patches tile", got, field="shape")
             layout = resize(self.layout, edges)
-        elif recipe is None or "levels" not in recipe.options:
-            raise InputError("a flow of mera.build whose model has the option levels", "another one")
+        elif self.recipe is None or "levels" not in self.recipe.options:
+            raise InputError("a flow of mera.build, not resized before, of a model with levels", "another one")
         else:
             changes: dict[str, Any] = {"L": list(edges), "levels": levels}
             if self.plan.context is not None and len(self.plan.context) > 1:
                 changes["context"] = [self.plan.context[0], *edges]
             with restored_states(), torch.inference_mode(False):  # only the layout of the new flow is used
-                layout = recipe.rebuild(**changes).layout
+                layout = self.recipe.rebuild(**changes).layout
         plan = compile(layout)
         if {step.module for step in plan.bijections} != set(self.bijectors):
             raise InputError("a flow whose levels share their bijectors, for other levels", "another one")
@@ -270,7 +264,7 @@ class Flow(FlowInParts):
             if encoder.fixed is not None:
                 raise InputError("to resize a flow first, then to fix its context of each pixel", "a fixed context")
             encoder = ContextEncoder(plan.context, encoder.embedding)
-        return self._with(layout=layout.frozen(), plan=plan, context_encoder=encoder, recipe=None, first_recipe=recipe)
+        return self._with(layout=layout.frozen(), plan=plan, context_encoder=encoder, recipe=None)
 
     @property
     def flow(self) -> Flow:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mera._utils.checks import check_count
+from mera._utils.checks import check_count, check_window
 from mera._utils.errors import InputError
 from mera.bijectors import DCT, BlockSpins
 from mera.cones import Cone, Region, Restriction, Site, Span, Streamed, generation_cone, inference_cone, stream, window
@@ -92,7 +92,7 @@ class FlowInParts(Density):
             mask: the pixels to fill, which are not all, as a region of `restrict`.
             context: the context of the image; None for a flow without context.
             options: `console`, a `rich.console.Console` on which progress is shown; and the fields of
-                `mera.inpaint.SearchOptions`: latents, draws, sweeps, starts, steps, lr, samples, particles, moves,
+                `mera.inpaint.SearchOptions`: latents, draws, sweeps, starts, steps, lr, samples, particles,
                 warmup, iterations, leapfrog.
 
         Returns:
@@ -200,10 +200,7 @@ class FlowInParts(Density):
         True
         """
         flow = self.flow
-        coarse = torch.as_tensor(coarse)
-        if coarse.ndim != 2 + flow.plan.input.dim or coarse.shape[1] != flow.plan.input.channels:
-            sizes = ", ".join(["B", str(flow.plan.input.channels), *("n" for _ in flow.plan.input.shape)])
-            raise InputError(f"coarse data of shape ({sizes})", str(tuple(coarse.shape)))
+        check_window(coarse, flow.plan.input.channels, flow.plan.input.dim)
         number = len(flow.plan.entries)
         if check_count(levels, "levels") >= number:
             raise InputError(f"fewer levels than the {number} of the flow", str(levels))

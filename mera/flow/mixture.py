@@ -92,17 +92,16 @@ def symmetries(names: str | Sequence[str], lattice: Lattice, elements: int | Non
     names = [names] if isinstance(names, str) else list(names)
     groups = [_group(name, lattice) for name in names]
     size, group = math.prod(factor.size for factor in groups), f"{' x '.join(names)} on {lattice}"
-    if elements is None and max(factor.size for factor in groups) > MAX_WHOLE:
+    if elements is None and size > MAX_WHOLE:
         raise InputError(f"a number of elements for a group of more than {MAX_WHOLE}", f"None for {size} of {group}")
-    n = None if elements is None else check_count(elements, "a number of elements")
     if size > MAX_LISTED:
         raise InputError(f"a group of at most {MAX_LISTED:,} elements", f"{size:,} of {group}")
-    draw = random.Random(0).random  # Python guarantees the same numbers in all versions, unlike for `sample`
-    numbers = range(size) if n is None else [0, *sorted(range(1, size), key=lambda _: draw())]
-    members = list(islice(_distinct(numbers, groups, lattice), MAX_WHOLE + 1 if n is None else n))
-    if n is None and len(members) > MAX_WHOLE:
-        raise InputError(f"a number of elements for a group of more than {MAX_WHOLE}", f"None for {group}")
-    if n is not None and len(members) < n:
+    if elements is None:
+        return list(_distinct(range(size), groups, lattice))
+    n, draw = check_count(elements, "a number of elements"), random.Random(0).random  # the same in all versions
+    numbers = [0, *sorted(range(1, size), key=lambda _: draw())]
+    members = list(islice(_distinct(numbers, groups, lattice), n))
+    if len(members) < n:
         raise InputError(f"at most {len(members)} elements of {group}, all that are found", str(n))
     return members
 
@@ -152,7 +151,7 @@ class Symmetrized(Density):
 
     >>> import mera, torch
     >>> p = mera.Symmetrized(mera.build("neuralrg", L=4, hidden=(8,)))
-    >>> x = p.rsample(3)
+    >>> x, _ = p.rsample_and_log_prob(3)
     >>> torch.allclose(p.log_prob(x), p.log_prob(-x))
     True
     """

@@ -58,7 +58,7 @@ def tell_cost(local: Restriction, search: SearchOptions, console: Console, block
         begin = time.perf_counter()
         LogProbInThreads.apply(fillings, lambda part: local.log_prob(part.unflatten(1, local.pixels.shape[1:])))
     each = (time.perf_counter() - begin) / rows
-    annealed = rows * (4 + STAGES * variables ** (1 / 3) * search.moves * (search.leapfrog + 1) / 2)
+    annealed = rows * (4 + STAGES * variables ** (1 / 3) * (search.leapfrog + 1) / 2)
     sampled = search.samples * (search.warmup + search.iterations) * (search.leapfrog + 1) / 2
     metrics = variables  # the columns of three metrics, each of which takes a third of a gradient
     seconds = blocks * (each * (annealed + sampled + metrics) + SECONDS_OF_METRIC * variables**3)

@@ -79,21 +79,6 @@ class Inpainting:
     blocks: int = 1
     pictures: dict[str, Tensor] | None = None
 
-    @property
-    def mean(self) -> Tensor:
-        """The mean of the draws, (1, C, *shape), in the flow's own space; a ValueError without samples."""
-        return self._draws().mean(0, keepdim=True)
-
-    @property
-    def spread(self) -> Tensor:
-        """The standard deviation of the draws, (1, C, *shape), 0 outside of the mask; a ValueError without samples."""
-        return self._draws().std(0, keepdim=True, correction=0)
-
-    def _draws(self) -> Tensor:
-        if self.draws is None:
-            raise InputError("an inpainting with samples=4, say", "one without samples")
-        return self.draws
-
     @torch.no_grad()
     def with_pictures(self, to_images: Callable[[Tensor], Tensor]) -> Inpainting:
         """The inpainting with `pictures`, made by `Flow.to_images`."""
@@ -249,7 +234,7 @@ def _draw(
         particles = max(search.particles, search.samples)
         with ProgressBar("anneal", console) as bar:
             gaussian = scaled(gaussian_filling(runner, local.image, local.hidden, context), log_prob_of_row, particles)
-            rows, mass = anneal(log_prob_of_row, metric, gaussian, particles, search.moves, search.leapfrog, bar, stop)
+            rows, mass = anneal(log_prob_of_row, metric, gaussian, particles, search.leapfrog, bar, stop)
         starts = rows[torch.linspace(0, particles - 1, search.samples).long()]
     with ProgressBar("sample", console) as bar:
         lengths = search.warmup, search.iterations, search.leapfrog

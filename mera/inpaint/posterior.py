@@ -91,7 +91,7 @@ class Stop(AbstractContextManager["Stop"]):
 
 
 def anneal(
-    log_prob: LogProb, metric: Metric, start: MultivariateNormal, particles: int, moves: int, leapfrog: int,
+    log_prob: LogProb, metric: Metric, start: MultivariateNormal, particles: int, leapfrog: int,
     progress_bar: ProgressBar, stop: Stop,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """Anneal particles (particles, d) from a Gaussian to a density; see `mera.sampling.annealing.anneal`.
@@ -115,7 +115,7 @@ def anneal(
 
     with stop:
         rows, _ = annealing.anneal(
-            start.log_prob, log_prob, rows, StepSize(0.5 / rows.shape[1] ** 0.25), survivors=SURVIVORS, moves=moves,
+            start.log_prob, log_prob, rows, StepSize(0.5 / rows.shape[1] ** 0.25), survivors=SURVIVORS, moves=1,
             leapfrog=leapfrog, scale=scale, show=lambda n, beta: progress_bar.update(n, beta, f"beta {beta:.3f}"),
         )  # fmt: skip
     return rows, last_metric

@@ -37,7 +37,7 @@ class LatentSpace:
     """
 
     @torch.no_grad()
-    def __init__(self, local: Restriction, latents: str | int = "cone", filling: Tensor | None = None) -> None:
+    def __init__(self, local: Restriction, latents: int | None = None, filling: Tensor | None = None) -> None:
         self.local, variables = local, local.cone.plan.input.variables
         if filling is None:
             seen = local.image[:, :, ~local.hidden]
@@ -46,8 +46,8 @@ class LatentSpace:
         self.base = self._row(filling)
         indices = local.in_cone.nonzero()[:, 0]
         self.size = len(indices)
-        if latents != "cone":
-            self.size = check_count(variables if latents == "all" else latents, "the number of latents", 1, variables)
+        if latents is not None:
+            self.size = check_count(latents, "the number of latents", 1, variables)
             draws = torch.randperm(variables)[: self.size]  # latents in the cone are numbered first
             indices = indices[draws[draws < len(indices)]]
         self.chosen = indices.to(self.base.device)

@@ -3,15 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
-from mera._utils.checks import check_choice
 from mera._utils.options import Option, check_fields, count, documented, positive
-
-
-def _latents(value: Any, name: str) -> str | int:
-    """Accept "cone", "all" and numbers; numbers are checked later, since their bound depends on the flow."""
-    return check_choice(value, ["cone", "all"], "latents to vary") if isinstance(value, str) else value
 
 
 @documented
@@ -20,13 +14,12 @@ class SearchOptions:
     """Options of `Flow.inpaint`: the search for the likeliest filling, and the sampling of plausible fillings."""
 
     latents: Annotated[
-        str | int,
+        int | None,
         Option(
-            'the latents that are varied: "cone" for those in the inference cone of the mask, "all", or a number of '
-            "latents, which are chosen at random.",
-            _latents,
+            "number of latents of the flow, chosen at random, that are varied; if None, those in the inference cone of "
+            "the mask, which are all that matter.",
         ),
-    ] = "cone"
+    ] = None
     draws: Annotated[
         int,
         Option(
@@ -71,9 +64,6 @@ class SearchOptions:
     particles: Annotated[
         int, Option("number of particles that are annealed to find the starting points of the chains.", count(8))
     ] = 32
-    moves: Annotated[
-        int, Option("number of Hamiltonian trajectories of each particle in a stage of the annealing.", count(1))
-    ] = 1
     warmup: Annotated[int, Option("number of iterations in which a chain tunes its step size.", count(0))] = 20
     iterations: Annotated[
         int, Option("number of iterations of a chain after the warm-up, from which convergence is estimated.", count(4))

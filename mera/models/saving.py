@@ -22,7 +22,6 @@ from mera._utils.manifest import Manifest
 from mera._utils.random import restored_states
 from mera.bijectors.image import ImagePreprocess
 from mera.flow import Density, Flow, Symmetrized
-from mera.flow.density import Recipe
 from mera.graph import Layout, LayoutError
 from mera.graph.bijectors_of_plan import structure_of
 from mera.graph.toml import dumps, loads
@@ -81,9 +80,8 @@ def describe_flow(flow: Density) -> dict[str, Any]:
     """Describe a flow in values of JSON: its model and all options, or its layout as TOML.
 
     Returns:
-        A dict with "format", "options", and "model" or "layout"; for a resized flow also "resized_from", the model and
-        the options before; for a `mera.Symmetrized` flow also "symmetrized", its group, and "elements" if it uses only
-        a part of the group. `rebuild_empty` builds the flow again.
+        A dict with "format", "options", and "model" or "layout"; for a `mera.Symmetrized` flow also "symmetrized", its
+        group, and "elements" if it uses only a part of the group. `rebuild_empty` builds the flow again.
     """
     if isinstance(flow, Symmetrized):
         elements = {} if flow.options["elements"] is None else {"elements": flow.options["elements"]}
@@ -95,20 +93,16 @@ def describe_flow(flow: Density) -> dict[str, Any]:
     if replaced := ", ".join(flow.replaced):
         got = f"others in {replaced}: build it from a layout of them, or save its state_dict() instead"
         raise InputError("a flow of the bijectors with which it was built, which a file names", got)
-    prior, recipe = flow.prior.describe(), flow.recipe or flow.first_recipe
-    model: dict[str, Any] = {}
+    prior, recipe = flow.prior.describe(), flow.recipe
     if recipe is not None and not _has_function(recipe.options.get("bijector")):
         options = recipe.options | ({"prior": prior} if "prior" in recipe.options else {})
-        model = {"model": recipe.model, "options": options}
-        if flow.recipe is not None:
-            return {"format": FORMAT} | model
+        return {"format": FORMAT, "model": recipe.model, "options": options}
     try:
         options = {"prior": prior, "classes": flow.context_encoder.classes}
-        description = {"format": FORMAT, "layout": dumps(flow.layout), "options": options}
+        return {"format": FORMAT, "layout": dumps(flow.layout), "options": options}
     except LayoutError as error:
         got = f"one made by hand: {with_notes(error)}; save its state_dict() instead"
         raise InputError("a flow from mera.build, or a layout of bijectors by name", got) from error
-    return description | ({"resized_from": model} if model else {})
 
 
 def _has_function(value: Any) -> bool:
@@ -241,8 +235,6 @@ def rebuild_empty(description: dict[str, Any]) -> Any:
     options = description["options"]
     if "layout" in description:
         flow = Flow(loads(description["layout"]), **options)
-        if first := description.get("resized_from"):
-            flow.first_recipe = Recipe(first["model"], first["options"], build)
     else:
         flow = build(description["model"], **options)
     group = description.get("symmetrized")

@@ -35,13 +35,16 @@ MAX_VALUES = 2**18
 
 
 class Trajectories:
-    """Hamiltonian trajectories of fields (K, C, *shape), of random lengths with a common step and unit masses.
+    """Hamiltonian trajectories of fields (K, C, *shape), of random lengths and unit masses.
 
-    Lengths vary by half of their mean, so that no mode of the field has a period that always matches the length.
+    Lengths vary by half of their mean, so that no mode of the field has a period that always matches the length. The
+    step is common, or `steps` has one for each chain, (K, 1): chains then make equally many steps, and one that starts
+    where the action is steep is not held there by a step that suits the others.
     """
 
-    def __init__(self, action: Action, fields: Tensor, length: float = 1.0) -> None:
-        self.length, self.tuning = length, StepSize(FIRST_STEP, least=length / MAX_STEPS)
+    def __init__(self, action: Action, fields: Tensor, length: float = 1.0, steps: Tensor | None = None) -> None:
+        self.length = length
+        self.tuning = StepSize(FIRST_STEP if steps is None else steps, least=length / MAX_STEPS)
         self.action, self._shape = action, fields.shape[1:]
         self.move_to(fields)
 
@@ -60,11 +63,12 @@ class Trajectories:
         """Run n trajectories, of which a warm-up tunes the step, and return the mean acceptance rate."""
         rates = 0.0
         for _ in range(n):
-            length, step = self.length * (0.5 + torch.rand(()).item()), float(self.tuning.value)
-            rate = self.chains.trajectory(min(step, length), max(1, math.ceil(length / step))).mean().item()
-            rates += rate / n
+            length = self.length * (0.5 + torch.rand(()).item())
+            step = torch.as_tensor(self.tuning.value, dtype=self.chains.x.dtype)
+            rate = self.chains.trajectory(step.clamp(max=length), max(1, math.ceil(length / step.median().item())))
+            rates += rate.mean().item() / n
             if tune:
-                self.tuning.tune(rate)
+                self.tuning.tune(rate[:, None] if step.ndim else rate.mean().item())
         return rates
 
 
@@ -142,8 +146,11 @@ def short_run(action: Action, start: Tensor, snapshots: int = 1, warmup: int = S
         ValueError: if the action is not differentiable.
         FloatingPointError: if the action or its gradient is not finite at the initial fields.
     """
-    trajectories, fields = Trajectories(action, start), []
-    trajectories.run(warmup, tune=True)
+    steps = torch.full_like(start.flatten(1)[:, :1], FIRST_STEP)
+    trajectories, fields = Trajectories(action, start, steps=steps), []
+    for _ in range(2):  # steps that suited the start may not suit what follows
+        trajectories.run(warmup // 2, tune=True)
+        trajectories.tuning.restart()
     for snapshot in range(snapshots):
         if snapshot:
             trajectories.run(BETWEEN)

@@ -28,9 +28,6 @@ def test_shapes_and_values():
     assert p.support.check(x).shape == x.shape[:-3]  # one answer for each event
     assert p.support.check(x).all()
     assert not p.support.check(x.clone().fill_(float("nan"))).any()
-    several = p.expand((5,))
-    assert several.sample((2,)).shape == (2, 5, *EVENT)
-    torch.testing.assert_close(several.log_prob(x[0, 0]), p.log_prob(x[0, 0]).expand(5))
 
 
 @pytest.mark.parametrize("name", ["rgflow", "rgflow-classes", "glow-per-pixel"])
@@ -45,12 +42,6 @@ def test_a_batch_of_contexts(name):
     torch.testing.assert_close(p.log_prob(x), rows)
     one = x[0, 0]  # a value without batch meets every context
     torch.testing.assert_close(p.log_prob(one), flow.log_prob(one.expand(4, *one.shape), context))
-    wide = flow.distribution(context[:1]).expand((5,))
-    assert wide.sample().shape == (5, *flow.plan.input.event_shape)
-    assert p.expand((2, 4)).sample((3,)).shape == (3, 2, 4, *flow.plan.input.event_shape)
-    torch.testing.assert_close(p.expand((3, 4)).log_prob(x), rows)
-    with pytest.raises(RuntimeError, match="expanded size"):
-        p.expand((5,))
 
 
 @pytest.mark.parametrize("name", ["rgflow", "rgflow-classes", "glow-per-pixel"])
@@ -58,12 +49,12 @@ def test_samples_come_with_their_densities(name):
     flow = randomize(CONDITIONAL[name](), 0.2)
     context = contexts(flow, 4)
     inputs = [*flow.parameters(), *([context.requires_grad_()] if context.is_floating_point() else [])]
-    p = flow.distribution(context).expand((2, 4))
+    p = flow.distribution(context)
     x, log_prob = p.rsample_and_log_prob((3,))
     assert all(
         gradient.abs().sum() > 0 for gradient in torch.autograd.grad(x.square().sum(), inputs, retain_graph=True)
     )
-    assert log_prob.shape == (3, 2, 4)
+    assert log_prob.shape == (3, 4)
     torch.testing.assert_close(log_prob, p.log_prob(x))
 
 

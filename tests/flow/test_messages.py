@@ -45,7 +45,7 @@ IMAGES = torch.zeros(2, 1, 8, 8, dtype=torch.uint8)
     [
         (lambda f: f(torch.zeros(2, 1, 16, 16)), r"Expected data of shape \(B, 1, 8, 8\); got \(2, 1, 16, 16\)"),
         (lambda f: f(torch.zeros(2, 1, 8, 8).double()), "Expected data of dtype torch.float32.*got torch.float64"),
-        (lambda f: mera.build("tebd", L=4, hidden=(2,)).resized((8, 8), 3), "whose model has the option levels; got"),
+        (lambda f: mera.build("tebd", L=4, hidden=(2,)).resized((8, 8), 3), "of a model with levels; got"),
         (lambda f: f.inverse(torch.zeros(2, 1, 8, 8)), "a tuple of 2 tensors.*got Tensor"),
         (lambda f: f.initialize(torch.zeros(0, 1, 8, 8)), "Expected at least one example to start from; got none"),
         (lambda f: f.initialize(torch.full((8, 1, 8, 8), torch.nan)), "Expected finite data to start from; got 512"),

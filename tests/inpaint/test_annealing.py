@@ -84,7 +84,7 @@ def test_modes_get_particles_by_mass_and_not_by_density(progress):
     start = MultivariateNormal(torch.zeros(d), torch.eye(d))
     shares = []
     for _ in range(16):
-        particles, _ = anneal(log_prob, curvature, start, 200, 4, 8, progress, Stop())
+        particles, _ = anneal(log_prob, curvature, start, 200, 8, progress, Stop())
         is_first = particles.sum(1) > 0
         shares.append(is_first.double().mean().item())
         for part, width in ((particles[is_first], widths[0]), (particles[~is_first], widths[1])):
@@ -98,7 +98,7 @@ def test_a_start_with_the_right_density_needs_one_stage(progress):
     start = MultivariateNormal(torch.ones(3), 4 * torch.eye(3))
     seen = []
     metric = lambda row: seen.append(row) or start.precision_matrix  # noqa: E731
-    particles, _ = anneal(start.log_prob, metric, start, 4000, 1, 4, progress, Stop())
+    particles, _ = anneal(start.log_prob, metric, start, 4000, 4, progress, Stop())
     assert len(seen) == 1
     assert (particles.mean(0) - 1).abs().max() < 0.2
     assert (particles.std(0) - 2).abs().max() < 0.2

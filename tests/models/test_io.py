@@ -159,17 +159,6 @@ def test_descriptions_of_mixtures(group, elements):
     assert again.group == group
 
 
-def test_a_resized_flow_that_was_saved_can_have_other_levels(tmp_path):
-    flow = small_flow(L=16, share_levels=True)
-    for other in (flow.resized((32, 32), levels=4), flow.resized((32, 48))):
-        mera.save(other, tmp_path / "flow")
-        again = mera.load(tmp_path / "flow")
-        mera.save(again, tmp_path / "flow")
-        again = mera.load(tmp_path / "flow").resized((64, 64), levels=5)
-        x = torch.randn(2, 1, 64, 64)
-        assert torch.equal(again.log_prob(x), other.resized((64, 64), levels=5).log_prob(x))
-
-
 def test_a_file_comes_before_a_trained_flow_of_its_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "digits").mkdir()  # commands write pictures into folders of such names

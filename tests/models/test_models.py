@@ -79,7 +79,8 @@ OTHER = {
     "mix_channels": [False], "transform": ["spline", "affine"], "bijector": ["linear"],
     "boundary": ["open", "periodic"], "levels": [1], "block_spins": [True, False], "details": [0],
     "details_hidden": [(5,)], "learnt_prior": [(5,)], "m": [4], "order": ["authors"],
-    "share_levels": [True], "shared_from": [1], "spectral": [True], "learnt_noise": [(5,)], "repeats": [3], "depth": [3],
+    "share_levels": [True], "shared_from": [1], "spectral": [True], "learnt_noise": [(5,)], "repeats": [3],
+    "depth": [3],
 }  # fmt: skip
 """By option, values that differ from `BASE`; of two, one is the default of some models, or fits the ternary MERA."""
 BASE = {"L": 8, "m": 2, "channels": 2, "layers": 1, "hidden": (4,), "details": 1, "norm": True}

@@ -15,7 +15,7 @@ from mera.physics.action import as_action
 from mera.physics.estimate import report_of
 from mera.physics.markov_chains import chains_of
 from mera.physics.observables import Observables, averages_of
-from mera.physics.trajectories import MAX_STEPS, Trajectories, fields_of, short_run, start_of_chains
+from mera.physics.trajectories import MAX_STEPS, Trajectories, fields_of, short_run, start_of_chains, starts
 from mera.physics.verdicts import (
     EQUAL_NATS,
     MISSED_NATS,
@@ -241,7 +241,7 @@ def test_lengths_of_trajectories(monkeypatch):
     trajectories = Trajectories(action, torch.randn(2, 1, 4, 4, dtype=torch.float64), length=2.0)
     assert (trajectories.tuning.value, trajectories.tuning.least) == (0.1, 2 / MAX_STEPS)
     seen = []
-    monkeypatch.setattr(trajectories.chains, "trajectory", lambda s, n: seen.append((s, n)) or torch.tensor([0.5, 1.0]))
+    monkeypatch.setattr(trajectories.chains, "trajectory", lambda s, n: seen.append((float(s), n)) or torch.tensor([0.5, 1.0]))
     assert trajectories.run(200) == pytest.approx(0.75)
     assert {step for step, _ in seen} == {0.1}
     assert (min(n for _, n in seen), max(n for _, n in seen)) == (11, 30)
@@ -252,6 +252,15 @@ def test_lengths_of_trajectories(monkeypatch):
     trajectories.tuning.value = 0.5
     trajectories.run(1, tune=True)
     assert trajectories.tuning.value == pytest.approx(0.5 * math.exp(-0.05))
+
+
+def test_no_chain_stays_where_the_action_is_steep():
+    """With one step for all chains, a start of noise with an action of thousands is never left."""
+    action = physics.Phi4(mass2=-4.0, coupling=2.0)
+    torch.manual_seed(0)
+    first = starts(action, (1, 8, 8), 16)
+    assert action(first).max() > 1000
+    assert action(short_run(action, first)).max() < 100
 
 
 def test_starts_of_chains():
