@@ -47,8 +47,8 @@ class Recorded:
 
     def __call__(self, *tensors: Tensor) -> Any:
         """Evaluate the function, from a recording if there is one for the shapes, dtypes and devices of `tensors`."""
-        if not self.enabled or not all(map(_runs_plainly, tensors)):
-            return self.function(*tensors)
+        if not self.enabled or any(is_transformed(t) or torch.is_autocast_enabled(t.device.type) for t in tensors):
+            return self.function(*tensors)  # where a recording is not valid
         key = tuple((tuple(t.shape), t.dtype, t.device) for t in tensors)
         with self._lock:
             if key not in self._recordings:
@@ -72,11 +72,6 @@ class Recorded:
         if len(self._recordings) > MAX_RECORDINGS:  # the oldest recording; made again after RECORDED_AT_CALL calls
             oldest = next(iter(self._recordings))
             del self._recordings[oldest], self._calls[oldest]
-
-
-def _runs_plainly(tensor: Tensor) -> bool:
-    """Return whether a tensor is outside of torch.func and autocast, so that a recording is valid."""
-    return not is_transformed(tensor) and not torch.is_autocast_enabled(tensor.device.type)
 
 
 def _record(function: Callable[..., Any], tensors: tuple[Tensor, ...]) -> Callable[..., Any] | None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate, pairwise
+from operator import mul
 
 import torch
 from torch import Tensor
@@ -48,7 +49,8 @@ class Stage:
     def cells(self) -> tuple[tuple[int, ...], ...]:
         """The edges of one site in sites of the entry: at the entry, then behind each step."""
         ones = (1,) * self.lattice.dim
-        return tuple(accumulate((step.operation.cell for step in self.steps), _times, initial=ones))
+        cells = (step.operation.cell for step in self.steps)
+        return tuple(accumulate(cells, lambda fine, cell: tuple(map(mul, fine, cell)), initial=ones))
 
     @property
     def coarse(self) -> tuple[int, ...]:
@@ -162,7 +164,3 @@ def _spread(values: Tensor, cell: Sequence[int]) -> Tensor:
     for axis, edge in enumerate(cell):
         values = values.repeat_interleave(edge, axis)
     return values
-
-
-def _times(first: Sequence[int], second: Sequence[int]) -> tuple[int, ...]:
-    return tuple(a * b for a, b in zip(first, second, strict=True))

@@ -161,8 +161,6 @@ def stream(
     if is_image and type(preprocess) is not ImagePreprocess:
         raise InputError("data in the flow's own space, or the usual preprocessing", f"uint8, and {preprocess}")
     encoded = runner.context_encoder(context, 1, runner.reference.device)
-    if encoded is not None and encoded.ndim > 2:
-        raise InputError("one context for all sites", f"a context {tuple(encoded.shape[1:])}")
     check_count(seed, "a seed", 0)
     target = None if out is None else as_path(out).resolve()
     with _folder(target) as path:

@@ -82,10 +82,13 @@ def build(name: str, *, preset: str | None = None, checkpoint: bool = False, **o
         own = getattr(model, "presets", {}).get(check_choice(preset, presets(name), "a preset"))
         common = {key: value for key, value in PRESETS.get(preset, {}).items() if _models.takes(name, key)}
         all_options = all_options | (common if own is None else own(all_options)) | options
-    made = model(**(all_options if isinstance(model, type) else check_options(model, all_options)))
+    flow = made = model(**(all_options if isinstance(model, type) else check_options(model, all_options)))
     if isinstance(made, Model):
         all_options |= made.fitted()
-    flow = made.flow() if isinstance(made, Model) else made
+        layout = made.layout()
+        if made.context_shape is not None and layout.context is None:
+            raise InputError(f"a layout of context_shape from the model {name!r}", "one without a context")
+        flow = Flow(layout, made.prior, classes=made.classes)
     if not isinstance(flow, Flow):
         raise InputError(f"a Flow from the function of the model {name!r}", type(flow).__name__)
     flow.recipe = Recipe(name, all_options, build)

@@ -8,7 +8,6 @@ from typing import Annotated, Any, cast
 from mera._utils.flow_options import PADDING, Hidden, Norm, PerStep
 from mera._utils.options import Option
 from mera.bijectors import Bijector, Named, named
-from mera.flow import Flow
 from mera.graph import Layout, Port
 from mera.graph.layout_error import within
 from mera.graph.plan import context_of
@@ -42,7 +41,6 @@ class Fields:
     """
 
     def __init__(self, model: FieldModel, squeezed_first: bool = False, **common: Any) -> None:
-        self.model = model
         n_levels = None if model.levels is None else model.levels + squeezed_first
         self.levels = levels(model.shape, model.m, n_levels=n_levels)
         self.scales = max(1, self.levels - squeezed_first)
@@ -62,10 +60,10 @@ class Fields:
         self.layout.latent(fine, name=f"z{scale}")
         return x
 
-    def flow(self, x: Port) -> Flow:
-        """Let all channels of the last output leave as the latents of the last scale, and make the flow."""
+    def finished(self, x: Port) -> Layout:
+        """Let all channels of the last output leave as the latents of the last scale, and return the layout."""
         self.layout.latent(x, name=f"z{self.scales - 1}")
-        return Flow(self.layout, self.model.prior, classes=self.model.classes)
+        return self.layout
 
 
 def add_field(layout: Layout, x: Port, make: Named, name: str, passive: int = 0, share: str | None = None) -> Port:
@@ -102,8 +100,8 @@ class RealNVP(FieldModel):
         scales = levels(self.shape, self.m, n_levels=self.levels)
         return {} if self.hidden is not None else {"hidden": [(min(int(16 * 2.5**h), 96),) for h in range(scales)]}
 
-    def flow(self) -> Flow:
-        """Build the flow; see `Model.flow`."""
+    def layout(self) -> Layout:
+        """Declare the layout; see `Model.layout`."""
         fields = Fields(replace(self, **self.fitted()), norm=self.norm)
         x = fields.layout.input
         for scale, blocks in enumerate(fields.options):
@@ -112,7 +110,7 @@ class RealNVP(FieldModel):
                 x = fields.layout.squeeze(x, name=f"squeeze{scale}")
                 x = fields.add(x, "convolution", f"channels{scale}", {"mask": "channels", **blocks})
                 x = fields.split(x, x.channels // 2, scale)
-        return fields.flow(x)
+        return fields.finished(x)
 
 
 @register("glow")
@@ -131,8 +129,8 @@ class Glow(FieldModel):
     ] = 3
     hidden: WidthsOfChannels = (44,)
 
-    def flow(self) -> Flow:
-        """Build the flow; see `Model.flow`."""
+    def layout(self) -> Layout:
+        """Declare the layout; see `Model.layout`."""
         fields = Fields(self, squeezed_first=True)
         x = fields.layout.input
         for scale, blocks in enumerate(fields.options):
@@ -144,7 +142,7 @@ class Glow(FieldModel):
                 options = {"passive": kept, "hidden": blocks["hidden"], "padding": blocks["padding"]}
                 x = fields.add(x, "split-prior", f"prior{scale}", options, kept)
                 x = fields.split(x, kept, scale)
-        return fields.flow(x)
+        return fields.finished(x)
 
 
 @register("wavelet")
@@ -161,8 +159,8 @@ class WaveletFlow(FieldModel):
     hidden: WidthsOfChannels = (64,)
     norm: Norm = True
 
-    def flow(self) -> Flow:
-        """Build the flow; see `Model.flow`."""
+    def layout(self) -> Layout:
+        """Declare the layout; see `Model.layout`."""
         fields = Fields(self, norm=self.norm)
         x = fields.layout.input
         for scale, blocks in enumerate(fields.options):
@@ -174,7 +172,7 @@ class WaveletFlow(FieldModel):
             x = fields.layout.squeeze(x, name=f"squeeze{scale}")
             x = fields.add(x, "details", f"details{scale}", {"passive": means, **blocks}, passive=means)
             x = fields.split(x, means, scale)
-        return fields.flow(x)
+        return fields.finished(x)
 
 
 @register("decimation")
@@ -201,8 +199,8 @@ class Decimation(FieldModel):
     boundary: FieldBoundary = "periodic"
     norm: Norm = True
 
-    def flow(self) -> Flow:
-        """Build the flow; see `Model.flow`."""
+    def layout(self) -> Layout:
+        """Declare the layout; see `Model.layout`."""
         fields = Fields(self, norm=self.norm)
         kernel = kernels(self.shape, None, self.m, n_levels=self.levels)[-1]
         x = fields.layout.input
@@ -216,4 +214,4 @@ class Decimation(FieldModel):
             offset = tuple(k // 2 for k in kernel)
             x = fields.layout.local(x, top, kernel, offset=offset, name=f"disentangler{scale}")
         x = fields.layout.local(x, top, kernel, name=f"decimator{scale}")
-        return fields.flow(x)
+        return fields.finished(x)

@@ -26,7 +26,7 @@ from mera._utils.flow_options import (
     Transform,
 )
 from mera._utils.options import Option, check_fields, choice, count, flag
-from mera.flow import Flow
+from mera.graph import Layout
 from mera.models.lattices import Kernel, kernels, lattice_shape, plain_widths
 
 Layers = Annotated[PerStep, LAYERS.per_step()]
@@ -117,7 +117,7 @@ FieldLayers = Annotated[
 
 @dataclass(frozen=True, kw_only=True)
 class Model(ABC):
-    """The options that all models have; a model is a subclass with fields of its own and the method `flow`.
+    """The options that all models have; a model is a subclass with fields of its own and the method `layout`.
 
     Attributes:
         presets: by name, a function that maps all options, with the values they have without the preset, to the options
@@ -141,8 +141,8 @@ class Model(ABC):
         return {}
 
     @abstractmethod
-    def flow(self) -> Flow:
-        """Build the flow.
+    def layout(self) -> Layout:
+        """Declare the layout, of `context_shape`; `mera.build` makes its flow, with the prior and the classes.
 
         Raises:
             ValueError: if the value of an option is invalid.

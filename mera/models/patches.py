@@ -15,7 +15,6 @@ from mera._utils.flow_options import PADDING
 from mera.bijectors import named
 from mera.bijectors.by_name import name_and_options, takes
 from mera.bijectors.prior import Prior
-from mera.flow import Flow
 from mera.graph import Layout, Port
 from mera.models.field_models import add_field
 from mera.models.lattices import Kernel, is_one_patch
@@ -117,8 +116,8 @@ class Patches:
         share = role if self._shares(step) else None
         return add_field(self.layout, x, named(bijector, options), f"{role}{suffix}", kept, share)
 
-    def renormalize(self, rows: Rows, x: Port | None = None) -> Flow:
-        """Add all RG steps, with a decimation after each step but the last, and make the flow (RG-Flow, Eq. 2 to 5).
+    def renormalize(self, rows: Rows, x: Port | None = None) -> Layout:
+        """Add all RG steps, with a decimation after each step but the last; return the layout (RG-Flow, Eq. 2 to 5).
 
         All variables leave as latents after the last step. The first step reads `x`, the input of the layout if None.
         """
@@ -129,11 +128,7 @@ class Patches:
                 x, fine = self.decimate(x, step, str(step))
                 self.layout.latent(fine, name=f"z{step}")
         self.layout.latent(x, name=f"z{last}")
-        return self.flow()
-
-    def flow(self) -> Flow:
-        """The flow of the layout, which must be complete."""
-        return Flow(self.layout, self.model.prior, classes=self.model.classes)
+        return self.layout
 
 
 def bijectors_per_step(steps: int, model: PatchModel) -> list[Callable[..., Any]]:

@@ -10,7 +10,7 @@ from mera._utils.errors import InputError
 from mera._utils.flow_options import PADDING
 from mera._utils.options import Option, choice, count, flag
 from mera.bijectors import named
-from mera.flow import Flow
+from mera.graph import Layout
 from mera.models.by_name import register
 from mera.models.field_models import add_field
 from mera.models.lattices import kernels, lattice_shape
@@ -95,8 +95,8 @@ class RGFlow(StepModel):
         ),
     ] = None
 
-    def flow(self) -> Flow:
-        """Build the flow; see `Model.flow`."""
+    def layout(self) -> Layout:
+        """Declare the layout; see `Model.layout`."""
         if self.shared_from and not (self.share_levels and self.shared_from < len(self.kernels)):
             expected = f"shared_from with share_levels=True, below {len(self.kernels)}, the number of levels"
             raise InputError(expected, f"shared_from={self.shared_from}, share_levels={self.share_levels}")

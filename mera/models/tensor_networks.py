@@ -8,8 +8,7 @@ from typing import Annotated, Any, ClassVar
 from mera._utils.errors import InputError
 from mera._utils.flow_options import Edges, check_even
 from mera._utils.options import Option, count
-from mera.flow import Flow
-from mera.graph import Port
+from mera.graph import Layout, Port
 from mera.models.by_name import register
 from mera.models.lattices import Kernel, kernels
 from mera.models.options import Channels, Layers, PatchModel, PatchWidths, StepModel, Widths
@@ -34,8 +33,8 @@ class NeuralRG(StepModel):
     hidden: Widths = (64,)
     repeats: Annotated[int, Option("how often blocks at both offsets act at each scale.", count())] = 1
 
-    def flow(self) -> Flow:
-        """Build the flow; see `Model.flow`."""
+    def layout(self) -> Layout:
+        """Declare the layout; see `Model.layout`."""
         rows = [
             (f"{role}_{repeat}_", offset)
             for repeat in range(self.repeats)
@@ -83,8 +82,8 @@ class Tree(StepModel):
         """The width of the decimators; see `Model.fitted`."""
         return {"m": self.stride}
 
-    def flow(self) -> Flow:
-        """Build the flow; see `Model.flow`."""
+    def layout(self) -> Layout:
+        """Declare the layout; see `Model.layout`."""
         return Patches(self, self.kernels).renormalize([("decimator", 0)])
 
 
@@ -102,8 +101,8 @@ class Ternary(StepModel):
 
     L: Annotated[Edges, Option("edge of the lattice, or all its edges, multiples of 3.")] = 27
 
-    def flow(self) -> Flow:
-        """Build the flow; see `Model.flow`."""
+    def layout(self) -> Layout:
+        """Declare the layout; see `Model.layout`."""
         return Patches(self, self.kernels).renormalize([("disentangler", 0.5), ("decimator", 0)])
 
 
@@ -133,14 +132,14 @@ class TEBD(PatchModel):
             raise InputError(f"edges that m={self.m or 2} divides", "x".join(map(str, self.shape)))
         return {"m": fitting[0]}
 
-    def flow(self) -> Flow:
-        """Build the flow; see `Model.flow`."""
+    def layout(self) -> Layout:
+        """Declare the layout; see `Model.layout`."""
         patches = Patches(self, [(self.fitted()["m"],) * len(self.shape)] * self.depth)
         x = patches.layout.input
         for step in range(self.depth):
             x = patches.add_rows(x, step, [("even", 0), ("odd", 0.5)], str(step))
         patches.layout.latent(x, name="z0")
-        return patches.flow()
+        return patches.layout
 
 
 @register("branching")
@@ -157,8 +156,8 @@ class BranchingMERA(StepModel):
     m: PatchWidths = None
     hidden: Widths = (16,)
 
-    def flow(self) -> Flow:
-        """Build the flow; see `Model.flow`."""
+    def layout(self) -> Layout:
+        """Declare the layout; see `Model.layout`."""
         patches = Patches(self, self.kernels)
         steps = len(patches.bijectors)
 
@@ -173,4 +172,4 @@ class BranchingMERA(StepModel):
                 grow(port, path + sign)
 
         grow(patches.layout.input, "")
-        return patches.flow()
+        return patches.layout

@@ -241,7 +241,9 @@ def test_lengths_of_trajectories(monkeypatch):
     trajectories = Trajectories(action, torch.randn(2, 1, 4, 4, dtype=torch.float64), length=2.0)
     assert (trajectories.tuning.value, trajectories.tuning.least) == (0.1, 2 / MAX_STEPS)
     seen = []
-    monkeypatch.setattr(trajectories.chains, "trajectory", lambda s, n: seen.append((float(s), n)) or torch.tensor([0.5, 1.0]))
+    monkeypatch.setattr(
+        trajectories.chains, "trajectory", lambda s, n: seen.append((float(s), n)) or torch.tensor([0.5, 1.0])
+    )
     assert trajectories.run(200) == pytest.approx(0.75)
     assert {step for step, _ in seen} == {0.1}
     assert (min(n for _, n in seen), max(n for _, n in seen)) == (11, 30)
