@@ -31,12 +31,10 @@ class Cone(Tabled):
         plan: the plan.
         reached: from the number of each value to the sorted flat indices (see `mera.graph.indexing`) of its variables
             that can change.
-        of_data: whether it is the inference cone of variables of the data, rather than a generation cone.
     """
 
     plan: Plan
     reached: Mapping[int, Tensor]
-    of_data: bool = True
 
     @cached_property
     def levels(self) -> tuple[Tensor, ...]:
@@ -148,4 +146,4 @@ def cone_of_latents(plan: Plan, indices: Mapping[int, Tensor]) -> Cone:
     reached = {latent.value: indices.get(level, none).unique() for level, latent in enumerate(plan.latents)}
     for step in reversed(plan.steps):
         reached[step.source] = step.operation.reached_back([reached[target] for target in step.targets])
-    return Cone(plan, reached, of_data=False)
+    return Cone(plan, reached)

@@ -17,7 +17,7 @@ from mera.cones.cone import CPU, Cone, inference_cone
 from mera.cones.recording import Recorded
 from mera.cones.regions import Region
 from mera.cones.subplan import PartialStep, Subplan
-from mera.graph import Plan, Step
+from mera.graph import Step
 from mera.graph.boxes import Box
 from mera.graph.executor import run_forward
 from mera.graph.indexing import indices_at
@@ -41,7 +41,7 @@ class Restriction:
     Args:
         runner: the flow's plan with its bijectors, prior and contexts.
         x: one image, (1, C, *shape), in the flow's own space.
-        region: the pixels that change: their cone, a bool mask, or a span for each dimension.
+        region: the pixels that change: those of a cone, a bool mask, or a span for each dimension.
         context: the context of the image; None for a flow without context.
 
     Attributes:
@@ -53,9 +53,9 @@ class Restriction:
         evaluation: log p of pixels, recorded after the first calls; see `Recorded`.
 
     Raises:
-        ValueError: if the region is empty or masks every pixel; if x is not one finite image of the flow's shape, dtype
-            and device; if the cone is of another plan, or of latents; or if a context is missing or not of the
-            flow's context shape. In methods, if a number of levels, a shape, a dtype or a device is wrong.
+        ValueError: if the region is empty, of another shape, or masks every pixel; if x is not one finite image of the
+            flow's shape, dtype and device; or if a context is missing or not of the flow's context shape. In methods,
+            if a number of levels, a shape, a dtype or a device is wrong.
     """
 
     def __init__(self, runner: Runner, x: Tensor, region: Region | Cone, context: Tensor | None = None) -> None:
@@ -66,10 +66,12 @@ class Restriction:
         if not x.isfinite().all():
             n = int((~x.isfinite()).sum())
             raise InputError("finite pixels, any number under the mask", f"{n} NaN or infinite values")
-        self.cone = region if isinstance(region, Cone) else inference_cone(plan, region)
+        self.cone = inference_cone(plan, region.pixels if isinstance(region, Cone) else region)
         self.prior = runner.prior
         with torch.inference_mode(False), CPU:  # the tensors kept here take part in gradients later
-            self.sites = self._sites_of_cone(plan)
+            self.sites = (self.cone.reached[0] // plan.input.channels).unique()
+            if len(self.sites) == plan.input.sites:
+                raise InputError("a mask that leaves some pixels unmasked", "one that masks them all")
             self.image = x.detach().clone()
             self._places = self.sites.to(x.device)
             indices = indices_at(self.sites, plan.input).flatten()
@@ -191,16 +193,6 @@ class Restriction:
             return None if context is None else context.repeat(n_settings, *(1 for _ in context.shape[1:]))
 
         return context_of_step
-
-    def _sites_of_cone(self, plan: Plan) -> Tensor:
-        """The flat indices of the masked pixels, (n,); refuses a cone that is not one of some pixels of the plan."""
-        pixels = self.cone.reached[0]
-        sites = (pixels // plan.input.channels).unique()
-        if self.cone.plan != plan or not self.cone.of_data or len(pixels) != len(sites) * plan.input.channels:
-            raise InputError("an inference cone of this flow, or a region", "another cone")
-        if len(sites) == plan.input.sites:
-            raise InputError("a mask that leaves some pixels unmasked", "one that masks them all")
-        return sites
 
     def _check_pixels(self, pixels: Tensor) -> None:
         """Raise an error unless pixels have the shape (K, C, n) and the image's dtype and device."""

@@ -72,13 +72,13 @@ class FlowInParts(Density):
 
         Args:
             x: one image, (1, C, *shape), in the flow's own space.
-            region: the pixels that change: their inference cone; a bool mask (H, W); or for each dimension a slice, a
+            region: the pixels that change: those of a cone; a bool mask (H, W); or for each dimension a slice, a
                 pair (start, stop) or a single site.
             context: the context of the image, which does not change; None for a flow without context.
 
         Raises:
-            ValueError: if the region is empty, of another shape, or all pixels; if the cone is not an inference cone of
-                this flow; or if x is not one image, or has NaN or infinite pixels, in the region or not.
+            ValueError: if the region is empty, of another shape, or all pixels; or if x is not one image, or has NaN or
+                infinite pixels, in the region or not.
         """
         return Restriction(self.flow.runner, x, region, context)
 

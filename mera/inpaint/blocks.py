@@ -60,8 +60,8 @@ def tell_cost(local: Restriction, search: SearchOptions, console: Console, block
     each = (time.perf_counter() - begin) / rows
     annealed = rows * (4 + STAGES * variables ** (1 / 3) * (search.leapfrog + 1) / 2)
     sampled = search.samples * (search.warmup + search.iterations) * (search.leapfrog + 1) / 2
-    metrics = variables  # the columns of three metrics, each of which takes a third of a gradient
-    seconds = blocks * (each * (annealed + sampled + metrics) + SECONDS_OF_METRIC * variables**3)
+    # each column of three metrics takes a third of a gradient
+    seconds = blocks * (each * (annealed + sampled + variables) + SECONDS_OF_METRIC * variables**3)
     memory = STARTED + BYTES * variables**2 / 1e9
     what = f"{variables:,} variables" if blocks == 1 else f"{blocks} blocks of about {variables:,} variables, in turn"
     console.print(

@@ -87,8 +87,8 @@ class Inpainting:
             draws = to_images(self.draws).float() / 255
             spread = draws.std(0, correction=0)
             white = max(round(spread.max().item(), 2), 0.01)
-            pictures |= {"medoid": to_images(self.image)[0], "mean": _uint8(draws.mean(0))}
-            pictures |= {f"spread, {white} is white": _uint8(spread / white)}
+            pictures |= {"medoid": to_images(self.image)[0], "mean": _uint8(draws.mean(0)),
+                         f"spread, {white} is white": _uint8(spread / white)}  # fmt: skip
             pictures |= {f"sample {i}": image for i, image in enumerate(to_images(self.samples), start=1)}
         return replace(self, pictures=pictures)
 
@@ -150,6 +150,8 @@ def inpaint(
         with threads_for_calls(x.device):
             if search.samples and local.pixels[0].numel() > TOGETHER:
                 return _fill_blocks(local, runner, context, search, progress_console)
+            if search.samples:
+                tell_cost(local, search, progress_console)
             return _search(local, runner, context, search, progress_console)
 
 
@@ -167,7 +169,7 @@ def _fill_blocks(
     image = local.fill(start.view(1, *local.pixels.shape[1:]))
     for part in parts:
         block = Restriction(runner, image, part, context)
-        found = _search(block, runner, context, search, console, is_block=True)
+        found = _search(block, runner, context, search, console)
         image, varied = found.image, varied + found.varied
         if found.stopped:
             break
@@ -179,15 +181,12 @@ def _fill_blocks(
 
 
 def _search(
-    local: Restriction, runner: Runner, context: Tensor | None, search: SearchOptions, console: Console,
-    is_block: bool = False,
-) -> Inpainting:  # fmt: skip
+    local: Restriction, runner: Runner, context: Tensor | None, search: SearchOptions, console: Console
+) -> Inpainting:
     """Draw samples, or search for the likeliest filling among random ones, then climb."""
     stop = Stop()
     drawn: dict[str, Any] = {}
     if search.samples:
-        if not is_block:
-            tell_cost(local, search, console)
         pixels, log_prob, drawn = _draw(local, runner, context, search, console, stop)
         history, varied = log_prob.max()[None], 0
     if not stop.requested:

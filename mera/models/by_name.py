@@ -85,10 +85,7 @@ def build(name: str, *, preset: str | None = None, checkpoint: bool = False, **o
     flow = made = model(**(all_options if isinstance(model, type) else check_options(model, all_options)))
     if isinstance(made, Model):
         all_options |= made.fitted()
-        layout = made.layout()
-        if made.context_shape is not None and layout.context is None:
-            raise InputError(f"a layout of context_shape from the model {name!r}", "one without a context")
-        flow = Flow(layout, made.prior, classes=made.classes)
+        flow = Flow(made.layout(), made.prior, classes=made.classes)
     if not isinstance(flow, Flow):
         raise InputError(f"a Flow from the function of the model {name!r}", type(flow).__name__)
     flow.recipe = Recipe(name, all_options, build)

@@ -105,7 +105,7 @@ class RGFlow(StepModel):
         if self.spectral:
             x = patches.layout.local(x, "spectral", kernel=self.shape, name="spectral")
         if self.learnt_noise is not None:
-            options = {"hidden": self.learnt_noise, "padding": PADDING[self.boundary]}
-            x = add_field(patches.layout, x, named("learnt-noise", options), "noise")
+            noise = named("learnt-noise", {"hidden": self.learnt_noise, "padding": PADDING[self.boundary]})
+            x = add_field(patches.layout, x, noise, "noise")
         first, second = (0.5, 0) if self.order == "paper" else (0, 0.5)
         return patches.renormalize([("disentangler", first), ("decimator", second)], x)
