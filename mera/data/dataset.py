@@ -134,7 +134,7 @@ register = _loaders.register
 """Let `load(name)` call the decorated function.
 
 The function is called with its own options, and with `L` (an integer for a line or a square, else a tuple of edges),
-`root` and `download` if it has these parameters."""
+`root` and `download` if it has these parameters. `mera train` also passes `channels`, the number of the model."""
 names = _loaders.names
 """Every name that `load` accepts."""
 
