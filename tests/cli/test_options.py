@@ -89,7 +89,7 @@ TABLE = {
     "explain classes --images 60 --only bits --class dark": {"output": "--class bright"},
     FILL: {
         "output": "--test 2; --region 1:3,1:2; --L 8; --root elsewhere; --seed 1; --latents 5; --steps 0; --lr 0.5; "
-         "--samples 3; --particles 9;; --warmup 2; --iterations 5; --leapfrog 2",
+         "--samples 3; --particles 9; --warmup 2; --iterations 5; --leapfrog 2",
         "files .": "--out other",
     },
     CLIMB: {"output": "--draws 300; --sweeps 2", "events": "--starts 1"},

@@ -135,7 +135,7 @@ def test_the_same_seed_gives_the_same_filling_in_any_mode_of_torch():
     for mode in (torch.no_grad, torch.inference_mode):
         torch.manual_seed(3)
         with mode():
-            options = {"draws": 20, "steps": 10, "warmup": 6, "iterations": 4, "leapfrog": 3, "moves": 1}
+            options = {"draws": 20, "steps": 10, "warmup": 6, "iterations": 4, "leapfrog": 3}
             results.append(flow.inpaint(x.clone(), mask, samples=2, particles=8, **options))
     assert torch.equal(results[0].image, results[1].image)
     assert torch.equal(results[0].samples, results[1].samples)
@@ -201,8 +201,7 @@ def test_chains_start_where_a_metric_is_almost_flat():
     mask = torch.zeros(8, 8, dtype=torch.bool)
     mask[1:4, 2:5] = True
     far = 40 * torch.randn(1, 1, 8, 8)  # nothing that the flow could know
-    result = flow.inpaint(far, mask, draws=4, steps=2, samples=2, warmup=4, iterations=4, leapfrog=2, particles=8,
-                          moves=1)  # fmt: skip
+    result = flow.inpaint(far, mask, draws=4, steps=2, samples=2, warmup=4, iterations=4, leapfrog=2, particles=8)
     assert result.samples.isfinite().all()
 
 
