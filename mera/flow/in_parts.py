@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from os import PathLike
 from typing import Any
 
@@ -12,11 +13,13 @@ from torch import Tensor
 
 from mera._utils.checks import check_count, check_window
 from mera._utils.errors import InputError
-from mera.bijectors import DCT, BlockSpins
+from mera.bijectors import DCT, BlockSpins, LearntNoise
 from mera.cones import Cone, Region, Restriction, Site, Span, Streamed, generation_cone, inference_cone, stream, window
 from mera.flow.density import Density, Temperature
+from mera.graph import compile
 from mera.graph.executor import run_inverse
-from mera.inpaint import Inpainting, inpaint
+from mera.graph.resize import resize
+from mera.inpaint import Inpainting, inpaint, inpaint_behind
 
 STEP, MOST_STEPS, CLOSE = 0.7, 100, 0.02
 """The part of the difference of means that a step takes off, the most steps, and the largest difference at the end, in
@@ -102,7 +105,18 @@ class FlowInParts(Density):
             ValueError: if the mask is empty, of another shape, or masks every pixel; if x is not one finite image; or
                 if an option is unknown or has an invalid value.
         """
-        result = inpaint(self.flow.runner, x, mask, context, **options)
+        flow = self.flow
+        first = flow.plan.bijections[0]
+        noise = flow.bijectors[first.module]
+        if isinstance(noise, LearntNoise):
+            plan = compile(resize(flow.layout, flow.plan.input.shape, without=first.node))
+            behind = replace(flow.runner, plan=plan)
+            result = inpaint_behind(
+                noise, x, mask, lambda y: inpaint(behind, y, mask, context, **options),
+                lambda image: flow.log_prob(image, context), flow.plan.input,
+            )  # fmt: skip
+        else:
+            result = inpaint(flow.runner, x, mask, context, **options)
         return result.with_pictures(self.to_images) if self.plan.input.is_picture else result
 
     def window(self, seed: int, *region: Span, temperature: float | Sequence[float] = 1.0) -> Tensor:

@@ -38,8 +38,8 @@ def period(plan: Plan) -> tuple[int, ...]:
     return edges
 
 
-def resize(layout: Layout, shape: Sequence[int]) -> Layout:
-    """The same nodes, in the same order, on a lattice of another shape.
+def resize(layout: Layout, shape: Sequence[int], without: str = "") -> Layout:
+    """The same nodes, in the same order, on a lattice of another shape; `without` one that has one input and output.
 
     Raises:
         LayoutError: if the shape has another number of dimensions, or a node does not fit; the message names the node.
@@ -52,5 +52,6 @@ def resize(layout: Layout, shape: Sequence[int]) -> Layout:
     other = Layout(edges, lattice.channels, boundary, context)
     ports: dict[str, tuple[Port, ...]] = {"input": (other.input,)}
     for name, node, source, output in layout.walk():
-        ports[name] = other.add(node, ports[source][output], name)
+        port = ports[source][output]
+        ports[name] = (port,) if name == without else other.add(node, port, name)
     return other
