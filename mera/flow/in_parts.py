@@ -106,8 +106,8 @@ class FlowInParts(Density):
                 if an option is unknown or has an invalid value.
         """
         flow = self.flow
-        first = flow.plan.bijections[0]
-        noise = flow.bijectors[first.module]
+        first = flow.plan.steps[0]
+        noise = flow.bijectors[first.module] if first.module else None
         if isinstance(noise, LearntNoise):
             plan = compile(resize(flow.layout, flow.plan.input.shape, without=first.node))
             behind = replace(flow.runner, plan=plan)

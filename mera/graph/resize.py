@@ -39,7 +39,9 @@ def period(plan: Plan) -> tuple[int, ...]:
 
 
 def resize(layout: Layout, shape: Sequence[int], without: str = "") -> Layout:
-    """The same nodes, in the same order, on a lattice of another shape; `without` one that has one input and output.
+    """The same nodes, in the same order, on a lattice of another shape.
+
+    The node `without` is left out; its output must have the shape of its input.
 
     Raises:
         LayoutError: if the shape has another number of dimensions, or a node does not fit; the message names the node.

@@ -38,7 +38,7 @@ def inpaint_behind(
         lattice: the lattice of the image.
     """
     hidden = mask_from_sites(sites_of(mask, lattice), lattice).to(x.device)
-    known = torch.where(hidden, x[:, :, ~hidden].mean(2).view(1, -1, *(1 for _ in hidden.shape)), x)
+    known = torch.where(hidden, x[:, :, ~hidden].mean(2).nan_to_num().view(len(x), -1, *(1 for _ in hidden.shape)), x)
     for _ in range(PASSES):
         shifted = [torch.roll(known, step, axis) for axis in range(2, x.ndim) for step in (1, -1)]
         known = torch.where(hidden, torch.stack(shifted).mean(0), x)

@@ -1,5 +1,6 @@
 """Fillings of flows with learnt noise, which are drawn behind the noise."""
 
+import pytest
 import torch
 
 import mera
@@ -32,3 +33,11 @@ def test_fillings_have_the_levels_that_were_drawn_and_do_not_see_what_is_masked(
     climbed = flow.inpaint(x, mask, samples=0, draws=8, steps=3)
     assert climbed.draws is None
     assert torch.equal(climbed.image, climbed.likeliest)
+
+
+def test_messages():
+    flow = mera.build("rgflow", **FLOW)
+    with pytest.raises(ValueError, match="a mask that leaves some pixels unmasked"):
+        flow.inpaint(flow.sample(1), torch.ones(8, 8, dtype=torch.bool))
+    with pytest.raises(ValueError, match="one image"):
+        flow.inpaint(flow.sample(2), ((0, 2), (0, 2)))
