@@ -26,9 +26,8 @@ class LatentSpace:
 
     Args:
         local: the restriction to the masked pixels.
-        latents: the latents that are varied: "cone" for those in the cone, "all", or a number of latents, chosen among
-            all latents of the flow at random. Those outside of the cone do not have a coordinate, since masked pixels
-            do not depend on them.
+        latents: the number of latents that are varied, chosen among all latents of the flow at random; None for all in
+            the cone. Those outside of the cone do not have a coordinate, since masked pixels do not depend on them.
         filling: the masked pixels (1, C, n) whose latents the others are; by default noise.
 
     Attributes:
