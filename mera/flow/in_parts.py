@@ -95,8 +95,8 @@ class FlowInParts(Density):
             mask: the pixels to fill, which are not all, as a region of `restrict`.
             context: the context of the image; None for a flow without context.
             options: `console`, a `rich.console.Console` on which progress is shown; and the fields of
-                `mera.inpaint.SearchOptions`: latents, draws, sweeps, starts, steps, lr, samples, particles,
-                warmup, iterations, leapfrog.
+                `mera.inpaint.SearchOptions`: latents, draws, sweeps, steps, samples, particles, warmup,
+                iterations, leapfrog.
 
         Returns:
             The filled image (the medoid of draws), the draws with their spread, and the likeliest filling.

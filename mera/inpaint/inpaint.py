@@ -32,6 +32,8 @@ DRAWS_KEPT = 64
 """The approximate number of draws that are kept for the mean and the spread."""
 ADAM, ADAM_FROM_DRAWS = (300, 0.05), (15, 0.1)
 """The steps and the learning rate of Adam from random settings, and from draws."""
+STARTS = 4
+"""The number of starting points of Adam without samples, side by side, each from a group of draws."""
 MAX_PICTURES = 11
 """The most images of an inpainting that a notebook shows."""
 
@@ -194,12 +196,12 @@ def _search(
             space = LatentSpace(local, search.latents, pixels[:1])
             start = space.latents(pixels)
         else:
-            groups = min(search.starts, search.draws)
+            groups = min(STARTS, search.draws)
             space = LatentSpace(local, search.latents)
             with ProgressBar("compete", console) as progress_bar:
                 start = populate(space, groups, search.draws // groups, search.sweeps, progress_bar)
         steps, lr = ADAM_FROM_DRAWS if search.samples else ADAM
-        steps, lr = steps if search.steps is None else search.steps, lr if search.lr is None else search.lr
+        steps = steps if search.steps is None else search.steps
         with ProgressBar("climb", console) as progress_bar:
             pixels, log_prob, history = climb(space, start, steps, lr, progress_bar, stop)
         varied = space.size

@@ -130,15 +130,13 @@ def hmc(
     During the warm-up each chain tunes its own step size to the acceptance rate 0.8. After half of the warm-up, the
     mass matrix `mass` (d, d) of all chains is replaced by the metric at the first. Both are constant after the
     warm-up. The number of leapfrog steps is random, up to `leapfrog`, so that trajectories do not close. After a
-    request to stop, the draws until then are returned, or the positions if there are none.
+    request to stop, the draws until then are returned, or the start if there are none.
     """
-    if stop.requested:
-        return start[None], log_prob(start)[None], 0.0
-    chains = HamiltonianChains([log_prob], start)
-    step = StepSize(torch.full_like(chains.x[:, :1], 0.5 / chains.x.shape[1] ** 0.25))
+    step = StepSize(torch.full_like(start[:, :1], 0.5 / start.shape[1] ** 0.25))
     positions, values, accepted = [], [], 0.0
     with stop:
-        for i in range(warmup + iterations):
+        chains = HamiltonianChains([log_prob], start)
+        for i in range(0 if stop.requested else warmup + iterations):
             if i in (0, warmup // 2):
                 chains.scale = whitening(mass if i < warmup // 2 else metric(chains.x[0]))
                 step.restart()
@@ -150,8 +148,9 @@ def hmc(
                 values.append(chains.value)
                 accepted += rate.mean().item()
             progress_bar.update(i + 1, (i + 1) / (warmup + iterations), f"accepted {rate.mean():.2f}")
-    accepted /= max(len(positions), 1)
-    return torch.stack(positions or [chains.x]), torch.stack(values or [chains.value]), accepted
+    if not positions:
+        return start[None], log_prob(start)[None], 0.0
+    return torch.stack(positions), torch.stack(values), accepted / len(positions)
 
 
 class LogProbInThreads(torch.autograd.Function):

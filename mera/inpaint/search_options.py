@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
-from mera._utils.options import Option, check_fields, count, documented, positive
+from mera._utils.options import Option, check_fields, count, documented
 
 
 @documented
@@ -35,23 +35,8 @@ class SearchOptions:
             count(0),
         ),
     ] = 4
-    starts: Annotated[
-        int,
-        Option(
-            "number of starting points of Adam without samples, side by side, each from a group of draws.",
-            count(1),
-        ),
-    ] = 4
     steps: Annotated[
         int | None, Option("number of steps of Adam; if None, 300, or 15 where it begins at draws.", count(0))
-    ] = None
-    lr: Annotated[
-        float | None,
-        Option(
-            "learning rate of Adam, which falls to zero along half a cosine; if None, 0.05, or 0.1 where it begins at "
-            "draws.",
-            positive("a learning rate"),
-        ),
     ] = None
     samples: Annotated[
         int,

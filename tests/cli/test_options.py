@@ -88,11 +88,11 @@ TABLE = {
     },
     "explain classes --images 60 --only bits --class dark": {"output": "--class bright"},
     FILL: {
-        "output": "--test 2; --region 1:3,1:2; --L 8; --root elsewhere; --seed 1; --latents 5; --steps 0; --lr 0.5; "
+        "output": "--test 2; --region 1:3,1:2; --L 8; --root elsewhere; --seed 1; --latents 5; --steps 0; "
          "--samples 3; --particles 9; --warmup 2; --iterations 5; --leapfrog 2",
         "files .": "--out other",
     },
-    CLIMB: {"output": "--draws 300; --sweeps 2", "events": "--starts 1"},
+    CLIMB: {"output": "--draws 300; --sweeps 2"},
     "inpaint run a.png --mask mask.png --samples 0 --steps 0 --out new.png": {
         "file new.png": "--mask mask2.png", "output": "--scale 20",
     },

@@ -14,6 +14,7 @@ from torch import nn
 import mera
 from mera._utils.progress import ProgressBar
 from mera.bijectors import Bijector
+from mera.inpaint import posterior
 from mera.inpaint.blocks import blocks_of
 from mera.inpaint.posterior import Convergence, Stop, judged_quantities
 from mera.inpaint.search import LatentSpace, climb, populate
@@ -72,7 +73,7 @@ def wide():
     return conditional(32, [5, 6, 7])
 
 
-@pytest.mark.parametrize("options", [{}, {"draws": 7, "starts": 20, "latents": 64}])
+@pytest.mark.parametrize("options", [{}, {"draws": 7, "latents": 64}])
 def test_the_likeliest_filling(wide, options):
     flow, image, mask, mean, _ = wide
     result = flow.inpaint(image, mask, steps=600, samples=0, **options)
@@ -119,7 +120,7 @@ def test_a_number_of_latents_moves_no_others(wide):
     levels = [part.view(1, *shape) for part, shape in zip(row.split(sizes, 1), local.latent_shapes, strict=True)]
     torch.testing.assert_close(moved, local.decode(levels))
     torch.testing.assert_close(space.decode(space.base[:, space.chosen]), local.pixels)
-    few, all_of_them = (flow.inpaint(image, mask, latents=n, steps=200, starts=1, samples=0) for n in (3, 64))
+    few, all_of_them = (flow.inpaint(image, mask, latents=n, steps=200, samples=0) for n in (3, 64))
     assert few.varied == 3
     assert few.log_prob < all_of_them.log_prob
     assert not torch.equal(few.image[:, :, mask], image[:, :, mask])
@@ -170,21 +171,26 @@ def test_draws_and_starts_that_are_not_a_number_lose(gaussian, progress):
     assert pixels[0].isfinite().all()
 
 
-@pytest.mark.parametrize(("stage", "draws"), [("anneal", 2), ("sample", 6), ("climb", 8)])
+@pytest.mark.parametrize(("stage", "draws"), [("anneal", 2), ("start", 2), ("sample", 6), ("climb", 8)])
 def test_a_request_to_stop_keeps_what_was_found(gaussian, monkeypatch, stage, draws):
-    """Ctrl-C in the annealing, in the third draw of two chains, and in the climb."""
+    """Ctrl-C in the annealing, before the first step of the chains, in their third draw, and in the climb."""
     flow, image, mask, *_ = gaussian
     update = ProgressBar.update
 
+    def refused(*_):
+        raise KeyboardInterrupt
+
     def interrupted(bar, step, *values):
-        if bar.bar.desc.startswith(stage) and step == {"anneal": 1, "sample": 4, "climb": 2}[stage]:
+        if stage != "start" and bar.bar.desc.startswith(stage) and step == {"anneal": 1, "sample": 4, "climb": 2}[stage]:
             raise KeyboardInterrupt
         update(bar, step, *values)
 
     monkeypatch.setattr(ProgressBar, "update", interrupted)
+    if stage == "start":
+        monkeypatch.setattr(posterior, "HamiltonianChains", refused)
     result = flow.inpaint(image, mask, samples=2, warmup=1, iterations=4, steps=5, leapfrog=2)
     assert result.stopped
-    if stage == "anneal":
+    if stage in ("anneal", "start"):
         assert result.convergence is None  # nothing was drawn
         assert len(result.samples) == draws
     else:
