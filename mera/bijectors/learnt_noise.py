@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from mera._utils.flow_options import HiddenChannels, Padding, ResidualBlocks
@@ -14,12 +15,30 @@ from mera.bijectors.conditioners.base import parameters_at
 from mera.bijectors.conditioners.residual import ResidualConv
 from mera.bijectors.image import LEVELS, MARGIN, Logit
 from mera.bijectors.local import LocalBijector, Sites
+from mera.bijectors.partition import Grids, Masked, even_sites
 from mera.bijectors.spline import RationalQuadratic
 from mera.bijectors.univariate import transform
 
 LOGIT = Logit()
 STEEPEST = 3.5
 """The largest logarithm of a slope of g at a knot."""
+NOISE_SCALE = 4.0
+"""The factor of noise, from -1/2 to 1/2, where a network reads it."""
+
+
+def _first_channel(grids: Grids) -> Tensor:
+    """True in the first channel."""
+    return grids[0] == 0
+
+
+def _first_channel_even(grids: Grids) -> Tensor:
+    """True in the first channel at even sites."""
+    return _first_channel(grids) & even_sites(grids)
+
+
+def _first_channel_or_even(grids: Grids) -> Tensor:
+    """True in the first channel, and at even sites."""
+    return _first_channel(grids) | even_sites(grids)
 
 
 class LearntNoise(LocalBijector):
@@ -31,8 +50,12 @@ class LearntNoise(LocalBijector):
     the noise the density :math:`1 / g'(u)` in place of a uniform one: narrow where the surrounding pixels tell what a
     pixel was before it was rounded. This is variational dequantisation (Flow++, Ho et al. 2019, Section 3.1,
     https://arxiv.org/abs/1902.00275), written as a bijector, so that log p remains a density of :math:`k + u`, and its
-    mean over u a bound of the probability of k. A convolution that reads the levels, and no noise, has the parameters
-    of g.
+    mean over u a bound of the probability of k.
+
+    A convolution that reads the levels, and no noise, has the parameters of g. The variables then take turns: the first
+    channel at sites whose coordinates have an even sum, the first channel at odd sites, all other channels at even
+    sites, and at odd ones. From the second turn on, a convolution that also reads the noise of all turns before it
+    corrects the parameters, since a smooth surface tells what noise neighbouring pixels have in common.
 
     Values are in the space of `ImagePreprocess`; those beyond the 256 levels stay as they are. Levels and noise are
     computed in double precision.
@@ -40,7 +63,7 @@ class LearntNoise(LocalBijector):
     Args:
         event_shape: shape (C, *sites) of one event.
         hidden: channels of the hidden convolutions in one residual block.
-        residual_blocks: number of residual blocks.
+        residual_blocks: number of residual blocks of the first convolution; those of later turns have one.
         padding: "zeros" between open borders, "circular" on a periodic lattice.
     """
 
@@ -53,32 +76,51 @@ class LearntNoise(LocalBijector):
         super().__init__(event_shape)
         channels, *sites = event_shape
         self.transform = _UnitSpline(bins=2, bound=0.5)
-        self.network = ResidualConv(
-            ((1 + len(sites)) * channels, *sites), event_shape, self.transform.n_params,
-            hidden=hidden, blocks=residual_blocks, padding=padding,
+        turns = (_first_channel_even, _first_channel, _first_channel_or_even) if channels > 1 else (even_sites,)
+        self.before: Any = nn.ModuleList(Masked(event_shape, mask) for mask in turns)
+        read = (1 + len(sites)) * channels
+        self.networks: Any = nn.ModuleList(
+            ResidualConv(
+                (read + noise, *sites), event_shape, self.transform.n_params,
+                hidden=hidden, blocks=blocks, padding=padding,
+            )
+            for noise, blocks in [(0, residual_blocks), *[(channels, 1)] * len(turns)]
         )  # fmt: skip
-        self.circular = self.network.circular
+        self.circular = padding == "circular"
+        self.radii = [1 + residual_blocks, *[2] * len(turns)]
 
     @property
     def receptive_kernel(self) -> tuple[int, ...]:
-        """The window of the network, and a pixel more to each side."""
-        return (3 + 2 * (self.network.radius or 0),) * (len(self.event_shape or ()) - 1)
+        """The windows of all networks, one behind the other, and a pixel more to each side."""
+        return (3 + 2 * sum(self.radii),) * (len(self.event_shape or ()) - 1)
 
     def on_sites(self, x: Tensor, context: Tensor | None, inverse: bool, sites: Sites | None) -> tuple[Tensor, Tensor]:
         """Map the noise of each pixel, or map it back."""
         values = LEVELS * LOGIT.inverse(x.double())[0] + MARGIN
         features = self._features(values.floor(), () if sites is None else sites.interior_ends).to(x.dtype)
-        inner = None if sites is None else sites.shrunk((1,) * len(sites.shape))
-        params = parameters_at(self.network, features, inner).double()
-        if sites is not None:
-            x, values = sites.shrink(x, self.radius), sites.shrink(values, self.radius)
-        level = values.floor()
-        noise, log_slope = transform(self.transform, values - level - 0.5, params, inverse)
-        within = (level >= 0) & (level < LEVELS)
-        y = LOGIT((torch.where(within, level, 0) + noise + 0.5 - MARGIN) / LEVELS)[0]
+        box, values = _within(sites, 1, values)
+        params = parameters_at(self.networks[0], features, box)
+        box, values, features = _within(box, self.radii[0], values, features)
+        mapped = self._map_noise(values, params, inverse)
+        for before, network, radius in zip(self.before, self.networks[1:], self.radii[1:], strict=True):
+            known = NOISE_SCALE * before.confine(values - values.floor() - 0.5 if inverse else mapped[0], 0, box)
+            more = parameters_at(network, torch.cat([features, known.to(x.dtype)], 1), box)
+            box, values, features, params, *mapped = _within(box, radius, values, features, params, *mapped)
+            later = self._map_noise(values, params + more, inverse)
+            mapped = [before.confine(a, 0, box) + before.confine(b, 1, box) for a, b in zip(mapped, later, strict=True)]
+        _, x = _within(sites, self.radius[0], x)
+        noise, log_slope = mapped
+        is_level, level = _are_levels(values), values.floor()
+        y = LOGIT((torch.where(is_level, level, 0) + noise + 0.5 - MARGIN) / LEVELS)[0]
         log_slope = log_slope + LOGIT.log_slope(x.double()) - LOGIT.log_slope(y)
-        log_slope = torch.where(within, log_slope, 0).to(log_det_dtype(x))
-        return torch.where(within, y.to(x.dtype), x), log_slope.sum(1)
+        log_slope = torch.where(is_level, log_slope, 0).to(log_det_dtype(x))
+        return torch.where(is_level, y.to(x.dtype), x), log_slope.sum(1)
+
+    def _map_noise(self, values: Tensor, params: Tensor, inverse: bool) -> Sequence[Tensor]:
+        """The mapped noise, from -1/2 to 1/2, and the logarithms of slopes; beyond the levels noise stays as it is."""
+        u = values - values.floor() - 0.5
+        noise, log_slope = transform(self.transform, u, params.double(), inverse)
+        return torch.where(_are_levels(values), noise, u), log_slope
 
     def _features(self, levels: Tensor, interior_ends: Sequence[bool]) -> Tensor:
         """The levels, and differences of the neighbours of each pixel along each axis, as channels of moderate size."""
@@ -91,6 +133,19 @@ class LearntNoise(LocalBijector):
 
         steps = [torch.asinh(part(axis, slice(2, None)) - part(axis, slice(-2))) for axis in range(dims)]
         return torch.cat([part(-1, slice(1, -1)) / 64 - 2, *steps], dim=1)
+
+
+def _are_levels(values: Tensor) -> Tensor:
+    """Whether values are within the 256 levels."""
+    return (values >= 0) & (values < LEVELS)
+
+
+def _within(sites: Sites | None, radius: int, *values: Tensor) -> tuple[Any, ...]:
+    """The box without `radius` sites at its interior ends, and the values there; all values of whole events."""
+    if sites is None:
+        return None, *values
+    edges = (radius,) * len(sites.shape)
+    return sites.shrunk(edges), *(sites.shrink(value, edges) for value in values)
 
 
 class _UnitSpline(RationalQuadratic):

@@ -3,7 +3,8 @@
 import torch
 
 import mera
-from mera.bijectors import ImagePreprocess, LearntNoise, with_noise
+from mera.bijectors import ImagePreprocess, LearntNoise, named, with_noise
+from mera.graph import Layout
 from mera.train import fit
 from tests.helpers.laws import randomize
 
@@ -17,15 +18,35 @@ def mapped(bijector, noise):
     return bijector(PREPROCESS(with_noise(LEVELS, noise.double()))[0])[0]
 
 
-def test_levels_stay_and_noise_changes_within_its_pixel_alone():
+def test_levels_stay_and_noise_is_read_in_later_turns_alone():
+    """The second channel at an odd site is in the last turn; the first channel at an even site is in the first."""
     bijector = randomize(LearntNoise(SHAPE, hidden=(3,)), 0.3)
     generator = torch.Generator().manual_seed(1)
     noise = torch.rand(LEVELS.shape, generator=generator)
     y = mapped(bijector, noise)
     assert torch.equal(PREPROCESS.inverse(y)[0], LEVELS)
-    noise[:, :, 1, 2] = torch.rand(3, 2, generator=generator)
-    changed = (mapped(bijector, noise) != y)[0, 0].nonzero()
-    assert changed.tolist() == [[1, 2]]
+    late, early = noise.clone(), noise.clone()
+    late[:, 1, 1, 2] = 0.3
+    assert (mapped(bijector, late) != y)[0].nonzero().tolist() == [[1, 1, 2]]
+    early[:, 0, 1, 1] = 0.3
+    changed = (mapped(bijector, early) != y)[0]
+    even = torch.arange(4)[:, None] + torch.arange(5) & 1 == 0
+    assert changed[0, even].sum() == 1
+    assert changed[:, 1, 2].all()
+    assert changed[1, 1, 1]
+
+
+def test_pairs_of_levels_keep_their_probability():
+    """The noise is mapped within its level, so that the probability of two levels is that of the normal density."""
+    layout = Layout(shape=(2,), channels=1)
+    layout.latent(layout.local(layout.input, named("learnt-noise", {"hidden": (5,)}), kernel=2))
+    flow = randomize(mera.Flow(layout), 0.3).double()
+    ends = PREPROCESS(torch.tensor([[100.0, 101.0], [30.0, 31.0]], dtype=torch.float64))[0]
+    exact = (torch.special.ndtr(ends[:, 1]) - torch.special.ndtr(ends[:, 0])).prod()
+    noise = (torch.arange(300, dtype=torch.float64) + 0.5) / 300
+    y, log_det = PREPROCESS(torch.cartesian_prod(100 + noise, 30 + noise)[:, None])
+    found = (flow.log_prob(y) + log_det).exp().mean()
+    torch.testing.assert_close(found, exact, rtol=1e-4, atol=0)
 
 
 def test_values_beyond_the_levels_stay():
