@@ -105,14 +105,6 @@ class Manifest:
         if seal != self.seal(name):
             raise InputError(f"the file of this {self.kind}", f"that of another: {seal}", where=str(self.path / name))
 
-    def write_json(self, name: str, value: Mapping[str, Any]) -> None:
-        """Write a part in JSON."""
-        write_atomically(self.path / name, _summed(value, self.seal(name)))
-
-    def read_json(self, name: str) -> dict[str, Any]:
-        """Read a part in JSON."""
-        return self._checked(name, read_json(self.path / name), self.seal(name))
-
     def append(self, name: str, *entries: Mapping[str, Any]) -> None:
         """Add lines of JSON to a part, and flush it to the disk; the checksum of a line binds its place, too."""
         with open(self.path / name, "a+b") as file:
@@ -152,13 +144,13 @@ class Manifest:
         return content
 
 
-def kind_of(path: str | PathLike[str]) -> str | None:
-    """The kind of a folder by its manifest, which is not checked; None if there is none."""
+def is_run(path: str | PathLike[str]) -> bool:
+    """Return whether a path is the folder of a run, by its manifest, which is not checked."""
     file = as_path(path) / NAME
     try:
-        return str(read_json(file).get("kind")) if file.is_file() else None
+        return file.is_file() and read_json(file).get("kind") == "run"
     except InputError:
-        return None
+        return False
 
 
 def read_json(path: str | PathLike[str]) -> dict[str, Any]:

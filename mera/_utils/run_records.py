@@ -7,7 +7,7 @@ import re
 from os import PathLike
 from typing import Any
 
-from mera._utils.manifest import Manifest, kind_of
+from mera._utils.manifest import Manifest
 
 UNITS = {"bits": "bits/dim", "nats": "nats/variable", "loss": "loss"}
 """The unit of each metric, by the name of the metric without its prefix."""
@@ -56,11 +56,6 @@ class RunRecords(Manifest):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self.path)!r})"
-
-
-def is_run(path: str | PathLike[str]) -> bool:
-    """Return whether a path is the folder of a run."""
-    return kind_of(path) == "run"
 
 
 def _kept(metrics: list[dict[str, Any]]) -> tuple[dict[str, Any], str | None]:

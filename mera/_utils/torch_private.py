@@ -20,7 +20,7 @@ from torch.autograd import forward_ad
 _jit = getattr(torch, "jit", None)
 
 # torch.jit.trace keeps each recording, with all tensors that the function reads, until the process ends. Its two halves
-# make a recording that is freed with its last reference. Without them, memory grows with each recording.
+# make a recording that is freed with its last reference.
 
 _create_graph: Callable[..., Any] | None = getattr(torch._C, "_create_graph_by_tracing", None)
 _create_function: Callable[..., Any] | None = getattr(torch._C, "_create_function_from_graph", None)
@@ -33,10 +33,8 @@ TracerWarning: type[Warning] = getattr(_jit, "TracerWarning", UserWarning)
 
 def record(function: Callable[..., Any], examples: tuple[Tensor, ...]) -> Callable[..., Any]:
     """Record the operations of a function of tensors, which is called once with the examples."""
-    if not hasattr(_jit, "trace"):
-        raise RuntimeError("Expected a torch with a recorder, torch.jit.trace; got one without")
     if _create_graph is None or _create_function is None:
-        return torch.jit.trace(function, examples, check_trace=False)
+        raise RuntimeError("Expected a torch with a recorder; got one without")
     graph, _ = _create_graph(function, examples, lambda tensor: "", True, False, None, [])
     for name in ("peephole", "constant_propagation", "cse", "dce"):  # what depends on shapes alone becomes a constant
         getattr(torch._C, f"_jit_pass_{name}", lambda graph: None)(graph)

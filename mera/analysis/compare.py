@@ -181,7 +181,7 @@ def compare(
         comparison = {"model": contestant.model, **facts, **contestant.options, **asdict(settings_of_run)}
         if run.steps():
             run.compare({"comparison": comparison})
-            saved = run.read_json(SCORE) if (run.path / SCORE).exists() else {}
+            saved = next(iter(run.entries(SCORE)), {})
             if len(saved.get("losses", ())) == examples:
                 yield Score(**saved | {"run": str(run.path)})
                 continue
@@ -200,7 +200,7 @@ def compare(
             contestant.text, seed, count_parameters(flow), result.steps, minutes,
             example_losses(result.flow, data.test, images).tolist(), statistics.median(times), str(run.path),
         )  # fmt: skip
-        run.write_json(SCORE, asdict(score))
+        run.rewrite(SCORE, [asdict(score)])
         yield score
 
 

@@ -95,8 +95,6 @@ def traverse(
     numbers = torch.as_tensor(values, dtype=z[0].dtype, device=z[0].device)
     changed = [values_h.repeat(len(numbers), *(1 for _ in values_h.shape[1:])) for values_h in z]
     changed[level][index] = numbers
-    if context is not None and len(context) == 1:
-        context = context.expand(len(numbers), *context.shape[1:])
     return flow.inverse(changed, context)[0]
 
 

@@ -63,10 +63,7 @@ def evaluate_command(
         return
     rows = [{name: _formatted(name, value) for name, value in result.items()} for result in results]
     columns = list(dict.fromkeys(name for row in rows for name in row))
-    if len(rows) == 1:
-        show(Table(["what", "value"], list(rows[0].items())[1:]))
-    else:
-        show(Table(columns, [[row.get(name, "") for name in columns] for row in rows]))
+    show(Table(columns, [[row.get(name, "") for name in columns] for row in rows]))
 
 
 def _formatted(name: str, value: Any) -> str:

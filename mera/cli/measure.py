@@ -20,7 +20,6 @@ from mera.cli.terminal import Json, console, plain, show, show_json
 from mera.flow import Symmetrized
 from mera.physics.measurement import SAMPLERS
 from mera.physics.storage import Storage
-from mera.physics.verdicts import is_upper_estimate
 from mera.sampling.diagnostics import MIN_DRAWS
 
 NUMBERS = (
@@ -143,5 +142,4 @@ def _figures(result: physics.MarkovChains | physics.Report) -> dict[str, Any]:
         figures |= dict(zip(("draws", "chains"), next(iter(result.history.values())).shape, strict=True))
     else:
         figures |= {"samples": result.n, "log_z": [result.log_z, result.log_z_error]}
-        figures["ess_is_upper_estimate"] = is_upper_estimate(result.pareto_k)
     return figures | {"observables": observables}

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from mera._utils.manifest import NAME
-from mera._utils.run_records import ROW, RunRecords, is_run
+from mera._utils.manifest import NAME, is_run
+from mera._utils.run_records import ROW, RunRecords
 from mera._utils.table import Table
 from mera.cli.terminal import Json, show, show_json
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from mera import data
 from mera._utils.errors import InputError, closest
 from mera._utils.installation import tune_allocator
-from mera._utils.run_records import is_run
+from mera._utils.manifest import is_run
 from mera._utils.torch_modes import chosen_threads
 from mera.cli.terminal import sources
 from mera.data import DataMissingError, DataSplits, Examples, class_numbers

@@ -14,7 +14,7 @@ import typer
 
 from mera import data, models, physics
 from mera._utils.errors import InputError
-from mera._utils.run_records import is_run
+from mera._utils.manifest import is_run
 from mera.cli.flows import load_layout_flow, model_commands, model_options
 from mera.cli.options import DataOptions, Device, Download, Root, options_for
 from mera.cli.sources import choose_device, configured

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from mera._utils.checks import is_integer
+from mera._utils.checks import check_shape, is_integer
 from mera._utils.errors import InputError
 from mera._utils.random import seeded
 from mera._utils.registry import Registry
@@ -182,9 +182,7 @@ def load(
     """
     place, name = name, _named(name)
     root = root if name == str(place) else place
-    shape = tuple(L) if isinstance(L, Sequence) and not isinstance(L, str) else (L,)
-    if not shape or not all(is_integer(edge) and edge > 0 for edge in shape):
-        raise InputError("L as a positive integer, or several of them", repr(L))
+    shape = check_shape(L if isinstance(L, Sequence) else (L,), "L")
     lattice = int(shape[0]) if len(shape) < 3 and len(set(shape)) == 1 else shape
     standard = {"L": lattice, "root": Path(root), "download": download}
     options = {key: value for key, value in standard.items() if _loaders.takes(name, key)} | options

@@ -75,7 +75,6 @@ def random_cut(pixels: Tensor, L: Edges) -> Tensor:
 def pictures(
     L: Edges, root: Path, crop: str = "windows", scale: int | None = 960, channels: int | None = None,
     flip: bool = True, turn: bool = False, colours: bool = False, test_windows: int = 500, groups: str | None = None,
-    strict: bool = False,
 ) -> DataSplits:  # fmt: skip
     """The pictures of a folder and its sub-folders; `mera train MODEL --data FOLDER` reads it.
 
@@ -101,7 +100,6 @@ def pictures(
         test_windows: the number of test windows, at fixed random places.
         groups: files that stay in one split, so that no photograph is in both: "folder" for the files of one folder; or
             a regular expression, whose match in the path of a file is the name of its group.
-        strict: whether a file of which no window can be taken is an error. Otherwise a warning lists such files.
     """
     check_choice(crop, CROPS, "a crop")
     check_channels(channels)
@@ -118,7 +116,7 @@ def pictures(
         kept.names = listed.names
         return DataSplits("pictures", channels, learnt, kept, classes=listed.classes)
     listed = list_pictures(root, groups, arrays=scale is None)
-    sources = _sources(listed, edges(L), scale, channels, check_flag(strict, "strict"), root)
+    sources = _sources(listed, edges(L), scale, channels, root)
     if len(sources) == 1:
         return windows(list(sources.values()), L, test_windows=test_windows, name="pictures", **augment)
     train, test = ([whole(sources[file]) for file in files if file in sources] for files in listed[:2])
@@ -130,9 +128,9 @@ def pictures(
 
 
 def _sources(
-    listed: Listed, size: tuple[int, int], scale: int | None, channels: int | None, strict: bool, root: Path
+    listed: Listed, size: tuple[int, int], scale: int | None, channels: int | None, root: Path
 ) -> dict[Path, Source]:
-    """The pictures of which windows can be taken, by file; a warning or an error lists the others."""
+    """The pictures of which windows can be taken, by file; a warning lists the others."""
     files, sources, refused = [*listed.train, *listed.test], dict[Path, Source](), list[str]()
     if scale is not None:
         check_count(scale, "the longer edge")
@@ -156,8 +154,6 @@ def _sources(
     if refused:
         more = f", and {len(refused) - MAX_LISTED} more" if len(refused) > MAX_LISTED else ""
         text = "; ".join(refused[:MAX_LISTED]) + more
-        if strict:
-            raise InputError(f"pictures in all {len(files)} files of {root}", text)
         warnings.warn(f"{len(refused)} of {len(files)} files are not used: {text}", stacklevel=5)
     if not sources:
         raise DataMissingError(f"Expected pictures below {root} of {size[0]} x {size[1]} pixels or more; got none")

@@ -82,7 +82,6 @@ def split_stream(stream: Iterable[Any], shape: Sequence[int]) -> DataSplits:
 
     The number of test examples is a tenth of the first 2,000 examples, or of all if there are fewer.
     """
-    StreamDataset(stream, shape)  # refuses iterators
     count, head = 0, []
     with seeded(0):  # random numbers of the items are the same each time
         for count, item in enumerate(islice(begin(stream), MAX_TEST_EXAMPLES * HELD_OUT), start=1):

@@ -68,7 +68,6 @@ class Guard:
                 headers["content-security-policy"] = CONTENT.format(host=host)
                 headers["x-content-type-options"] = "nosniff"
                 headers["referrer-policy"] = "no-referrer"
-                headers["x-frame-options"] = "DENY"
             await send(message)
 
         await (answer or self.app)(scope, receive, send_guarded)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from mera.analysis.drawing.images import to_pil
 from mera.explore.studio import MAX_UPLOAD, Learnt
-from mera.explore.tabs import FillTab, LevelsTab, MapTab, MixTab, address_of, outlined, picture_element, squares
+from mera.explore.tabs import FillTab, LevelsTab, MapTab, MixTab, address_of, outlined, squares
 from mera.explore.visit import Visit
 
 PRIMARY = "#1f6299"
@@ -55,7 +55,6 @@ class Page:
                 self._add_tabs("Levels" if image is None else "Map")
         self.visit.has_left = lambda: self.now.is_deleted
         self.visit.watchers.append(self._show)
-        self.visit.followers.append(lambda: self.before.set_source(address_of(self.visit.studio.before)))
         self.visit.marked = lambda: self.now.set_content(squares(self.visit.mask))
         if image is not None:
             self.visit.change(self.visit.studio.show, image)
@@ -83,7 +82,7 @@ class Page:
             self.facts.set_text(f"log p = {nats:.3f} nats for each variable{learnt.note}")
 
     def _add_picture(self) -> None:
-        """Add the photograph, the current image, the image before changes, and buttons."""
+        """Add the photograph, the current image, and buttons."""
         visit, studio = self.visit, self.visit.studio
         self.photograph = ui.interactive_image(on_mouse=self._look, events=["mousedown"], cross=False, sanitize=False)
         self.photograph.classes("w-full cursor-pointer").props('role="img" aria-label="the photograph"')
@@ -103,11 +102,6 @@ class Page:
                 outlined("Save", self._save)
                 self.reduce = outlined("Reduce it all", lambda: visit.change(studio.reduce))
                 self.reduce.tooltip("Take the whole photograph, reduced to the size of the flow")
-        with ui.row().classes("items-center"):
-            self.before = picture_element("the image before changes", 24)
-            with ui.column().classes("gap-1"):
-                ui.label("before changes").classes("text-sm")
-                outlined("Back to it", lambda: visit.change(studio.reset)).props("size=sm")
         if visit.learnt.is_image:
             self.opener = ui.upload(
                 label="or open a picture", on_upload=self._upload, on_rejected=self._reject,

@@ -107,11 +107,6 @@ class Studio:
         """The image, (1 or 3, H, W) uint8."""
         return self.learnt.picture(self.data)
 
-    @property
-    def before(self) -> Tensor:
-        """The image that was drawn or opened last, before any changes, (1 or 3, H, W) uint8."""
-        return self.learnt.picture(self._start)
-
     def value(self, latent: LatentIndex) -> float:
         """The value of a latent (level, channel, *site)."""
         level, *place = latent
@@ -221,10 +216,6 @@ class Studio:
         self._show(self._kept.pop())
         return True
 
-    def reset(self) -> None:
-        """Restore the image that was drawn or opened last."""
-        self.replace(self._start)
-
     def cost(self) -> Picture:
         """Draw the bits per dimension of the photograph or the image, by pixel and level, and set `surprising`."""
         if not self.learnt.is_image:
@@ -250,7 +241,7 @@ class Studio:
     def _open(self, x: Tensor) -> None:
         """Start from new data (1, C, H, W), and clear the history of `undo`."""
         self.convergence = ""
-        self._start, self._moved = x.clone(), None
+        self._moved = None
         self._kept.clear()
         self._show(x)
 

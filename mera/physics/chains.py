@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from mera._utils.checks import check_count, check_positive
-from mera._utils.installation import tune_allocator
 from mera.flow.density import Density
 from mera.physics.action import Action, ActionLike
 from mera.physics.check_target import check_fields, check_sampled, check_target, event_shape_of
@@ -78,7 +77,6 @@ def hmc(
     >>> chain.fields.shape, chain.history["m2"].shape
     (torch.Size([16, 1, 4, 4]), torch.Size([50, 16]))
     """
-    tune_allocator()
     chains = check_count(chains, "a number of chains")
     draws = check_count(draws, "a number of draws", MIN_DRAWS)
     warmup = check_count(warmup, "a number of trajectories before the draws", 0)
@@ -164,7 +162,6 @@ def metropolis(
     draws = check_count(draws, "a number of draws", MIN_DRAWS)
     warmup = check_count(warmup, "a number of proposals before the draws", 0)
     action = check_sampled(flow, action)
-    tune_allocator()
     measured = Observables(action, observables)
     facts = {"chains": chains, "target": target_facts(flow, measured, fields_of(action, flow), AT_ONCE)}
     return chains_of(*record(

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from mera._utils.checks import check_count
-from mera._utils.installation import tune_allocator
 from mera._utils.table import Table
 from mera.flow.density import Density
 from mera.physics.action import Action, ActionLike
@@ -140,7 +139,6 @@ def estimate(
     >>> report.n, sorted(report.observables)[:3]
     (1000, ['abs_m', 'binder', 'correlation_length'])
     """
-    tune_allocator()
     n = check_count(n, "a number of samples", 2)
     batch_size = check_count(batch_size, "a batch size")
     action = check_sampled(flow, action)

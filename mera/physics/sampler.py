@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from mera._utils.checks import check_count
-from mera._utils.installation import VERSION
+from mera._utils.installation import VERSION, tune_allocator
 from mera._utils.processes import StopSignal, raise_signal
 from mera._utils.progress import ProgressBar, check_console
 from mera._utils.random import fixed_seed, set_torch_states, torch_states
@@ -93,6 +93,7 @@ def record(
         FileExistsError: if the folder holds a measurement and `resume` is false, or another process writes to it.
         ValueError: if the measurement in the folder is another one.
     """
+    tune_allocator()
     every = check_count(every, "the distance of fields that are kept", 0)
     done, total, seconds = 0, warmup + draws, 0.0
     chunks: list[Arrays] = []

@@ -83,7 +83,7 @@ class Phi4(_QuarticField):
         S = \sum_x \frac{1}{2} \sum_\mu (\phi(x + \mu) - \phi(x))^2 + \frac{1}{2} \text{mass2}\, \phi(x)^2
         + \text{coupling}\, \phi(x)^4
 
-    `from_lambda` and `from_hopping` take other conventions. In two dimensions, a coupling of 0.25 is critical at
+    `from_hopping` takes another convention. In two dimensions, a coupling of 0.25 is critical at
     mass2 = -1.2723 (Schaich and Loinaz 2009, https://arxiv.org/abs/0902.0045).
 
     Args:
@@ -98,17 +98,6 @@ class Phi4(_QuarticField):
     mass2: float = -4.0
     coupling: float = 1.143
     periodic: Periodic = True
-
-    @classmethod
-    def from_lambda(cls, m2: float, lam: float, periodic: Periodic = True) -> Phi4:
-        r"""Make the action from the convention :math:`\sum (\partial \varphi)^2 + m^2 \varphi^2 + \lambda \varphi^4`.
-
-        Here :math:`\phi = \sqrt{2} \varphi`, mass2 :math:`= m^2` and the coupling is :math:`\lambda / 4`.
-
-        >>> Phi4.from_lambda(m2=-4, lam=8)
-        Phi4(mass2=-4, coupling=2.0, periodic=True)
-        """
-        return cls(m2, check_positive(lam, "lambda", or_zero=True) / 4, periodic)
 
     @classmethod
     def from_hopping(cls, kappa: float, lam: float, dimensions: int = 2) -> Phi4:

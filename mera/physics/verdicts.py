@@ -195,11 +195,6 @@ def verdict_on_tail(k: float, n: int) -> Verdict:
     return Verdict(Trust.MEANINGLESS, f"the weights have too heavy a tail (Pareto k {k:.2f}, above {USABLE_K})")
 
 
-def is_upper_estimate(k: float) -> bool:
-    """Return whether an effective sample size is an upper estimate: more samples would find larger weights."""
-    return not k < GOOD_K
-
-
 def format_ess(ess: float, k: float) -> str:
-    """An effective sample size as text, "<= 0.2380" for an upper estimate."""
-    return f"{'<= ' if is_upper_estimate(k) else ''}{ess:.4f}"
+    """An effective sample size as text; "<= 0.2380" where more samples would find larger weights."""
+    return f"{'' if k < GOOD_K else '<= '}{ess:.4f}"

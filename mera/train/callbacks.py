@@ -10,6 +10,7 @@ from torch import Tensor
 
 from mera._utils.files import make_folder
 from mera._utils.progress import ProgressBar
+from mera._utils.run_records import METRICS
 from mera.train.evaluate import sample
 from mera.train.loop import Loop, Metrics
 from mera.train.run import RunFolder
@@ -144,7 +145,7 @@ class RunLogger(Callback):
         """Write a line of metrics, and a grid of samples from the same noise each time."""
         if not loop.is_main:
             return
-        self.run.log(metrics)
+        self.run.append(METRICS, metrics)
         if loop.trained.plan.input.is_picture:
             from mera.analysis.drawing.images import save_grid
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from mera._utils.errors import InputError
 from mera._utils.installation import tune_allocator
 from mera._utils.random import fixed_seed
-from mera.data import Examples, StreamDataset, first
+from mera.data import Examples, first
 from mera.flow.density import Density
 from mera.train.batches import Objective
 from mera.train.likelihoods import ImageLikelihood, likelihood, likelihood_of
@@ -40,11 +40,9 @@ def example_losses(
         batch_size: examples in a forward pass.
         progress: called after each batch with the number of examples that are done, and their fraction.
     """
-    if n is None and isinstance(examples, StreamDataset):
-        raise InputError("a number of examples to evaluate, of a stream", "None")
     n = length_hint(examples) if n is None else min(n, length_hint(examples, n))
     if n < 1:
-        raise InputError("at least one example to evaluate", str(n))
+        raise InputError("at least one example, and of a stream their number n", str(n))
     return losses(flow, likelihood(flow, examples), n, batch_size, seed, progress)
 
 

@@ -307,11 +307,6 @@ def _open(loop: Loop, facts: dict[str, Any], resumed: bool) -> None:
     run = loop.run
     if resumed and run is not None:
         before = run.facts()
-        old, new = before.get("data"), facts.get("data")
-        if old != new and old is not None and new is not None:
-            others = " and ".join(name for name in new if new[name] != old[name])
-            got = f"{_learnt(facts)}, with other {others} examples"
-            raise InputError(f"the data that the run in {run.path} learnt, {_learnt(before)}", got)
         run.compare(facts, {"limits", "threads", "source", "parameters", "classes"})  # data may be moved
         facts = before | facts
         loop.load_state_dict(run.state())
@@ -323,9 +318,3 @@ def _open(loop: Loop, facts: dict[str, Any], resumed: bool) -> None:
     if not resumed:
         seed_all(loop.settings.seed)
         check_user_bijectors(loop.flow, *loop.start())
-
-
-def _learnt(facts: Mapping[str, Any]) -> str:
-    """The data of a run in words."""
-    source = facts.get("source") or {"name": "data from Python"}
-    return f"{source.get('root', source['name'])} ({facts['data']['train']['number']} examples)"

@@ -90,7 +90,3 @@ class RunFolder(RunRecords):
 
     def _checkpoint(self, step: int) -> Path:
         return self.checkpoints / f"step_{step:08d}.pt"
-
-    def log(self, metrics: dict[str, Any]) -> None:
-        """Append a line to the metrics, and flush it to the disk."""
-        self.append(METRICS, metrics)

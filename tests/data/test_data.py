@@ -146,7 +146,7 @@ def test_folder_names_what_is_wrong(tmp_path):
     ("name", "options", "message"),
     [
         ("msds1", {"train_siz": 3}, r"an option of 'msds1' among .*; got 'train_siz' \(did you mean"),
-        ("msds1", {"L": 0}, "Expected L as a positive integer, or several of them; got 0"),
+        ("msds1", {"L": 0}, r"Expected L as 1 or more positive integers; got \(0,\)"),
         ("msds1", {"L": (4, 4, 5)}, r"Expected L as a positive integer, or a pair of them; got \(4, 4, 5\)"),
         ("msds1", {"train_size": 0}, "Expected a positive number of images as an integer >= 1; got 0"),
         ("imagenet", {}, r"Expected a data set among .*'msds1'.*; got 'imagenet'"),

@@ -202,7 +202,7 @@ def test_a_stream_is_read_by_position():
         as_splits(Numbers(1), (1, 2, 2))
     with pytest.raises(ValueError, match="Expected an iterable that can be iterated again, as an IterableDataset can"):
         as_splits(iter(Numbers(9)), (1, 2, 2))
-    with pytest.raises(ValueError, match="Expected a number of examples to evaluate, of a stream; got None"):
+    with pytest.raises(ValueError, match="Expected at least one example, and of a stream their number n; got 0"):
         example_losses(small_flow(), as_splits(Stream(), SHAPE).train)
 
 

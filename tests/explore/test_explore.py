@@ -73,7 +73,7 @@ def test_a_latent_is_moved_and_taken_back(page):
     slider.locator('[tabindex="0"]').focus()
     changes(page, lambda: page.keyboard.press("PageUp"))
     assert float(slider.get_attribute("aria-valuenow")) > value
-    changes(page, lambda: page.get_by_text("Back to it").click())
+    changes(page, lambda: page.get_by_role("button", name="Undo").click())
     page.wait_for_function(
         "([label, old]) => Math.abs(document.querySelector(`[aria-label='${label}']`).ariaValueNow - old) < .01",
         arg=[slider.get_attribute("aria-label"), value],

@@ -56,7 +56,7 @@ def test_leading_latents_have_thumbnails():
         assert fresh.leads(level) is leads
 
 
-def test_undo_and_back(studio):
+def test_undo(studio):
     """Undo reverts all values of a slider at once, unless another change came between."""
     images, one, other = [studio.data.clone()], (0, 0, 0, 0), (1, 1, 0, 1)
 
@@ -65,8 +65,6 @@ def test_undo_and_back(studio):
         return studio.data.clone()
 
     images.append(changed(studio.redraw, 0))
-    images.append(changed(studio.reset))
-    assert torch.equal(images[2], images[0])
     for value in (0.5, 1.0):
         studio.set(one, value)
     images.append(changed(studio.set, one, 1.5))
@@ -78,7 +76,7 @@ def test_undo_and_back(studio):
     assert not studio.undo()
     studio.set(one, 2.0)
     assert studio.undo()
-    assert torch.equal(studio.before, studio.picture)
+    assert torch.equal(studio.data, images[0])
 
 
 def test_bits_per_dim_count_the_preprocessing(studio):

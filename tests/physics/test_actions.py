@@ -69,7 +69,7 @@ def test_phi4_in_other_conventions(shape):
     kappa, lam, m2 = 0.19, 0.6, -1.3
     hopping = -2 * kappa * hops + phi.square() + lam * (phi.square() - 1).square() - lam
     for action, scale, density in (
-        (Phi4.from_lambda(-4, 6.975), math.sqrt(2), kinetic - 4 * phi.square() + 6.975 * phi**4),
+        (Phi4(-4, 6.975 / 4), math.sqrt(2), kinetic - 4 * phi.square() + 6.975 * phi**4),
         (Phi4.from_hopping(kappa, lam, dimensions=D), math.sqrt(2 * kappa), hopping),
         (Phi4(mass2=m2, coupling=6 / 24), 1, (m2 / 2 + D) * phi.square() + 6 / 24 * phi**4 - hops),
     ):

@@ -288,7 +288,7 @@ def test_a_folder_without_a_run_and_a_line_of_a_killed_process(tmp_path):
         run.state()
     run.write({"a": 1})
     for step in (1, 2):
-        run.log({"step": step})
+        run.append("metrics.jsonl", {"step": step})
     with (tmp_path / "metrics.jsonl").open("a") as file:
         file.write('{"step": ')
     assert run.metrics() == [{"step": 1}, {"step": 2}]

@@ -19,8 +19,8 @@ from torch import Tensor
 from mera._utils.checks import check_shape
 from mera._utils.errors import InputError, closest
 from mera._utils.installation import VERSION
+from mera._utils.manifest import is_run
 from mera._utils.random import fixed_seed
-from mera._utils.run_records import is_run
 from mera.analysis.laws.bijections import check_bijector, check_flow
 from mera.analysis.laws.report import CheckReport
 from mera.bijectors import Bijector
