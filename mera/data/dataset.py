@@ -188,6 +188,8 @@ def load(
     options = {key: value for key, value in standard.items() if _loaders.takes(name, key)} | options
     _loaders.check_options(name, options)
     splits = _loaders.get(name)(**options)
+    if not isinstance(splits, DataSplits):
+        raise InputError(f"DataSplits from the function of the data set {name!r}", type(splits).__name__)
     source: dict[str, Any] = {"name": name} | {key: value for key, value in options.items() if key != "download"}
     if "root" in source:
         source["root"] = str(Path(source["root"]).resolve())  # so that a run finds its data from any folder

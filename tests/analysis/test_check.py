@@ -93,6 +93,8 @@ def test_broken_bijectors(law):
 def test_a_right_bijector_of_your_own():
     report = mera.check(Scale())
     report.raise_if_failed()
+    with pytest.raises(ValueError, match=r"Expected a bijector, not its class, .* to check; got ABCMeta"):
+        mera.check(Scale)
     assert report.ok
     assert str(report.table()).count("holds") == len(report.laws)
     assert "holds" in report._repr_html_()

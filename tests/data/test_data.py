@@ -171,6 +171,9 @@ def test_a_loader_with_fewer_parameters(monkeypatch):
     assert seen == [4, 4, 4, (4, 8), (4, 4, 4)]
     with pytest.raises(ValueError, match="Expected an option of 'mine' among"):
         data.load("mine", L=4, n=3)
+    registry.register("tensor")(lambda: torch.zeros(4, 1, 2, 2))
+    with pytest.raises(ValueError, match="Expected DataSplits from the function of the data set 'tensor'; got Tensor"):
+        data.load("tensor")
 
 
 def whole(root, L=8, **options):

@@ -96,10 +96,10 @@ def check(subject: Any = None, shape: Sequence[int] | None = None) -> CheckRepor
         not isinstance(subject, torch.nn.Module) and (hasattr(subject, "__getitem__") or hasattr(subject, "__iter__"))
     ):
         _check_splits(_splits(subject, shape), report)
-    elif callable(subject):
+    elif callable(subject) and not isinstance(subject, type):
         _check_action(subject, report, shape)
     else:
-        expected = "a bijector, a layout, a flow, an action, a data set or a run to check"
+        expected = "a bijector, not its class, a layout, a flow, an action, a data set or a run to check"
         raise InputError(expected, f"{name} {str(subject)[:60]!r}")
     return report
 
