@@ -31,7 +31,9 @@ def import_extensions(arguments: Sequence[str]) -> list[str]:
     for name in names:
         file = Path(name) if name.endswith(".py") else None
         sys.path.insert(0, os.getcwd() if file is None else str(file.parent.absolute()))
-        import_module(name if file is None else file.stem)
+        module = import_module(name if file is None else file.stem)
+        if file is not None and Path(module.__file__ or "").resolve() != file.resolve():
+            raise InputError(f"a file that is not named as another module of Python: rename it my_{file.name}", name)
     return [*(f"--import={name}" for name in names), *others]
 
 

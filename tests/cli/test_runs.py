@@ -5,6 +5,7 @@ import json
 import pytest
 
 import mera
+from mera.cli import import_extensions
 from tests.helpers.command import SMALL, mera_command, plain, run
 
 FIELDS = """
@@ -60,3 +61,9 @@ def test_runs_are_compared(tmp_path, monkeypatch):
     nothing = run("train", "--resume", "runs/a", "--steps", "3")
     assert "Expected steps beyond the 4 that runs/a has taken" in str(nothing.exception)
     assert "after 4 steps" in plain(run("train", "--resume", "runs/a", "--minutes", "0.00001"))  # which are over
+
+
+def test_a_file_that_another_module_hides_is_not_imported(tmp_path):
+    (tmp_path / "random.py").write_text(FIELDS)
+    with pytest.raises(ValueError, match=r"not named as another module of Python: rename it my_random.py; got"):
+        import_extensions(["--import", str(tmp_path / "random.py"), "info"])
