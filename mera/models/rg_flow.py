@@ -89,9 +89,9 @@ class RGFlow(StepModel):
     learnt_noise: Annotated[
         Sequence[int] | None,
         Option(
-            "channels of the hidden convolutions that read the levels of the pixels around a pixel of 8 bits, and give "
-            "its noise within its level a learnt distribution (variational dequantisation), for photographs. None for "
-            "uniform noise."
+            "channels of the hidden convolutions that give the noise of a pixel of 8 bits within its level a learnt "
+            "distribution, from the levels around it and the noise of pixels before it (variational dequantisation), "
+            "for photographs. None for uniform noise."
         ),
     ] = None
 
