@@ -13,7 +13,6 @@ from nicegui import events, ui
 from PIL import Image
 from torch import Tensor
 
-from mera._utils.errors import InputError
 from mera.analysis.drawing.images import to_pil
 from mera.analysis.latents import LatentIndex
 from mera.explore.studio import Studio
@@ -140,35 +139,14 @@ class MixTab:
 
 
 class FillTab:
-    """A rectangle to mark, and fillings of the marked pixels."""
+    """Fillings of the marked pixels."""
 
     def __init__(self, visit: Visit) -> None:
         self.visit = visit
-        rows, columns = visit.learnt.flow.plan.input.shape
-        ui.label("Mark pixels on the image, or a rectangle by numbers, and fill them; only their cone is evaluated.")
-        with ui.row().classes("items-center"):
-            self.spans = [
-                ui.number(name, value=value, min=0, max=most, step=1, format="%d").classes("w-24")
-                for name, value, most in (
-                    ("first row", rows // 3, rows), ("row after the last", rows // 2, rows),
-                    ("first column", columns // 3, columns), ("column after the last", columns // 2, columns),
-                )
-            ]  # fmt: skip
-            outlined("Mark the rectangle", self._mark)
-            self.button = ui.button("Fill", on_click=self._fill)
+        ui.label("Mark pixels on the image, and fill them; only their cone is evaluated.")
+        self.button = ui.button("Fill", on_click=self._fill)
         self.fillings = ui.row().classes("gap-3")
         visit.watchers.append(self.fillings.clear)  # which belong to the image before a change
-
-    def _mark(self) -> None:
-        """Mark all pixels of the rectangle."""
-        with self.visit.reporting():
-            if any(span.value is None for span in self.spans):
-                raise InputError("four numbers for a rectangle", "an empty field")
-            top, bottom, left, right = (int(span.value) for span in self.spans)
-            if top >= bottom or left >= right:
-                raise InputError("a rectangle that ends after its start", f"{top} to {bottom}, {left} to {right}")
-            self.visit.mask[top:bottom, left:right] = True
-            self.visit.marked()
 
     async def _fill(self) -> None:
         """Compute several fillings of the marked pixels, and show them."""

@@ -19,6 +19,7 @@ from mera.flow.density import Density, Temperature
 from mera.graph import compile
 from mera.graph.executor import run_inverse
 from mera.graph.resize import resize
+from mera.graph.runner import Runner
 from mera.inpaint import Inpainting, inpaint, inpaint_behind
 
 STEP, MOST_STEPS, CLOSE = 0.7, 100, 0.02
@@ -106,17 +107,14 @@ class FlowInParts(Density):
                 if an option is unknown or has an invalid value.
         """
         flow = self.flow
-        first = flow.plan.steps[0]
-        noise = flow.bijectors[first.module] if first.module else None
-        if isinstance(noise, LearntNoise):
-            plan = compile(resize(flow.layout, flow.plan.input.shape, without=first.node))
-            behind = replace(flow.runner, plan=plan)
+        noise, runner = _behind_noise(flow)
+        if noise is None:
+            result = inpaint(runner, x, mask, context, **options)
+        else:
             result = inpaint_behind(
-                noise, x, mask, lambda y: inpaint(behind, y, mask, context, **options),
+                noise, x, mask, lambda y: inpaint(runner, y, mask, context, **options),
                 lambda image: flow.log_prob(image, context), flow.plan.input,
             )  # fmt: skip
-        else:
-            result = inpaint(flow.runner, x, mask, context, **options)
         return result.with_pictures(self.to_images) if self.plan.input.is_picture else result
 
     def window(self, seed: int, *region: Span, temperature: float | Sequence[float] = 1.0) -> Tensor:
@@ -229,14 +227,25 @@ class FlowInParts(Density):
         shape = tuple(n * factor for n, factor in zip(coarse.shape[2:], factors, strict=True))
         larger = flow if shape == flow.plan.input.shape else flow.resized(shape)
         latents = larger.sample_latents(len(coarse), temperature)
-        coarse, unit, runner = coarse.to(larger.dtype), _unit(larger, levels), larger.runner
+        coarse, unit = coarse.to(larger.dtype), _unit(larger, levels)
+        noise, runner = _behind_noise(larger)
         transform = runner.transform(runner.contexts(context, coarse), inverse=True)
 
         def finer(lattice: Tensor) -> Tensor:
-            return run_inverse(larger.plan, latents[:levels], transform, lattice * unit)[0]
+            return run_inverse(runner.plan, latents[:levels], transform, lattice * unit)[0]
 
         x = finer(coarse)
-        return _with_means(x, coarse, finer, factors) if means and x.numel() else x
+        x = _with_means(x, coarse, finer, factors) if means and x.numel() else x
+        return x if noise is None else noise.inverse(x)[0]
+
+
+def _behind_noise(flow: Any) -> tuple[LearntNoise | None, Runner]:
+    """The learnt noise with which a flow begins, None if it has none; and the runner of all bijectors behind it."""
+    first = flow.plan.steps[0]
+    noise = flow.bijectors[first.module] if first.module else None
+    if not isinstance(noise, LearntNoise):
+        return None, flow.runner
+    return noise, replace(flow.runner, plan=compile(resize(flow.layout, flow.plan.input.shape, without=first.node)))
 
 
 def _with_means(x: Tensor, coarse: Tensor, finer: Callable[[Tensor], Tensor], factors: Sequence[int]) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from mera._utils.torch_private import is_recording
-from mera.bijectors.base import Bijector, context_arguments, inputs_kept
+from mera.bijectors.base import Bijector, checked_result, context_arguments, inputs_kept
 from mera.bijectors.local import evaluate
 from mera.bijectors.prior import Prior
 from mera.graph.contexts import ContextEncoder, event_context
@@ -90,7 +90,7 @@ class Runner:
         def transform_events(step: Step, events: Tensor) -> tuple[Tensor, Tensor]:
             keeps_inputs = self.checkpoint and not inverse and torch.is_grad_enabled()
             with inputs_kept() if keeps_inputs else nullcontext():
-                return in_pieces(self.bijector(step), events, contexts(step), inverse)
+                return in_pieces(self.bijector(step), events, contexts(step), inverse, f"node {step.node!r}")
 
         return transform_events
 
@@ -108,7 +108,9 @@ class Runner:
         run_forward(self.plan, x, transform)
 
 
-def in_pieces(bijector: Bijector, events: Tensor, contexts: Tensor | None, inverse: bool) -> tuple[Tensor, Tensor]:
+def in_pieces(
+    bijector: Bijector, events: Tensor, contexts: Tensor | None, inverse: bool, where: str
+) -> tuple[Tensor, Tensor]:
     """Transform events (n, *event_shape) piece by piece on the CPU without gradients, otherwise in one call."""
     # a recorded tensor has no Python sizes
     at_once = torch.is_grad_enabled() or is_recording() or torch.compiler.is_compiling() or events.device.type != "cpu"
@@ -118,11 +120,8 @@ def in_pieces(bijector: Bijector, events: Tensor, contexts: Tensor | None, inver
     pieces = events.split(rows)
     piece_contexts = [None] * len(pieces) if contexts is None else contexts.split(rows)
     results = [
-        evaluate(bijector, piece, context, inverse) for piece, context in zip(pieces, piece_contexts, strict=True)
+        checked_result(evaluate(bijector, piece, context, inverse), piece, where=where)
+        for piece, context in zip(pieces, piece_contexts, strict=True)
     ]
-    for piece, result in zip(pieces, results, strict=True):
-        shapes = [getattr(part, "shape", None) for part in result] if isinstance(result, tuple) else None
-        if shapes != [piece.shape, piece.shape[:1]]:
-            return evaluate(bijector, events, contexts, inverse)  # the caller checks the result and raises the error
     changed, log_dets = zip(*results, strict=True)
     return torch.cat(changed), torch.cat(log_dets)

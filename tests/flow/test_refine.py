@@ -51,7 +51,7 @@ def test_means_are_found_by_iteration():
     own, found = (flow.refine(coarse, temperature=0.5, means=means) for means in (False, True))
     errors = [(torch.nn.functional.avg_pool2d(x, 2) - coarse).abs().max() / coarse.std() for x in (own, found)]
     assert errors[0] > 0.1
-    assert errors[1] <= 0.021
+    assert errors[1] < 0.03  # 0.02, and the noise within grey values
     assert flow.refine(coarse[:0], means=True).shape == (0, 3, 64, 64)
     with pytest.warns(UserWarning, match="the coarse data as means of cells; got means up to"):
         mera.load_pretrained("msds1").refine(coarse, means=True)
