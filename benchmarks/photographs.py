@@ -3,10 +3,12 @@
     python benchmarks/photographs.py --root DATA --minutes 95 --out runs/photographs
     python benchmarks/photographs.py --root DATA --minutes 58 --lr 4e-3 --begin runs/photographs --out runs/shared
     python benchmarks/photographs.py --root DATA --minutes 90 --lr 4e-3 --begin runs/shared --out runs/noise
+    python benchmarks/photographs.py --root DATA --minutes 72 --lr 3e-3 --begin runs/noise --out runs/turns
 
 The two finest levels have bijectors of their own, and all coarser ones share theirs, so that larger pictures have more
 levels. With `--begin`, the weights are those of another flow of the same sizes, whose third level is then that of all
-that share; bijectors that the other flow does not have, such as the noise of pixels, start anew.
+that share; bijectors that the other flow does not have, such as the noise of pixels, start anew. The noise of the flow
+in the package had no turns in the third run; its later networks learnt 450 steps with `--lr 2e-3` before the fourth.
 `photo_data.wallpapers` says where DATA comes from.
 """
 
