@@ -136,7 +136,7 @@ class LearntNoise(LocalBijector):
 
 
 def _are_levels(values: Tensor) -> Tensor:
-    """Whether values are within the 256 levels."""
+    """True where values are within the 256 levels."""
     return (values >= 0) & (values < LEVELS)
 
 

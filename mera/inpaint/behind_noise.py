@@ -25,7 +25,7 @@ def inpaint_behind(
 ) -> Inpainting:  # fmt: skip
     """Fill masked pixels by `search` of a flow without its first bijector, the noise.
 
-    The noise of unmasked pixels reads the levels of pixels around them. In the hole these are spread from its
+    The noise of unmasked pixels reads the levels of pixels around them. In the hole, levels are spread from its
     surroundings, so that the filling does not depend on what the mask hides. Levels are the same on both sides of the
     noise: the filled image has the levels that were drawn.
 

@@ -135,8 +135,9 @@ def hmc(
     step = StepSize(torch.full_like(start[:, :1], 0.5 / start.shape[1] ** 0.25))
     positions, values, accepted = [], [], 0.0
     with stop:
-        chains = HamiltonianChains([log_prob], start)
         for i in range(0 if stop.requested else warmup + iterations):
+            if i == 0:
+                chains = HamiltonianChains([log_prob], start)
             if i in (0, warmup // 2):
                 chains.scale = whitening(mass if i < warmup // 2 else metric(chains.x[0]))
                 step.restart()
