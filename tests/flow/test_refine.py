@@ -28,9 +28,11 @@ def test_means_and_corners_are_kept(levels, shape):
     torch.testing.assert_close(corners[..., ::factor, ::factor], coarse)
 
 
-@pytest.mark.parametrize("name", ["rgflow", "wavelet", "decimation", "tree", "rgflow with details"])
+@pytest.mark.parametrize(
+    "name", ["rgflow", "wavelet", "decimation", "tree", "rgflow with details", "rgflow with noise"]
+)
 def test_it_is_the_generation_of_the_whole_flow_from_there_on(name):
-    options = {"details": 1} if "details" in name else {}
+    options = {"rgflow with details": {"details": 1}, "rgflow with noise": {"learnt_noise": (4,)}}.get(name, {})
     flow = flow_of(name.partition(" ")[0], 16, **options)
     z = flow.sample_latents(2)
     x, coarse, *_ = flow.progression(z)
