@@ -6,9 +6,10 @@
     python benchmarks/photographs.py --root DATA --minutes 72 --lr 3e-3 --begin runs/noise --out runs/turns
 
 The two finest levels have bijectors of their own, and all coarser ones share theirs, so that larger pictures have more
-levels. With `--begin`, the weights are those of another flow of the same sizes, whose third level is then that of all
-that share; bijectors that the other flow does not have, such as the noise of pixels, start anew. The noise of the flow
-in the package had no turns in the third run; its later networks learnt 450 steps with `--lr 2e-3` before the fourth.
+levels; `photograph_levels.py` then teaches them pictures of up to 512 pixels. With `--begin`, the weights are those of
+another flow of the same sizes: its third level is then that of all that share, its coarsest decimator the top, and
+bijectors that it does not have, such as the noise of pixels, start anew. The noise of the flow in the package had no
+turns in the third run; its later networks learnt 450 steps with `--lr 2e-3` before the fourth.
 `photo_data.wallpapers` says where DATA comes from.
 """
 
@@ -33,7 +34,7 @@ def begun(path: str | None) -> mera.Flow:
     flow = mera.build("rgflow", **SIZES)
     others = {} if path is None else dict(mera.load(path).bijectors.items())
     for name, module in flow.bijectors.items():
-        source = others.get(name, others.get(f"{name}2"))
+        source = others.get(name, others.get("decimator3" if name == "top" else f"{name}2"))
         if source is not None:
             module.load_state_dict(source.state_dict())
     return flow

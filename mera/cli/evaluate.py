@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,7 +18,16 @@ from mera._utils.progress import ProgressBar, check_console
 from mera._utils.table import Table
 from mera.analysis.drawing.images import png_path, save_grid, stretch
 from mera.cli.options import Device, Lattice, Root, Seed, value
-from mera.cli.sources import SOURCE_HELP, Runs, examples_of, folder_of, learnt_fields, load_flow, parse_classes
+from mera.cli.sources import (
+    SOURCE_HELP,
+    Runs,
+    examples_of,
+    folder_of,
+    learnt_fields,
+    load_flow,
+    parse_classes,
+    shape_of,
+)
 from mera.cli.terminal import Json, console, show, show_json, sources
 from mera.graph.summary import count_parameters
 from mera.train.evaluate import example_losses, mean_and_error, pictures_of, sample
@@ -73,12 +84,30 @@ def _formatted(name: str, value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) else value
 
 
+def covering(flow: Any, shape: Sequence[int]) -> Any:
+    """A flow for samples of a shape, on a lattice that may be larger.
+
+    If its levels share their bijectors, there are as many as end in one patch: patches at the coarsest level are
+    independent, so that several of them make a quilt. Between periodic borders, the lattice has the shape itself.
+    """
+    options = {} if flow.recipe is None else flow.recipe.options
+    if not options.get("share_levels") or any(flow.plan.input.periodic):
+        return flow.resized(shape)
+    levels = max(1 + math.ceil(math.log2(max(shape) / options["m"])), 2 + options["shared_from"])
+    return flow.resized((options["m"] << levels - 1,) * len(shape), levels)
+
+
 def sample_command(
     run: Annotated[Path, typer.Argument(help=SOURCE_HELP, autocompletion=sources)],
     n: Annotated[int, typer.Option(min=1, help="Number of samples.")] = 64,
     L: Lattice = None,
     levels: Annotated[
-        int | None, typer.Option(help="Another number of levels, of a flow whose levels share their bijectors.", min=1)
+        int | None,
+        typer.Option(
+            help="Another number of levels, of a flow whose levels share their bijectors. If left out, with --L and "
+            "open borders, there are as many as end in one patch, and samples are the corner of its lattice.",
+            min=1,
+        ),
     ] = None,
     temperature: Annotated[
         Any,
@@ -99,7 +128,10 @@ def sample_command(
     device: Device = "auto",
 ) -> None:
     """Draw samples of a run, and write a grid, or an array if they are not images; of all classes in turn."""
-    flow = load_flow(run, device, L, levels)
+    flow = load_flow(run, device)
+    shape = shape_of(flow, L)
+    if L is not None or levels is not None:
+        flow = covering(flow, shape) if levels is None else flow.resized(shape, levels)
     as_array = out.suffix == ".npy" if out is not None else not flow.plan.input.is_picture
     if not as_array and not flow.plan.input.is_picture:
         raise InputError("a .npy file for samples that are not images", str(out))
@@ -108,14 +140,13 @@ def sample_command(
         chosen = torch.tensor(parse_classes(run, flow, classes), device=flow.device)
         context = chosen[torch.arange(n, device=flow.device) % len(chosen)]
     is_image = flow.plan.input.is_picture and not learnt_fields(run)
-    if temperature is None:
-        temperature = PICTURES if is_image else 1.0
-    samples = sample(flow, n, temperature, seed, context)
+    temperature = (PICTURES if is_image else 1.0) if temperature is None else temperature
+    samples = sample(flow, n, temperature, seed, context)[..., *map(slice, shape)]  # type: ignore[index]
     if is_image:
         samples = flow.to_images(samples)
     name = "_".join(map(str, temperature)) if isinstance(temperature, tuple) else str(temperature)
     name += "" if classes is None else f"_classes_{'_'.join(map(str, chosen.tolist()))}"
-    edges = "" if L is None else f"_L_{'_'.join(map(str, flow.plan.input.shape))}"
+    edges = "" if L is None else f"_L_{'_'.join(map(str, shape))}"
     edges += "" if levels is None else f"_levels_{levels}"
     name += edges + (f"_seed_{seed}" if seed else "")  # keeps the pictures of other lattices and seeds
     out = folder_of(run) / f"samples_T{name}.{'npy' if as_array else 'png'}" if out is None else out

@@ -49,13 +49,15 @@ def choose_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def load_flow(path: Path, device: str = "cpu", L: Any = None, levels: int | None = None) -> Any:
-    """Load a flow, as `mera.load` does, with other edges or another number of levels if they are not None."""
+def load_flow(path: Path, device: str = "cpu", L: Any = None) -> Any:
+    """Load a flow, as `mera.load` does, with other edges if they are not None."""
     flow = load(path)
-    if L is not None or levels is not None:
-        shape = flow.plan.input.shape if L is None else L if isinstance(L, tuple) else (L,) * flow.plan.input.dim
-        flow = flow.resized(shape, levels)
-    return flow.to(choose_device(device))
+    return (flow if L is None else flow.resized(shape_of(flow, L))).to(choose_device(device))
+
+
+def shape_of(flow: Density, L: Any) -> tuple[int, ...]:
+    """The edges of a lattice from the option --L: a number, all edges, or those of the flow if it is None."""
+    return flow.plan.input.shape if L is None else L if isinstance(L, tuple) else (L,) * flow.plan.input.dim
 
 
 def set_threads(flow: Density) -> None:

@@ -63,31 +63,35 @@ class Patches:
         The name of a node is role + suffix. A row with an offset is left out if the lattice is one patch wide between
         open borders, where no patch fits at an offset. With the option `block_spins`, a row of `BlockSpins` comes
         before the rows, or before the row at offset 0 if patches of an earlier row would cut cells, so that no causal
-        cone grows. The last step has none, as no further step would couple the means, unless all levels share one.
+        cone grows. The last step has none, as no further step would couple the means, unless all levels share one. If
+        levels share, the last row of the last step is the bijector "top", as it alone has to end in the prior.
         """
         kernel = self.kernels[step]
         is_patch = is_one_patch(x.lattice, kernel)
         shifts = [(role, tuple(int(k * part) for k in kernel)) for role, part in rows]
         shifts = [(role, offset) for role, offset in shifts if not (any(offset) and is_patch)]
-        decimates = self._shares(step) or step < len(self.bijectors) - 1
+        is_top = step == len(self.bijectors) - 1
         place = None
-        if self.block_spins and decimates:
+        if self.block_spins and (not is_top or self._shared(step, "block_spins")):
             at_zero = next(i for i, (_, offset) in enumerate(shifts) if not any(offset))
             place = at_zero if any(n % self.stride for _, offset in shifts[:at_zero] for n in offset) else 0
         for index, (role, offset) in enumerate(shifts):
             if index == place:
                 cell, zero = (self.stride,) * len(kernel), (0,) * len(kernel)
-                x = self._add(x, step, "block-spins", cell, zero, "block_spins", suffix)
-            x = self._add(x, step, self.bijectors[step], kernel, offset, role, suffix)
+                x = self._add(x, step, "block-spins", cell, zero, "block_spins", suffix, "block_spins")
+            name = "top" if is_top and index == len(shifts) - 1 else role
+            x = self._add(x, step, self.bijectors[step], kernel, offset, role, suffix, name)
         return x
 
-    def _shares(self, step: int) -> bool:
-        """Return whether a level uses the modules of the coarser ones."""
-        return self.share is not None and step >= self.share
+    def _shared(self, step: int, name: str) -> str | None:
+        """The name of a bijector that levels share, for a level that does; else None."""
+        return name if self.share is not None and step >= self.share else None
 
-    def _add(self, x: Port, step: int, bijector: Any, kernel: Kernel, offset: Kernel, role: str, suffix: str) -> Port:
-        """Add a node for a bijector on patches, and return its output."""
-        share = role if self._shares(step) else None
+    def _add(
+        self, x: Port, step: int, bijector: Any, kernel: Kernel, offset: Kernel, role: str, suffix: str, name: str
+    ) -> Port:
+        """Add a node for a bijector on patches, whose name is `name` at levels that share, and return its output."""
+        share = self._shared(step, name)
         return self.layout.local(x, bijector, kernel, offset=offset, share=share, name=f"{role}{suffix}")
 
     def decimate(self, x: Port, step: int, suffix: str) -> tuple[Port, Port]:
@@ -113,8 +117,7 @@ class Patches:
     def _given(self, x: Port, kept: int, step: int, bijector: str, role: str, suffix: str, **options: Any) -> Port:
         """Add a bijector of whole lattices that transforms all channels but the first, given these."""
         options |= {"passive": kept, "padding": PADDING[self.model.boundary]}
-        share = role if self._shares(step) else None
-        return add_field(self.layout, x, named(bijector, options), f"{role}{suffix}", kept, share)
+        return add_field(self.layout, x, named(bijector, options), f"{role}{suffix}", kept, self._shared(step, role))
 
     def renormalize(self, rows: Rows, x: Port | None = None) -> Layout:
         """Add all RG steps, with a decimation after each step but the last; return the layout (RG-Flow, Eq. 2 to 5).

@@ -68,7 +68,8 @@ class RGFlow(StepModel):
         bool,
         Option(
             "one disentangler, one decimator and one bijector of details for all levels, which makes the flow "
-            "scale-invariant: it can have more levels on a larger lattice.",
+            "scale-invariant: it can have more levels on a larger lattice. The last blocks of the coarsest level are "
+            'of their own, "top", as in a scale-invariant MERA (https://arxiv.org/abs/1109.5334).',
             flag,
         ),
     ] = False
@@ -97,8 +98,8 @@ class RGFlow(StepModel):
 
     def layout(self) -> Layout:
         """Declare the layout; see `Model.layout`."""
-        if self.shared_from and not (self.share_levels and self.shared_from < len(self.kernels)):
-            expected = f"shared_from with share_levels=True, below {len(self.kernels)}, the number of levels"
+        if self.shared_from and not (self.share_levels and self.shared_from < len(self.kernels) - 1):
+            expected = f"shared_from with share_levels=True, below {len(self.kernels) - 1}, the coarsest level"
             raise InputError(expected, f"shared_from={self.shared_from}, share_levels={self.share_levels}")
         patches = Patches(self, self.kernels, share=self.shared_from if self.share_levels else None)
         x = patches.layout.input

@@ -16,6 +16,7 @@ from mera import analysis
 from mera.analysis.drawing.curves import map_figure
 from mera.inpaint import Inpainting
 from mera.train import RunFolder
+from mera.train.evaluate import sample
 from tests.helpers.callbacks import StopAt
 from tests.helpers.command import SMALL, run
 from tests.helpers.laws import randomize
@@ -122,6 +123,18 @@ def test_results_have_names_of_their_own():
     assert Path("a.png").read_bytes() == before
     assert not Path("a_refined.png").exists()
     assert run("inpaint", "a.png", "--test", 0, "--region", "2:4,2:4").exit_code == 2
+
+
+def test_samples_of_levels_that_share_are_the_corner_of_one_patch(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    options = {"share_levels": True, "shared_from": 2, "boundary": "open", "layers": 1, "hidden": (4,)}
+    flow = randomize(mera.build("rgflow", L=32, **options), 0.1).float()
+    mera.save(flow, "flow.mera")
+    for height, width, edge, levels in ((40, 48, 64, 5), (16, 8, 32, 4), (7, 5, 32, 4)):
+        words = ("sample", "flow.mera", "--L", f"{height},{width}", "--n", 2, "--seed", 3, "--out", "s.npy")
+        assert run(*words).exit_code == 0
+        x = flow.to_images(sample(flow.resized((edge, edge), levels), 2, 0.8, seed=3))
+        assert np.array_equal(np.load("s.npy"), x[..., :height, :width])
 
 
 @pytest.mark.usefixtures("flow")

@@ -72,6 +72,16 @@ def test_levels_that_share_their_bijectors_may_be_more():
         flow_of("rgflow", {"L": 8, "m": 2, "channels": 1}).resized((32, 16), levels=4)
 
 
+@pytest.mark.parametrize("order", ["paper", "authors"])
+@pytest.mark.parametrize(("shape", "levels"), [((4, 4), 2), ((8, 8), 2), ((16, 16), 4), ((16, 24), 3)])
+def test_what_ends_in_the_prior_is_not_shared(order, shape, levels):
+    """The last row of the coarsest level, whichever row fits there, is one bijector, and no other node has it."""
+    flow = flow_of("rgflow", {"L": 8, "m": 2, "channels": 1, "share_levels": True, "boundary": "open", "order": order})
+    modules = [step.module for step in flow.resized(shape, levels).plan.bijections]
+    assert modules[-1] == "top"
+    assert modules.count("top") == 1
+
+
 def test_a_flow_without_a_row_of_its_coarsest_level():
     """Between open borders, one patch has no room for a disentangler: the flow stays without it on larger lattices."""
     flow = flow_of("rgflow", {"L": 8, "m": 4, "channels": 1, "boundary": "open"})

@@ -106,7 +106,7 @@ def test_angles_have_no_means():
 
 def test_shared_levels_share_the_transform():
     flow = build("rgflow", L=16, m=4, share_levels=True)
-    assert sorted(flow.bijectors) == ["block_spins", "decimator", "disentangler"]
+    assert sorted(flow.bijectors) == ["block_spins", "decimator", "disentangler", "top"]
     z = flow(torch.ones(1, 2, 16, 16))[0]
     assert torch.allclose(z[-1][0, 0, ::2, ::2], torch.tensor(8.0))
     assert z[-1][0, 0, 1::2].abs().max() < 1e-6
