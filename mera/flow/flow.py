@@ -227,8 +227,8 @@ class Flow(FlowInParts):
 
         Args:
             shape: the edge lengths.
-            levels: the number of levels; None for as many as before. There may be more, or fewer, if all levels share
-                their bijectors.
+            levels: the number of levels; None for as many as before. A flow whose levels share their bijectors may have
+                more, or fewer, as long as two of them share.
 
         Raises:
             LayoutError: if a node does not fit the lattice, or has parameters for each of its sites.
@@ -257,7 +257,7 @@ class Flow(FlowInParts):
                 layout = self.recipe.rebuild(**changes).layout
         plan = compile(layout)
         if {step.module for step in plan.bijections} != set(self.bijectors):
-            raise InputError("a flow whose levels share their bijectors, for other levels", "another one")
+            raise InputError("at least two levels that share their bijectors, for another number of levels", "others")
         check_lattices(plan, self.bijectors, self.plan)
         encoder = self.context_encoder
         if plan.context != encoder.shape:

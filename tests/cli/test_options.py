@@ -74,8 +74,8 @@ TABLE = {
         "metrics new/rgflow/seed0": "--data-options test_size=11",
     },
     "runs .": {"json": "--json"},
-    "sample run --n 4 --out a.npy": {
-        "file a.npy": "--n 5; --L 8; --levels 1; --temperature 0.5; --seed 1",
+    "sample run --n 4 --L 8 --out a.npy": {
+        "file a.npy": "--n 5; --L 4; --levels 3; --temperature 0.5; --seed 1",
         "files .": "--out b.npy",
     },
     "sample classes --n 4 --out a.npy": {"file a.npy": "--classes dark"},

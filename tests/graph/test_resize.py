@@ -64,11 +64,13 @@ def test_levels_that_share_their_bijectors_may_be_more():
     other = flow.resized((32, 16), levels=4)
     assert len(other.plan.latents) == 4
     assert {id(p) for p in other.parameters()} == {id(p) for p in flow.parameters()}
+    with pytest.raises(ValueError, match="two levels that share their bijectors"):
+        flow.resized((8, 8), levels=1)
     with pytest.raises(ValueError, match="not resized before"):
         flow.resized((16, 16)).resized((32, 16), 4)
     sites = flow_of("rgflow", {"L": 8, "m": 2, "channels": 1, "share_levels": True, "context": (2, 8, 8)})
     assert sites.resized((16, 16), 4).plan.context == (2, 16, 16)
-    with pytest.raises(ValueError, match="levels share their bijectors"):
+    with pytest.raises(ValueError, match="two levels that share their bijectors"):
         flow_of("rgflow", {"L": 8, "m": 2, "channels": 1}).resized((32, 16), levels=4)
 
 
