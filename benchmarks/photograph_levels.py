@@ -4,10 +4,10 @@
 
 The two finest levels stay as they are: the lattices that they keep, of windows of 32 and 64 pixels and of whole
 photographs at three sizes, are computed once (half an hour of one core). A step learns from windows of 32 pixels, so
-that the flow stays as good on them, and from larger ones, of up to 512 pixels. Half of the larger windows are first
-coarsened by the levels as they are, so that each number of levels is learnt as often: as part of a large window, a
-coarse level would have few variables, and learn little. Three of four larger windows have the colours of the
-photograph, as they give the colours of samples; those of the others, and of half of the small ones, are permuted.
+that the flow stays as good on them, and from larger ones, of up to 512 pixels. A third to two fifths of the larger
+windows are first coarsened by the levels as they are: in a large window the coarse levels have few variables, and would
+learn little. Three of four larger windows have the colours of the photograph, as they give the colours of samples;
+those of the others, and of five of twelve small ones, are permuted.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ PERMUTATIONS = ([0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]
 SMALL = {32: (460, 64), 64: (150, 16)}
 """By edge in pixels, the number of windows of a photograph, and how many are computed together."""
 LARGE = {32: (8, 16), 64: (4, 16), 128: (1, 6)}
-"""By edge in sites, the number of windows of a step, and that of windows that are coarsened."""
+"""By edge in sites, the number of windows of a step, and of a step with coarsened windows."""
 WINDOWS, MEDIUM = 48, 16
-"""The windows of 32 pixels of a step; and the windows of 64 pixels, which three of ten steps take for larger ones."""
+"""The windows of 32 pixels of a step; and those of 64 pixels that three of ten steps use instead of larger ones."""
 
 
 @torch.no_grad()

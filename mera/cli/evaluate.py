@@ -85,13 +85,13 @@ def _formatted(name: str, value: Any) -> str:
 
 
 def covering(flow: Any, shape: Sequence[int]) -> Any:
-    """A flow for samples of a shape, on a lattice that may be larger.
+    """A flow for samples of a shape, which may be the corner of a larger lattice.
 
-    If its levels share their bijectors, there are as many as end in one patch: patches at the coarsest level are
-    independent, so that several of them make a quilt. Between periodic borders, the lattice has the shape itself.
+    If levels share their bijectors, between open borders, all edges are so large that the coarsest level is one patch:
+    several would be independent, and the picture a quilt. Otherwise the lattice has the shape itself.
     """
     options = {} if flow.recipe is None else flow.recipe.options
-    if not options.get("share_levels") or any(flow.plan.input.periodic):
+    if not options.get("share_levels") or len(flow.plan.latents) == 1 or any(flow.plan.input.periodic):
         return flow.resized(shape)
     levels = max(1 + math.ceil(math.log2(max(shape) / options["m"])), 2 + options["shared_from"])
     return flow.resized((options["m"] << levels - 1,) * len(shape), levels)
@@ -104,8 +104,8 @@ def sample_command(
     levels: Annotated[
         int | None,
         typer.Option(
-            help="Another number of levels, of a flow whose levels share their bijectors. If left out, with --L and "
-            "open borders, there are as many as end in one patch, and samples are the corner of its lattice.",
+            help="Another number of levels, of a flow whose levels share their bijectors. With --L alone and open "
+            "borders, samples are the corner of a square lattice that is one patch at its coarsest level.",
             min=1,
         ),
     ] = None,
@@ -142,8 +142,7 @@ def sample_command(
     is_image = flow.plan.input.is_picture and not learnt_fields(run)
     temperature = (PICTURES if is_image else 1.0) if temperature is None else temperature
     samples = sample(flow, n, temperature, seed, context)[..., *map(slice, shape)]  # type: ignore[index]
-    if is_image:
-        samples = flow.to_images(samples)
+    samples = flow.to_images(samples) if is_image else samples
     name = "_".join(map(str, temperature)) if isinstance(temperature, tuple) else str(temperature)
     name += "" if classes is None else f"_classes_{'_'.join(map(str, chosen.tolist()))}"
     edges = "" if L is None else f"_L_{'_'.join(map(str, shape))}"

@@ -228,7 +228,7 @@ class Flow(FlowInParts):
         Args:
             shape: the edge lengths.
             levels: the number of levels; None for as many as before. A flow whose levels share their bijectors may have
-                more, or fewer, as long as two of them share.
+                more, or fewer, as long as two of them share, if it has not been resized before.
 
         Raises:
             LayoutError: if a node does not fit the lattice, or has parameters for each of its sites.
@@ -241,7 +241,7 @@ class Flow(FlowInParts):
         """
         number = 1 + max((step.level for step in self.plan.steps), default=0)
         edges = edges_of(shape, self.plan.input.dim)
-        if levels is None or check_count(levels, "levels") == number:
+        if levels is None or (levels == number and not (self.recipe and self.recipe.options.get("share_levels"))):
             units = period(self.plan)
             if any(edge % unit for edge, unit in zip(edges, units, strict=True)):
                 got = f"{edges}; mera.data.reflected(images, flow) has such edges"
@@ -257,7 +257,7 @@ class Flow(FlowInParts):
                 layout = self.recipe.rebuild(**changes).layout
         plan = compile(layout)
         if {step.module for step in plan.bijections} != set(self.bijectors):
-            raise InputError("at least two levels that share their bijectors, for another number of levels", "others")
+            raise InputError("at least two levels that share their bijectors, before and after", f"{levels} levels")
         check_lattices(plan, self.bijectors, self.plan)
         encoder = self.context_encoder
         if plan.context != encoder.shape:

@@ -64,7 +64,7 @@ class Patches:
         open borders, where no patch fits at an offset. With the option `block_spins`, a row of `BlockSpins` comes
         before the rows, or before the row at offset 0 if patches of an earlier row would cut cells, so that no causal
         cone grows. The last step has none, as no further step would couple the means, unless all levels share one. If
-        levels share, the last row of the last step is the bijector "top", as it alone has to end in the prior.
+        levels share, the last row of the last step is the bijector "top", as its output is all prior.
         """
         kernel = self.kernels[step]
         is_patch = is_one_patch(x.lattice, kernel)

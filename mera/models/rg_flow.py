@@ -68,8 +68,8 @@ class RGFlow(StepModel):
         bool,
         Option(
             "one disentangler, one decimator and one bijector of details for all levels, which makes the flow "
-            "scale-invariant: it can have more levels on a larger lattice. The last blocks of the coarsest level are "
-            'of their own, "top", as in a scale-invariant MERA (https://arxiv.org/abs/1109.5334).',
+            "scale-invariant: it can have more levels on a larger lattice. The last row of blocks in the coarsest "
+            'level has a bijector of its own, "top", as in a scale-invariant MERA (https://arxiv.org/abs/1109.5334).',
             flag,
         ),
     ] = False
@@ -77,7 +77,7 @@ class RGFlow(StepModel):
         int,
         Option(
             "the finest of the levels that share, with `share_levels`; finer ones have bijectors of their own. Options "
-            "for each level are then those of each finer one, and one for all that share.",
+            "for each level are then those of each finer one, and one for the two or more that share.",
             count(0),
         ),
     ] = 0
@@ -98,8 +98,8 @@ class RGFlow(StepModel):
 
     def layout(self) -> Layout:
         """Declare the layout; see `Model.layout`."""
-        if self.shared_from and not (self.share_levels and self.shared_from < len(self.kernels) - 1):
-            expected = f"shared_from with share_levels=True, below {len(self.kernels) - 1}, the coarsest level"
+        if self.shared_from and (self.shared_from >= (n := len(self.kernels)) - 1 or not self.share_levels):
+            expected = f"shared_from with share_levels=True, at most {max(0, n - 2)} for {n} levels, so that two share"
             raise InputError(expected, f"shared_from={self.shared_from}, share_levels={self.share_levels}")
         patches = Patches(self, self.kernels, share=self.shared_from if self.share_levels else None)
         x = patches.layout.input

@@ -135,6 +135,10 @@ def test_samples_of_levels_that_share_are_the_corner_of_one_patch(monkeypatch, t
         assert run(*words).exit_code == 0
         x = flow.to_images(sample(flow.resized((edge, edge), levels), 2, 0.8, seed=3))
         assert np.array_equal(np.load("s.npy"), x[..., :height, :width])
+    for wrong in ("0", "-5", "8,-2", "2.5", "none", "true"):
+        assert "Expected 2 edge lengths" in str(run("sample", "flow.mera", f"--L={wrong}", "--n", 1).exception), wrong
+    mera.save(mera.build("rgflow", L=4, **options | {"shared_from": 0}), "one.mera")
+    assert run("sample", "one.mera", "--L", 4, "--n", 1, "--out", "s.npy").exit_code == 0
 
 
 @pytest.mark.usefixtures("flow")

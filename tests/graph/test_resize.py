@@ -79,9 +79,14 @@ def test_levels_that_share_their_bijectors_may_be_more():
 def test_what_ends_in_the_prior_is_not_shared(order, shape, levels):
     """The last row of the coarsest level, whichever row fits there, is one bijector, and no other node has it."""
     flow = flow_of("rgflow", {"L": 8, "m": 2, "channels": 1, "share_levels": True, "boundary": "open", "order": order})
-    modules = [step.module for step in flow.resized(shape, levels).plan.bijections]
+    other = flow.resized(shape, levels)
+    modules = [step.module for step in other.plan.bijections]
     assert modules[-1] == "top"
     assert modules.count("top") == 1
+    built = mera.build(flow.recipe.model, **flow.recipe.options | {"L": shape, "levels": levels}).double()
+    built.load_state_dict(flow.state_dict())
+    x = torch.randn(2, 1, *shape, dtype=torch.float64)
+    torch.testing.assert_close(other.log_prob(x), built.log_prob(x))
 
 
 def test_a_flow_without_a_row_of_its_coarsest_level():

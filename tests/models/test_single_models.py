@@ -85,7 +85,7 @@ def test_levels_that_share_have_one_value_of_an_option():
     with pytest.raises(ValueError, match="details as one integer from 0 to 1,000, or one for each of 1 RG steps"):
         build(details=(2, 1, 0), share_levels=True)
     for options in ({"shared_from": 1}, {"shared_from": 2, "share_levels": True}):
-        with pytest.raises(ValueError, match="shared_from with share_levels=True, below 2, the coarsest level"):
+        with pytest.raises(ValueError, match="share_levels=True, at most 1 for 3 levels, so that two share"):
             build(**options)
     flow = build(L=32, details=(2, 1), share_levels=True, shared_from=1)
     assert {"details0", "details", "decimator0", "decimator"} <= {step.module for step in flow.plan.bijections}
