@@ -28,7 +28,6 @@ import mera
 from mera.train.optimizers import Muon, cosine, layer_groups
 
 LEVELS = photographs.SIZES["shared_from"]
-PIXELS = 2**LEVELS
 SCALES = (0.75, 1, 1.5)
 PERMUTATIONS = ([0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0])
 SMALL = {32: (460, 64), 64: (150, 16)}
@@ -84,9 +83,8 @@ def lattices(flow: mera.Flow, files: list[Path]) -> tuple[dict[int, Tensor], lis
 
 def shared_part(flow: mera.Flow) -> mera.Flow:
     """The levels that share as a flow of their own, on the lattice that the finer levels keep; with copied weights."""
-    options = photographs.SIZES | {"learnt_noise": None, "shared_from": 0}
-    part = mera.build("rgflow", **options)
-    part.load_state_dict({name: x for name, x in flow.state_dict().items() if name in part.state_dict()}, strict=False)
+    part = mera.build("rgflow", **photographs.SIZES | {"learnt_noise": None, "shared_from": 0})
+    part.load_state_dict(flow.state_dict(), strict=False)
     return part
 
 
