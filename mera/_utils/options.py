@@ -112,9 +112,9 @@ def _show_plain_types(target: Any) -> None:
 
 def check_options(target: Callable[..., Any], options: Mapping[str, Any]) -> dict[str, Any]:
     """The options of a call of a function, each as its check returns it."""
-    types, checked = types_of(target), dict(options)
+    types, checked, parameters = types_of(target), dict(options), inspect.signature(target).parameters
     for name, option in options_of(target).items():
-        may_be_none = type(None) in get_args(types[name])
+        may_be_none = type(None) in get_args(types[name]) or parameters[name].default is None
         if option.check is not None and name in checked and not (checked[name] is None and may_be_none):
             checked[name] = option.check(checked[name], name)
     return checked

@@ -13,57 +13,67 @@ from mera._utils.errors import InputError
 from mera._utils.files import as_path, reading
 from mera._utils.installation import import_optional
 from mera.data.dataset import ARRAYS, HELD_OUT, ArrayDataset, DataMissingError, DataSplits, register
-from mera.data.examples import as_images
+from mera.data.examples import as_images, hold_out
 
 EXAMPLE_NAMES = ("fields", "images", "x", "data")
 """The names under which examples are looked for in a file of several arrays."""
+LABEL_NAMES = ("labels", "label", "class", "y", "context")
+"""The names under which labels are looked for."""
 
 
 @register("array")
 def array(root: Path, key: str | None = None, kind: str | None = None) -> DataSplits:
     """Images or fields of one file, (N, C, *shape), whose last tenth is for the test; neighbours may be correlated.
 
-    An array (N, H, W) with three axes is one of fields with one channel, unless its second axis has one entry.
+    An array (N, H, W) with three axes is one of fields with one channel, unless its second axis has one entry. Labels
+    of the file, an array "labels", "label", "class", "y" or "context", are class numbers (N,) or contexts of floats; of
+    examples with labels, which may be sorted by class, one of each ten is for the test, at a random place.
 
     Args:
-        root: the file, .npy, .npz or .h5; `MarkovChains.save` writes a suitable .npz.
+        root: the file, .npy, .npz or .h5.
         key: the name of the array in a file of several; "fields", "images", "x" or "data" if None.
         kind: "images" for pixels that are not uint8 (see `as_images`); "fields" for floats in [0, 1], not pixels.
     """
     path = as_path(root)
     if not path.is_file():
         raise DataMissingError(f"Expected a file {path} with an array of examples; got none")
-    values = _read(path, key)
+    values, labels = _read(path, key)
     if values.ndim == 3 and values.shape[1] > 1:
         values = values[:, None]
     if values.ndim < 3 or len(values) < 2:
         raise InputError(f"two examples or more (N, C, *shape) in {path}", f"an array {values.shape}")
     if kind is not None and check_choice(kind, ("fields", "images"), "a kind") == "images":
         values = as_images(values).numpy()
-    first = len(values) - max(1, len(values) // HELD_OUT)
-    train, test = ArrayDataset(values[:first]), ArrayDataset(values[first:])
+    if labels is not None:
+        train, test = hold_out(ArrayDataset(values, labels))
+    else:
+        first = len(values) - max(1, len(values) // HELD_OUT)
+        train, test = ArrayDataset(values[:first]), ArrayDataset(values[first:])
     return DataSplits(path.stem, values.shape[1], train, test, are_fields=kind == "fields")
 
 
-def _read(path: Path, key: str | None) -> np.ndarray:
-    """The array of a file; that of a .npy file stays on the disk."""
+def _read(path: Path, key: str | None) -> tuple[np.ndarray, np.ndarray | None]:
+    """The array of examples of a file, that of a .npy file stays on the disk; and the labels, None without any."""
     if path.suffix not in ARRAYS:
         raise InputError(f"a file {', '.join(ARRAYS)}", str(path))
     with reading(path, "an array"):
         if path.suffix == ".npy":
-            return np.load(path, mmap_mode="r", allow_pickle=False)
+            return np.load(path, mmap_mode="r", allow_pickle=False), None
         if path.suffix == ".npz":
-            (values,) = read_npz(path, lambda names: [_key(names, key, path)]).values()
-            return values
-        with import_optional("h5py", "hdf5").File(path) as file:
-            return np.asarray(file[_key(list(file), key, path)])
+            arrays = list(read_npz(path, lambda names: _keys(names, key, path)).values())
+        else:
+            with import_optional("h5py", "hdf5").File(path) as file:
+                arrays = [np.asarray(file[name]) for name in _keys(list(file), key, path)]
+    return arrays[0], arrays[1] if len(arrays) > 1 else None
 
 
-def _key(names: list[Any], key: str | None, path: Path) -> str:
-    """The name of the array of examples among those of a file."""
+def _keys(names: list[Any], key: str | None, path: Path) -> list[str]:
+    """The name of the array of examples among those of a file, followed by that of the labels, if there are any."""
+    labels = next((name for name in LABEL_NAMES if name in names and name != key), None)
     if key is None:
-        key = names[0] if len(names) == 1 else next((name for name in EXAMPLE_NAMES if name in names), None)
+        others = [name for name in names if name != labels]
+        key = others[0] if len(others) == 1 else next((name for name in EXAMPLE_NAMES if name in names), None)
     if key is None or key not in names:
         expected = f"one of the arrays {', '.join(map(str, names))} of {path} (key=...)"
         raise InputError(expected, "none" if key is None else repr(key))
-    return key
+    return [key] if labels is None else [key, labels]

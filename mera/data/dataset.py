@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from mera._utils.checks import check_shape, is_integer
-from mera._utils.errors import InputError
+from mera._utils.errors import UNKNOWN_NAME, InputError, closest
 from mera._utils.random import seeded
 from mera._utils.registry import Registry
 from mera._utils.table import html
@@ -53,7 +53,7 @@ class ArrayDataset(Dataset):
 
     Args:
         array: a tensor or an array (N, C, *shape), uint8 or floats.
-        labels: tensors (N, ...) by name; see `Examples`.
+        labels: class numbers (N,), or contexts of floats (N, ...); or several labels by name, see `Examples`.
         factors: the known factors of the examples by name, (N,) or (N, k); None if the labels are the factors. See
             `mera.data.factors`.
 
@@ -65,7 +65,7 @@ class ArrayDataset(Dataset):
     def __init__(
         self,
         array: Tensor | np.ndarray,
-        labels: dict[str, Tensor] | None = None,
+        labels: Any = None,
         factors: dict[str, Tensor] | None = None,
     ) -> None:
         self.array = check_array(array)
@@ -97,7 +97,7 @@ class DataSplits:
         test: test examples.
         source: the arguments of `load` that load the data set again; None if it was made in another way.
         classes: the names of the classes, in the order of the class numbers; empty if they have no names.
-        are_fields: whether floats in [0, 1] in the shape of images are fields; see `mera.data.as_fields`.
+        are_fields: whether floats are fields, whatever they look like; see `mera.data.as_fields`.
     """
 
     name: str
@@ -181,6 +181,9 @@ def load(
         DataMissingError: if files are missing; the message says what to do.
     """
     place, name = name, _named(name)
+    if name not in (known := _loaders.names()):
+        got = f"{name!r}: there is no such path, and no such data set{closest(name, known)}"
+        raise InputError(f"a file, a folder or a data set among {known}", got, kind=UNKNOWN_NAME)
     root = root if name == str(place) else place
     shape = check_shape(L if isinstance(L, Sequence) else (L,), "L")
     lattice = int(shape[0]) if len(shape) < 3 and len(set(shape)) == 1 else shape

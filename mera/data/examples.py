@@ -16,7 +16,8 @@ from torch.utils.data import Dataset
 
 from mera._utils.checks import check_shape
 from mera._utils.errors import InputError
-from mera.data.dataset import HELD_OUT, ArrayDataset, DataSplits, Examples, load
+from mera.data.dataset import HELD_OUT, ArrayDataset, DataSplits, Examples, load, takes
+from mera.data.fingerprint import spread
 from mera.data.items import LABEL_KEYS, check_array, check_finite, check_labels, example_of, key_of, label_of
 from mera.data.pictures import WholePictures
 from mera.data.random_windows import Windows
@@ -24,6 +25,9 @@ from mera.data.streams import StreamDataset, is_stream, split_stream
 
 BRIGHTEST = {torch.uint16: 65535, torch.bool: 1}
 """The largest value of a pixel by dtype; 255 for other integers, 1 for floats."""
+MAX_LOOKED, MAX_RECURRING = 2**16, 2**10
+"""The most values that are looked at to tell pixels from fields, and the most different ones that count as recurring:
+those of 8 bits in three channels do, those of fields in half precision do not."""
 
 
 class ItemDataset(Dataset):
@@ -32,7 +36,7 @@ class ItemDataset(Dataset):
     Args:
         data: a data set of torch or of the library datasets, or a list.
         shape: the shape of an example.
-        labels: labels in place of those of the data.
+        labels: labels in place of those of the data; see `ArrayDataset`.
     """
 
     def __init__(self, data: Any, shape: Sequence[int], labels: Any = None) -> None:
@@ -46,19 +50,31 @@ class ItemDataset(Dataset):
 
     @cached_property
     def labels(self) -> Mapping[str, Tensor]:
-        """The `labels` or `targets` of the data, or its column of labels, or else the labels of its items, all read."""
-        data, labels = self.data, self._labels
-        labels = getattr(data, "labels", None) if labels is None else labels
-        if isinstance(labels, Mapping):
-            return check_labels(labels, len(self))
-        if labels is None:
-            labels = getattr(data, "targets", None)
-        if labels is None and hasattr(data, "column_names"):
+        """The labels of the items.
+
+        A data set tells them at once by its attribute `labels` or `targets`, or a column. An attribute that differs
+        from the labels of some items, as behind a `target_transform`, is not used: all items are then read.
+        """
+        if self._labels is not None:
+            return check_labels(self._labels, len(self))
+        data = self.data
+        told = getattr(data, "labels", None)
+        told = getattr(data, "targets", None) if told is None else told
+        if isinstance(told, Mapping):
+            return check_labels(told, len(self))
+        if told is None and hasattr(data, "column_names"):
             column = key_of(data.column_names, LABEL_KEYS)
-            labels = None if column is None else data[column][:]
-        elif labels is None and len(data) and label_of(data[0]) is not None:
-            labels = [label_of(data[index]) for index in range(len(data))]
-        return {} if labels is None else check_labels(_as_labels(labels), len(self))
+            return check_labels(None if column is None else data[column][:], len(self))
+        has_labels = len(data) > 0 and label_of(data[0]) is not None
+        if told is not None and not (has_labels and self._is_transformed(told)):
+            return check_labels(told, len(self))
+        return check_labels([label_of(data[index]) for index in range(len(data))] if has_labels else None, len(self))
+
+    def _is_transformed(self, told: Any) -> bool:
+        """Return whether labels of items differ from those that the data set tells, as far as a few items show it."""
+        if getattr(self.data, "target_transform", None) is not None:
+            return True
+        return any(not np.array_equal(label_of(self.data[i]), told[i]) for i in spread(len(self)))
 
 
 class Images(ItemDataset):
@@ -117,7 +133,9 @@ def hold_out(examples: Any) -> tuple[Any, Any]:
     return examples.hold_out() if isinstance(examples, Windows) else (Part(examples, False), Part(examples, True))
 
 
-def as_splits(data: Any, shape: Sequence[int], test: Any = None, labels: Any = None) -> DataSplits:
+def as_splits(
+    data: Any, shape: Sequence[int], test: Any = None, labels: Any = None, test_labels: Any = None
+) -> DataSplits:
     """Convert data of any kind to training and test examples.
 
     Args:
@@ -128,16 +146,20 @@ def as_splits(data: Any, shape: Sequence[int], test: Any = None, labels: Any = N
         shape: the shape (C, *sites) of an example of the flow.
         test: test data, of one of the kinds above. If None, one of each ten examples is held out; of an iterable, the
             first examples are.
-        labels: class numbers (N,), or contexts of floats (N, ...), of training data that have none.
+        labels: class numbers (N,), or contexts of floats (N, ...), in place of those of the training data.
+        test_labels: the same of the test data.
 
     Raises:
         ValueError: if the data is of another kind, such as a pair, which might be data with labels or with a test.
     """
     check_shape(shape, "shape")
     if isinstance(data, Fields):
-        return replace(as_splits(data.data, shape, test, labels), are_fields=True)
+        return replace(as_splits(data.data, shape, test, labels, test_labels), are_fields=True)
+    if test_labels is not None and test is None:
+        raise InputError("test_labels= together with test=, whose labels they are", "test_labels alone")
     if isinstance(data, (str, Path)):
-        data = load(data, L=tuple(shape[1:]))
+        options: dict[str, Any] = {"channels": shape[0]} if takes(data, "channels") else {}
+        data = load(data, L=tuple(shape[1:]), **options)
     if isinstance(data, DataSplits):
         if test is not None or labels is not None:
             raise InputError("no test= and no labels= beside a data set that has both", "one of them")
@@ -149,7 +171,7 @@ def as_splits(data: Any, shape: Sequence[int], test: Any = None, labels: Any = N
     examples = _as_examples(data, shape, labels)
     if test is not None:
         test = test.data if isinstance(test, Fields) else test
-        return DataSplits("your own data", shape[0], examples, _as_examples(test, shape))
+        return DataSplits("your own data", shape[0], examples, _as_examples(test, shape, test_labels))
     if len(examples) < 2:
         raise InputError("at least 2 examples, of which one in ten is held out for the test", str(len(examples)))
     return DataSplits("your own data", shape[0], *hold_out(examples))
@@ -161,25 +183,18 @@ def _as_examples(data: Any, shape: Sequence[int], labels: Any = None) -> Any:
         return data
     if isinstance(data, (Windows, WholePictures)):
         raise InputError("windows or pictures without labels=, which they have themselves", "labels")
-    named = None if labels is None else _as_labels(labels)
     if isinstance(data, (Tensor, np.ndarray)) or hasattr(data, "to_numpy"):
         array = check_array(data)
         lacks_channels = array.ndim == len(shape) and shape[0] == 1
-        return ArrayDataset(array[:, None] if lacks_channels else array, named)
+        return ArrayDataset(array[:, None] if lacks_channels else array, labels)
     if is_stream(data):
         return StreamDataset(data, shape)
     if isinstance(data, (tuple, Mapping)):
-        got = "a pair or a dict: fit(flow, train, test=test), or fit(flow, examples, labels=labels)"
+        got = "a pair or a dict: fit(flow, train, labels=y, test=test, test_labels=test_y), or TensorDataset(x, y)"
         raise InputError("the examples alone, and the test and labels by name", got)
     if hasattr(data, "__len__") and hasattr(data, "__getitem__") and not isinstance(data, (str, bytes)):
-        return ItemDataset(data, shape, named)
+        return ItemDataset(data, shape, labels)
     raise InputError("examples: a tensor, an array, a data set of torch, an iterable or a name", type(data).__name__)
-
-
-def _as_labels(values: Any) -> dict[str, Tensor]:
-    """Labels by name: class numbers if they are integers, contexts if they are floats."""
-    tensor = values if isinstance(values, Tensor) else torch.as_tensor(np.asarray(values))
-    return {"context" if tensor.is_floating_point() else "class": tensor}
 
 
 def as_images(data: Any) -> Any:
@@ -230,7 +245,9 @@ class Fields:
 
 
 def as_fields(data: Any) -> Fields:
-    """Say that floats in [0, 1] in the shape of images are fields, to be learnt in nats for each variable.
+    """Say that floats are fields, to be learnt in nats for each variable, whatever they look like.
+
+    `mera.train.fit` refuses floats that look like pixels, and whole numbers, without it.
 
     Args:
         data: what `mera.train.fit` takes.
@@ -238,10 +255,29 @@ def as_fields(data: Any) -> Fields:
     return Fields(data)
 
 
-def look_like_images(examples: Any, shape: Sequence[int], n: int = 16) -> bool:
-    """Return whether the first examples are floats in [0, 1] that reach from dark to bright, in the shape of images."""
-    if len(shape) != 3 or shape[0] not in (1, 3):
-        return False
-    values = torch.stack([examples[index] for index in range(min(n, length_hint(examples, n)))])
-    low, high = values.min().item(), values.max().item()
-    return values.is_floating_point() and 0 <= low < high <= 1
+def misread_floats(examples: Any, shape: Sequence[int], n: int = 16) -> str:
+    """Words on why the first examples, floats, should not be learnt as fields, with a conversion; "" if they may be.
+
+    Pixels in [0, 1], [0, 255] or [-1, 1] belong to bits per dimension. A density of whole numbers, or of any few values
+    that recur, has no lower bound of its loss, so that a flow learns to be narrow there and nothing else.
+    """
+    values = torch.stack([examples[index] for index in range(min(n, length_hint(examples, n)))]).flatten()[:MAX_LOOKED]
+    low, high, is_whole = values.min().item(), values.max().item(), bool((values == values.round()).all())
+    pixels = ""
+    if low >= 0 and high <= 1:
+        found, pixels = "in [0, 1]", "x"
+    elif low >= 0 and high <= 255 and (is_whole or (low < 26 and high > 229)):
+        found, pixels = f"from 0 to {high:g}", f"x / {255 if high > 127 else high:g}"
+    elif -1 <= low < -0.9 and 0.9 < high <= 1 and not is_whole:
+        found, pixels = "in [-1, 1]", "(x + 1) / 2"
+    if pixels and len(shape) == 3 and shape[0] in (1, 3) and low < high:
+        learn = f"learn mera.data.as_images({pixels}) in bits per dimension"
+        return f"floats {found} in the shape of images: {learn}, or mera.data.as_fields(x) if they are fields"
+    found, noise = "that are all whole numbers", "x + torch.rand_like(x)"
+    if not is_whole:
+        number = len(values.unique())
+        found, noise = f"of only {number} different values", "x with uniform noise as wide as the steps between them"
+    if low == high or not (is_whole or number < min(MAX_RECURRING, len(values) / 4)):
+        return ""
+    unbounded = "a density of which has no upper bound"
+    return f"floats {found}, {unbounded}: learn {noise}, or mera.data.as_fields(x) to learn them all the same"

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mera._utils.random import seeded
+from mera._utils.random import reseeding
 from mera.data.dataset import Examples
 
 SAMPLE = 16
@@ -24,10 +24,12 @@ def fingerprint(examples: Examples) -> dict[str, Any]:
     """The number, shape and dtype of examples, and a digest of a fixed sample of them, in values of JSON.
 
     A data set whose items are at random places, or that reads files, has an attribute `identity` that stands for the
-    sample. A data set that draws from other random numbers than those of torch has no digest, nor has a stream.
+    sample. A data set that draws from other random numbers than those of torch, numpy and Python has no digest, nor has
+    a stream.
     """
     n = length_hint(examples, -1)
-    with seeded(0):
+    with reseeding() as seed:
+        seed(0)
         example = examples[0]
     facts = {"number": None if n < 0 else n, "shape": list(example.shape), "dtype": str(example.dtype)[6:]}
     identity = getattr(examples, "identity", None)
@@ -35,8 +37,9 @@ def fingerprint(examples: Examples) -> dict[str, Any]:
         digests = set()
         for _ in range(2):
             parts = []
-            for index in spread(n):
-                with seeded(0, index):
+            with reseeding() as seed:
+                for index in spread(n):
+                    seed(0, index)
                     parts.append(bytes_of(examples[index]))
             digests.add(digest(parts))
         identity = digests.pop() if len(digests) == 1 else None

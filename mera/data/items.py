@@ -118,9 +118,16 @@ def _refuse_not_finite(index: int, what: str) -> None:
     raise InputError(f"finite {what}", f"infinite values or NaN in the one with index {index}")
 
 
-def check_labels(labels: Mapping[str, Any] | None, n: int) -> dict[str, Tensor]:
-    """Return labels by name as tensors, and refuse any without an entry for each of n examples."""
-    tensors = {name: torch.as_tensor(values) for name, values in (labels or {}).items()}
+def check_labels(labels: Any, n: int) -> dict[str, Tensor]:
+    """Return labels by name as tensors, and refuse any without an entry for each of n examples.
+
+    Args:
+        labels: labels by name, or alone: "class" is then the name of integers, "context" that of floats. None for none.
+    """
+    if not isinstance(labels, Mapping):
+        values = labels if isinstance(labels, Tensor) or labels is None else torch.as_tensor(np.asarray(labels))
+        labels = {} if values is None else {"context" if values.is_floating_point() else "class": values}
+    tensors = {name: torch.as_tensor(values) for name, values in labels.items()}
     for name, values in tensors.items():
         if not values.ndim or len(values) != n:
             raise InputError(f"labels {name!r} for each of {n} examples", f"labels of shape {tuple(values.shape)}")

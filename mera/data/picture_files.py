@@ -75,6 +75,7 @@ class Listed(NamedTuple):
         classes: the names of the classes, the topmost sub-folders, sorted; empty if some file lies in no sub-folder.
         numbers: for each training and each test file the number of its class.
         names: the paths of the test files below the folder.
+        divided: whether sub-folders `train` and `test` are the splits.
     """
 
     train: list[Path]
@@ -82,6 +83,7 @@ class Listed(NamedTuple):
     classes: tuple[str, ...]
     numbers: tuple[list[int], list[int]]
     names: list[str]
+    divided: bool
 
 
 def list_pictures(root: Path, groups: str | None = None, arrays: bool = False) -> Listed:
@@ -119,7 +121,7 @@ def list_pictures(root: Path, groups: str | None = None, arrays: bool = False) -
         for top, files in zip(tops, splits, strict=True)
     ]
     paths = [file.relative_to(root).as_posix() for file in splits[1]]
-    return Listed(splits[0], splits[1], classes, (numbers[0], numbers[1]), paths)
+    return Listed(splits[0], splits[1], classes, (numbers[0], numbers[1]), paths, divided)
 
 
 def _below(top: Path, suffixes: frozenset[str], seen: set[Path]) -> list[Path]:

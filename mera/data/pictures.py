@@ -59,7 +59,9 @@ class WholePictures(Dataset):
     @cached_property
     def identity(self) -> str:
         """A digest that tells data sets of pictures apart; see `mera.data.fingerprint`."""
-        return digest([digest_of_files(self.files).encode(), repr((self.L, self.channels, self.crop)).encode()])
+        return digest(
+            [digest_of_files(self.files).encode(), repr((self.L, self.channels, self.crop, self.flip)).encode()]
+        )
 
 
 def random_cut(pixels: Tensor, L: Edges) -> Tensor:
@@ -117,9 +119,14 @@ def pictures(
         return DataSplits("pictures", channels, learnt, kept, classes=listed.classes)
     listed = list_pictures(root, groups, arrays=scale is None)
     sources = _sources(listed, edges(L), scale, channels, root)
+    train, test = ([whole(sources[file]) for file in files if file in sources] for files in listed[:2])
+    if listed.divided and not (train and test):
+        size = " x ".join(map(str, edges(L)))
+        raise InputError(
+            f"pictures of {size} pixels or more in both {root}/train and {root}/test", "none in one of them"
+        )
     if len(sources) == 1:
         return windows(list(sources.values()), L, test_windows=test_windows, name="pictures", **augment)
-    train, test = ([whole(sources[file]) for file in files if file in sources] for files in listed[:2])
     train, test = (train, test) if test else (train[:-1], train[-1:])
     train, test = (train, test) if train else (test[:-1], test[-1:])
     tested = Windows(test, L, test_windows, seed=0)

@@ -126,7 +126,8 @@ class Windows(Dataset):
         sources, geometry = [part.source for part in self.parts], [(part.rows, part.columns) for part in self.parts]
         files = digest_of_files(source.file for source in sources if source.file is not None)
         pixels = [source.pixels() for source in sources if source.file is None]
-        return digest([repr((geometry, self.size, len(self))).encode(), files.encode(), *pixels])
+        how = geometry, self.size, len(self), self.seed, self.flip, self.turn, self.colours
+        return digest([repr(how).encode(), files.encode(), *pixels])
 
     def __repr__(self) -> str:
         places = "random windows" if self.seed is None else "windows"

@@ -47,7 +47,8 @@ class Callback:
         """Called after each evaluation, before the checkpoint.
 
         Args:
-            metrics: step, seconds (of training), test_bits or test_nats, and the metrics of the last step.
+            metrics: step, seconds (of training steps), outside_seconds, test_bits or test_nats, and the metrics of the
+                last step.
         """
 
     def on_end(self, loop: Loop) -> None:
@@ -81,6 +82,7 @@ class Progress(Callback):
     def _show(self, loop: Loop) -> None:
         parts = [] if math.isnan(self.train_loss) else [f"{self.train_loss:.3f} {loop.objective.unit}"]
         parts += [] if math.isnan(loop.test_loss) else [f"test {loop.test_loss:.3f}"]
+        parts += [f"{loop.outside:.0f} s besides steps"] if loop.outside >= 1 else []
         self.progress_bar.update(loop.step, loop.progress, ", ".join(parts))
 
 

@@ -50,7 +50,7 @@ class Result:
         measured: the data of evaluations: "test images", "test fields", or "samples" of the flow for an action.
         best: the step with the lowest loss of all evaluations, and that loss; of the test examples, or with keep="best"
             of the held-out part of the training examples; None without an evaluation.
-        interrupted: whether the run was asked to stop.
+        interrupted: whether a signal asked the run to stop.
         diverged: whether the weights should not be used: they are not finite, or the inverse is wrong.
         verdict: a sentence about divergence, or about the weights of samples of an action.
         flow: the flow to use: the running mean of the weights if there is one, else the trained flow; with the weights
@@ -100,6 +100,8 @@ def fit(
     *,
     test: Any = None,
     labels: Any = None,
+    test_labels: Any = None,
+    check: bool = True,
     resume: bool | str = False,
     console: Console | None = None,
     quiet: bool = False,
@@ -122,9 +124,12 @@ def fit(
     Args:
         flow: the flow to train. Normalisation layers that are not initialised yet are set from the first images.
         data: the training data or the action; see the table below.
-        settings: the settings of training; None for the defaults, those of `PRESETS["action"]` for an action.
+        settings: the settings of training, of which those that are None depend on the data; None for the defaults.
         test: the test data, of one of the same kinds; if None, one in ten of the training examples is held out.
-        labels: the labels of training data without any: class numbers (N,), or contexts of a flow with `context=`.
+        labels: the labels of training data, in place of its own: class numbers (N,), or contexts of a flow with
+            `context=`.
+        test_labels: the labels of `test`.
+        check: whether the flow of an action is judged at the end by samples and by short chains, the final check.
         run: the folder for checkpoints, metrics and samples, a path or a `mera.train.RunFolder`; nothing is written if
             None. The command line reads it too: `mera evaluate`, `sample`, `inpaint`, `train --resume`.
         resume: resume from the last checkpoint in `run`; weights and metrics are then bitwise equal to those of an
@@ -183,9 +188,9 @@ def fit(
     run = RunFolder(run) if isinstance(run, (str, PathLike)) else run
     resumed = _resumes(flow, run, resume)
     console = check_console(console, quiet)
-    usual = Settings(**PRESETS["action"]) if is_action(data) else Settings()
-    settings, user_optimizer, user_schedule = _settings(settings, usual, optimizer, schedule, options)
-    learnt = recognize(flow, data, settings, loss, test, labels)
+    settings, user_optimizer, user_schedule = _settings(settings or Settings(), optimizer, schedule, options)
+    settings = settings.filled(PRESETS["action"] if is_action(data) else {})
+    learnt = recognize(flow, data, settings, loss, test, labels, test_labels)
     loop, history = Loop(flow, settings, run, learnt.train, user_optimizer, user_schedule), History()
     standard: list[Callback] = [history]
     if run is not None:  # logged samples cycle through all classes
@@ -202,26 +207,34 @@ def fit(
         _open(loop, facts, resumed)
         workers = 0 if learnt.in_order else settings.workers  # each worker would read the whole stream
         batches = read_batches(learnt.train, settings.seed, loop.rows, loop.step, workers)
-        if settings.compile and loop.progress < 1:  # by the first of the remaining batches
-            if not console.quiet:
-                console.print("torch compiles the loss, which takes minutes the first time")
-            loop.compile(first := next(batches))
-            batches = chain([first], batches)
+        saves_memory, first_step = flow.checkpoint, loop.step
+        flow.checkpoint = saves_memory or settings.checkpoint
         try:
+            if settings.compile and loop.progress < 1:  # by the first of the remaining batches
+                if not console.quiet:
+                    console.print("torch compiles the loss, which takes minutes the first time")
+                loop.compile(first := next(batches))
+                batches = chain([first], batches)
             loop.repeat(batches, learnt.test, learnt.validation, callbacks, signal)
         finally:
+            flow.checkpoint = saves_memory
             loop.set_rates()  # so that a user's own optimiser can serve again
         if settings.keep == "best":
             loop.use_best(learnt.test)
         diverged = divergence(loop.trained, inverse_error(loop.trained, learnt.test) if history.metrics else 0.0)
-        verdict = diverged or (loop.progress == 1 and learnt.test.verdict(loop.trained)) or "no sign of divergence"
+        number = loop.signal or signal.number
+        is_judged = check and not number and loop.step
+        verdict = diverged or (is_judged and learnt.test.verdict(loop.trained)) or "no sign of divergence"
+        if resumed and loop.step == first_step and not number:
+            ended = f"the run had ended after {loop.step} steps, {loop.elapsed / 60:.3g} minutes of training"
+            verdict = f"no step was taken: {ended}; more steps= or minutes= go on; {verdict}"
     if diverged:
         warnings.warn(f"Training {diverged}", stacklevel=2)
-    if (number := loop.signal or signal.number) and on_signal == "raise":
+    if number and on_signal == "raise":
         raise_signal(number)
     return Result(
         loop.step, loop.test_loss, learnt.test.unit, learnt.test.measured, loop.best,
-        loop.progress < 1 or bool(number), loop.trained, history, diverged is not None, verdict, loop.test_error,
+        bool(number), loop.trained, history, diverged is not None, verdict, loop.test_error,
     )  # fmt: skip
 
 
@@ -256,8 +269,7 @@ def _resumes(flow: Density, run: RunFolder | None, resume: bool | str) -> bool:
 
 
 def _settings(
-    settings: Settings | None,
-    usual: Settings,
+    settings: Settings,
     optimizer: str | UserOptimizer | None,
     schedule: str | UserSchedule | None,
     options: dict[str, Any],
@@ -267,7 +279,7 @@ def _settings(
     options = options | {option: name for option, name in names.items() if isinstance(name, str)}
     for option in options:
         check_choice(option, Settings.__dataclass_fields__, "a setting")
-    settings = replace(settings or usual, **options)
+    settings = replace(settings, **options)
     user_optimizer = None if isinstance(optimizer, str) else optimizer
     user_schedule = None if isinstance(schedule, str) else schedule
     if isinstance(user_schedule, LRScheduler):

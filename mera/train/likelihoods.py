@@ -7,15 +7,16 @@ from collections.abc import Callable, Sequence
 from operator import length_hint
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import default_collate
 
 from mera._utils.errors import InputError
-from mera._utils.random import seeded
+from mera._utils.random import reseeding
 from mera._utils.run_records import UNITS
 from mera.bijectors import with_noise
-from mera.data import Examples, class_numbers, first, labels
+from mera.data import Examples, class_numbers, labels
 from mera.flow.density import Density
 from mera.train.batches import Batch, Objective, Order
 
@@ -58,8 +59,9 @@ class Likelihood(Objective):
         """Examples with noise, each a function of seed, step and row."""
         indices = list(rows) if self.order is None else self.order.indices(step, rows)
         pairs: list[tuple[Tensor, Tensor]] = []
-        for row, index in zip(rows, indices, strict=True):
-            with seeded(seed, step, row):
+        with reseeding() as reseed:
+            for row, index in zip(rows, indices, strict=True):
+                reseed(seed, step, row)
                 example = self.examples[index]
                 pairs.append((example, self.noise(example)))
         batch = tuple(default_collate(pairs))
@@ -71,10 +73,12 @@ class Likelihood(Objective):
         return self.to_data(flow, examples, noise), context[0] if context else None
 
     def start(self, flow: Density, n: int) -> tuple[Tensor, Tensor | None]:
-        """The first `n` examples in the flow's own space."""
-        values = first(self.examples, n)
+        """`n` examples at random places, since the first ones may be of one class; of a stream the first ones."""
+        draw = np.random.default_rng(0).choice
+        chosen = draw(self.size, min(n, self.size), replace=False) if self.size else np.arange(n)
+        values = torch.stack([self.examples[index] for index in chosen.tolist()])
         noise = torch.stack([self.noise(value) for value in values]).to(flow.device)
-        context = None if self.contexts is None else self.contexts[: len(values)].to(flow.device)
+        context = None if self.contexts is None else self.contexts[chosen].to(flow.device)
         return self.to_data(flow, values.to(flow.device), noise), context
 
     def loss(self, flow: Density, batch: Batch) -> Tensor:

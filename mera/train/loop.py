@@ -52,7 +52,8 @@ class Loop:
         is_main: whether this process writes the files of the run.
         rows: indices of the rows of each batch that this process computes; a batch shrinks if there are fewer examples.
         step: steps taken.
-        elapsed: seconds of training, including earlier parts of a resumed run.
+        elapsed: seconds of training steps, including earlier parts of a resumed run.
+        outside: seconds besides steps: evaluations, callbacks, compilation; also including earlier parts.
         test_loss: the loss of the last evaluation, in `objective.unit`; NaN before the first evaluation.
         test_error: its standard error; NaN if it is not known.
         best: step and loss of the best evaluation, on the held-out part of the training examples if the best weights
@@ -78,12 +79,12 @@ class Loop:
         self.piece = min(PIECE, -(-share // settings.accumulate))  # evaluated at once: memory follows a batch
         if flow.device.type == "cpu":
             tune_allocator()
-        flow.checkpoint = flow.checkpoint or settings.checkpoint
         self._average = AveragedModel(flow, multi_avg_fn=get_ema_multi_avg_fn(settings.ema)) if settings.ema else None
         self._loss = BatchLoss(flow, objective, settings.precision)
         self._shared = DistributedDataParallel(self._loss) if self.world_size > 1 else None
         self._parameters: list[Tensor] = list(flow.parameters())  # a walk through all modules takes a part of a step
-        self.step, self.elapsed, self.test_loss, self.test_error = 0, 0.0, math.nan, math.nan
+        self.step, self.elapsed, self.outside = 0, 0.0, 0.0
+        self.test_loss = self.test_error = math.nan
         name, options = settings.optimizer or objective.optimizer, settings.optimizer_options
         self.optimizer, name = make_optimizer(flow, name, settings.lr, settings.weight_decay, options, optimizer)
         self._highest = [group["lr"] for group in self.optimizer.param_groups]
@@ -137,17 +138,21 @@ class Loop:
             for callback in callbacks:
                 callback.on_start(self)
                 stack.callback(callback.on_end, self)
-            start = time.monotonic() - self.elapsed
+            began = time.monotonic()
             while self.progress < 1 and not self.stopping:
+                start = time.monotonic()
+                self.outside += start - began
                 metrics = self.training_step(next(batches))
+                began = time.monotonic()
+                elapsed = self.elapsed + began - start
                 for callback in callbacks:
                     callback.on_step(self, metrics)
-                self.synchronize(time.monotonic() - start, signal.number)
+                self.synchronize(elapsed, signal.number)
                 if self.progress == 1 or self.step % self.settings.eval_every == 0:
                     metrics = self.evaluate(test, validation) | metrics
                     for callback in callbacks:
                         callback.on_evaluation(self, metrics)
-                    self.synchronize(time.monotonic() - start, signal.number)
+                    self.synchronize(self.elapsed, signal.number)
                     self.save()
                 elif self.stopping:
                     self.save()
@@ -157,12 +162,13 @@ class Loop:
 
         Weights and random numbers stay as they are, and random numbers are the same as without compilation.
         """
-        batch = tuple(tensor.to(self.device) for tensor in batch)
+        batch, start = tuple(tensor.to(self.device) for tensor in batch), time.monotonic()
         self._loss.compile(options={"fallback_random": True})
         with restored_states(), warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # torch's own, as it generates code
             (self._shared or self._loss)(*micro_batches(batch, self.settings.accumulate)[0]).backward()
         self._forget_gradients()
+        self.outside += time.monotonic() - start
 
     def training_step(self, batch: Batch) -> Metrics:
         """Take one step of the optimiser.
@@ -216,8 +222,9 @@ class Loop:
             validation: the objective that chooses the weights to keep; None to keep the last weights.
 
         Returns:
-            step, seconds (of training), test_bits or test_nats with its standard error test_bits_error or
-            test_nats_error, and inverse_error; for an action also ess, pareto_k, and free_energy with its error.
+            step, seconds (of training steps), outside_seconds (of evaluations and callbacks until then), test_bits or
+            test_nats with its standard error test_bits_error or test_nats_error, and inverse_error; for an action also
+            ess, pareto_k, and free_energy with its error.
 
         Raises:
             FloatingPointError: if the loss is not finite.
@@ -227,7 +234,8 @@ class Loop:
             raise FloatingPointError(
                 f"Expected finite {test.unit} on test {test.name}; got {self.test_loss} after step {self.step}"
             )
-        metrics = {"step": self.step, "seconds": round(self.elapsed, 3), f"test_{test.metric}": self.test_loss}
+        clock = {"seconds": round(self.elapsed, 3), "outside_seconds": round(self.outside, 3)}
+        metrics = {"step": self.step, **clock, f"test_{test.metric}": self.test_loss}
         if not math.isnan(self.test_error):
             metrics[f"test_{test.metric}_error"] = self.test_error
         chosen_by = self.test_loss
@@ -278,6 +286,7 @@ class Loop:
         return {
             "step": self.step,
             "elapsed": self.elapsed,
+            "outside": self.outside,
             "test_loss": self.test_loss,
             "test_error": self.test_error,
             "best": self.best,
@@ -298,7 +307,8 @@ class Loop:
         self.optimizer.load_state_dict(state["optimizer"])
         if self.schedule is not None:
             self.schedule.load_state_dict(state["schedule"])
-        self.step, self.elapsed, self._recent = int(state["step"]), float(state["elapsed"]), list(state["recent"])
+        self.step, self._recent = int(state["step"]), list(state["recent"])
+        self.elapsed, self.outside = float(state["elapsed"]), float(state["outside"])
         self.test_loss, self.test_error, self.best = state["test_loss"], state["test_error"], state["best"]
         set_states(state["random"])
 

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from mera._utils.errors import InputError
 from mera._utils.processes import world_size
 from mera.data import DataSplits, as_splits
-from mera.data.examples import hold_out, look_like_images
-from mera.data.fingerprint import fingerprint
+from mera.data.examples import hold_out, misread_floats
+from mera.data.fingerprint import bytes_of, digest, fingerprint
 from mera.data.items import check_example
 from mera.flow.density import Density
 from mera.physics.check_target import check_sampled
@@ -39,7 +39,9 @@ class Objectives(NamedTuple):
         """The learnt data in values of JSON: fingerprints of the data, or the facts of the objective."""
         if self.splits is None:
             return dict(self.train.facts)
-        return {"data": {"train": fingerprint(self.splits.train), "test": fingerprint(self.splits.test)}}
+        facts: dict[str, Any] = {"data": {part: fingerprint(getattr(self.splits, part)) for part in ("train", "test")}}
+        contexts = {"train": self.train.contexts, "test": self.test.contexts}
+        return facts | {"labels": {part: digest([bytes_of(c)]) for part, c in contexts.items() if c is not None}}
 
 
 def recognize(
@@ -49,10 +51,17 @@ def recognize(
     loss: Callable[[Density, Any], Tensor] | None = None,
     test: Any = None,
     labels: Any = None,
+    test_labels: Any = None,
 ) -> Objectives:
     """The objectives of training and evaluation for the arguments of `fit`, whose table lists all kinds of data."""
     if isinstance(data, Objective) or is_action(data):
-        arguments = {"loss": loss, "test": test, "labels": labels, 'keep="best"': settings.keep == "best" or None}
+        arguments = {
+            "loss": loss,
+            "test": test,
+            "labels": labels,
+            "test_labels": test_labels,
+            'keep="best"': settings.keep == "best" or None,
+        }
         if refused := [name for name, value in arguments.items() if value is not None]:
             what = "An objective" if isinstance(data, Objective) else "An action"
             raise InputError(f"{what} of your own has no examples, and takes no {', '.join(refused)}", "")
@@ -67,7 +76,11 @@ def recognize(
         action = data if isinstance(data, ActionFamily) else check_sampled(flow, data)
         objective = ReverseKL(flow, action)
         return Objectives(objective, objective)
-    splits = as_splits(data, flow.plan.input.event_shape, test, labels)
+    if flow.plan.context is None and not (labels is None and test_labels is None):
+        raise InputError(
+            "a conditional flow for labels, mera.build(..., classes=K)", "a flow without classes or context"
+        )
+    splits = as_splits(data, flow.plan.input.event_shape, test, labels, test_labels)
     held_out = None
     if settings.keep == "best":
         if getattr(splits.train, "in_order", False) or length_hint(splits.train) < 2:
@@ -95,7 +108,7 @@ def is_action(data: Any) -> bool:
 def check_data(data: DataSplits, flow: Density) -> None:
     """Refuse training and test examples that are empty, of two kinds, or not of the flow's shape and domain.
 
-    Floats in [0, 1] in the shape of images are refused too, unless `as_fields` says that they are fields.
+    Floats that should not be learnt as fields are refused too, unless `as_fields` says that they are fields.
     """
     sizes = [length_hint(examples, 1) for examples in (data.train, data.test)]
     if 0 in sizes:
@@ -110,10 +123,7 @@ def check_data(data: DataSplits, flow: Density) -> None:
     kinds = [likelihood_of(example) for example in firsts]
     if kinds[0] is not kinds[1]:
         raise InputError("training and test examples of one kind", f"{kinds[0].name} and {kinds[1].name}")
-    is_stream = getattr(data.train, "in_order", False)
-    if kinds[0] is FieldLikelihood and not (is_stream or data.are_fields) and look_like_images(data.train, expected):
-        raise InputError(
-            "uint8 images or fields of floats",
-            "floats in [0, 1] in the shape of images: learn mera.data.as_images(x) in bits per dimension, or "
-            "mera.data.as_fields(x) if they are fields",
-        )
+    if kinds[0] is FieldLikelihood and not (data.are_fields or flow.flow.of_angles):
+        is_stream = getattr(data.train, "in_order", False)
+        if got := misread_floats(data.test if is_stream else data.train, expected):
+            raise InputError("uint8 images or fields of floats", got)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 from mera._utils.errors import InputError
@@ -15,6 +15,8 @@ Options = Mapping[str, Any]
 """Options of a class of torch, by name."""
 STEPS = 2000
 """The number of steps of a run whose settings limit neither steps nor minutes."""
+USUAL: dict[str, Any] = {"batch_size": 32, "lr": 8e-3, "weight_decay": 5e-5, "eval_images": 500}
+"""The values of settings that are None, where no preset has others."""
 
 
 @documented
@@ -34,12 +36,16 @@ class Settings:
     minutes: Annotated[
         float | None,
         Option(
-            "stop after this many minutes of training in all, resumed parts included, if that comes before `steps`; "
-            "the cosine schedule then ends with the run. No limit if None.",
+            "stop after this many minutes of training steps in all, resumed parts included, if that comes before "
+            "`steps`; the cosine schedule then ends with the run. Evaluations, callbacks, compilation and the final "
+            "check are not counted. No limit if None.",
             positive(),
         ),
     ] = None
-    batch_size: Annotated[int, Option("images in a step, over all processes and all parts of a batch.", count())] = 32
+    batch_size: Annotated[
+        int,
+        Option("images in a step, over all processes and all parts of a batch; None for 32, of an action 64.", count()),
+    ] = None  # type: ignore[assignment]  # until `filled`
     accumulate: Annotated[
         int,
         Option(
@@ -80,14 +86,18 @@ class Settings:
     optimizer_options: Annotated[Options | None, Option("options of the optimiser other than lr and weight_decay.")] = (
         None
     )
-    lr: Annotated[float, Option("the highest learning rate.", positive())] = 8e-3
+    lr: Annotated[
+        float,
+        Option("the highest learning rate; None for 8e-3, for an action 5e-3.", positive()),
+    ] = None  # type: ignore[assignment]
     weight_decay: Annotated[
         float,
         Option(
-            "weight decay of the optimiser; matrices that Muon trains have their own, `decay` in optimizer_options.",
+            "weight decay of the optimiser; None for 5e-5, for an action 0. Matrices that Muon trains have their own, "
+            "`decay` in optimizer_options.",
             positive(or_zero=True),
         ),
-    ] = 5e-5
+    ] = None  # type: ignore[assignment]
     schedule: Annotated[
         str,
         Option(
@@ -106,7 +116,10 @@ class Settings:
         ),
     ] = 0.0
     eval_every: Annotated[int, Option("steps between evaluations, checkpoints and grids of samples.", count())] = 200
-    eval_images: Annotated[int, Option("test examples in an evaluation, spread over the test split.", count())] = 500
+    eval_images: Annotated[
+        int,
+        Option("test examples in an evaluation, spread over the test split; None for 500, of an action 2000.", count()),
+    ] = None  # type: ignore[assignment]
     keep: Annotated[
         str,
         Option(
@@ -132,6 +145,11 @@ class Settings:
             check_options(self.optimizer, self.optimizer_options)
         elif self.optimizer_options:
             raise InputError("Pass the name of the optimizer with optimizer_options", "")
+
+    def filled(self, usual: Mapping[str, Any]) -> Settings:
+        """The settings with values in place of None: those of a preset, or else `USUAL`."""
+        values = {**USUAL, **usual}
+        return replace(self, **{name: values[name] for name in USUAL if getattr(self, name) is None})
 
     @property
     def last_step(self) -> float:

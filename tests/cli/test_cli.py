@@ -180,7 +180,7 @@ def test_mistakes_are_named(words, code, message, tmp_path, monkeypatch):
 
 
 MENDABLE = {
-    "train rgflow --data msds9 --out x": "error: Expected a data set among",
+    "train rgflow --data msds9 --out x": "error: Expected a file, a folder or a data set among",
     "evaluate nowhere": "error: Expected a file that mera.save wrote, the folder of a run",
 }
 

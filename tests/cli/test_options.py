@@ -176,7 +176,9 @@ OBSERVED = {
     ),
     "file": lambda result, events, path: path.read_bytes() if path.exists() else None,
     "weights": lambda result, events, path: {n: v.tolist() for n, v in mera.load(path).state_dict().items()},
-    "metrics": lambda result, events, path: [line | {"seconds": 0} for line in RunFolder(path).metrics()],
+    "metrics": lambda result, events, path: [
+        line | {"seconds": 0, "outside_seconds": 0} for line in RunFolder(path).metrics()
+    ],
     "history": lambda result, events, path: {n: v.tolist() for n, v in mera.physics.load_chain(path).history.items()},
     "fields": lambda result, events, path: mera.physics.load_chain(path).fields.shape,
 }

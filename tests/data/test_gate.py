@@ -1,5 +1,7 @@
 """The gate of examples and labels: counts, dtypes, ranges, layouts, and the line that mends them."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -61,7 +63,7 @@ REFUSED = {
     "nan": (flow_of, with_nan(X), "infinite values or NaN in the one with index 7"),
     "nan in a data set": (flow_of, TensorDataset(with_nan(X)), "infinite values or NaN in the one with index 7"),
     "too few labels": (of_two_classes, 5 * X, {"labels": Y[:9]}, r"for each of 40 examples; got .* shape \(9,\)"),
-    "labels of no use": (flow_of, 5 * X[10:], {"labels": Y}, "labels 'class' for each of 30 examples"),
+    "labels of others": (of_two_classes, 5 * X[10:], {"labels": Y}, "labels 'class' for each of 30 examples"),
     "angles beyond": (lambda: flow_of(**ANGLES), 9 * X, "angles from -pi to pi.*got values up to"),
     "images of angles": (lambda: flow_of(**ANGLES), PIXELS, "angles from -pi to pi.*got images of torch.uint8"),
 }
@@ -117,12 +119,36 @@ def test_pixels_that_cannot_be_converted(tmp_path):
         images[1]
 
 
-def test_floats_that_look_like_images():
-    with pytest.raises(ValueError, match=r"floats in \[0, 1\] in the shape of images.*as_images.*as_fields"):
-        fit(flow_of(), X, **SHORT)
-    assert fit(flow_of(), as_fields(X), **SHORT).unit == "nats/variable"
+WHOLE = (16 * X).round()
+MISREAD = {
+    "[0, 1]": (X, r"floats in \[0, 1\] in the shape of images: learn mera.data.as_images\(x\)", lambda x: as_images(x)),
+    "digits": (WHOLE, r"floats from 0 to 16 .*as_images\(x / 16\)", lambda x: as_images(x / 16)),
+    "uint8.float()": (PIXELS.float(), r"as_images\(x / 255\)", lambda x: as_images(x / 255)),
+    "[0, 255]": (254.7 * X, r"as_images\(x / 255\)", lambda x: as_images(x / 255)),
+    "[-1, 1]": (2 * X - 1, r"in \[-1, 1\] .*as_images\(\(x \+ 1\) / 2\)", lambda x: as_images((x + 1) / 2)),
+    "spins": (2 * (X > 0.5) - 1.0, r"all whole numbers.*learn x \+ torch.rand_like", lambda x: x + torch.rand_like(x)),
+    "normalised": ((PIXELS / 255 - 0.4) / 0.2, r"of only \d+ different values.*uniform noise", as_fields),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MISREAD)
+def test_floats_that_are_no_fields(name):
+    """Refused by `fit` and `mera.check` with the conversion, which both take; `as_fields` is taken, too."""
+    x, message, convert = MISREAD[name]
+    with pytest.raises(ValueError, match=message):
+        fit(flow_of(), x, **SHORT)
+    report = mera.check(x)
+    assert not report.ok
+    assert re.search(message, repr(report.table()))
+    fit(flow_of(), convert(x), **SHORT)
+    assert mera.check(convert(x)).ok
+    assert fit(flow_of(), as_fields(x), **SHORT).unit == "nats/variable"
+
+
+def test_fields_in_a_small_range_are_fields():
+    for x in (X - 0.5, 0.3 * torch.randn(40, 1, 8, 8), 90 * X + 10, torch.randn(40, 1, 8, 8).bfloat16().float()):
+        assert fit(flow_of(), x, **SHORT).unit == "nats/variable"
     assert fit(flow_of(classes=2), as_fields(X), labels=Y, **SHORT).unit == "nats/variable"
-    fit(flow_of(), X - 0.5, **SHORT)
 
 
 def test_a_memory_map_is_checked_as_it_is_read(tmp_path):

@@ -95,7 +95,7 @@ def test_names_and_fields_without_an_axis_of_channels():
     assert as_splits("msds2", (3, 16, 16)).train[0].shape == (3, 16, 16)
     assert as_splits(torch.randn(20, 8, 8), (1, 8, 8)).train[0].shape == (1, 8, 8)
     for ambiguous in ((PIXELS, PIXELS[:7]), {"train": PIXELS, "test": PIXELS[:7]}, (PIXELS, torch.arange(60))):
-        with pytest.raises(ValueError, match=r"a pair or a dict: fit\(flow, train, test=test\), or"):
+        with pytest.raises(ValueError, match=r"a pair or a dict: fit\(flow, train, labels=y, test=test"):
             as_splits(ambiguous, SHAPE)
 
 

@@ -15,7 +15,7 @@ from mera.train.recognize import recognize
 
 def naive(flow, x, settings):
     """Steps in plain torch; the metrics of each, and the mean of the weights."""
-    objective = recognize(flow, x[:36], settings, test=x[36:]).train
+    objective = recognize(flow, x[:36], settings.filled({}), test=x[36:]).train
     optimizer = torch.optim.AdamW(flow.parameters(), settings.lr, weight_decay=settings.weight_decay)
     mean, metrics = copy.deepcopy(flow), []
     for step in range(settings.steps):

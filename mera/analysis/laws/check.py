@@ -26,6 +26,7 @@ from mera.analysis.laws.report import CheckReport
 from mera.bijectors import Bijector
 from mera.data import DataSplits, Examples, as_splits, names
 from mera.data import load as load_data
+from mera.data.examples import Fields, misread_floats
 from mera.data.items import check_example, example_of
 from mera.flow import Density, Flow
 from mera.graph import Layout
@@ -92,7 +93,7 @@ def check(subject: Any = None, shape: Sequence[int] | None = None) -> CheckRepor
         flow = Flow(subject)
         report.add("the layout compiles to a plan", True, f"{len(flow.plan.steps)} steps")
         check_flow(flow, report)
-    elif isinstance(subject, DataSplits) or (
+    elif isinstance(subject, (DataSplits, Fields)) or (
         not isinstance(subject, torch.nn.Module) and (hasattr(subject, "__getitem__") or hasattr(subject, "__iter__"))
     ):
         _check_splits(_splits(subject, shape), report)
@@ -128,7 +129,8 @@ def _splits(subject: Any, shape: Sequence[int] | None) -> DataSplits:
     """The data as training and test examples; the shape of an array's examples is its own if `shape` is None."""
     if isinstance(subject, DataSplits):
         return subject
-    first = subject.get("train", subject) if isinstance(subject, Mapping) else subject
+    first = subject.data if isinstance(subject, Fields) else subject
+    first = first.get("train", first) if isinstance(first, Mapping) else first
     first = first[0] if isinstance(first, (tuple, list)) and len(first) == 2 else first
     if shape is None:
         if (item := next(iter(first), None)) is None:
@@ -148,6 +150,9 @@ def _check_splits(splits: DataSplits, report: CheckReport) -> None:
         return
     kinds = [(tuple(found[0].shape), found[0].dtype) for found in read.values()]
     report.add("both splits have one shape and dtype", kinds[0] == kinds[1], str(kinds[0]))
+    if kinds[0][1].is_floating_point and not splits.are_fields:
+        misread = misread_floats(read["training"], kinds[0][0])
+        report.add("floats are fields, neither pixels nor whole numbers", not misread, misread)
     rows = [{x.detach().contiguous().view(torch.uint8).numpy().tobytes() for x in found} for found in read.values()]
     common = len(rows[0] & rows[1])
     report.add("no test example among the training examples read", not common, f"{common} in common")
