@@ -149,10 +149,16 @@ def takes(name: str | Path, option: str) -> bool:
 
 
 def _named(name: str | Path) -> str:
-    """The name of the data set of a name, a file or a folder."""
+    """The name of the data set of a name, a file or a folder; refuses any other text."""
+    known = _loaders.names()
     if str(name).endswith(ARRAYS):
         return "array"
-    return "pictures" if str(name) and str(name) not in names() and Path(name).is_dir() else str(name)
+    if str(name) in known:
+        return str(name)
+    if not str(name) or not Path(name).is_dir():
+        got = f"{str(name)!r}: there is no such path, and no such data set{closest(name, known)}"
+        raise InputError(f"a file, a folder or a data set among {known}", got, kind=UNKNOWN_NAME)
+    return "pictures"
 
 
 def count_of(examples: Examples) -> str:
@@ -181,9 +187,6 @@ def load(
         DataMissingError: if files are missing; the message says what to do.
     """
     place, name = name, _named(name)
-    if name not in (known := _loaders.names()):
-        got = f"{name!r}: there is no such path, and no such data set{closest(name, known)}"
-        raise InputError(f"a file, a folder or a data set among {known}", got, kind=UNKNOWN_NAME)
     root = root if name == str(place) else place
     shape = check_shape(L if isinstance(L, Sequence) else (L,), "L")
     lattice = int(shape[0]) if len(shape) < 3 and len(set(shape)) == 1 else shape

@@ -138,18 +138,19 @@ class Loop:
             for callback in callbacks:
                 callback.on_start(self)
                 stack.callback(callback.on_end, self)
-            began = time.monotonic()
+            began = time.monotonic() - self.elapsed - self.outside
             while self.progress < 1 and not self.stopping:
                 start = time.monotonic()
-                self.outside += start - began
+                self.outside = start - began - self.elapsed
                 metrics = self.training_step(next(batches))
-                began = time.monotonic()
-                elapsed = self.elapsed + began - start
+                elapsed = self.elapsed + time.monotonic() - start
                 for callback in callbacks:
                     callback.on_step(self, metrics)
                 self.synchronize(elapsed, signal.number)
                 if self.progress == 1 or self.step % self.settings.eval_every == 0:
                     metrics = self.evaluate(test, validation) | metrics
+                    self.outside = time.monotonic() - began - self.elapsed
+                    metrics["outside_seconds"] = round(self.outside, 3)
                     for callback in callbacks:
                         callback.on_evaluation(self, metrics)
                     self.synchronize(self.elapsed, signal.number)
@@ -222,9 +223,8 @@ class Loop:
             validation: the objective that chooses the weights to keep; None to keep the last weights.
 
         Returns:
-            step, seconds (of training steps), outside_seconds (of evaluations and callbacks until then), test_bits or
-            test_nats with its standard error test_bits_error or test_nats_error, and inverse_error; for an action also
-            ess, pareto_k, and free_energy with its error.
+            step, seconds (of training steps), test_bits or test_nats with its standard error test_bits_error or
+            test_nats_error, and inverse_error; for an action also ess, pareto_k, and free_energy with its error.
 
         Raises:
             FloatingPointError: if the loss is not finite.
@@ -234,8 +234,7 @@ class Loop:
             raise FloatingPointError(
                 f"Expected finite {test.unit} on test {test.name}; got {self.test_loss} after step {self.step}"
             )
-        clock = {"seconds": round(self.elapsed, 3), "outside_seconds": round(self.outside, 3)}
-        metrics = {"step": self.step, **clock, f"test_{test.metric}": self.test_loss}
+        metrics = {"step": self.step, "seconds": round(self.elapsed, 3), f"test_{test.metric}": self.test_loss}
         if not math.isnan(self.test_error):
             metrics[f"test_{test.metric}_error"] = self.test_error
         chosen_by = self.test_loss

@@ -30,6 +30,25 @@ def test_files_of_all_kinds(tmp_path):
         assert (tuple(splits.train[0].shape), splits.channels) == (expected, expected[0])
 
 
+def test_labels_in_a_file(tmp_path):
+    """Sorted by class, as they often are: both classes are in both splits, on the command line too."""
+    h5py = pytest.importorskip("h5py")
+    x, y = FIELDS.float().numpy(), np.repeat([0, 1], 20)
+    np.savez(tmp_path / "a.npz", x=x, labels=y, other=np.zeros(3))
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["anything"], file["y"] = x, y
+    for name in ("a.npz", "a.h5"):
+        splits = mera.data.load(str(tmp_path / name))
+        assert (len(splits.train), len(splits.test)) == (36, 4)
+        for part in (splits.train, splits.test):
+            assert set(part.labels["class"].tolist()) == {0, 1}
+            places = [int((FIELDS.float() == part[i]).flatten(1).all(1).nonzero()) for i in range(len(part))]
+            assert part.labels["class"].tolist() == [place // 20 for place in places]
+    options = ["--L", 8, "--channels", 1, "--hidden", 6, "--steps", 1, "--out", tmp_path / "run"]
+    succeed("train", "rgflow", "--data", tmp_path / "a.npz", "--conditional", *options)
+    assert mera.load(tmp_path / "run").context_encoder.classes == 2
+
+
 def test_what_is_refused(tmp_path):
     np.savez(tmp_path / "a.npz", a=np.zeros((3, 1, 4)), b=np.zeros((3, 1, 4)))
     np.save(tmp_path / "flat.npy", np.zeros(3))

@@ -69,6 +69,44 @@ def test_one_in_ten_is_held_out(examples, n, given, labels):
                 assert torch.equal(values[index], whole.labels[name][place])
 
 
+class Targets(Dataset):
+    """Has numbers as `targets`, and their parity as the labels of items, by a transform that may have a name."""
+
+    targets = (0, 1, 2, 3) * 5
+
+    def __init__(self, transform=None):
+        if transform is not None:
+            self.target_transform = transform
+
+    def __len__(self):
+        return 20
+
+    def __getitem__(self, index):
+        return PIXELS[index], self.targets[index] % 2
+
+
+@pytest.mark.parametrize("examples", [Targets(), Targets(lambda number: number % 2)])
+def test_a_transform_of_targets_holds(examples):
+    splits = as_splits(examples, SHAPE, test=TensorDataset(PIXELS[:4], torch.arange(4)))
+    assert splits.train.labels["class"].tolist() == [0, 1] * 10
+
+
+def test_labels_of_the_test():
+    y = torch.arange(60) % 3
+    for labels in (y, y.tolist(), y.numpy()):
+        splits = as_splits(PIXELS[:50], SHAPE, test=PIXELS[50:], labels=labels[:50], test_labels=labels[50:])
+        assert torch.equal(splits.test.labels["class"], y[50:])
+        assert torch.equal(data.ArrayDataset(PIXELS, labels=labels).labels["class"], y)
+    assert list(data.ArrayDataset(PIXELS, labels=y.float()).labels) == ["context"]
+    flow = mera.build("rgflow", L=8, layers=1, hidden=(8,), classes=3)
+    fit(flow, PIXELS[:50], SHORT, labels=y[:50], test=PIXELS[50:], test_labels=y[50:], steps=1)
+    with pytest.raises(ValueError, match="Expected test_labels= together with test="):
+        fit(flow, PIXELS, SHORT, labels=y, test_labels=y)
+    for labels in ({"labels": y}, {"test": PIXELS, "test_labels": y}):
+        with pytest.raises(ValueError, match="Expected a conditional flow for labels"):
+            fit(small_flow(), PIXELS, SHORT, **labels)
+
+
 def test_labels_that_come_in_turn_are_in_both_parts():
     """And each example is in one of them, whatever their number."""
     x = torch.zeros(1000, 1, 2, 2)

@@ -10,7 +10,9 @@ from PIL import Image
 
 import mera
 from mera import data
+from mera.data.fingerprint import fingerprint
 from mera.data.picture_files import read_picture
+from mera.train import fit
 from mera.train.evaluate import example_losses, mean_and_error, pictures_of
 from tests.helpers.command import succeed
 
@@ -47,6 +49,30 @@ def test_folders_train_and_test_are_the_splits(tmp_path):
         learnt, tested = ({int(part[i][2, 0, 0]) for i in range(len(part))} for part in (splits.train, splits.test))
         assert (max(learnt), min(tested)) == (8, 20)
         assert splits.test.names == [f"test/{number}.png" for number in range(20, 23)]
+
+
+def test_pictures_of_the_test_are_never_learnt(tmp_path):
+    """Also where those to learn from are too small."""
+    for split, edge in (("train", 8), ("test", 64)):
+        (tmp_path / split).mkdir()
+        for number in range(3):
+            photograph(number, (edge, edge)).save(tmp_path / split / f"{number}.png")
+    message = "Expected pictures of 32 x 32 pixels or more in both .*train and .*test; got none in one of them"
+    with pytest.warns(UserWarning, match="3 of 6 files are not used"), pytest.raises(ValueError, match=message):
+        data.load(tmp_path, L=32)
+
+
+def test_a_folder_is_read_with_the_channels_of_the_flow(photos):
+    flow = mera.build("rgflow", L=8, m=4, channels=1, hidden=(4,))
+    assert fit(flow, photos, steps=1, batch_size=2, eval_images=2).unit == "bits/dim"
+
+
+@pytest.mark.parametrize("options", [{"flip": False}, {"turn": True}, {"colours": True}])
+def test_a_fingerprint_tells_augmentation(photos, options):
+    ours, others = (fingerprint(data.load(photos, L=16, **o).train) for o in ({}, options))
+    assert ours != others
+    crop = [fingerprint(data.load(photos, L=16, crop="centre", flip=flip).train) for flip in (False, True)]
+    assert crop[0] != crop[1]
 
 
 def test_more_pictures_than_open_files(tmp_path):

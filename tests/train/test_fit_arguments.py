@@ -7,7 +7,8 @@ import torch
 
 import mera
 from mera import data
-from mera.train import RunFolder, fit
+from mera.train import RunFolder, Settings, fit
+from tests.helpers.callbacks import StopAt
 from tests.helpers.training import IMAGES, SHORT, small_flow
 
 
@@ -74,6 +75,33 @@ def test_the_configuration_is_that_of_the_flow_that_learns(tmp_path):
     assert (facts["note"], facts["model"]) == ("mine", "rgflow")
     assert "layout" not in facts
     assert facts["limits"]["lr"] == SHORT.lr
+
+
+def test_settings_by_name_and_as_an_object_train_alike():
+    """Where they depend on the data: batch size, rate, decay and evaluated samples of an action."""
+    action, metrics = mera.physics.FreeField(1.0), []
+    for settings, options in ((None, {"steps": 2}), (Settings(steps=2), {})):
+        torch.manual_seed(0)
+        flow = mera.build("rgflow", L=4, m=2, channels=1, hidden=(4,))
+        metrics.append(fit(flow, action, settings, **options, check=False).history.metrics[-1])
+    same = [{key: value for key, value in line.items() if not key.endswith("seconds")} for line in metrics]
+    assert same[0] == same[1]
+    assert Settings().filled({}).lr == Settings(lr=8e-3).filled({"lr": 1.0}).lr == 8e-3
+
+
+def test_checkpointing_ends_with_the_run():
+    flow = small_flow()
+    fit(flow, IMAGES, SHORT, checkpoint=True, steps=1)
+    assert not flow.checkpoint
+
+
+def test_the_final_check_of_an_action_can_be_left_out(monkeypatch):
+    judged = []
+    monkeypatch.setattr("mera.train.reverse_kl.ReverseKL.verdict", lambda *args: judged.append(1) or "judged")
+    flow = mera.build("rgflow", L=4, m=2, channels=1, hidden=(4,))
+    for options, verdict in (({"check": False}, "no sign of divergence"), ({"callbacks": [StopAt(1)]}, "judged")):
+        assert fit(flow, mera.physics.FreeField(1.0), steps=2, eval_images=2, **options).verdict == verdict
+    assert judged == [1]
 
 
 @pytest.mark.parametrize("contexts", [torch.zeros(40, 3), torch.full((40, 2), torch.nan)])

@@ -3,6 +3,7 @@
 import copy
 import math
 from itertools import chain
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ import torch
 import mera
 from mera.train import Callback, Settings, fit
 from mera.train.batches import Order, micro_batches, rows_per_step
+from mera.train.loop import Loop
 from mera.train.recognize import recognize
 
 
@@ -120,6 +122,42 @@ def test_steps_of_very_many_examples_are_drawn_independently():
     steps = [order.indices(step, range(4)) for step in (1, 2, 10**9)]
     assert len(set(chain(*steps))) == 12
     assert order.indices(2, [1, 3]) == steps[1][1::2]
+
+
+def test_minutes_are_those_of_training_steps(tmp_path, monkeypatch):
+    """A clock that steps, evaluations and a callback move by known times; a resume that takes no step says so."""
+    now = [0.0]
+    monkeypatch.setattr("mera.train.loop.time", SimpleNamespace(monotonic=lambda: now[0]))
+    step, evaluate = Loop.training_step, Loop.evaluate
+
+    def moved(method, seconds):
+        def call(*args):
+            now[0] += seconds
+            return method(*args)
+
+        return call
+
+    monkeypatch.setattr(Loop, "training_step", moved(step, 10.0))
+    monkeypatch.setattr(Loop, "evaluate", moved(evaluate, 100.0))
+
+    class Slow(Callback):
+        def on_step(self, loop, metrics):
+            now[0] += 1000.0
+
+    def flow():
+        return mera.build("rgflow", L=4, m=2, channels=1, hidden=(4,))
+
+    x, options = torch.randn(20, 1, 4, 4), {"run": tmp_path, "callbacks": [Slow()], "eval_every": 2}
+    result = fit(flow(), x, minutes=0.5, **options)
+    assert result.steps == 3
+    clock = [(line["seconds"], line["outside_seconds"]) for line in result.history.metrics]
+    assert clock == [(20.0, 2100.0), (30.0, 3200.0)]
+    again = fit(flow(), x, minutes=0.5, **options, resume=True)
+    assert again.verdict.startswith("no step was taken: the run had ended after 3 steps, 0.5 minutes of training")
+    later = fit(flow(), x, minutes=1, **options, resume=True)
+    assert later.steps == 6
+    assert later.history.metrics[-1]["seconds"] == 60.0
+    assert "no step" not in later.verdict
 
 
 @pytest.mark.parametrize("checkpoint", [False, True])

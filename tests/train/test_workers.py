@@ -1,12 +1,17 @@
 """Errors in the processes that read images come out as they are, not as a traceback in a message."""
 
+import random
 from dataclasses import replace
 
+import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from mera import data
 from mera.train import RunFolder, fit
+from mera.train.likelihoods import likelihood
+from tests.helpers.callbacks import StopAt
 from tests.helpers.command import SMALL, run
 from tests.helpers.training import IMAGES, SHORT, same, small_flow
 
@@ -56,8 +61,33 @@ def test_the_command_line_names_the_file(tmp_path):
     assert len(message.splitlines()) == 1
 
 
-def test_workers_read_what_one_process_reads():
-    flows = [small_flow(), small_flow()]
-    for flow, workers in zip(flows, (0, 2), strict=True):
-        fit(flow, IMAGES, settings(workers))
-    assert same(*flows)
+class Turned(data.ArrayDataset):
+    """Images that are augmented by random numbers of numpy and of Python."""
+
+    def __getitem__(self, index):
+        example = super().__getitem__(index)
+        example = example.flip(-1) if np.random.random() < 0.5 else example
+        return example.flip(-2) if random.random() < 0.5 else example
+
+
+@pytest.mark.parametrize("kind", [data.ArrayDataset, Turned])
+def test_workers_read_what_one_process_reads(tmp_path, kind):
+    """Also after a resume: random numbers are those of seed, step and row."""
+    examples = data.DataSplits("examples", 3, kind(IMAGES.train.array), IMAGES.test)
+    flows = [small_flow(), small_flow(), small_flow()]
+    for flow, workers in zip(flows, (0, 2), strict=False):
+        fit(flow, examples, settings(workers))
+    fit(small_flow(), examples, settings(2), tmp_path, callbacks=[StopAt(1)])
+    np.random.seed(5)
+    fit(flows[2], examples, settings(2), tmp_path, resume=True)
+    assert same(flows[0], flows[1])
+    assert same(flows[0], flows[2])
+
+
+def test_starts_are_drawn_from_all_examples():
+    """The first examples of a folder that is sorted by class are of one class."""
+    objective = likelihood(small_flow(), data.ArrayDataset(torch.arange(1000.0).view(1000, 1, 1, 1)))
+    x, _ = objective.start(small_flow(), 100)
+    assert len(x.unique()) == 100
+    assert x.mean() == pytest.approx(500, abs=120)
+    assert (x.min() < 50, x.max() > 950) == (True, True)
