@@ -3,6 +3,7 @@
 import random
 import shutil
 
+import numpy as np
 import pytest
 import torch
 
@@ -117,6 +118,41 @@ def test_damage_is_refused_by_name_or_changes_nothing(folders, tmp_path, kind, f
             assert same(found, before) or (kind, way) == ("flow", "other's"), way
         shutil.rmtree(folder)
     assert refused > 10 or kind == "stream"  # most damages of a stream are mended
+
+
+def doubled_draws(folder):
+    with np.load(folder / "000000.npz") as file:
+        arrays = {name: 2 * file[name] if name == "series/m" else file[name] for name in file.files}
+    np.savez(folder / "000000.npz", **arrays)
+
+
+def moved_weights(folder):
+    path = folder / "checkpoints" / "step_00000004.pt"
+    state = torch.load(path)
+    torch.save(state | {"flow": {name: value + 0.5 for name, value in state["flow"].items()}}, path)
+
+
+def cut_metrics(folder):
+    path = folder / "metrics.jsonl"
+    path.write_bytes(path.read_bytes().splitlines(keepends=True)[0])
+
+
+@pytest.mark.parametrize(
+    ("kind", "edit"),
+    [
+        ("measurement", doubled_draws), ("run", moved_weights), ("run", cut_metrics),
+        ("run", lambda folder: (folder / "metrics.jsonl").write_bytes(b"")),
+        ("run", lambda folder: (folder / "metrics.jsonl").unlink()),
+    ],
+)  # fmt: skip
+def test_what_is_edited_with_the_tools_of_numpy_and_torch_is_refused(folders, tmp_path, kind, edit):
+    folder = tmp_path / kind
+    shutil.copytree(folders / f"{kind}0", folder)
+    edit(folder)
+    found = read_or_message(KINDS[kind][1], folder)
+    assert isinstance(found, str)
+    assert str(folder) in found
+    assert kind == "measurement" or not mera.check(folder).ok
 
 
 def test_a_missing_file_is_refused_or_mended(folders, tmp_path):

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Collection, Iterable, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from os import PathLike
 from typing import Any
 
@@ -17,6 +17,9 @@ NAME = "manifest.json"
 FORMAT = 1
 MOST = 200
 """The most characters of a value in a message."""
+MAX_LINE = 4096
+"""The most bytes of the line behind a part of bytes."""
+DAMAGED = "one that is damaged, was edited, or belongs to another folder or name"
 SUM = "sum"
 """The key of the checksum in JSON."""
 
@@ -26,8 +29,9 @@ class Manifest:
 
     The file `manifest.json` holds the kind, the facts (what was computed: the flow, the data, settings, the seed), the
     identity, a digest of the first facts, and a checksum of all of it, so that an edited file is refused. Each part, a
-    file that counts, holds its `seal` in the content that its own checksum covers: a part of another folder, or under
-    another name, does not have the right seal. Parts in JSON have a checksum that binds them to their seal.
+    file that counts, has a checksum that binds its content to its `seal`: a part of another folder, or under another
+    name, does not have the right one. Lines of JSON have it as an entry, other files in a line of JSON behind their
+    content; a flow in safetensors holds the seal in the description that its own checksum covers.
 
     Args:
         path: the folder, which need not exist yet.
@@ -105,16 +109,41 @@ class Manifest:
         if seal != self.seal(name):
             raise InputError(f"the file of this {self.kind}", f"that of another: {seal}", where=str(self.path / name))
 
+    def write_part(self, name: str, content: bytes, **facts: Any) -> None:
+        """Write a part of bytes, with its checksum and further facts in a line of JSON behind it."""
+        facts["content"] = hashlib.sha256(content).hexdigest()
+        write_atomically(self.path / name, content + b"\n" + _summed(facts, self.seal(name)))
+
+    def read_part(self, name: str) -> bytes:
+        """The bytes of a part, whose checksum must be right."""
+        facts, content = self.part_facts(name), (self.path / name).read_bytes().rpartition(b"\n")[0]
+        if hashlib.sha256(content).hexdigest() != facts.get("content"):
+            raise InputError(f"a file as mera wrote it for this {self.kind}", DAMAGED, where=str(self.path / name))
+        return content
+
+    def part_facts(self, name: str) -> dict[str, Any]:
+        """The facts behind a part of bytes, whose content is not checked."""
+        path = self.path / name
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - MAX_LINE))
+            line = file.read().rpartition(b"\n")[2]
+        facts: dict[str, Any] = {}
+        with suppress(InputError):  # bytes that are no JSON have no right checksum either
+            facts = parse_json(line, path)
+        return self._checked(name, facts, self.seal(name))
+
     def append(self, name: str, *entries: Mapping[str, Any]) -> None:
         """Add lines of JSON to a part, and flush it to the disk; the checksum of a line binds its place, too."""
-        with open(self.path / name, "a+b") as file:
-            if name not in self._lines:
-                file.seek(0)
-                self._lines[name] = file.read().count(b"\n")
+        self._lines.setdefault(name, self.count(name))
+        with open(self.path / name, "ab") as file:
             file.write(self._written(name, entries, self._lines[name]))
             file.flush()
             os.fsync(file.fileno())
         self._lines[name] += len(entries)
+
+    def count(self, name: str) -> int:
+        """The number of lines of a part, complete ones."""
+        return (self.path / name).read_bytes().count(b"\n") if (self.path / name).exists() else 0
 
     def entries(self, name: str) -> list[dict[str, Any]]:
         """The lines of a part; an incomplete last line, of a killed process, is left out."""
@@ -139,8 +168,7 @@ class Manifest:
         """A value without its checksum, which must be right."""
         content = {key: item for key, item in value.items() if key != SUM}
         if value.get(SUM) != _digest(content, seal):
-            got = "one that is damaged, was edited, or belongs to another folder"
-            raise InputError(f"a file as mera wrote it for this {self.kind}", got, where=str(self.path / name))
+            raise InputError(f"a file as mera wrote it for this {self.kind}", DAMAGED, where=str(self.path / name))
         return content
 
 

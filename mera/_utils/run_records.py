@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 import re
+from contextlib import suppress
 from os import PathLike
 from typing import Any
 
+from mera._utils.errors import InputError
 from mera._utils.manifest import Manifest
 
 UNITS = {"bits": "bits/dim", "nats": "nats/variable", "loss": "loss"}
@@ -30,8 +32,28 @@ class RunRecords(Manifest):
         return sorted(int(match[1]) for match in matches if match is not None)
 
     def metrics(self) -> list[dict[str, Any]]:
-        """The metrics so far, one dict for each evaluation."""
-        return self.entries(METRICS)
+        """The metrics so far, one dict for each evaluation.
+
+        Raises:
+            ValueError: if lines are damaged, or some are gone that the last checkpoint counts.
+        """
+        lines = self.entries(METRICS)
+        expected = self._evaluations()
+        if len(lines) < expected:
+            got = f"{len(lines)}: lines are gone"
+            raise InputError(f"the metrics of {expected} evaluations", got, where=str(self.path / METRICS))
+        return lines
+
+    def _evaluations(self) -> int:
+        """The number of evaluations that the last checkpoint counts; of an earlier one if that file is damaged."""
+        for step in reversed(self.steps()):
+            with suppress(InputError):
+                return self.part_facts(self._checkpoint(step))["evaluations"]
+        return 0
+
+    def _checkpoint(self, step: int) -> str:
+        """The name of the checkpoint of a step, below the folder."""
+        return f"checkpoints/step_{step:08d}.pt"
 
     def learnt_fields(self) -> bool:
         """Return whether the run learnt fields of floats rather than images."""

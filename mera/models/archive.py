@@ -6,6 +6,7 @@ import hashlib
 import json
 import zipfile
 from collections.abc import Mapping
+from io import BytesIO
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -69,18 +70,17 @@ def _checksum(text: str, tensors: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-def write_tensors(path: str | PathLike[str], value: Any) -> None:
-    """Write tensors, numbers and text, in dicts, lists and tuples, to a file, which appears whole or not at all.
+def pack_tensors(value: Any) -> bytes:
+    """The bytes of torch.save for tensors, numbers and text, in dicts, lists and tuples.
 
     Numbers and arrays of numpy become those of Python.
     """
-    with replacing(path) as temporary:
-        try:
-            torch.save(_without_numpy(value), temporary)
-        except RuntimeError as error:  # on a full disk, say
-            raise OSError(f"{path}: cannot be written: {error}") from error
-        if others := get_unsafe_globals_in_checkpoint(temporary):
-            raise TypeError(f"Expected tensors, numbers and text, in dicts, lists and tuples; got {', '.join(others)}")
+    file = BytesIO()
+    torch.save(_without_numpy(value), file)
+    file.seek(0)
+    if others := get_unsafe_globals_in_checkpoint(file):
+        raise TypeError(f"Expected tensors, numbers and text, in dicts, lists and tuples; got {', '.join(others)}")
+    return file.getvalue()
 
 
 def _without_numpy(value: Any) -> Any:
@@ -92,20 +92,20 @@ def _without_numpy(value: Any) -> Any:
     return value.tolist() if isinstance(value, (np.generic, np.ndarray)) else value
 
 
-def read_tensors(path: str | PathLike[str]) -> Any:
-    """Read what `write_tensors` or torch.save wrote, on the CPU."""
+def unpack_tensors(content: bytes, path: str | PathLike[str]) -> Any:
+    """Read the content of a file that torch.save wrote, on the CPU; messages name the file."""
     other = "a damaged file or one with other objects, of which no code was run"
     with reading(path, "a checkpoint of tensors", other):
-        if zipfile.is_zipfile(path):
-            _check_archive(Path(path))
-        return torch.load(path, map_location="cpu", weights_only=True)
+        if zipfile.is_zipfile(BytesIO(content)):
+            _check_archive(content)
+        return torch.load(BytesIO(content), map_location="cpu", weights_only=True)
 
 
-def _check_archive(path: Path) -> None:
+def _check_archive(content: bytes) -> None:
     """Refuse an archive with a wrong checksum, which torch does not check, or with far more content than bytes."""
-    with zipfile.ZipFile(path) as archive:
+    with zipfile.ZipFile(BytesIO(content)) as archive:
         size = sum(entry.file_size for entry in archive.infolist())
-        if size > MAX_EXPANSION * path.stat().st_size:
+        if size > MAX_EXPANSION * len(content):
             raise ValueError(f"an archive that expands to {size:,} bytes")
         if broken := archive.testzip():
             raise ValueError(f"{broken} has another checksum")

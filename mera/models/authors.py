@@ -18,7 +18,7 @@ from mera._utils.flow_options import PriorLike
 from mera._utils.random import restored_states
 from mera.bijectors import checkerboard
 from mera.flow import Flow
-from mera.models.archive import read_tensors
+from mera.models.archive import unpack_tensors
 from mera.models.by_name import build
 
 # Names of tensors in the authors' checkpoints. They contain the index of the block (two in an RG step), of the coupling
@@ -57,7 +57,7 @@ def load_rgflow_checkpoint(path: str | PathLike[str], prior: PriorLike | None = 
 
 def _read(path: Path) -> dict[str, Tensor]:
     """Read the state dict in a file; no code in the file is run."""
-    content = read_tensors(path)
+    content = unpack_tensors(as_path(path).read_bytes(), path)
     state = content.get("flow") if isinstance(content, Mapping) else None
     items = state.items() if isinstance(state, Mapping) else ()
     if not items or not all(isinstance(name, str) and isinstance(value, Tensor) for name, value in items):

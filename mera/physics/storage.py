@@ -13,7 +13,6 @@ done, seconds       all draws so far, with the warm-up; and the time of the meas
 last                the last field of each chain
 state/NAME          the sampler's state
 random/DEVICE       the states of the random number generators
-seal                the seal of the file
 """
 
 from __future__ import annotations
@@ -30,7 +29,6 @@ from torch import Tensor
 
 from mera._utils.array_files import read_npz
 from mera._utils.errors import InputError
-from mera._utils.files import write_atomically
 from mera._utils.manifest import Manifest
 
 Arrays = dict[str, Tensor]
@@ -75,10 +73,10 @@ class Storage(Manifest):
 
     def write_draws(self, arrays: Arrays) -> None:
         """Write the next file of draws."""
-        content, name = io.BytesIO(), f"{len(self._files()):06d}.npz"
+        content = io.BytesIO()
         plain: dict[str, Any] = {key: values.numpy() for key, values in arrays.items()}
-        np.savez(content, seal=np.array(self.seal(name)), **plain)
-        write_atomically(self.path / name, content.getvalue())
+        np.savez(content, **plain)
+        self.write_part(f"{len(self._files()):06d}.npz", content.getvalue())
 
     def read(self) -> list[Arrays]:
         """The arrays of each file of draws, in their order; a ValueError if one is damaged or missing."""
@@ -86,8 +84,8 @@ class Storage(Manifest):
         for number, file in enumerate(self._files()):
             if (name := f"{number:06d}.npz") != file.name:
                 raise InputError(f"all draws of {self.path}", f"no file {name}")
+            self.read_part(name)
             arrays = read_npz(file)
-            self.check(name, str(arrays.pop("seal", "")))
             chunks.append({name: torch.from_numpy(values) for name, values in arrays.items()})
         if chunks:
             draws = sum(len(chunk["series/m"]) for chunk in chunks if "series/m" in chunk)

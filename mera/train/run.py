@@ -13,14 +13,13 @@ from __future__ import annotations
 
 import warnings
 from os import PathLike
-from pathlib import Path
 from typing import Any
 
 from mera._utils.errors import InputError
 from mera._utils.files import make_folder
 from mera._utils.run_records import METRICS, RunRecords
 from mera.flow.density import Density
-from mera.models.archive import read_tensors, write_tensors
+from mera.models.archive import pack_tensors, unpack_tensors
 from mera.models.saving import WEIGHTS, write_flow
 
 PARTS = (METRICS, WEIGHTS, "checkpoints/step_*.pt")
@@ -51,13 +50,13 @@ class RunFolder(RunRecords):
         make_folder(self.checkpoints)
         if flow is not None:
             write_flow(flow, self.weights, self.seal(WEIGHTS))
-        path = self._checkpoint(step)
-        write_tensors(path, state | {"seal": self.seal(path.name)})  # last: a killed run resumes from an earlier one
+        content = pack_tensors(state)  # written last: a killed run resumes from an earlier one
+        self.write_part(self._checkpoint(step), content, evaluations=self.count(METRICS))
         for later in self.steps():  # damaged checkpoints, if the run resumed from an earlier one
             if later > step:
-                self._checkpoint(later).unlink()
+                (self.path / self._checkpoint(later)).unlink()
         for old in self.steps()[:-keep]:
-            self._checkpoint(old).unlink()
+            (self.path / self._checkpoint(old)).unlink()
 
     def state(self) -> dict[str, Any]:
         """The state of training in the last checkpoint; if that file is damaged, an older state, with a warning.
@@ -83,10 +82,5 @@ class RunFolder(RunRecords):
 
     def read(self, step: int) -> dict[str, Any]:
         """The state of training in the checkpoint of a step; a ValueError if the file is damaged or of another run."""
-        path = self._checkpoint(step)
-        state = read_tensors(path)
-        self.check(path.name, state.pop("seal", None) if isinstance(state, dict) else None)
-        return state
-
-    def _checkpoint(self, step: int) -> Path:
-        return self.checkpoints / f"step_{step:08d}.pt"
+        name = self._checkpoint(step)
+        return unpack_tensors(self.read_part(name), self.path / name)

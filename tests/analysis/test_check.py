@@ -170,6 +170,11 @@ def test_a_name_of_data_and_of_a_flow(tmp_path, monkeypatch):
     assert "cones of both directions agree" in names
 
 
+def test_a_path_that_is_no_file_is_refused():
+    with pytest.raises(ValueError, match="Expected a folder of a run, a file, or the name of a trained flow"):
+        mera.check("/dev/null")
+
+
 def test_runs(tmp_path):
     folder = tmp_path / "run"
     fit(small_flow(), IMAGES, SHORT, folder)

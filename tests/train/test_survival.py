@@ -1,6 +1,7 @@
 """Nothing is lost: runs that are killed, disks that are full, files that are damaged."""
 
 import errno
+import io
 import itertools
 import os
 import pickle
@@ -222,15 +223,15 @@ def test_damaged_checkpoints_do_not_outlive_newer_work(tmp_path):
 def test_nothing_that_is_loaded_can_run(tmp_path):
     run, newest = damaged_run(tmp_path)
     trace = tmp_path / "trace"
-    for path in (newest, run.checkpoints / "step_00000003.pt", run.weights):
-        path.write_bytes(pickle.dumps(Malicious(trace)))
-    with pytest.raises(ValueError, match="Expected a checkpoint of tensors"):
-        run.state()
+    (run.checkpoints / "step_00000003.pt").unlink()
+    torch.save({"flow": Malicious(trace)}, file := io.BytesIO())
+    for content in (pickle.dumps(Malicious(trace)), file.getvalue()):
+        run.write_part(f"checkpoints/{newest.name}", content, evaluations=0)  # also with a right checksum
+        with pytest.raises(ValueError, match="Expected a checkpoint of tensors"):
+            run.state()
+    run.weights.write_bytes(pickle.dumps(Malicious(trace)))
     with pytest.raises(ValueError, match="Expected a file that mera wrote"):
         mera.load(run.path)
-    torch.save({"flow": Malicious(trace)}, newest)
-    with pytest.raises(ValueError, match="Expected a checkpoint of tensors"):
-        run.state()
     assert not trace.exists()
 
 

@@ -112,7 +112,7 @@ def _check_path(path: Path) -> CheckReport:
     flow: Any = None
     if is_run(path) or (path.is_dir() and name not in known):  # commands write pictures into folders of such names
         flow = _check_run(RunFolder(path), report)
-    elif not path.exists() and name not in known:
+    elif not path.is_file() and name not in known:
         expected = "a folder of a run, a file, or the name of a trained flow or a data set"
         raise InputError(expected, f"{name!r}{closest(name, known)}")
     else:  # a flow has the name of the data that it learnt
