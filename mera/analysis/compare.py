@@ -78,11 +78,11 @@ def contestants(
     Args:
         texts: names of models with or without options, "rgflow(prior=gaussian)".
         common: options of all models, such as the lattice and the channels; a model ignores options that it lacks.
-        parameters: if not None, the number of parameters to approximate by the width of hidden layers, in models whose
-            text does not set the width.
+        parameters: if not None, the number of parameters that each model approximates by the width of hidden layers.
 
     Raises:
-        ValueError: if a text is not a model with options, two texts are the same, or `texts` is empty.
+        ValueError: if a text is not a model with options, or sets the width beside `parameters`, two texts are the
+            same, or `texts` is empty.
 
     >>> [c.options["hidden"] for c in contestants(["rgflow", "realnvp"], {"L": 16}, parameters=100_000)]
     [(30,), [(8,), (22,), (52,)]]
@@ -94,7 +94,9 @@ def contestants(
             raise InputError(f"options by name, such as {EXAMPLE}", repr(text))
         declared = options_of(models.builder(model))
         options = {name: value for name, value in (common or {}).items() if name in declared} | options
-        if parameters is not None and "hidden" not in options:
+        if parameters is not None:
+            if "hidden" in options:
+                raise InputError(f"no hidden=... in a model whose width gives {parameters:,} parameters", repr(text))
             options = models.fit_width(model, parameters, options)
         parsed.append(Contestant(text, model, options))
     if not parsed or len({contestant.folder for contestant in parsed}) < len(parsed):

@@ -41,6 +41,12 @@ def random_latents(plan: Plan, level: int, n: int) -> list[LatentIndex]:
     return [latents[i] for i in torch.randperm(len(latents))[:n].tolist()]
 
 
+def own_space(flow: Flow, examples: Tensor) -> Tensor:
+    """Examples on the flow's device and in its own space: images (B, C, *shape) uint8 are dequantised, fields stay."""
+    examples = examples.to(flow.device)
+    return flow.from_images(examples) if examples.dtype == torch.uint8 else examples.to(flow.dtype)
+
+
 @torch.no_grad()
 def encode_levels(flow: Flow, images: Tensor, context: Tensor | None = None) -> list[Tensor]:
     """The latents of all images, finest level first, (B, C_h, *shape_h) each, in single precision on the CPU.
@@ -49,8 +55,7 @@ def encode_levels(flow: Flow, images: Tensor, context: Tensor | None = None) -> 
     """
     parts: list[list[Tensor]] = [[] for _ in flow.plan.latents]
     for start in range(0, len(images), BATCH):
-        batch = images[start : start + BATCH].to(flow.device)
-        x = flow.from_images(batch) if batch.dtype == torch.uint8 else batch
+        x = own_space(flow, images[start : start + BATCH])
         rows = context if context is None or len(context) == 1 else context[start : start + BATCH].to(flow.device)
         z, _ = flow(x, rows)
         for part, level in zip(parts, z, strict=True):

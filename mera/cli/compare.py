@@ -11,7 +11,7 @@ import typer
 
 from mera import data
 from mera.analysis.compare import compare, contestants, score_table, write_report
-from mera.cli.options import DataOptions, Device, Download, value
+from mera.cli.options import DataOptions, DataRoot, Device, Download, value
 from mera.cli.sources import choose_device
 from mera.cli.terminal import console, show, with_options
 from mera.cli.train import settings_of, settings_options
@@ -34,7 +34,7 @@ def _compare(
     L: Annotated[
         Any, typer.Option(parser=value, help="Edge of the lattice, or all its edges.", metavar="INT[,INT...]")
     ] = "32",
-    root: Annotated[Path, typer.Option(help="Folder of the data sets.", rich_help_panel="Data")] = Path("data"),
+    root: DataRoot = None,
     download: Download = False,
     data_options: DataOptions = None,
     device: Device = "auto",

@@ -18,6 +18,7 @@ from mera._utils.files import make_folder
 from mera._utils.progress import ProgressBar, check_console
 from mera._utils.random import fixed_seed, seeded
 from mera._utils.table import Numbers, Table, with_error
+from mera.analysis.latents import own_space
 from mera.analysis.receptive import extents_by_level
 from mera.cli.options import Class, Device, Lattice, Root, Seed
 from mera.cli.sources import (
@@ -26,6 +27,7 @@ from mera.cli.sources import (
     class_indices,
     folder_of,
     known_examples,
+    learnt_fields,
     load_flow,
     select_class,
     set_threads,
@@ -130,9 +132,10 @@ def _read(
     flow, number = select_class(path, flow, label)
     test = known_examples(path, flow, root)
     if test is None:
-        with fixed_seed(0):
+        with fixed_seed(seed):
             batches = [flow.sample(min(BATCH, n - i)) for i in range(0, n, BATCH)]
-        return flow, number, torch.cat([flow.to_images(batch) for batch in batches]), {}
+        are_images = flow.plan.input.is_picture and not learnt_fields(path)
+        return flow, number, torch.cat([flow.to_images(batch) if are_images else batch for batch in batches]), {}
     candidates = class_indices(test, number)
     with seeded(seed):
         indices = candidates[torch.randperm(len(candidates))[:n]]
@@ -143,7 +146,7 @@ def _read(
 
 def _parts(flow: Flow, images: torch.Tensor) -> analysis.Parts:
     """The parts of log p of images."""
-    parts = [analysis.decompose(flow, flow.from_images(batch.to(flow.device))) for batch in images.split(BATCH)]
+    parts = [analysis.decompose(flow, own_space(flow, batch)) for batch in images.split(BATCH)]
     maps = zip(*(part.maps for part in parts), strict=True)
     levels = torch.cat([part.levels for part in parts])
     return analysis.Parts(levels, {}, tuple(map(torch.cat, maps)), parts[0].variables)
@@ -187,8 +190,8 @@ def figures_command(
     if run is None:
         raise typer.BadParameter("Expected a RUN, or --list")
     flow, number, images, _ = _read(run, IMAGES, label, None, root, device)
-    if not flow.plan.input.is_picture:
-        raise InputError("a flow of images, with 1 or 3 channels in two dimensions", str(flow.plan.input))
+    if not flow.plan.input.is_picture or images.dtype != torch.uint8:
+        raise InputError("a flow of images, with 1 or 3 channels in two dimensions", f"{run}, of {flow.plan.input}")
     subject = Subject(flow, images)
     if only is None:
         names = [name for name in names if FIGURES[name].least <= len(subject.images)]

@@ -66,6 +66,10 @@ def _inpaint(
         raise typer.BadParameter("Pass either --mask FILE or --region START:STOP,START:STOP")
     if test is not None and (len(paths) > 1 or is_picture(paths[0])):
         raise typer.BadParameter("Pass either pictures or --test N")
+    if test is not None and scale is not None:
+        raise typer.BadParameter("--scale is for pictures, not for --test, whose images have the size of the flow")
+    if test is None and root is not None:
+        raise typer.BadParameter("--root is the folder of test images, and needs --test")
     if test is None:
         run, flow, files = flow_and_pictures(paths, device, L=L)
         images: Iterable[tuple[Path, Tensor, Any]] = (

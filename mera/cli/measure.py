@@ -27,6 +27,8 @@ NUMBERS = (
     "verdict",
 )  # fmt: skip
 """The fields of results that the report has by the same names; each sampler has some of them."""
+CHAINS = 16
+"""The usual number of chains."""
 SamplerName: Any = Literal[tuple(SAMPLERS)]
 
 
@@ -51,8 +53,10 @@ def measure_command(
     symmetries: Annotated[
         str | None, typer.Option(help="Mix the flow over these symmetries, in place of the run's own: flip,rotations.")
     ] = None,
-    images: Annotated[int | None, typer.Option(min=1, help="Group elements in the mixture; all if left out.")] = None,
-    chains: Annotated[int, typer.Option(min=1, help="Number of chains side by side.")] = 16,
+    elements: Annotated[int | None, typer.Option(min=1, help="Group elements in the mixture; all if left out.")] = None,
+    chains: Annotated[
+        int | None, typer.Option(min=1, help=f"Number of chains side by side; {CHAINS} if left out.")
+    ] = None,
     every: Annotated[
         int,
         typer.Option(min=0, help="Keep every k-th field of a chain, or every k-th sample; 0 to keep none."),
@@ -83,15 +87,15 @@ def measure_command(
     text = learnt_action(run) if action is None else action
     if text is None:
         raise typer.BadParameter(f"Expected --action for {run}, which does not name an action")
-    if sampler == "reweighting" and warmup is not None:
-        raise typer.BadParameter("Expected no --warmup for the sampler reweighting")
+    if sampler == "reweighting" and not (warmup is None and chains is None):
+        raise typer.BadParameter("--warmup and --chains are for samplers with chains, not for reweighting")
     target = physics.make(text)
     flow = load_flow(run, device, L)
     set_threads(flow)
     if symmetries is not None:
-        flow = Symmetrized(flow.flow, [name.strip() for name in symmetries.split(",")], images)
-    elif images is not None:
-        raise typer.BadParameter("--images needs --symmetries")
+        flow = Symmetrized(flow.flow, [name.strip() for name in symmetries.split(",")], elements)
+    elif elements is not None:
+        raise typer.BadParameter("--elements needs --symmetries")
     flow = flow.double() if double else flow
     if isinstance(target, physics.ActionFamily):
         family, at = target, at or {}
@@ -110,6 +114,7 @@ def measure_command(
     if sampler == "reweighting":
         options["n"] = samples
     else:
+        chains = CHAINS if chains is None else chains
         options |= {"chains": chains, "draws": max(MIN_DRAWS, -(-samples // chains))}
         options |= {} if warmup is None else {"warmup": warmup}
     before = Storage(out).facts()["seed"] if resume and Storage(out).exists else None

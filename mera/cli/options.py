@@ -49,6 +49,9 @@ PARSERS: dict[Any, tuple[Callable[[str], Any], str | None]] = {
 }
 """The parser of a value, and the form of the value in help texts, by the type of the option."""
 Root = Annotated[Path | None, typer.Option(help="Folder of the run's data, if it was moved.", metavar="DIR")]
+DataRoot = Annotated[
+    Path | None, typer.Option(help='Folder of the data sets; "data" if left out.', rich_help_panel="Data")
+]
 Download = Annotated[bool, typer.Option("--download", help="Download missing files.", rich_help_panel="Data")]
 DataOptions = Annotated[
     Any,

@@ -159,7 +159,11 @@ def known_examples(path: Path, flow: Flow, root: Path | None) -> Examples | None
     except DataMissingError:
         if card is None:
             raise
+        if root is not None:
+            raise
         reason = "no data set found (--root names its folder)"
+    if root is not None:
+        raise InputError("no --root where there is no data set to find in it", f"{path}: {reason}")
     typer.echo(f"{path}: {reason}; using samples of the flow instead", err=True)
     return None
 

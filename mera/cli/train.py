@@ -16,7 +16,7 @@ from mera import data, models, physics
 from mera._utils.errors import InputError
 from mera._utils.manifest import is_run
 from mera.cli.flows import load_layout_flow, model_commands, model_options
-from mera.cli.options import DataOptions, Device, Download, Root, options_for
+from mera.cli.options import DataOptions, DataRoot, Device, Download, Root, options_for
 from mera.cli.sources import choose_device, configured
 from mera.cli.terminal import OPTIONS, among, console, lazy_group, signature_options, with_options
 from mera.data import DataSplits, names
@@ -91,7 +91,8 @@ def _train_layout(
     images = _images(values, lattice.shape, lattice.channels)
     torch.manual_seed(settings.seed)
     flow = load_layout_flow(path, prior, _count_classes(images) if values["conditional"] else None)
-    train(flow.to(choose_device(values["device"])), images, settings, RunFolder(values["out"]))
+    flow = flow.to(choose_device(values["device"]))
+    train(flow, images, settings, RunFolder(values["out"]), check=values["check"])
 
 
 def _train_new(model: str, **values: Any) -> None:
@@ -100,7 +101,7 @@ def _train_new(model: str, **values: Any) -> None:
     if (values["data"] is None) == (values["action"] is None):
         raise typer.BadParameter("Pass either --data or --action")
     if values["action"] is not None:
-        if refused := [name for name in ("conditional", "data_options", "download") if values[name]]:
+        if refused := [name for name in ("conditional", "data_options", "download", "root") if values[name]]:
             raise typer.BadParameter(f"--action takes no options of data; got --{refused[0].replace('_', '-')}")
         _train_action(model, options, values)
         return
@@ -140,7 +141,8 @@ def _train_preset(
     torch.manual_seed(settings.seed)
     built = models.build(model, preset=preset, **options).to(choose_device(values["device"]))
     flow: Density = Symmetrized(built) if symmetrize else built
-    train(flow, target, settings, RunFolder(values["out"]), extra=facts | {"preset": preset})
+    facts["preset"] = preset
+    train(flow, target, settings, RunFolder(values["out"]), extra=facts, check=values["check"])
 
 
 def _count_classes(images: DataSplits) -> int:
@@ -208,9 +210,7 @@ class RunOptions:
         ),
     ] = None
     out: Annotated[Path, typer.Option(help="Folder of the run.", metavar="DIR")]
-    root: Annotated[Path, typer.Option(help="Folder of the data sets, or of the pictures.", rich_help_panel="Data")] = (
-        Path("data")
-    )
+    root: DataRoot = None
     download: Download = False
     conditional: Annotated[
         bool,
@@ -218,6 +218,14 @@ class RunOptions:
     ] = False
     data_options: DataOptions = None
     device: Device = "auto"
+    check: Annotated[
+        bool,
+        typer.Option(
+            "--check/--no-check",
+            help="Check the flow at the end: its inverse, and for an action its weights.",
+            rich_help_panel="Training",
+        ),
+    ] = True
 
 
 _options = signature_options(RunOptions)

@@ -167,7 +167,7 @@ def count_of(examples: Examples) -> str:
 
 
 def load(
-    name: str | Path, L: Edges = 32, root: str | Path = "data", download: bool = False, **options: Any
+    name: str | Path, L: Edges = 32, root: str | Path | None = None, download: bool = False, **options: Any
 ) -> DataSplits:
     """Load both splits of a data set by name, cropped to the aspect ratio of the lattice and resized.
 
@@ -175,7 +175,8 @@ def load(
         name: one of `names()`; a file .npy, .npz or .h5 of examples (N, C, *shape), which are taken as they are; or a
             folder of pictures, for "pictures".
         L: edge of the images, or height and width; a data set of other lattices may take other numbers of edges.
-        root: the folder of the files, or to which they are downloaded; for "pictures", that of the pictures.
+        root: the folder of the files, or to which they are downloaded, "data" if None; for "pictures", that of the
+            pictures.
         download: download missing files, if the data set can be downloaded.
         **options: options of the data set; its own function documents them.
 
@@ -183,11 +184,15 @@ def load(
         The splits; an item of `train` or `test` is a tensor (C, *shape), uint8 for images.
 
     Raises:
-        ValueError: if the name or an option is unknown.
+        ValueError: if the name or an option is unknown, or the data set has no use for `root` or `download`.
         DataMissingError: if files are missing; the message says what to do.
     """
     place, name = name, _named(name)
-    root = root if name == str(place) else place
+    if root is not None and (name != str(place) or not takes(name, "root")):
+        raise InputError(f"no root for {str(place)!r}, which is read from no other folder", f"root={str(root)!r}")
+    if download and not takes(name, "download"):
+        raise InputError(f"no download for {str(place)!r}, which needs none", "download=True")
+    root = ("data" if root is None else root) if name == str(place) else place
     shape = check_shape(L if isinstance(L, Sequence) else (L,), "L")
     lattice = int(shape[0]) if len(shape) < 3 and len(set(shape)) == 1 else shape
     standard = {"L": lattice, "root": Path(root), "download": download}

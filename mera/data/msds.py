@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import cache, partial
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -53,9 +52,7 @@ def msds(kind: int, split: str, n: int, seed: int = 0) -> tuple[Tensor, dict[str
     )
 
 
-def _load(
-    kind: int, L: Edges, root: Path, download: bool, train_size: int = TRAIN, test_size: int = TEST
-) -> DataSplits:
+def _load(kind: int, L: Edges, train_size: int = TRAIN, test_size: int = TEST) -> DataSplits:
     """Draw both splits of MSDS1 or MSDS2, of these numbers of images; nothing is read or downloaded."""
     edges(L)  # before the images are drawn
     splits = msds(kind, "train", train_size), msds(kind, "test", test_size)

@@ -149,6 +149,14 @@ def inpaint(
         check_precise(runner.reference.dtype, "samples of fillings")
     with torch.inference_mode(False), torch.enable_grad():  # Adam needs gradients, whatever mode the caller is in
         local = Restriction(runner, x, mask, context)
+        unused = {"draws", "sweeps"} if _begins_at_gaussian(local, runner) else {"particles"}
+        if not search.samples:
+            unused = {"particles", "warmup", "iterations", "leapfrog"}
+        elif local.pixels[0].numel() > TOGETHER:
+            unused |= {"steps", "latents"}
+        if passed := sorted(unused & options.keys()):
+            how = f"samples={search.samples} and {local.pixels[0].numel():,} masked variables"
+            raise InputError(f"no {', '.join(passed)} for a search with {how}, which does not use it", "")
         with threads_for_calls(x.device):
             if search.samples and local.pixels[0].numel() > TOGETHER:
                 return _fill_blocks(local, runner, context, search, progress_console)
@@ -214,18 +222,26 @@ def _search(
     )  # fmt: skip
 
 
+def _is_of_angles(runner: Runner) -> bool:
+    return any(getattr(part, "of_angles", None) for b in runner.bijectors.values() for part in b.modules())
+
+
+def _begins_at_gaussian(local: Restriction, runner: Runner) -> bool:
+    """Return whether chains begin at particles that were annealed from a Gaussian, not at fillings that competed."""
+    return not _is_of_angles(runner) and local.image.numel() <= MAX_VARIABLES
+
+
 def _draw(
     local: Restriction, runner: Runner, context: Tensor | None, search: SearchOptions, console: Console, stop: Stop
 ) -> tuple[Tensor, Tensor, dict[str, Any]]:
     """The last fillings of all chains, (S, C, n), their log p (S,), and fields of an `Inpainting` from all draws."""
-    of_angles = any(getattr(part, "of_angles", None) for b in runner.bijectors.values() for part in b.modules())
     shape = local.pixels.shape[1:]
 
     def log_prob_of_row(row: Tensor) -> Tensor:  # (K, C n) to (K,)
         return LogProbInThreads.apply(row, lambda part: local.log_prob(part.unflatten(1, shape)))
 
-    metric = partial(curvature, local, of_angles=of_angles)
-    if of_angles or local.image.numel() > MAX_VARIABLES:  # no Gaussian
+    metric = partial(curvature, local, of_angles=_is_of_angles(runner))
+    if not _begins_at_gaussian(local, runner):
         space, size = LatentSpace(local), max(search.draws // search.samples, 1)
         with ProgressBar("compete", console) as bar:
             latents = populate(space, search.samples, size, search.sweeps, bar)

@@ -49,6 +49,8 @@ class LatentSpace:
             self.size = check_count(latents, "the number of latents", 1, variables)
             draws = torch.randperm(variables)[: self.size]  # latents in the cone are numbered first
             indices = indices[draws[draws < len(indices)]]
+            if not len(indices):
+                raise InputError("latents of which one can change the masked pixels", f"{latents} others: vary more")
         self.chosen = indices.to(self.base.device)
         sizes = torch.tensor([channels * n for channels, n in local.latent_shapes])
         self.levels = torch.repeat_interleave(torch.arange(len(sizes)), sizes).to(self.base.device)[self.chosen]

@@ -23,7 +23,8 @@ class SearchOptions:
     draws: Annotated[
         int,
         Option(
-            "number of random settings of the variables that compete without samples; the likeliest start Adam.",
+            "number of random settings of the variables that compete without samples, where the likeliest start Adam, "
+            "or where chains do not begin at particles: of angles and of large images.",
             count(1),
         ),
     ] = 200

@@ -129,7 +129,8 @@ def fit(
         labels: the labels of training data, in place of its own: class numbers (N,), or contexts of a flow with
             `context=`.
         test_labels: the labels of `test`.
-        check: whether the flow of an action is judged at the end by samples and by short chains, the final check.
+        check: whether the flow is checked at the end: its inverse, and for an action the weights of samples, together
+            with short chains, which takes a while.
         run: the folder for checkpoints, metrics and samples, a path or a `mera.train.RunFolder`; nothing is written if
             None. The command line reads it too: `mera evaluate`, `sample`, `inpaint`, `train --resume`.
         resume: resume from the last checkpoint in `run`; weights and metrics are then bitwise equal to those of an
@@ -221,10 +222,10 @@ def fit(
             loop.set_rates()  # so that a user's own optimiser can serve again
         if settings.keep == "best":
             loop.use_best(learnt.test)
-        diverged = divergence(loop.trained, inverse_error(loop.trained, learnt.test) if history.metrics else 0.0)
-        number = loop.signal or signal.number
-        is_judged = check and not number and loop.step
-        verdict = diverged or (is_judged and learnt.test.verdict(loop.trained)) or "no sign of divergence"
+        number, diverged, verdict = loop.signal or signal.number, None, "not checked"
+        if check:
+            diverged = divergence(loop.trained, inverse_error(loop.trained, learnt.test) if history.metrics else 0.0)
+            verdict = diverged or (not number and learnt.test.verdict(loop.trained)) or "no sign of divergence"
         if resumed and loop.step == first_step and not number:
             ended = f"the run had ended after {loop.step} steps, {loop.elapsed / 60:.3g} minutes of training"
             verdict = f"no step was taken: {ended}; more steps= or minutes= go on; {verdict}"

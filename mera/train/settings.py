@@ -15,7 +15,7 @@ Options = Mapping[str, Any]
 """Options of a class of torch, by name."""
 STEPS = 2000
 """The number of steps of a run whose settings limit neither steps nor minutes."""
-USUAL: dict[str, Any] = {"batch_size": 32, "lr": 8e-3, "weight_decay": 5e-5, "eval_images": 500}
+USUAL: dict[str, Any] = {"batch_size": 32, "lr": 8e-3, "weight_decay": 5e-5, "eval_images": 500, "warmup": 50}
 """The values of settings that are None, where no preset has others."""
 
 
@@ -106,7 +106,10 @@ class Settings:
             choice(SCHEDULES, "a schedule"),
         ),
     ] = "cosine"
-    warmup: Annotated[int, Option("steps of the cosine schedule until `lr` is reached.", count(0))] = 50
+    warmup: Annotated[
+        int,
+        Option("steps of the cosine schedule until `lr` is reached; None for 50.", count(0)),
+    ] = None  # type: ignore[assignment]
     clip: Annotated[float, Option("the global norm to which gradients are clipped.", positive())] = 1.0
     ema: Annotated[
         float,
@@ -141,6 +144,8 @@ class Settings:
 
     def __post_init__(self) -> None:
         check_fields(self)
+        if self.schedule == "constant" and self.warmup is not None:
+            raise InputError('a warmup of the schedule "cosine"', f'warmup={self.warmup} with schedule="constant"')
         if self.optimizer is not None and self.optimizer_options is not None:
             check_options(self.optimizer, self.optimizer_options)
         elif self.optimizer_options:
@@ -148,7 +153,7 @@ class Settings:
 
     def filled(self, usual: Mapping[str, Any]) -> Settings:
         """The settings with values in place of None: those of a preset, or else `USUAL`."""
-        values = {**USUAL, **usual}
+        values = {**USUAL, **usual} | ({} if self.schedule == "cosine" else {"warmup": None})
         return replace(self, **{name: values[name] for name in USUAL if getattr(self, name) is None})
 
     @property

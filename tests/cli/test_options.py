@@ -30,7 +30,9 @@ TRAIN = (
     f"train {SMALL} --hidden 16,16 --data shades --data-options train_size=20 --out new "
     "--steps 4 --eval-every 4 --eval-images 10 --batch-size 8"
 )
-LEARN = f"train {SMALL} --action phi4(mass2=1,coupling=0.5) --out new --steps 2 --eval-images 20"
+LEARN = (
+    f"train {SMALL} --hidden 16,16 --action phi4(mass2=1,coupling=0.5) --out new --steps 2 --eval-images 20 --no-check"
+)
 FILL = "inpaint run --test 1 --region 1:2,1:2 --particles 8 --iterations 4 --warmup 1 --steps 1 --samples 2 --json"
 CLIMB = "inpaint run --test 1 --region 1:2,1:2 --samples 0 --steps 1 --draws 4 --sweeps 0 --json"
 TABLE = {
@@ -45,23 +47,56 @@ TABLE = {
          "--seed 1; --data shades2; --root elsewhere; --download; --conditional; --data-options train_size=10",
         "files new": "--checkpoints 1",
         "files .": "--out other",
+        "output": "--no-check",
+        "refused": "--action phi4; --symmetrize; --schedule constant --warmup 1",
     },
-    LEARN: {"weights new": "--no-symmetrize; --action phi4"},
-    "train --steps 6": {"metrics run": "--resume run"},
-    "train layout.toml --data shades --out new --steps 1": {"weights new": "--prior laplace"},
-    "evaluate run": {"output": "--images 5; --L 8; --root elsewhere", "json": "--json"},
-    "measure phi4 --samples 64 --sampler metropolis --warmup 2 --chains 4 --seed 0": {
-        "history phi4/measure/metropolis": "--samples 128; --action free; --L 8; --symmetries flip,translations; "
-         "--chains 8; --warmup 3; --single; --seed 1",
-        "fields phi4/measure/metropolis": "--every 1",
+    LEARN: {
+        "metrics new": "--steps 1; --minutes 1e-9; --eval-every 1; --eval-images 30",
+        "events": "--batch-size 4; --accumulate 2; --checkpoint; --compile; --workers 1",
+        "weights new": "--no-symmetrize; --action phi4; --precision bfloat16; --optimizer Muon; --optimizer AdamW "
+         "--optimizer-options betas=[0.5,0.9]; --lr 1e-4; --weight-decay 0.5; --schedule constant; --warmup 1; "
+         "--clip 1e-3; --ema 0.5; --seed 1",
+        "files new": "--checkpoints 1",
         "files .": "--out other",
+        "output": "--check",
+        "refused": "--data shades; --root elsewhere; --download; --conditional; --data-options a=1; --keep best",
+    },
+    f"train {SMALL} --data photos --out new --steps 1 --eval-images 2": {
+        "weights new": "--data-options crop=centre; --data-options crop=centre --conditional",
+        "refused": "--root elsewhere; --download; --conditional",
+    },
+    "train --steps 6": {"metrics run": "--resume run"},
+    "train layout.toml --data shades --out new --steps 1 --eval-images 2": {
+        "weights new": "--prior laplace; --seed 1; --data shades2; --root elsewhere; --download",
+        "refused": "--action phi4; --symmetrize; --conditional",
+    },
+    "evaluate run": {"output": "--images 5; --L 8; --root elsewhere", "json": "--json"},
+    **{
+        f"measure phi4 --samples 64 --sampler {sampler} --warmup 2 --chains 4 --seed 0 "
+        "--symmetries flip": {
+            f"history phi4/measure/{sampler}": "--samples 128; --action free; --L 8; --symmetries flip,rotations; "
+             "--elements 1; --chains 8; --warmup 3; --single; --seed 1",
+            f"fields phi4/measure/{sampler}": "--every 1",
+            "files .": "--out other",
+            "json": "--json",
+            "refused": "--at mass2=2",
+        }
+        for sampler in ("metropolis", "hmc")
+    },
+    "measure phi4 --samples 64 --seed 0 --symmetries flip": {
+        "history phi4/measure/reweighting": "--samples 128; --action free; --L 8; --elements 1; "
+         "--symmetries flip,rotations; --single; --seed 1",
+        "fields phi4/measure/reweighting": "--every 1",
+        "files .": "--out other; --sampler hmc",
         "json": "--json",
+        "refused": "--chains 4; --warmup 2; --at mass2=2",
     },
-    "measure phi4 --samples 64 --sampler metropolis --seed 0": {"files phi4": "--sampler reweighting"},
-    "measure phi4 --samples 64 --symmetries flip,translations --seed 0 --json": {
-        "file phi4/measure/reweighting/report.json": "--images 2",
+    "measure phi4 --samples 64 --seed 0": {"refused": "--elements 2"},
+    **{
+        f"measure phi4 --samples 128 --sampler {sampler} --out {kept}": {f"history {kept}": "--resume"}
+        for sampler, kept in (("metropolis --chains 4 --warmup 2", "kept"), ("hmc --chains 4 --warmup 2", "kept_hmc"),
+                              ("reweighting", "kept_weights"))
     },
-    "measure phi4 --samples 128 --sampler metropolis --chains 4 --warmup 2 --out kept": {"history kept": "--resume"},
     "measure range --sampler hmc --samples 64 --warmup 2 --at mass2=1 --seed 0 --out new": {
         "history new": "--at mass2=2",
     },
@@ -79,6 +114,14 @@ TABLE = {
         "files .": "--out b.npy",
     },
     "sample classes --n 4 --out a.npy": {"file a.npy": "--classes dark"},
+    "sample flow.mera --n 4 --out a.npy": {
+        "file a.npy": "--n 5; --L 16; --temperature 0.5; --seed 1", "refused": "--classes dark",
+    },
+    "compare rgflow(hidden=(8,)) --L 4 --data shades --steps 1 --out new": {"refused": "--parameters 9000"},
+    "explain flow.mera --images 60 --only latents": {
+        "output": "--images 70; --only bits; --seed 1; --L 16", "json": "--json",
+        "refused": "--root elsewhere; --class dark",
+    },
     "figures run --only 8": {"files .": "--out other", "files run": "--only 5", "output": "--list"},
     "figures run --only 5": {"file run/figures/figure_5.png": "--root elsewhere"},
     "figures classes --class dark --only 8": {"files classes": "--class bright"},
@@ -91,10 +134,20 @@ TABLE = {
         "output": "--test 2; --region 1:3,1:2; --L 8; --root elsewhere; --seed 1; --latents 5; --steps 0; "
          "--samples 3; --particles 9; --warmup 2; --iterations 5; --leapfrog 2",
         "files .": "--out other",
+        "refused": "--mask mask.png; --scale 8; --class dark; --draws 300; --sweeps 2",
     },
-    CLIMB: {"output": "--draws 300; --sweeps 2"},
+    CLIMB: {
+        "output": "--draws 300; --sweeps 2",
+        "refused": "--particles 9; --warmup 2; --iterations 5; --leapfrog 2",
+    },
     "inpaint run a.png --mask mask.png --samples 0 --steps 0 --out new.png": {
         "file new.png": "--mask mask2.png", "output": "--scale 20",
+    },
+    "inpaint run a.png --region 3:5,3:5 --particles 8 --iterations 4 --warmup 1 --steps 1 --samples 2 --json": {
+        "output": "--region 3:5,3:6; --L 32; --seed 1; --latents 900; --steps 0; --samples 3; --particles 9; "
+         "--warmup 2; --iterations 5; --leapfrog 2; --scale 20",
+        "files .": "--out other.png",
+        "refused": "--mask mask.png; --class dark; --root elsewhere; --draws 300; --sweeps 2; --test 1",
     },
     "inpaint classes --test 1 --region 1:2,1:2 --samples 0 --steps 1": {"output": "--class dark", "json": "--json"},
     "map flow.mera a.png --tile 16": {
@@ -150,11 +203,17 @@ def prepared(tmp_path_factory):
         for words in (TRAIN.replace("--out new", "--out run --share-levels"), LEARN.replace("new", "phi4"),
                       LEARN.replace("new", "range").replace("mass2=1", "mass2=(1,2)"),
                       TRAIN.replace("--out new", "--out classes --conditional"),
-                      "measure phi4 --samples 64 --sampler metropolis --chains 4 --warmup 2 --out kept"):  # fmt: skip
+                      "measure phi4 --samples 64 --sampler metropolis --chains 4 --warmup 2 --out kept",
+                      "measure phi4 --samples 64 --sampler hmc --chains 4 --warmup 2 --out kept_hmc",
+                      "measure phi4 --samples 64 --out kept_weights"):  # fmt: skip
             result = run(*words.split())
             assert result.exit_code == 0, result.output
         for name in ("a", "b"):
             Image.fromarray(draw(0, 256, (16, 24, 3), dtype=np.uint8)).save(f"{name}.png")
+        for number in range(6):
+            Path("photos", "ab"[number % 2]).mkdir(parents=True, exist_ok=True)
+            pixels = draw(0, 256, (12, 12, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(Path("photos", "ab"[number % 2], f"{'xyz'[number // 2]}.png"))
         for name, columns in (("mask", 2), ("mask2", 3)):
             mask = np.zeros((16, 24), np.uint8)
             mask[3:5, 3 : 3 + columns] = 255
@@ -249,9 +308,16 @@ def rows_of(words):
 @pytest.mark.filterwarnings("ignore::UserWarning")
 @pytest.mark.parametrize("words", TABLE, ids=range(len(TABLE)))
 def test_options_change_what_they_say(observe, words):
-    before = observe(words, TABLE[words])
-    assert observe(words, TABLE[words]) == before, "what a command changes by itself shows no option"
+    changing = [name for name in TABLE[words] if name != "refused"]
+    before = observe(words, changing)
+    assert observe(words, changing) == before, "what a command changes by itself shows no option"
     for option, name in rows_of(words):
+        if name == "refused":
+            after = observe(f"{words} {option}", ["exit", "output"])
+            assert after["exit"], option
+            named, text = option.split()[0].strip("-"), str(after["output"]).replace("_", "-")
+            assert named in text or (named == "conditional" and "class" in text), after
+            continue
         after = observe(f"{words} {option}", [name, "exit"])
         assert after[name] != before[name], option
         assert after["exit"] == 0, option
@@ -273,11 +339,31 @@ def test_every_option_is_in_the_table(name):
     named |= {"--device"} if any(words.split()[0] == name for words in WITH_DEVICES) else set()
     if name == "compare":  # test_settings_of_a_comparison
         named |= {f"--{field.name.replace('_', '-')}" for field in fields(Settings)}
+    assert [p.opts[0] for p in _options_of(name) if not named & {*p.opts, *p.secondary_opts}] == []
+
+
+def _options_of(name):
+    """The options of a command; those of a path, in place of a model, are among them."""
     commands = [get_command(_application(name))]
-    if hasattr(group := commands[0], "resolve_command"):  # the command of a path, in place of a model
+    if hasattr(group := commands[0], "resolve_command"):
         commands.append(group.resolve_command(group.context_class(group, info_name=name), ["."])[1])
-    options = [p for command in commands for p in command.params if p.param_type_name == "option"]
-    assert [p.opts[0] for p in options if not named & {*p.opts, *p.secondary_opts}] == []
+    return [p for command in commands for p in command.params if p.param_type_name == "option"]
+
+
+CONTEXTS = [
+    ("train", "--data shades"), ("train", "--action"),
+    ("measure", "--sampler metropolis"), ("measure", "--sampler hmc"), ("measure", "measure phi4 --samples 64 --seed"),
+    ("inpaint", "--test 1 --region"), ("inpaint", "run a.png"),
+]  # fmt: skip
+"""The contexts, by a part of their words, in which all options of a command are tried."""
+
+
+@pytest.mark.parametrize(("name", "context"), CONTEXTS)
+def test_every_option_is_tried_in_every_context(name, context):
+    rows = [words for words in TABLE if words.split()[0] == name and context in words]
+    named = flags(*rows, *(option for words in rows for option, _ in rows_of(words))) | {"--device", "--resume"}
+    missing = [p.opts[0] for p in _options_of(name) if not named & {*p.opts, *p.secondary_opts}]
+    assert set(missing) <= {"--prior"}  # of a layout, which has a row of its own
 
 
 def test_settings_of_a_comparison(monkeypatch, prepared):
@@ -286,6 +372,7 @@ def test_settings_of_a_comparison(monkeypatch, prepared):
     module = import_module("mera.cli.compare")
     monkeypatch.setattr(module, "compare", lambda candidates, splits, settings, *others: seen.append(settings) or [])
     names = {field.name: f"--{field.name.replace('_', '-')}" for field in fields(Settings)}
-    options = [option for option, _ in [*rows_of(TRAIN), *rows_of(LEARN)] if flags(option) <= set(names.values())]
+    rows = [row for row in rows_of(TRAIN) if row[1] != "refused" and row[0] != "--warmup 1"]  # not with a constant rate
+    options = [option for option, _ in rows if flags(option) <= set(names.values())]
     run("compare", "rgflow", "--L", 4, "--data", "shades", *" ".join(options).split())
-    assert [name for name in names if getattr(seen[0], name) == getattr(Settings(), name)] == []
+    assert [name for name in names if getattr(seen[0], name) == getattr(Settings(), name)] == ["warmup"]
