@@ -6,13 +6,13 @@ import copy
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
+from typing import TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mera._utils.checks import check_latents, check_tensor
 from mera._utils.errors import InputError
-from mera._utils.weights import Unchanged
 from mera.cones.cone import CPU, Cone, inference_cone
 from mera.cones.recording import Recorded
 from mera.cones.regions import Region
@@ -24,6 +24,8 @@ from mera.graph.indexing import indices_at
 from mera.graph.local_fields import run_on_box
 from mera.graph.runner import ContextOfStep, Runner
 
+M = TypeVar("M", bound=nn.Module)
+
 
 class Restriction:
     """Evaluate log p of an image in which only masked pixels vary, at the cost of their inference cone.
@@ -33,10 +35,10 @@ class Restriction:
     - pixels are (K, C, n) for n masked pixels, in the order of `x[:, :, mask]`;
     - latents are one tensor (K, C_h, n_h) for each level, finest first, in the order of `z[h][:, :, cone.levels[h]]`.
 
-    Values are differentiable in pixels and latents; parameters count as constants. After a weight, a buffer, the dtype
-    or the mode of a bijector has changed, the methods raise an error, as a restriction is of the flow as it was: call
-    `Flow.restrict` again. `Flow.checkpoint` applies here too: it saves memory where a field bijector is evaluated on a
-    large lattice, and evaluation is then not recorded.
+    A restriction is a snapshot: it keeps copies of the modules that it evaluates, so that its values are those of the
+    flow as it was when `Flow.restrict` was called, whatever happens to the flow later. Values are differentiable in
+    pixels and latents; parameters count as constants. `Flow.checkpoint` applies here too: it saves memory where a field
+    bijector is evaluated on a large lattice, and evaluation is then not recorded.
 
     Args:
         runner: the flow's plan with its bijectors, prior and contexts.
@@ -48,8 +50,8 @@ class Restriction:
         cone: the inference cone of the masked pixels.
         sites: the flat indices of the masked pixels in the lattice, (n,).
         image: the image, (1, C, *shape).
-        prior: the flow's prior.
-        runner: the flow's runner with bijectors whose parameters count as constants.
+        prior: a copy of the flow's prior.
+        runner: the flow's runner with copies of its modules, whose parameters count as constants.
         evaluation: log p of pixels, recorded after the first calls; see `Recorded`.
 
     Raises:
@@ -67,7 +69,6 @@ class Restriction:
             n = int((~x.isfinite()).sum())
             raise InputError("finite pixels, any number under the mask", f"{n} NaN or infinite values")
         self.cone = inference_cone(plan, region.pixels if isinstance(region, Cone) else region)
-        self.prior = runner.prior
         with torch.inference_mode(False), CPU:  # the tensors kept here take part in gradients later
             self.sites = (self.cone.reached[0] // plan.input.channels).unique()
             if len(self.sites) == plan.input.sites:
@@ -84,10 +85,11 @@ class Restriction:
             modules = {part.step.module: runner.bijector(part.step) for part in self._subplan.steps}
             constants = _constants_of(runner, self.image, contexts, self._subplan)
             self._latents, self._constants, self._log_prob_outside = constants
-            self._weights = Unchanged(runner.bijectors, modules)  # after a pass that may change buffers
-            self.runner = replace(
-                runner, bijectors={key: copy.deepcopy(b).requires_grad_(False) for key, b in modules.items()}
-            )
+            self.runner = replace(  # after a pass that may change buffers
+                runner, bijectors={key: _constant(bijector) for key, bijector in modules.items()},
+                prior=_constant(runner.prior), context_encoder=_constant(runner.context_encoder),
+            )  # fmt: skip
+            self.prior = self.runner.prior
             self._event_shape = (plan.input.channels, len(self.sites))
         self.evaluation = Recorded(self._evaluate_log_prob, not runner.checkpoint)
         self._decode = Recorded(self._evaluate_pixels, not runner.checkpoint)
@@ -153,7 +155,6 @@ class Restriction:
             ValueError: if the number of levels, a shape, dtype or device is wrong.
         """
         check_latents("the cone's latents", latents, self.latent_shapes, self.image, "K")
-        self._weights.check("flow.restrict")
         return self._decode(*latents)
 
     def fill(self, pixels: Tensor) -> Tensor:
@@ -197,7 +198,11 @@ class Restriction:
     def _check_pixels(self, pixels: Tensor) -> None:
         """Raise an error unless pixels have the shape (K, C, n) and the image's dtype and device."""
         check_tensor("pixels", pixels, self._event_shape, self.image, "K")
-        self._weights.check("flow.restrict")
+
+
+def _constant(module: M) -> M:
+    """A copy of a module whose parameters count as constants."""
+    return copy.deepcopy(module).requires_grad_(False)
 
 
 def _contexts_of(partial_step: PartialStep, contexts: ContextOfStep) -> Tensor | None:

@@ -72,7 +72,8 @@ class FlowInParts(Density):
 
         This call makes one pass through the whole flow. Then `log_prob`, `encode` and `decode` of the restriction
         evaluate only the patches in the inference cone of the mask, :math:`O(\log L)` patches for a small mask, with
-        the same values as the whole flow. After the flow's weights have changed, the restriction refuses to go on.
+        the same values as the whole flow. A restriction is a snapshot: of the flow as it is now, whatever happens to it
+        later.
 
         Args:
             x: one image, (1, C, *shape), in the flow's own space.
