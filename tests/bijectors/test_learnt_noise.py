@@ -49,6 +49,19 @@ def test_pairs_of_levels_keep_their_probability():
     torch.testing.assert_close(found, exact, rtol=1e-4, atol=0)
 
 
+def test_scaled_modes_do_not_change_the_levels():
+    """Noise acts on pixels, whatever follows it: the probability of an image is that of the flow without noise."""
+    options = {"L": 2, "dim": 1, "channels": 1, "layers": 1, "hidden": (4,), "spectral": True}
+    flow = randomize(mera.build("rgflow", **options, learnt_noise=(4,)), 0.2)
+    plain = mera.build("rgflow", **options).double()
+    assert not plain.load_state_dict(flow.state_dict(), strict=False).missing_keys
+    noise = (torch.arange(200, dtype=torch.float64) + 0.5) / 200
+    noise = torch.cartesian_prod(noise, noise)[:, None]
+    images = torch.tensor([[[100, 30]]], dtype=torch.uint8).expand(len(noise), -1, -1)
+    found, expected = ((-2 * f.bits_per_dim(images, noise=noise)).exp2().mean() for f in (flow, plain))
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=0)
+
+
 def test_values_beyond_the_levels_stay():
     bijector = randomize(LearntNoise(SHAPE, hidden=(3,)), 0.3)
     x = torch.full((1, *SHAPE), 2.95, dtype=torch.float64)  # the last level ends at logit(0.95) = 2.944
