@@ -123,9 +123,14 @@ def kernels(
     return patches
 
 
-def is_one_patch(lattice: Lattice, kernel: Kernel) -> bool:
-    """Return whether a lattice is one patch wide between open borders, where no patch fits at an offset."""
-    return any(n == k and not p for n, k, p in zip(lattice.shape, kernel, lattice.periodic, strict=True))
+def offset_of(lattice: Lattice, kernel: Kernel, part: float) -> Kernel | None:
+    """The offset of a row of patches that is a part of their width; None if no patch fits at such an offset.
+
+    In a dimension in which one patch reaches from one open border to the other, the offset is 0.
+    """
+    has_room = [n != k or periodic for n, k, periodic in zip(lattice.shape, kernel, lattice.periodic, strict=True)]
+    offset = tuple(int(k * part) * fits for k, fits in zip(kernel, has_room, strict=True))
+    return None if part and not any(offset) and not all(has_room) else offset
 
 
 def plain_widths(patches: Sequence[Kernel]) -> Edges:
