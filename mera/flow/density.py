@@ -128,8 +128,8 @@ class Density(nn.Module, ABC):
     def initialize(self, x: Tensor, context: Tensor | None = None) -> None:
         """Initialise layers that depend on data, such as ActNorm, from a first batch of data.
 
-        Layers that are already initialised stay as they are. A layer that levels share is set at its finest level. A
-        batch that is refused, as it is empty, not finite or too small, changes nothing.
+        Layers that are already initialised, or have a frozen parameter, stay as they are. A layer that levels share is
+        set at its finest level. A batch that is refused, as it is empty, not finite or too small, changes nothing.
 
         Args:
             x: data (B, C, *shape) in the flow's own space.
