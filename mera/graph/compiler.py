@@ -20,8 +20,8 @@ from mera.graph.plan import LatentLevel, Plan, Step
 def compile(layout: Layout) -> Plan:
     """Check that a layout is complete, and compile it to a `Plan`.
 
-    The levels of latents are sorted by the number of their sites; of equally large levels those come first that leave
-    after fewer nodes, and then those that a cut does not keep.
+    The levels of latents are sorted by the number of their sites. Of two equally large levels, the one that is not in
+    the kept output of the cut that parts them comes first.
 
     Raises:
         LayoutError: if the layout is not a bijection, or an output of a node is not the input of another node; the
@@ -40,7 +40,7 @@ def compile(layout: Layout) -> Plan:
     for name, node, source, output in layout.walk():
         (value, lattice), way = values[source, output], ways[source, output]
         if isinstance(node, Latent):
-            places[name] = -lattice.sites, len(way), way
+            places[name] = -lattice.sites, way
             latents.append(LatentLevel(name, value, lattice))
             continue
         outputs: tuple[tuple[int, Lattice], ...] = ((value, lattice),)

@@ -99,7 +99,7 @@ def test_outputs_that_are_taken_never_or_twice():
 
 
 def test_levels_of_equal_size_are_in_the_order_of_the_graph_however_declared():
-    """Of two equally large levels the finer one leaves after fewer nodes, or as the sites that a cut does not keep."""
+    """Of two equally large levels the finer one has the sites that the cut between them does not keep."""
 
     def nodes(order):
         layout = Layout((8,), 1)
@@ -113,7 +113,7 @@ def test_levels_of_equal_size_are_in_the_order_of_the_graph_however_declared():
     for order in permutations(["fine", "rest", "coarsest"]):
         assert nodes(order) == ["fine", "rest", "coarsest"]
     for order in permutations(["fine", "scaled", "coarsest"]):
-        assert nodes(order) == ["fine", "coarsest", "scaled"]
+        assert nodes(order) == ["fine", "scaled", "coarsest"]
 
 
 def test_sharing():
