@@ -39,7 +39,8 @@ def sites_of(region: Region, lattice: Lattice) -> Tensor:
         region = torch.from_numpy(np.ascontiguousarray(region))
     if isinstance(region, Tensor) and region.ndim < 2 and region.dtype != torch.bool:
         region = as_plain(region, "a site")
-    region = (region,) if is_integer(region) else region  # type: ignore[assignment]
+    is_span = lattice.dim == 1 and isinstance(region, Sequence) and len(region) == 2 and all(map(is_integer, region))
+    region = (region,) if is_integer(region) or is_span else region  # type: ignore[assignment]
     if isinstance(region, slice) or (isinstance(region, Sequence) and not isinstance(region, str)):
         return rectangle(spans_of(region, lattice), lattice)
     if not isinstance(region, Tensor):

@@ -16,7 +16,7 @@ from mera._utils.errors import InputError
 from mera.cones.cone import CPU, Cone, inference_cone
 from mera.cones.recording import Recorded
 from mera.cones.regions import Region
-from mera.cones.subplan import PartialStep, Subplan
+from mera.cones.subplan import Subplan
 from mera.graph import Step
 from mera.graph.boxes import Box
 from mera.graph.executor import run_forward
@@ -81,7 +81,7 @@ class Restriction:
             self._columns = [torch.searchsorted(level.sites, sites).to(x.device) for level, sites in levels]
             with torch.no_grad():
                 contexts = runner.contexts(context, x)
-                self._contexts = {part.step: _contexts_of(part, contexts) for part in self._subplan.steps}
+                self._contexts = self._subplan.contexts(runner, context)
             modules = {part.step.module: runner.bijector(part.step) for part in self._subplan.steps}
             constants = _constants_of(runner, self.image, contexts, self._subplan)
             self._latents, self._constants, self._log_prob_outside = constants
@@ -203,15 +203,6 @@ class Restriction:
 def _constant(module: M) -> M:
     """A copy of a module whose parameters count as constants."""
     return copy.deepcopy(module).requires_grad_(False)
-
-
-def _contexts_of(partial_step: PartialStep, contexts: ContextOfStep) -> Tensor | None:
-    """The contexts of the events of a partial step, (n_events, *shape); None if its bijector takes none."""
-    context = contexts(partial_step.step)
-    if context is None:
-        return None
-    context = context.index_select(0, partial_step.positions.to(context.device))
-    return context if partial_step.boxes is None or context.ndim == 2 else partial_step.boxes.box.take(context)
 
 
 @torch.no_grad()

@@ -147,6 +147,8 @@ def stream(
     plan = runner.plan
     check_precise(runner.reference.dtype, "the flow of a stream")
     stages = stages_of(runner)
+    if len(plan.context or ()) > 1:
+        raise InputError("a flow of one context for all pixels, for streams", f"a context of shape {plan.context}")
     if not hasattr(source, "shape") or tuple(source.shape) != plan.input.event_shape:
         got = str(tuple(source.shape)) if hasattr(source, "shape") else type(source).__name__
         raise InputError(f"an array {plan.input.event_shape}; flow.resized(shape) is the flow of another lattice", got)

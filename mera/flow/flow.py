@@ -18,9 +18,10 @@ from mera.bijectors.prior import Prior, PriorLike, temperature_per_level
 from mera.flow.density import Recipe, Temperature
 from mera.flow.in_parts import FlowInParts
 from mera.graph import Layout, LayoutError, Step, compile
-from mera.graph.bijectors_of_plan import Bijectors, check_lattices, make_bijectors, structure_of
+from mera.graph.bijectors_of_plan import check_lattices, make_bijectors, structure_of
 from mera.graph.contexts import ContextEncoder
 from mera.graph.executor import run_forward, run_inverse
+from mera.graph.module_dict import Bijectors
 from mera.graph.resize import edges_of, period, resize
 from mera.graph.runner import Runner
 from mera.graph.summary import Summary, summarize
@@ -87,7 +88,7 @@ class Flow(FlowInParts):
     @property
     def _reference(self) -> Tensor:
         """A tensor with the dtype and device of the flow."""
-        return self.bijectors.reference
+        return self.bijectors._reference
 
     @property
     def replaced(self) -> list[str]:

@@ -135,7 +135,7 @@ class FlowInParts(Density):
 
         Raises:
             ValueError: if the lattice is too large for a field bijector, the prior has no quantile function, or the
-                flow is conditional.
+                flow is conditional and its context is not fixed by `given`.
 
         >>> import mera
         >>> flow = mera.build("rgflow", L=2**30, layers=1, hidden=(8,), share_levels=True)
@@ -156,8 +156,8 @@ class FlowInParts(Density):
                 array of zarr or h5py. Integers of 8 bits are dequantised with noise that is a function of seed and
                 site; floats are data in the flow's own space.
             out: an empty or new folder for the maps; None for a temporary one, which goes when the store goes.
-            options: `tile`, the edge of a tile in pixels, 512; `context`, of a conditional flow, the same for all
-                sites; `seed` of the noise, 0; `console`, a `rich.console.Console` on which progress is shown.
+            options: `tile`, the edge of a tile in pixels, 512; `context`, of a conditional flow, one for
+                all pixels; `seed` of the noise, 0; `console`, a `rich.console.Console` on which progress is shown.
 
         Returns:
             The result with `log_prob`, `bits_per_dim`, `levels`, `map(level)` and `store`.
@@ -242,9 +242,9 @@ class FlowInParts(Density):
 
 def _behind_noise(flow: Any) -> tuple[LearntNoise | None, Runner]:
     """The learnt noise with which a flow begins, None if it has none; and the runner of all bijectors behind it."""
-    first = flow.plan.steps[0]
-    noise = flow.bijectors[first.module] if first.module else None
-    if not isinstance(noise, LearntNoise):
+    first = next(iter(flow.plan.steps), None)
+    noise = flow.bijectors[first.module] if first is not None and first.module else None
+    if first is None or not isinstance(noise, LearntNoise):
         return None, flow.runner
     return noise, replace(flow.runner, plan=compile(resize(flow.layout, flow.plan.input.shape, without=first.node)))
 

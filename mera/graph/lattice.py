@@ -1,4 +1,4 @@
-"""Lattices, and checks of the names and sizes in a node's settings."""
+"""Lattices, and the check of sizes in a node's settings."""
 
 from __future__ import annotations
 
@@ -7,20 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from mera._utils.checks import is_integer
 from mera.graph.layout_error import LayoutError
-
-_MODULE_DICT = nn.ModuleDict()
-"""Flows keep their bijectors in a `ModuleDict`, whose keys must not be the names of its attributes."""
-
-
-def check_key(text: object, field: str) -> None:
-    """Raise a LayoutError if a value for the setting `field` is not a valid name of a node or key of a module."""
-    if not isinstance(text, str) or not text or "." in text or hasattr(_MODULE_DICT, text):
-        expected = f"a {field} that is not empty, has no dot and is not an attribute of torch.nn.ModuleDict"
-        raise LayoutError(expected, repr(text), field=field)
 
 
 def per_dimension(value: int | Sequence[int], dim: int, field: str, minimum: int) -> tuple[int, ...]:

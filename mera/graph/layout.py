@@ -12,8 +12,9 @@ from typing import Any
 import networkx as nx
 
 from mera._utils.checks import is_integer
-from mera.graph.lattice import Lattice, check_key
+from mera.graph.lattice import Lattice
 from mera.graph.layout_error import LayoutError, within
+from mera.graph.module_dict import check_key
 from mera.graph.nodes import Decimate, Input, Latent, Local, Node, Split, Squeeze
 
 

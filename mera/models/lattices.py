@@ -134,9 +134,9 @@ def offset_of(lattice: Lattice, kernel: Kernel, part: float) -> Kernel | None:
 
 
 def plain_widths(patches: Sequence[Kernel]) -> Edges:
-    """Patches as the option m: one number if all are the same cube."""
+    """Patches as the option m: one number if all are the same cube, of more than one site."""
     rows = [kernel[0] if len(set(kernel)) == 1 else list(kernel) for kernel in patches]
-    return rows[0] if isinstance(rows[0], int) and all(row == rows[0] for row in rows) else rows  # type: ignore
+    return rows[0] if isinstance(rows[0], int) and rows == [rows[0]] * len(rows) and rows != [1] else rows  # type: ignore
 
 
 def _depth(shape: Sequence[int], m: int, stride: int) -> int:

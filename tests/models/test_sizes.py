@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
@@ -102,6 +103,8 @@ def test_one_dimension_and_trees():
     flow = flow_of("rgflow", (32,))
     assert flow.resized(64).plan.input.shape == (64,)
     assert flow.inference_cone(30).count == flow.inference_cone((30,)).count
+    for span in ((2, 4), [2, 4], np.array([2, 4]), slice(2, 4), range(2, 4), ((2, 4),)):
+        assert flow.inference_cone(span).pixels.nonzero().flatten().tolist() == [2, 3]
     assert [levels((n,), 3, 3) for n in (27, 36, 12, 4)] == [3, 3, 2, 1]
     assert flow_of("tree", (36, 36)).recipe.options["m"] == 2
     assert flow_of("tree", (45, 27)).recipe.options["m"] == 3
