@@ -36,6 +36,18 @@ def test_levels_stay_and_noise_is_read_in_later_turns_alone():
     assert changed[1, 1, 1]
 
 
+def test_rounding_crosses_no_border_of_a_level():
+    """Disturbed weights press noise against both borders; all 256 levels come back in single precision."""
+    bijector = LearntNoise((1, 64, 64), hidden=(4,))
+    with torch.no_grad():
+        for parameter in bijector.parameters():
+            parameter.add_(torch.randn_like(parameter))
+    levels, preprocess = torch.arange(256).repeat(256).view(16, 1, 64, 64).byte(), ImagePreprocess()
+    for noise in (torch.rand(levels.shape), torch.full(levels.shape, 1e-4), torch.full(levels.shape, 1 - 1e-4)):
+        y = bijector(preprocess(with_noise(levels, noise))[0])[0]
+        assert torch.equal(preprocess.inverse(y)[0], levels)
+
+
 def test_pairs_of_levels_keep_their_probability():
     """The noise is mapped within its level, so that the probability of two levels is that of the normal density."""
     layout = Layout(shape=(2,), channels=1)
