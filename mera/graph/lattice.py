@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from mera._utils.checks import is_integer
+from mera._utils.checks import is_integer, is_list
 from mera.graph.layout_error import LayoutError
 
 
@@ -19,7 +20,7 @@ def per_dimension(value: int | Sequence[int], dim: int, field: str, minimum: int
     Raises:
         LayoutError: if `value` has another form, or an integer is below `minimum`.
     """
-    values = tuple(value) if isinstance(value, Sequence) else (value,) * dim
+    values: tuple[Any, ...] = tuple(value) if is_list(value) else (value,) * dim
     if len(values) != dim or not all(is_integer(v) and v >= minimum for v in values):
         expected = f"the {field} to be an integer >= {minimum} or {dim} of them"
         raise LayoutError(expected, repr(value), field=field)

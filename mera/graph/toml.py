@@ -38,7 +38,7 @@ from typing import Any, cast
 
 import tomli_w
 
-from mera._utils.checks import check_choice
+from mera._utils.checks import check_choice, check_type
 from mera._utils.registry import plain
 from mera.bijectors import Named
 from mera.bijectors.by_name import defaults
@@ -100,7 +100,7 @@ def loads(text: str, source: str = "layout") -> Layout:
         LayoutError: if the text does not describe a layout; the message names the source, the node and the field.
     """
     try:
-        document = tomllib.loads(text)
+        document = tomllib.loads(check_type(text, str, "a text"))
     except (ValueError, RecursionError) as error:  # a ValueError, too, for integers of thousands of digits
         raise LayoutError("TOML", f"{source}: {error}") from None
     with within(source):
