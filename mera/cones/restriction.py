@@ -19,6 +19,7 @@ from mera.cones.regions import Region
 from mera.cones.subplan import Subplan
 from mera.graph import Step
 from mera.graph.boxes import Box
+from mera.graph.contexts import Context
 from mera.graph.executor import run_forward
 from mera.graph.indexing import indices_at
 from mera.graph.local_fields import run_on_box
@@ -60,7 +61,7 @@ class Restriction:
             if a number of levels, a shape, a dtype or a device is wrong.
     """
 
-    def __init__(self, runner: Runner, x: Tensor, region: Region | Cone, context: Tensor | None = None) -> None:
+    def __init__(self, runner: Runner, x: Tensor, region: Region | Cone, context: Context | None = None) -> None:
         plan = runner.plan
         check_tensor("data", x, plan.input.event_shape, runner.reference)
         if len(x) != 1:

@@ -28,6 +28,7 @@ from mera.bijectors import ImagePreprocess, with_noise
 from mera.cones.stages import stages_of
 from mera.cones.store import DATA, Store, Tile
 from mera.graph.boxes import Box, tiles
+from mera.graph.contexts import Context
 from mera.graph.runner import Runner
 
 if TYPE_CHECKING:
@@ -139,7 +140,7 @@ def stream(
     out: str | PathLike[str] | None = None,
     *,
     tile: int = 512,
-    context: Tensor | None = None,
+    context: Context | None = None,
     seed: int = 0,
     console: Console | None = None,
 ) -> Streamed:

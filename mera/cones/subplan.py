@@ -19,7 +19,7 @@ from torch import Tensor
 from mera.bijectors.base import zero_log_det
 from mera.graph import Apply, Lattice, Plan, Step
 from mera.graph.boxes import Box, hull
-from mera.graph.contexts import event_context
+from mera.graph.contexts import Context, event_context
 from mera.graph.executor import Transform, transform_events
 from mera.graph.indexing import indices_at
 from mera.graph.local_fields import run_on_box
@@ -181,7 +181,7 @@ class Subplan:
             for parent, children in self._children.items()
         }
 
-    def contexts(self, runner: Runner, context: Tensor | None) -> dict[Step, Tensor | None]:
+    def contexts(self, runner: Runner, context: Context | None) -> dict[Step, Tensor | None]:
         """The contexts of the events of each partial step, (n_events, *shape), for one image.
 
         They are None for a bijector that takes none. For `context` see `ContextEncoder.forward`.

@@ -17,6 +17,7 @@ from mera.bijectors import DCT, BlockSpins, LearntNoise
 from mera.cones import Cone, Region, Restriction, Site, Span, Streamed, generation_cone, inference_cone, stream, window
 from mera.flow.density import Density, Temperature
 from mera.graph import compile
+from mera.graph.contexts import Context
 from mera.graph.executor import run_inverse
 from mera.graph.resize import resize
 from mera.graph.runner import Runner
@@ -67,7 +68,7 @@ class FlowInParts(Density):
         """
         return generation_cone(self.plan, level, site)
 
-    def restrict(self, x: Tensor, region: Region | Cone, context: Tensor | None = None) -> Restriction:
+    def restrict(self, x: Tensor, region: Region | Cone, context: Context | None = None) -> Restriction:
         r"""Restrict the flow to masked pixels of one image, so that only the inference cone of the mask is evaluated.
 
         This call makes one pass through the whole flow. Then `log_prob`, `encode` and `decode` of the restriction
@@ -87,7 +88,7 @@ class FlowInParts(Density):
         """
         return Restriction(self.flow.runner, x, region, context)
 
-    def inpaint(self, x: Tensor, mask: Region, context: Tensor | None = None, **options: Any) -> Inpainting:
+    def inpaint(self, x: Tensor, mask: Region, context: Context | None = None, **options: Any) -> Inpainting:
         """Fill masked pixels of one image (RG-Flow, Section 4 and App. D, https://arxiv.org/abs/2010.00029).
 
         `torch.manual_seed` makes the result repeatable.
@@ -178,7 +179,7 @@ class FlowInParts(Density):
 
     @torch.no_grad()
     def refine(
-        self, coarse: Tensor, levels: int = 1, *, temperature: Temperature = 1.0, context: Tensor | None = None,
+        self, coarse: Tensor, levels: int = 1, *, temperature: Temperature = 1.0, context: Context | None = None,
         means: bool = False,
     ) -> Tensor:  # fmt: skip
         r"""Generate data of twice the edges, given its coarse lattice: super-resolution, and multilevel sampling.

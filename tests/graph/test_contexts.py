@@ -81,6 +81,39 @@ def test_a_flow_with_a_fixed_context_is_a_flow_without_one():
     flow.given(context).initialize(torch.randn(9, 1, 8, 8, dtype=torch.float64))
 
 
+def test_classes_as_integers_and_lists():
+    flow = randomize(mera.build("rgflow", L=8, m=2, channels=1, hidden=(4,), classes=3), 0.1)
+    x, numbers = torch.randn(2, 1, 8, 8, dtype=torch.float64), torch.tensor([2, 1])
+    mixture = mera.Symmetrized(flow, "flip")
+    calls = [
+        lambda f, c: f.log_prob(x, c), lambda f, c: f.sample(2, c), lambda f, c: f.sample_images(2, c),
+        lambda f, c: f.rsample_and_log_prob(2, c)[1], lambda f, c: f.distribution(c).log_prob(x),
+        lambda f, c: f.bits_per_dim(torch.full((2, 1, 8, 8), 7).byte(), c), lambda f, c: f.orbit(x, c)[1],
+    ]  # fmt: skip
+    for density in (flow, mixture):
+        for call in calls:
+            for plain, tensor in (([2, 1], numbers), ((2, 1), numbers), (2, numbers[:1])):
+                values = []
+                for context in (plain, tensor):
+                    torch.manual_seed(0)
+                    values.append(call(density, context))
+                assert torch.equal(*values)
+    assert torch.equal(flow.given(2).log_prob(x), flow.log_prob(x, 2))
+    assert torch.equal(
+        flow.restrict(x[:1], (0, 0), 1).log_prob(x[:1, :, :1, 0]),
+        flow.restrict(x[:1], (0, 0), numbers[1:]).log_prob(x[:1, :, :1, 0]),
+    )
+    for context, message in (
+        (3, "class numbers from 0 to 2; got 3 to 3"),
+        ([1.5, 2], "B class numbers"),
+        (True, "bool"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            flow.log_prob(x, context)
+    with pytest.raises(ValueError, match="Expected no context"):
+        flow.given(1).flow.with_flow(mera.build("rgflow", L=8, channels=1, hidden=(4,))).log_prob(x.float(), 1)
+
+
 def test_numbers_of_classes():
     flow = CONDITIONAL["rgflow-classes"]()
     encoder, n = flow.context_encoder, flow.context_encoder.classes
