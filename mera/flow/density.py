@@ -284,8 +284,7 @@ class FlowDistribution(Distribution):
     Args:
         flow: the flow, whose parameters the distribution shares.
         context: the contexts of the batch; None for a flow without context.
-        validate_args: whether `log_prob` refuses NaN, and other values outside of the support; None for torch's
-            default, True.
+        validate_args: whether `log_prob` refuses NaN, and other values outside of the support.
 
     Raises:
         ValueError: if a context is missing or not of the flow's context shape.
@@ -299,7 +298,7 @@ class FlowDistribution(Distribution):
     arg_constraints: ClassVar[dict[str, constraints.Constraint]] = {}
     has_rsample = True
 
-    def __init__(self, flow: Density, context: Context | None = None, validate_args: bool | None = None) -> None:
+    def __init__(self, flow: Density, context: Context | None = None, validate_args: bool = True) -> None:
         self.flow, self.context = flow, flow.context_encoder.as_tensor(context)
         n = len(self.context) if isinstance(self.context, Tensor) and self.context.ndim else 1
         flow.context_encoder(self.context, n)  # checks it
