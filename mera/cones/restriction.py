@@ -6,10 +6,10 @@ import copy
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import TypeVar
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from mera._utils.checks import check_latents, check_tensor
 from mera._utils.errors import InputError
@@ -24,8 +24,6 @@ from mera.graph.executor import run_forward
 from mera.graph.indexing import indices_at
 from mera.graph.local_fields import run_on_box
 from mera.graph.runner import ContextOfStep, Runner
-
-M = TypeVar("M", bound=nn.Module)
 
 
 class Restriction:
@@ -201,7 +199,7 @@ class Restriction:
         check_tensor("pixels", pixels, self._event_shape, self.image, "K")
 
 
-def _constant(module: M) -> M:
+def _constant(module: Any) -> Any:
     """A copy of a module whose parameters count as constants."""
     return copy.deepcopy(module).requires_grad_(False)
 

@@ -84,7 +84,7 @@ class PartialStep:
 
     def contexts(self, plan: Plan, context: Tensor) -> Tensor:
         """The contexts of the events, (n_events, *shape), from the context of one image, (1, *plan.context)."""
-        if len(context.shape) == 2:  # a huge lattice may have many more events
+        if context.ndim == 2:  # a huge lattice may have many more events
             return context.repeat(len(self.positions), 1)
         events = event_context(plan, self.step.apply, context).index_select(0, self.positions.to(context.device))
         return events if self.boxes is None else self.boxes.box.take(events)
@@ -187,9 +187,10 @@ class Subplan:
         They are None for a bijector that takes none. For `context` see `ContextEncoder.forward`.
         """
         values: Any = runner.encoded_context(context, runner.reference.new_empty(1))
-        takers = [part for part in self.steps if runner.takes_context(part.step)]
-        none: dict[Step, Tensor | None] = {part.step: None for part in self.steps}
-        return none | {part.step: part.contexts(self.plan, values) for part in takers}
+        return {
+            part.step: part.contexts(self.plan, values) if runner.takes_context(part.step) else None
+            for part in self.steps
+        }
 
     def forward(
         self, row: Tensor, constants: Sequence[Tensor], runner: Runner, contexts: ContextOfStep

@@ -314,16 +314,13 @@ class FlowDistribution(Distribution):
         torch.Size([5, 3, 1, 8, 8])
 
         Raises:
-            ValueError: if the batch shape does not broadcast to this shape.
+            RuntimeError: if the batch shape does not broadcast to this shape.
         """
         other, shape = self._get_checked_instance(FlowDistribution, _instance), torch.Size(batch_shape)
-        old = self.batch_shape
-        sizes = zip(reversed(old), reversed(shape), strict=False)
-        if len(shape) < len(old) or any(n not in (1, wide) for n, wide in sizes):
-            raise InputError(f"a shape with which {tuple(old)} broadcasts", str(tuple(shape)))
+        torch.empty(self.batch_shape).expand(shape)  # refuses a shape that does not fit
         other.flow, other.context = self.flow, self.context
         if self.context is not None:
-            other.context = self.context.expand(*shape, *self.context.shape[len(old) :])
+            other.context = self.context.expand(*shape, *self.context.shape[len(self.batch_shape) :])
         Distribution.__init__(other, shape, self.event_shape, validate_args=self._validate_args)
         return other
 

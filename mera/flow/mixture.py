@@ -109,11 +109,10 @@ def symmetries(names: str | Sequence[str], lattice: Lattice, elements: int | Non
 
 def _names(group: str | Sequence[str]) -> tuple[str, ...]:
     """The names of groups, of one or several."""
-    if isinstance(group, str):
-        return (group,)
-    if not is_list(group):
+    names = (group,) if isinstance(group, str) else group
+    if not is_list(names):
         raise InputError(f"one or more names of groups, of {', '.join(GROUPS)}", repr(group))
-    return tuple(group)
+    return tuple(names)
 
 
 def _distinct(numbers: Iterable[int], groups: Sequence[_Group], lattice: Lattice) -> Iterator[Symmetry]:
