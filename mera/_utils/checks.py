@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from numbers import Integral, Real
-from typing import Any, cast
+from typing import Any, TypeGuard, cast
 
 import numpy as np
 import torch
@@ -13,10 +13,27 @@ from torch import Tensor
 
 from mera._utils.errors import InputError, closest
 
+MAX_LAYERS = 1000
+"""The largest number of layers of one kind that are built one after the other."""
+MAX_LENGTH = 2**20
+"""The largest length of a sequence that is an argument; reading `range(10**9)` would take minutes."""
+
 
 def is_integer(value: object) -> bool:
     """Return whether a value is an integer of any type, numpy's included, and not a bool."""
     return isinstance(value, Integral) and not isinstance(value, bool)
+
+
+def is_list(value: object) -> TypeGuard[Sequence[Any]]:
+    """Return whether a value is a sequence of a sensible length, and neither text nor bytes."""
+    return isinstance(value, Sequence) and not isinstance(value, (str, bytes, bytearray)) and len(value) <= MAX_LENGTH
+
+
+def check_type(value: Any, kind: type[Any], what: str) -> Any:
+    """Return a value of a type, and refuse any other; messages call it `what`, which begins with an article."""
+    if not isinstance(value, kind):
+        raise InputError(what, type(value).__name__)
+    return value
 
 
 def check_choice(word: object, choices: Iterable[str], what: str) -> Any:
@@ -25,10 +42,6 @@ def check_choice(word: object, choices: Iterable[str], what: str) -> Any:
     if not isinstance(word, str) or word not in choices:
         raise InputError(f"{what} among {choices}", f"{word!r}{closest(word, choices)}")
     return word
-
-
-MAX_LAYERS = 1000
-"""The largest number of layers of one kind that are built one after the other."""
 
 
 def check_count(value: object, what: str, least: int = 1, most: int = 2**31 - 1) -> int:
@@ -77,11 +90,10 @@ def check_precise(dtype: torch.dtype, what: str) -> None:
 
 
 def check_shape(value: object, what: str, least: int = 1) -> tuple[int, ...]:
-    """Return a sequence of `least` or more positive integers below 2^31 as a tuple, and refuse any other value."""
-    is_sequence = isinstance(value, Sequence) and not isinstance(value, (str, bytes))
-    sizes = tuple(cast(Sequence[Any], value)) if is_sequence else ()
-    if len(sizes) < least or not all(is_integer(size) and 0 < size < 2**31 for size in sizes):
-        raise InputError(f"{what} as {least} or more positive integers", repr(value)[:80])
+    """Return a sequence of `least` to 1,000 positive integers below 2^31 as a tuple, and refuse any other value."""
+    sizes = tuple(value) if is_list(value) else ()
+    if not least <= len(sizes) <= MAX_LAYERS or not all(is_integer(size) and 0 < size < 2**31 for size in sizes):
+        raise InputError(f"{what} as {least} to {MAX_LAYERS:,} positive integers", repr(value)[:80])
     return tuple(int(size) for size in sizes)
 
 

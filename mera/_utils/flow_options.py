@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 from torch.distributions import Distribution
 
-from mera._utils.checks import is_integer
+from mera._utils.checks import is_integer, is_list
 from mera._utils.errors import InputError
 from mera._utils.options import Option, flag
 
@@ -50,7 +50,7 @@ RESIDUAL_BLOCKS = Option("number of residual blocks in a conditioner network.")
 
 def _widths(value: Any, name: str) -> Any:
     """Refuse widths that are not a sequence; the network decides how many there must be."""
-    if not isinstance(value, Sequence) or isinstance(value, str):
+    if not is_list(value):
         raise InputError(f"{name} as a tuple of widths", repr(value))
     return value
 

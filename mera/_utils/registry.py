@@ -9,14 +9,14 @@ import ast
 import inspect
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, Generic, TypeVar
 
 import numpy as np
 from torch import Tensor
 
-from mera._utils.checks import as_plain, check_choice
+from mera._utils.checks import as_plain, check_choice, is_list
 from mera._utils.errors import UNKNOWN_NAME, InputError, closest
 
 EMPTY = inspect.Parameter.empty
@@ -134,7 +134,7 @@ def plain(value: Any) -> Any:
     """
     if isinstance(value, Mapping):
         return {key: plain(item) for key, item in value.items()}
-    if isinstance(value, Sequence) and not isinstance(value, (str, bytes)):
+    if is_list(value):
         return tuple(plain(item) for item in value)
     return plain(as_plain(value, "an option")) if isinstance(value, (np.generic, np.ndarray, Tensor)) else value
 

@@ -36,7 +36,7 @@ def adapt(
             or `GraphINN`; a normflows `Flow`. A mera bijector is returned as it is.
         event_shape: shape (C, *sites) of one event; None for a map of events of any shape.
         context_shape: shape of the context of one event; None for a module that takes no context.
-        flatten: whether to flatten events to vectors for the module.
+        flatten: whether to flatten events to vectors for the module, as those of zuko and nflows usually need.
 
     Raises:
         ValueError: if the object is not a module of one of these libraries.
@@ -82,7 +82,13 @@ class Adapted(Bijector):
         return self._call(y, context, True)
 
     def _call(self, x: Tensor, context: Tensor | None, inverse: bool) -> tuple[Tensor, Tensor]:
-        value, log_det = self._run(x.flatten(1) if self.flatten else x, context, inverse)
+        try:
+            value, log_det = self._run(x.flatten(1) if self.flatten else x, context, inverse)
+        except RuntimeError as error:
+            if self.flatten or x.ndim == 2:
+                raise
+            got = f"events {tuple(x.shape[1:])}, on which it fails; adapt(..., flatten=True) passes vectors: {error}"
+            raise InputError(f"events that {type(self.object).__name__} takes", got) from error
         log_det = torch.as_tensor(log_det, dtype=log_det_dtype(x), device=x.device)
         if log_det.ndim > 1:
             log_det = log_det.flatten(1).sum(1)

@@ -17,7 +17,6 @@ from torch.utils.checkpoint import checkpoint
 from mera._utils.checks import check_shape
 from mera._utils.errors import InputError
 from mera._utils.torch_private import is_recording
-from mera._utils.weights import versions
 
 
 class _Mode(threading.local):
@@ -197,7 +196,7 @@ def _runs_again(method: Callable[..., Any]) -> Callable[..., Any]:
     def run(self: Bijector, *args: Any, **by_name: Any) -> Any:
         if torch.compiler.is_compiling():
             return method(self, *args, **by_name)
-        weights.append(versions(self.parameters()))
+        weights.append([(parameter.data_ptr(), parameter._version) for parameter in self.parameters()])
         if weights[-1] != weights[0]:
             raise RuntimeError(
                 "Expected the weights of the forward pass in the backward pass, for checkpoint=True; got others: "

@@ -43,7 +43,7 @@ def register(name: str) -> Callable[[BijectorFactory], BijectorFactory]:
     return _factories.register(name)
 
 
-names, factory, takes = _factories.names, _factories.get, _factories.takes
+names, factory, takes, defaults = _factories.names, _factories.get, _factories.takes, _factories.defaults
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from mera._utils.checks import check_type
 from mera._utils.errors import InputError
 from mera.bijectors.base import Bijector, context_arguments
 from mera.bijectors.local import LocalBijector, Sites, evaluate, shrunk_context
@@ -27,7 +28,8 @@ class Chain(LocalBijector):
     is_composite = True
 
     def __init__(self, bijectors: Iterable[Bijector]) -> None:
-        members = list(bijectors)
+        items = check_type(bijectors, Iterable, "several bijectors")
+        members = [check_type(member, Bijector, "a Bijector as member of a chain") for member in items]
         if not members:
             raise InputError("at least one bijector", "none")
         super().__init__(_common_shape(members, "event_shape"), _common_shape(members, "context_shape"))
@@ -91,6 +93,7 @@ class Invert(LocalBijector):
     is_composite = True
 
     def __init__(self, bijector: Bijector) -> None:
+        check_type(bijector, Bijector, "a Bijector to invert")
         super().__init__(bijector.event_shape, bijector.context_shape)
         self.bijector, self.passive, self.circular = bijector, bijector.passive, bijector.circular
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import torch
 from torch import Tensor, nn
 
@@ -29,7 +31,7 @@ class Coupling(LocalBijector):
     :math:`\ln \partial f / \partial x` over all variables.
 
     Args:
-        partition: the two halves of an event; its `event_shape` is the shape of an event.
+        partition: the two halves of an event, copied if it has buffers; its `event_shape` is the shape of an event.
         conditioner: makes the networks :math:`c` and :math:`c'`, or one network shared between both halves; see
             `Conditioner`. Of angles it reads cosines and sines.
         transform: :math:`f`; an affine map if None.
@@ -46,7 +48,8 @@ class Coupling(LocalBijector):
         context_shape: tuple[int, ...] | None = None,
     ) -> None:  # fmt: skip
         super().__init__(partition.event_shape, context_shape)
-        self.partition = partition
+        # torch.func.functional_call breaks buffers that a module has in two places
+        self.partition = copy.deepcopy(partition) if list(partition.buffers()) else partition
         self.transform = transform if transform is not None else Affine()
         first, second = partition.shapes
 

@@ -57,8 +57,9 @@ class LearntNoise(LocalBijector):
     sites, and at odd ones. From the second turn on, a convolution that also reads the noise of all turns before it
     corrects the parameters, since a smooth surface tells what noise neighbouring pixels have in common.
 
-    Values are in the space of `ImagePreprocess`; those beyond the 256 levels stay as they are. Levels and noise are
-    computed in double precision.
+    Values are in the space of `ImagePreprocess`; those beyond the 256 levels stay as they are, and so does noise within
+    2^-15 of a level's border, which rounding to single precision may then not cross. Levels and noise are computed in
+    double precision.
 
     Args:
         event_shape: shape (C, *sites) of one event.
@@ -75,7 +76,7 @@ class LearntNoise(LocalBijector):
     ) -> None:  # fmt: skip
         super().__init__(event_shape)
         channels, *sites = event_shape
-        self.transform = _UnitSpline(bins=2, bound=0.5)
+        self.transform = _UnitSpline(bins=2, bound=0.5 - 2 * MARGIN)
         turns = (_first_channel_even, _first_channel, _first_channel_or_even) if channels > 1 else (even_sites,)
         self.before: Any = nn.ModuleList(Masked(event_shape, mask) for mask in turns)
         read = (1 + len(sites)) * channels

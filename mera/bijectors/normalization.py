@@ -22,7 +22,10 @@ SMALLEST = 1e-12
 
 
 class StartsFromData(Bijector):
-    """A bijector whose parameters start from the first batch of data; the buffer `initialized` says that they have."""
+    """A bijector whose parameters start from the first batch of data, unless one of them is frozen.
+
+    The buffer `initialized` records that they have.
+    """
 
     initialized: Tensor
 
@@ -36,8 +39,8 @@ class StartsFromData(Bijector):
 
     @torch.no_grad()
     def initialize(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        """Set the parameters from a batch, unless they were set before, and return the transformed batch."""
-        if not self.initialized and self.start(x):
+        """Set the parameters from a batch, unless they were set before or are frozen; return the transformed batch."""
+        if not self.initialized and all(p.requires_grad for p in self.parameters()) and self.start(x):
             self.initialized.fill_(True)
         return self(x)[0]
 
@@ -128,10 +131,10 @@ class BlockSpins(StartsFromData):
         return (self.log_scale.to(log_det_dtype(x)) * x.shape[1]).expand(x.shape[0])
 
     def start(self, x: Tensor) -> bool:
-        """Set the factor from a batch (B, *event_shape); one that is frozen stays."""
+        """Set the factor from a batch (B, *event_shape)."""
         means = self.transform(x)[0].flatten(2)[..., 0]
         fine, coarse = (values.movedim(1, 0).flatten(1).var(1).mean().item() for values in (x, means))
-        if not self.log_scale.requires_grad or not (fine > 0 and coarse > 0):
+        if not (fine > 0 and coarse > 0):
             return False
         self.log_scale.fill_(0.5 * math.log(fine / coarse))
         return True

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, distributions, nn
 from torch.distributions import Distribution
 
-from mera._utils.checks import as_plain, check_number, check_positive
+from mera._utils.checks import as_plain, check_number, check_positive, is_list
 from mera._utils.errors import InputError, closest
 from mera._utils.flow_options import PriorLike
 from mera._utils.registry import parse_call
@@ -195,8 +195,7 @@ def temperature_per_level(temperature: Any, levels: int) -> list[float]:
         ValueError: if the sequence does not have a number for each level, or a temperature is not positive.
     """
     values = as_plain(temperature, "temperatures")
-    is_sequence = isinstance(values, Sequence) and not isinstance(values, str)
-    temperatures = list(values) if is_sequence else [values] * levels
+    temperatures = list(values) if is_list(values) else [values] * levels
     if len(temperatures) != levels:
         raise InputError(f"one temperature, or one for each of {levels} levels", str(temperature))
     return [check_positive(value, "a temperature", most=HOTTEST) for value in temperatures]

@@ -14,6 +14,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from mera._utils.checks import check_type
 from mera._utils.table import Table, Tabled, html
 from mera.cones.regions import Region, Site, sites_of
 from mera.graph.indexing import check_indexable, indices_at, mask_from_sites
@@ -110,6 +111,7 @@ def inference_cone(plan: Plan, region: Region) -> Cone:
     Raises:
         ValueError: if the region is empty, is not a mask of the lattice's shape, or reaches outside of the lattice.
     """
+    check_type(plan, Plan, "a Plan, such as flow.plan")
     with CPU:
         return cone_of_data(plan, indices_at(sites_of(region, plan.input), plan.input).flatten())
 
@@ -122,7 +124,7 @@ def generation_cone(plan: Plan, level: int, site: Site) -> Cone:
     Raises:
         ValueError: if the level or the site does not exist.
     """
-    lattice = plan.latents[plan.check_level(level)].lattice
+    lattice = check_type(plan, Plan, "a Plan, such as flow.plan").latents[plan.check_level(level)].lattice
     with CPU:
         return cone_of_latents(plan, {level: indices_at(sites_of(site, lattice), lattice).flatten()})
 

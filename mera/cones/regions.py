@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mera._utils.checks import as_plain, is_integer
+from mera._utils.checks import as_plain, is_integer, is_list
 from mera._utils.errors import InputError
 from mera.graph import Lattice
 
@@ -39,8 +39,9 @@ def sites_of(region: Region, lattice: Lattice) -> Tensor:
         region = torch.from_numpy(np.ascontiguousarray(region))
     if isinstance(region, Tensor) and region.ndim < 2 and region.dtype != torch.bool:
         region = as_plain(region, "a site")
-    region = (region,) if is_integer(region) else region  # type: ignore[assignment]
-    if isinstance(region, slice) or (isinstance(region, Sequence) and not isinstance(region, str)):
+    is_span = lattice.dim == 1 and is_list(region) and len(region) == 2 and all(map(is_integer, region))
+    region = (region,) if is_integer(region) or is_span else region  # type: ignore[assignment]
+    if isinstance(region, (slice, range)) or is_list(region):
         return rectangle(spans_of(region, lattice), lattice)
     if not isinstance(region, Tensor):
         raise InputError("a bool mask, or a span for each dimension", str(type(region).__name__))
@@ -87,7 +88,7 @@ def _span(part: Any, n: int, d: int) -> tuple[int, int]:
         step = 1 if part.step is None else part.step
         ends = (0 if part.start is None else part.start, n if part.stop is None else part.stop)
     else:
-        step, ends = 1, tuple(part) if isinstance(part, Sequence) and not isinstance(part, str) else (part,)
+        step, ends = 1, tuple(part) if is_list(part) else (part,)
     if len(ends) != 2 or step != 1 or not all(map(is_integer, ends)):
         raise InputError(f"dimension {d} as a slice without a step, a pair (start, stop) or an integer", repr(part))
     start, stop = map(int, ends)
@@ -106,7 +107,7 @@ def parse_region(text: str) -> tuple[slice, ...]:
     (slice(8, 16, None), slice(5, 6, None))
     """
     try:
-        parts = [[int(end) for end in part.split(":")] for part in text.split(",")]
+        parts = [[int(end) for end in part.split(":")] for part in str(text).split(",")]
         pairs = [(part[0], part[0] + 1) if len(part) == 1 else part for part in parts]
         return tuple(slice(start, stop) for start, stop in pairs)
     except ValueError:

@@ -6,19 +6,20 @@ import copy
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from mera._utils.checks import check_latents, check_tensor
 from mera._utils.errors import InputError
-from mera._utils.weights import Unchanged
 from mera.cones.cone import CPU, Cone, inference_cone
 from mera.cones.recording import Recorded
 from mera.cones.regions import Region
-from mera.cones.subplan import PartialStep, Subplan
+from mera.cones.subplan import Subplan
 from mera.graph import Step
 from mera.graph.boxes import Box
+from mera.graph.contexts import Context
 from mera.graph.executor import run_forward
 from mera.graph.indexing import indices_at
 from mera.graph.local_fields import run_on_box
@@ -33,10 +34,10 @@ class Restriction:
     - pixels are (K, C, n) for n masked pixels, in the order of `x[:, :, mask]`;
     - latents are one tensor (K, C_h, n_h) for each level, finest first, in the order of `z[h][:, :, cone.levels[h]]`.
 
-    Values are differentiable in pixels and latents; parameters count as constants. After a weight, a buffer, the dtype
-    or the mode of a bijector has changed, the methods raise an error, as a restriction is of the flow as it was: call
-    `Flow.restrict` again. `Flow.checkpoint` applies here too: it saves memory where a field bijector is evaluated on a
-    large lattice, and evaluation is then not recorded.
+    A restriction is a snapshot: it keeps copies of the modules that it evaluates, so that its values are those of the
+    flow as it was when `Flow.restrict` was called, whatever happens to the flow later. Values are differentiable in
+    pixels and latents; parameters count as constants. `Flow.checkpoint` applies here too: it saves memory where a field
+    bijector is evaluated on a large lattice, and evaluation is then not recorded.
 
     Args:
         runner: the flow's plan with its bijectors, prior and contexts.
@@ -48,8 +49,8 @@ class Restriction:
         cone: the inference cone of the masked pixels.
         sites: the flat indices of the masked pixels in the lattice, (n,).
         image: the image, (1, C, *shape).
-        prior: the flow's prior.
-        runner: the flow's runner with bijectors whose parameters count as constants.
+        prior: a copy of the flow's prior.
+        runner: the flow's runner with copies of its modules, whose parameters count as constants.
         evaluation: log p of pixels, recorded after the first calls; see `Recorded`.
 
     Raises:
@@ -58,7 +59,7 @@ class Restriction:
             if a number of levels, a shape, a dtype or a device is wrong.
     """
 
-    def __init__(self, runner: Runner, x: Tensor, region: Region | Cone, context: Tensor | None = None) -> None:
+    def __init__(self, runner: Runner, x: Tensor, region: Region | Cone, context: Context | None = None) -> None:
         plan = runner.plan
         check_tensor("data", x, plan.input.event_shape, runner.reference)
         if len(x) != 1:
@@ -67,7 +68,6 @@ class Restriction:
             n = int((~x.isfinite()).sum())
             raise InputError("finite pixels, any number under the mask", f"{n} NaN or infinite values")
         self.cone = inference_cone(plan, region.pixels if isinstance(region, Cone) else region)
-        self.prior = runner.prior
         with torch.inference_mode(False), CPU:  # the tensors kept here take part in gradients later
             self.sites = (self.cone.reached[0] // plan.input.channels).unique()
             if len(self.sites) == plan.input.sites:
@@ -80,14 +80,15 @@ class Restriction:
             self._columns = [torch.searchsorted(level.sites, sites).to(x.device) for level, sites in levels]
             with torch.no_grad():
                 contexts = runner.contexts(context, x)
-                self._contexts = {part.step: _contexts_of(part, contexts) for part in self._subplan.steps}
+                self._contexts = self._subplan.contexts(runner, context)
             modules = {part.step.module: runner.bijector(part.step) for part in self._subplan.steps}
             constants = _constants_of(runner, self.image, contexts, self._subplan)
             self._latents, self._constants, self._log_prob_outside = constants
-            self._weights = Unchanged(runner.bijectors, modules)  # after a pass that may change buffers
-            self.runner = replace(
-                runner, bijectors={key: copy.deepcopy(b).requires_grad_(False) for key, b in modules.items()}
-            )
+            self.runner = replace(  # after a pass that may change buffers
+                runner, bijectors={key: _constant(bijector) for key, bijector in modules.items()},
+                prior=_constant(runner.prior), context_encoder=_constant(runner.context_encoder),
+            )  # fmt: skip
+            self.prior = self.runner.prior
             self._event_shape = (plan.input.channels, len(self.sites))
         self.evaluation = Recorded(self._evaluate_log_prob, not runner.checkpoint)
         self._decode = Recorded(self._evaluate_pixels, not runner.checkpoint)
@@ -153,7 +154,6 @@ class Restriction:
             ValueError: if the number of levels, a shape, dtype or device is wrong.
         """
         check_latents("the cone's latents", latents, self.latent_shapes, self.image, "K")
-        self._weights.check("flow.restrict")
         return self._decode(*latents)
 
     def fill(self, pixels: Tensor) -> Tensor:
@@ -197,16 +197,11 @@ class Restriction:
     def _check_pixels(self, pixels: Tensor) -> None:
         """Raise an error unless pixels have the shape (K, C, n) and the image's dtype and device."""
         check_tensor("pixels", pixels, self._event_shape, self.image, "K")
-        self._weights.check("flow.restrict")
 
 
-def _contexts_of(partial_step: PartialStep, contexts: ContextOfStep) -> Tensor | None:
-    """The contexts of the events of a partial step, (n_events, *shape); None if its bijector takes none."""
-    context = contexts(partial_step.step)
-    if context is None:
-        return None
-    context = context.index_select(0, partial_step.positions.to(context.device))
-    return context if partial_step.boxes is None or context.ndim == 2 else partial_step.boxes.box.take(context)
+def _constant(module: Any) -> Any:
+    """A copy of a module whose parameters count as constants."""
+    return copy.deepcopy(module).requires_grad_(False)
 
 
 @torch.no_grad()

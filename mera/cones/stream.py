@@ -28,6 +28,7 @@ from mera.bijectors import ImagePreprocess, with_noise
 from mera.cones.stages import stages_of
 from mera.cones.store import DATA, Store, Tile
 from mera.graph.boxes import Box, tiles
+from mera.graph.contexts import Context
 from mera.graph.runner import Runner
 
 if TYPE_CHECKING:
@@ -139,7 +140,7 @@ def stream(
     out: str | PathLike[str] | None = None,
     *,
     tile: int = 512,
-    context: Tensor | None = None,
+    context: Context | None = None,
     seed: int = 0,
     console: Console | None = None,
 ) -> Streamed:
@@ -147,6 +148,8 @@ def stream(
     plan = runner.plan
     check_precise(runner.reference.dtype, "the flow of a stream")
     stages = stages_of(runner)
+    if len(plan.context or ()) > 1:
+        raise InputError("a flow of one context for all pixels, for streams", f"a context of shape {plan.context}")
     if not hasattr(source, "shape") or tuple(source.shape) != plan.input.event_shape:
         got = str(tuple(source.shape)) if hasattr(source, "shape") else type(source).__name__
         raise InputError(f"an array {plan.input.event_shape}; flow.resized(shape) is the flow of another lattice", got)

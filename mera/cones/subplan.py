@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -19,6 +19,7 @@ from torch import Tensor
 from mera.bijectors.base import zero_log_det
 from mera.graph import Apply, Lattice, Plan, Step
 from mera.graph.boxes import Box, hull
+from mera.graph.contexts import Context, event_context
 from mera.graph.executor import Transform, transform_events
 from mera.graph.indexing import indices_at
 from mera.graph.local_fields import run_on_box
@@ -80,6 +81,13 @@ class PartialStep:
         if self.boxes is None:
             return len(self.source)
         return self.step.apply.lattice.channels * math.prod(self.boxes.core.shape)
+
+    def contexts(self, plan: Plan, context: Tensor) -> Tensor:
+        """The contexts of the events, (n_events, *shape), from the context of one image, (1, *plan.context)."""
+        if context.ndim == 2:  # a huge lattice may have many more events
+            return context.repeat(len(self.positions), 1)
+        events = event_context(plan, self.step.apply, context).index_select(0, self.positions.to(context.device))
+        return events if self.boxes is None else self.boxes.box.take(events)
 
     def row(self, indices: Tensor) -> Tensor:
         """The flat indices of the variables in the row, (size,), from those of the reached variables of the source."""
@@ -171,6 +179,17 @@ class Subplan:
         self._columns_of_children = {
             parent: _columns_of_children([self._nodes[i].entry_source for i in children], sizes[parent]).to(device)
             for parent, children in self._children.items()
+        }
+
+    def contexts(self, runner: Runner, context: Context | None) -> dict[Step, Tensor | None]:
+        """The contexts of the events of each partial step, (n_events, *shape), for one image.
+
+        They are None for a bijector that takes none. For `context` see `ContextEncoder.forward`.
+        """
+        values: Any = runner.encoded_context(context, runner.reference.new_empty(1))
+        return {
+            part.step: part.contexts(self.plan, values) if runner.takes_context(part.step) else None
+            for part in self.steps
         }
 
     def forward(

@@ -29,8 +29,8 @@ MAX_FIELD_SITES = 2**20
 def window(runner: Runner, seed: int, region: Sequence[Span], temperature: float | Sequence[float] = 1.0) -> Tensor:
     """Generate a window of the image of a seed; see `Flow.window`."""
     plan, like = runner.plan, runner.reference
-    if plan.context is not None:
-        raise InputError("a flow without context for windows", f"one with {plan.context}")
+    if runner.context_encoder.needs_context:
+        raise InputError("a flow without context for windows, such as flow.given(context)", f"one of {plan.context}")
     spans = spans_of(region, plan.input)
     if not is_integer(seed) or not 0 <= seed < 2**64:
         raise InputError("a seed from 0 to 2^64 - 1", repr(seed))
@@ -50,7 +50,8 @@ def window(runner: Runner, seed: int, region: Sequence[Span], temperature: float
             for h, (latent, level) in enumerate(zip(plan.latents, subplan.levels, strict=True))
         ]
 
-    row = subplan.inverse([values.flatten()[None].to(like) for values in noise], runner, lambda step: None)
+    latents = [values.flatten()[None].to(like) for values in noise]
+    row = subplan.inverse(latents, runner, subplan.contexts(runner, None).__getitem__)
     return row.view(1, plan.input.channels, *(stop - start for start, stop in spans))
 
 

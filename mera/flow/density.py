@@ -17,7 +17,7 @@ from mera._utils.errors import InputError
 from mera.bijectors import Bijector, with_noise
 from mera.bijectors.prior import Prior
 from mera.graph import Layout, Plan
-from mera.graph.contexts import ContextEncoder
+from mera.graph.contexts import Context, ContextEncoder
 from mera.graph.summary import Summary, count_parameters
 
 Temperature = float | Sequence[float]
@@ -44,8 +44,8 @@ class Density(nn.Module, ABC):
     `generate(draw_noise(n))`, so that processes can share samples, and gradients flow through them.
 
     A context is a tensor (B, *plan.context), or (1, *plan.context) for all samples. If the flow is conditional on a
-    class, a context is a tensor of class numbers instead: integers of shape (B,), or (1,) for all samples. A flow
-    without context takes None.
+    class, a context is class numbers instead: a list of B integers or a tensor (B,) of them, or one integer for all
+    samples. A flow without context takes None.
 
     Methods refuse arguments as those of `mera.Flow` do. Layout, plan, prior and the other attributes are those of the
     flow.
@@ -65,7 +65,7 @@ class Density(nn.Module, ABC):
     # Probability
 
     @abstractmethod
-    def log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+    def log_prob(self, x: Tensor, context: Context | None = None) -> Tensor:
         r"""The log-density of data, :math:`\log p(x)` or :math:`\log p(x | \text{context})`, (B,), in nats.
 
         Args:
@@ -86,7 +86,7 @@ class Density(nn.Module, ABC):
         """
 
     @abstractmethod
-    def generate(self, noise: Sequence[Tensor], context: Tensor | None = None) -> Tensor:
+    def generate(self, noise: Sequence[Tensor], context: Context | None = None) -> Tensor:
         """Make samples (n, C, *shape) from noise, differentiable in the flow's parameters and the context.
 
         Args:
@@ -95,21 +95,21 @@ class Density(nn.Module, ABC):
         """
 
     @abstractmethod
-    def generate_with_log_prob(self, noise: Sequence[Tensor], context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def generate_with_log_prob(self, noise: Sequence[Tensor], context: Context | None = None) -> tuple[Tensor, Tensor]:
         """Make samples as `generate` does, with the log-density of each, (n,), without a pass of `log_prob`."""
 
-    def orbit(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+    def orbit(self, x: Tensor, context: Context | None = None) -> tuple[Tensor, Tensor | None]:
         """Apply every element of the symmetry group to data: (n_elements * B, C, *shape), by element, with contexts.
 
         The group of a `mera.Flow` has one element.
         """
-        return x, context
+        return x, self.context_encoder.as_tensor(context)
 
-    def given(self, context: Tensor) -> Density:
+    def given(self, context: Context) -> Density:
         """The density for one context, as a density without context, with the same parameters.
 
         Args:
-            context: the context of all samples, (1, *plan.context), or a class number, (1,).
+            context: the context of all samples, (1, *plan.context), or a class number.
 
         Raises:
             ValueError: if the context is not that of one sample of the flow.
@@ -125,11 +125,11 @@ class Density(nn.Module, ABC):
         return flow
 
     @abstractmethod
-    def initialize(self, x: Tensor, context: Tensor | None = None) -> None:
+    def initialize(self, x: Tensor, context: Context | None = None) -> None:
         """Initialise layers that depend on data, such as ActNorm, from a first batch of data.
 
-        Layers that are already initialised stay as they are. A layer that levels share is set at its finest level. A
-        batch that is refused, as it is empty, not finite or too small, changes nothing.
+        Layers that are already initialised, or have a frozen parameter, stay as they are. A layer that levels share is
+        set at its finest level. A batch that is refused, as it is empty, not finite or too small, changes nothing.
 
         Args:
             x: data (B, C, *shape) in the flow's own space.
@@ -142,7 +142,7 @@ class Density(nn.Module, ABC):
 
     @torch.no_grad()
     def sample(
-        self, n: int | Sequence[int], context: Tensor | None = None, *, temperature: Temperature = 1.0
+        self, n: int | Sequence[int], context: Context | None = None, *, temperature: Temperature = 1.0
     ) -> Tensor:
         """Draw samples (n, C, *shape) in the flow's own space, without gradients; for images see `sample_images`.
 
@@ -155,7 +155,7 @@ class Density(nn.Module, ABC):
         return self.generate(self.draw_noise(n, temperature), context)
 
     def sample_images(
-        self, n: int | Sequence[int], context: Tensor | None = None, *, temperature: Temperature = 1.0
+        self, n: int | Sequence[int], context: Context | None = None, *, temperature: Temperature = 1.0
     ) -> Tensor:
         """Draw samples as uint8 images (n, C, *shape): `to_images(sample(...))`, with the arguments of `sample`.
 
@@ -166,11 +166,11 @@ class Density(nn.Module, ABC):
         """
         return self.to_images(self.sample(n, context, temperature=temperature))
 
-    def rsample_and_log_prob(self, n: int | Sequence[int], context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def rsample_and_log_prob(self, n: int | Sequence[int], context: Context | None = None) -> tuple[Tensor, Tensor]:
         """Draw samples as `sample` does, with the log-density of each, (n,), in nats; both are differentiable."""
         return self.generate_with_log_prob(self.draw_noise(n), context)
 
-    def distribution(self, context: Tensor | None = None) -> FlowDistribution:
+    def distribution(self, context: Context | None = None) -> FlowDistribution:
         """The flow as a `torch.distributions.Distribution` of events (C, *shape); see `FlowDistribution`.
 
         Args:
@@ -180,7 +180,7 @@ class Density(nn.Module, ABC):
 
     # Images
 
-    def bits_per_dim(self, images: Tensor, context: Tensor | None = None, *, noise: Tensor | None = None) -> Tensor:
+    def bits_per_dim(self, images: Tensor, context: Context | None = None, *, noise: Tensor | None = None) -> Tensor:
         r"""The negative log-likelihood of uint8 images in bits per dimension, :math:`-\log_2 p(\text{image}) / n`.
 
         One number for each image, (B,); n is the number of its variables, and the preprocessing is included. The
@@ -284,6 +284,7 @@ class FlowDistribution(Distribution):
     Args:
         flow: the flow, whose parameters the distribution shares.
         context: the contexts of the batch; None for a flow without context.
+        validate_args: whether `log_prob` refuses NaN, and other values outside of the support.
 
     Raises:
         ValueError: if a context is missing or not of the flow's context shape.
@@ -297,11 +298,31 @@ class FlowDistribution(Distribution):
     arg_constraints: ClassVar[dict[str, constraints.Constraint]] = {}
     has_rsample = True
 
-    def __init__(self, flow: Density, context: Tensor | None = None) -> None:
-        flow.context_encoder(context, len(context) if isinstance(context, Tensor) and context.ndim else 1)  # checks it
-        self.flow, self.context = flow, context
-        shape = torch.Size([] if context is None else [len(context)])
-        super().__init__(shape, torch.Size(flow.plan.input.event_shape), validate_args=False)
+    def __init__(self, flow: Density, context: Context | None = None, validate_args: bool = True) -> None:
+        self.flow, self.context = flow, flow.context_encoder.as_tensor(context)
+        n = len(self.context) if isinstance(self.context, Tensor) and self.context.ndim else 1
+        flow.context_encoder(self.context, n)  # checks it
+        shape = torch.Size([] if context is None else [n])
+        super().__init__(shape, torch.Size(flow.plan.input.event_shape), validate_args=validate_args)
+
+    def expand(self, batch_shape: Size, _instance: Any = None) -> FlowDistribution:
+        """The distribution with a larger batch shape, with which its own has to broadcast; samples are independent.
+
+        >>> import mera
+        >>> p = mera.build("rgflow", L=8, channels=1, hidden=(8,)).distribution().expand((3,))
+        >>> p.sample((5,)).shape
+        torch.Size([5, 3, 1, 8, 8])
+
+        Raises:
+            RuntimeError: if the batch shape does not broadcast to this shape.
+        """
+        other, shape = self._get_checked_instance(FlowDistribution, _instance), torch.Size(batch_shape)
+        torch.empty(self.batch_shape).expand(shape)  # refuses a shape that does not fit
+        other.flow, other.context = self.flow, self.context
+        if self.context is not None:
+            other.context = self.context.expand(*shape, *self.context.shape[len(self.batch_shape) :])
+        Distribution.__init__(other, shape, self.event_shape, validate_args=self._validate_args)
+        return other
 
     @property
     def support(self) -> constraints.Constraint:
@@ -333,7 +354,7 @@ class FlowDistribution(Distribution):
         """The log-density, in nats, of events (*shape, *event_shape), where `shape` broadcasts with the batch shape.
 
         Raises:
-            ValueError: if the values are not events, or not of the flow's dtype and device.
+            ValueError: if the values are not events, not of the flow's dtype and device, or outside of the support.
             RuntimeError: if `shape` does not broadcast with the batch shape.
         """
         n = len(self.event_shape)
@@ -341,6 +362,8 @@ class FlowDistribution(Distribution):
             got = str(tuple(value.shape)) if isinstance(value, Tensor) else type(value).__name__
             raise InputError(f"values (..., {tuple(self.event_shape)})", got)
         shape = torch.broadcast_shapes(value.shape[: value.ndim - n], self.batch_shape)
+        if self._validate_args and not self.support.check(value).all():
+            raise InputError("values within the support of the flow", "NaN or others, for which log p is not defined")
         rows = value.expand(*shape, *self.event_shape).reshape(-1, *self.event_shape)
         return self.flow.log_prob(rows, self._contexts(len(rows))).reshape(shape)
 
@@ -348,4 +371,11 @@ class FlowDistribution(Distribution):
         """The contexts of `n` samples, whose batch axes vary fastest; None for a flow without context."""
         if self.context is None:
             return None
-        return self.context.repeat(n // max(1, len(self.context)), *(1 for _ in self.context.shape[1:]))
+        rows = self.context.flatten(0, len(self.batch_shape) - 1)
+        return rows.repeat(n // max(1, len(rows)), *(1 for _ in rows.shape[1:]))
+
+    def _refuse(self) -> Tensor:
+        """Refuse a property that a flow does not have in closed form."""
+        raise NotImplementedError("A flow has no mean, mode, variance or entropy in closed form: average over samples")
+
+    mean, mode, variance, entropy = property(_refuse), property(_refuse), property(_refuse), _refuse

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mera._utils.checks import check_count, check_latents, check_tensor
+from mera._utils.checks import check_count, check_latents, check_tensor, is_list
 from mera._utils.errors import InputError
 from mera._utils.random import restored_states
 from mera.bijectors import Bijector, ImagePreprocess
@@ -18,9 +18,10 @@ from mera.bijectors.prior import Prior, PriorLike, temperature_per_level
 from mera.flow.density import Recipe, Temperature
 from mera.flow.in_parts import FlowInParts
 from mera.graph import Layout, LayoutError, Step, compile
-from mera.graph.bijectors_of_plan import Bijectors, check_lattices, make_bijectors, structure_of
-from mera.graph.contexts import ContextEncoder
+from mera.graph.bijectors_of_plan import check_lattices, make_bijectors, structure_of
+from mera.graph.contexts import Context, ContextEncoder
 from mera.graph.executor import run_forward, run_inverse
+from mera.graph.module_dict import Bijectors
 from mera.graph.resize import edges_of, period, resize
 from mera.graph.runner import Runner
 from mera.graph.summary import Summary, summarize
@@ -87,7 +88,7 @@ class Flow(FlowInParts):
     @property
     def _reference(self) -> Tensor:
         """A tensor with the dtype and device of the flow."""
-        return self.bijectors.reference
+        return self.bijectors._reference
 
     @property
     def replaced(self) -> list[str]:
@@ -119,7 +120,7 @@ class Flow(FlowInParts):
 
     # Data and latents
 
-    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Latents, Tensor]:
+    def forward(self, x: Tensor, context: Context | None = None) -> tuple[Latents, Tensor]:
         r"""Map data to latents.
 
         Args:
@@ -133,7 +134,7 @@ class Flow(FlowInParts):
         self.check_data("data", x)
         return self.runner.forward(x, context)
 
-    def inverse(self, z: Sequence[Tensor], context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def inverse(self, z: Sequence[Tensor], context: Context | None = None) -> tuple[Tensor, Tensor]:
         r"""Map latents to data.
 
         Args:
@@ -159,7 +160,7 @@ class Flow(FlowInParts):
         self.check_data("latents on the lattice", t)
         return run_forward(self.plan, t, _identity)[0]
 
-    def progression(self, z: Sequence[Tensor], context: Tensor | None = None) -> tuple[Tensor, ...]:
+    def progression(self, z: Sequence[Tensor], context: Context | None = None) -> tuple[Tensor, ...]:
         """Generate data from latents as `inverse` does, and return the lattice at each level on the way.
 
         The lattices are :math:`x^{(h)}` of RG-Flow (Eq. 2 to 4 and Fig. 3a, https://arxiv.org/abs/2010.00029), finest
@@ -174,7 +175,7 @@ class Flow(FlowInParts):
 
     # Probability
 
-    def log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+    def log_prob(self, x: Tensor, context: Context | None = None) -> Tensor:
         """The log-density of data (B,) in nats; see `Density.log_prob`."""
         z, log_det = self(x) if context is None else self(x, context)
         return self.prior.log_prob(z) + log_det
@@ -184,18 +185,18 @@ class Flow(FlowInParts):
         self, n: int | Sequence[int], temperature: Temperature = 1.0, device: torch.device | str | None = None
     ) -> Latents:
         """Draw latents from the prior, without gradients; the noise of a flow, see `Density.draw_noise`."""
-        number = check_count(n[0] if isinstance(n, Sequence) and len(n) == 1 else n, "a number of samples", 0)
+        number = check_count(n[0] if is_list(n) and len(n) == 1 else n, "a number of samples", 0)
         shapes = [(number, *latent.lattice.event_shape) for latent in self.plan.latents]
         like = self._reference if device is None else self._reference.to(device)
         return self.prior.sample(shapes, temperature_per_level(temperature, len(shapes)), like)
 
     draw_noise = sample_latents
 
-    def generate(self, noise: Sequence[Tensor], context: Tensor | None = None) -> Tensor:
+    def generate(self, noise: Sequence[Tensor], context: Context | None = None) -> Tensor:
         """Generate data from latents, which are the noise of a flow; see `Density.generate`."""
         return self.inverse(noise, context)[0]
 
-    def generate_with_log_prob(self, noise: Sequence[Tensor], context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def generate_with_log_prob(self, noise: Sequence[Tensor], context: Context | None = None) -> tuple[Tensor, Tensor]:
         """Generate data and their log-densities from latents; see `Density.generate_with_log_prob`."""
         x, log_det = self.inverse(noise, context)
         return x, self.prior.log_prob(noise) - log_det
@@ -205,7 +206,7 @@ class Flow(FlowInParts):
         """Return whether a context must be passed: the flow is conditional, and `given` has not fixed its context."""
         return self.context_encoder.needs_context
 
-    def given(self, context: Tensor) -> Flow:
+    def given(self, context: Context) -> Flow:
         """The flow with a fixed context, which has the same parameters; see `Density.given`."""
         encoder = self.context_encoder
         return self._with(context_encoder=ContextEncoder(encoder.shape, encoder.embedding, context))
@@ -272,7 +273,7 @@ class Flow(FlowInParts):
         return self
 
     @torch.no_grad()
-    def initialize(self, x: Tensor, context: Tensor | None = None) -> None:
+    def initialize(self, x: Tensor, context: Context | None = None) -> None:
         """Initialise layers such as ActNorm from a first batch of data; see `Density.initialize`."""
         self.check_data("data", x)
         if len(x) == 0:

@@ -17,6 +17,7 @@ from mera.bijectors import DCT, BlockSpins, LearntNoise
 from mera.cones import Cone, Region, Restriction, Site, Span, Streamed, generation_cone, inference_cone, stream, window
 from mera.flow.density import Density, Temperature
 from mera.graph import compile
+from mera.graph.contexts import Context
 from mera.graph.executor import run_inverse
 from mera.graph.resize import resize
 from mera.graph.runner import Runner
@@ -67,12 +68,13 @@ class FlowInParts(Density):
         """
         return generation_cone(self.plan, level, site)
 
-    def restrict(self, x: Tensor, region: Region | Cone, context: Tensor | None = None) -> Restriction:
+    def restrict(self, x: Tensor, region: Region | Cone, context: Context | None = None) -> Restriction:
         r"""Restrict the flow to masked pixels of one image, so that only the inference cone of the mask is evaluated.
 
         This call makes one pass through the whole flow. Then `log_prob`, `encode` and `decode` of the restriction
         evaluate only the patches in the inference cone of the mask, :math:`O(\log L)` patches for a small mask, with
-        the same values as the whole flow. After the flow's weights have changed, the restriction refuses to go on.
+        the same values as the whole flow. A restriction is a snapshot: of the flow as it is now, whatever happens to it
+        later.
 
         Args:
             x: one image, (1, C, *shape), in the flow's own space.
@@ -86,7 +88,7 @@ class FlowInParts(Density):
         """
         return Restriction(self.flow.runner, x, region, context)
 
-    def inpaint(self, x: Tensor, mask: Region, context: Tensor | None = None, **options: Any) -> Inpainting:
+    def inpaint(self, x: Tensor, mask: Region, context: Context | None = None, **options: Any) -> Inpainting:
         """Fill masked pixels of one image (RG-Flow, Section 4 and App. D, https://arxiv.org/abs/2010.00029).
 
         `torch.manual_seed` makes the result repeatable.
@@ -134,7 +136,7 @@ class FlowInParts(Density):
 
         Raises:
             ValueError: if the lattice is too large for a field bijector, the prior has no quantile function, or the
-                flow is conditional.
+                flow is conditional and its context is not fixed by `given`.
 
         >>> import mera
         >>> flow = mera.build("rgflow", L=2**30, layers=1, hidden=(8,), share_levels=True)
@@ -155,8 +157,8 @@ class FlowInParts(Density):
                 array of zarr or h5py. Integers of 8 bits are dequantised with noise that is a function of seed and
                 site; floats are data in the flow's own space.
             out: an empty or new folder for the maps; None for a temporary one, which goes when the store goes.
-            options: `tile`, the edge of a tile in pixels, 512; `context`, of a conditional flow, the same for all
-                sites; `seed` of the noise, 0; `console`, a `rich.console.Console` on which progress is shown.
+            options: `tile`, the edge of a tile in pixels, 512; `context`, of a conditional flow, one for
+                all pixels; `seed` of the noise, 0; `console`, a `rich.console.Console` on which progress is shown.
 
         Returns:
             The result with `log_prob`, `bits_per_dim`, `levels`, `map(level)` and `store`.
@@ -177,7 +179,7 @@ class FlowInParts(Density):
 
     @torch.no_grad()
     def refine(
-        self, coarse: Tensor, levels: int = 1, *, temperature: Temperature = 1.0, context: Tensor | None = None,
+        self, coarse: Tensor, levels: int = 1, *, temperature: Temperature = 1.0, context: Context | None = None,
         means: bool = False,
     ) -> Tensor:  # fmt: skip
         r"""Generate data of twice the edges, given its coarse lattice: super-resolution, and multilevel sampling.
@@ -241,9 +243,9 @@ class FlowInParts(Density):
 
 def _behind_noise(flow: Any) -> tuple[LearntNoise | None, Runner]:
     """The learnt noise with which a flow begins, None if it has none; and the runner of all bijectors behind it."""
-    first = flow.plan.steps[0]
-    noise = flow.bijectors[first.module] if first.module else None
-    if not isinstance(noise, LearntNoise):
+    first = next(iter(flow.plan.steps), None)
+    noise = flow.bijectors[first.module] if first is not None and first.module else None
+    if first is None or not isinstance(noise, LearntNoise):
         return None, flow.runner
     return noise, replace(flow.runner, plan=compile(resize(flow.layout, flow.plan.input.shape, without=first.node)))
 

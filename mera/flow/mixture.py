@@ -14,11 +14,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mera._utils.checks import check_choice, check_count
+from mera._utils.checks import check_choice, check_count, check_type, is_list
 from mera._utils.errors import InputError
 from mera.flow.density import Density, Temperature
 from mera.flow.flow import Flow
 from mera.graph import Lattice
+from mera.graph.contexts import Context
 from mera.graph.summary import Summary
 
 MAX_LISTED = 2**20
@@ -89,7 +90,7 @@ def symmetries(names: str | Sequence[str], lattice: Lattice, elements: int | Non
         ValueError: if a name is unknown, the lattice lacks the symmetry, the group has fewer than `elements` elements
             or more than 2^20, or it has more than 256 elements and `elements` is None.
     """
-    names = [names] if isinstance(names, str) else list(names)
+    names, lattice = _names(names), check_type(lattice, Lattice, "a Lattice, such as flow.plan.input")
     groups = [_group(name, lattice) for name in names]
     size, group = math.prod(factor.size for factor in groups), f"{' x '.join(names)} on {lattice}"
     if elements is None and size > MAX_WHOLE:
@@ -104,6 +105,14 @@ def symmetries(names: str | Sequence[str], lattice: Lattice, elements: int | Non
     if len(members) < n:
         raise InputError(f"at most {len(members)} elements of {group}, all that are found", str(n))
     return members
+
+
+def _names(group: str | Sequence[str]) -> tuple[str, ...]:
+    """The names of groups, of one or several."""
+    names = (group,) if isinstance(group, str) else group
+    if not is_list(names):
+        raise InputError(f"one or more names of groups, of {', '.join(GROUPS)}", repr(group))
+    return tuple(names)
 
 
 def _distinct(numbers: Iterable[int], groups: Sequence[_Group], lattice: Lattice) -> Iterator[Symmetry]:
@@ -158,11 +167,9 @@ class Symmetrized(Density):
 
     def __init__(self, flow: Flow, group: str | Sequence[str] = "flip", elements: int | None = None) -> None:
         super().__init__()
-        if not isinstance(flow, Flow):
-            raise InputError("a Flow", type(flow).__name__)
-        self.flow, self.group = flow, group if isinstance(group, str) else tuple(group)
-        names = {group} if isinstance(group, str) else set(group)
-        if len(flow.plan.context or ()) > 1 and names != {"flip"}:
+        self.flow = check_type(flow, Flow, "a Flow")
+        self.group = group if isinstance(group, str) else _names(group)
+        if len(flow.plan.context or ()) > 1 and {*_names(group)} != {"flip"}:
             raise InputError(
                 "one context for all sites beside symmetries that move sites", f"one for each {flow.plan.context}"
             )
@@ -171,11 +178,11 @@ class Symmetrized(Density):
             self._inverses = [element.inverse() for element in self.elements]
         self.options: dict[str, Any] = {"group": self.group, "elements": elements}
 
-    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, context: Context | None = None) -> Tensor:
         """Call `log_prob`, so that the module can be wrapped for training in several processes."""
         return self.log_prob(x, context)
 
-    def log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+    def log_prob(self, x: Tensor, context: Context | None = None) -> Tensor:
         """The log-density of data (B,) in nats; see `Density.log_prob`."""
         log_q = self.flow.log_prob(*self.orbit(x, context)).view(len(self.elements), len(x))
         return log_q.logsumexp(0) - math.log(len(self.elements))
@@ -187,12 +194,12 @@ class Symmetrized(Density):
         z = self.flow.draw_noise(n, temperature, device)
         return *z, torch.rand_like(z[0].flatten(1)[:, 0])
 
-    def generate(self, noise: Sequence[Tensor], context: Tensor | None = None) -> Tensor:
+    def generate(self, noise: Sequence[Tensor], context: Context | None = None) -> Tensor:
         """Samples of the flow, transformed by random elements of the group; see `Density.generate`."""
         *z, uniform = noise
         return self._moved_back(self.flow.generate(z, context), self._choice(uniform))
 
-    def generate_with_log_prob(self, noise: Sequence[Tensor], context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def generate_with_log_prob(self, noise: Sequence[Tensor], context: Context | None = None) -> tuple[Tensor, Tensor]:
         """Samples with their log-densities; see `Density.generate_with_log_prob`."""
         *z, uniform = noise
         x, log_q = self.flow.generate_with_log_prob(z, context)
@@ -212,7 +219,7 @@ class Symmetrized(Density):
         n = len(self.elements)
         return (uniform * n).long().clamp(max=n - 1)
 
-    def _log_prob_given(self, x: Tensor, log_q: Tensor, context: Tensor | None, choice: Tensor) -> Tensor:
+    def _log_prob_given(self, x: Tensor, log_q: Tensor, context: Context | None, choice: Tensor) -> Tensor:
         """The log-density of data (B,) if one term of each mixture is known, which saves one pass.
 
         The known term of a datum is `log_q`, (B,), the log-density under the flow after the element `choice`, (B,).
@@ -226,19 +233,20 @@ class Symmetrized(Density):
         log_densities = self.flow.log_prob(data[rows], contexts).view(n - 1, len(x))
         return torch.cat([log_q[None], log_densities]).logsumexp(0) - math.log(n)
 
-    def orbit(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+    def orbit(self, x: Tensor, context: Context | None = None) -> tuple[Tensor, Tensor | None]:
         """Apply every element of the group: (n_elements * B, C, *shape), with contexts; see `Density.orbit`."""
         self.flow.check_data("data", x)
-        if context is not None and len(context) == len(x):
-            context = context.repeat(len(self.elements), *(1 for _ in context.shape[1:]))
-        return torch.cat([element(x) for element in self.elements]), context
+        contexts = self.context_encoder.as_tensor(context)
+        if contexts is not None and len(contexts) == len(x):
+            contexts = contexts.repeat(len(self.elements), *(1 for _ in contexts.shape[1:]))
+        return torch.cat([element(x) for element in self.elements]), contexts
 
     def with_flow(self, flow: Flow) -> Symmetrized:
         """A mixture with the same group for another flow."""
         return Symmetrized(flow, **self.options)
 
     @torch.no_grad()
-    def initialize(self, x: Tensor, context: Tensor | None = None) -> None:
+    def initialize(self, x: Tensor, context: Context | None = None) -> None:
         """Initialise the flow with the data, transformed by all elements; see `Density.initialize`."""
         self.flow.initialize(*self.orbit(x, context))
 

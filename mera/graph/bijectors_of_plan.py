@@ -4,29 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from mera.bijectors import Bijector, Spectral
 from mera.bijectors.by_name import make
 from mera.graph.layout import Layout
 from mera.graph.layout_error import LayoutError, within
+from mera.graph.module_dict import Bijectors
 from mera.graph.nodes import check_bijector
 from mera.graph.plan import Plan, Step
-
-
-class Bijectors(nn.ModuleDict):
-    """The bijectors of a flow, by the key in `Step.module`; flows on several lattices may share them.
-
-    Attributes:
-        reference: a tensor with the dtype and device of the bijectors, which `to` changes.
-    """
-
-    reference: Tensor
-
-    def __init__(self, like: Tensor | None = None) -> None:
-        super().__init__()
-        self.register_buffer("reference", torch.empty(0) if like is None else like.new_empty(0), persistent=False)
 
 
 def make_bijectors(plan: Plan, layout: Layout) -> Bijectors:

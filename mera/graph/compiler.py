@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import count
+from typing import Any
 
 from mera.bijectors.base import Bijector
 from mera.graph.lattice import Lattice
@@ -19,6 +20,9 @@ from mera.graph.plan import LatentLevel, Plan, Step
 def compile(layout: Layout) -> Plan:
     """Check that a layout is complete, and compile it to a `Plan`.
 
+    The levels of latents are sorted by the number of their sites. Of two equally large levels, the one that is not in
+    the kept output of the cut that parts them comes first.
+
     Raises:
         LayoutError: if the layout is not a bijection, or an output of a node is not the input of another node; the
             message names the node.
@@ -28,12 +32,15 @@ def compile(layout: Layout) -> Plan:
     entry = layout.input.lattice
     value_numbers = count(1)
     values = {("input", 0): (0, entry)}  # (node, output) -> number and lattice of the output's value
+    ways: dict[tuple[str, int], tuple[int, ...]] = {("input", 0): ()}  # minus the outputs of nodes on the way to each
     keys: dict[str, tuple[str, Local, Apply]] = {}
     steps: list[Step] = []
     latents: list[LatentLevel] = []
+    places: dict[str, tuple[Any, ...]] = {}  # what orders the levels, however they are declared
     for name, node, source, output in layout.walk():
-        value, lattice = values[source, output]
+        (value, lattice), way = values[source, output], ways[source, output]
         if isinstance(node, Latent):
+            places[name] = -lattice.sites, way
             latents.append(LatentLevel(name, value, lattice))
             continue
         outputs: tuple[tuple[int, Lattice], ...] = ((value, lattice),)
@@ -47,9 +54,9 @@ def compile(layout: Layout) -> Plan:
             steps.append(Step(name, 0, operation, value, tuple(target for target, _ in outputs), key))
             value, lattice = outputs[0]
         for index, output_value in enumerate(outputs):
-            values[name, index] = output_value
+            values[name, index], ways[name, index] = output_value, (*way, -index)
     _check_conservation(entry, steps, latents)
-    latents.sort(key=lambda latent: -latent.lattice.sites)  # stable: levels of equal size stay as declared
+    latents.sort(key=lambda latent: places[latent.node])
     return Plan(entry, _with_levels(steps, latents), tuple(latents), layout.context)
 
 

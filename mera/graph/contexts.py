@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from typing import cast
+from collections.abc import Sequence
+from typing import Any, cast
 
 import torch
 from einops import reduce
 from torch import Tensor, nn
 
-from mera._utils.checks import check_count
+from mera._utils.checks import check_count, is_integer, is_list
 from mera._utils.errors import InputError
 from mera._utils.torch_private import is_wrapped_by_functorch
 from mera.graph.operations import Apply, blocked
 from mera.graph.plan import Plan
+
+Context = Tensor | int | Sequence[int]
+"""The contexts of a batch, a tensor; or class numbers, one for all samples or a list of them."""
 
 
 class ContextEncoder(nn.Module):
@@ -22,8 +26,8 @@ class ContextEncoder(nn.Module):
         shape: the shape of a context; None for a flow without contexts.
         classes: the number of classes, or the module that has their vectors; None if a context is passed as floats, or
             if the flow does not have contexts.
-        fixed: a context of one image, (1, *shape), or a class number, (1,), for which None stands; None for a flow
-            whose context is not fixed.
+        fixed: a context of one image, (1, *shape), or a class number, for which None stands; None for a flow whose
+            context is not fixed.
 
     Raises:
         ValueError: if `classes` is not a positive integer, the shape of a context is not (K,), or `fixed` is not a
@@ -33,7 +37,7 @@ class ContextEncoder(nn.Module):
     fixed: Tensor | None
 
     def __init__(
-        self, shape: tuple[int, ...] | None, classes: int | nn.Embedding | None = None, fixed: Tensor | None = None
+        self, shape: tuple[int, ...] | None, classes: int | nn.Embedding | None = None, fixed: Context | None = None
     ) -> None:
         super().__init__()
         self.shape = shape
@@ -47,7 +51,7 @@ class ContextEncoder(nn.Module):
         if fixed is not None:
             with torch.inference_mode(False), torch.no_grad():  # passes with gradients may follow
                 self(fixed, 1)
-                self.fixed = fixed.clone()
+                self.fixed = cast(Tensor, self.as_tensor(fixed)).clone()
 
     @property
     def classes(self) -> int | None:
@@ -59,12 +63,19 @@ class ContextEncoder(nn.Module):
         """Return whether a context must be passed: the flow is conditional, and its context is not fixed."""
         return self.shape is not None and self.fixed is None
 
-    def forward(self, context: Tensor | None, n: int, device: torch.device | None = None) -> Tensor | None:
+    def as_tensor(self, context: Context | None) -> Any:
+        """The class numbers of a flow with classes as a tensor, (1,) for one number; any other context as it is."""
+        numbers = [context] if is_integer(context) else context
+        if self.embedding is None or not is_list(numbers) or not all(map(is_integer, numbers)):
+            return context
+        return torch.tensor(numbers, dtype=torch.int64, device=self.embedding.weight.device)
+
+    def forward(self, context: Context | None, n: int, device: torch.device | None = None) -> Tensor | None:
         """Check a context, and return it as floats.
 
         Args:
-            context: floats (B, *shape), or class numbers (B,) for a flow with classes, with B = n or 1; None for a flow
-                without context, or with a fixed one.
+            context: floats (B, *shape), or class numbers for a flow with classes, see `as_tensor`, with B = n or 1;
+                None for a flow without context, or with a fixed one.
             n: the number of samples.
             device: the device on which the context must be; None to accept any device.
 
@@ -80,8 +91,7 @@ class ContextEncoder(nn.Module):
             if context is not None:
                 raise InputError("no context, as the flow was built without", "one")
             return None
-        if context is None and self.fixed is not None:
-            context = self.fixed
+        context = self.fixed if context is None else self.as_tensor(context)
         event_shape = self.shape if self.embedding is None else ()
         expected = f"(B, {', '.join(map(str, self.shape))})" if self.embedding is None else "B class numbers"
         if not isinstance(context, Tensor):

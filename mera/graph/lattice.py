@@ -1,26 +1,17 @@
-"""Lattices, and checks of the names and sizes in a node's settings."""
+"""Lattices, and the check of sizes in a node's settings."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from mera._utils.checks import is_integer
+from mera._utils.checks import is_integer, is_list
 from mera.graph.layout_error import LayoutError
-
-_MODULE_DICT = nn.ModuleDict()
-"""Flows keep their bijectors in a `ModuleDict`, whose keys must not be the names of its attributes."""
-
-
-def check_key(text: object, field: str) -> None:
-    """Raise a LayoutError if a value for the setting `field` is not a valid name of a node or key of a module."""
-    if not isinstance(text, str) or not text or "." in text or hasattr(_MODULE_DICT, text):
-        expected = f"a {field} that is not empty, has no dot and is not an attribute of torch.nn.ModuleDict"
-        raise LayoutError(expected, repr(text), field=field)
 
 
 def per_dimension(value: int | Sequence[int], dim: int, field: str, minimum: int) -> tuple[int, ...]:
@@ -29,7 +20,7 @@ def per_dimension(value: int | Sequence[int], dim: int, field: str, minimum: int
     Raises:
         LayoutError: if `value` has another form, or an integer is below `minimum`.
     """
-    values = tuple(value) if isinstance(value, Sequence) else (value,) * dim
+    values: tuple[Any, ...] = tuple(value) if is_list(value) else (value,) * dim
     if len(values) != dim or not all(is_integer(v) and v >= minimum for v in values):
         expected = f"the {field} to be an integer >= {minimum} or {dim} of them"
         raise LayoutError(expected, repr(value), field=field)

@@ -11,9 +11,10 @@ from typing import Any
 
 import networkx as nx
 
-from mera._utils.checks import is_integer
-from mera.graph.lattice import Lattice, check_key
+from mera._utils.checks import is_integer, is_list
+from mera.graph.lattice import Lattice
 from mera.graph.layout_error import LayoutError, within
+from mera.graph.module_dict import check_key
 from mera.graph.nodes import Decimate, Input, Latent, Local, Node, Split, Squeeze
 
 
@@ -94,7 +95,7 @@ class Layout:
         lattice = _lattice(shape, channels, boundary)
         self.graph = nx.DiGraph()
         context_shape: Any = (context,) if is_integer(context) else context
-        if isinstance(context_shape, Sequence):
+        if is_list(context_shape):
             context_shape = tuple(context_shape)
         self.graph.add_node("input", node=Input(lattice, context_shape))
         self.input = Port("input", 0, lattice, self)
@@ -257,9 +258,9 @@ class Layout:
 
 def _lattice(shape: Sequence[int], channels: int, boundary: str | Sequence[str]) -> Lattice:
     """The lattice of the data, from the arguments of `Layout`."""
-    if not isinstance(shape, Sequence):
+    if not is_list(shape):
         raise LayoutError("a lattice shape of 1 to 3 edge lengths", f"{shape!r}", field="shape")
-    boundaries = list(boundary) if isinstance(boundary, Sequence) and not isinstance(boundary, str) else [boundary]
+    boundaries = list(boundary) if is_list(boundary) else [boundary]
     boundaries *= len(shape) if len(boundaries) == 1 and isinstance(boundary, str) else 1
     if not all(word in ("periodic", "open") for word in boundaries):
         expected = "boundary 'periodic' or 'open', for all dimensions or for each"

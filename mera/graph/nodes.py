@@ -17,8 +17,9 @@ from torch import nn
 from mera._utils.checks import is_integer
 from mera.bijectors.base import Bijector
 from mera.bijectors.by_name import named
-from mera.graph.lattice import Lattice, check_key, per_dimension
+from mera.graph.lattice import Lattice, per_dimension
 from mera.graph.layout_error import LayoutError, within
+from mera.graph.module_dict import check_key
 from mera.graph.operations import Apply, Cut, Operation, Regroup
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from mera._utils.checks import is_integer
+from mera._utils.checks import is_integer, is_list
 from mera.graph.layout import Layout, Port
 from mera.graph.layout_error import LayoutError
 from mera.graph.plan import Plan
@@ -21,7 +21,7 @@ def edges_of(shape: int | Sequence[int], dim: int) -> tuple[int, ...]:
     ((8,), (8, 12))
     """
     shape = (shape,) if isinstance(shape, int) and dim == 1 else shape
-    if isinstance(shape, Sequence) and len(shape) == dim and all(is_integer(n) and n > 0 for n in shape):
+    if is_list(shape) and len(shape) == dim and all(is_integer(n) and n > 0 for n in shape):
         return tuple(int(n) for n in shape)
     raise LayoutError(f"{dim} edge lengths", repr(shape), field="shape")
 

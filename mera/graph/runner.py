@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,7 +14,7 @@ from mera._utils.torch_private import is_recording
 from mera.bijectors.base import Bijector, checked_result, context_arguments, inputs_kept
 from mera.bijectors.local import evaluate
 from mera.bijectors.prior import Prior
-from mera.graph.contexts import ContextEncoder, event_context
+from mera.graph.contexts import Context, ContextEncoder, event_context
 from mera.graph.executor import Transform, run_forward, run_inverse
 from mera.graph.layout_error import within
 from mera.graph.local_fields import is_local
@@ -58,8 +59,8 @@ class Runner:
         """Return whether the field bijector of a step can be evaluated on boxes of its lattice."""
         return is_local(self.bijector(step), step.apply.lattice)
 
-    def contexts(self, context: Tensor | None, batch: Tensor) -> ContextOfStep:
-        """The contexts of the events of each step, for data or latents (B, ...) and in their dtype.
+    def encoded_context(self, context: Context | None, batch: Tensor) -> Tensor | None:
+        """The contexts (B, *plan.context) of data or latents (B, ...), in their dtype; None for a flow without context.
 
         For `context` see `ContextEncoder.forward`.
 
@@ -67,20 +68,22 @@ class Runner:
             ValueError: if the context is missing, of another shape, dtype or device, or a class number is out of range.
         """
         values = self.context_encoder(context, batch.shape[0], batch.device)
-        if values is not None:
-            values = values.to(batch.dtype).expand(batch.shape[0], *values.shape[1:])
+        return None if values is None else values.to(batch.dtype).expand(batch.shape[0], *values.shape[1:])
 
-        def context_of_step(step: Step) -> Tensor | None:
-            takes_context = values is not None and self.bijector(step).context_shape is not None
-            return event_context(self.plan, step.apply, values) if takes_context else None
+    def takes_context(self, step: Step) -> bool:
+        """Return whether the bijector of a step takes a context."""
+        return self.plan.context is not None and self.bijector(step).context_shape is not None
 
-        return context_of_step
+    def contexts(self, context: Context | None, batch: Tensor) -> ContextOfStep:
+        """The contexts of the events of each step; see `encoded_context` for the arguments, and what is refused."""
+        values: Any = self.encoded_context(context, batch)
+        return lambda step: event_context(self.plan, step.apply, values) if self.takes_context(step) else None
 
-    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[tuple[Tensor, ...], Tensor]:
+    def forward(self, x: Tensor, context: Context | None = None) -> tuple[tuple[Tensor, ...], Tensor]:
         """Map data to latents; see `Flow.forward`."""
         return run_forward(self.plan, x, self.transform(self.contexts(context, x)))
 
-    def inverse(self, z: Sequence[Tensor], context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def inverse(self, z: Sequence[Tensor], context: Context | None = None) -> tuple[Tensor, Tensor]:
         """Map latents to data; see `Flow.inverse`."""
         return run_inverse(self.plan, z, self.transform(self.contexts(context, z[0]), inverse=True))
 
@@ -95,7 +98,7 @@ class Runner:
         return transform_events
 
     @torch.no_grad()
-    def initialize(self, x: Tensor, context: Tensor | None = None) -> None:
+    def initialize(self, x: Tensor, context: Context | None = None) -> None:
         """Initialise each bijector with its events, in the order of the steps; see `Flow.initialize`."""
         contexts = self.contexts(context, x)
 

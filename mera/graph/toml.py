@@ -38,9 +38,10 @@ from typing import Any, cast
 
 import tomli_w
 
-from mera._utils.checks import check_choice
+from mera._utils.checks import check_choice, check_type
 from mera._utils.registry import plain
 from mera.bijectors import Named
+from mera.bijectors.by_name import defaults
 from mera.graph.compiler import compile
 from mera.graph.layout import Layout, Port
 from mera.graph.layout_error import LayoutError, within
@@ -99,7 +100,7 @@ def loads(text: str, source: str = "layout") -> Layout:
         LayoutError: if the text does not describe a layout; the message names the source, the node and the field.
     """
     try:
-        document = tomllib.loads(text)
+        document = tomllib.loads(check_type(text, str, "a text"))
     except (ValueError, RecursionError) as error:  # a ValueError, too, for integers of thousands of digits
         raise LayoutError("TOML", f"{source}: {error}") from None
     with within(source):
@@ -135,7 +136,10 @@ def _value(value: Any) -> str:
 
 
 def _bijector(name: str, bijector: Any) -> str | dict[str, Any]:
-    """A registered bijector as its name, or as a table of its name and options; `name` is the name of the node."""
+    """A registered bijector as its name, or as a table of its name and options; `name` is the name of the node.
+
+    A table has no None; an option None with another default makes it a text, "coupling(norm=None)".
+    """
     if not isinstance(bijector, Named):
         expected = "a bijector by name, see mera.bijectors.register, to write it to a file"
         raise LayoutError(expected, f"{bijector!r}", field="bijector", node=name)
@@ -144,6 +148,9 @@ def _bijector(name: str, bijector: Any) -> str | dict[str, Any]:
         tomli_w.dumps(options)
     except TypeError as error:
         raise LayoutError("options that TOML can hold", f"{options}: {error}", node=name) from None
+    common = defaults(bijector.name)
+    if any(value is None and common.get(key) is not None for key, value in bijector.options.items()):
+        return f"{bijector.name}({', '.join(f'{key}={plain(value)!r}' for key, value in bijector.options.items())})"
     return {"name": bijector.name, **options} if options else bijector.name
 
 

@@ -11,6 +11,7 @@ from torch.distributions import MultivariateNormal
 from torch.nn import functional as F
 
 from mera._utils.torch_modes import in_threads
+from mera.graph.contexts import Context
 from mera.graph.runner import Runner
 
 SAMPLES, VARIABLES = 4096, 2**20
@@ -29,7 +30,7 @@ POOL = {1: F.max_pool1d, 2: F.max_pool2d, 3: F.max_pool3d}
 
 
 @torch.no_grad()
-def gaussian_filling(runner: Runner, x: Tensor, mask: Tensor, context: Tensor | None = None) -> MultivariateNormal:
+def gaussian_filling(runner: Runner, x: Tensor, mask: Tensor, context: Context | None = None) -> MultivariateNormal:
     """Learn the mean and the covariance of the masked pixels of x (1, C, *shape) by ridge regression.
 
     The covariance is that of the residuals, drawn towards its diagonal where there are few samples; see `regression`.
@@ -45,7 +46,7 @@ def gaussian_filling(runner: Runner, x: Tensor, mask: Tensor, context: Tensor | 
 
 
 @torch.no_grad()
-def regression(runner: Runner, x: Tensor, mask: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+def regression(runner: Runner, x: Tensor, mask: Tensor, context: Context | None = None) -> tuple[Tensor, Tensor]:
     """Predict the masked variables (d,) of x (1, C, *shape) by a ridge regression; also its residuals (samples, d).
 
     Samples of the flow are the examples, so that no data are needed. Up to 1,024 variables around the mask are the
@@ -84,7 +85,7 @@ def scaled(gaussian: MultivariateNormal, log_prob: Callable[[Tensor], Tensor], d
     return MultivariateNormal(gaussian.loc, scale_tril=fitting * gaussian.scale_tril, validate_args=False)
 
 
-def _samples(runner: Runner, n: int, context: Tensor | None) -> Tensor:
+def _samples(runner: Runner, n: int, context: Context | None) -> Tensor:
     """Samples of the flow, (n, C, *shape)."""
 
     def generate(z: Sequence[Tensor]) -> Tensor:

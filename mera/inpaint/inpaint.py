@@ -15,6 +15,7 @@ from mera._utils.errors import InputError
 from mera._utils.progress import ProgressBar, check_console
 from mera._utils.torch_modes import threads_for_calls
 from mera.cones import Region, Restriction
+from mera.graph.contexts import Context
 from mera.graph.runner import Runner
 from mera.inpaint.blocks import MAX_HIDDEN, TOGETHER, blocks_of, tell_cost
 from mera.inpaint.gaussian import gaussian_filling, regression, scaled
@@ -119,7 +120,7 @@ def inpaint(
     runner: Runner,
     x: Tensor,
     mask: Region,
-    context: Tensor | None = None,
+    context: Context | None = None,
     *,
     console: Console | None = None,
     **options: Any,
@@ -166,7 +167,7 @@ def inpaint(
 
 
 def _fill_blocks(
-    local: Restriction, runner: Runner, context: Tensor | None, search: SearchOptions, console: Console
+    local: Restriction, runner: Runner, context: Context | None, search: SearchOptions, console: Console
 ) -> Inpainting:
     """Fill a large hole block by block, each given the blocks before it, and a regression for the blocks behind it."""
     hidden, search = local.hidden, replace(search, steps=0)
@@ -191,7 +192,7 @@ def _fill_blocks(
 
 
 def _search(
-    local: Restriction, runner: Runner, context: Tensor | None, search: SearchOptions, console: Console
+    local: Restriction, runner: Runner, context: Context | None, search: SearchOptions, console: Console
 ) -> Inpainting:
     """Draw samples, or search for the likeliest filling among random ones, then climb."""
     stop = Stop()
@@ -232,7 +233,7 @@ def _begins_at_gaussian(local: Restriction, runner: Runner) -> bool:
 
 
 def _draw(
-    local: Restriction, runner: Runner, context: Tensor | None, search: SearchOptions, console: Console, stop: Stop
+    local: Restriction, runner: Runner, context: Context | None, search: SearchOptions, console: Console, stop: Stop
 ) -> tuple[Tensor, Tensor, dict[str, Any]]:
     """The last fillings of all chains, (S, C, n), their log p (S,), and fields of an `Inpainting` from all draws."""
     shape = local.pixels.shape[1:]

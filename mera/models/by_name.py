@@ -6,7 +6,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar, cast
 
-from mera._utils.checks import check_choice, check_count
+from mera._utils.checks import check_choice, check_count, check_type
 from mera._utils.errors import InputError
 from mera._utils.options import check_options, documented, options_of
 from mera._utils.registry import Registry, plain
@@ -112,6 +112,7 @@ def fit_width(model: str, parameters: int, options: Mapping[str, Any]) -> dict[s
     (30,)
     """
     check_count(parameters, "parameters")
+    check_type(options, Mapping, "a dict of options")
     if "hidden" not in options_of(builder(model)):
         raise InputError(f"a model with hidden layers, whose option is hidden, to fit {parameters:,} parameters", model)
     recipe = build(model, **options).recipe

@@ -12,7 +12,7 @@ from mera.graph import Layout, Port
 from mera.graph.layout_error import within
 from mera.graph.plan import context_of
 from mera.models.by_name import register
-from mera.models.lattices import is_one_patch, kernels, levels
+from mera.models.lattices import kernels, levels, offset_of
 from mera.models.options import (
     Channels,
     FieldBoundary,
@@ -210,8 +210,7 @@ class Decimation(FieldModel):
                 x = fields.add(x, "corners", f"details{scale}", blocks, self.channels)
                 x = fields.split(x, self.channels, scale)
         top = named("coupling", {"transform": "spline", "hidden": blocks["hidden"], "norm": self.norm})
-        if not is_one_patch(x.lattice, kernel):
-            offset = tuple(k // 2 for k in kernel)
+        if (offset := offset_of(x.lattice, kernel, 0.5)) is not None:
             x = fields.layout.local(x, top, kernel, offset=offset, name=f"disentangler{scale}")
         x = fields.layout.local(x, top, kernel, name=f"decimator{scale}")
         return fields.finished(x)

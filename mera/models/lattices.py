@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
-from mera._utils.checks import MAX_LAYERS, check_count, is_integer
+from mera._utils.checks import MAX_LAYERS, check_count, is_integer, is_list
 from mera._utils.errors import InputError
 from mera._utils.flow_options import Edges
 from mera.graph import Lattice
@@ -20,9 +21,11 @@ def lattice_shape(L: Edges, dim: int) -> tuple[int, ...]:
     """The shape of a lattice: (L, ..., L) in `dim` dimensions if `L` is one number, else the edges `L`."""
     if not is_integer(dim) or dim not in (1, 2, 3):
         raise InputError("dim 1, 2 or 3", repr(dim))
-    edges = tuple(L) if isinstance(L, Sequence) else (L,) * dim
+    edges: tuple[Any, ...] = tuple(L) if is_list(L) else (L,) * dim
     if not edges or not all(is_integer(n) and n > 0 for n in edges):
         raise InputError("L as a positive integer or all edges of the lattice", repr(L))
+    if dim not in (2, len(edges)):  # the default does not contradict
+        raise InputError(f"dim={len(edges)}, or none, as L has so many edges", f"dim={dim}, L={L!r}")
     return edges
 
 
@@ -88,10 +91,10 @@ def kernels(
     ([(4, 4), (4, 4), (6, 10)], [(4, 4), (4, 4), (4, 4), (4, 4)])
     """
     dim = len(shape)
-    if isinstance(m, Sequence) and (shared or not m):
+    if is_list(m) and (shared or not m):
         raise InputError("one width m, as levels share their bijectors" if shared else "m for each level", repr(m))
-    if isinstance(m, Sequence):
-        patches = [tuple(k) if isinstance(k, Sequence) else (k,) * dim for k in m]
+    if is_list(m):
+        patches = [tuple(k) if is_list(k) else (k,) * dim for k in m]
         if any(len(k) != dim or not all(is_integer(n) and n > 0 for n in k) for k in patches):
             raise InputError(f"m as one width, or one for each level, or {dim} for each", repr(m))
     elif m is not None or shared:
@@ -123,15 +126,20 @@ def kernels(
     return patches
 
 
-def is_one_patch(lattice: Lattice, kernel: Kernel) -> bool:
-    """Return whether a lattice is one patch wide between open borders, where no patch fits at an offset."""
-    return any(n == k and not p for n, k, p in zip(lattice.shape, kernel, lattice.periodic, strict=True))
+def offset_of(lattice: Lattice, kernel: Kernel, part: float) -> Kernel | None:
+    """The offset of a row of patches that is a part of their width; None if no patch fits at such an offset.
+
+    In a dimension in which one patch reaches from one open border to the other, the offset is 0.
+    """
+    has_room = [n != k or periodic for n, k, periodic in zip(lattice.shape, kernel, lattice.periodic, strict=True)]
+    offset = tuple(int(k * part) * fits for k, fits in zip(kernel, has_room, strict=True))
+    return None if part and not any(offset) and not all(has_room) else offset
 
 
 def plain_widths(patches: Sequence[Kernel]) -> Edges:
-    """Patches as the option m: one number if all are the same cube."""
+    """Patches as the option m: one number if all are the same cube, of more than one site."""
     rows = [kernel[0] if len(set(kernel)) == 1 else list(kernel) for kernel in patches]
-    return rows[0] if isinstance(rows[0], int) and all(row == rows[0] for row in rows) else rows  # type: ignore
+    return rows[0] if isinstance(rows[0], int) and rows == [rows[0]] * len(rows) and rows != [1] else rows  # type: ignore
 
 
 def _depth(shape: Sequence[int], m: int, stride: int) -> int:

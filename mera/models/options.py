@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
-from mera._utils.checks import MAX_LAYERS, is_integer
+from mera._utils.checks import MAX_LAYERS, is_integer, is_list
 from mera._utils.errors import InputError
 from mera._utils.flow_options import (
     HIDDEN,
@@ -35,7 +35,7 @@ Widths = Annotated[Hidden, HIDDEN.per_step()]
 WidthsOfChannels = Annotated[Hidden, HIDDEN_CHANNELS.per_step()]
 Channels = Annotated[int, Option("number of variables at a site.")]
 LatticeEdges = Annotated[Edges, Option("edge of the lattice, or all its edges, which halve as long as they are even.")]
-Dim = Annotated[int, Option("number of dimensions of the lattice, if L is one number.")]
+Dim = Annotated[int, Option("number of dimensions of the lattice, if L is one number; edges say it themselves.")]
 PatchWidths = Annotated[
     Edges | None,
     Option(
@@ -216,7 +216,7 @@ class FieldModel(Model):
 
 def integers_per_step(value: PerStep, steps: int, what: str, least: int = 1) -> list[int]:
     """One integer for each RG step, finest first, from one for all steps or one for each."""
-    values = list(value) if isinstance(value, Sequence) else [value] * steps
+    values: list[Any] = list(value) if is_list(value) else [value] * steps
     if len(values) != steps or not all(is_integer(v) and least <= v <= MAX_LAYERS for v in values):
         expected = f"{what} as one integer from {least} to {MAX_LAYERS:,}, or one for each of {steps} RG steps"
         raise InputError(expected, repr(value))
@@ -225,9 +225,9 @@ def integers_per_step(value: PerStep, steps: int, what: str, least: int = 1) -> 
 
 def hidden_per_step(value: Hidden, steps: int, name: str = "hidden") -> list[tuple[int, ...]]:
     """Widths of the hidden layers for each RG step, finest first, from widths for all steps or for each step."""
-    nested = isinstance(value, Sequence) and len(value) > 0 and all(isinstance(widths, Sequence) for widths in value)
+    nested = is_list(value) and len(value) > 0 and all(map(is_list, value))
     rows: Sequence[Any] = value if nested else (value,) * steps
-    values = [tuple(widths) if isinstance(widths, Sequence) else () for widths in rows]
+    values = [tuple(widths) if is_list(widths) else () for widths in rows]
     if len(values) != steps or not all(ws and all(is_integer(w) and w > 0 for w in ws) for ws in values):
         raise InputError(f"{name} as a tuple of positive widths, or a list of {steps} such tuples", repr(value))
     return values

@@ -17,7 +17,7 @@ from mera.bijectors.by_name import name_and_options, takes
 from mera.bijectors.prior import Prior
 from mera.graph import Layout, Port
 from mera.models.field_models import add_field
-from mera.models.lattices import Kernel, is_one_patch
+from mera.models.lattices import Kernel, offset_of
 from mera.models.options import PatchModel, hidden_per_step, integers_per_step, options_per_step
 
 Rows = Iterable[tuple[str, float]]
@@ -60,20 +60,19 @@ class Patches:
     def add_rows(self, x: Port, step: int, rows: Rows, suffix: str) -> Port:
         """Add the rows of bijectors of one RG step, and return the output of the last node.
 
-        The name of a node is role + suffix. A row with an offset is left out if the lattice is one patch wide between
-        open borders, where no patch fits at an offset. With the option `block_spins`, a row of `BlockSpins` comes
-        before the rows, or before the row at offset 0 if patches of an earlier row would cut cells, so that no causal
-        cone grows. The last step has none, as no further step would couple the means, unless all levels share one. If
-        levels share, the last row of the last step is the bijector "top", as its output is all prior.
+        The name of a node is role + suffix. A row with an offset is left out where no patch fits at one, see
+        `offset_of`. With the option `block_spins`, a row of `BlockSpins` comes before the rows; or before the first row
+        at offset 0 if patches of an earlier row would cut cells, so that no causal cone grows. The last step has none,
+        as no further step would couple the means, unless all levels share one. If levels share, the last row of the
+        last step is the bijector "top", as its output is all prior.
         """
         kernel = self.kernels[step]
-        is_patch = is_one_patch(x.lattice, kernel)
-        shifts = [(role, tuple(int(k * part) for k in kernel)) for role, part in rows]
-        shifts = [(role, offset) for role, offset in shifts if not (any(offset) and is_patch)]
+        offsets = [(role, offset_of(x.lattice, kernel, part)) for role, part in rows]
+        shifts = [(role, offset) for role, offset in offsets if offset is not None]
         is_top = step == len(self.bijectors) - 1
         place = None
         if self.block_spins and (not is_top or self._shared(step, "block_spins")):
-            at_zero = next(i for i, (_, offset) in enumerate(shifts) if not any(offset))
+            at_zero = next((i for i, (_, offset) in enumerate(shifts) if not any(offset)), 0)
             place = at_zero if any(n % self.stride for _, offset in shifts[:at_zero] for n in offset) else 0
         for index, (role, offset) in enumerate(shifts):
             if index == place:

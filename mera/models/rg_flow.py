@@ -103,10 +103,10 @@ class RGFlow(StepModel):
             raise InputError(expected, f"shared_from={self.shared_from}, share_levels={self.share_levels}")
         patches = Patches(self, self.kernels, share=self.shared_from if self.share_levels else None)
         x = patches.layout.input
-        if self.spectral:
-            x = patches.layout.local(x, "spectral", kernel=self.shape, name="spectral")
         if self.learnt_noise is not None:
             noise = named("learnt-noise", {"hidden": self.learnt_noise, "padding": PADDING[self.boundary]})
-            x = add_field(patches.layout, x, noise, "noise")
+            x = add_field(patches.layout, x, noise, "noise")  # first, since it acts on pixels
+        if self.spectral:
+            x = patches.layout.local(x, "spectral", kernel=self.shape, name="spectral")
         first, second = (0.5, 0) if self.order == "paper" else (0, 0.5)
         return patches.renormalize([("disentangler", first), ("decimator", second)], x)

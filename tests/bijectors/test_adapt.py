@@ -21,6 +21,13 @@ pytestmark = pytest.mark.filterwarnings("ignore:torch.triangular_solve is deprec
 N = 6
 
 
+def test_events_that_must_be_flattened():
+    with pytest.raises(
+        ValueError, match=r"takes; got events \(1, 2, 3\), on which it fails; .*flatten=True\) passes v"
+    ):
+        adapt(zuko.flows.MAF(6, hidden_features=(9,)), (1, 2, 3))(torch.zeros(2, 1, 2, 3))
+
+
 def subnet(before, after):
     return nn.Sequential(nn.Linear(before, 9), nn.Tanh(), nn.Linear(9, after))
 

@@ -217,6 +217,16 @@ def test_dequantize_returns_every_image(dtype):
     assert (preprocess.inverse(x)[0] != images).double().mean() < 1e-3
 
 
+@pytest.mark.parametrize("kind", [bijectors.ActNorm, bijectors.BlockSpins, bijectors.Spectral])
+def test_frozen_layers_do_not_start_from_data(kind):
+    frozen = kind(PATCH).requires_grad_(False)
+    before = copy.deepcopy(frozen.state_dict())
+    frozen.initialize(3 * torch.randn(9, *PATCH) + 1)
+    assert all(torch.equal(value, before[name]) for name, value in frozen.state_dict().items())
+    frozen.requires_grad_(True).initialize(3 * torch.randn(9, *PATCH) + 1)
+    assert frozen.initialized
+
+
 @pytest.mark.parametrize("per_channel", [False, True])
 def test_initialize_whitens_a_batch_and_is_saved(per_channel):
     x = torch.randn(500, *PATCH) * (1 + torch.rand(PATCH)) + 3 * torch.randn(PATCH)  # each variable its own way

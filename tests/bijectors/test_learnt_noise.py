@@ -36,6 +36,18 @@ def test_levels_stay_and_noise_is_read_in_later_turns_alone():
     assert changed[1, 1, 1]
 
 
+def test_rounding_crosses_no_border_of_a_level():
+    """Disturbed weights press noise against both borders; all 256 levels come back in single precision."""
+    bijector = LearntNoise((1, 64, 64), hidden=(4,))
+    with torch.no_grad():
+        for parameter in bijector.parameters():
+            parameter.add_(torch.randn_like(parameter))
+    levels, preprocess = torch.arange(256).repeat(256).view(16, 1, 64, 64).byte(), ImagePreprocess()
+    for noise in (torch.rand(levels.shape), torch.full(levels.shape, 1e-4), torch.full(levels.shape, 1 - 1e-4)):
+        y = bijector(preprocess(with_noise(levels, noise))[0])[0]
+        assert torch.equal(preprocess.inverse(y)[0], levels)
+
+
 def test_pairs_of_levels_keep_their_probability():
     """The noise is mapped within its level, so that the probability of two levels is that of the normal density."""
     layout = Layout(shape=(2,), channels=1)
@@ -47,6 +59,19 @@ def test_pairs_of_levels_keep_their_probability():
     y, log_det = PREPROCESS(torch.cartesian_prod(100 + noise, 30 + noise)[:, None])
     found = (flow.log_prob(y) + log_det).exp().mean()
     torch.testing.assert_close(found, exact, rtol=1e-4, atol=0)
+
+
+def test_scaled_modes_do_not_change_the_levels():
+    """Noise acts on pixels, whatever follows it: the probability of an image is that of the flow without noise."""
+    options = {"L": 2, "dim": 1, "channels": 1, "layers": 1, "hidden": (4,), "spectral": True}
+    flow = randomize(mera.build("rgflow", **options, learnt_noise=(4,)), 0.2)
+    plain = mera.build("rgflow", **options).double()
+    assert not plain.load_state_dict(flow.state_dict(), strict=False).missing_keys
+    noise = (torch.arange(200, dtype=torch.float64) + 0.5) / 200
+    noise = torch.cartesian_prod(noise, noise)[:, None]
+    images = torch.tensor([[[100, 30]]], dtype=torch.uint8).expand(len(noise), -1, -1)
+    found, expected = ((-2 * f.bits_per_dim(images, noise=noise)).exp2().mean() for f in (flow, plain))
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=0)
 
 
 def test_values_beyond_the_levels_stay():

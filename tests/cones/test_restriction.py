@@ -9,6 +9,8 @@ from functools import partial
 import pytest
 import torch
 from hypothesis import assume, given
+from torch.nn.utils import prune
+from torch.nn.utils.parametrizations import weight_norm
 
 import mera
 from mera.bijectors import Bijector
@@ -346,30 +348,93 @@ def test_torch_compiles_a_restriction():
     torch.testing.assert_close(*gradients)
 
 
-def replaced(flow):
-    flow.bijectors["decimator0"] = copy.deepcopy(flow.bijectors["decimator0"])
+def change_every_parameter(write):
+    """A change of a flow: `write(module, name, parameter)` for each parameter, the embedding of classes included."""
+
+    def change(flow):
+        for module in list(flow.modules()):
+            for name, parameter in list(module.named_parameters(recurse=False)):
+                write(module, name, parameter)
+
+    return change
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda flow: torch.nn.init.normal_(next(flow.bijectors.parameters())),
-        lambda flow: next(b for n, b in flow.named_buffers() if n.endswith("permutation")).copy_(torch.tensor([1, 0])),
-        lambda flow: torch.optim.Adam(flow.parameters(), fused=True).step(flow.log_prob(flow.sample(2)).sum().backward),
-        lambda flow: flow.load_state_dict({k: v.clone() for k, v in flow.state_dict().items()}, assign=True),
-        lambda flow: flow.float(), lambda flow: flow.bijectors["decimator0"].eval(), lambda flow: flow.eval(), replaced,
-    ],
-    ids=["weight", "buffer", "fused step", "assignment", "dtype", "mode of a level", "mode", "module"],
-)  # fmt: skip
-def test_a_restriction_knows_its_weights(change):
-    flow = randomize(mera.build("rgflow", L=8, channels=2, hidden=(4,)))
-    local = flow.restrict(torch.randn(1, 2, 8, 8, dtype=torch.float64), ((3, 5), (4, 5)))
-    pixels = local.pixels
-    latents = local.encode(pixels)
-    change(flow)
-    for call in (lambda: local.log_prob(pixels), lambda: local.encode(pixels), lambda: local.decode(latents)):
-        with pytest.raises(RuntimeError, match=r"got others: call flow\.restrict again"):
-            call()
+def of_linears(wrap):
+    """A change of a flow: `wrap(linear)` for each linear map of its networks."""
+
+    def change(flow):
+        for part in list(flow.modules()):
+            if isinstance(part, torch.nn.Linear):
+                wrap(part)
+
+    return change
+
+
+def replace_linears(flow):
+    for part in list(flow.modules()):
+        for name, child in list(part.named_children()):
+            if isinstance(child, torch.nn.Linear):
+                setattr(part, name, torch.nn.Linear(child.in_features, child.out_features, dtype=torch.float64))
+
+
+def step_fused(flow):
+    """A fused step changes values without new versions; frozen norms were the first parameters of each module."""
+    for name, parameter in flow.named_parameters():
+        parameter.requires_grad_("shift" not in name and "log_scale" not in name)
+    free = [parameter for parameter in flow.parameters() if parameter.requires_grad]
+    context = torch.tensor([2])
+    torch.optim.Adam(free, lr=1.0, fused=True).step(flow.log_prob(flow.sample(2, context), context).sum().backward)
+
+
+def replace_module(flow):
+    flow.bijectors["decimator0"] = randomize(copy.deepcopy(flow.bijectors["decimator0"]))
+
+
+def change_prior_in_place(flow):
+    flow.prior.values["scale"] = 3.0
+    flow.prior.distribution.scale.mul_(3.0)
+
+
+CHANGES = {
+    "in place": change_every_parameter(lambda module, name, p: torch.nn.init.normal_(p)),
+    "data in place": change_every_parameter(lambda module, name, p: p.data.mul_(2)),
+    "new data": change_every_parameter(lambda module, name, p: setattr(p, "data", 2 * p.data)),
+    "new parameter": change_every_parameter(lambda module, name, p: setattr(module, name, torch.nn.Parameter(2 * p))),
+    "embedding": lambda flow: flow.context_encoder.embedding.weight.data.mul_(2),
+    "buffers": lambda flow: [b.zero_() for b in flow.buffers()],
+    "fused step": step_fused,
+    "state dict": lambda flow: flow.load_state_dict({k: 2 * v for k, v in flow.state_dict().items()}),
+    "assigned": lambda flow: flow.load_state_dict({k: 2 * v for k, v in flow.state_dict().items()}, assign=True),
+    "new linear map": replace_linears,
+    "pruned": of_linears(lambda linear: prune.random_unstructured(linear, "weight", amount=0.5)),
+    "weight norm": of_linears(lambda linear: weight_norm(linear).parametrizations.weight.original0.data.mul_(2)),
+    "dtype": lambda flow: flow.float(),
+    "mode": lambda flow: flow.eval(),
+    "module": replace_module,
+    "prior": lambda flow: setattr(flow, "prior", mera.Prior("laplace")),
+    "prior in place": change_prior_in_place,
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_restriction_is_a_snapshot(name):
+    flow = randomize(mera.build("rgflow", L=8, channels=2, hidden=(4,), classes=3))
+    x, context = torch.randn(1, 2, 8, 8, dtype=torch.float64), torch.tensor([2])
+    local = flow.restrict(x, ((3, 5), (4, 5)), context)
+    pixels = torch.randn(3, 2, 2, dtype=torch.float64, requires_grad=True)
+    latents = local.encode(pixels.detach())
+
+    def values():
+        log_prob = local.log_prob(pixels)
+        return log_prob, *torch.autograd.grad(log_prob.sum(), pixels), *local.encode(pixels), local.decode(latents)
+
+    for _ in range(RECORDED_AT_CALL):
+        before = values()
+    CHANGES[name](flow)
+    for old, new in zip(before, values(), strict=True):
+        assert torch.equal(old, new)
+    again = pickle.loads(pickle.dumps(local))
+    torch.testing.assert_close(again.log_prob(pixels), before[0])
 
 
 def test_pixels_of_cones_are_restricted():

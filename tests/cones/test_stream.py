@@ -61,6 +61,12 @@ def test_equal_to_the_pass_in_memory(name):
             assert abs(result.levels[level] - expected.sum().item()) < 1e-9
 
 
+def test_a_context_at_each_pixel_is_refused_at_once():
+    flow = mera.build("rgflow", L=8, channels=1, hidden=(4,), context=(2, 8, 8))
+    with pytest.raises(ValueError, match=r"for streams; got a context of shape \(2, 8, 8\)"):
+        flow.stream(torch.randn(1, 8, 8), context=torch.randn(1, 2, 8, 8))
+
+
 BLOCK = {"name": "coupling", "layers": 1, "hidden": (8,)}
 
 

@@ -7,6 +7,7 @@ from torch import distributions
 import mera
 from mera.cones.window import noise_of_latents
 from tests.helpers.laws import randomize
+from tests.tables.models import CONDITIONAL, contexts
 
 
 def build(dtype=torch.float32, **options):
@@ -46,6 +47,28 @@ def test_the_whole_is_what_the_flow_generates_from_the_noise():
     torch.testing.assert_close(flow.window(3, slice(None), range(32), temperature=0.5), flow.inverse(z)[0])
     cold = flow.window(3, slice(None), range(32), temperature=[0.5, 0.5, 0.5, 0.1])
     assert not torch.equal(cold, flow.window(3, slice(None), range(32), temperature=0.5))
+
+
+@pytest.mark.parametrize("name", CONDITIONAL)
+def test_windows_for_a_fixed_context(name):
+    flow = randomize(CONDITIONAL[name](), 0.1)
+    context = contexts(flow, 1)
+    with pytest.raises(ValueError, match=r"without context for windows, such as flow\.given\(context\)"):
+        flow.window(3, *flow.plan.input.shape)
+    given, shape, z = flow.given(context), flow.plan.input.shape, []
+    for h, latent in enumerate(flow.plan.latents):
+        values = noise_of_latents(flow.prior, 1.0, 3, h, latent.lattice, torch.arange(latent.lattice.sites))
+        z.append(values.view(1, *latent.lattice.event_shape))
+    whole = flow.inverse(z, context)[0]
+    torch.testing.assert_close(given.window(3, *((0, n) for n in shape)), whole)
+    crop = whole[(..., *(slice(1, 3) for _ in shape))]
+    torch.testing.assert_close(given.window(3, *((1, 3) for _ in shape)), crop)
+
+
+def test_windows_of_a_huge_image_for_a_fixed_class():
+    flow = build(L=2**30, share_levels=True, layers=1, classes=3)
+    first, second = (flow.given(torch.tensor([n])).window(7, (2**29, 2**29 + 4), (8, 12)) for n in (0, 2))
+    assert not torch.isclose(first, second).all()
 
 
 @pytest.mark.parametrize("name", ["rgflow", "realnvp", "wavelet"])

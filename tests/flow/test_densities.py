@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import mera
-from mera.bijectors import Chain, Invert, named, with_noise
+from mera.bijectors import ActNorm, Chain, Invert, named, with_noise
 from tests.helpers.laws import randomize
 from tests.tables.models import CONDITIONAL, MODELS, ONE_EACH, PICKLED, batch, contexts, rgflow
 
@@ -94,6 +94,14 @@ def test_what_is_saved_comes_back(name, tmp_path):
         assert (again.dtype, again.plan, str(again)) == (torch.float64, density.plan, str(density))
 
 
+def test_a_node_of_any_name():
+    layout = mera.Layout((8,), 1)
+    layout.latent(layout.local(layout.input, ActNorm, kernel=4, name="reference"))
+    flow = mera.Flow(layout).double()
+    assert flow.sample(2).dtype == torch.float64
+    assert list(flow.bijectors) == ["reference"]
+
+
 def test_a_layout_without_steps():
     layout = mera.Layout((4, 6), channels=2)
     layout.latent(layout.input)
@@ -101,6 +109,8 @@ def test_a_layout_without_steps():
     assert len(flow.level(0)) == 0
     with pytest.raises(ValueError, match="a level from 0 to 0"):
         flow.level(1)
+    filled = flow.inpaint(torch.zeros(1, 2, 4, 6), (0, 0), samples=0)
+    assert torch.equal(filled.image[:, :, 1:], torch.zeros(1, 2, 3, 6))
     large = flow.resized((8, 2))
     x = torch.randn(3, 2, 8, 2)
     assert torch.equal(large(x)[0][0], x)

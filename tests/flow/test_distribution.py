@@ -63,6 +63,44 @@ def test_a_context_is_needed_at_once():
         FlowDistribution(CONDITIONAL["rgflow"]())
 
 
+def test_nan_is_refused_unless_values_are_not_checked():
+    flow = MODELS["rgflow"]()
+    x = torch.full((2, *EVENT), torch.nan)
+    with pytest.raises(ValueError, match="Expected values within the support of the flow; got NaN"):
+        flow.distribution().log_prob(x)
+    assert FlowDistribution(flow, validate_args=False).log_prob(x).isnan().all()
+
+
+@pytest.mark.parametrize("name", ["rgflow-classes", "glow-per-pixel"])
+def test_a_larger_batch(name):
+    flow = randomize(CONDITIONAL[name](), 0.2)
+    context = contexts(flow, 3)
+    p = flow.distribution(context)
+    larger = p.expand((2, 3)).expand([4, 2, 3])
+    assert (larger.batch_shape, larger.event_shape) == ((4, 2, 3), p.event_shape)
+    x, log_prob = larger.rsample_and_log_prob((5,))
+    assert x.shape == (5, 4, 2, 3, *p.event_shape)
+    torch.testing.assert_close(log_prob, larger.log_prob(x))
+    torch.testing.assert_close(log_prob, p.log_prob(x))
+    assert flow.distribution(context[:1]).expand((2,)).sample().shape == (2, *p.event_shape)
+    for shape in ((2,), (3, 2), ()):
+        with pytest.raises(RuntimeError, match=r"expanded size|number of sizes"):
+            p.expand(shape)
+
+
+def test_a_larger_batch_without_contexts():
+    p = randomize(MODELS["rgflow"](), 0.2).distribution().expand((2,))
+    assert p.sample((3,)).shape == (3, 2, *EVENT)
+    assert p.log_prob(p.sample()[:1]).shape == (2,)
+
+
+@pytest.mark.parametrize("name", ["mean", "mode", "variance", "stddev", "entropy"])
+def test_what_has_no_closed_form(name):
+    p = MODELS["rgflow"]().distribution()
+    with pytest.raises(NotImplementedError, match="in closed form: average over samples"):
+        getattr(p, name)()
+
+
 def test_torch_takes_it_for_one_of_its_own():
     flow = randomize(MODELS["rgflow"](), 0.2)
     p = flow.distribution()

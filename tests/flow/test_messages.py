@@ -8,6 +8,11 @@ import torch
 import mera
 from mera import LayoutError
 from mera.analysis.drawing import draw_layout
+from mera.bijectors import Chain, Invert, named
+from mera.cones import generation_cone, inference_cone, parse_region
+from mera.flow import symmetries
+from mera.graph.toml import loads
+from mera.models import fit_width
 from tests.tables.models import MODELS
 
 
@@ -30,6 +35,29 @@ from tests.tables.models import MODELS
         (lambda: mera.build("rgflow", context=0), ValueError, "Expected a context of shape"),
         (lambda: mera.build("tree", m=1), ValueError, "Expected m as an integer >= 2; got 1"),
         (lambda: mera.build("glow", L=4, channels=1), LayoutError, "at least 2 channels"),
+        (lambda: mera.build("rgflow", L=(8, 16), dim=3), ValueError, r"Expected dim=2.*got dim=3, L=\(8, 16\)"),
+        (lambda: mera.build("rgflow", L=(8, 16), dim=1), ValueError, r"Expected dim=2.*got dim=1, L=\(8, 16\)"),
+        (lambda: mera.build("rgflow", L=b"x"), ValueError, "Expected L as a positive integer or all edges.*got b'x'"),
+        (lambda: mera.build("rgflow", L=range(10**9)), ValueError, r"all edges.*got range\(0, 1000000000\)"),
+        (lambda: mera.build("rgflow", hidden=range(1, 10**9)), ValueError, r"hidden as a tuple.*got range\(1,"),
+        (lambda: mera.build("rgflow", hidden=range(1, 10**4)), ValueError, "hidden as 1 to 1,000 positive integers"),
+        (lambda: mera.build("rgflow", hidden=b"abc"), ValueError, "hidden as a tuple of.*got b'abc'"),
+        (lambda: mera.build("rgflow", layers=range(10**9)), ValueError, r"layers as one integer.*got range\(0"),
+        (lambda: mera.build("rgflow", learnt_noise=b"abc"), ValueError, "hidden as .*got b'abc'"),
+        (lambda: mera.build("rgflow", context=b"abc"), ValueError, "a context of shape.*got b'abc'"),
+        (lambda: mera.models.RGFlow(hidden=range(1, 10**9)).layout(), ValueError, "hidden as a tuple of.*got range"),
+        (lambda: mera.Layout(range(10**9)), ValueError, "a lattice shape of 1 to 3 edge lengths; got range"),
+        (lambda: mera.Layout(b"xy"), ValueError, "a lattice shape of 1 to 3 edge lengths; got b'xy'"),
+        (lambda: mera.Layout((8,), boundary=["open"] * 2**21), ValueError, "boundary 'periodic' or 'open'"),
+        (lambda: named("actnorm", {"per_channel": range(10**9)})((1, 4)), ValueError, "per_channel as .*got range"),
+        (lambda: Chain(3), ValueError, "Expected several bijectors; got int"),
+        (lambda: Chain([3]), ValueError, "Expected a Bijector as member of a chain; got int"),
+        (lambda: Invert("x"), ValueError, "Expected a Bijector to invert; got str"),
+        (lambda: fit_width("rgflow", 10_000, 3), ValueError, "Expected a dict of options; got int"),
+        (lambda: parse_region(None), ValueError, "a region such as"),
+        (lambda: loads(3), ValueError, "Expected TOML; got layout: Expected a text; got int"),
+        (lambda: mera.save(3, "p"), ValueError, "Expected a Flow; got int"),
+        (lambda: mera.load(3), ValueError, "Expected a path"),
     ],
 )  # fmt: skip
 def test_bad_options(make, error, message):
@@ -67,6 +95,15 @@ IMAGES = torch.zeros(2, 1, 8, 8, dtype=torch.uint8)
         (lambda f: f.from_lattice(torch.zeros(1, 1, 4, 4)), "Expected latents on the lattice of shape"),
         (lambda f: f(torch.zeros(1, 1, 8, 8), torch.zeros(1, 3)), "Expected no context"),
         (lambda f: f.bits_per_dim(torch.zeros(2, 1, 8, 8).byte(), noise=0.5), "Expected noise as a tensor; got float"),
+        (lambda f: mera.Symmetrized(3), "Expected a Flow; got int"),
+        (lambda f: mera.Symmetrized(f, 3), "Expected one or more names of groups, of flip, .*; got 3"),
+        (lambda f: symmetries("flip", f), "Expected a Lattice, such as flow.plan.input; got Flow"),
+        (lambda f: inference_cone(f, (2, 3)), "Expected a Plan, such as flow.plan; got Flow"),
+        (lambda f: generation_cone(f, 0, (2, 3)), "Expected a Plan, such as flow.plan; got Flow"),
+        (lambda f: f.sample(b"x"), "a number of samples as an integer"),
+        (lambda f: f.sample(2, temperature=range(1, 10**9)), "Expected a temperature as a number.*got range"),
+        (lambda f: f.inference_cone(b"xy"), "Expected a bool mask, or a span for each dimension; got bytes"),
+        (lambda f: f.resized(b"xy"), "Expected 2 edge lengths; got b'xy'"),
         (lambda f: draw_layout(f.layout, dimension=2), "Expected a dimension from -2 to 1; got 2"),
     ],
 )  # fmt: skip

@@ -60,6 +60,23 @@ def test_torch_func(name):
     torch.testing.assert_close(slope, (flow(x + eps * v)[1] - flow(x - eps * v)[1]) / (2 * eps), atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize("name", ["rgflow", "realnvp", "glow", "decimation"])
+def test_an_ensemble_in_one_pass(name):
+    """vmap over `functional_call` of stacked weights: each flow's own values, and the flows stay as they are."""
+    options = {"L": 8, "channels": 2, "layers": 2, "hidden": (4,)}
+    flows = [randomize(mera.build(name, **options), 0.1) for _ in range(2)]
+    parameters, buffers = torch.func.stack_module_state(flows)
+    x = batch(flows[0])
+    expected = [flow(x)[1] for flow in flows]
+
+    def call(weights, constants):
+        return torch.func.functional_call(flows[0], (weights, constants), (x,))[1]
+
+    torch.testing.assert_close(torch.func.vmap(call)(parameters, buffers), torch.stack(expected))
+    for flow, value in zip(flows, expected, strict=True):
+        assert torch.equal(flow(x)[1], value)
+
+
 @pytest.mark.parametrize("name", ONE_EACH.values())
 def test_autocast_keeps_variables_and_log_dets_single(name):
     flow = randomize(MODELS[name](), 0.1).float()

@@ -9,6 +9,7 @@ from torch.nn.functional import avg_pool2d
 import mera
 from mera.bijectors import ActNorm
 from mera.graph.contexts import ContextEncoder, event_context
+from tests.helpers.laws import randomize
 from tests.tables.models import CONDITIONAL, batch
 
 
@@ -52,6 +53,65 @@ def test_fixed_contexts(name):
         encoder(second, 1, torch.device("meta"))
     with pytest.raises(ValueError, match="Expected a context"):
         mera.build("rgflow", L=4, m=2, channels=1, hidden=(4,), context=2).given(torch.zeros(1, 3))
+
+
+def test_a_flow_with_a_fixed_context_is_a_flow_without_one():
+    """Every method takes no context, and does what the conditional flow does with the context."""
+    flow = randomize(mera.build("rgflow", L=8, m=2, channels=1, hidden=(4,), classes=3), 0.1)
+    context, x = torch.tensor([2]), torch.randn(1, 1, 8, 8, dtype=torch.float64)
+    images, spans, noise = torch.full((1, 1, 8, 8), 7).byte(), ((1, 3), (2, 4)), flow.sample_latents(1)
+    calls = [
+        lambda f, c: f(x, *c)[1], lambda f, c: f.inverse(noise, *c)[0], lambda f, c: f.progression(noise, *c)[1],
+        lambda f, c: f.log_prob(x, *c), lambda f, c: f.generate_with_log_prob(noise, *c)[1],
+        lambda f, c: f.sample(2, *c), lambda f, c: f.sample_images(2, *c),
+        lambda f, c: f.rsample_and_log_prob(2, *c)[1],
+        lambda f, c: f.distribution(*c).log_prob(x), lambda f, c: f.bits_per_dim(images, *c),
+        lambda f, c: f.restrict(x, spans, *c).log_prob(x[:, :, 1:3, 2:4].flatten(2)),
+        lambda f, c: f.inpaint(x, spans, *c, samples=0, sweeps=1, steps=1).log_prob,
+        lambda f, c: torch.tensor(f.stream(x[0], context=c[0] if c else None).log_prob),
+        lambda f, c: f.refine(x[..., :4, :4], context=c[0] if c else None),
+        lambda f, c: f.resized((16, 8)).sample(1, *c), lambda f, c: mera.Symmetrized(f).log_prob(x, *c),
+    ]  # fmt: skip
+    for call in calls:
+        values = []
+        for f, given in ((flow, (context,)), (flow.given(context), ())):
+            torch.manual_seed(0)
+            values.append(call(f, given))
+        torch.testing.assert_close(*values)
+    flow.given(context).initialize(torch.randn(9, 1, 8, 8, dtype=torch.float64))
+
+
+def test_classes_as_integers_and_lists():
+    flow = randomize(mera.build("rgflow", L=8, m=2, channels=1, hidden=(4,), classes=3), 0.1)
+    x, numbers = torch.randn(2, 1, 8, 8, dtype=torch.float64), torch.tensor([2, 1])
+    mixture = mera.Symmetrized(flow, "flip")
+    calls = [
+        lambda f, c: f.log_prob(x, c), lambda f, c: f.sample(2, c), lambda f, c: f.sample_images(2, c),
+        lambda f, c: f.rsample_and_log_prob(2, c)[1], lambda f, c: f.distribution(c).log_prob(x),
+        lambda f, c: f.bits_per_dim(torch.full((2, 1, 8, 8), 7).byte(), c), lambda f, c: f.orbit(x, c)[1],
+    ]  # fmt: skip
+    for density in (flow, mixture):
+        for call in calls:
+            for plain, tensor in (([2, 1], numbers), ((2, 1), numbers), (2, numbers[:1])):
+                values = []
+                for context in (plain, tensor):
+                    torch.manual_seed(0)
+                    values.append(call(density, context))
+                assert torch.equal(*values)
+    assert torch.equal(flow.given(2).log_prob(x), flow.log_prob(x, 2))
+    assert torch.equal(
+        flow.restrict(x[:1], (0, 0), 1).log_prob(x[:1, :, :1, 0]),
+        flow.restrict(x[:1], (0, 0), numbers[1:]).log_prob(x[:1, :, :1, 0]),
+    )
+    for context, message in (
+        (3, "class numbers from 0 to 2; got 3 to 3"),
+        ([1.5, 2], "B class numbers"),
+        (True, "bool"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            flow.log_prob(x, context)
+    with pytest.raises(ValueError, match="Expected no context"):
+        flow.given(1).flow.with_flow(mera.build("rgflow", L=8, channels=1, hidden=(4,))).log_prob(x.float(), 1)
 
 
 def test_numbers_of_classes():

@@ -5,6 +5,7 @@ import re
 import time
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import permutations
 
 import networkx as nx
 import pytest
@@ -95,6 +96,24 @@ def test_outputs_that_are_taken_never_or_twice():
     with pytest.raises(LayoutError, match="Expected a tree of nodes"):
         compile(layout)
     refuses(lambda: Layout((4,), 2).latent(kept, name="type"), "type", "a name that is not empty", "'type'")
+
+
+def test_levels_of_equal_size_are_in_the_order_of_the_graph_however_declared():
+    """Of two equally large levels the finer one has the sites that the cut between them does not keep."""
+
+    def nodes(order):
+        layout = Layout((8,), 1)
+        coarse, fine = layout.decimate(layout.local(layout.input, ActNorm, kernel=4))
+        coarsest, rest = layout.decimate(coarse)
+        ports = {"fine": fine, "rest": rest, "coarsest": coarsest, "scaled": rest}
+        for name in order:
+            layout.latent(layout.local(rest, ActNorm, kernel=2) if name == "scaled" else ports[name], name)
+        return [latent.node for latent in compile(layout).latents]
+
+    for order in permutations(["fine", "rest", "coarsest"]):
+        assert nodes(order) == ["fine", "rest", "coarsest"]
+    for order in permutations(["fine", "scaled", "coarsest"]):
+        assert nodes(order) == ["fine", "scaled", "coarsest"]
 
 
 def test_sharing():

@@ -8,6 +8,7 @@ from hypothesis import given
 
 import mera
 from mera._utils.errors import with_notes
+from mera.bijectors import ActNorm, by_name, register
 from mera.graph.toml import dumps, loads
 from mera.train import RunFolder
 from tests.helpers.command import run
@@ -194,6 +195,20 @@ def test_train_a_layout_from_the_command_line(tmp_path):
     path.write_text(TEXT.replace("channels = 2", "channels = 3").replace("bins=3", "bins=1"))
     result = run(*command, "--out", tmp_path / "other")
     assert "my.toml: node 'disentangler': Expected bins as an integer >= 2" in with_notes(result.exception)
+
+
+def test_an_option_that_is_none_in_place_of_its_default_comes_back(monkeypatch):
+    monkeypatch.setattr(by_name._factories, "_functions", dict(by_name._factories._functions))
+
+    @register("bounded")
+    def bounded(event_shape, bound: float | None = 3.0, bins: int = 2, names=("a",)):
+        return ActNorm(event_shape)
+
+    layout = mera.Layout((8,), channels=1)
+    layout.latent(layout.local(layout.input, {"name": "bounded", "bound": None, "names": ("b", "c")}, kernel=2))
+    again = loads(dumps(layout)).nodes["local0"].bijector
+    assert again.options == {"bound": None, "names": ("b", "c")}
+    assert loads(dumps(loads(dumps(layout)))).nodes["local0"].bijector == again
 
 
 @pytest.mark.parametrize("bijector", ["actnorm", {"name": "coupling", "layers": 3, "hidden": [8, 8]}])

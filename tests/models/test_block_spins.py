@@ -6,6 +6,7 @@ from torch.nn import functional as F
 
 import mera
 from mera.bijectors import DCT, BlockSpins, named
+from mera.models.patches import Patches
 
 POOL = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}
 
@@ -36,8 +37,6 @@ def test_a_new_flow_is_a_wavelet_transform(model, edge, options):
     coarsest = min(kept, key=lambda edges: edges[0])
     cell = shape[0] // coarsest[0]
     mean = POOL[len(shape)](x, cell) * cell ** (len(shape) / 2)
-    if model == "branching":  # the branch of kept sites ends in its first level of latents
-        kept = {coarsest: z[0]}
     torch.testing.assert_close(kept[coarsest][:, :2], mean)
     assert not log_det.any()
     total = sum(level.square().flatten(1).sum(1) for level in z)
@@ -95,6 +94,12 @@ def test_they_come_before_the_rows_whose_patches_hold_whole_cells():
     for m, order, expected in ((4, "paper", 0), (6, "paper", 1), (6, "authors", 0)):
         flow = build("rgflow", L=2 * m, m=m, order=order)
         assert [step.node for step in flow.plan.bijections if step.level == 0].index("block_spins0") == expected
+
+
+def test_rows_without_one_at_offset_0_come_after_them():
+    model = mera.models.RGFlow(L=4, m=2, channels=2, layers=1, hidden=(3,))
+    nodes = Patches(model, model.kernels).renormalize([("row", 0.5)]).nodes
+    assert list(nodes)[1:3] == ["block_spins0", "row0"]
 
 
 def test_angles_have_no_means():

@@ -103,6 +103,13 @@ def test_other_files(tmp_path):
         mera.load(tmp_path / "missing")
 
 
+@pytest.mark.parametrize("name", ["rgflow", "tree", "neuralrg", "branching", "ternary"])
+def test_a_single_site_is_saved(tmp_path, name):
+    flow = mera.build(name, L=1, dim=1, channels=2, bijector="linear")
+    mera.save(flow, tmp_path / "flow")
+    assert mera.load(tmp_path / "flow").plan == flow.plan
+
+
 @pytest.mark.slow
 def test_a_flow_that_another_process_unpickles_can_be_resized(tmp_path):
     (tmp_path / "flow").write_bytes(pickle.dumps(mera.build("rgflow", L=8, m=4, channels=1, hidden=(4,), levels=2)))

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
@@ -86,10 +87,24 @@ def test_images_of_any_size_are_reflected():
     assert mera.data.reflected(torch.zeros(1, 4), (4, 4)).shape == (4, 4)
 
 
+@pytest.mark.parametrize(
+    ("shape", "offset"), [((8, 32), (0, 2)), ((32, 8), (2, 0)), ((8, 8), None), ((4, 8, 8), (0, 2, 2))], ids=str
+)
+@pytest.mark.parametrize("name", ["rgflow", "decimation"])
+def test_one_patch_in_one_dimension_leaves_room_in_the_others(name, shape, offset):
+    """A disentangler of the coarsest lattice shifts in the dimensions in which an open border leaves it room."""
+    flow = mera.build(name, L=shape, m=4, channels=1, boundary="open", **SMALL)
+    coarsest = flow.plan.latents[-1].lattice
+    steps = [step for step in flow.plan.bijections if step.operation.lattice == coarsest]
+    assert [step.apply.offset for step in steps if any(step.apply.offset)] == ([] if offset is None else [offset])
+
+
 def test_one_dimension_and_trees():
     flow = flow_of("rgflow", (32,))
     assert flow.resized(64).plan.input.shape == (64,)
     assert flow.inference_cone(30).count == flow.inference_cone((30,)).count
+    for span in ((2, 4), [2, 4], np.array([2, 4]), slice(2, 4), range(2, 4), ((2, 4),)):
+        assert flow.inference_cone(span).pixels.nonzero().flatten().tolist() == [2, 3]
     assert [levels((n,), 3, 3) for n in (27, 36, 12, 4)] == [3, 3, 2, 1]
     assert flow_of("tree", (36, 36)).recipe.options["m"] == 2
     assert flow_of("tree", (45, 27)).recipe.options["m"] == 3

@@ -36,6 +36,7 @@ MODELS = {
     "rgflow-prior-shared": lambda: rgflow(L=8, m=2, channels=2, learnt_prior=(3,), share_levels=True),
     "rgflow-noise": lambda: rgflow(L=8, m=2, channels=2, learnt_noise=(3,)),
     "rgflow-noise-1d-open": lambda: rgflow(L=16, m=4, channels=2, dim=1, learnt_noise=(3,), boundary="open"),
+    "rgflow-noise-spectral": lambda: rgflow(L=4, m=2, channels=1, learnt_noise=(3,), spectral=True),
     "rgflow-noise-3d": lambda: rgflow(L=4, m=2, channels=2, dim=3, learnt_noise=(3,)),
     "rgflow-details-shared": lambda: rgflow(L=8, m=2, channels=2, details=1, share_levels=True),
     "rgflow-details-3d": lambda: rgflow(L=4, m=2, channels=2, dim=3, details=1),
