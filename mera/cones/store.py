@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from mera._utils.errors import InputError
+from mera._utils.files import sum_of
 from mera.cones.stages import Stage, run_stage, stages_of
 from mera.graph.boxes import Box, tiles
 from mera.graph.lattice import Lattice
@@ -47,12 +48,16 @@ class Store:
     Attributes:
         parts: for each level, and for `DATA`, the sums of its maps, or the log-dets of the preprocessing, in nats, one
             for each tile that is done.
+        lock: the lock of a temporary folder, which lasts as long as the store; None for a folder of the user.
     """
 
     def __init__(self, path: Path, runner: Runner, tile: int, context: Tensor | None = None) -> None:
         self.path, self.runner, self.tile, self.stages = path, runner, tile, stages_of(runner)
         self.context = None if context is None else context.to(runner.reference.dtype)
         self.parts: dict[int, list[float]] = {level: [] for level in range(DATA, len(runner.plan.latents))}
+        self.lock: object = None
+        self._sums: dict[str, str] = {}
+        self._checked: dict[str, tuple[int, int]] = {}
         dtype = np.dtype(str(runner.reference.dtype).removeprefix("torch."))
         for stage in self.stages:
             shapes = {f"lattice{stage.number}": stage.lattice.event_shape}
@@ -103,6 +108,25 @@ class Store:
             raise InputError("finite values", got)
         array = np.load(self.file(name), mmap_mode="r+")
         array[(..., *(slice(a, b) for a, b in zip(box.start, box.stop, strict=True)))] = values.detach().cpu().numpy()
+
+    def seal(self) -> None:
+        """Keep the checksums of the maps, which are complete."""
+        self._sums = {path.name: sum_of(path) for path in self.path.glob("map*.npy")}
+
+    def check(self, name: str) -> Path:
+        """The file of a complete map, which must be as it was written; it is read again if the system says it changed.
+
+        Raises:
+            FileNotFoundError: if the file is gone.
+            ValueError: if its content is another one.
+        """
+        path = self.file(name)
+        state = path.stat().st_mtime_ns, path.stat().st_ino
+        if self._checked.get(name) != state:
+            if sum_of(path) != self._sums[path.name]:
+                raise InputError("the map that this stream wrote", "one that was changed or replaced", where=str(path))
+            self._checked[name] = state
+        return path
 
     @torch.no_grad()
     def compute(self, tile: Tile) -> None:

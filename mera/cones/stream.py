@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import math
 import shutil
-import tempfile
 import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -21,7 +20,7 @@ from torch import Tensor
 from mera._utils.array_files import kind_of, read_tensor
 from mera._utils.checks import check_count, check_precise
 from mera._utils.errors import InputError
-from mera._utils.files import SUFFIX, as_path, make_folder
+from mera._utils.files import SUFFIX, as_path, make_folder, temporary_folder
 from mera._utils.progress import ProgressBar, check_console
 from mera._utils.torch_modes import exactly, in_threads
 from mera.bijectors import ImagePreprocess, with_noise
@@ -79,8 +78,9 @@ class Streamed:
         Raises:
             ValueError: if there is no such level.
             FileNotFoundError: if the folder of the store is gone.
+            ValueError: if the file is not as it was written.
         """
-        return np.load(self.store.file(f"map{self.store.runner.plan.check_level(level)}"), mmap_mode="c")
+        return np.load(self.store.check(f"map{self.store.runner.plan.check_level(level)}"), mmap_mode="c")
 
     def bits(self, edge: int = 256, shape: Sequence[int] | None = None) -> Tensor:
         """The bits per dimension of each level in the cells of a coarse grid, for a picture.
@@ -119,6 +119,7 @@ class Streamed:
 def _pooled(store: Store, number: int, cells: list[int]) -> Tensor:
     """Sum a map of log p over a coarse grid; the value of a site is divided among the cells that it overlaps."""
     lattice = store.stage_of(number).lattice
+    store.check(f"map{number}")
     total = torch.zeros(cells, dtype=torch.float64)
     for box in tiles(lattice, [max(store.tile, 512)] * lattice.dim):
         values = store.read(f"map{number}", box).double()
@@ -166,20 +167,24 @@ def stream(
     encoded = runner.context_encoder(context, 1, runner.reference.device)
     check_count(seed, "a seed", 0)
     target = None if out is None else as_path(out).resolve()
-    with _folder(target) as path:
+    with _folder(target) as (path, lock):
         store = Store(path, runner, tile, encoded)
         _fill(store, preprocess if is_image else None, source, seed, check_console(console))
-    store.path = path if target is None else target
+    store.path, store.lock = path if target is None else target, lock
     if target is None:
         weakref.finalize(store, shutil.rmtree, path, ignore_errors=True)
     return Streamed(store, is_image)
 
 
 @contextmanager
-def _folder(target: Path | None) -> Iterator[Path]:
-    """A new folder, which is renamed to `target` at the end; if an error is raised, it is removed."""
+def _folder(target: Path | None) -> Iterator[tuple[Path, object]]:
+    """A new folder, which is renamed to `target` at the end; if an error is raised, it is removed.
+
+    A temporary one comes with its lock, by which other processes know that it is in use.
+    """
+    lock = None
     if target is None:
-        path = Path(tempfile.mkdtemp(prefix="mera-"))
+        path, lock = temporary_folder("mera-stream-")
     else:
         make_folder(target)
         if any(target.iterdir()):
@@ -190,7 +195,7 @@ def _folder(target: Path | None) -> Iterator[Path]:
             raise FileExistsError(f"Expected no other stream to {target}; remove {path} if none is running")
         path.mkdir()
     try:
-        yield path
+        yield path, lock
         if target is not None:
             path.rename(target)
     except BaseException:
@@ -219,6 +224,7 @@ def _fill(store: Store, preprocess: Any, source: Any, seed: int, console: Consol
                 bar.update(tile.number + 1, done / total, "data" if stage == DATA else f"level {stage}")
             if stage != DATA:
                 store.file(f"lattice{stage}").unlink()
+    store.seal()
 
 
 @torch.no_grad()

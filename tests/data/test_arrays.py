@@ -72,6 +72,7 @@ def test_fields_of_a_measurement_are_learnt(tmp_path):
     options = ["--L", 8, "--channels", 1, "--hidden", 6, "--steps", 4, "--batch-size", 8, "--out", tmp_path / "run"]
     succeed("train", "rgflow", "--data", tmp_path / "chain.npz", *options)
     succeed("sample", tmp_path / "run", "--n", 5, "--out", tmp_path / "samples.npy")
+    assert "level 0" in succeed("explain", tmp_path / "run", "--images", 60, "--only", "bits,latents")
     samples = np.load(tmp_path / "samples.npy")
     assert samples.shape == (5, 1, 8, 8)
     assert samples.dtype.kind == "f"
