@@ -93,7 +93,8 @@ def check_shape(value: object, what: str, least: int = 1) -> tuple[int, ...]:
     """Return a sequence of `least` to 1,000 positive integers below 2^31 as a tuple, and refuse any other value."""
     sizes = tuple(value) if is_list(value) else ()
     if not least <= len(sizes) <= MAX_LAYERS or not all(is_integer(size) and 0 < size < 2**31 for size in sizes):
-        raise InputError(f"{what} as {least} to {MAX_LAYERS:,} positive integers", repr(value)[:80])
+        most = f", at most {MAX_LAYERS:,}" if len(sizes) > MAX_LAYERS else ""
+        raise InputError(f"{what} as {least} or more positive integers{most}", repr(value)[:80])
     return tuple(int(size) for size in sizes)
 
 

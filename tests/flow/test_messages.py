@@ -40,7 +40,7 @@ from tests.tables.models import MODELS
         (lambda: mera.build("rgflow", L=b"x"), ValueError, "Expected L as a positive integer or all edges.*got b'x'"),
         (lambda: mera.build("rgflow", L=range(10**9)), ValueError, r"all edges.*got range\(0, 1000000000\)"),
         (lambda: mera.build("rgflow", hidden=range(1, 10**9)), ValueError, r"hidden as a tuple.*got range\(1,"),
-        (lambda: mera.build("rgflow", hidden=range(1, 10**4)), ValueError, "hidden as 1 to 1,000 positive integers"),
+        (lambda: mera.build("rgflow", hidden=range(1, 10**4)), ValueError, "positive integers, at most 1,000; got"),
         (lambda: mera.build("rgflow", hidden=b"abc"), ValueError, "hidden as a tuple of.*got b'abc'"),
         (lambda: mera.build("rgflow", layers=range(10**9)), ValueError, r"layers as one integer.*got range\(0"),
         (lambda: mera.build("rgflow", learnt_noise=b"abc"), ValueError, "hidden as .*got b'abc'"),

@@ -144,7 +144,7 @@ def draw_side(
             left, right = max(left, view.start) - 0.5 + GAP, min(right, view.stop) - 0.5 - GAP
             corner = left, row.height - HEIGHT / 2
             axes.add_patch(Rectangle(corner, right - left, HEIGHT, facecolor=face, edgecolor=border, zorder=2))
-    axes.set_yticks(list(labels), [", ".join(names) for names in labels.values()], fontsize=8)
+    axes.set_yticks(list(labels), [", ".join(sorted(names)) for names in labels.values()], fontsize=8)
     axes.tick_params(axis="y", length=0)
     axes.set_xlim(view.start - 1, view.stop)
     axes.set_ylim(-0.6, top + 0.6)
