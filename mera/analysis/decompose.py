@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mera._utils.errors import InputError
+from mera._utils.checks import check_type
 from mera._utils.table import Numbers, Tabled, numbers
 from mera.flow.flow import Flow
 from mera.graph import Step
@@ -76,8 +76,7 @@ def decompose(flow: Flow, x: Tensor, context: Tensor | None = None) -> Parts:
     >>> bool((parts.log_prob - flow.log_prob(x)).abs().max() < 1e-10)
     True
     """
-    if not isinstance(flow, Flow):
-        raise InputError("a mera.Flow, whose log p is a sum over levels and nodes", f"a {type(flow).__name__}")
+    check_type(flow, Flow, "a mera.Flow, whose log p is a sum over levels and nodes")
     plan = flow.plan
     flow.check_data("data", x)
     runner, contexts = flow.runner, flow.runner.contexts(context, x)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mera._utils.checks import as_plain, is_integer
+from mera._utils.checks import as_plain, check_type, is_integer
 from mera._utils.errors import InputError
 from mera.flow.flow import Flow, Latents
 from mera.graph import Plan
@@ -43,7 +43,7 @@ def random_latents(plan: Plan, level: int, n: int) -> list[LatentIndex]:
 
 def own_space(flow: Flow, examples: Tensor) -> Tensor:
     """Examples on the flow's device and in its own space: images (B, C, *shape) uint8 are dequantised, fields stay."""
-    examples = examples.to(flow.device)
+    examples = check_type(examples, Tensor, "examples as a tensor").to(check_type(flow, Flow, "a Flow").device)
     return flow.from_images(examples) if examples.dtype == torch.uint8 else examples.to(flow.dtype)
 
 
@@ -92,6 +92,7 @@ def traverse(
     >>> analysis.traverse(flow, (1, 0, 2, 2), [-1, 0, 1], flow.sample_latents(1)).shape
     torch.Size([3, 3, 8, 8])
     """
+    check_type(flow, Flow, "a Flow")
     level, *place = check_latent(flow.plan, latent)
     index: tuple[Any, ...] = (slice(None), *place)
     if len(z) != len(flow.plan.latents) or not z[0].ndim or len(z[0]) != 1:

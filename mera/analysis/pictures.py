@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mera._utils.checks import check_count
+from mera._utils.checks import check_count, check_type
 from mera._utils.errors import InputError
 from mera.analysis.latents import mix
 from mera.cones import Streamed
@@ -96,6 +96,7 @@ def map_picture(flow: Flow, picture: PictureLike | Source, *, longest: int | Non
     >>> surprise.bits.shape, surprise.sites
     (torch.Size([3, 50, 70]), (2, 4, 4))
     """
+    check_type(flow, Flow, "a Flow")
     source = as_source(picture, flow.plan.input.channels, longest)
     shape = source.shape[1:]
     fitting: Source = reflected(source, flow)
@@ -176,6 +177,7 @@ def refine_picture(
 
 def _pixels(flow: Flow, picture: PictureLike, longest: int) -> Tensor:
     """The pixels of a picture, reduced, with as many channels as the flow has."""
+    check_type(flow, Flow, "a Flow")
     if isinstance(picture, (str, PathLike)):
         return photograph(picture, longest, flow.plan.input.channels)
     pixels = torch.as_tensor(np.ascontiguousarray(picture) if isinstance(picture, np.ndarray) else picture)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mera._utils.checks import as_plain, check_count
+from mera._utils.checks import as_plain, check_count, check_type
 from mera._utils.table import Numbers, Tabled, numbers
 from mera.analysis.latents import LatentIndex, check_latent, random_latents
 from mera.flow.flow import Flow
@@ -66,6 +66,7 @@ def receptive_fields(
     >>> analysis.receptive_fields(flow, [(0, 2, 1, 1), (1, 0, 3, 0)], samples=4).shape
     torch.Size([2, 1, 8, 8])
     """
+    check_type(flow, Flow, "a Flow")
     indices = [check_latent(flow.plan, latent) for latent in as_plain(latents, "latents")]
     z = flow.sample_latents(check_count(samples, "samples"), temperature)
     at_once = max(1, MAX_DERIVATIVES // (samples * flow.plan.input.variables))
@@ -213,6 +214,7 @@ def strengths(
     Warns:
         UserWarning: if the error of the largest strength of a level exceeds a third of it.
     """
+    check_type(flow, Flow, "a Flow")
     check_count(samples, "samples")
     plan = flow.plan
     selected = list(range(len(plan.latents))) if levels is None else [plan.check_level(level) for level in levels]
@@ -288,6 +290,7 @@ def leading(
 
     Of latents that are equivalent and equally strong, only the one next to the centre of the lattice is listed.
     """
+    check_type(flow, Flow, "a Flow")
     (norms,) = strengths(flow, samples, temperature, context, [flow.plan.check_level(level)])
     return strongest(norms, level, n)
 

@@ -191,7 +191,8 @@ def figures_command(
         raise typer.BadParameter("Expected a RUN, or --list")
     flow, number, images, _ = _read(run, IMAGES, label, None, root, device)
     if not flow.plan.input.is_picture or images.dtype != torch.uint8:
-        raise InputError("a flow of images, with 1 or 3 channels in two dimensions", f"{run}, of {flow.plan.input}")
+        got = f"{flow.plan.input}" + ("" if images.dtype == torch.uint8 else ", and fields")
+        raise InputError("a flow of images, with 1 or 3 channels in two dimensions", got)
     subject = Subject(flow, images)
     if only is None:
         names = [name for name in names if FIGURES[name].least <= len(subject.images)]

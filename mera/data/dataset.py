@@ -15,6 +15,7 @@ from torch.utils.data import Dataset
 
 from mera._utils.checks import check_shape, is_integer
 from mera._utils.errors import UNKNOWN_NAME, InputError, closest
+from mera._utils.files import as_path
 from mera._utils.random import seeded
 from mera._utils.registry import Registry
 from mera._utils.table import html
@@ -150,13 +151,13 @@ def takes(name: str | Path, option: str) -> bool:
 
 def _named(name: str | Path) -> str:
     """The name of the data set of a name, a file or a folder; refuses any other text."""
-    known = _loaders.names()
-    if str(name).endswith(ARRAYS):
+    known, text = _loaders.names(), name if isinstance(name, str) else str(as_path(name))
+    if text.endswith(ARRAYS):
         return "array"
-    if str(name) in known:
-        return str(name)
-    if not str(name) or not Path(name).is_dir():
-        got = f"{str(name)!r}: there is no such path, and no such data set{closest(name, known)}"
+    if text in known:
+        return text
+    if not text or not Path(text).is_dir():
+        got = f"{text!r}: there is no such path, and no such data set{closest(name, known)}"
         raise InputError(f"a file, a folder or a data set among {known}", got, kind=UNKNOWN_NAME)
     return "pictures"
 

@@ -186,7 +186,7 @@ def fit(
     """
     _check_trainable(flow)
     check_choice(on_signal, ("raise", "return"), "on_signal")
-    run = RunFolder(run) if isinstance(run, (str, PathLike)) else run
+    run = run if run is None or isinstance(run, RunFolder) else RunFolder(run)
     resumed = _resumes(flow, run, resume)
     console = check_console(console, quiet)
     settings, user_optimizer, user_schedule = _settings(settings or Settings(), optimizer, schedule, options)

@@ -226,3 +226,26 @@ def test_fit_checks_what_is_of_your_own(law, bijector):
         ValueError, match=rf"node '\w+0': Expected the law '{law}'; got an error of .* in .*mera\.check"
     ):
         fit(flow, torch.randn(40, 1, 4, 4), steps=1)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: mera.analysis.receptive_fields(3, [(0, 0, 0, 0)]),
+        lambda: mera.analysis.strengths(None),
+        lambda: mera.analysis.leading("flow", 0),
+        lambda: mera.analysis.traverse(mera.Flow, (0, 0, 0, 0), [1.0], ()),
+        lambda: mera.analysis.decompose([], torch.zeros(1)),
+        lambda: mera.analysis.map_picture(None, torch.zeros(3, 8, 8, dtype=torch.uint8)),
+        lambda: mera.analysis.mix_pictures(1, torch.zeros(3, 8, 8, dtype=torch.uint8), "b.png", [1]),
+    ],
+)
+def test_what_is_no_flow_is_refused(call):
+    with pytest.raises(ValueError, match=r"Expected a (mera\.)?Flow.*; got (int|NoneType|str|ABCMeta|list)"):
+        call()
+
+
+@pytest.mark.parametrize("call", [lambda: fit(small_flow(), IMAGES, run=3), lambda: mera.data.load(3)])
+def test_what_is_no_path_is_refused(call):
+    with pytest.raises(ValueError, match=r"Expected (a path|a file, a folder or a data set).*; got '?3"):
+        call()

@@ -67,12 +67,12 @@ def test_what_is_refused(tmp_path):
 
 def test_fields_of_a_measurement_are_learnt(tmp_path):
     """Fields of Hamiltonian Monte Carlo, learnt on the command line; the samples of the flow as an array."""
-    chain = physics.hmc((1, 8, 8), physics.FreeField(1.0), draws=20, every=2)
+    chain = physics.hmc((1, 8, 8), physics.FreeField(1.0), draws=40, every=2)
     np.savez(tmp_path / "chain.npz", fields=chain.fields, **chain.history)
     options = ["--L", 8, "--channels", 1, "--hidden", 6, "--steps", 4, "--batch-size", 8, "--out", tmp_path / "run"]
     succeed("train", "rgflow", "--data", tmp_path / "chain.npz", *options)
     succeed("sample", tmp_path / "run", "--n", 5, "--out", tmp_path / "samples.npy")
-    assert "level 0" in succeed("explain", tmp_path / "run", "--images", 60, "--only", "bits,latents")
+    assert "level 0" in succeed("explain", tmp_path / "run", "--images", 60, "--only", "bits,latents").output
     samples = np.load(tmp_path / "samples.npy")
     assert samples.shape == (5, 1, 8, 8)
     assert samples.dtype.kind == "f"
