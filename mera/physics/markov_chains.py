@@ -14,9 +14,11 @@ from mera.physics.measured import ChainAverage, Measured, summary
 from mera.physics.observables import ROUGH_BELOW
 from mera.physics.storage import Arrays, named
 from mera.physics.verdicts import USABLE_K, Forward, forward_of, pareto_k, verdict_on_tail, verdict_on_terms
-from mera.sampling.diagnostics import MIXED, GammaResult, gamma_method, r_hat, r_hat_by_chance
+from mera.sampling.diagnostics import MIXED, ROUNDING, GammaResult, gamma_method, r_hat, r_hat_by_chance
 from mera.sampling.verdict import Trust, Verdict, least_trusted, verdict_on_agreement
 
+FROZEN_BY_CHANCE = 1e-3
+"""The probability below which chance does not explain a chain that never moves at the acceptance rate of all."""
 LONG = 20
 """The number of autocorrelation times in a chain from which its autocorrelation time can be trusted."""
 
@@ -120,6 +122,17 @@ def _of_one_phase(verdicts: Mapping[str, Verdict]) -> dict[str, Verdict]:
     return {name: least_trusted(doubtful, verdict) for name, verdict in verdicts.items()}
 
 
+def _frozen(series: Mapping[str, Tensor], acceptance: float) -> int:
+    """The number of chains that never moved, where chance alone does not explain it.
+
+    A chain that does not move keeps its phi^2, or its energy for angles, whose phi^2 is 1; signs do not change these.
+    """
+    values = series["energy" if series["phi2"].max() - series["phi2"].min() < ROUNDING else "phi2"]
+    frozen = int((values == values[0]).all(0).sum())
+    is_chance = values.shape[1] * (1 - acceptance) ** len(values) > FROZEN_BY_CHANCE
+    return 0 if is_chance or frozen == values.shape[1] else frozen
+
+
 def _k_of_flow(log_values: Tensor) -> float:
     """The Pareto k over samples of a flow of values over the target, (draws, K)."""
     k = pareto_k(log_values.flatten())
@@ -139,6 +152,9 @@ def chains_of(facts: Mapping[str, Any], arrays: Arrays) -> MarkovChains:
         for name, values in series.items() if values.ndim == 2
     }  # fmt: skip
     verdicts = _of_one_phase({name: result.verdict for name, result in along.items()})
+    if frozen := _frozen(series, acceptance):
+        doubtful = Verdict(Trust.MEANINGLESS, f"{frozen} of {series['phi2'].shape[1]} chains never moved")
+        verdicts = {name: least_trusted(doubtful, verdict) for name, verdict in verdicts.items()}
     along = {name: result for name, result in along.items() if not name.startswith("_")}
     return MarkovChains(
         **summary(facts, series, ChainAverage(), verdicts),

@@ -86,6 +86,16 @@ def test_a_constant_has_no_error():
     assert str(chain.observables["tenth"]) == "0.1 +- 0"
 
 
+def test_chains_that_never_moved_are_counted():
+    torch.manual_seed(0)
+    values = torch.randn(100, 8)
+    values[:, 2:4] = values[0, 2:4]
+    chain = chain_of(values, rate=0.8)
+    assert chain.verdict.startswith("errors mean nothing: 2 of 8 chains never moved")
+    assert all(verdict.trust == Trust.MEANINGLESS for verdict in chain.verdicts.values())
+    assert "never moved" not in chain_of(values, rate=0.05).verdict  # by chance alone, one chain of 20
+
+
 def chain_of(values, rate=1.0):
     """Chains whose m2 takes these values, accepted at this rate."""
     return chains_of(*recorded({"m2": values.double()}, rate=rate))
@@ -94,7 +104,7 @@ def chain_of(values, rate=1.0):
 def recorded(series, log_weights=None, target=None, rate=1.0):
     """What `record` returns of fields (1, 4) with such observables."""
     n, m2 = next((len(values), values) for values in series.values())
-    unused = dict.fromkeys(("abs_m", "m4", "energy", "_energy2", "_structure"), m2)
+    unused = dict.fromkeys(("abs_m", "m4", "phi2", "energy", "_energy2", "_structure"), m2)
     facts = {"shape": [1, 4], "periodic": [True], "inverse_temperature": 1.0, "every": 0,
              "target": None if target is None else {"log_weights": target, "actions": target}}  # fmt: skip
     series = unused | series | {"_rates": torch.full((n, 1), rate), "_fields": torch.zeros(0, *m2.shape[1:], 1, 4)}
