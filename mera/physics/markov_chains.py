@@ -75,24 +75,26 @@ class Judged(NamedTuple):
 
 
 def judged(
-    values: Tensor, acceptance: float, log_weights: Tensor | None = None, forward: Forward | None = None, name: str = ""
-) -> Judged:
+    values: Tensor, acceptance: float, log_weights: Tensor | None = None, forward: Forward | None = None,
+    name: str = "", **agreement: bool,
+) -> Judged:  # fmt: skip
     """Judge the average of a quantity along chains, (draws, K), and for proposals of a flow by log-weights, (draws, K).
 
-    Fields of the target may show that the error of an observable, by its name, is too small.
+    Fields of the target may show that the error of an observable, by its name, is too small. `agreement` has options of
+    `r_hat`.
 
     The variance of an average of O over such proposals is about that of the weighted average of O, the mean of
     :math:`w O^2` over the target. A tail of shape k over samples of the flow is one of :math:`k / (1 - k)` over the
     target.
     """
     gamma, (draws, chains) = gamma_method(values), values.shape
-    found = float(r_hat(values[..., None])) if gamma.error else 1.0  # R-hat of a constant is 1
+    found = float(r_hat(values[..., None], **agreement)) if gamma.error else 1.0  # R-hat of a constant is 1
     longest = gamma.tau + 2 * gamma.tau_error  # a short chain may underestimate it
     if not acceptance > 0:
         verdict = Verdict(Trust.MEANINGLESS, "the chains do not move")
     elif log_weights is not None and (k := _k_of_flow(log_weights)) >= USABLE_K:
         verdict = verdict_on_tail(k, values.numel())
-    elif found >= MIXED and (apart := verdict_on_agreement(found, r_hat_by_chance(values))):
+    elif found >= MIXED and (apart := verdict_on_agreement(found, r_hat_by_chance(values, **agreement))):
         verdict = apart
     elif draws < LONG * longest:
         reason = f"a chain may have only {draws / longest:.0f} autocorrelation times"
@@ -147,8 +149,9 @@ def chains_of(facts: Mapping[str, Any], arrays: Arrays) -> MarkovChains:
     log_weights, _ = series.pop("_log_weights", None), series.pop("_field_log_weights", None)
     acceptance = rates.mean().item()
     forward = None if log_weights is None else forward_of(facts.get("target"), log_weights)
+    signed = facts.get("zero", ()) if facts.get("sampler") == "hmc" else ()  # random signs; see the rows of |m| and m^2
     along = {
-        name: judged(values, acceptance, log_weights, forward, name)
+        name: judged(values, acceptance, log_weights, forward, name, **({"folded": False} if name in signed else {}))
         for name, values in series.items() if values.ndim == 2
     }  # fmt: skip
     verdicts = _of_one_phase({name: result.verdict for name, result in along.items()})
