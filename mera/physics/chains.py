@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -17,7 +17,15 @@ from mera.physics.estimate import log_weights_of, target_facts, weighted_samples
 from mera.physics.markov_chains import MarkovChains, chains_of
 from mera.physics.observables import Observables
 from mera.physics.sampler import Draw, Sampler, record
-from mera.physics.trajectories import FIRST_STEP, LONGEST, Trajectories, fields_of, start_of_chains, starts
+from mera.physics.trajectories import (
+    FIRST_STEP,
+    LONGEST,
+    Trajectories,
+    fields_of,
+    is_dispersed,
+    start_of_chains,
+    starts,
+)
 from mera.physics.verdicts import finite_log_weights
 from mera.sampling.diagnostics import MIN_DRAWS
 
@@ -59,7 +67,8 @@ def hmc(
         warmup: the number of trajectories before the measurement, which tune the step to an acceptance rate of 0.8: in
             the first half a step for each chain, then the common one of all draws.
         length: the mean length of a trajectory, with unit masses.
-        start: the initial fields of the chains, (K, C, *shape), in place of those above.
+        start: the initial fields of the chains, (K, C, *shape), in place of those above. The verdict says if their
+            magnetisations spread less than those above: chains that begin in one phase do not show another one.
         observables: your own observables by name, functions from fields to numbers (B,).
         every: keep the fields of every k-th draw; 0 for the last of each chain alone.
         out: a folder, in which draws are kept as they are made, for `load_chain` and `resume`; None for memory alone.
@@ -89,7 +98,8 @@ def hmc(
     else:
         fields = start_of_chains(action, flow, chains) if isinstance(flow, Density) else starts(action, shape, chains)
     sampler = FieldChains(action, fields, length, warmup)
-    facts = {"chains": len(fields), "dtype": str(fields.dtype).removeprefix("torch."), "length": length}
+    facts: dict[str, Any] = {} if start is None else {"dispersed": is_dispersed(action, fields)}
+    facts |= {"chains": len(fields), "dtype": str(fields.dtype).removeprefix("torch."), "length": length}
     return chains_of(*record(
         "hmc", sampler, flow, Observables(action, observables), facts,
         warmup=warmup, draws=draws, every=every, out=out, resume=resume, console=console,

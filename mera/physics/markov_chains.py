@@ -155,9 +155,13 @@ def chains_of(facts: Mapping[str, Any], arrays: Arrays) -> MarkovChains:
         for name, values in series.items() if values.ndim == 2
     }  # fmt: skip
     verdicts = _of_one_phase({name: result.verdict for name, result in along.items()})
+    doubts = []
     if frozen := _frozen(series, acceptance):
-        doubtful = Verdict(Trust.MEANINGLESS, f"{frozen} of {series['phi2'].shape[1]} chains never moved")
-        verdicts = {name: least_trusted(doubtful, verdict) for name, verdict in verdicts.items()}
+        doubts.append(Verdict(Trust.MEANINGLESS, f"{frozen} of {series['phi2'].shape[1]} chains never moved"))
+    if not facts.get("dispersed", True):
+        reason = "the fields of `start` are too much alike to show a phase that none of them is in"
+        doubts.append(Verdict(Trust.PERHAPS_TOO_SMALL, reason))
+    verdicts = {name: least_trusted(*doubts, verdict) for name, verdict in verdicts.items()}
     along = {name: result for name, result in along.items() if not name.startswith("_")}
     return MarkovChains(
         **summary(facts, series, ChainAverage(), verdicts),

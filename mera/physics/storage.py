@@ -36,7 +36,7 @@ from mera._utils.manifest import Manifest
 Arrays = dict[str, Tensor]
 DRAWS = "[0-9]*.npz"
 """The names of the files of draws."""
-MAY_CHANGE = {"draws", "version", "seed", "start", "fingerprint", "target"}
+MAY_CHANGE = {"draws", "version", "seed", "start", "fingerprint", "target", "dispersed"}
 """The facts that may differ between a measurement and the call that goes on with it, or are compared otherwise."""
 
 

@@ -132,6 +132,14 @@ def starts(action: Action, shape: Sequence[int], n: int) -> Tensor:
     return torch.where(action(fields).isfinite().view(-1, 1, *ones), fields, noise)
 
 
+def is_dispersed(action: Action, fields: Tensor) -> bool:
+    """Return whether the magnetisations of fields (K, C, *shape) spread at least half as far as those of `starts`."""
+    with fixed_seed(0):
+        usual = starts(action, fields.shape[1:], MIN_CHAINS).to(fields)
+        spread = [action.order_parameter(x).flatten(2).mean(2).var(0, correction=0).sum() for x in (fields, usual)]
+    return bool(spread[0] >= spread[1] / 4)
+
+
 @torch.no_grad()
 def short_run(action: Action, start: Tensor, snapshots: int = 1, warmup: int = START) -> Tensor:
     """Fields of chains of Hamiltonian Monte Carlo: approximate samples of the target, (snapshots * K, C, *shape).
