@@ -23,6 +23,7 @@ from mera.physics.trajectories import (
     Trajectories,
     fields_of,
     is_dispersed,
+    like_of,
     start_of_chains,
     starts,
 )
@@ -92,10 +93,10 @@ def hmc(
     warmup = check_count(warmup, "a number of trajectories before the draws", 0)
     check_positive(length, "the length of a trajectory", most=LONGEST)
     shape = event_shape_of(flow)
-    action = check_target(shape, action)
     if start is not None:
-        fields = check_fields(start, shape)
+        fields, action = check_fields(start, shape), check_target(shape, action, start)
     else:
+        action = check_target(shape, action, like_of(flow))
         fields = start_of_chains(action, flow, chains) if isinstance(flow, Density) else starts(action, shape, chains)
     sampler = FieldChains(action, fields, length, warmup)
     facts: dict[str, Any] = {} if start is None else {"dispersed": is_dispersed(action, fields)}
