@@ -79,8 +79,8 @@ def worst(verdicts: Mapping[str, Verdict]) -> Verdict:
 
 
 def marked(verdict: Verdict | None) -> str:
-    """A mark for the row of a table: the words of a verdict that errors are not to be trusted, otherwise ""."""
-    return verdict.trust.words if verdict is not None and verdict.trust < Trust.ROUGH else ""
+    """A mark for the row of a table: the words of a verdict that errors are rough or worse, otherwise ""."""
+    return verdict.trust.words if verdict is not None and verdict.trust < Trust.USABLE else ""
 
 
 def verdict_on_agreement(r_hat: float, by_chance: float) -> Verdict | None:
