@@ -21,6 +21,7 @@ from mera.physics.measured import Measured, WeightedAverage, student, summary
 from mera.physics.observables import ROUGH_BELOW, Observables, Quantity, lattice_facts, periodic_axes
 from mera.physics.trajectories import SNAPSHOTS, in_domain, short_run, starts
 from mera.sampling import annealing
+from mera.sampling.diagnostics import ROUNDING
 from mera.sampling.hamiltonian import HamiltonianChains, StepSize
 from mera.sampling.verdict import Trust, Verdict, least_trusted
 
@@ -205,6 +206,8 @@ def _verdicts(
             continue
         centred = values - averaging.average(values)
         error, variance = averaging.error(centred), averaging.average(centred.square()).item()
+        if error <= ROUNDING * values.abs().max():
+            continue
         if variance < ROUGH_BELOW * error**2:
             reason = f"the spread over populations is that of {variance / error**2:.2g} independent particles"
             verdicts[name] = least_trusted(common, Verdict(Trust.ROUGH, reason))
