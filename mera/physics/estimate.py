@@ -204,7 +204,7 @@ def report_of(facts: Mapping[str, Any], arrays: Arrays) -> Report:
     field_log_weights, _ = series.pop("_field_log_weights"), series.pop("_field_actions")
     n, k = len(log_w), pareto_k(log_w)
     effective, log_z = effective_number(log_w).item(), log_w.logsumexp(0).item() - math.log(len(log_w))
-    forward, averaging = forward_of(facts.get("target"), log_w, k), WeightedAverage(log_w.softmax(0))
+    forward, averaging = forward_of(facts.get("target"), log_w), WeightedAverage(log_w.softmax(0))
     verdicts = {"ln Z": verdict_on_weights(log_w, k, forward)}
     for name, values in series.items():
         if values.ndim == 1:

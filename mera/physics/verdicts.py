@@ -20,8 +20,6 @@ MIN_SAMPLES = 100
 MISSED_NATS = 5.0
 """A field of the target counts as missed by the flow if its log-weight exceeds the largest log-weight of the samples by
 this many nats."""
-MANY = 10_000
-"""The number of samples with which fields of the target are compared, by extrapolation from fewer."""
 MIN_EFFECTIVE = 2
 """The effective number of samples below which a single weight decides, and errors are unknown."""
 EQUAL_NATS = 1e-9
@@ -125,19 +123,16 @@ class Forward:
         return math.sqrt((weights * (self.series[name] - mean).square()).mean().item() / n) / error
 
 
-def forward_of(target: Mapping[str, Sequence[float]] | None, log_weights: Tensor, k: float = 0.0) -> Forward | None:
+def forward_of(target: Mapping[str, Sequence[float]] | None, log_weights: Tensor) -> Forward | None:
     """Compare fields of the target with samples of a flow, by the log-weights of both and the actions of the fields.
 
-    The `target` has log-weights, actions and observables of the fields by name; None if there are no fields. The
-    largest of n weights with a Pareto k grows as n^k: it is taken to that of `MANY` samples, so that a few samples
-    miss no more than many do.
+    The `target` has log-weights, actions and observables of the fields by name; None if there are no fields.
     """
     if not target:
         return None
     series = {name: torch.tensor(values, dtype=torch.float64) for name, values in target.items()}
     actions = series["actions"]
-    growth = max(0.0, k) * max(0.0, math.log(MANY / log_weights.numel())) if math.isfinite(k) else 0.0
-    is_missed = series["log_weights"] > log_weights.max() + MISSED_NATS + growth
+    is_missed = series["log_weights"] > log_weights.max() + MISSED_NATS
     known = actions[~is_missed]
     above = torch.zeros_like(is_missed)
     if len(known) > 1:
