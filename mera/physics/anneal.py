@@ -202,12 +202,11 @@ def _verdicts(
     if gap > student(2 * n - 1, 1 - 2 * CHANCE) * error:
         doubts["ln Z"] = f"annealing back to the start gives a ln Z that is larger by {gap:.2g} +- {error:.1g} nats"
     for name, values in series.items():
-        if values.ndim > 1 or name.startswith("_"):
+        is_constant = values.max() - values.min() <= ROUNDING * values.abs().max()
+        if values.ndim > 1 or name.startswith("_") or is_constant:
             continue
         centred = values - averaging.average(values)
         error, variance = averaging.error(centred), averaging.average(centred.square()).item()
-        if error <= ROUNDING * values.abs().max():
-            continue
         if variance < ROUGH_BELOW * error**2:
             reason = f"the spread over populations is that of {variance / error**2:.2g} independent particles"
             verdicts[name] = least_trusted(common, Verdict(Trust.ROUGH, reason))
@@ -216,11 +215,10 @@ def _verdicts(
         limit = averaging.error(change - drift) / student(n) * student(n, 1 - CHANCE)
         if abs(drift) > max(error, limit):
             doubts[name] = f"a short run from the particles changes {name} by {abs(drift) / error:.2g} errors"
-    for name, verdict in verdicts.items():
-        if doubts:
-            trust = Trust.TOO_SMALL if name in doubts else Trust.PERHAPS_TOO_SMALL
-            doubt = Verdict(trust, doubts.get(name, next(iter(doubts.values()))))
-            verdicts[name] = least_trusted(doubt, verdict)
+    for name in verdicts if doubts else ():
+        trust = Trust.TOO_SMALL if name in doubts else Trust.PERHAPS_TOO_SMALL
+        doubt = Verdict(trust, doubts.get(name, next(iter(doubts.values()))))
+        verdicts[name] = least_trusted(doubt, verdicts[name])
     return verdicts
 
 

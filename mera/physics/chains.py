@@ -17,16 +17,7 @@ from mera.physics.estimate import log_weights_of, target_facts, weighted_samples
 from mera.physics.markov_chains import MarkovChains, chains_of
 from mera.physics.observables import Observables
 from mera.physics.sampler import Draw, Sampler, record
-from mera.physics.trajectories import (
-    FIRST_STEP,
-    LONGEST,
-    Trajectories,
-    fields_of,
-    is_dispersed,
-    like_of,
-    start_of_chains,
-    starts,
-)
+from mera.physics.trajectories import LONGEST, Trajectories, fields_of, is_dispersed, like_of, start_of_chains, starts
 from mera.physics.verdicts import finite_log_weights
 from mera.sampling.diagnostics import MIN_DRAWS
 
@@ -119,8 +110,7 @@ class FieldChains(Trajectories, Sampler):  # type: ignore[override]
 
     def __init__(self, action: Action, fields: Tensor, length: float, warmup: int) -> None:
         self._warmup = warmup
-        own_steps = torch.full_like(fields.flatten(1)[:, :1], FIRST_STEP)
-        super().__init__(action, fields, length, own_steps if len(fields) > 1 else None)
+        super().__init__(action, fields, length, own_steps=len(fields) > 1)
 
     def draw(self, tune: bool, most: int) -> list[Draw]:
         """Run a trajectory; for an even action, each chain is then mirrored with probability 1/2."""

@@ -96,7 +96,7 @@ def record(
     every = check_count(every, "the distance of fields that are kept", 0)
     done, total, seconds = 0, warmup + draws, 0.0
     chunks: list[Arrays] = []
-    facts = _facts(name, flow, measured, getattr(sampler, "fields", like_of(flow)), out is not None) | dict(facts)
+    facts = _facts(name, sampler, flow, measured, out is not None) | dict(facts)
     facts |= {"warmup": warmup, "draws": draws, "every": every, "seed": torch.initial_seed()}
     facts["start"] = hashlib.sha256(torch.get_rng_state().numpy().tobytes()).hexdigest()[:16]
     with ExitStack() as context:
@@ -157,14 +157,15 @@ def _measured(measured: Observables, draw: Draw, number: int, every: int, indepe
 
 
 def _facts(
-    name: str, flow: Density | Sequence[int], measured: Observables, like: Tensor, is_kept: bool
+    name: str, sampler: Sampler, flow: Density | Sequence[int], measured: Observables, is_kept: bool
 ) -> dict[str, Any]:
     """The facts of a measurement, which are compared when it is resumed.
 
     A measurement that is kept, and thus may be resumed, also has a fingerprint: values of the flow, the action and the
     user's observables at a few fields, by which a change of any of them shows. The action and the observables take the
-    same fields of noise for any flow, of the dtype and device of `like`.
+    same fields of noise for any flow.
     """
+    like = getattr(sampler, "fields", like_of(flow))
     fingerprint = {}
     if is_kept:
         values: dict[str, Tensor] = {}

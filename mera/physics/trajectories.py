@@ -40,13 +40,14 @@ class Trajectories:
     """Hamiltonian trajectories of fields (K, C, *shape), of random lengths and unit masses.
 
     Lengths vary by half of their mean, so that no mode of the field has a period that always matches the length. The
-    step is common, or `steps` has one for each chain, (K, 1): chains then make equally many steps, and one that starts
-    where the action is steep is not held there by a step that suits the others.
+    step is common, or with `own_steps` there is one for each chain, (K, 1): chains then make equally many steps, and
+    one that starts where the action is steep is not held there by a step that suits the others.
     """
 
-    def __init__(self, action: Action, fields: Tensor, length: float = 1.0, steps: Tensor | None = None) -> None:
+    def __init__(self, action: Action, fields: Tensor, length: float = 1.0, own_steps: bool = False) -> None:
         self.length = length
-        self.tuning = StepSize(FIRST_STEP if steps is None else steps, least=length / MAX_STEPS)
+        step = torch.full_like(fields.flatten(1)[:, :1], FIRST_STEP) if own_steps else FIRST_STEP
+        self.tuning = StepSize(step, least=length / MAX_STEPS)
         self.action, self._shape = action, fields.shape[1:]
         self.move_to(fields)
 
@@ -163,8 +164,7 @@ def short_run(action: Action, start: Tensor, snapshots: int = 1, warmup: int = S
         ValueError: if the action is not differentiable.
         FloatingPointError: if the action or its gradient is not finite at the initial fields.
     """
-    steps = torch.full_like(start.flatten(1)[:, :1], FIRST_STEP)
-    trajectories, fields = Trajectories(action, start, steps=steps), []
+    trajectories, fields = Trajectories(action, start, own_steps=True), []
     for _ in range(2):  # steps that suited the start may not suit what follows
         trajectories.run(warmup // 2, tune=True)
         trajectories.tuning.restart()
