@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -17,7 +17,7 @@ from mera.physics.estimate import log_weights_of, target_facts, weighted_samples
 from mera.physics.markov_chains import MarkovChains, chains_of
 from mera.physics.observables import Observables
 from mera.physics.sampler import Draw, Sampler, record
-from mera.physics.trajectories import LONGEST, Trajectories, fields_of, start_of_chains, starts
+from mera.physics.trajectories import LONGEST, Trajectories, fields_of, is_dispersed, like_of, start_of_chains, starts
 from mera.physics.verdicts import finite_log_weights
 from mera.sampling.diagnostics import MIN_DRAWS
 
@@ -56,9 +56,11 @@ def hmc(
         action: the action S, differentiable, from fields (B, C, *shape) to (B,).
         chains: the number of chains.
         draws: the number of measured draws of each chain.
-        warmup: the number of trajectories before the measurement, which tune the step to an acceptance rate of 0.8.
+        warmup: the number of trajectories before the measurement, which tune the step to an acceptance rate of 0.8: in
+            the first half a step for each chain, then the common one of all draws.
         length: the mean length of a trajectory, with unit masses.
-        start: the initial fields of the chains, (K, C, *shape), in place of those above.
+        start: the initial fields of the chains, (K, C, *shape), in place of those above. The verdict says if their
+            magnetisations spread less than those above: chains that begin in one phase do not show another one.
         observables: your own observables by name, functions from fields to numbers (B,).
         every: keep the fields of every k-th draw; 0 for the last of each chain alone.
         out: a folder, in which draws are kept as they are made, for `load_chain` and `resume`; None for memory alone.
@@ -82,13 +84,14 @@ def hmc(
     warmup = check_count(warmup, "a number of trajectories before the draws", 0)
     check_positive(length, "the length of a trajectory", most=LONGEST)
     shape = event_shape_of(flow)
-    action = check_target(shape, action)
     if start is not None:
-        fields = check_fields(start, shape)
+        fields, action = check_fields(start, shape), check_target(shape, action, start)
     else:
+        action = check_target(shape, action, like_of(flow))
         fields = start_of_chains(action, flow, chains) if isinstance(flow, Density) else starts(action, shape, chains)
-    sampler = FieldChains(action, fields, length)
-    facts = {"chains": len(fields), "dtype": str(fields.dtype).removeprefix("torch."), "length": length}
+    sampler = FieldChains(action, fields, length, warmup)
+    facts: dict[str, Any] = {} if start is None else {"dispersed": is_dispersed(action, fields)}
+    facts |= {"chains": len(fields), "dtype": str(fields.dtype).removeprefix("torch."), "length": length}
     return chains_of(*record(
         "hmc", sampler, flow, Observables(action, observables), facts,
         warmup=warmup, draws=draws, every=every, out=out, resume=resume, console=console,
@@ -96,12 +99,26 @@ def hmc(
 
 
 class FieldChains(Trajectories, Sampler):  # type: ignore[override]
-    """Hamiltonian trajectories of fields, which are recorded."""
+    """Hamiltonian trajectories of fields, which are recorded.
+
+    In the first half of the warm-up each chain has a step of its own, since over-dispersed starts may lie where the
+    action is too steep for the step that suits the others, and a chain would never leave. From then on the step is
+    common, and begins at the median: a chain whose own step became too small would explore less than the others.
+    """
 
     title = "HMC"
 
+    def __init__(self, action: Action, fields: Tensor, length: float, warmup: int) -> None:
+        self._warmup = warmup
+        super().__init__(action, fields, length, own_steps=len(fields) > 1)
+
     def draw(self, tune: bool, most: int) -> list[Draw]:
         """Run a trajectory; for an even action, each chain is then mirrored with probability 1/2."""
+        if tune and most == self._warmup - self._warmup // 4:
+            self.tuning.restart()  # steps that suited the start may not suit what follows
+        if isinstance(self.tuning.value, Tensor) and not (tune and most > self._warmup // 2):
+            self.tuning.value = self.tuning.value.median().item()
+            self.tuning.restart()
         rate, chains = self.run(1, tune), self.chains
         if self.action.is_even:
             sign = 1 - 2 * torch.randint(2, (len(chains.x), 1), device=chains.x.device)

@@ -14,20 +14,23 @@ from mera._utils.random import fixed_seed
 from mera.flow.density import Density
 from mera.physics.action import Action, ActionLike, as_action, defines
 from mera.physics.family import ActionFamily
-from mera.physics.trajectories import is_differentiable, short_run
+from mera.physics.trajectories import DOUBLE, is_differentiable, like_of, short_run
 
 PROBES, TRAJECTORIES = 16, 10
 """The number of fields on which an action is tried, and of the trajectories that lead from noise to half of them."""
+FINGERPRINT_FIELDS = 4
+"""The number of fields in a fingerprint."""
 RAY_SCALES = (1e3, 1e6, 1e9)
 """Factors that scale fields; an action that decreases from each factor to the next is not bounded from below."""
 ROUNDING_ERRORS = 1e3
 """Two actions count as equal if they differ by less than this many rounding errors of their terms."""
 
 
-def check_target(flow: object, action: ActionLike) -> Action:
+def check_target(flow: object, action: ActionLike, like: Tensor = DOUBLE) -> Action:
     """Check an action at random fields and at fields of a short chain, and that it suits a flow; return the `Action`.
 
-    The flow may also be the shape (C, *shape) of a field. Random states are restored: a check changes no result.
+    Fields have the dtype and device of the flow. The flow may also be the shape (C, *shape) of a field, and `like` then
+    has the dtype and device. Random states are restored: a check changes no result.
 
     Raises:
         ValueError: if the flow or the action is of another type, the action does not return one number for each field,
@@ -39,7 +42,6 @@ def check_target(flow: object, action: ActionLike) -> Action:
         expected = "one action of the family, family.at(...), and the flow at its context, flow.given(...)"
         raise InputError(expected, repr(action))
     shape, action = event_shape_of(flow), as_action(action)
-    like = torch.empty(0, dtype=torch.float64)
     if isinstance(flow, Density):
         if flow.flow.needs_context:
             expected = "a flow without context beside an action (or flow.given(context), or an ActionFamily)"
@@ -49,7 +51,7 @@ def check_target(flow: object, action: ActionLike) -> Action:
             how = ", as mera.build makes one with XY.flow_options" if action.is_compact else ""
             got = f"a flow of {got} with the prior {flow.prior.family}"
             raise InputError(f"a flow of {expected} for {action!r}{how}", got)
-        like = like.to(flow.device, flow.dtype)
+        like = like_of(flow)
     for law in laws_of(shape, action, like).values():
         law()
     return action
@@ -84,12 +86,18 @@ def check_sampled(flow: object, action: ActionLike) -> Action:
     action = check_target(flow, action)
     if not all(map(math.isinf, flow.prior.support)):  # a prior on an interval may give fields no density
         with torch.no_grad(), fixed_seed(0):
-            noise = _random_fields(event_shape_of(flow), torch.empty(0, dtype=flow.dtype, device=flow.device))
+            noise = _random_fields(event_shape_of(flow), like_of(flow))
             missed = (flow.log_prob(_fields_of_a_chain(action, noise)) == -math.inf).double().mean().item()
         if missed:
             got = f"one that has none for {missed:.0%} of them, by its prior {flow.prior.family}"
             raise InputError("a flow with a density for every field of the target", got)
     return action
+
+
+def noise_of(shape: Sequence[int], like: Tensor) -> Tensor:
+    """Fixed fields of unit noise, (4, C, *shape), of the dtype and device of `like`; the same numbers at each call."""
+    with fixed_seed(0):
+        return torch.randn(FINGERPRINT_FIELDS, *shape, dtype=torch.float64).to(like)
 
 
 def event_shape_of(flow: object) -> tuple[int, ...]:

@@ -14,9 +14,11 @@ from mera.physics.measured import ChainAverage, Measured, summary
 from mera.physics.observables import ROUGH_BELOW
 from mera.physics.storage import Arrays, named
 from mera.physics.verdicts import USABLE_K, Forward, forward_of, pareto_k, verdict_on_tail, verdict_on_terms
-from mera.sampling.diagnostics import MIXED, GammaResult, gamma_method, r_hat, r_hat_by_chance
+from mera.sampling.diagnostics import MIXED, ROUNDING, GammaResult, gamma_method, r_hat, r_hat_by_chance
 from mera.sampling.verdict import Trust, Verdict, least_trusted, verdict_on_agreement
 
+FROZEN_BY_CHANCE = 1e-3
+"""The probability below which chance does not explain a chain that never moves at the acceptance rate of all."""
 LONG = 20
 """The number of autocorrelation times in a chain from which its autocorrelation time can be trusted."""
 
@@ -73,24 +75,26 @@ class Judged(NamedTuple):
 
 
 def judged(
-    values: Tensor, acceptance: float, log_weights: Tensor | None = None, forward: Forward | None = None, name: str = ""
-) -> Judged:
+    values: Tensor, acceptance: float, log_weights: Tensor | None = None, forward: Forward | None = None,
+    name: str = "", **agreement: bool,
+) -> Judged:  # fmt: skip
     """Judge the average of a quantity along chains, (draws, K), and for proposals of a flow by log-weights, (draws, K).
 
-    Fields of the target may show that the error of an observable, by its name, is too small.
+    Fields of the target may show that the error of an observable, by its name, is too small. `agreement` has options of
+    `r_hat`.
 
     The variance of an average of O over such proposals is about that of the weighted average of O, the mean of
     :math:`w O^2` over the target. A tail of shape k over samples of the flow is one of :math:`k / (1 - k)` over the
     target.
     """
     gamma, (draws, chains) = gamma_method(values), values.shape
-    found = float(r_hat(values[..., None])) if gamma.error else 1.0  # R-hat of a constant is 1
+    found = float(r_hat(values[..., None], **agreement)) if gamma.error else 1.0  # R-hat of a constant is 1
     longest = gamma.tau + 2 * gamma.tau_error  # a short chain may underestimate it
     if not acceptance > 0:
         verdict = Verdict(Trust.MEANINGLESS, "the chains do not move")
     elif log_weights is not None and (k := _k_of_flow(log_weights)) >= USABLE_K:
         verdict = verdict_on_tail(k, values.numel())
-    elif found >= MIXED and (apart := verdict_on_agreement(found, r_hat_by_chance(values))):
+    elif found >= MIXED and (apart := verdict_on_agreement(found, r_hat_by_chance(values, **agreement))):
         verdict = apart
     elif draws < LONG * longest:
         reason = f"a chain may have only {draws / longest:.0f} autocorrelation times"
@@ -120,6 +124,17 @@ def _of_one_phase(verdicts: Mapping[str, Verdict]) -> dict[str, Verdict]:
     return {name: least_trusted(doubtful, verdict) for name, verdict in verdicts.items()}
 
 
+def _frozen(series: Mapping[str, Tensor], acceptance: float) -> int:
+    """The number of chains that never moved, where chance alone does not explain it.
+
+    A chain that does not move keeps its phi^2, or its energy for angles, whose phi^2 is 1; signs do not change these.
+    """
+    values = series["energy" if series["phi2"].max() - series["phi2"].min() < ROUNDING else "phi2"]
+    frozen = int((values == values[0]).all(0).sum())
+    is_chance = values.shape[1] * (1 - acceptance) ** len(values) > FROZEN_BY_CHANCE
+    return 0 if is_chance or frozen == values.shape[1] else frozen
+
+
 def _k_of_flow(log_values: Tensor) -> float:
     """The Pareto k over samples of a flow of values over the target, (draws, K)."""
     k = pareto_k(log_values.flatten())
@@ -134,11 +149,19 @@ def chains_of(facts: Mapping[str, Any], arrays: Arrays) -> MarkovChains:
     log_weights, _ = series.pop("_log_weights", None), series.pop("_field_log_weights", None)
     acceptance = rates.mean().item()
     forward = None if log_weights is None else forward_of(facts.get("target"), log_weights)
+    signed = facts.get("zero", ()) if facts.get("sampler") == "hmc" else ()  # random signs; see the rows of |m| and m^2
     along = {
-        name: judged(values, acceptance, log_weights, forward, name)
+        name: judged(values, acceptance, log_weights, forward, name, **({"folded": False} if name in signed else {}))
         for name, values in series.items() if values.ndim == 2
     }  # fmt: skip
     verdicts = _of_one_phase({name: result.verdict for name, result in along.items()})
+    doubts = []
+    if frozen := _frozen(series, acceptance):
+        doubts.append(Verdict(Trust.MEANINGLESS, f"{frozen} of {series['phi2'].shape[1]} chains never moved"))
+    if not facts.get("dispersed", True):
+        reason = "the fields of `start` are too much alike to show a phase that none of them is in"
+        doubts.append(Verdict(Trust.PERHAPS_TOO_SMALL, reason))
+    verdicts = {name: least_trusted(*doubts, verdict) for name, verdict in verdicts.items()}
     along = {name: result for name, result in along.items() if not name.startswith("_")}
     return MarkovChains(
         **summary(facts, series, ChainAverage(), verdicts),

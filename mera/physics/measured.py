@@ -6,6 +6,7 @@ import math
 from abc import ABC
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -53,10 +54,25 @@ class WeightedAverage:
         return self.weights @ values
 
     def error(self, centred: Tensor) -> float:
-        """The standard error, by linear expansion of the ratio of two means, from the spread over populations."""
+        """The standard error, by linear expansion of the ratio of two means; from the spread over populations, times
+        `student`.
+        """
         n = self.populations or len(centred)
         deviations = (self.weights * centred).unflatten(0, (n, -1)).sum(1)
-        return math.sqrt(n / (n - 1) * deviations.square().sum().item())
+        error = math.sqrt(n / (n - 1) * deviations.square().sum().item())
+        return error if self.populations is None else error * student(n)
+
+
+@lru_cache
+def student(n: int, coverage: float = 0.6827) -> float:
+    """The number of standard errors from n values within which a mean lies so often, by Student's t.
+
+    >>> round(student(4), 2), round(student(1000), 2)
+    (1.2, 1.0)
+    """
+    from scipy.stats import t
+
+    return float(t.ppf((1 + coverage) / 2, n - 1))
 
 
 Averaging = ChainAverage | WeightedAverage

@@ -59,6 +59,8 @@ def load_chain(path: str | PathLike[str] | Iterable[str | PathLike[str]]) -> Mar
         if parts and arrays.keys() != parts[0].keys():
             different = ", ".join(sorted(name.removeprefix("series/") for name in arrays.keys() ^ parts[0].keys()))
             raise InputError("measurements with the same observables", f"{different} in one of them alone")
+        prints = [{k: v for k, v in f["fingerprint"].items() if k != "flow"} for f in (facts, other)]
+        Storage(paths[0]).compare_functions(*prints)
         parts.append(arrays)
     found = report_of(facts, joined(parts)) if facts["sampler"] == "reweighting" else chains_of(facts, _beside(parts))
     found.verdict.warn()

@@ -20,17 +20,16 @@ from mera._utils.processes import StopSignal, raise_signal
 from mera._utils.progress import ProgressBar, check_console
 from mera._utils.random import fixed_seed, set_torch_states, torch_states
 from mera.flow.density import Density
-from mera.physics.check_target import event_shape_of
+from mera.physics.check_target import FINGERPRINT_FIELDS, event_shape_of, noise_of
 from mera.physics.observables import Observables, lattice_facts
 from mera.physics.storage import Arrays, Storage, joined, named
+from mera.physics.trajectories import like_of
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 WRITE_SECONDS = 10.0
 """The seconds after which draws are written."""
-FINGERPRINT_FIELDS = 4
-"""The number of fields in a fingerprint."""
 
 
 class Draw(NamedTuple):
@@ -97,7 +96,7 @@ def record(
     every = check_count(every, "the distance of fields that are kept", 0)
     done, total, seconds = 0, warmup + draws, 0.0
     chunks: list[Arrays] = []
-    facts = _facts(name, flow, measured, out is not None) | dict(facts)
+    facts = _facts(name, sampler, flow, measured, out is not None) | dict(facts)
     facts |= {"warmup": warmup, "draws": draws, "every": every, "seed": torch.initial_seed()}
     facts["start"] = hashlib.sha256(torch.get_rng_state().numpy().tobytes()).hexdigest()[:16]
     with ExitStack() as context:
@@ -157,29 +156,33 @@ def _measured(measured: Observables, draw: Draw, number: int, every: int, indepe
     return {f"series/{name}": values for name, values in arrays.items()}
 
 
-def _facts(name: str, flow: Density | Sequence[int], measured: Observables, is_kept: bool) -> dict[str, Any]:
+def _facts(
+    name: str, sampler: Sampler, flow: Density | Sequence[int], measured: Observables, is_kept: bool
+) -> dict[str, Any]:
     """The facts of a measurement, which are compared when it is resumed.
 
     A measurement that is kept, and thus may be resumed, also has a fingerprint: values of the flow, the action and the
-    user's observables at a few fields, by which a change of any of them shows.
+    user's observables at a few fields, by which a change of any of them shows. The action and the observables take the
+    same fields of noise for any flow.
     """
+    like = getattr(sampler, "fields", like_of(flow))
     fingerprint = {}
     if is_kept:
-        with fixed_seed(0):
-            if isinstance(flow, Density):
+        values: dict[str, Tensor] = {}
+        if isinstance(flow, Density):
+            with fixed_seed(0):
                 noise = flow.draw_noise(FINGERPRINT_FIELDS, device="cpu")  # the same on any device
-                fields, log_q = flow.generate_with_log_prob([part.to(flow.device) for part in noise])
-            else:
-                fields = torch.randn(FINGERPRINT_FIELDS, *event_shape_of(flow), dtype=torch.float64)
-                log_q = torch.zeros(FINGERPRINT_FIELDS)
+                values["flow"] = flow.generate_with_log_prob([part.to(flow.device) for part in noise])[1].detach()
+        fields = noise_of(event_shape_of(flow), like)
+        with fixed_seed(0):
             observed = measured.measure(fields)
-            values = {"flow": log_q.detach(), "action": measured.action(fields)}
-            values |= {f"observable {name}": observed[name] for name in measured.own}
+        values["action"] = measured.action(fields).detach()
+        values |= {f"observable {name}": observed[name] for name in measured.own}
         fingerprint = {name: value.double().tolist() for name, value in values.items()}
     return lattice_facts(measured.action, event_shape_of(flow)) | {
         "version": VERSION,
         "action": re.sub(r" at 0x[0-9a-f]+", "", repr(measured.action)),
         "sampler": name,
-        "dtype": str(flow.dtype if isinstance(flow, Density) else torch.float64).removeprefix("torch."),
+        "dtype": str(like.dtype).removeprefix("torch."),
         "fingerprint": fingerprint,
     }

@@ -34,7 +34,7 @@ from mera._utils.manifest import Manifest
 Arrays = dict[str, Tensor]
 DRAWS = "[0-9]*.npz"
 """The names of the files of draws."""
-MAY_CHANGE = {"draws", "version", "seed", "start", "fingerprint", "target"}
+MAY_CHANGE = {"draws", "version", "seed", "start", "fingerprint", "target", "dispersed"}
 """The facts that may differ between a measurement and the call that goes on with it, or are compared otherwise."""
 
 
@@ -60,16 +60,22 @@ class Storage(Manifest):
                 )
             before = self.facts()
             self.compare(facts, MAY_CHANGE)
-            old, new = before["fingerprint"], facts["fingerprint"]
-            for name in [*old, *new]:  # other functions than those of the measurement have other values at some fields
-                values = old.get(name, []), new.get(name, [])
-                if len(values[0]) != len(values[1]) or not np.allclose(*values, 1e-5):
-                    expected = f"the {name} of the measurement in {self.path}"
-                    raise InputError(expected, "one with other values at the same fields")
+            self.compare_functions(before["fingerprint"], facts["fingerprint"])
             chunks = self.read()
             facts = before | {"draws": max(before["draws"], facts["draws"])}
         self.write(facts, [DRAWS])
         return facts, chunks
+
+    def compare_functions(
+        self, fingerprint: Mapping[str, Sequence[float]], other: Mapping[str, Sequence[float]]
+    ) -> None:
+        """Refuse another flow, action or observable than that of the measurement: other values at the same fields."""
+        for name in [*fingerprint, *other]:
+            values = fingerprint.get(name, []), other.get(name, [])
+            if len(values[0]) != len(values[1]) or not np.allclose(*values, 1e-5):
+                raise InputError(
+                    f"the {name} of the measurement in {self.path}", "one with other values at the same fields"
+                )
 
     def write_draws(self, arrays: Arrays) -> None:
         """Write the next file of draws."""

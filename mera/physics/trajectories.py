@@ -30,6 +30,8 @@ START, BETWEEN = 100, 10
 """The trajectories of each chain before its first field, and between its fields."""
 MAX_CHAINS, MIN_CHAINS, SNAPSHOTS = 64, 16, 4
 """The most and the fewest chains that check a flow, and the number of fields of each of these chains."""
+DOUBLE = torch.empty(0, dtype=torch.float64)
+"""A tensor of double precision on the CPU, whose dtype and device fields have unless they are those of a flow."""
 MAX_VALUES = 2**18
 """The approximate upper limit of the numbers in a field of all chains that check a flow."""
 
@@ -38,13 +40,14 @@ class Trajectories:
     """Hamiltonian trajectories of fields (K, C, *shape), of random lengths and unit masses.
 
     Lengths vary by half of their mean, so that no mode of the field has a period that always matches the length. The
-    step is common, or `steps` has one for each chain, (K, 1): chains then make equally many steps, and one that starts
-    where the action is steep is not held there by a step that suits the others.
+    step is common, or with `own_steps` there is one for each chain, (K, 1): chains then make equally many steps, and
+    one that starts where the action is steep is not held there by a step that suits the others.
     """
 
-    def __init__(self, action: Action, fields: Tensor, length: float = 1.0, steps: Tensor | None = None) -> None:
+    def __init__(self, action: Action, fields: Tensor, length: float = 1.0, own_steps: bool = False) -> None:
         self.length = length
-        self.tuning = StepSize(FIRST_STEP if steps is None else steps, least=length / MAX_STEPS)
+        step = torch.full_like(fields.flatten(1)[:, :1], FIRST_STEP) if own_steps else FIRST_STEP
+        self.tuning = StepSize(step, least=length / MAX_STEPS)
         self.action, self._shape = action, fields.shape[1:]
         self.move_to(fields)
 
@@ -72,6 +75,11 @@ class Trajectories:
         return rates
 
 
+def like_of(flow: object) -> Tensor:
+    """An empty tensor of the dtype and device of a flow; in double precision on the CPU for anything else."""
+    return torch.empty(0, dtype=flow.dtype, device=flow.device) if isinstance(flow, Density) else DOUBLE
+
+
 def in_domain(action: Action, phi: Tensor) -> Tensor:
     """Wrap fields to [-pi, pi) for an action of angles, and return other fields unchanged."""
     return wrap(phi) if action.is_compact else phi
@@ -88,10 +96,11 @@ def is_differentiable(action: Action, fields: Tensor) -> bool:
         return value.requires_grad and torch.autograd.grad(value.sum(), phi, allow_unused=True)[0] is not None
 
 
-def wells(action: Action, shape: Sequence[int]) -> Tensor:
+def wells(action: Action, shape: Sequence[int], like: Tensor = DOUBLE) -> Tensor:
     """The constants where the action of a constant field (C, *shape) has a local minimum, at most 4, the lowest first.
 
-    The field is the constant in the first channel and 0 in others. Where the action is finite nowhere there are none.
+    The field is the constant in the first channel and 0 in others, of the dtype and device of `like`. Where the action
+    is finite nowhere there are none.
 
     >>> from mera import physics
     >>> wells(physics.Phi4(-2.0, 0.25), (1, 4, 4)).abs().round(decimals=1)
@@ -101,15 +110,15 @@ def wells(action: Action, shape: Sequence[int]) -> Tensor:
     constants = grid.sinh()
     fields = torch.zeros(GRID, *shape, dtype=torch.float64)
     fields[:, 0] = constants.view(-1, *(1 for _ in shape[1:]))
-    values = torch.cat([action(part) for part in fields.split(64)]).double().nan_to_num(math.inf)
+    values = torch.cat([action(part.to(like)) for part in fields.split(64)]).double().cpu().nan_to_num(math.inf)
     inner = values[1:-1]
     lowest = (inner <= values[:-2]) & (inner < values[2:]) & inner.isfinite()
     found = constants[1:-1][lowest]
     return found[inner[lowest].argsort()][:MOST]
 
 
-def starts(action: Action, shape: Sequence[int], n: int) -> Tensor:
-    """Over-dispersed fields, (n, C, *shape), in double precision.
+def starts(action: Action, shape: Sequence[int], n: int, like: Tensor = DOUBLE) -> Tensor:
+    """Over-dispersed fields, (n, C, *shape), of the dtype and device of `like`; the same on any device.
 
     Every second field is noise, of one of several scales. The others are constants with a little noise: minima of the
     action on constant fields and their images under its symmetries, a random direction of channels and, for angles, a
@@ -120,16 +129,25 @@ def starts(action: Action, shape: Sequence[int], n: int) -> Tensor:
     if action.is_compact:
         angles = math.pi * (2 * torch.rand(n, *shape, dtype=torch.float64) - 1)
         angles[1::2] = math.pi * (2 * torch.rand(len(angles[1::2]), shape[0], *ones, dtype=torch.float64) - 1)
-        return angles
+        return angles.to(like)
     scales = torch.tensor([SCALES[i // 2 % len(SCALES)] for i in range(n)], dtype=torch.float64)
     fields = noise * scales.view(-1, 1, *ones)
-    minima = wells(action, shape)
+    minima = wells(action, shape, like)
     if len(minima):
         places = torch.arange(len(fields[1::2])) % len(minima)
         directions = torch.randn(len(places), shape[0], *ones, dtype=torch.float64)
         directions = normalize(directions, dim=1) if shape[0] > 1 else torch.ones_like(directions)
         fields[1::2] = minima[places].view(-1, 1, *ones) * directions + NOISE * noise[1::2]
+    fields, noise = fields.to(like), noise.to(like)
     return torch.where(action(fields).isfinite().view(-1, 1, *ones), fields, noise)
+
+
+def is_dispersed(action: Action, fields: Tensor) -> bool:
+    """Return whether the magnetisations of fields (K, C, *shape) spread at least half as far as those of `starts`."""
+    with fixed_seed(0):
+        usual = starts(action, fields.shape[1:], MIN_CHAINS, fields)
+        spread = [action.order_parameter(x).flatten(2).mean(2).var(0, correction=0).sum() for x in (fields, usual)]
+    return bool(spread[0] >= spread[1] / 4)
 
 
 @torch.no_grad()
@@ -146,8 +164,7 @@ def short_run(action: Action, start: Tensor, snapshots: int = 1, warmup: int = S
         ValueError: if the action is not differentiable.
         FloatingPointError: if the action or its gradient is not finite at the initial fields.
     """
-    steps = torch.full_like(start.flatten(1)[:, :1], FIRST_STEP)
-    trajectories, fields = Trajectories(action, start, steps=steps), []
+    trajectories, fields = Trajectories(action, start, own_steps=True), []
     for _ in range(2):  # steps that suited the start may not suit what follows
         trajectories.run(warmup // 2, tune=True)
         trajectories.tuning.restart()
@@ -173,7 +190,7 @@ def start_of_chains(action: Action, flow: Density, chains: int) -> Tensor:
             "none: a mode that the flow misses would not show", stacklevel=6,
         )  # fmt: skip
     elif chains > 1:
-        others = starts(action, fields.shape[1:], chains // 2).to(fields)
+        others = starts(action, fields.shape[1:], chains // 2, fields)
         fields = torch.cat([fields[len(others) :], short_run(action, others)])
     return fields
 
@@ -186,5 +203,5 @@ def fields_of(action: Action, flow: Density) -> Tensor | None:
     lattice = flow.plan.input
     chains = max(MIN_CHAINS, min(MAX_CHAINS, MAX_VALUES // lattice.variables))
     with fixed_seed(0):
-        start = starts(action, lattice.event_shape, chains).to(flow.device, flow.dtype)
+        start = starts(action, lattice.event_shape, chains, like_of(flow))
         return short_run(action, start, SNAPSHOTS) if is_differentiable(action, start) else None

@@ -109,39 +109,54 @@ def _geyer_window(gamma: Tensor) -> int:
     return 2 * max(1, int(keeps.long().cumprod(0).sum())) - 1
 
 
-def r_hat(chains: Tensor) -> Tensor:
+def r_hat(chains: Tensor, folded: bool = True) -> Tensor:
     """Rank-normalised split R-hat of chains: (d,) from (draws, K, d); NaN for constants and too few draws.
 
-    The halves of each chain are compared; of a single chain, the quarters, since R-hat takes two chains at least.
+    The halves of each chain are compared; of a single chain, the quarters, since R-hat takes two chains at least. It is
+    the larger one of the R-hat of the values, and of their distances from the median, the folded values; without
+    `folded` that of the values alone.
     """
     half = chains.shape[0] // 2
     if chains.shape[1] == 1:
         chains = torch.cat([chains[:half], chains[half : 2 * half]], 1)
-    return _diagnose("rhat", chains)
+    return _diagnose("rhat", chains, method="rank" if folded else "z_scale")
 
 
-def r_hat_by_chance(chains: Tensor) -> float:
+def r_hat_by_chance(chains: Tensor, folded: bool = True) -> float:
     r"""The R-hat below which 999 in 1,000 sets of independent chains of a quantity stay, (draws, K).
 
     Of m halves of n draws with an autocorrelation time :math:`\tau` within them, the variance of the means relative to
     that of the draws is :math:`2 \tau / n` times a variable :math:`\chi^2_{m-1} / (m - 1)`, which adds to
-    :math:`\hat R^2`. The halves of a single chain are halved again, as in `r_hat`.
+    :math:`\hat R^2`. The halves of a single chain are halved again, as in `r_hat`. Values and folded values have
+    autocorrelation times of their own: the result is for the larger R-hat, of those that exceed theirs if there are
+    any. It is inf for too few draws.
     """
-    from scipy.stats import chi2
+    from scipy.stats import chi2, rankdata
 
     parts = 2 if chains.shape[1] > 1 else 4
     n = len(chains) // parts
     if n < MIN_DRAWS:
         return math.inf
-    halves = torch.cat([chains[i * n : (i + 1) * n] for i in range(parts)], 1)
-    found, m = gamma_method(halves - halves.mean(0)), halves.shape[1]
-    tau = found.tau + 2 * found.tau_error  # short chains underestimate it
-    return math.sqrt(1 + 2 * tau / n * float(chi2.ppf(0.999, m - 1)) / (m - 1))
+    halves = torch.cat([chains[i * n : (i + 1) * n] for i in range(parts)], 1).double().cpu()
+    found = []
+    for values in (halves, (halves - halves.median()).abs())[: 1 + folded]:
+        ranks = torch.from_numpy(np.asarray(rankdata(values.numpy()))).view_as(values)
+        scores = torch.special.ndtri((ranks - 3 / 8) / (ranks.numel() + 1 / 4))
+        gamma = gamma_method(scores - scores.mean(0))
+        # short chains underestimate tau, the more since each half loses its own mean
+        tau = (gamma.tau + 2 * gamma.tau_error) / max(0.1, 1 - (2 * gamma.window + 1) / n)
+        m = values.shape[1]
+        level = math.sqrt(1 + 2 * tau / n * float(chi2.ppf(0.999, m - 1)) / (m - 1))
+        found.append((float(_diagnose("rhat", scores[..., None], method="identity")), level))
+    return max([pair for pair in found if pair[0] > pair[1]] or found)[1]
 
 
 def effective_size(chains: Tensor) -> Tensor:
-    """The number of independent draws with the error of the mean of chains: (d,) from (draws, K, d)."""
-    return _diagnose("ess", chains, method="mean")
+    """The number of independent draws with the error of the mean of chains: (d,) from (draws, K, d), at most draws * K.
+
+    Anticorrelated draws may have a smaller error than independent ones; a few draws cannot establish that.
+    """
+    return _diagnose("ess", chains, method="mean").clamp(max=chains.shape[0] * chains.shape[1])
 
 
 def _diagnose(name: str, chains: Tensor, **options: Any) -> Tensor:

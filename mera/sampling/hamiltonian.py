@@ -131,12 +131,12 @@ class StepSize:
             self.value = max(self.least, float(self.value) * math.exp(change))
 
     def state(self) -> Tensor:
-        """The step size and the count of proposals, for `restore`."""
-        return torch.tensor([float(self.value), self._proposals], dtype=torch.float64)
+        """The step size, or those of all chains, and the count of proposals, for `restore`."""
+        return torch.cat([torch.as_tensor(x, dtype=torch.float64).flatten() for x in (self.value, self._proposals)])
 
     def restore(self, state: Tensor) -> None:
         """Go on from a `state`."""
-        self.value, self._proposals = state[0].item(), int(state[1])
+        self.value, self._proposals = state[0].item() if len(state) == 2 else state[:-1, None], int(state[-1])
 
     def restart(self) -> None:
         """Reset the proposal count, so that the next proposals change the step size as much as the first ones did."""

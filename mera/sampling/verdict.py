@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Mapping
 from enum import IntEnum
@@ -78,8 +79,8 @@ def worst(verdicts: Mapping[str, Verdict]) -> Verdict:
 
 
 def marked(verdict: Verdict | None) -> str:
-    """A mark for the row of a table: the words of a verdict that errors are not to be trusted, otherwise ""."""
-    return verdict.trust.words if verdict is not None and verdict.trust < Trust.ROUGH else ""
+    """A mark for the row of a table: the words of a verdict that errors are rough or worse, otherwise ""."""
+    return verdict.trust.words if verdict is not None and verdict.trust < Trust.USABLE else ""
 
 
 def verdict_on_agreement(r_hat: float, by_chance: float) -> Verdict | None:
@@ -87,6 +88,7 @@ def verdict_on_agreement(r_hat: float, by_chance: float) -> Verdict | None:
     if r_hat < MIXED:
         return None
     if r_hat < by_chance:
-        reason = f"R-hat is {r_hat:.2f}, and chance alone makes it up to {by_chance:.2f} with so few"
+        most = f"makes it up to {by_chance:.2f} with so few" if math.isfinite(by_chance) else "may make it so large"
+        reason = f"R-hat is {r_hat:.2f}, and chance alone {most}"
         return Verdict(Trust.TOO_FEW, reason)
     return Verdict(Trust.MEANINGLESS, f"the chains do not agree yet (R-hat {r_hat:.2f})")

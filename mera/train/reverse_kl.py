@@ -16,9 +16,10 @@ from mera._utils.errors import InputError
 from mera._utils.random import fixed_seed, seeded
 from mera.flow.density import Density
 from mera.physics.action import Action
+from mera.physics.check_target import noise_of
 from mera.physics.estimate import estimate
 from mera.physics.family import ActionFamily
-from mera.physics.trajectories import MIN_CHAINS, is_differentiable, short_run
+from mera.physics.trajectories import MIN_CHAINS, is_differentiable, like_of, short_run
 from mera.physics.verdicts import pareto_k
 from mera.sampling.annealing import effective_number
 from mera.sampling.verdict import Verdict
@@ -61,7 +62,7 @@ class ReverseKL(Objective):
         self.flow = flow
         self.family = action if isinstance(action, ActionFamily) else None
         self.action: Action = action.at(**action.middle) if isinstance(action, ActionFamily) else action
-        if not is_differentiable(self.action, _random_fields(flow, 1)):
+        if not is_differentiable(self.action, noise_of(flow.plan.input.event_shape, like_of(flow))):
             raise InputError(
                 "an action with a gradient, computed by operations of torch on the field itself, without detach, numpy "
                 "or torch.no_grad",
@@ -74,7 +75,8 @@ class ReverseKL(Objective):
     def facts(self) -> dict[str, Any]:  # type: ignore[override]
         """The action, or the family, as text, and its values at a few fields."""
         with torch.no_grad():
-            values = [f"{value:.4g}" for value in self.action(_random_fields(self.flow, 4)).tolist()]
+            noise = noise_of(self.flow.plan.input.event_shape, like_of(self.flow))
+            values = [f"{value:.4g}" for value in self.action(noise).tolist()]
         subject = self.action if self.family is None else self.family
         return {"target": re.sub(r" at 0x[0-9a-f]+", "", repr(subject)), "values of the action": values}
 
@@ -187,13 +189,6 @@ class ReverseKL(Objective):
     def not_finite(self, x: Tensor) -> str | None:
         """The words "the action" if the action of a sample is not finite; None otherwise."""
         return None if self.action(x).isfinite().all() else "the action"
-
-
-def _random_fields(flow: Density, n: int) -> Tensor:
-    """Fields of unit noise, the same at each call, (n, C, *shape)."""
-    with fixed_seed(0):
-        phi = torch.randn(n, *flow.plan.input.event_shape, dtype=torch.float64)
-    return phi.to(flow.device, flow.dtype)
 
 
 @torch.no_grad()

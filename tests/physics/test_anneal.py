@@ -7,7 +7,9 @@ import torch
 
 from mera import physics
 from mera.physics import XY, DoubleWell, FreeField, Ising, Phi4
-from mera.sampling.verdict import Trust
+from mera.physics.anneal import _verdicts
+from mera.physics.measured import WeightedAverage
+from mera.sampling.verdict import Trust, marked
 from tests.physics.exact import chain_of_angles
 
 T_C = physics.CRITICAL_TEMPERATURE
@@ -53,6 +55,48 @@ def test_populations_that_disagree_say_so():
     assert "take more particles" in found.verdict
     with pytest.warns(UserWarning, match="The errors mean nothing: ln Z of 4 independent populations spreads"):
         found.derive(lambda mean: mean["m2"])
+
+
+def verdicts_of(values, relaxed, log_z_back=0.0, particles=250):
+    """The verdicts on four populations whose ln Z is 0, to a hundredth, and whose m2 has these values."""
+    log_z = torch.tensor([-0.01, 0.01, -0.01, 0.01], dtype=torch.float64)
+    averaging = WeightedAverage(log_z.softmax(0).repeat_interleave(particles) / particles, 4)
+    return _verdicts(log_z, log_z + log_z_back, {"m2": values, "own": values}, {"m2": relaxed}, averaging)
+
+
+def test_both_ends_must_agree():
+    """Averages after a short run, and ln Z from annealing back."""
+    torch.manual_seed(0)
+    values = torch.randn(1000, dtype=torch.float64)
+    other = torch.randn(1000, dtype=torch.float64)
+    fine = verdicts_of(values, other)
+    assert {verdict.trust for verdict in fine.values()} == {Trust.GOOD}
+    moved = verdicts_of(values, other + 1)
+    assert "a short run from the particles changes m2 by" in moved["m2"]
+    assert (moved["m2"].trust, moved["ln Z"].trust) == (Trust.TOO_SMALL, Trust.PERHAPS_TOO_SMALL)
+    gap = verdicts_of(values, other, log_z_back=0.1)
+    assert "annealing back to the start gives a ln Z that is larger by 0.1 +- 0.008 nats" in gap["ln Z"]
+    assert (gap["ln Z"].trust, gap["m2"].trust) == (Trust.TOO_SMALL, Trust.PERHAPS_TOO_SMALL)
+    assert verdicts_of(values, other, log_z_back=0.02)["ln Z"].trust == Trust.GOOD
+
+
+def test_each_row_has_its_own_spread():
+    """Populations that agree in ln Z, and each have an average of their own, are as few draws as populations."""
+    torch.manual_seed(0)
+    values = torch.tensor([0.0, 1.0, 2.0, 3.0]).double().repeat_interleave(250) + 0.1 * torch.randn(1000).double()
+    found = verdicts_of(values, values)
+    assert (found["ln Z"].trust, found["own"].trust) == (Trust.GOOD, Trust.ROUGH)
+    assert marked(found["own"]) == "errors are rough"
+    assert marked(found["ln Z"]) == ""
+
+
+def test_errors_from_few_populations_have_the_factor_of_student():
+    """So that two thirds of the errors cover, as of normal ones."""
+    torch.manual_seed(0)
+    averaging = WeightedAverage(torch.full((4,), 0.25, dtype=torch.float64), 4)
+    means = torch.randn(4000, 4, dtype=torch.float64)
+    covered = [abs(row.mean()) < averaging.error(row - row.mean()) for row in means]
+    assert sum(covered) / len(covered) == pytest.approx(0.6827, abs=0.03)
 
 
 COVERED = [

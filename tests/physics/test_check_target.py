@@ -104,6 +104,23 @@ def test_a_flow_that_cannot_reach_the_target(call):
         CALLS[call](flow_of(prior="Uniform(low=-0.1, high=0.1)"), FreeField())
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("call", CALLS)
+def test_an_action_in_the_dtype_of_the_flow(call):
+    """A matrix in single precision, which takes no field in double precision."""
+    matrix = torch.eye(16) + 0.1 * torch.ones(16, 16)
+    flow = flow_of().float()
+    if call == "hmc":  # of a flow, and from fields in single precision
+        physics.hmc(flow, lambda phi: quadratic(phi, matrix), draws=8, warmup=0)
+        physics.hmc((1, 4, 4), lambda phi: quadratic(phi, matrix), draws=8, warmup=0, start=torch.randn(4, 1, 4, 4))
+    else:
+        CALLS[call](flow, lambda phi: quadratic(phi, matrix))
+
+
+def quadratic(phi, matrix):
+    return (phi.flatten(1) @ matrix * phi.flatten(1)).sum(1)
+
+
 @pytest.mark.parametrize("action", [FreeField(0.5, periodic=False), Ising(2.0), Phi4(-1.2723, 0.25)])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_right_actions_pass_and_leave_random_numbers_alone(action, dtype):

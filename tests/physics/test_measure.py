@@ -239,6 +239,30 @@ def test_other_functions_of_the_same_name_are_refused(tmp_path):
             physics.hmc(SHAPE, action(k), observables=own(c), resume=True, **options)
 
 
+def test_two_theories_of_one_name_are_not_joined(tmp_path):
+    """Also by different flows, which leave the fields alone at which actions are compared."""
+
+    def action(k):
+        return lambda phi: (k * phi.square()).flatten(1).sum(1)
+
+    flows = small_flow(), randomize(small_flow())
+    for name, k, flow in (("a", 1.0, flows[0]), ("b", 1.2, flows[0]), ("c", 1.0, flows[1])):
+        physics.metropolis(flow, action(k), draws=10, warmup=5, out=tmp_path / name)
+    physics.load_chain([tmp_path / "a", tmp_path / "c"])
+    with pytest.raises(ValueError, match=r"Expected the action of the measurement in .*; got one with other values"):
+        physics.load_chain([tmp_path / "a", tmp_path / "b"])
+
+
+def test_a_run_is_not_resumed_with_another_action_of_its_name(tmp_path):
+    def action(k):
+        return lambda phi: (k * phi.square()).flatten(1).sum(1)
+
+    options = {"run": tmp_path / "run", "batch_size": 16, "quiet": True}
+    mera.train.fit(small_flow(), action(1.0), steps=2, **options)
+    with pytest.raises(ValueError, match="values of the action"):
+        mera.train.fit(small_flow(), action(1.2), steps=4, resume=True, **options)
+
+
 def test_two_writers_and_a_missing_file(tmp_path):
     options = {"warmup": 5, "out": tmp_path, "resume": True}
     with (

@@ -141,7 +141,7 @@ def test_open_borders_and_other_dimensions():
         (lambda flow: physics.estimate(flow, FREE, observables={"x": lambda phi: phi}), "from the observable 'x'"),
         (lambda flow: physics.hmc((1, 4), FREE, draws=3), "a number of draws"),
         (lambda flow: physics.hmc((1, 4), FREE, start=torch.zeros(3, 1, 5)), "Expected fields"),
-        (lambda flow: physics.anneal(FREE, (1, 4, 4), populations=1), "populations as an integer >= 2"),
+        (lambda flow: physics.anneal(FREE, (1, 4, 4), populations=3), "populations as an integer >= 4"),
         (lambda flow: physics.anneal(ActionFamily(FREE, mass2=(0.5, 3.0)), (1, 4, 4)), "one action of the family"),
     ],
 )

@@ -9,7 +9,7 @@ import mera
 from mera import physics
 from mera.flow import Symmetrized
 from mera.physics.observables import forbidden
-from mera.physics.trajectories import starts, wells
+from mera.physics.trajectories import is_dispersed, starts, wells
 from mera.physics.verdicts import verdict_on_zero
 from mera.sampling.verdict import Trust, Verdict
 
@@ -61,6 +61,23 @@ def test_chains_and_populations_see_another_phase():
     found = physics.anneal(Sextic(), (1, 8, 8), particles=32)
     assert abs(found.log_z - 71.4) < 1
     assert abs(found.observables["phi2"].value - 18.26) < 0.2
+
+
+def test_a_start_in_one_well_is_said():
+    """The tilted double well has most of its weight in the other one."""
+    action = physics.action.as_action(lambda phi: (physics.action.neighbours(phi) / 2 + tilted(phi)).flatten(1).sum(1))
+    options = {"draws": 200, "warmup": 50}
+    torch.manual_seed(0)
+    alike = physics.hmc((1, 6), action, start=1.7 + 0.1 * torch.randn(16, 1, 6, dtype=torch.float64), **options)
+    assert "`start` are too much alike to show a phase" in alike.verdict
+    assert {verdict.trust for verdict in alike.verdicts.values()} == {Trust.PERHAPS_TOO_SMALL}
+    spread = physics.hmc((1, 6), action, start=starts(action, (1, 6), 16), **options)
+    assert "alike" not in spread.verdict
+    assert not is_dispersed(physics.Phi4(), torch.zeros(1, 1, 4, 4))
+
+
+def tilted(phi):
+    return (2 * (phi.square() - 3).square() + 0.15 * phi).sum(1)
 
 
 def test_averages_that_a_symmetry_forbids():

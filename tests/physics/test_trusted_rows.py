@@ -53,6 +53,19 @@ THEORIES = {
 }
 
 
+@pytest.mark.parametrize(
+    ("coefficients", "draws"), [((0.0, 0.0, 1.0), 100), ((-2.0, 8.0, 0.0), 300), ((-2.0, 30.0, 0.0), 300)]
+)
+def test_steep_starts_are_left_at_the_defaults(coefficients, draws):
+    """With one step for all chains, those that start high in a steep well never moved."""
+    action = Line(lambda x: sum(c * x ** (2 * n) for n, c in enumerate(coefficients, start=1)))
+    torch.manual_seed(0)
+    chain = physics.hmc((1, 8), action, draws=draws)
+    value, error = chain.observables["phi2"]
+    assert abs(value - action.exact(8)["phi2"]) < 4 * error < 0.1 * value
+    assert chain.verdicts["phi2"].trust == Trust.GOOD
+
+
 def flow_of(steps):
     torch.manual_seed(0)
     flow = mera.build("rgflow", L=4, m=4, channels=1, hidden=(8,), layers=2, norm=False, prior="gaussian")

@@ -12,7 +12,7 @@ from mera.physics import FreeField, Phi4, pareto_k
 from mera.physics.estimate import log_weights_of, report_of
 from mera.physics.markov_chains import chains_of
 from mera.physics.verdicts import Forward, format_ess, verdict_on_weights
-from mera.sampling.verdict import Trust
+from mera.sampling.verdict import Trust, verdict_on_agreement
 
 
 @pytest.mark.parametrize("k", [0.2, 0.6, 1.2])
@@ -86,6 +86,35 @@ def test_a_constant_has_no_error():
     assert str(chain.observables["tenth"]) == "0.1 +- 0"
 
 
+def test_chains_that_never_moved_are_counted():
+    torch.manual_seed(0)
+    values = torch.randn(100, 8)
+    values[:, 2:4] = values[0, 2:4]
+    chain = chain_of(values, rate=0.8)
+    assert chain.verdict.startswith("errors mean nothing: 2 of 8 chains never moved")
+    assert all(verdict.trust == Trust.MEANINGLESS for verdict in chain.verdicts.values())
+    assert "never moved" not in chain_of(values, rate=0.05).verdict  # by chance alone, one chain of 20
+
+
+def test_random_signs_do_not_decide():
+    """Chains that stay apart in |m| refute |m|, and m, which the signs decorrelate, only with it."""
+    torch.manual_seed(0)
+    size = 1 + 0.1 * torch.randn(200, 8)
+    size[:, :4] += 1
+    facts, arrays = recorded({"m2": size.square().double()})
+    arrays |= {"series/abs_m": size.double(), "series/m": (size * (1 - 2 * torch.randint(2, size.shape))).double()}
+    for sampler, trust in (("hmc", Trust.PERHAPS_TOO_SMALL), ("metropolis", Trust.MEANINGLESS)):
+        chain = chains_of(facts | {"zero": ["m"], "sampler": sampler}, arrays)
+        assert (chain.verdicts["abs_m"].trust, chain.verdicts["m"].trust) == (Trust.MEANINGLESS, trust)
+
+
+def test_no_sentence_has_an_infinite_number():
+    assert (
+        verdict_on_agreement(1.2, math.inf)
+        == "too few draws to tell: R-hat is 1.20, and chance alone may make it so large"
+    )
+
+
 def chain_of(values, rate=1.0):
     """Chains whose m2 takes these values, accepted at this rate."""
     return chains_of(*recorded({"m2": values.double()}, rate=rate))
@@ -94,7 +123,7 @@ def chain_of(values, rate=1.0):
 def recorded(series, log_weights=None, target=None, rate=1.0):
     """What `record` returns of fields (1, 4) with such observables."""
     n, m2 = next((len(values), values) for values in series.values())
-    unused = dict.fromkeys(("abs_m", "m4", "energy", "_energy2", "_structure"), m2)
+    unused = dict.fromkeys(("abs_m", "m4", "phi2", "energy", "_energy2", "_structure"), m2)
     facts = {"shape": [1, 4], "periodic": [True], "inverse_temperature": 1.0, "every": 0,
              "target": None if target is None else {"log_weights": target, "actions": target}}  # fmt: skip
     series = unused | series | {"_rates": torch.full((n, 1), rate), "_fields": torch.zeros(0, *m2.shape[1:], 1, 4)}

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from mera.sampling.diagnostics import effective_size, gamma_method, r_hat
+from mera.sampling.diagnostics import effective_size, gamma_method, r_hat, r_hat_by_chance
 
 
 def autoregressive(rho, n, k):
@@ -111,3 +111,27 @@ def test_r_hat_and_effective_sizes():
     sizes = effective_size(torch.stack([autoregressive(rho, 2000, 4) for rho in (0.0, 0.8)], 2))
     assert sizes[0].item() == pytest.approx(8000, rel=0.15)
     assert sizes[1].item() == pytest.approx(8000 / 9, rel=0.2)
+
+
+def test_the_chance_level_is_that_of_the_series_that_r_hat_looks_at():
+    """Of slow values with random signs, which hide that distances from the median are slow; and chains apart."""
+    torch.manual_seed(0)
+    slow = 3 + autoregressive(0.95, 300, 16)
+    signed = slow * (1 - 2 * torch.randint(2, slow.shape))
+    assert r_hat(signed[..., None], folded=False) < 1.01 < 1.05 < r_hat(signed[..., None]) < r_hat_by_chance(signed)
+    assert r_hat_by_chance(signed, folded=False) < 1.01
+    apart = signed + signed.sign() * torch.linspace(-3, 3, 16)
+    assert r_hat(apart[..., None]) > r_hat_by_chance(apart)
+    assert r_hat_by_chance(slow[:12]) == math.inf
+
+
+def test_independent_slow_chains_stay_below_the_chance_level():
+    """Each half loses its own mean, by which so short ones would underestimate the autocorrelation time."""
+    torch.manual_seed(0)
+    for _ in range(20):
+        chains = autoregressive(0.95, 300, 16)
+        assert r_hat(chains[..., None]) < r_hat_by_chance(chains)
+
+
+def test_effective_numbers_do_not_exceed_draws():
+    assert effective_size(autoregressive(-0.9, 16, 2)[..., None]).item() <= 32
