@@ -208,6 +208,9 @@ def fit(
         _open(loop, facts, resumed)
         workers = 0 if learnt.in_order else settings.workers  # each worker would read the whole stream
         batches = read_batches(learnt.train, settings.seed, loop.rows, loop.step, workers)
+        shows_cost = settings.minutes is not None and check and not console.quiet
+        if shows_cost and (seconds := learnt.test.check_seconds(flow)) > 1:
+            console.print(f"the final check takes about {seconds:.0f} s besides; check=False or --no-check omits it")
         saves_memory, first_step = flow.checkpoint, loop.step
         flow.checkpoint = saves_memory or settings.checkpoint
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import time
 import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -19,7 +20,16 @@ from mera.physics.action import Action
 from mera.physics.check_target import noise_of
 from mera.physics.estimate import estimate
 from mera.physics.family import ActionFamily
-from mera.physics.trajectories import MIN_CHAINS, is_differentiable, like_of, short_run
+from mera.physics.trajectories import (
+    BETWEEN,
+    MIN_CHAINS,
+    SNAPSHOTS,
+    START,
+    Trajectories,
+    is_differentiable,
+    like_of,
+    short_run,
+)
 from mera.physics.verdicts import pareto_k
 from mera.sampling.annealing import effective_number
 from mera.sampling.verdict import Verdict
@@ -33,6 +43,8 @@ MAX_START_VALUES = 2**20
 """Approximate upper limit of the numbers in the fields from which layers are initialised."""
 VERDICT_SAMPLES = 2000
 """The number of samples whose weights are judged at the end of a run."""
+PROBE_SAMPLES = 64
+"""The number of samples, and of chains, whose time tells that of the verdict."""
 SHOWN_SAMPLES = 64
 """The number of samples that are shown in training, from the smallest parameters of a family to the largest."""
 CORNER_MASKS = (1, 2, 4, 7, 3, 5, 6)
@@ -185,6 +197,19 @@ class ReverseKL(Objective):
             verdicts.append((_judged(conditioned, self.family.at(**point)), at))
         verdict, at = min(verdicts, key=lambda pair: pair[0].trust)
         return f"of {VERDICT_SAMPLES:,} samples at each of {len(points)} points, the worst with {at}: {verdict}"
+
+    @torch.no_grad()
+    def check_seconds(self, flow: Density) -> float:
+        """About the seconds that `verdict` takes, in proportion to those of a few samples and trajectories."""
+        family, began = self.family, time.perf_counter()
+        with fixed_seed(0):
+            context = None if family is None else family.context(**family.middle).to(flow.device)
+            phi, _ = flow.generate_with_log_prob(flow.draw_noise(PROBE_SAMPLES), context)
+            sampled = time.perf_counter()
+            Trajectories(self.action, phi, own_steps=True).run(1)
+        samples, trajectory = sampled - began, time.perf_counter() - sampled
+        points = 1 if family is None else 1 + len(corners(family.ranges))
+        return points * (VERDICT_SAMPLES / PROBE_SAMPLES * samples + (START + SNAPSHOTS * BETWEEN) * trajectory)
 
     def not_finite(self, x: Tensor) -> str | None:
         """The words "the action" if the action of a sample is not finite; None otherwise."""
