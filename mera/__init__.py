@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from mera.models.saving import load as load
     from mera.models.saving import load_layout as load_layout
     from mera.models.saving import load_pretrained as load_pretrained
-    from mera.models.saving import push as push
     from mera.models.saving import save as save
     from mera.models.saving import save_layout as save_layout
 
@@ -51,7 +50,7 @@ _HOMES = {
     "flow": ["Flow", "FlowDistribution", "Symmetrized"],
     "graph": ["Layout", "LayoutError"],
     "models": ["build", "load_rgflow_checkpoint"],
-    "models.saving": ["load", "load_layout", "load_pretrained", "push", "save", "save_layout"],
+    "models.saving": ["load", "load_layout", "load_pretrained", "save", "save_layout"],
 }
 """The names that each module gives to this package."""
 _MODULES = {name: module for module, names in _HOMES.items() for name in names}

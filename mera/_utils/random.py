@@ -22,20 +22,6 @@ def fixed_seed(seed: int) -> Iterator[None]:
 
 
 @contextmanager
-def seeded(*keys: int) -> Iterator[None]:
-    """A context in which torch draws on the CPU from a seed made of several integers; it is cheap to enter.
-
-    Afterwards the random state of the CPU is restored. Other devices are not affected.
-    """
-    state = torch.get_rng_state()
-    torch.default_generator.manual_seed(int(np.random.SeedSequence(keys).generate_state(1)[0]))
-    try:
-        yield
-    finally:
-        torch.set_rng_state(state)
-
-
-@contextmanager
 def reseeding() -> Iterator[Callable[..., None]]:
     """A context with a function that seeds torch on the CPU, numpy and Python from several integers.
 
@@ -55,6 +41,14 @@ def reseeding() -> Iterator[Callable[..., None]]:
         torch.set_rng_state(states[0])
         np.random.set_state(states[1])
         random.setstate(states[2])
+
+
+@contextmanager
+def seeded(*keys: int) -> Iterator[None]:
+    """A context in which torch on the CPU, numpy and Python draw from a seed made of several integers; see above."""
+    with reseeding() as seed:
+        seed(*keys)
+        yield
 
 
 def seed_all(seed: int) -> None:

@@ -151,10 +151,8 @@ def inpaint(
     with torch.inference_mode(False), torch.enable_grad():  # Adam needs gradients, whatever mode the caller is in
         local = Restriction(runner, x, mask, context)
         unused = {"draws", "sweeps"} if _begins_at_gaussian(local, runner) else {"particles"}
-        if not search.samples:
-            unused = {"particles", "warmup", "iterations", "leapfrog"}
-        elif local.pixels[0].numel() > TOGETHER:
-            unused |= {"steps", "latents"}
+        unused |= {"steps", "latents"} if local.pixels[0].numel() > TOGETHER else set()
+        unused = unused if search.samples else {"particles", "warmup", "iterations", "leapfrog"}
         if passed := sorted(unused & options.keys()):
             how = f"samples={search.samples} and {local.pixels[0].numel():,} masked variables"
             raise InputError(f"no {', '.join(passed)} for a search with {how}, which does not use it", "")

@@ -1,15 +1,13 @@
-"""Flows in files, on the Hugging Face hub and in the package: architecture and weights, or a layout; without code."""
+"""Flows in files and in the package: architecture and weights, or a layout; without code."""
 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from os import PathLike
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -17,7 +15,6 @@ import torch
 from mera._utils.checks import check_choice
 from mera._utils.errors import UNKNOWN_NAME, InputError, closest, with_notes
 from mera._utils.files import as_path, write_atomically
-from mera._utils.installation import import_optional
 from mera._utils.manifest import Manifest
 from mera._utils.random import restored_states
 from mera.bijectors.image import ImagePreprocess
@@ -35,20 +32,6 @@ WEIGHTS = "flow.safetensors"
 FORMAT = 3
 """The version of the description in files."""
 DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32, "float64": torch.float64}
-PREFIX = "hf://"
-"""The beginning of the address of a flow on the hub."""
-REPOSITORY = re.compile(r"([\w.-]+/[\w.-]+?)(?:@([\w./-]+))?")
-"""The name of a repository, USER/NAME, and a revision, a branch, a tag or a commit."""
-CARD = """---
-library_name: mera
-tags: [normalizing-flow]
----
-A flow of [mera](https://arxiv.org/abs/2010.00029), for `mera.load("{address}")`:
-
-```
-{flow!r}
-```
-"""
 
 
 def save(flow: Density, path: str | PathLike[str]) -> None:
@@ -114,15 +97,11 @@ def load(path: str | PathLike[str]) -> Any:
     """Load a flow in its dtype, on the CPU: one that `save` wrote, of a run, or a trained one of the package.
 
     Args:
-        path: the file, the folder of a run, the name of a trained flow (see `load_pretrained`), or the address of one
-            of the Hugging Face hub, "hf://user/name" or "hf://user/name@revision" (see `push`).
+        path: the file, the folder of a run, or the name of a trained flow (see `load_pretrained`).
 
     Raises:
         ValueError: if the file is damaged or was not written by `save`, or its weights are infinite or NaN.
     """
-    if isinstance(path, str) and path.startswith(PREFIX):
-        repository, revision = _parsed(path.removeprefix(PREFIX))
-        path = import_optional("huggingface_hub", "hub").hf_hub_download(repository, WEIGHTS, revision=revision)
     path = as_path(path)
     file, name = path / WEIGHTS if path.is_dir() else path, str(path)
     if not file.is_file() and name in pretrained():  # commands write pictures into folders of such names
@@ -239,41 +218,6 @@ def rebuild_empty(description: dict[str, Any]) -> Any:
         flow = build(description["model"], **options)
     group = description.get("symmetrized")
     return Symmetrized(flow, group, description.get("elements")) if group else flow
-
-
-def push(flow: Density, name: str, *, private: bool = True, token: str | None = None) -> str:
-    """Upload a flow to the Hugging Face hub, and return its address for `mera.load`; needs `mera-flow[hub]`.
-
-    Args:
-        flow: the flow.
-        name: the repository, "user/name" or "user/name@branch", which is made if there is none.
-        private: whether a new repository is private.
-        token: a token of the hub; that of `hf auth login` if None.
-
-    Raises:
-        ValueError: if the name has another form, huggingface_hub is not installed, or the flow cannot be saved.
-    """
-    repository, revision = _parsed(name)
-    hub = import_optional("huggingface_hub", "hub")
-    with TemporaryDirectory() as folder:
-        save(flow, file := Path(folder) / WEIGHTS)
-        hub.create_repo(repository, private=private, exist_ok=True, token=token)
-        if revision is not None:
-            hub.create_branch(repository, branch=revision, exist_ok=True, token=token)
-        card = CARD.format(address=PREFIX + repository, flow=flow).encode()
-        for content, path in ((str(file), WEIGHTS), (card, "README.md")):
-            hub.upload_file(
-                path_or_fileobj=content, path_in_repo=path, repo_id=repository, revision=revision, token=token
-            )
-    return PREFIX + name
-
-
-def _parsed(name: str) -> tuple[str, str | None]:
-    """The repository and the revision of a name, "user/name@revision"."""
-    match = REPOSITORY.fullmatch(name) if isinstance(name, str) else None
-    if match is None:
-        raise InputError("a repository of the hub, user/name or user/name@revision", repr(name))
-    return match[1], match[2]
 
 
 def save_layout(layout: Layout, path: str | PathLike[str]) -> None:

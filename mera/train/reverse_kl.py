@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from mera._utils.errors import InputError
-from mera._utils.random import fixed_seed, seeded
+from mera._utils.random import fixed_seed, reseeding
 from mera.flow.density import Density
 from mera.physics.action import Action
 from mera.physics.check_target import noise_of
@@ -130,8 +130,9 @@ class ReverseKL(Objective):
         if self.family is None:
             return noise
         contexts = torch.empty(len(rows), len(self.family.ranges))
-        for i, row in enumerate(rows):
-            with seeded(seed, step, row, 2):
+        with reseeding() as reseed:
+            for i, row in enumerate(rows):
+                reseed(seed, step, row, 2)
                 contexts[i] = 2 * torch.rand(len(self.family.ranges)) - 1
         return *noise, contexts
 
@@ -139,8 +140,9 @@ class ReverseKL(Objective):
         """The noise of rows, drawn for whole chunks of rows."""
         numbers = sorted({row // ROWS_PER_SEED for row in rows})
         chunks = []
-        for number in numbers:
-            with seeded(seed, step, number):
+        with reseeding() as reseed:
+            for number in numbers:
+                reseed(seed, step, number)
                 chunks.append(self.flow.draw_noise(ROWS_PER_SEED, device="cpu"))
         if not chunks:
             return self.flow.draw_noise(0, device="cpu")

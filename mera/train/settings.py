@@ -15,6 +15,8 @@ Options = Mapping[str, Any]
 """Options of a class of torch, by name."""
 STEPS = 2000
 """The number of steps of a run whose settings limit neither steps nor minutes."""
+UNSET: Any = None
+"""The default of a setting that depends on the data, until `Settings.filled`."""
 USUAL: dict[str, Any] = {"batch_size": 32, "lr": 8e-3, "weight_decay": 5e-5, "eval_images": 500, "warmup": 50}
 """The values of settings that are None, where no preset has others."""
 
@@ -45,7 +47,7 @@ class Settings:
     batch_size: Annotated[
         int,
         Option("images in a step, over all processes and all parts of a batch; None for 32, of an action 64.", count()),
-    ] = None  # type: ignore[assignment]  # until `filled`
+    ] = UNSET
     accumulate: Annotated[
         int,
         Option(
@@ -86,10 +88,7 @@ class Settings:
     optimizer_options: Annotated[Options | None, Option("options of the optimiser other than lr and weight_decay.")] = (
         None
     )
-    lr: Annotated[
-        float,
-        Option("the highest learning rate; None for 8e-3, for an action 5e-3.", positive()),
-    ] = None  # type: ignore[assignment]
+    lr: Annotated[float, Option("the highest learning rate; None for 8e-3, for an action 5e-3.", positive())] = UNSET
     weight_decay: Annotated[
         float,
         Option(
@@ -97,7 +96,7 @@ class Settings:
             "`decay` in optimizer_options.",
             positive(or_zero=True),
         ),
-    ] = None  # type: ignore[assignment]
+    ] = UNSET
     schedule: Annotated[
         str,
         Option(
@@ -106,10 +105,7 @@ class Settings:
             choice(SCHEDULES, "a schedule"),
         ),
     ] = "cosine"
-    warmup: Annotated[
-        int,
-        Option("steps of the cosine schedule until `lr` is reached; None for 50.", count(0)),
-    ] = None  # type: ignore[assignment]
+    warmup: Annotated[int, Option("steps of the cosine schedule until `lr` is reached; None for 50.", count(0))] = UNSET
     clip: Annotated[float, Option("the global norm to which gradients are clipped.", positive())] = 1.0
     ema: Annotated[
         float,
@@ -122,7 +118,7 @@ class Settings:
     eval_images: Annotated[
         int,
         Option("test examples in an evaluation, spread over the test split; None for 500, of an action 2000.", count()),
-    ] = None  # type: ignore[assignment]
+    ] = UNSET
     keep: Annotated[
         str,
         Option(
