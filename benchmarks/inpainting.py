@@ -54,7 +54,7 @@ def field(options: argparse.Namespace) -> None:
     covered, shifts, ratios, r_hats, ranks = [], [], [], [], []
     for _ in range(options.fields):
         x = flow.sample(1)
-        result = flow.inpaint(x, mask, draws=20, sweeps=0, steps=20, **options.chains)
+        result = flow.inpaint(x, mask, steps=20, **options.chains)
         truth, draws = x[0, 0, mask], result.draws[:, 0, mask]
         mean, spread = draws.mean(0), draws.std(0, correction=0)
         known = -covariance @ precision[hidden][:, ~hidden] @ x.flatten()[~hidden]
@@ -97,7 +97,7 @@ def angle(options: argparse.Namespace) -> None:
     filled, within, r_hats = [], [], []
     for index in range(options.images):
         x = flow.from_images(test[index][None])
-        result = flow.inpaint(x, ((8, 16), (8, 16)), draws=20, sweeps=0, steps=20, **options.chains)
+        result = flow.inpaint(x, ((8, 16), (8, 16)), steps=20, **options.chains)
         angles = orientation(flow.to_images(result.samples)[:, :, 8:16, 8:16])
         filled.append(angles)
         within.append(1 - torch.exp(2j * angles).mean().abs())

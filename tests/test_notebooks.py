@@ -29,7 +29,7 @@ def succeed(words, *arguments):
     return command.plain(command.succeed(*words.split(), *arguments))
 
 
-FILL = "--region 0:2,0:2 --draws 2 --warmup 3 --iterations 4 --steps 2 --leapfrog 2 --particles 8"
+FILL = "--region 0:2,0:2 --warmup 3 --iterations 4 --steps 2 --leapfrog 2 --particles 8"
 
 
 def test_a_run_can_be_moved_and_so_can_its_data(tmp_path, monkeypatch):

@@ -109,7 +109,7 @@ def temporary_folder(prefix: str) -> tuple[Path, FileLock]:
     while True:
         path = Path(tempfile.mkdtemp(prefix=prefix))
         lock = FileLock(path / ".lock", timeout=0)
-        with suppress(Timeout, OSError):
+        with suppress(Timeout, FileNotFoundError):
             lock.acquire()
             if path.exists():  # else another process has removed it before it was locked
                 return path, lock

@@ -19,7 +19,7 @@ MOST = 200
 """The most characters of a value in a message."""
 MAX_LINE = 4096
 """The most bytes of the line behind a part of bytes."""
-DAMAGED = "one that is damaged, was edited, or belongs to another folder or name"
+DAMAGED = "one that is damaged, was edited, of an earlier version, or of another folder or name"
 SUM = "sum"
 """The key of the checksum in JSON."""
 

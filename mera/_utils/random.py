@@ -45,7 +45,7 @@ def reseeding() -> Iterator[Callable[..., None]]:
 
 @contextmanager
 def seeded(*keys: int) -> Iterator[None]:
-    """A context in which torch on the CPU, numpy and Python draw from a seed made of several integers; see above."""
+    """A context in which torch on the CPU, numpy and Python draw from a seed of several integers; see `reseeding`."""
     with reseeding() as seed:
         seed(*keys)
         yield

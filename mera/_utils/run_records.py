@@ -37,8 +37,8 @@ class RunRecords(Manifest):
         Raises:
             ValueError: if lines are damaged, or some are gone that the last checkpoint counts.
         """
+        expected = self._evaluations()  # before the lines, which another process may add
         lines = self.entries(METRICS)
-        expected = self._evaluations()
         if len(lines) < expected:
             got = f"{len(lines)}: lines are gone"
             raise InputError(f"the metrics of {expected} evaluations", got, where=str(self.path / METRICS))
@@ -47,7 +47,8 @@ class RunRecords(Manifest):
     def _evaluations(self) -> int:
         """The number of evaluations that the last checkpoint counts; of an earlier one if that file is damaged."""
         for step in reversed(self.steps()):
-            with suppress(InputError):
+            with suppress(InputError, FileNotFoundError):
+                self.read_part(self._checkpoint(step))
                 return self.part_facts(self._checkpoint(step))["evaluations"]
         return 0
 

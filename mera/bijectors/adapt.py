@@ -85,10 +85,9 @@ class Adapted(Bijector):
         try:
             value, log_det = self._run(x.flatten(1) if self.flatten else x, context, inverse)
         except RuntimeError as error:
-            if self.flatten or x.ndim == 2:
-                raise
-            got = f"events {tuple(x.shape[1:])}, on which it fails; adapt(..., flatten=True) passes vectors: {error}"
-            raise InputError(f"events that {type(self.object).__name__} takes", got) from error
+            if not self.flatten and x.ndim > 2 and type(error) is RuntimeError:  # a subclass has a reason of its own
+                error.add_note("adapt(..., flatten=True) passes events as vectors")
+            raise
         log_det = torch.as_tensor(log_det, dtype=log_det_dtype(x), device=x.device)
         if log_det.ndim > 1:
             log_det = log_det.flatten(1).sum(1)

@@ -157,9 +157,7 @@ def known_examples(path: Path, flow: Flow, root: Path | None) -> Examples | None
         if reason is None:
             return examples_of(path, flow, root)
     except DataMissingError:
-        if card is None:
-            raise
-        if root is not None:
+        if card is None or root is not None:
             raise
         reason = "no data set found (--root names its folder)"
     if root is not None:

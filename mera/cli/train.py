@@ -35,6 +35,10 @@ ACTION_HELP = (
 DATA_HELP = f"A folder of photographs; a file .npy, .npz, .h5; or a data set: {', '.join(names())}."
 CALL = "NAME[(NAME=VALUE, ...)]"
 
+Check = Annotated[
+    bool, typer.Option("--check/--no-check", help="Check the flow at the end: its inverse, and weights for an action.")
+]
+
 
 def _resume(
     context: typer.Context,
@@ -43,6 +47,7 @@ def _resume(
     minutes: Annotated[float | None, typer.Option(help="More minutes in all, for a longer run.")] = None,
     root: Root = None,
     device: Device = "auto",
+    check: Check = True,
 ) -> None:
     """Train a model or a layout of your own, or resume a run with its own settings.
 
@@ -52,7 +57,7 @@ def _resume(
         expected = f"Expected a model ({', '.join(models.names())}), the file of a layout, or --resume RUN"
         raise typer.BadParameter(f"{expected}; got {'none' if resume is None else 'two of them'}")
     if resume is None:
-        values = {"steps": steps, "minutes": minutes, "root": root, "device": device != "auto"}
+        values = {"steps": steps, "minutes": minutes, "root": root, "device": device != "auto", "no-check": not check}
         if passed := [name for name, value in values.items() if value]:
             raise typer.BadParameter(f"Expected --{passed[0]} behind {context.invoked_subcommand}")
         return
@@ -69,7 +74,7 @@ def _resume(
         target = configured(run, flow.plan.input.event_shape, root)
     longer = {name: value for name, value in (("steps", steps), ("minutes", minutes)) if value is not None}
     settings = Settings(**facts["settings"] | facts["limits"] | longer)
-    train(flow.to(choose_device(device)), target, settings, run, resume=True)
+    train(flow.to(choose_device(device)), target, settings, run, resume=True, check=check)
 
 
 def _train_layout(
@@ -141,8 +146,7 @@ def _train_preset(
     torch.manual_seed(settings.seed)
     built = models.build(model, preset=preset, **options).to(choose_device(values["device"]))
     flow: Density = Symmetrized(built) if symmetrize else built
-    facts["preset"] = preset
-    train(flow, target, settings, RunFolder(values["out"]), extra=facts, check=values["check"])
+    train(flow, target, settings, RunFolder(values["out"]), extra={**facts, "preset": preset}, check=values["check"])
 
 
 def _count_classes(images: DataSplits) -> int:
@@ -218,14 +222,7 @@ class RunOptions:
     ] = False
     data_options: DataOptions = None
     device: Device = "auto"
-    check: Annotated[
-        bool,
-        typer.Option(
-            "--check/--no-check",
-            help="Check the flow at the end: its inverse, and for an action its weights.",
-            rich_help_panel="Training",
-        ),
-    ] = True
+    check: Check = True
 
 
 _options = signature_options(RunOptions)

@@ -76,9 +76,8 @@ class Streamed:
             level: the level, 0 for the finest.
 
         Raises:
-            ValueError: if there is no such level.
+            ValueError: if there is no such level, or its file is not as it was written.
             FileNotFoundError: if the folder of the store is gone.
-            ValueError: if the file is not as it was written.
         """
         return np.load(self.store.check(f"map{self.store.runner.plan.check_level(level)}"), mmap_mode="c")
 

@@ -26,7 +26,7 @@ def array(root: Path, key: str | None = None, kind: str | None = None) -> DataSp
     """Images or fields of one file, (N, C, *shape), whose last tenth is for the test; neighbours may be correlated.
 
     An array (N, H, W) with three axes is one of fields with one channel, unless its second axis has one entry. Labels
-    of the file, an array "labels", "label", "class", "y" or "context", are class numbers (N,) or contexts of floats; of
+    of the file, an array "labels", "label", "class", "y" or "context", are class numbers or names (N,), or contexts; of
     examples with labels, which may be sorted by class, one of each ten is for the test, at a random place.
 
     Args:
@@ -44,12 +44,16 @@ def array(root: Path, key: str | None = None, kind: str | None = None) -> DataSp
         raise InputError(f"two examples or more (N, C, *shape) in {path}", f"an array {values.shape}")
     if kind is not None and check_choice(kind, ("fields", "images"), "a kind") == "images":
         values = as_images(values).numpy()
-    if labels is not None:
+    classes: tuple[str, ...] = ()
+    if labels is not None and labels.dtype.kind in "US":
+        names, labels = np.unique(labels.astype(str), return_inverse=True)
+        classes = tuple(names.tolist())
+    if labels is not None and len(labels) == len(values):
         train, test = hold_out(ArrayDataset(values, labels))
     else:
         first = len(values) - max(1, len(values) // HELD_OUT)
         train, test = ArrayDataset(values[:first]), ArrayDataset(values[first:])
-    return DataSplits(path.stem, values.shape[1], train, test, are_fields=kind == "fields")
+    return DataSplits(path.stem, values.shape[1], train, test, are_fields=kind == "fields", classes=classes)
 
 
 def _read(path: Path, key: str | None) -> tuple[np.ndarray, np.ndarray | None]:

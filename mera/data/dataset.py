@@ -16,6 +16,7 @@ from torch.utils.data import Dataset
 from mera._utils.checks import check_shape, is_integer
 from mera._utils.errors import UNKNOWN_NAME, InputError, closest
 from mera._utils.files import as_path
+from mera._utils.manifest import is_run
 from mera._utils.random import seeded
 from mera._utils.registry import Registry
 from mera._utils.table import html
@@ -159,6 +160,8 @@ def _named(name: str | Path) -> str:
     if not text or not Path(text).is_dir():
         got = f"{text!r}: there is no such path, and no such data set{closest(name, known)}"
         raise InputError(f"a file, a folder or a data set among {known}", got, kind=UNKNOWN_NAME)
+    if is_run(text):
+        raise InputError("a folder of pictures", f"{text}, the folder of a run")
     return "pictures"
 
 
@@ -260,7 +263,8 @@ def class_numbers(images: Examples) -> Tensor:
     """
     values = labels(images)
     if values.dtype == torch.bool or values.is_floating_point() or values.is_complex() or values.ndim != 1:
-        mend = "; of one-hot rows they are labels.argmax(1)" if values.ndim == 2 else ""
+        rows = "labels[:, 0]" if values.shape[1:] == (1,) else "labels.argmax(1), if they are one-hot"
+        mend = f"; of rows they are {rows}" if values.ndim == 2 else ""
         got = f"labels 'class' of shape {tuple(values.shape)}, {values.dtype}{mend}"
         raise InputError("class numbers, integers (N,)", got)
     return values.to(torch.int64)

@@ -162,7 +162,8 @@ def as_splits(
         data = load(data, L=tuple(shape[1:]), **options)
     if isinstance(data, DataSplits):
         if test is not None or labels is not None:
-            raise InputError("no test= and no labels= beside a data set that has both", "one of them")
+            got = "test=" if test is not None else "labels="
+            raise InputError("a data set with a name, a file or DataSplits alone, which has its test and labels", got)
         parts = [_as_examples(part, shape) for part in (data.train, data.test)]
         is_same = parts[0] is data.train and parts[1] is data.test
         return data if is_same else replace(data, train=parts[0], test=parts[1])
@@ -170,8 +171,11 @@ def as_splits(
         return split_stream(data, shape)
     examples = _as_examples(data, shape, labels)
     if test is not None:
+        is_field = isinstance(test, Fields)
         test = test.data if isinstance(test, Fields) else test
-        return DataSplits("your own data", shape[0], examples, _as_examples(test, shape, test_labels))
+        return DataSplits(
+            "your own data", shape[0], examples, _as_examples(test, shape, test_labels), are_fields=is_field
+        )
     if len(examples) < 2:
         raise InputError("at least 2 examples, of which one in ten is held out for the test", str(len(examples)))
     return DataSplits("your own data", shape[0], *hold_out(examples))
@@ -188,6 +192,8 @@ def _as_examples(data: Any, shape: Sequence[int], labels: Any = None) -> Any:
         lacks_channels = array.ndim == len(shape) and shape[0] == 1
         return ArrayDataset(array[:, None] if lacks_channels else array, labels)
     if is_stream(data):
+        if labels is not None:
+            raise InputError("labels of examples that can be read in any order", "labels of a stream")
         return StreamDataset(data, shape)
     if isinstance(data, (tuple, Mapping)):
         got = "a pair or a dict: fit(flow, train, labels=y, test=test, test_labels=test_y), or TensorDataset(x, y)"
@@ -255,20 +261,20 @@ def as_fields(data: Any) -> Fields:
     return Fields(data)
 
 
-def misread_floats(examples: Any, shape: Sequence[int], n: int = 16) -> str:
-    """Words on why the first examples, floats, should not be learnt as fields, with a conversion; "" if they may be.
+def misread_floats(examples: Any, shape: Sequence[int]) -> str:
+    """Words on why a few examples, floats, should not be learnt as fields, with a conversion; "" if they may be.
 
     Pixels in [0, 1], [0, 255] or [-1, 1] belong to bits per dimension. A density of whole numbers, or of any few values
     that recur, has no lower bound of its loss, so that a flow learns to be narrow there and nothing else.
     """
-    values = torch.stack([examples[index] for index in range(min(n, length_hint(examples, n)))]).flatten()[:MAX_LOOKED]
+    values = torch.cat([examples[i].flatten()[: MAX_LOOKED // 16] for i in spread(length_hint(examples, 16))])
     low, high, is_whole = values.min().item(), values.max().item(), bool((values == values.round()).all())
     pixels = ""
     if low >= 0 and high <= 1:
         found, pixels = "in [0, 1]", "x"
     elif low >= 0 and high <= 255 and (is_whole or (low < 26 and high > 229)):
-        found, pixels = f"from 0 to {high:g}", f"x / {255 if high > 127 else high:g}"
-    elif -1 <= low < -0.9 and 0.9 < high <= 1 and not is_whole:
+        found, pixels = f"from {low:g} to {high:g}", "x / 255"
+    elif -1 <= low < -0.98 and 0.98 < high <= 1 and not is_whole:
         found, pixels = "in [-1, 1]", "(x + 1) / 2"
     if pixels and len(shape) == 3 and shape[0] in (1, 3) and low < high:
         learn = f"learn mera.data.as_images({pixels}) in bits per dimension"
@@ -277,7 +283,8 @@ def misread_floats(examples: Any, shape: Sequence[int], n: int = 16) -> str:
     if not is_whole:
         number = len(values.unique())
         found, noise = f"of only {number} different values", "x with uniform noise as wide as the steps between them"
-    if low == high or not (is_whole or number < min(MAX_RECURRING, len(values) / 4)):
+    overlap = hasattr(examples, "pictures")  # windows of one image share its values
+    if low == high or not (is_whole or (number < min(MAX_RECURRING, len(values) / 4) and not overlap)):
         return ""
     unbounded = "a density of which has no upper bound"
     return f"floats {found}, {unbounded}: learn {noise}, or mera.data.as_fields(x) to learn them all the same"

@@ -125,7 +125,13 @@ def check_labels(labels: Any, n: int) -> dict[str, Tensor]:
         labels: labels by name, or alone: "class" is then the name of integers, "context" that of floats. None for none.
     """
     if not isinstance(labels, Mapping):
-        values = labels if isinstance(labels, Tensor) or labels is None else torch.as_tensor(np.asarray(labels))
+        values = labels if isinstance(labels, Tensor) or labels is None else np.asarray(labels)
+        if isinstance(values, np.ndarray):
+            if values.dtype.kind not in "buif":
+                raise InputError(
+                    "labels as numbers; np.unique(labels, return_inverse=True) numbers names", str(labels)[:60]
+                )
+            values = torch.as_tensor(values)
         labels = {} if values is None else {"context" if values.is_floating_point() else "class": values}
     tensors = {name: torch.as_tensor(values) for name, values in labels.items()}
     for name, values in tensors.items():

@@ -122,9 +122,7 @@ def pictures(
     train, test = ([whole(sources[file]) for file in files if file in sources] for files in listed[:2])
     if listed.divided and not (train and test):
         size = " x ".join(map(str, edges(L)))
-        raise InputError(
-            f"pictures of {size} pixels or more in both {root}/train and {root}/test", "none in one of them"
-        )
+        raise InputError(f"pictures of {size} pixels in {root}/train and in {root}/test", "none in one of them")
     if len(sources) == 1:
         return windows(list(sources.values()), L, test_windows=test_windows, name="pictures", **augment)
     train, test = (train, test) if test else (train[:-1], train[-1:])

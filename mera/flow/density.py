@@ -14,6 +14,7 @@ from torch.distributions import Distribution, constraints
 
 from mera._utils.checks import check_flag, check_images, check_window
 from mera._utils.errors import InputError
+from mera._utils.torch_private import is_wrapped_by_functorch
 from mera.bijectors import Bijector, with_noise
 from mera.bijectors.prior import Prior
 from mera.graph import Layout, Plan
@@ -362,7 +363,7 @@ class FlowDistribution(Distribution):
             got = str(tuple(value.shape)) if isinstance(value, Tensor) else type(value).__name__
             raise InputError(f"values (..., {tuple(self.event_shape)})", got)
         shape = torch.broadcast_shapes(value.shape[: value.ndim - n], self.batch_shape)
-        if self._validate_args and not self.support.check(value).all():
+        if self._validate_args and not (is_wrapped_by_functorch(value) or self.support.check(value).all()):
             raise InputError("values within the support of the flow", "NaN or others, for which log p is not defined")
         rows = value.expand(*shape, *self.event_shape).reshape(-1, *self.event_shape)
         return self.flow.log_prob(rows, self._contexts(len(rows))).reshape(shape)

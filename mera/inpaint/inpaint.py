@@ -150,12 +150,12 @@ def inpaint(
         check_precise(runner.reference.dtype, "samples of fillings")
     with torch.inference_mode(False), torch.enable_grad():  # Adam needs gradients, whatever mode the caller is in
         local = Restriction(runner, x, mask, context)
-        unused = {"draws", "sweeps"} if _begins_at_gaussian(local, runner) else {"particles"}
+        unused = {"draws", "sweeps"} if _begins_at_gaussian(local, runner) else set()
         unused |= {"steps", "latents"} if local.pixels[0].numel() > TOGETHER else set()
         unused = unused if search.samples else {"particles", "warmup", "iterations", "leapfrog"}
         if passed := sorted(unused & options.keys()):
-            how = f"samples={search.samples} and {local.pixels[0].numel():,} masked variables"
-            raise InputError(f"no {', '.join(passed)} for a search with {how}, which does not use it", "")
+            expected = f"no option that the search does not use, with samples={search.samples}"
+            raise InputError(expected, ", ".join(passed))
         with threads_for_calls(x.device):
             if search.samples and local.pixels[0].numel() > TOGETHER:
                 return _fill_blocks(local, runner, context, search, progress_console)
@@ -222,6 +222,7 @@ def _search(
 
 
 def _is_of_angles(runner: Runner) -> bool:
+    """Return whether the flow has a bijector of angles."""
     return any(getattr(part, "of_angles", None) for b in runner.bijectors.values() for part in b.modules())
 
 

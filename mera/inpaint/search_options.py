@@ -48,7 +48,11 @@ class SearchOptions:
         ),
     ] = 8
     particles: Annotated[
-        int, Option("number of particles that are annealed to find the starting points of the chains.", count(8))
+        int,
+        Option(
+            "number of particles that are annealed to start the chains, but for angles and for large images.",
+            count(8),
+        ),
     ] = 32
     warmup: Annotated[int, Option("number of iterations in which a chain tunes its step size.", count(0))] = 20
     iterations: Annotated[

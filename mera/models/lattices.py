@@ -137,7 +137,7 @@ def offset_of(lattice: Lattice, kernel: Kernel, part: float) -> Kernel | None:
 
 
 def plain_widths(patches: Sequence[Kernel]) -> Edges:
-    """Patches as the option m: one number if all are the same cube, of more than one site."""
+    """Patches as the option m: one number if all are the same cube, but for a single patch of one site."""
     rows = [kernel[0] if len(set(kernel)) == 1 else list(kernel) for kernel in patches]
     return rows[0] if isinstance(rows[0], int) and rows == [rows[0]] * len(rows) and rows != [1] else rows  # type: ignore
 

@@ -36,8 +36,9 @@ TUNED = 4
 """How many times the moves of a stage the pilot population makes, to tune the step."""
 START_CHAINS = 256
 """The most chains from whose fields the variances of the start are taken."""
-RELAXING = 25
-"""The trajectories of each particle in the short run that follows the annealing."""
+RELAXING, LOOKS = 24, 4
+"""The fewest trajectories of a particle in the run that follows the annealing, which has half as many as the annealing
+has; and the number of times in the second half of that run at which averages are taken."""
 CHANCE = 0.005
 """The probability with which chance alone makes the verdict doubt an average."""
 MEANINGLESS_FROM, ROUGH_FROM = 1.0, 0.2
@@ -149,8 +150,11 @@ def anneal(
             acceptance += rate / len(schedule)
             progress_bar.update(number, (1 + 2 * number / len(schedule)) / 3, f"accepted {rate:.2f}")
         fields = start.to_fields(chains.x)
-        annealing.move(chains, 1.0, step, RELAXING, LEAPFROG)
-        relaxed = Observables(action).measure_parts(start.to_fields(chains.x).split(particles))
+        looks = []
+        for part in [LOOKS, *[1] * LOOKS]:  # the first half, then the looks
+            annealing.move(chains, 1.0, step, part * max(RELAXING, moves * len(schedule) // 2) // (2 * LOOKS), LEAPFROG)
+            looks.append(Observables(action).measure_parts(start.to_fields(chains.x).split(particles)))
+        relaxed = {name: torch.stack([look[name] for look in looks[1:]]).mean(0) for name in looks[0]}
     log_z = log_z + start.log_z
     series = Observables(action, observables).measure_parts(fields.split(particles))
     averaging = WeightedAverage(log_z.softmax(0).repeat_interleave(particles) / particles, populations)

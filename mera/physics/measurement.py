@@ -38,7 +38,7 @@ def load_chain(path: str | PathLike[str] | Iterable[str | PathLike[str]]) -> Mar
     Warns:
         UserWarning: with the verdict, if averages are wrong or errors mean nothing.
     """
-    paths = [path] if isinstance(path, (str, PathLike)) else list(path)
+    paths: list[Any] = list(path) if isinstance(path, Iterable) and not isinstance(path, str) else [path]
     if not paths:
         raise InputError("one folder of a measurement or several", "none")
     facts = Storage(paths[0]).facts()

@@ -51,7 +51,8 @@ class Result:
         best: the step with the lowest loss of all evaluations, and that loss; of the test examples, or with keep="best"
             of the held-out part of the training examples; None without an evaluation.
         interrupted: whether a signal asked the run to stop.
-        diverged: whether the weights should not be used: they are not finite, or the inverse is wrong.
+        diverged: whether the weights should not be used: they are not finite, or the inverse is wrong; False if this
+            was not checked.
         verdict: a sentence about divergence, or about the weights of samples of an action.
         flow: the flow to use: the running mean of the weights if there is one, else the trained flow; with the weights
             that `Settings.keep` names.
@@ -230,8 +231,10 @@ def fit(
             diverged = divergence(loop.trained, inverse_error(loop.trained, learnt.test) if history.metrics else 0.0)
             verdict = diverged or (not number and learnt.test.verdict(loop.trained)) or "no sign of divergence"
         if resumed and loop.step == first_step and not number:
-            ended = f"the run had ended after {loop.step} steps, {loop.elapsed / 60:.3g} minutes of training"
-            verdict = f"no step was taken: {ended}; more steps= or minutes= go on; {verdict}"
+            verdict = (
+                f"no step was taken, as the run had ended after {loop.step} steps; larger steps= or minutes= go on"
+            )
+    number = number or signal.number  # one that came during the check
     if diverged:
         warnings.warn(f"Training {diverged}", stacklevel=2)
     if number and on_signal == "raise":
@@ -292,6 +295,8 @@ def _settings(
         user_optimizer = user_schedule.optimizer if user_optimizer is None else user_optimizer
     if user_optimizer is not None and (unused := {"lr", "weight_decay", "optimizer_options"} & options.keys()):
         raise InputError(f"Pass {', '.join(sorted(unused))} to your own optimizer itself, not to fit", "")
+    if user_schedule is not None and "warmup" in options:
+        raise InputError("Pass warmup to your own schedule itself, not to fit", "")
     return settings, user_optimizer, user_schedule
 
 

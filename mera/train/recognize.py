@@ -55,13 +55,8 @@ def recognize(
 ) -> Objectives:
     """The objectives of training and evaluation for the arguments of `fit`, whose table lists all kinds of data."""
     if isinstance(data, Objective) or is_action(data):
-        arguments = {
-            "loss": loss,
-            "test": test,
-            "labels": labels,
-            "test_labels": test_labels,
-            'keep="best"': settings.keep == "best" or None,
-        }
+        arguments: dict[str, Any] = {"loss": loss, "test": test, "labels": labels, "test_labels": test_labels}
+        arguments['keep="best"'] = settings.keep == "best" or None
         if refused := [name for name, value in arguments.items() if value is not None]:
             what = "An objective" if isinstance(data, Objective) else "An action"
             raise InputError(f"{what} of your own has no examples, and takes no {', '.join(refused)}", "")
@@ -77,9 +72,7 @@ def recognize(
         objective = ReverseKL(flow, action)
         return Objectives(objective, objective)
     if flow.plan.context is None and not (labels is None and test_labels is None):
-        raise InputError(
-            "a conditional flow for labels, mera.build(..., classes=K)", "a flow without classes or context"
-        )
+        raise InputError("a conditional flow for labels, mera.build(..., classes=K)", "one without classes or context")
     splits = as_splits(data, flow.plan.input.event_shape, test, labels, test_labels)
     held_out = None
     if settings.keep == "best":
@@ -123,7 +116,9 @@ def check_data(data: DataSplits, flow: Density) -> None:
     kinds = [likelihood_of(example) for example in firsts]
     if kinds[0] is not kinds[1]:
         raise InputError("training and test examples of one kind", f"{kinds[0].name} and {kinds[1].name}")
+    if data.are_fields and kinds[0] is not FieldLikelihood:
+        raise InputError("fields of floats, x.float(), for as_fields", f"examples of {firsts[0].dtype}")
     if kinds[0] is FieldLikelihood and not (data.are_fields or flow.flow.of_angles):
-        is_stream = getattr(data.train, "in_order", False)
-        if got := misread_floats(data.test if is_stream else data.train, expected):
-            raise InputError("uint8 images or fields of floats", got)
+        for part in (data.test,) if getattr(data.train, "in_order", False) else (data.train, data.test):
+            if got := misread_floats(part, expected):
+                raise InputError("uint8 images or fields of floats", got)

@@ -22,10 +22,9 @@ N = 6
 
 
 def test_events_that_must_be_flattened():
-    with pytest.raises(
-        ValueError, match=r"takes; got events \(1, 2, 3\), on which it fails; .*flatten=True\) passes v"
-    ):
+    with pytest.raises(RuntimeError) as error:
         adapt(zuko.flows.MAF(6, hidden_features=(9,)), (1, 2, 3))(torch.zeros(2, 1, 2, 3))
+    assert error.value.__notes__ == ["adapt(..., flatten=True) passes events as vectors"]
 
 
 def subnet(before, after):

@@ -166,7 +166,11 @@ MISTAKES = [
     ("train rgflow --out x --action ising --conditional", 2, "--action takes no options of data; got --conditional"),
     ("train rgflow --out x --data msds1 --no-symmetrize", 2, "--symmetrize is for --action"),
     ("measure", 2, "Missing argument 'run'"),
-    ("measure a --action free --sampler reweighting --warmup 7", 2, "Expected no --warmup for the sampler reweighting"),
+    (
+        "measure a --action free --sampler reweighting --warmup 7",
+        2,
+        "are for samplers with chains, not for reweighting",
+    ),
 ]
 
 

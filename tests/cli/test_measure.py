@@ -58,14 +58,14 @@ def test_measure(folder, tmp_path, sampler):
 
 def test_measure_with_images_of_the_flow(folder, tmp_path):
     """The mixture of more images is another density of the same target."""
-    more = ["--symmetries", "flip,rotations,translations", "--images", 12]
+    more = ["--symmetries", "flip,rotations,translations", "--elements", 12]
     few = measured(folder, "--samples", 400, "--seed", 0, "--out", tmp_path / "few")
     many = measured(folder, "--samples", 400, "--seed", 0, "--out", tmp_path / "many", *more)
     assert many["free_energy"][0] < few["free_energy"][0]
     assert many["log_z"] == pytest.approx(few["log_z"], abs=0.5)
-    refused = run("measure", folder, "--images", 3)
+    refused = run("measure", folder, "--elements", 3)
     assert refused.exit_code == 2
-    assert "--images needs --symmetries" in plain(refused)
+    assert "--elements needs --symmetries" in plain(refused)
 
 
 def test_another_action(folder, tmp_path):

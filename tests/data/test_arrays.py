@@ -34,7 +34,7 @@ def test_labels_in_a_file(tmp_path):
     """Sorted by class, as they often are: both classes are in both splits, on the command line too."""
     h5py = pytest.importorskip("h5py")
     x, y = FIELDS.float().numpy(), np.repeat([0, 1], 20)
-    np.savez(tmp_path / "a.npz", x=x, labels=y, other=np.zeros(3))
+    np.savez(tmp_path / "a.npz", x=x, labels=np.array(["cat", "dog"])[y], other=np.zeros(3))
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file["anything"], file["y"] = x, y
     for name in ("a.npz", "a.h5"):
@@ -47,6 +47,9 @@ def test_labels_in_a_file(tmp_path):
     options = ["--L", 8, "--channels", 1, "--hidden", 6, "--steps", 1, "--out", tmp_path / "run"]
     succeed("train", "rgflow", "--data", tmp_path / "a.npz", "--conditional", *options)
     assert mera.load(tmp_path / "run").context_encoder.classes == 2
+    assert mera.train.RunFolder(tmp_path / "run").facts()["classes"] == ["cat", "dog"]
+    np.savez(tmp_path / "b.npz", x=x, y=np.zeros(3))  # no labels of these examples
+    assert mera.data.load(str(tmp_path / "b.npz")).train.labels == {}
 
 
 def test_what_is_refused(tmp_path):

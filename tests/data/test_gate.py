@@ -122,7 +122,7 @@ def test_pixels_that_cannot_be_converted(tmp_path):
 WHOLE = (16 * X).round()
 MISREAD = {
     "[0, 1]": (X, r"floats in \[0, 1\] in the shape of images: learn mera.data.as_images\(x\)", lambda x: as_images(x)),
-    "digits": (WHOLE, r"floats from 0 to 16 .*as_images\(x / 16\)", lambda x: as_images(x / 16)),
+    "digits": (WHOLE, r"floats from 0 to 16 .*as_images\(x / 255\)", lambda x: as_images(x / 255)),
     "uint8.float()": (PIXELS.float(), r"as_images\(x / 255\)", lambda x: as_images(x / 255)),
     "[0, 255]": (254.7 * X, r"as_images\(x / 255\)", lambda x: as_images(x / 255)),
     "[-1, 1]": (2 * X - 1, r"in \[-1, 1\] .*as_images\(\(x \+ 1\) / 2\)", lambda x: as_images((x + 1) / 2)),
@@ -145,8 +145,15 @@ def test_floats_that_are_no_fields(name):
     assert fit(flow_of(), as_fields(x), **SHORT).unit == "nats/variable"
 
 
+def test_what_is_said_to_be_fields_is_of_floats():
+    with pytest.raises(ValueError, match=r"fields of floats, x\.float\(\), for as_fields; got .*uint8"):
+        fit(flow_of(), as_fields(PIXELS), **SHORT)
+    with pytest.raises(ValueError, match="whole numbers"):
+        fit(flow_of(), torch.randn(40, 1, 8, 8), test=900 + WHOLE, **SHORT)
+
+
 def test_fields_in_a_small_range_are_fields():
-    for x in (X - 0.5, 0.3 * torch.randn(40, 1, 8, 8), 90 * X + 10, torch.randn(40, 1, 8, 8).bfloat16().float()):
+    for x in (X - 0.5, 0.2 * torch.randn(40, 1, 8, 8), 90 * X + 10, torch.randn(40, 1, 8, 8).bfloat16().float()):
         assert fit(flow_of(), x, **SHORT).unit == "nats/variable"
     assert fit(flow_of(classes=2), as_fields(X), labels=Y, **SHORT).unit == "nats/variable"
 

@@ -102,7 +102,7 @@ def test_redrawing_a_level(learnt, studio):
 
 @pytest.mark.usefixtures("quick")
 def test_fillings_and_cost(studio, monkeypatch):
-    short = {"samples": 2, "draws": 8, "steps": 3, "warmup": 3, "iterations": 4, "leapfrog": 2, "particles": 8}
+    short = {"samples": 2, "steps": 3, "warmup": 3, "iterations": 4, "leapfrog": 2, "particles": 8}
     monkeypatch.setattr("mera.explore.studio.SEARCH", SEARCH | short)
     mask = torch.zeros(8, 16, dtype=torch.bool)
     mask[2:4, 5:8] = True

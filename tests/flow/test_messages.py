@@ -134,7 +134,7 @@ def test_remedies_for_one_hot_labels():
     with pytest.raises(ValueError, match=r"got \(2, 3\); of one-hot rows they are context.argmax\(1\)"):
         flow.log_prob(torch.zeros(2, 1, 8, 8), rows[:2])
     for labels in (rows, rows.long()):
-        with pytest.raises(ValueError, match=r"of one-hot rows.* labels.argmax\(1\)"):
+        with pytest.raises(ValueError, match=r"rows.* labels.argmax\(1\)"):
             mera.train.fit(flow, torch.zeros(9, 1, 8, 8, dtype=torch.uint8), labels=labels, steps=1)
     assert flow.sample_images(2, torch.tensor([1])).dtype == torch.uint8
 

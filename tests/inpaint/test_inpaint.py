@@ -136,7 +136,7 @@ def test_the_same_seed_gives_the_same_filling_in_any_mode_of_torch():
     for mode in (torch.no_grad, torch.inference_mode):
         torch.manual_seed(3)
         with mode():
-            options = {"draws": 20, "steps": 10, "warmup": 6, "iterations": 4, "leapfrog": 3}
+            options = {"steps": 10, "warmup": 6, "iterations": 4, "leapfrog": 3}
             results.append(flow.inpaint(x.clone(), mask, samples=2, particles=8, **options))
     assert torch.equal(results[0].image, results[1].image)
     assert torch.equal(results[0].samples, results[1].samples)
@@ -211,7 +211,7 @@ def test_chains_start_where_a_metric_is_almost_flat():
     mask = torch.zeros(8, 8, dtype=torch.bool)
     mask[1:4, 2:5] = True
     far = 40 * torch.randn(1, 1, 8, 8)  # nothing that the flow could know
-    result = flow.inpaint(far, mask, draws=4, steps=2, samples=2, warmup=4, iterations=4, leapfrog=2, particles=8)
+    result = flow.inpaint(far, mask, steps=2, samples=2, warmup=4, iterations=4, leapfrog=2, particles=8)
     assert result.samples.isfinite().all()
 
 
@@ -227,7 +227,7 @@ def test_a_field_flow_can_be_inpainted():
 def test_progress_is_shown_where_it_is_asked_for(gaussian):
     flow, image, mask, *_ = gaussian
     console = Console(record=True, width=200, file=io.StringIO())
-    flow.inpaint(image, mask, steps=3, draws=4, samples=2, warmup=2, iterations=4, leapfrog=2, console=console)
+    flow.inpaint(image, mask, steps=3, samples=2, warmup=2, iterations=4, leapfrog=2, console=console)
     text = console.export_text()
     assert "climb 100%  step 3" in text
     assert "sample 100%  step 6" in text
@@ -286,7 +286,7 @@ def test_the_filling_is_the_medoid_of_the_draws(gaussian):
     assert len(draws) >= 60
     assert torch.equal(draws[-3:], result.samples)
     assert torch.equal(draws[:, :, ~mask], image[:, :, ~mask].expand(len(draws), -1, -1))
-    many = flow.inpaint(image, mask, draws=70, steps=1, samples=66, warmup=1, iterations=4, leapfrog=1)
+    many = flow.inpaint(image, mask, steps=1, samples=66, warmup=1, iterations=4, leapfrog=1)
     assert torch.equal(many.draws[-66:], many.samples)
     distances = (draws[:, None] - draws[None]).flatten(2).norm(dim=2).sum(1)
     assert torch.equal(result.image[0], draws[distances.argmin()])

@@ -22,7 +22,7 @@ def test_name_instance_and_factory_are_the_same():
     flows = [small_flow().double() for _ in range(3)]
     fit(flows[0], IMAGES, SHORT, optimizer="AdamW", lr=0.1, weight_decay=0.0)
     own = {"lr": 0.1, "weight_decay": 0.0, "fused": True}
-    schedule = partial(optim.lr_scheduler.LambdaLR, lr_lambda=lambda step: cosine(step, SHORT.warmup, step / 6))
+    schedule = partial(optim.lr_scheduler.LambdaLR, lr_lambda=lambda step: cosine(step, 2, step / 6))
     fit(flows[1], IMAGES, SHORT, optimizer=optim.AdamW(flows[1].parameters(), **own), schedule=schedule)
     fit(flows[2], IMAGES, SHORT, optimizer=partial(optim.AdamW, **own))
     for named, own in zip(flows[0].parameters(), flows[1].parameters(), strict=True):
@@ -39,7 +39,7 @@ def test_schedules_of_the_user():
     assert rates == pytest.approx([0.01 * 0.5**step for step in range(6)])
     other = fit(small_flow(), IMAGES, SHORT, schedule=halved, optimizer=partial(optim.Adam, lr=0.01), eval_every=1)
     assert [line["lr"] for line in other.history.metrics] == pytest.approx(rates)
-    named = fit(small_flow(), IMAGES, SHORT, schedule="constant")
+    named = fit(small_flow(), IMAGES, SHORT, schedule="constant", warmup=None)
     assert named.history.metrics[-1]["lr"] == SHORT.lr
 
 

@@ -51,7 +51,12 @@ OWN = {
         "schedule": partial(optim.lr_scheduler.OneCycleLR, max_lr=1e-3, total_steps=6),
     },
     "plateau": {"schedule": partial(optim.lr_scheduler.ReduceLROnPlateau, patience=0, threshold=10.0)},
-    "constant": {"optimizer": "AdamW", "optimizer_options": {"betas": (0.8, 0.9)}, "schedule": "constant"},
+    "constant": {
+        "optimizer": "AdamW",
+        "optimizer_options": {"betas": (0.8, 0.9)},
+        "schedule": "constant",
+        "warmup": None,
+    },
     "bfloat16": {"precision": "bfloat16"},
     "compiled": {"compile": True},
     "workers": {"workers": 1},

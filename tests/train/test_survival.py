@@ -207,6 +207,17 @@ def test_an_older_checkpoint_takes_the_place_of_a_damaged_one(tmp_path):
     assert run.state()["step"] == 6
 
 
+def test_metrics_are_whole_after_a_checkpoint_whose_content_is_damaged(tmp_path):
+    """Its line of facts may be whole, and counts evaluations that are repeated."""
+    run, newest = damaged_run(tmp_path)
+    content = bytearray(newest.read_bytes())
+    content[100] ^= 1
+    newest.write_bytes(content)
+    with pytest.warns(UserWarning, match="going on from step 3 instead"):
+        fit(small_flow(), IMAGES, SHORT, run, resume=True)
+    assert [line["step"] for line in run.metrics()] == [3, 6]
+
+
 def test_damaged_checkpoints_do_not_outlive_newer_work(tmp_path):
     run = RunFolder(tmp_path)
     run.write({})

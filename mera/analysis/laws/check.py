@@ -26,6 +26,7 @@ from mera.analysis.laws.report import CheckReport
 from mera.bijectors import Bijector
 from mera.data import DataSplits, Examples, as_splits, names
 from mera.data import load as load_data
+from mera.data.dataset import ARRAYS
 from mera.data.examples import Fields, misread_floats
 from mera.data.items import check_example, example_of
 from mera.flow import Density, Flow
@@ -116,9 +117,10 @@ def _check_path(path: Path) -> CheckReport:
         expected = "a folder of a run, a file, or the name of a trained flow or a data set"
         raise InputError(expected, f"{name!r}{closest(name, known)}")
     else:  # a flow has the name of the data that it learnt
-        if name in names() and not path.is_file():
+        is_array = name.endswith(ARRAYS)
+        if is_array or (name in names() and not path.is_file()):
             _check_splits(load_data(name), report)
-        if name in pretrained() or path.is_file():
+        if not is_array and (name in pretrained() or path.is_file()):
             flow = load(path)
     if flow is not None:
         check_flow(flow, report)
