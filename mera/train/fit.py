@@ -231,9 +231,7 @@ def fit(
             diverged = divergence(loop.trained, inverse_error(loop.trained, learnt.test) if history.metrics else 0.0)
             verdict = diverged or (not number and learnt.test.verdict(loop.trained)) or "no sign of divergence"
         if resumed and loop.step == first_step and not number:
-            verdict = (
-                f"no step was taken, as the run had ended after {loop.step} steps; larger steps= or minutes= go on"
-            )
+            verdict = f"no step was taken: the run had ended after {loop.step} steps; pass a larger steps= or minutes="
     number = number or signal.number  # one that came during the check
     if diverged:
         warnings.warn(f"Training {diverged}", stacklevel=2)

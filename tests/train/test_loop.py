@@ -153,7 +153,7 @@ def test_minutes_are_those_of_training_steps(tmp_path, monkeypatch):
     clock = [(line["seconds"], line["outside_seconds"]) for line in result.history.metrics]
     assert clock == [(20.0, 2100.0), (30.0, 3200.0)]
     again = fit(flow(), x, minutes=0.5, **options, resume=True)
-    assert again.verdict.startswith("no step was taken, as the run had ended after 3 steps")
+    assert again.verdict.startswith("no step was taken: the run had ended after 3 steps")
     later = fit(flow(), x, minutes=1, **options, resume=True)
     assert later.steps == 6
     assert later.history.metrics[-1]["seconds"] == 60.0
