@@ -153,7 +153,7 @@ def inpaint(
         unused = {"draws", "sweeps"} if _begins_at_gaussian(local, runner) else set()
         unused |= {"steps", "latents"} if local.pixels[0].numel() > TOGETHER else set()
         unused = unused if search.samples else {"particles", "warmup", "iterations", "leapfrog"}
-        if passed := sorted(unused & options.keys()):
+        if passed := sorted(name for name in unused if options.get(name)):
             expected = f"no option that the search does not use, with samples={search.samples}"
             raise InputError(expected, ", ".join(passed))
         with threads_for_calls(x.device):

@@ -76,7 +76,7 @@ def test_inpaint_fills_what_is_masked_and_nothing_else(tmp_path):
     out = tmp_path / "run"
     succeed("train", "rgflow", "--data", "msds1", "--data-options", "train_size=40 test_size=10", "--out", out,
             "--steps", 2, "--L", 16, "--layers", 1, "--hidden", 6)  # fmt: skip
-    short = ["--draws", 5, "--steps", 3, "--warmup", 3, "--iterations", 4, "--leapfrog", 2,
+    short = ["--steps", 3, "--warmup", 3, "--iterations", 4, "--leapfrog", 2,
              "--particles", 8]  # fmt: skip
 
     def fill(pixels, hole, *where):
