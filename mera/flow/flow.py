@@ -18,10 +18,10 @@ from mera.bijectors.prior import Prior, PriorLike, temperature_per_level
 from mera.flow.density import Recipe, Temperature
 from mera.flow.in_parts import FlowInParts
 from mera.graph import Layout, LayoutError, Step, compile
-from mera.graph.bijectors_of_plan import check_lattices, make_bijectors, structure_of
+from mera.graph.bijectors_of_plan import check_lattices, make_bijectors
 from mera.graph.contexts import Context, ContextEncoder
 from mera.graph.executor import run_forward, run_inverse
-from mera.graph.module_dict import Bijectors
+from mera.graph.modules import Bijectors, structure_of
 from mera.graph.resize import edges_of, period, resize
 from mera.graph.runner import Runner
 from mera.graph.summary import Summary, summarize

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from torch import nn
-
 from mera.bijectors import Bijector, Spectral
 from mera.bijectors.by_name import make
 from mera.graph.layout import Layout
 from mera.graph.layout_error import LayoutError, within
-from mera.graph.module_dict import Bijectors
+from mera.graph.modules import Bijectors
 from mera.graph.nodes import check_bijector
 from mera.graph.plan import Plan, Step
 
@@ -67,31 +65,3 @@ def _make_bijector(step: Step, layout: Layout, plan: Plan) -> Bijector:
         if bijector.context_shape not in (None, plan.context_shape(operation)):
             raise LayoutError(f"a context {plan.context_shape(operation)}", f"{bijector.context_shape}")
     return bijector
-
-
-def structure_of(module: nn.Module) -> list[tuple[str, str, dict[str, Any]]]:
-    """The structure of a module: the class, the tensors' shapes, and the plain attributes of each of its modules.
-
-    Two modules of one structure compute the same function of the values in their state dicts, but for attributes that
-    are neither numbers nor text.
-    """
-    structure = []
-    for part in module.modules():
-        shapes = [tuple(t.shape) for t in (*part.parameters(recurse=False), *part.buffers(recurse=False))]
-        name = f"{type(part).__module__}.{type(part).__qualname__}"
-        structure.append((name, str(shapes), _plain_attributes(part)))
-    return structure
-
-
-def _plain_attributes(module: nn.Module) -> dict[str, Any]:
-    """The public attributes of a module of this package that are numbers, text, or tuples, but for `training`.
-
-    Those of a user's class may be counters or flags.
-    """
-    if type(module).__module__.partition(".")[0] != "mera":
-        return {}
-    return {
-        name: value
-        for name, value in vars(module).items()
-        if name != "training" and not name.startswith("_") and isinstance(value, (bool, int, float, str, tuple))
-    }

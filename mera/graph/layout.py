@@ -14,7 +14,7 @@ import networkx as nx
 from mera._utils.checks import is_integer, is_list
 from mera.graph.lattice import Lattice
 from mera.graph.layout_error import LayoutError, within
-from mera.graph.module_dict import check_key
+from mera.graph.modules import check_key
 from mera.graph.nodes import Decimate, Input, Latent, Local, Node, Split, Squeeze
 
 

@@ -19,7 +19,7 @@ from mera.bijectors.base import Bijector
 from mera.bijectors.by_name import named
 from mera.graph.lattice import Lattice, per_dimension
 from mera.graph.layout_error import LayoutError, within
-from mera.graph.module_dict import check_key
+from mera.graph.modules import check_key
 from mera.graph.operations import Apply, Cut, Operation, Regroup
 
 

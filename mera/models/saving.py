@@ -20,7 +20,7 @@ from mera._utils.random import restored_states
 from mera.bijectors.image import ImagePreprocess
 from mera.flow import Density, Flow, Symmetrized
 from mera.graph import Layout, LayoutError
-from mera.graph.bijectors_of_plan import structure_of
+from mera.graph.modules import structure_of
 from mera.graph.toml import dumps, loads
 from mera.models.archive import read_archive, write_archive
 from mera.models.by_name import build

@@ -14,7 +14,7 @@ import torch
 import mera
 from mera.bijectors import ActNorm, Chain, ChannelHalves, Coupling, Invert, ResidualConv
 from mera.graph import Cut, Layout, LayoutError, Local, Node, Regroup, Squeeze, compile
-from mera.graph.bijectors_of_plan import structure_of
+from mera.graph.modules import structure_of
 from tests.helpers.laws import Bent, Dense
 
 
