@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, cast
 
+import numpy as np
 import torch
 from einops import reduce
 from torch import Tensor, nn
@@ -15,8 +16,8 @@ from mera._utils.torch_private import is_wrapped_by_functorch
 from mera.graph.operations import Apply, blocked
 from mera.graph.plan import Plan
 
-Context = Tensor | int | Sequence[int]
-"""The contexts of a batch, a tensor; or class numbers, one for all samples or a list of them."""
+Context = Tensor | int | Sequence[int] | np.ndarray
+"""The contexts of a batch, a tensor; or class numbers, one for all samples, a list or an array of them."""
 
 
 class ContextEncoder(nn.Module):
@@ -65,7 +66,10 @@ class ContextEncoder(nn.Module):
 
     def as_tensor(self, context: Context | None) -> Any:
         """The class numbers of a flow with classes as a tensor, (1,) for one number; any other context as it is."""
-        numbers = [context] if is_integer(context) else context
+        if isinstance(context, Tensor):
+            return context[None] if self.embedding is not None and context.ndim == 0 else context
+        numbers = context.tolist() if isinstance(context, np.ndarray) else context
+        numbers = [numbers] if is_integer(numbers) else numbers
         if self.embedding is None or not is_list(numbers) or not all(map(is_integer, numbers)):
             return context
         return torch.tensor(numbers, dtype=torch.int64, device=self.embedding.weight.device)

@@ -17,14 +17,14 @@ ONE_PATCH, WIDEST, MOST = 64, 8, 256
 most sites of a lattice that is one patch if no other patch fits."""
 
 
-def lattice_shape(L: Edges, dim: int) -> tuple[int, ...]:
-    """The shape of a lattice: (L, ..., L) in `dim` dimensions if `L` is one number, else the edges `L`."""
-    if not is_integer(dim) or dim not in (1, 2, 3):
+def lattice_shape(L: Edges, dim: int | None) -> tuple[int, ...]:
+    """The shape of a lattice: (L, ..., L) in `dim` dimensions, 2 if None, if `L` is one number, else the edges `L`."""
+    if dim is not None and (not is_integer(dim) or dim not in (1, 2, 3)):
         raise InputError("dim 1, 2 or 3", repr(dim))
-    edges: tuple[Any, ...] = tuple(L) if is_list(L) else (L,) * dim
+    edges: tuple[Any, ...] = tuple(L) if is_list(L) else (L,) * (2 if dim is None else dim)
     if not edges or not all(is_integer(n) and n > 0 for n in edges):
         raise InputError("L as a positive integer or all edges of the lattice", repr(L))
-    if dim not in (2, len(edges)):  # the default does not contradict
+    if dim not in (None, len(edges)):
         raise InputError(f"dim={len(edges)}, or none, as L has so many edges", f"dim={dim}, L={L!r}")
     return edges
 

@@ -35,7 +35,7 @@ Widths = Annotated[Hidden, HIDDEN.per_step()]
 WidthsOfChannels = Annotated[Hidden, HIDDEN_CHANNELS.per_step()]
 Channels = Annotated[int, Option("number of variables at a site.")]
 LatticeEdges = Annotated[Edges, Option("edge of the lattice, or all its edges, which halve as long as they are even.")]
-Dim = Annotated[int, Option("number of dimensions of the lattice, if L is one number; edges say it themselves.")]
+Dim = Annotated[int | None, Option("number of dimensions of the lattice, if L is one number; 2 if None.")]
 PatchWidths = Annotated[
     Edges | None,
     Option(
@@ -131,7 +131,7 @@ class Model(ABC):
     prior: PriorOption = "gaussian"
     context: ContextEdges = None
     classes: Classes = None
-    dim: Dim = 2
+    dim: Dim = None
 
     def __post_init__(self) -> None:
         check_fields(self)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 import torch
 from torch import Tensor
@@ -147,7 +148,14 @@ class _Trial:
 
     def check_finite(self) -> None:
         """Refuse anything but one number for each field, infinite values and NaN."""
-        values: object = self.action(self.fields)
+        try:
+            values: object = self.action(self.fields)
+        except RuntimeError as error:
+            with suppress(RuntimeError):
+                self.action(self.fields.float())
+                got = f"one of single precision, {error}: convert its tensors by x.to(phi), or the module by .double()"
+                raise InputError(f"an action of fields of {self.fields.dtype}", got) from error
+            raise
         if not isinstance(values, Tensor) or values.shape != self.fields.shape[:1] or not values.is_floating_point():
             got = f"{values.dtype} {tuple(values.shape)}" if isinstance(values, Tensor) else type(values).__name__
             raise InputError(f"an action that returns one number for each field, floats ({len(self.fields)},)", got)

@@ -37,6 +37,9 @@ from mera.train.recognize import Objectives, is_action, recognize
 from mera.train.run import PARTS, RunFolder
 from mera.train.settings import LIMITS, PRESETS, Settings
 
+OF_REPLACED = {"optimizer": ("lr", "weight_decay", "optimizer_options"), "schedule": ("warmup",)}
+"""The settings that have no effect if the user's own optimiser, or schedule, replaces the one of the settings."""
+
 
 @dataclass(frozen=True, repr=False)
 class Result:
@@ -291,10 +294,10 @@ def _settings(
         if isinstance(optimizer, str):
             raise InputError(f"Pass a schedule of an optimiser or the name {optimizer!r}, not both", "")
         user_optimizer = user_schedule.optimizer if user_optimizer is None else user_optimizer
-    if user_optimizer is not None and (unused := {"lr", "weight_decay", "optimizer_options"} & options.keys()):
-        raise InputError(f"Pass {', '.join(sorted(unused))} to your own optimizer itself, not to fit", "")
-    if user_schedule is not None and "warmup" in options:
-        raise InputError("Pass warmup to your own schedule itself, not to fit", "")
+    for word, own in {"optimizer": user_optimizer, "schedule": user_schedule}.items():
+        unused = [name for name in OF_REPLACED[word] if getattr(settings, name) is not None]
+        if own is not None and unused:
+            raise InputError(f"Pass {', '.join(unused)} to your own {word} itself, not to fit", "")
     return settings, user_optimizer, user_schedule
 
 

@@ -7,7 +7,7 @@ from mera import data
 from mera.train import Settings
 
 IMAGES = data.load("msds1", L=8, train_size=60, test_size=20)
-SHORT = Settings(steps=6, eval_every=3, batch_size=16, eval_images=10, warmup=2, lr=8e-3)
+SHORT = Settings(steps=6, eval_every=3, batch_size=16, eval_images=10, warmup=2)
 
 
 def small_flow(name="rgflow"):

@@ -77,7 +77,7 @@ def test_the_configuration_is_that_of_the_flow_that_learns(tmp_path):
     facts = run.facts()
     assert (facts["note"], facts["model"]) == ("mine", "rgflow")
     assert "layout" not in facts
-    assert facts["limits"]["lr"] == SHORT.lr
+    assert facts["limits"]["lr"] == 8e-3
 
 
 def test_settings_by_name_and_as_an_object_train_alike():

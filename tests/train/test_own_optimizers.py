@@ -1,6 +1,7 @@
 """Optimisers and schedules by name, as an instance and as a factory."""
 
 import warnings
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -23,7 +24,7 @@ def test_name_instance_and_factory_are_the_same():
     fit(flows[0], IMAGES, SHORT, optimizer="AdamW", lr=0.1, weight_decay=0.0)
     own = {"lr": 0.1, "weight_decay": 0.0, "fused": True}
     schedule = partial(optim.lr_scheduler.LambdaLR, lr_lambda=lambda step: cosine(step, 2, step / 6))
-    fit(flows[1], IMAGES, SHORT, optimizer=optim.AdamW(flows[1].parameters(), **own), schedule=schedule)
+    fit(flows[1], IMAGES, SHORT, optimizer=optim.AdamW(flows[1].parameters(), **own), schedule=schedule, warmup=None)
     fit(flows[2], IMAGES, SHORT, optimizer=partial(optim.AdamW, **own))
     for named, own in zip(flows[0].parameters(), flows[1].parameters(), strict=True):
         torch.testing.assert_close(named, own, atol=1e-14, rtol=0)
@@ -34,13 +35,16 @@ def test_name_instance_and_factory_are_the_same():
 def test_schedules_of_the_user():
     flow = small_flow()
     schedule = halved(optim.Adam(flow.parameters(), lr=0.01))
-    result = fit(flow, IMAGES, SHORT, schedule=schedule, eval_every=1)  # the optimiser is that of the schedule
+    result = fit(
+        flow, IMAGES, SHORT, schedule=schedule, warmup=None, eval_every=1
+    )  # the optimiser is that of the schedule
     rates = [line["lr"] for line in result.history.metrics]
     assert rates == pytest.approx([0.01 * 0.5**step for step in range(6)])
-    other = fit(small_flow(), IMAGES, SHORT, schedule=halved, optimizer=partial(optim.Adam, lr=0.01), eval_every=1)
+    own = replace(SHORT, warmup=None, eval_every=1)
+    other = fit(small_flow(), IMAGES, own, schedule=halved, optimizer=partial(optim.Adam, lr=0.01))
     assert [line["lr"] for line in other.history.metrics] == pytest.approx(rates)
     named = fit(small_flow(), IMAGES, SHORT, schedule="constant", warmup=None)
-    assert named.history.metrics[-1]["lr"] == SHORT.lr
+    assert named.history.metrics[-1]["lr"] == 8e-3
 
 
 def test_an_optimizer_serves_twice():
@@ -63,10 +67,10 @@ def test_a_plateau_does_not_look_at_the_test():
             seen.append(metrics)
             super().step(metrics)
 
-    result = fit(small_flow(), IMAGES, SHORT, schedule=Plateau, eval_every=1)
+    result = fit(small_flow(), IMAGES, SHORT, schedule=Plateau, warmup=None, eval_every=1)
     assert seen == pytest.approx([line["train_bits"] for line in result.history.metrics])
     seen.clear()
-    result = fit(small_flow(), IMAGES, SHORT, schedule=Plateau, eval_every=3, keep="best")
+    result = fit(small_flow(), IMAGES, SHORT, schedule=Plateau, warmup=None, eval_every=3, keep="best")
     assert seen == pytest.approx([line["validation_bits"] for line in result.history.metrics])
 
 
@@ -91,7 +95,7 @@ def other_parameters():
             "Pass a schedule of an optimiser or the name 'AdamW', not both",
         ),
         (
-            {"schedule": halved(other_parameters()), "optimizer": optim.SGD},
+            {"schedule": halved(other_parameters()), "optimizer": optim.SGD, "warmup": None},
             "Expected a schedule of the optimiser that is used; got a LambdaLR of another one",
         ),
     ],
@@ -143,3 +147,11 @@ def test_callbacks_see_the_gradients_that_are_used():
 
     fit(small_flow(), IMAGES, SHORT, clip=1e-3, callbacks=[At(2, norm)])
     assert norms == pytest.approx([1e-3], rel=1e-3)
+
+
+@pytest.mark.parametrize("settings", [{"lr": 0.1}, {"weight_decay": 0.1}])
+def test_rates_of_an_own_optimizer_are_its_own(settings):
+    """By name and in an object."""
+    for options in ({"settings": Settings(steps=1, **settings)}, {"steps": 1, **settings}):
+        with pytest.raises(ValueError, match=f"Pass {next(iter(settings))} to your own optimizer itself, not to fit"):
+            fit(small_flow(), IMAGES, **options, optimizer=optim.SGD)
