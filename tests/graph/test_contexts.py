@@ -93,7 +93,8 @@ def test_classes_as_integers_and_lists():
     for density in (flow, mixture):
         for call in calls:
             for plain, tensor in (
-                ([2, 1], numbers), ((2, 1), numbers), (2, numbers[:1]), (numbers.numpy(), numbers), (numbers[0], numbers[:1])
+                ([2, 1], numbers), ((2, 1), numbers), (2, numbers[:1]), (numbers.numpy(), numbers),
+                (numbers[0], numbers[:1]),
             ):  # fmt: skip
                 values = []
                 for context in (plain, tensor):

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import optim
 
-from mera.train import fit
+from mera.train import Settings, fit
 from mera.train.optimizers import cosine
 from tests.helpers.callbacks import At
 from tests.helpers.command import run
