@@ -17,8 +17,6 @@ NAME = "manifest.json"
 FORMAT = 1
 MOST = 200
 """The most characters of a value in a message."""
-MAX_LINE = 4096
-"""The most bytes of the line behind a part of bytes."""
 DAMAGED = "one that is damaged, was edited, of an earlier version, or of another folder or name"
 SUM = "sum"
 """The key of the checksum in JSON."""
@@ -114,23 +112,16 @@ class Manifest:
         facts["content"] = hashlib.sha256(content).hexdigest()
         write_atomically(self.path / name, content + b"\n" + _summed(facts, self.seal(name)))
 
-    def read_part(self, name: str) -> bytes:
-        """The bytes of a part, whose checksum must be right."""
-        facts, content = self.part_facts(name), (self.path / name).read_bytes().rpartition(b"\n")[0]
-        if hashlib.sha256(content).hexdigest() != facts.get("content"):
-            raise InputError(f"a file as mera wrote it for this {self.kind}", DAMAGED, where=str(self.path / name))
-        return content
-
-    def part_facts(self, name: str) -> dict[str, Any]:
-        """The facts behind a part of bytes, whose content is not checked."""
-        path = self.path / name
-        with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - MAX_LINE))
-            line = file.read().rpartition(b"\n")[2]
+    def read_part(self, name: str) -> tuple[bytes, dict[str, Any]]:
+        """The bytes of a part, whose checksum must be right, and the facts behind them."""
+        content, _, line = (self.path / name).read_bytes().rpartition(b"\n")
         facts: dict[str, Any] = {}
-        with suppress(InputError):  # bytes that are no JSON have no right checksum either
-            facts = parse_json(line, path)
-        return self._checked(name, facts, self.seal(name))
+        with suppress(InputError):  # bytes that are not JSON have no right checksum either
+            facts = parse_json(line, name)
+        facts = self._checked(name, facts, self.seal(name))
+        if hashlib.sha256(content).hexdigest() != facts["content"]:
+            raise InputError(f"a file as mera wrote it for this {self.kind}", DAMAGED, where=str(self.path / name))
+        return content, facts
 
     def append(self, name: str, *entries: Mapping[str, Any]) -> None:
         """Add lines of JSON to a part, and flush it to the disk; the checksum of a line binds its place, too."""

@@ -48,8 +48,7 @@ class RunRecords(Manifest):
         """The number of evaluations that the last checkpoint counts; of an earlier one if that file is damaged."""
         for step in reversed(self.steps()):
             with suppress(InputError, FileNotFoundError):
-                self.read_part(self._checkpoint(step))
-                return self.part_facts(self._checkpoint(step))["evaluations"]
+                return self.read_part(self._checkpoint(step))[1]["evaluations"]
         return 0
 
     def _checkpoint(self, step: int) -> str:

@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import count
-from typing import Any
 
 from mera.bijectors.base import Bijector
 from mera.graph.lattice import Lattice
@@ -32,15 +31,14 @@ def compile(layout: Layout) -> Plan:
     entry = layout.input.lattice
     value_numbers = count(1)
     values = {("input", 0): (0, entry)}  # (node, output) -> number and lattice of the output's value
-    ways: dict[tuple[str, int], tuple[int, ...]] = {("input", 0): ()}  # minus the outputs of nodes on the way to each
+    ways: dict[int, tuple[int, ...]] = {0: ()}  # minus the outputs of nodes on the way to each value
     keys: dict[str, tuple[str, Local, Apply]] = {}
     steps: list[Step] = []
     latents: list[LatentLevel] = []
-    places: dict[str, tuple[Any, ...]] = {}  # what orders the levels, however they are declared
     for name, node, source, output in layout.walk():
-        (value, lattice), way = values[source, output], ways[source, output]
+        value, lattice = values[source, output]
+        way = ways[value]
         if isinstance(node, Latent):
-            places[name] = -lattice.sites, way
             latents.append(LatentLevel(name, value, lattice))
             continue
         outputs: tuple[tuple[int, Lattice], ...] = ((value, lattice),)
@@ -54,9 +52,9 @@ def compile(layout: Layout) -> Plan:
             steps.append(Step(name, 0, operation, value, tuple(target for target, _ in outputs), key))
             value, lattice = outputs[0]
         for index, output_value in enumerate(outputs):
-            values[name, index], ways[name, index] = output_value, (*way, -index)
+            values[name, index], ways[output_value[0]] = output_value, (*way, -index)
     _check_conservation(entry, steps, latents)
-    latents.sort(key=lambda latent: places[latent.node])
+    latents.sort(key=lambda latent: (-latent.lattice.sites, ways[latent.value]))  # however they are declared
     return Plan(entry, _with_levels(steps, latents), tuple(latents), layout.context)
 
 

@@ -66,16 +66,12 @@ class Storage(Manifest):
         self.write(facts, [DRAWS])
         return facts, chunks
 
-    def compare_functions(
-        self, fingerprint: Mapping[str, Sequence[float]], other: Mapping[str, Sequence[float]]
-    ) -> None:
+    def compare_functions(self, before: Mapping[str, Sequence[float]], now: Mapping[str, Sequence[float]]) -> None:
         """Refuse another flow, action or observable than that of the measurement: other values at the same fields."""
-        for name in [*fingerprint, *other]:
-            values = fingerprint.get(name, []), other.get(name, [])
+        for name in [*before, *now]:
+            values = before.get(name, []), now.get(name, [])
             if len(values[0]) != len(values[1]) or not np.allclose(*values, 1e-5):
-                raise InputError(
-                    f"the {name} of the measurement in {self.path}", "one with other values at the same fields"
-                )
+                raise InputError(f"the {name} of the measurement in {self.path}", "other values at the same fields")
 
     def write_draws(self, arrays: Arrays) -> None:
         """Write the next file of draws."""

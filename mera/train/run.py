@@ -83,4 +83,4 @@ class RunFolder(RunRecords):
     def read(self, step: int) -> dict[str, Any]:
         """The state of training in the checkpoint of a step; a ValueError if the file is damaged or of another run."""
         name = self._checkpoint(step)
-        return unpack_tensors(self.read_part(name), self.path / name)
+        return unpack_tensors(self.read_part(name)[0], self.path / name)
