@@ -264,8 +264,8 @@ def as_fields(data: Any) -> Fields:
 def misread_floats(examples: Any, shape: Sequence[int]) -> str:
     """Words on why a few examples, floats, should not be learnt as fields, with a conversion; "" if they may be.
 
-    Pixels in [0, 1], [0, 255] or [-1, 1] belong to bits per dimension. A density of whole numbers, or of any few values
-    that recur, has no lower bound of its loss, so that a flow learns to be narrow there and nothing else.
+    Pixels in [0, 1], [0, 255] or [-1, 1] belong to bits per dimension. The density of whole numbers, or of few values
+    that recur, has no upper bound: a flow learns to be narrow at these values, and nothing else.
     """
     values = torch.cat([examples[i].flatten()[: MAX_LOOKED // 16] for i in spread(length_hint(examples, 16))])
     low, high, is_whole = values.min().item(), values.max().item(), bool((values == values.round()).all())

@@ -132,7 +132,7 @@ class FieldChains(Trajectories, Sampler):  # type: ignore[override]
     def restore(self, state: Mapping[str, Tensor]) -> None:
         """Go on from a state."""
         self.move_to(state["fields"].to(self.fields).view_as(self.fields))
-        self.tuning.restore(state["step"].to(self.fields))
+        self.tuning.restore(state["step"])
 
 
 @torch.no_grad()

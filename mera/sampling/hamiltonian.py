@@ -136,7 +136,9 @@ class StepSize:
 
     def restore(self, state: Tensor) -> None:
         """Go on from a `state`."""
-        self.value, self._proposals = state[0].item() if len(state) == 2 else state[:-1, None], int(state[-1])
+        steps = state[:-1, None]
+        steps = steps.to(self.value) if isinstance(self.value, Tensor) else steps  # its dtype and device
+        self.value, self._proposals = state[0].item() if len(state) == 2 else steps, int(state[-1])
 
     def restart(self) -> None:
         """Reset the proposal count, so that the next proposals change the step size as much as the first ones did."""
