@@ -5,13 +5,14 @@ If a new version of torch drops one of these names, only this file has to change
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
+from torch.overrides import TorchFunctionMode
 
 # The recorder is torch.jit.trace, deprecated as a way to deploy models since torch 2.9. `mera.cones.recording` replays
 # recordings of short functions; torch.compile would take a hundred times longer to prepare them. Without the recorder
@@ -25,8 +26,6 @@ _jit = getattr(torch, "jit", None)
 _create_graph: Callable[..., Any] | None = getattr(torch._C, "_create_graph_by_tracing", None)
 _create_function: Callable[..., Any] | None = getattr(torch._C, "_create_function_from_graph", None)
 
-_is_tracing: Callable[[], bool] = getattr(_jit, "is_tracing", lambda: False)
-
 TracerWarning: type[Warning] = getattr(_jit, "TracerWarning", UserWarning)
 """The warning of the recorder about a function whose operations depend on the values of its tensors."""
 
@@ -35,37 +34,37 @@ def record(function: Callable[..., Any], examples: tuple[Tensor, ...]) -> Callab
     """Record the operations of a function of tensors, which is called once with the examples."""
     if _create_graph is None or _create_function is None:
         raise RuntimeError("Expected a torch with a recorder; got one without")
-    graph, _ = _create_graph(function, examples, lambda tensor: "", True, False, None, [])
+    with _PlainShapes():
+        graph, _ = _create_graph(function, examples, lambda tensor: "", True, False, None, [])
     for name in ("peephole", "constant_propagation", "cse", "dce"):  # what depends on shapes alone becomes a constant
         getattr(torch._C, f"_jit_pass_{name}", lambda graph: None)(graph)
     return _create_function("recording", graph)
 
 
-def is_recording() -> bool:
-    """Return whether a function is being recorded; code must not branch on the shapes of tensors then."""
-    return _is_tracing()
+class _PlainShapes(TorchFunctionMode):
+    """A mode in which shapes are Python's integers, constants of a recording, for which torch has tensors otherwise.
+
+    A recording is of one set of shapes, so that the recorded code may look at shapes as it does elsewhere.
+    """
+
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Call a function of torch, unrecorded if it returns a shape."""
+        if function not in _OF_SHAPE:
+            return function(*args, **(kwargs or {}))
+        state = torch._C._get_tracing_state()
+        torch._C._set_tracing_state(None)  # type: ignore[attr-defined]
+        try:
+            return function(*args, **(kwargs or {}))
+        finally:
+            torch._C._set_tracing_state(state)  # type: ignore[attr-defined]
+
+
+_OF_SHAPE: Any = {Tensor.shape.__get__, Tensor.size, Tensor.numel, Tensor.__len__}  # type: ignore[attr-defined]
 
 
 def without_fusion() -> AbstractContextManager[Any]:
     """A context in which recordings run unoptimised: fusing their operations costs more time than it saves."""
     return torch.jit.optimized_execution(False)
-
-
-@contextmanager
-def recording_paused() -> Iterator[None]:
-    """A context whose operations are not recorded; its results are constants of the recording."""
-    state = torch._C._get_tracing_state()
-    torch._C._set_tracing_state(None)  # type: ignore[attr-defined]
-    try:
-        yield
-    finally:
-        torch._C._set_tracing_state(state)  # type: ignore[attr-defined]
-
-
-def sizes(tensor: Tensor) -> tuple[int, ...]:
-    """The shape of a tensor as Python's integers, also while a function is recorded, where torch has none."""
-    with recording_paused() if is_recording() else nullcontext():
-        return tuple(tensor.shape)
 
 
 def is_wrapped_by_functorch(tensor: Tensor) -> bool:

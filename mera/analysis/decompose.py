@@ -10,11 +10,11 @@ from torch import Tensor
 
 from mera._utils.checks import check_type
 from mera._utils.table import Numbers, Tabled, numbers
+from mera.executor.local_fields import run_on_box
+from mera.executor.passes import run_forward, spread_evenly
 from mera.flow.flow import Flow
 from mera.graph import Step
 from mera.graph.boxes import Box
-from mera.graph.executor import on_sites, run_forward
-from mera.graph.local_fields import run_on_box
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -79,19 +79,19 @@ def decompose(flow: Flow, x: Tensor, context: Tensor | None = None) -> Parts:
     check_type(flow, Flow, "a mera.Flow, whose log p is a sum over levels and nodes")
     plan = flow.plan
     flow.check_data("data", x)
-    runner, contexts = flow.runner, flow.runner.contexts(context, x)
-    transform = runner.transform(contexts)
+    contexts = flow.contexts(context, x)
+    transform = flow.transform(contexts)
     changes: list[tuple[Step, Tensor]] = []
 
     def transform_and_record(step: Step, events: Tensor) -> tuple[Tensor, Tensor]:
-        bijector, lattice = runner.bijector(step), step.apply.lattice
-        if step.apply.is_field and runner.is_local(step):
+        bijector, lattice = flow.bijector(step), step.apply.lattice
+        if step.apply.is_field and flow.is_local(step):
             whole = Box.of((0, n) for n in lattice.shape)
             y, by_site = run_on_box(bijector, lattice, events, whole, whole, contexts(step))
             changes.append((step, by_site))
             return y, by_site.flatten(1).sum(1)
         y, log_det = transform(step, events)
-        changes.append((step, on_sites(step.apply, log_det, len(x))))
+        changes.append((step, spread_evenly(step.apply, log_det, len(x))))
         return y, log_det
 
     z, _ = run_forward(plan, x, transform_and_record)

@@ -82,6 +82,7 @@ class Adapted(Bijector):
         return self._call(y, context, True)
 
     def _call(self, x: Tensor, context: Tensor | None, inverse: bool) -> tuple[Tensor, Tensor]:
+        self.check_events(x)
         try:
             value, log_det = self._run(x.flatten(1) if self.flatten else x, context, inverse)
         except RuntimeError as error:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import inspect
-import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from functools import reduce, wraps
+from collections.abc import Sequence
+from functools import reduce
 from typing import Any
 
 import torch
@@ -16,17 +13,6 @@ from torch.utils.checkpoint import checkpoint
 
 from mera._utils.checks import check_shape
 from mera._utils.errors import InputError
-from mera._utils.torch_private import is_recording
-
-
-class _Mode(threading.local):
-    """Whether bijectors keep only their inputs, in a thread."""
-
-    keeps_inputs = False
-
-
-_mode = _Mode()
-_mode_of_compiler = [False]  # which cannot trace what belongs to a thread
 
 
 def log_det_dtype(x: Tensor) -> torch.dtype:
@@ -53,7 +39,8 @@ class Bijector(nn.Module, ABC):
     Shapes: a value is (B, *event_shape), a log-det is (B,). The first axis holds independent events, such as images, or
     all patches of all images. The output for an event must not depend on other events, as a batch may be split.
 
-    A map must not change its argument in place, which may be a view of the user's data.
+    A map must not change its argument in place, which may be a view of the user's data. Events that a user may have
+    passed are checked by `check_events`, at the beginning of both methods.
 
     Context: `forward`, `inverse` and `initialize` take a context (B, *context_shape) as a second argument. A bijector
     whose `context_shape` is None is never called with a context, so a subclass may leave the argument out.
@@ -77,13 +64,6 @@ class Bijector(nn.Module, ABC):
     per_site = False
     passive = 0
     circular = False
-
-    def __init_subclass__(cls, **options: Any) -> None:
-        """Prepare both methods; see `_prepared`."""
-        super().__init_subclass__(**options)
-        for name in ("forward", "inverse"):
-            if name in vars(cls):
-                setattr(cls, name, _prepared(vars(cls)[name]))
 
     def __init__(
         self, event_shape: tuple[int, ...] | None = None, context_shape: tuple[int, ...] | None = None
@@ -119,7 +99,7 @@ class Bijector(nn.Module, ABC):
         return (len(shape), shape[:1]) == (len(self.event_shape), self.event_shape[:1]) and self.fits_any_lattice
 
     def check_events(self, x: object) -> None:
-        """Refuse events (B, *shape) of a shape that does not fit."""
+        """Refuse events (B, *shape) of a shape that does not fit, which an index or a broadcast might accept."""
         if not isinstance(x, Tensor) or not self.fits(x.shape[1:]):
             got = str(tuple(x.shape)) if isinstance(x, Tensor) else type(x).__name__
             expected = f"events (B, {', '.join(map(str, self.event_shape or ('...',)))})"
@@ -151,64 +131,25 @@ class Bijector(nn.Module, ABC):
         return self(x, *context_arguments(self, context))[0]
 
 
-@contextmanager
-def inputs_kept() -> Iterator[None]:
-    """A context in which bijectors keep only their inputs for the backward pass, which runs them again."""
-    before = _keep_inputs(True)
-    try:
-        yield
-    finally:
-        _keep_inputs(before)
+def keeping_inputs(bijector: Bijector, x: Tensor, *context: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Call a bijector, and keep only its inputs for the backward pass, which calls it again.
 
-
-def _keep_inputs(value: bool) -> bool:
-    """Set whether bijectors keep only their inputs, and return whether they did before."""
-    if torch.compiler.is_compiling():
-        before, _mode_of_compiler[0] = _mode_of_compiler[0], value
-    else:
-        before, _mode.keeps_inputs = _mode.keeps_inputs, value
-    return before
-
-
-def _prepared(method: Callable[..., Any]) -> Callable[..., Any]:
-    """A method of a bijector that first refuses events of another shape, which an index or a broadcast might accept.
-
-    Within `inputs_kept` it runs under `torch.utils.checkpoint`.
+    Raises:
+        RuntimeError: in the backward pass, if the weights are others then, whose gradients would be wrong.
     """
-    name = [*inspect.signature(method).parameters][1]
-
-    @wraps(method)
-    def run(self: Bijector, *args: Any, **by_name: Any) -> Any:
-        if (args or name in by_name) and not is_recording():
-            self.check_events(args[0] if args else by_name[name])
-        keeps_inputs = _mode_of_compiler[0] if torch.compiler.is_compiling() else _mode.keeps_inputs
-        if keeps_inputs and not self.is_composite:
-            return checkpoint(_runs_again(method), self, *args, **by_name, use_reentrant=False)
-        return method(self, *args, **by_name)
-
-    return run
-
-
-def _runs_again(method: Callable[..., Any]) -> Callable[..., Any]:
-    """The method as a function that refuses to run again with other weights, whose gradients would be wrong."""
     weights: list[Any] = []
 
-    def run(self: Bijector, *args: Any, **by_name: Any) -> Any:
-        if torch.compiler.is_compiling():
-            return method(self, *args, **by_name)
-        weights.append([(parameter.data_ptr(), parameter._version) for parameter in self.parameters()])
-        if weights[-1] != weights[0]:
-            raise RuntimeError(
-                "Expected the weights of the forward pass in the backward pass, for checkpoint=True; got others: "
-                "set checkpoint=False to change weights in between, or with torch.func.functional_call"
-            )
-        before = _keep_inputs(False)
-        try:
-            return method(self, *args, **by_name)
-        finally:
-            _keep_inputs(before)
+    def run(x: Tensor, *context: Tensor | None) -> tuple[Tensor, Tensor]:
+        if not torch.compiler.is_compiling():
+            weights.append([(parameter.data_ptr(), parameter._version) for parameter in bijector.parameters()])
+            if weights[-1] != weights[0]:
+                raise RuntimeError(
+                    "Expected the weights of the forward pass in the backward pass, for checkpoint=True; got others: "
+                    "set checkpoint=False to change weights in between, or with torch.func.functional_call"
+                )
+        return bijector(x, *context)
 
-    return run
+    return checkpoint(run, x, *context, use_reentrant=False)
 
 
 def checked_result(result: Any, x: Tensor, source: str = "the bijector", where: str = "") -> tuple[Tensor, Tensor]:
@@ -221,8 +162,8 @@ def checked_result(result: Any, x: Tensor, source: str = "the bijector", where: 
         if isinstance(result, tuple):
             got = " and ".join(type(v).__name__ for v in result) if len(result) == 2 else f"{len(result)} values"
         raise InputError(f"events and their log-det from {source}", got, where=where)
-    shapes = [value.shape for value in result]  # recorded code must not branch on them; an earlier call checked them
-    if not is_recording() and shapes != [x.shape, x.shape[:1]]:
+    shapes = [value.shape for value in result]
+    if shapes != [x.shape, x.shape[:1]]:
         expected = f"events {tuple(x.shape)} and one log-det for each from {source}"
         raise InputError(expected, f"{tuple(shapes[0])} and {tuple(shapes[1])}", where=where)
     return result

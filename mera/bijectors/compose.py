@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from mera._utils.checks import check_type
 from mera._utils.errors import InputError
-from mera.bijectors.base import Bijector, context_arguments
+from mera.bijectors.base import Bijector, context_arguments, keeping_inputs, total
 from mera.bijectors.local import LocalBijector, Sites, evaluate, shrunk_context
 
 
@@ -20,12 +20,16 @@ class Chain(LocalBijector):
     Args:
         bijectors: the members, in the order from data to latents, of one shape of events and of contexts.
 
+    Attributes:
+        keeps_inputs: whether a forward pass keeps only the inputs of members; see `Flow.checkpoint`.
+
     Raises:
         ValueError: if `bijectors` is empty, or two members disagree on the shape of events or of contexts.
     """
 
     of_angles = None
     is_composite = True
+    keeps_inputs = False
 
     def __init__(self, bijectors: Iterable[Bijector]) -> None:
         items = check_type(bijectors, Iterable, "several bijectors")
@@ -46,16 +50,36 @@ class Chain(LocalBijector):
             return None
         return tuple(1 + sum(size - 1 for size in sizes) for sizes in zip(*windows, strict=True))
 
+    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Apply the members from the first to the last."""
+        keeps_inputs, log_dets = self.keeps_inputs and torch.is_grad_enabled(), []
+        for member in self.members:
+            given = () if member.context_shape is None else (context,)
+            if keeps_inputs and not member.is_composite:
+                x, log_det = keeping_inputs(cast(Bijector, member), x, *given)
+            else:
+                x, log_det = member(x, *given)
+            log_dets.append(log_det)
+        return x, total(log_dets)
+
+    def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Apply the inverses of the members from the last to the first."""
+        log_dets = []
+        for member in reversed(self.bijectors):
+            y, log_det = member.inverse(y, *context_arguments(member, context))
+            log_dets.append(log_det)
+        return y, total(log_dets)
+
     def on_sites(self, x: Tensor, context: Tensor | None, inverse: bool, sites: Sites | None) -> tuple[Tensor, Tensor]:
-        """Apply the members from the first to the last, or their inverses from the last to the first."""
+        """Apply the members, or their inverses, to some sites."""
+        if sites is None:
+            return self.inverse(x, context) if inverse else self(x, context)
         log_det: Any = None
         for member in self.bijectors[::-1] if inverse else self.bijectors:
             x, term = evaluate(member, x, context, inverse, sites)
-            if sites is not None:
-                context = shrunk_context(context, sites, member.radius)
-                log_det = None if log_det is None else sites.shrink(log_det, member.radius)
-                sites = sites.shrunk(member.radius)
-            log_det = term if log_det is None else log_det + term
+            context = shrunk_context(context, sites, member.radius)
+            log_det = term if log_det is None else sites.shrink(log_det, member.radius) + term
+            sites = sites.shrunk(member.radius)
         return x, log_det
 
     @torch.no_grad()

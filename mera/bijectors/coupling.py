@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from mera._utils.checks import MAX_LAYERS, check_count, check_flag
-from mera.bijectors.base import Bijector, log_det_dtype, total
+from mera.bijectors.base import Bijector
 from mera.bijectors.compose import Chain
-from mera.bijectors.conditioners.base import ConditionerFactory, contract, join, joined_shape, parameters_at, prepare
+from mera.bijectors.conditioners.base import ConditionerFactory, contract, join, joined_shape, parameters_at
 from mera.bijectors.linear import LULinear
 from mera.bijectors.local import LocalBijector, Sites, shrunk_context
 from mera.bijectors.normalization import ActNorm
@@ -73,25 +73,25 @@ class Coupling(LocalBijector):
 
     def on_sites(self, x: Tensor, context: Tensor | None, inverse: bool, sites: Sites | None) -> tuple[Tensor, Tensor]:
         """Transform the second half, then the first; or transform the first back, then the second."""
-        networks = [prepare(network) if sites is None else network for network in self.networks]
         halves = list(self.partition.split(x, sites))
         log_dets: list[Tensor] = []
         for read in (1, 0) if inverse else (0, 1):
             changed, values = 1 - read, halves[read]
             values = torch.cat([values.cos(), values.sin()], dim=1) if self.transform.of_angles else values
-            joined = join(values, context, self.context_shape)
+            values = values if self.context_shape is None else join(values, context, self.context_shape)
             index, half = (0, (read,)) if self.shared_between_halves else (read, ())
-            params = parameters_at(networks[index], joined, sites, *half)
+            network = self.networks[index]
+            params = network(values, *half) if sites is None else parameters_at(network, values, sites, *half)
             if sites is not None:
-                radius = (contract(self.networks[index]).radius or 0,) * (x.ndim - 2)
+                radius = (contract(network).radius or 0,) * (x.ndim - 2)
                 halves, log_dets = ([sites.shrink(part, radius) for part in parts] for parts in (halves, log_dets))
                 context, sites = shrunk_context(context, sites, radius), sites.shrunk(radius)
             value, log_slope = apply_transform(self.transform, halves[changed], params, inverse)
             # discard values at the positions of the other half
             halves[changed] = self.partition.confine(value, changed, sites)
-            log_slope = self.partition.confine(log_slope, changed, sites).to(log_det_dtype(x))
+            log_slope = self.partition.confine(log_slope, changed, sites)
             log_dets.append(log_slope.flatten(1).sum(1) if sites is None else log_slope.sum(1))
-        return self.partition.merge(*halves), total(log_dets)
+        return self.partition.merge(*halves), log_dets[0] + log_dets[1]
 
 
 def couplings(

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from mera._utils.checks import check_flag
 from mera._utils.torch_modes import exactly
-from mera._utils.torch_private import sizes
 from mera.bijectors.base import Bijector, log_det_dtype, zero_log_det
 from mera.bijectors.local import LocalBijector, Sites, equal_log_dets
 
@@ -51,7 +50,7 @@ class LULinear(LocalBijector):
 
     def on_sites(self, x: Tensor, context: Tensor | None, inverse: bool, sites: Sites | None) -> tuple[Tensor, Tensor]:
         """Multiply by W, or solve W x = y."""
-        columns = x.reshape(x.shape[0], self.size, math.prod(sizes(x)[1:]) // self.size)
+        columns = x.reshape(x.shape[0], self.size, math.prod(x.shape[1:]) // self.size)
         with exactly(x.device):
             y = self._solution(columns) if inverse else self._product(columns)
         log_det = self.log_diagonal.sum(dtype=log_det_dtype(x))
@@ -61,7 +60,7 @@ class LULinear(LocalBijector):
         """W times vectors (B, size, n)."""
         lower, upper = self._factors()
         weight = torch.zeros_like(upper).index_copy(0, self.permutation, torch.addmm(upper, lower, upper))
-        repeats = sizes(columns)[2]
+        repeats = columns.shape[2]
         if repeats > 1 and self.size * repeats > MAX_KRONECKER_SIZE:
             return torch.einsum("ij,bjs->bis", weight, columns)
         if repeats > 1:  # torch.kron fails for matrices that are not contiguous
@@ -111,10 +110,12 @@ class DCT(Bijector):
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Transform each cell to its block spin and its details."""
+        self.check_events(x)
         return self._product(x, self._exact(x).mT), zero_log_det(x)
 
     def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Apply the transposed matrix, which is the inverse."""
+        self.check_events(y)
         return self._product(y, self._exact(y)), zero_log_det(y)
 
     def _product(self, x: Tensor, matrix: Tensor) -> Tensor:

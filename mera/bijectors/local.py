@@ -7,13 +7,12 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import Tensor
 
-from mera._utils.errors import InputError
-from mera._utils.torch_private import is_called_plainly, is_recording, sizes
+from mera._utils.torch_private import is_called_plainly
 from mera.bijectors.base import Bijector, context_arguments
 
 
@@ -97,11 +96,17 @@ class LocalBijector(Bijector):
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Map data to latents."""
-        return _of_events(self.on_sites(x, context, False, None))
+        if x.shape[1:] != self.event_shape:
+            self.check_events(x)
+        y, log_det = self.on_sites(x, context, False, None)
+        return y, log_det if log_det.ndim == 1 else log_det.flatten(1).sum(1)
 
     def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Map latents to data."""
-        return _of_events(self.on_sites(y, context, True, None))
+        if y.shape[1:] != self.event_shape:
+            self.check_events(y)
+        x, log_det = self.on_sites(y, context, True, None)
+        return x, log_det if log_det.ndim == 1 else log_det.flatten(1).sum(1)
 
     @property
     def fits_any_lattice(self) -> bool:
@@ -122,12 +127,7 @@ def evaluate(
 ) -> tuple[Tensor, Tensor]:
     """Apply a bijector, or its inverse, to whole events, or a local bijector to sites; see `LocalBijector.on_sites`."""
     if sites is not None:
-        values, log_det = cast(LocalBijector, bijector).on_sites(x, context, inverse, sites)
-        shape = sites.shrunk(bijector.radius).shape
-        if not is_recording() and (values.shape[2:], log_det.shape[1:]) != (shape, shape):
-            expected, got = f"values and log-dets of sites {shape}", f"{tuple(values.shape)}, {tuple(log_det.shape)}"
-            raise InputError(expected, got, where=f"{type(bijector).__name__}.on_sites")
-        return values, log_det
+        return cast(LocalBijector, bijector).on_sites(x, context, inverse, sites)
     return (bijector.inverse if inverse else bijector)(x, *context_arguments(bijector, context))
 
 
@@ -139,19 +139,12 @@ def equal_log_dets(log_det: Tensor, x: Tensor, inverse: bool, sites: Sites | Non
     log_det = -log_det if inverse else log_det
     if sites is not None:
         return log_det.expand(x.shape[0], *x.shape[2:])
-    return (log_det * math.prod(sizes(x)[2:]) if of_site else log_det).expand(x.shape[0])
+    return (log_det * math.prod(x.shape[2:]) if of_site else log_det).expand(x.shape[0])
 
 
 def shrunk_context(context: Tensor | None, sites: Sites, radius: Sequence[int]) -> Tensor | None:
     """The context of `sites.shrunk(radius)`: a context for all sites stays as it is."""
     return context if context is None or context.ndim == 2 else sites.shrink(context, radius)
-
-
-def _of_events(result: Any) -> Any:
-    """The values and the log-det of events, (B,), from a result of `on_sites`, which the caller checks."""
-    if not isinstance(result, tuple) or len(result) != 2 or getattr(result[1], "ndim", 1) < 2:
-        return result
-    return result[0], result[1].flatten(1).sum(1)
 
 
 def _is_one_map(bijector: Bijector) -> bool:

@@ -195,6 +195,7 @@ class Spectral(StartsFromData):
 
     def _scaled(self, x: Tensor, sign: int) -> tuple[Tensor, Tensor]:
         """Multiply the modes by exp(sign s)."""
+        self.check_events(x)
         log_scale = self.log_scale.to(log_det_dtype(x))
         for axis, fold in enumerate(self._folds, start=1):
             log_scale = log_scale.index_select(axis, fold.to(x.device))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from functools import reduce
 from typing import Any
 
@@ -13,7 +12,6 @@ from torch import Tensor, nn
 
 from mera._utils.checks import check_shape
 from mera._utils.errors import InputError
-from mera._utils.torch_private import is_recording, recording_paused, sizes
 from mera.bijectors.local import Sites
 
 MAX_MASKS = 16
@@ -99,8 +97,8 @@ class Gather(Partition):
     def split(self, x: Tensor, sites: Sites | None = None) -> tuple[Tensor, Tensor]:
         """Split events (B, *event_shape) into vectors (B, n) and (B, N - n)."""
         x = x.flatten(1).index_select(1, self.order)
-        first, second = (shape[0] for shape in self.shapes)
-        return x.narrow(1, 0, first), x.narrow(1, first, second)
+        count = self.shapes[0][0]
+        return x[:, :count], x[:, count:]
 
     def merge(self, first: Tensor, second: Tensor) -> Tensor:
         """Merge vectors (B, n) and (B, N - n) to events (B, *event_shape)."""
@@ -144,12 +142,12 @@ class Masked(Partition):
 
     def _masks(self, values: Tensor, sites: Sites | None) -> Tensor:
         """The masks of both halves at some sites, or at all sites of a lattice as large as the values."""
-        key = sizes(values)[2:] if sites is None else sites, values.device
+        key = values.shape[2:] if sites is None else sites, values.device
         masks = self._cached.get(key)
         if masks is None and torch.compiler.is_compiling():
             masks = self._made(*key)
         elif masks is None:
-            with torch.inference_mode(False), recording_paused() if is_recording() else nullcontext():
+            with torch.inference_mode(False):
                 masks = self._made(*key)
             self._cached = {key: masks, **dict([*self._cached.items()][: MAX_MASKS - 1])}  # threads may do so, too
         return masks

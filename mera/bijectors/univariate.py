@@ -9,7 +9,6 @@ from torch import Tensor, nn
 
 from mera._utils.checks import check_positive
 from mera._utils.errors import InputError
-from mera._utils.torch_private import is_recording
 from mera.bijectors.base import log_det_dtype
 
 
@@ -47,13 +46,12 @@ def transform(univariate: Univariate, x: Tensor, params: Tensor, inverse: bool =
         ValueError: if the parameters, the new variables or the log-slopes are not tensors of these shapes.
     """
     expected = x.shape[0], univariate.n_params, *x.shape[1:]
-    recorded = is_recording()  # recorded code must not branch on shapes; an earlier call checked them
-    if not isinstance(params, Tensor) or (not recorded and params.shape != expected):
+    if not isinstance(params, Tensor) or params.shape != expected:
         got = str(tuple(params.shape)) if isinstance(params, Tensor) else type(params).__name__
         raise InputError(f"parameters {expected} from the conditioner", got)
     dtype = log_det_dtype(x)
     y, log_slope = (univariate.inverse if inverse else univariate)(x.to(dtype), params.to(dtype))
-    if not recorded and not y.shape == log_slope.shape == x.shape:
+    if not y.shape == log_slope.shape == x.shape:
         got = f"{tuple(y.shape)} and {tuple(log_slope.shape)}"
         raise InputError(f"variables and log-slopes {tuple(x.shape)} from {type(univariate).__name__}", got)
     return y.to(x.dtype), log_slope
@@ -79,18 +77,15 @@ class Affine(Univariate):
 
     def forward(self, x: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
         """Scale, then shift."""
-        scale, shift = self._scale_and_shift(params)
+        scale, shift = params.unbind(1)
+        scale = self.max_log_scale * torch.tanh(scale / self.max_log_scale)
         return torch.addcmul(shift, x, torch.exp(scale)), scale
 
     def inverse(self, y: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
         """Undo the shift, then the scaling."""
-        scale, shift = self._scale_and_shift(params)
+        scale, shift = params.unbind(1)
+        scale = self.max_log_scale * torch.tanh(scale / self.max_log_scale)
         return (y - shift) * torch.exp(-scale), -scale
-
-    def _scale_and_shift(self, params: Tensor) -> tuple[Tensor, Tensor]:
-        raw, shift = params.unbind(1)
-        bound = self.max_log_scale
-        return torch.tanh(raw) if bound == 1 else bound * torch.tanh(raw / bound), shift
 
 
 class Scaled(Univariate):

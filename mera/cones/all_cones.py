@@ -8,7 +8,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from mera.graph.executor import Transform, run_forward, run_inverse
+from mera.executor.passes import Transform, run_forward, run_inverse
 from mera.graph.lattice import Lattice
 from mera.graph.operations import Apply
 from mera.graph.plan import Plan, Step

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import cached_property
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,13 +14,13 @@ from mera.cones.cone import CPU, Cone, inference_cone
 from mera.cones.recording import Recorded
 from mera.cones.regions import Region
 from mera.cones.subplan import Subplan
+from mera.executor.contexts import Context
+from mera.executor.local_fields import run_on_box
+from mera.executor.passes import run_forward
+from mera.executor.plan_module import ContextOfStep, PlanModule
 from mera.graph import Step
 from mera.graph.boxes import Box
-from mera.graph.contexts import Context
-from mera.graph.executor import run_forward
 from mera.graph.indexing import indices_at
-from mera.graph.local_fields import run_on_box
-from mera.graph.runner import ContextOfStep, Runner
 
 
 class Restriction:
@@ -40,7 +37,7 @@ class Restriction:
     bijector is evaluated on a large lattice, and evaluation is then not recorded.
 
     Args:
-        runner: the flow's plan with its bijectors, prior and contexts.
+        flow: the flow.
         x: one image, (1, C, *shape), in the flow's own space.
         region: the pixels that change: those of a cone, a bool mask, or a span for each dimension.
         context: the context of the image; None for a flow without context.
@@ -50,7 +47,7 @@ class Restriction:
         sites: the flat indices of the masked pixels in the lattice, (n,).
         image: the image, (1, C, *shape).
         prior: a copy of the flow's prior.
-        runner: the flow's runner with copies of its modules, whose parameters count as constants.
+        flow: the flow with copies of the modules that are evaluated, whose parameters count as constants.
         evaluation: log p of pixels, recorded after the first calls; see `Recorded`.
 
     Raises:
@@ -59,9 +56,9 @@ class Restriction:
             if a number of levels, a shape, a dtype or a device is wrong.
     """
 
-    def __init__(self, runner: Runner, x: Tensor, region: Region | Cone, context: Context | None = None) -> None:
-        plan = runner.plan
-        check_tensor("data", x, plan.input.event_shape, runner.reference)
+    def __init__(self, flow: PlanModule, x: Tensor, region: Region | Cone, context: Context | None = None) -> None:
+        plan = flow.plan
+        check_tensor("data", x, plan.input.event_shape, flow.reference)
         if len(x) != 1:
             raise InputError("one image, (1, C, ...)", str(len(x)))
         if not x.isfinite().all():
@@ -75,23 +72,19 @@ class Restriction:
             self.image = x.detach().clone()
             self._places = self.sites.to(x.device)
             indices = indices_at(self.sites, plan.input).flatten()
-            self._subplan = Subplan(plan, indices, runner.is_local, x.device)
+            self._subplan = Subplan(plan, indices, flow.is_local, x.device)
             levels = zip(self._subplan.levels, self.cone.sites, strict=True)
             self._columns = [torch.searchsorted(level.sites, sites).to(x.device) for level, sites in levels]
             with torch.no_grad():
-                contexts = runner.contexts(context, x)
-                self._contexts = self._subplan.contexts(runner, context)
-            modules = {part.step.module: runner.bijector(part.step) for part in self._subplan.steps}
-            constants = _constants_of(runner, self.image, contexts, self._subplan)
+                contexts = flow.contexts(context, x)
+                self._contexts = self._subplan.contexts(flow, context)
+            constants = _constants_of(flow, self.image, contexts, self._subplan)
             self._latents, self._constants, self._log_prob_outside = constants
-            self.runner = replace(  # after a pass that may change buffers
-                runner, bijectors={key: _constant(bijector) for key, bijector in modules.items()},
-                prior=_constant(runner.prior), context_encoder=_constant(runner.context_encoder),
-            )  # fmt: skip
-            self.prior = self.runner.prior
+            self.flow = flow.with_copies({part.step.module for part in self._subplan.steps})
+            self.prior = self.flow.prior
             self._event_shape = (plan.input.channels, len(self.sites))
-        self.evaluation = Recorded(self._evaluate_log_prob, not runner.checkpoint)
-        self._decode = Recorded(self._evaluate_pixels, not runner.checkpoint)
+        self.evaluation = Recorded(self._evaluate_log_prob, not flow.keeps_inputs)
+        self._decode = Recorded(self._evaluate_pixels, not flow.keeps_inputs)
 
     def __repr__(self) -> str:
         pixels, latents = self._event_shape[1], self.cone.count
@@ -169,7 +162,7 @@ class Restriction:
     def _evaluate(self, pixels: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
         """The latents (K, C_h, n) at all sites of the subplan, and the log-det (K,) of all events of the subplan."""
         contexts = self._repeated_context(pixels.shape[0])
-        rows, log_det = self._subplan.forward(pixels.flatten(1), self._constants, self.runner, contexts)
+        rows, log_det = self._subplan.forward(pixels.flatten(1), self._constants, self.flow, contexts)
         levels = zip(rows, self._latents, strict=True)
         return tuple(row.unflatten(1, base.shape[1:]) for row, base in levels), log_det
 
@@ -183,7 +176,7 @@ class Restriction:
         rows, contexts = [], self._repeated_context(latents[0].shape[0])
         for level, base, columns in zip(latents, self._latents, self._columns, strict=True):
             rows.append(base.expand(level.shape[0], -1, -1).index_copy(2, columns, level).flatten(1))
-        return self._subplan.inverse(rows, self.runner, contexts).unflatten(1, self._event_shape)
+        return self._subplan.inverse(rows, self.flow, contexts).unflatten(1, self._event_shape)
 
     def _repeated_context(self, n_settings: int) -> ContextOfStep:
         """The contexts of the image's events for several settings, one setting after the other."""
@@ -199,14 +192,9 @@ class Restriction:
         check_tensor("pixels", pixels, self._event_shape, self.image, "K")
 
 
-def _constant(module: Any) -> Any:
-    """A copy of a module whose parameters count as constants."""
-    return copy.deepcopy(module).requires_grad_(False)
-
-
 @torch.no_grad()
 def _constants_of(
-    runner: Runner, x: Tensor, contexts: ContextOfStep, subplan: Subplan
+    flow: PlanModule, x: Tensor, contexts: ContextOfStep, subplan: Subplan
 ) -> tuple[list[Tensor], list[Tensor], Tensor]:
     """Run the whole flow once on an image (1, C, *shape), and keep all values that do not change.
 
@@ -217,7 +205,7 @@ def _constants_of(
     """
     partial_steps = {partial.step: partial for partial in subplan.steps}
     variables: list[Tensor] = []
-    transform = runner.transform(contexts)
+    transform = flow.transform(contexts)
 
     def keep(step: Step, events: Tensor) -> tuple[Tensor, Tensor]:
         """Transform the events of a step; log-dets of events in the subplan count as 0."""
@@ -232,7 +220,7 @@ def _constants_of(
         else:
             lattice, (_, core, box) = step.apply.lattice, partial.boxes
             whole = Box.of((0, n) for n in lattice.shape)
-            bijector = runner.bijector(step)
+            bijector = flow.bijector(step)
             transformed, by_site = run_on_box(bijector, lattice, events, whole, whole, contexts(step))
             inputs = box.take(events)
             log_det = by_site.flatten(1).index_fill(1, core.sites(lattice).flatten().to(x.device), 0).sum(1)
@@ -247,4 +235,4 @@ def _constants_of(
         variables.append(latents[-1].flatten()[(level.source < 0).to(x.device)])
         is_outside = torch.ones(flat.shape[2], dtype=torch.bool, device=x.device).index_fill(0, sites, False)
         outside.append(flat[:, :, is_outside])
-    return latents, variables, rest + runner.prior.log_prob(outside)
+    return latents, variables, rest + flow.prior.log_prob(outside)

@@ -12,14 +12,14 @@ from operator import mul
 import torch
 from torch import Tensor
 
+from mera.executor.local_fields import run_on_box
+from mera.executor.passes import spread_evenly
+from mera.executor.plan_module import PlanModule
 from mera.graph.boxes import Box
-from mera.graph.executor import on_sites, transform_events
 from mera.graph.lattice import Lattice
 from mera.graph.layout_error import LayoutError
-from mera.graph.local_fields import run_on_box
 from mera.graph.operations import Cut, Regroup
 from mera.graph.plan import Step
-from mera.graph.runner import Runner
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Stage:
         return boxes[::-1]
 
 
-def stages_of(runner: Runner) -> list[Stage]:
+def stages_of(flow: PlanModule) -> list[Stage]:
     """The stages of the plan of a flow, finest first.
 
     A bijector that acts on a whole lattice at once, or several lattices behind a cut, are refused.
@@ -74,7 +74,7 @@ def stages_of(runner: Runner) -> list[Stage]:
         LayoutError: if a bijector acts on a whole lattice at once, or more than one lattice goes on behind a cut; the
             message names the node.
     """
-    plan, stages = runner.plan, list[Stage]()
+    plan, stages = flow.plan, list[Stage]()
     levels = {latent.value: h for h, latent in enumerate(plan.latents)}
     users = {step.source: step for step in plan.steps}
     value, lattice = 0, plan.input
@@ -82,7 +82,7 @@ def stages_of(runner: Runner) -> list[Stage]:
         entry, steps = lattice, []
         while value in users and len(users[value].targets) == 1:
             step = users[value]
-            if step.module and step.apply.is_field and not runner.is_local(step):
+            if step.module and step.apply.is_field and not flow.is_local(step):
                 expected = "a bijector of patches, or one whose log-det is a sum over sites"
                 raise LayoutError(expected, "one that acts on the whole lattice at once", node=step.node)
             if not step.module and not isinstance(step.move, (Cut, Regroup)):  # others may move variables anywhere
@@ -111,7 +111,7 @@ def stages_of(runner: Runner) -> list[Stage]:
 
 
 def run_stage(
-    stage: Stage, runner: Runner, block: Tensor, box: Box, context: Tensor | None
+    stage: Stage, flow: PlanModule, block: Tensor, box: Box, context: Tensor | None
 ) -> tuple[Tensor, dict[int, Tensor]]:
     """Compute a box of the outputs of a stage.
 
@@ -130,12 +130,12 @@ def run_stage(
         if not step.module:
             (values,) = step.move.forward(values)
             continue
-        bijector = runner.bijector(step)
+        bijector = flow.bijector(step)
         encoded = None if bijector.context_shape is None else context
         if step.apply.is_field:
             values, by_site = run_on_box(bijector, step.apply.lattice, values, here, after, encoded)
         elif step.apply.within(here).events:
-            values, by_site = (after.crop(part, here) for part in _apply(step, runner, values, here, encoded))
+            values, by_site = (after.crop(part, here) for part in _apply(step, flow, values, here, encoded))
         else:
             values = after.crop(values, here)
             continue
@@ -143,19 +143,19 @@ def run_stage(
         total += _spread(box.refined(rest).crop(by_site[0].to(torch.float64), after), cell)
     maps = {}
     for level, channels in stage.leaving:
-        density = runner.prior.log_density(values[:, channels])[0].sum(0, dtype=torch.float64)
+        density = flow.prior.log_density(values[:, channels])[0].sum(0, dtype=torch.float64)
         maps[level] = _spread(density, stage.cell)
     maps[min(maps)] += total
     return values[0], maps
 
 
-def _apply(step: Step, runner: Runner, values: Tensor, box: Box, context: Tensor | None) -> tuple[Tensor, Tensor]:
+def _apply(step: Step, flow: PlanModule, values: Tensor, box: Box, context: Tensor | None) -> tuple[Tensor, Tensor]:
     """Transform all patches in a box: the values behind them, and the log-det of each site, (1, *sites)."""
     operation = step.apply.within(box)
     inputs, outer = operation.gather(values)
-    transform = runner.transform(lambda _: None if context is None else context.expand(len(inputs), -1))
-    changed, log_det = transform_events(step, inputs, transform)
-    return operation.scatter(changed, outer, 1), on_sites(operation, log_det.to(torch.float64), 1)
+    transform = flow.transform(lambda _: None if context is None else context.expand(len(inputs), -1))
+    changed, log_det = transform(step, inputs)
+    return operation.scatter(changed, outer, 1), spread_evenly(operation, log_det.to(torch.float64), 1)
 
 
 def _spread(values: Tensor, cell: Sequence[int]) -> Tensor:

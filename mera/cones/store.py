@@ -15,9 +15,9 @@ from torch import Tensor
 from mera._utils.errors import InputError
 from mera._utils.files import sum_of
 from mera.cones.stages import Stage, run_stage, stages_of
+from mera.executor.plan_module import PlanModule
 from mera.graph.boxes import Box, tiles
 from mera.graph.lattice import Lattice
-from mera.graph.runner import Runner
 
 DATA = -1
 """In place of the number of a stage or of a level, the data."""
@@ -41,7 +41,7 @@ class Store:
 
     Args:
         path: the folder.
-        runner: the flow's plan with its bijectors.
+        flow: the flow.
         tile: the edge of a tile in pixels.
         context: the encoded context of the image, (1, K); None for a flow without context.
 
@@ -51,14 +51,14 @@ class Store:
         lock: the lock of a temporary folder, which lasts as long as the store; None for a folder of the user.
     """
 
-    def __init__(self, path: Path, runner: Runner, tile: int, context: Tensor | None = None) -> None:
-        self.path, self.runner, self.tile, self.stages = path, runner, tile, stages_of(runner)
-        self.context = None if context is None else context.to(runner.reference.dtype)
-        self.parts: dict[int, list[float]] = {level: [] for level in range(DATA, len(runner.plan.latents))}
+    def __init__(self, path: Path, flow: PlanModule, tile: int, context: Tensor | None = None) -> None:
+        self.path, self.flow, self.tile, self.stages = path, flow, tile, stages_of(flow)
+        self.context = None if context is None else context.to(flow.reference.dtype)
+        self.parts: dict[int, list[float]] = {level: [] for level in range(DATA, len(flow.plan.latents))}
         self.lock: object = None
         self._sums: dict[str, str] = {}
         self._checked: dict[str, tuple[int, int]] = {}
-        dtype = np.dtype(str(runner.reference.dtype).removeprefix("torch."))
+        dtype = np.dtype(str(flow.reference.dtype).removeprefix("torch."))
         for stage in self.stages:
             shapes = {f"lattice{stage.number}": stage.lattice.event_shape}
             shapes |= {f"map{level}": stage.lattice.shape for level, _ in stage.leaving}
@@ -84,7 +84,7 @@ class Store:
 
     def sums(self) -> list[float]:
         """The log-det of the preprocessing, and the part of log p of each level, in nats."""
-        return [math.fsum(self.parts[level]) for level in range(DATA, len(self.runner.plan.latents))]
+        return [math.fsum(self.parts[level]) for level in range(DATA, len(self.flow.plan.latents))]
 
     def stage_of(self, level: int) -> Stage:
         """The stage in which the latents of a level leave; the map of the level is on the lattice at its entry."""
@@ -132,8 +132,8 @@ class Store:
     def compute(self, tile: Tile) -> None:
         """Compute a tile of the outputs of a stage from the lattice at its entry, and write it; see `run_stage`."""
         stage = self.stages[tile.stage]
-        block = self.read(f"lattice{tile.stage}", stage.needed(tile.box)[0]).to(self.runner.reference)
-        outputs, maps = run_stage(stage, self.runner, block, tile.box, self.context)
+        block = self.read(f"lattice{tile.stage}", stage.needed(tile.box)[0]).to(self.flow.reference)
+        outputs, maps = run_stage(stage, self.flow, block, tile.box, self.context)
         if stage.kept is not None:
             self.write(f"lattice{tile.stage + 1}", tile.box, outputs[stage.kept])
         for level, values in maps.items():

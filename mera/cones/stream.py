@@ -26,9 +26,9 @@ from mera._utils.torch_modes import exactly, in_threads
 from mera.bijectors import ImagePreprocess, with_noise
 from mera.cones.stages import stages_of
 from mera.cones.store import DATA, Store, Tile
+from mera.executor.contexts import Context
+from mera.executor.plan_module import PlanModule
 from mera.graph.boxes import Box, tiles
-from mera.graph.contexts import Context
-from mera.graph.runner import Runner
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -57,7 +57,7 @@ class Streamed:
     @property
     def bits_per_dim(self) -> float:
         """Minus log p of the integers of the image, per variable, in bits; NaN if the source had floats."""
-        bits = -math.fsum(self.store.sums()) / (self.store.runner.plan.input.variables * math.log(2))
+        bits = -math.fsum(self.store.sums()) / (self.store.flow.plan.input.variables * math.log(2))
         return bits if self.is_image else math.nan
 
     @property
@@ -79,7 +79,7 @@ class Streamed:
             ValueError: if there is no such level, or its file is not as it was written.
             FileNotFoundError: if the folder of the store is gone.
         """
-        return np.load(self.store.check(f"map{self.store.runner.plan.check_level(level)}"), mmap_mode="c")
+        return np.load(self.store.check(f"map{self.store.flow.plan.check_level(level)}"), mmap_mode="c")
 
     def bits(self, edge: int = 256, shape: Sequence[int] | None = None) -> Tensor:
         """The bits per dimension of each level in the cells of a coarse grid, for a picture.
@@ -95,7 +95,7 @@ class Streamed:
             For each level, finest first, its bits in each cell per variable of the cell, (levels, *cells). The mean
             over all cells, summed over levels, is `bits_per_dim`, and for floats minus log p per variable.
         """
-        channels, *whole = self.store.runner.plan.input.event_shape
+        channels, *whole = self.store.flow.plan.input.event_shape
         shape = whole if shape is None else shape
         if len(shape) != len(whole) or not all(0 < m <= n for m, n in zip(shape, whole, strict=True)):
             raise InputError(f"a shape within {tuple(whole)}", str(tuple(shape)))
@@ -103,7 +103,7 @@ class Streamed:
         cells = [max(1, round(longest * n / max(whole))) for n in whole]
         levels = torch.stack([_pooled(self.store, number, cells) for number in range(len(self.levels))])
         if self.is_image:
-            plan, units = self.store.runner.plan, self.store.sums()[0] / math.prod(cells)
+            plan, units = self.store.flow.plan, self.store.sums()[0] / math.prod(cells)
             shares = torch.tensor([latent.lattice.variables / plan.input.variables for latent in plan.latents])
             levels = levels + units * shares.view(-1, *(1 for _ in cells))
         variables = channels * math.prod(whole) / math.prod(cells)
@@ -112,7 +112,7 @@ class Streamed:
 
     def __repr__(self) -> str:
         bits = f", {self.bits_per_dim:.4f} bits/dim" if self.is_image else ""
-        return f"image {self.store.runner.plan.input}: log p {self.log_prob:.6g} nats{bits}\nstore: {self.store.path}"
+        return f"image {self.store.flow.plan.input}: log p {self.log_prob:.6g} nats{bits}\nstore: {self.store.path}"
 
 
 def _pooled(store: Store, number: int, cells: list[int]) -> Tensor:
@@ -134,7 +134,7 @@ def _pooled(store: Store, number: int, cells: list[int]) -> Tensor:
 
 @torch.no_grad()
 def stream(
-    runner: Runner,
+    flow: PlanModule,
     preprocess: Any,
     source: Any,
     out: str | PathLike[str] | None = None,
@@ -145,9 +145,9 @@ def stream(
     console: Console | None = None,
 ) -> Streamed:
     """Evaluate a large image; see `Flow.stream`."""
-    plan = runner.plan
-    check_precise(runner.reference.dtype, "the flow of a stream")
-    stages = stages_of(runner)
+    plan = flow.plan
+    check_precise(flow.reference.dtype, "the flow of a stream")
+    stages = stages_of(flow)
     if len(plan.context or ()) > 1:
         raise InputError("a flow of one context for all pixels, for streams", f"a context of shape {plan.context}")
     if not hasattr(source, "shape") or tuple(source.shape) != plan.input.event_shape:
@@ -159,15 +159,15 @@ def stream(
     if kind not in ("uint8", "float"):
         raise InputError("8-bit integers, or floats in the flow's own space", f"an array of {kind}")
     is_image = kind == "uint8"
-    if is_image and any(getattr(part, "of_angles", None) for b in runner.bijectors.values() for part in b.modules()):
+    if is_image and flow.of_angles:
         raise InputError("a flow of real numbers for images", "a flow of angles")
     if is_image and type(preprocess) is not ImagePreprocess:
         raise InputError("data in the flow's own space, or the usual preprocessing", f"uint8, and {preprocess}")
-    encoded = runner.context_encoder(context, 1, runner.reference.device)
+    encoded = flow.context_encoder(context, 1, flow.reference.device)
     check_count(seed, "a seed", 0)
     target = None if out is None else as_path(out).resolve()
     with _folder(target) as (path, lock):
-        store = Store(path, runner, tile, encoded)
+        store = Store(path, flow, tile, encoded)
         _fill(store, preprocess if is_image else None, source, seed, check_console(console))
     store.path, store.lock = path if target is None else target, lock
     if target is None:
@@ -204,7 +204,7 @@ def _folder(target: Path | None) -> Iterator[tuple[Path, object]]:
 
 def _fill(store: Store, preprocess: Any, source: Any, seed: int, console: Console) -> None:
     """Make all tiles."""
-    device, lock, work = store.runner.reference.device, Lock(), list(store.work())
+    device, lock, work = store.flow.reference.device, Lock(), list(store.work())
     done, total = 0, sum(math.prod(tile.box.shape) * tile.weight for tile in work)
 
     def make(tile: Tile) -> Tile:
@@ -229,7 +229,7 @@ def _fill(store: Store, preprocess: Any, source: Any, seed: int, console: Consol
 @torch.no_grad()
 def _take(store: Store, preprocess: Any, source: Any, seed: int, lock: Lock, tile: Tile) -> None:
     """Write a tile of the data, in the flow's own space; a source may not support concurrent reads."""
-    box, reference = tile.box, store.runner.reference
+    box, reference = tile.box, store.flow.reference
     with lock:
         values = read_tensor(source, (slice(None), *(slice(a, b) for a, b in zip(box.start, box.stop, strict=True))))
     if preprocess is not None:

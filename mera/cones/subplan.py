@@ -17,13 +17,13 @@ import torch
 from torch import Tensor
 
 from mera.bijectors.base import zero_log_det
+from mera.executor.contexts import Context, event_context
+from mera.executor.local_fields import run_on_box
+from mera.executor.passes import Transform
+from mera.executor.plan_module import ContextOfStep, PlanModule
 from mera.graph import Apply, Lattice, Plan, Step
 from mera.graph.boxes import Box, hull
-from mera.graph.contexts import Context, event_context
-from mera.graph.executor import Transform, transform_events
 from mera.graph.indexing import indices_at
-from mera.graph.local_fields import run_on_box
-from mera.graph.runner import ContextOfStep, Runner
 
 IsLocal = Callable[[Step], bool]
 """Whether the field bijector of a step can be evaluated on a box."""
@@ -181,19 +181,19 @@ class Subplan:
             for parent, children in self._children.items()
         }
 
-    def contexts(self, runner: Runner, context: Context | None) -> dict[Step, Tensor | None]:
+    def contexts(self, flow: PlanModule, context: Context | None) -> dict[Step, Tensor | None]:
         """The contexts of the events of each partial step, (n_events, *shape), for one image.
 
         They are None for a bijector that takes none. For `context` see `ContextEncoder.forward`.
         """
-        values: Any = runner.encoded_context(context, runner.reference.new_empty(1))
+        values: Any = flow.encoded_context(context, flow.reference.new_empty(1))
         return {
-            part.step: part.contexts(self.plan, values) if runner.takes_context(part.step) else None
+            part.step: None if flow.bijector(part.step).context_shape is None else part.contexts(self.plan, values)
             for part in self.steps
         }
 
     def forward(
-        self, row: Tensor, constants: Sequence[Tensor], runner: Runner, contexts: ContextOfStep
+        self, row: Tensor, constants: Sequence[Tensor], flow: PlanModule, contexts: ContextOfStep
     ) -> tuple[tuple[Tensor, ...], Tensor]:
         """Map the reached variables of the data, (K, size), to the latents.
 
@@ -202,7 +202,7 @@ class Subplan:
         Returns:
             A row (K, n_latents) for each level of latents, finest first; and the log-det (K,) of the subplan's events.
         """
-        rows, transform = {-1: row}, runner.transform(contexts)
+        rows, transform = {-1: row}, flow.transform(contexts)
         log_det = zero_log_det(row)
         latents = []
         for i, (node, columns) in enumerate(zip(self._nodes, self._columns_of_parent, strict=True)):
@@ -212,22 +212,22 @@ class Subplan:
                 if node.boxes is None:
                     rows[i], change = _transform(node, inputs, transform)
                 else:
-                    rows[i], change = _transform_field(node, inputs, runner, contexts)
+                    rows[i], change = _transform_field(node, inputs, flow, contexts)
                 log_det = log_det + change
             else:
                 latents.append(inputs)
         return tuple(latents), log_det
 
-    def inverse(self, latents: Sequence[Tensor], runner: Runner, contexts: ContextOfStep) -> Tensor:
+    def inverse(self, latents: Sequence[Tensor], flow: PlanModule, contexts: ContextOfStep) -> Tensor:
         """Map rows of all latents at the levels' sites, (K, n_latents), to the reached variables, (K, size)."""
-        transform = runner.transform(contexts, inverse=True)
+        transform = flow.transform(contexts, inverse=True)
         rows = dict(enumerate(latents, start=len(self.steps)))
         for i, step in reversed(list(enumerate(self.steps))):
             row = self._collect(i, rows)
             if step.boxes is None:
                 rows[i] = _transform(step, row, transform)[0]
             else:
-                rows[i] = _transform_field(step, row, runner, contexts, inverse=True)[0]
+                rows[i] = _transform_field(step, row, flow, contexts, inverse=True)[0]
         return self._collect(-1, rows)
 
     def _collect(self, parent: int, rows: dict[int, Tensor]) -> Tensor:
@@ -281,7 +281,7 @@ def _look_up(keys: Tensor, table_keys: Tensor, table_values: Tensor) -> Tensor:
 
 
 def _transform_field(
-    partial_step: PartialStep, row: Tensor, runner: Runner, contexts: ContextOfStep, inverse: bool = False
+    partial_step: PartialStep, row: Tensor, flow: PlanModule, contexts: ContextOfStep, inverse: bool = False
 ) -> tuple[Tensor, Tensor]:
     """Transform K settings of the box of a local field bijector to its core, or of the core back to the entry."""
     entry, core, box = cast(Boxes, partial_step.boxes)
@@ -290,7 +290,7 @@ def _transform_field(
         here, target = core, entry
         context = context if context is None or context.ndim == 2 else core.crop(context, box)
     values, lattice = row.unflatten(1, (step.apply.lattice.channels, *here.shape)), step.apply.lattice
-    values, by_site = run_on_box(runner.bijector(step), lattice, values, here, target, context, inverse)
+    values, by_site = run_on_box(flow.bijector(step), lattice, values, here, target, context, inverse)
     return values.flatten(1), by_site.flatten(1).sum(1)
 
 
@@ -318,7 +318,7 @@ def _transform(partial_step: PartialStep, row: Tensor, transform: Transform) -> 
     """Transform the events in a row; the variables outside of all events do not change."""
     changing, unchanged = row.split(partial_step.sizes, dim=1)
     events = changing.reshape(-1, *partial_step.step.apply.event_shape)
-    changed, log_det = transform_events(partial_step.step, events, transform)
+    changed, log_det = transform(partial_step.step, events)
     changed = changed.reshape(changing.shape)
     if partial_step.sizes[1]:
         changed = torch.cat([changed, unchanged], dim=1)

@@ -15,9 +15,9 @@ from mera.bijectors.prior import Prior, temperature_per_level
 from mera.cones.cone import CPU
 from mera.cones.regions import Span, rectangle, spans_of
 from mera.cones.subplan import Subplan
+from mera.executor.plan_module import PlanModule
 from mera.graph import Lattice
 from mera.graph.indexing import Tiling, check_indexable, indices_at
-from mera.graph.runner import Runner
 
 NOISE_BLOCK = {1: 256, 2: 16, 3: 8}
 """The edge of the blocks of latents that are drawn together, by the number of dimensions."""
@@ -26,10 +26,10 @@ MAX_FIELD_SITES = 2**20
 
 
 @torch.no_grad()
-def window(runner: Runner, seed: int, region: Sequence[Span], temperature: float | Sequence[float] = 1.0) -> Tensor:
+def window(flow: PlanModule, seed: int, region: Sequence[Span], temperature: float | Sequence[float] = 1.0) -> Tensor:
     """Generate a window of the image of a seed; see `Flow.window`."""
-    plan, like = runner.plan, runner.reference
-    if runner.context_encoder.needs_context:
+    plan, like = flow.plan, flow.reference
+    if flow.context_encoder.needs_context:
         raise InputError("a flow without context for windows, such as flow.given(context)", f"one of {plan.context}")
     spans = spans_of(region, plan.input)
     if not is_integer(seed) or not 0 <= seed < 2**64:
@@ -38,20 +38,20 @@ def window(runner: Runner, seed: int, region: Sequence[Span], temperature: float
     check_indexable(plan.input)
     for step in plan.bijections:
         lattice = step.apply.lattice
-        if step.apply.is_field and lattice.sites > MAX_FIELD_SITES and not runner.is_local(step):
+        if step.apply.is_field and lattice.sites > MAX_FIELD_SITES and not flow.is_local(step):
             expected = "a bijector of patches, or a local one, for windows of so large a lattice"
             got = f"a field bijector, which needs all of {lattice}"
             raise InputError(expected, got, where=f"node {step.node!r}")
     with CPU:
         indices = indices_at(rectangle(spans, plan.input), plan.input).flatten()
-        subplan = Subplan(plan, indices, runner.is_local, like.device)
+        subplan = Subplan(plan, indices, flow.is_local, like.device)
         noise = [
-            noise_of_latents(runner.prior, temperatures[h], seed, h, latent.lattice, level.sites)
+            noise_of_latents(flow.prior, temperatures[h], seed, h, latent.lattice, level.sites)
             for h, (latent, level) in enumerate(zip(plan.latents, subplan.levels, strict=True))
         ]
 
     latents = [values.flatten()[None].to(like) for values in noise]
-    row = subplan.inverse(latents, runner, subplan.contexts(runner, None).__getitem__)
+    row = subplan.inverse(latents, flow, subplan.contexts(flow, None).__getitem__)
     return row.view(1, plan.input.channels, *(stop - start for start, stop in spans))
 
 

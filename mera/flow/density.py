@@ -15,10 +15,10 @@ from torch.distributions import Distribution, constraints
 from mera._utils.checks import check_flag, check_images, check_window
 from mera._utils.errors import InputError
 from mera._utils.torch_private import is_wrapped_by_functorch
-from mera.bijectors import Bijector, with_noise
+from mera.bijectors import Bijector, Chain, with_noise
 from mera.bijectors.prior import Prior
+from mera.executor.contexts import Context, ContextEncoder
 from mera.graph import Layout, Plan
-from mera.graph.contexts import Context, ContextEncoder
 from mera.graph.summary import Summary, count_parameters
 
 Temperature = float | Sequence[float]
@@ -245,22 +245,25 @@ class Density(nn.Module, ABC):
         fraction of that of all activations, and a training step takes about twice the time
         (https://arxiv.org/abs/1604.06174).
         """
-        return self.flow._checkpoint
+        return self.flow.keeps_inputs
 
     @checkpoint.setter
     def checkpoint(self, value: bool) -> None:
         """Set whether a forward pass keeps only the inputs of layers."""
-        self.flow._checkpoint = check_flag(value, "checkpoint")
+        self.flow.keeps_inputs = check_flag(value, "checkpoint")
+        for part in self.flow.bijectors.modules():
+            if isinstance(part, Chain):
+                part.keeps_inputs = value
 
     @property
     def dtype(self) -> torch.dtype:
         """The dtype of data and latents, which `to` changes."""
-        return self.flow._reference.dtype
+        return self.flow.reference.dtype
 
     @property
     def device(self) -> torch.device:
         """The device of the flow, which `to` changes."""
-        return self.flow._reference.device
+        return self.flow.reference.device
 
     @property
     @abstractmethod

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,17 +12,18 @@ from mera._utils.checks import check_count, check_latents, check_tensor, is_list
 from mera._utils.errors import InputError
 from mera._utils.random import restored_states
 from mera.bijectors import Bijector, ImagePreprocess
+from mera.bijectors.base import context_arguments, zero_log_det
 from mera.bijectors.circular import check_angles
 from mera.bijectors.prior import Prior, PriorLike, temperature_per_level
+from mera.executor.bijectors_of_plan import check_lattices, make_bijectors
+from mera.executor.contexts import Context, ContextEncoder
+from mera.executor.passes import run_forward, run_inverse
 from mera.flow.density import Recipe, Temperature
 from mera.flow.in_parts import FlowInParts
 from mera.graph import Layout, LayoutError, Step, compile
-from mera.graph.bijectors_of_plan import check_lattices, make_bijectors
-from mera.graph.contexts import Context, ContextEncoder
-from mera.graph.executor import run_forward, run_inverse
+from mera.graph.layout_error import within
 from mera.graph.modules import Bijectors, structure_of
 from mera.graph.resize import edges_of, period, resize
-from mera.graph.runner import Runner
 from mera.graph.summary import Summary, summarize
 
 Latents = tuple[Tensor, ...]
@@ -74,7 +74,7 @@ class Flow(FlowInParts):
     ) -> None:
         super().__init__()
         self.recipe: Recipe | None = None
-        self._checkpoint = False
+        self.keeps_inputs = False
         self.plan = compile(layout)
         self.layout = layout.frozen()  # later changes of the layout are not in the plan
         self.bijectors = make_bijectors(self.plan, self.layout)
@@ -82,13 +82,8 @@ class Flow(FlowInParts):
         self.prior = prior if isinstance(prior, Prior) else Prior(prior)
         by_node: dict[str, Any] = {step.node: self.bijectors[step.module] for step in self.plan.bijections}
         self.of_angles = check_angles(by_node, self.prior)
-        self.preprocess = ImagePreprocess().to(self._reference) if preprocess is None else preprocess
+        self.preprocess = ImagePreprocess().to(self.reference) if preprocess is None else preprocess
         self._built = self._structures()
-
-    @property
-    def _reference(self) -> Tensor:
-        """A tensor with the dtype and device of the flow."""
-        return self.bijectors._reference
 
     @property
     def replaced(self) -> list[str]:
@@ -132,7 +127,7 @@ class Flow(FlowInParts):
             :math:`\log |\det \partial z / \partial x|`, (B,).
         """
         self.check_data("data", x)
-        return self.runner.forward(x, context)
+        return run_forward(self.plan, x, self.transform(self.contexts(context, x)))
 
     def inverse(self, z: Sequence[Tensor], context: Context | None = None) -> tuple[Tensor, Tensor]:
         r"""Map latents to data.
@@ -145,7 +140,7 @@ class Flow(FlowInParts):
             The data (B, C, *shape) in the flow's own space; and :math:`\log |\det \partial x / \partial z|`, (B,).
         """
         self._check_latents(z)
-        return self.runner.inverse(z, context)
+        return run_inverse(self.plan, z, self.transform(self.contexts(context, z[0]), inverse=True))
 
     def to_lattice(self, z: Sequence[Tensor]) -> Tensor:
         """Lay out the latents z of all levels on the pixel lattice, (B, C, *shape), each latent at its own site.
@@ -168,8 +163,7 @@ class Flow(FlowInParts):
         """
         self._check_latents(z)
         values = {latent.value: level for latent, level in zip(self.plan.latents, z, strict=True)}
-        runner = self.runner
-        transform = runner.transform(runner.contexts(context, z[0]), inverse=True)
+        transform = self.transform(self.contexts(context, z[0]), inverse=True)
         run_inverse(self.plan, z, transform, watch=values.__setitem__)
         return tuple(values[value] for value in self.plan.entries)
 
@@ -187,7 +181,7 @@ class Flow(FlowInParts):
         """Draw latents from the prior, without gradients; the noise of a flow, see `Density.draw_noise`."""
         number = check_count(n[0] if is_list(n) and len(n) == 1 else n, "a number of samples", 0)
         shapes = [(number, *latent.lattice.event_shape) for latent in self.plan.latents]
-        like = self._reference if device is None else self._reference.to(device)
+        like = self.reference if device is None else self.reference.to(device)
         return self.prior.sample(shapes, temperature_per_level(temperature, len(shapes)), like)
 
     draw_noise = sample_latents
@@ -209,15 +203,7 @@ class Flow(FlowInParts):
     def given(self, context: Context) -> Flow:
         """The flow with a fixed context, which has the same parameters; see `Density.given`."""
         encoder = self.context_encoder
-        return self._with(context_encoder=ContextEncoder(encoder.shape, encoder.embedding, context))
-
-    def _with(self, **changes: Any) -> Flow:
-        """A flow with other attributes, which shares all others, and so all parameters, with this one."""
-        other = copy.copy(self)
-        vars(other).update({name: value.copy() for name, value in vars(self).items() if isinstance(value, dict)})
-        for name, value in changes.items():
-            setattr(other, name, value)
-        return other
+        return self.changed(context_encoder=ContextEncoder(encoder.shape, encoder.embedding, context))
 
     def resized(self, shape: int | Sequence[int], levels: int | None = None) -> Flow:
         """The same flow on a lattice of another shape: the same bijectors at all patches, with the same parameters.
@@ -265,7 +251,7 @@ class Flow(FlowInParts):
             if encoder.fixed is not None:
                 raise InputError("to resize a flow first, then to fix its context of each pixel", "a fixed context")
             encoder = ContextEncoder(plan.context, encoder.embedding)
-        return self._with(layout=layout.frozen(), plan=plan, context_encoder=encoder, recipe=None)
+        return self.changed(layout=layout.frozen(), plan=plan, context_encoder=encoder, recipe=None)
 
     @property
     def flow(self) -> Flow:
@@ -281,19 +267,20 @@ class Flow(FlowInParts):
         if not x.isfinite().all():
             raise InputError("finite data to start from", f"{int((~x.isfinite()).sum())} infinite or NaN variables")
         state = {name: tensor.clone() for name, tensor in self.bijectors.state_dict().items()}
+        contexts = self.contexts(context, x)
+
+        def initialize(step: Step, events: Tensor) -> tuple[Tensor, Tensor]:
+            bijector = self.bijector(step)
+            with within(f"node {step.node!r}"):
+                return bijector.initialize(events, *context_arguments(bijector, contexts(step))), zero_log_det(events)
+
         try:
-            self.runner.initialize(x, context)
+            run_forward(self.plan, x, initialize)
         except BaseException:
             self.bijectors.load_state_dict(state)  # a refused batch changes nothing
             raise
 
     # Description
-
-    @property
-    def runner(self) -> Runner:
-        """The plan with the current bijectors, prior and context encoder of the flow."""
-        bijectors: Any = self.bijectors
-        return Runner(self.plan, bijectors, self.prior, self.context_encoder, self.checkpoint, self._reference)
 
     @property
     def summary(self) -> Summary:
@@ -308,11 +295,11 @@ class Flow(FlowInParts):
                 f"{what} as {self.dtype} in the flow's own space",
                 "torch.uint8: `bits_per_dim` takes images as they are, `from_images` maps them to this space",
             )
-        check_tensor(what, x, self.plan.input.event_shape, self._reference)
+        check_tensor(what, x, self.plan.input.event_shape, self.reference)
 
     def _check_latents(self, z: Sequence[Tensor]) -> None:
         """Refuse latents that are not of the flow's levels, shapes, dtype and device."""
-        check_latents("latents", z, [latent.lattice.event_shape for latent in self.plan.latents], self._reference)
+        check_latents("latents", z, [latent.lattice.event_shape for latent in self.plan.latents], self.reference)
 
 
 def _identity(step: Step, events: Tensor) -> tuple[Tensor, Tensor]:

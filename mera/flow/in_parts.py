@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from os import PathLike
 from typing import Any
 
@@ -15,12 +14,12 @@ from mera._utils.checks import check_count, check_window
 from mera._utils.errors import InputError
 from mera.bijectors import DCT, BlockSpins, LearntNoise
 from mera.cones import Cone, Region, Restriction, Site, Span, Streamed, generation_cone, inference_cone, stream, window
+from mera.executor.contexts import Context
+from mera.executor.passes import run_inverse
+from mera.executor.plan_module import PlanModule
 from mera.flow.density import Density, Temperature
 from mera.graph import compile
-from mera.graph.contexts import Context
-from mera.graph.executor import run_inverse
 from mera.graph.resize import resize
-from mera.graph.runner import Runner
 from mera.inpaint import Inpainting, inpaint, inpaint_behind
 
 STEP, MOST_STEPS, CLOSE = 0.7, 100, 0.02
@@ -28,7 +27,7 @@ STEP, MOST_STEPS, CLOSE = 0.7, 100, 0.02
 standard deviations of the coarse data."""
 
 
-class FlowInParts(Density):
+class FlowInParts(Density, PlanModule):
     """The methods of `mera.Flow` that evaluate a part of the flow, at the cost of that part."""
 
     def inference_cone(self, region: Region) -> Cone:
@@ -86,7 +85,7 @@ class FlowInParts(Density):
             ValueError: if the region is empty, of another shape, or all pixels; or if x is not one image, or has NaN or
                 infinite pixels, in the region or not.
         """
-        return Restriction(self.flow.runner, x, region, context)
+        return Restriction(self, x, region, context)
 
     def inpaint(self, x: Tensor, mask: Region, context: Context | None = None, **options: Any) -> Inpainting:
         """Fill masked pixels of one image (RG-Flow, Section 4 and App. D, https://arxiv.org/abs/2010.00029).
@@ -108,14 +107,13 @@ class FlowInParts(Density):
             ValueError: if the mask is empty, of another shape, or masks every pixel; if x is not one finite image; or
                 if an option is unknown or has an invalid value.
         """
-        flow = self.flow
-        noise, runner = _behind_noise(flow)
+        noise, flow = _behind_noise(self)
         if noise is None:
-            result = inpaint(runner, x, mask, context, **options)
+            result = inpaint(flow, x, mask, context, **options)
         else:
             result = inpaint_behind(
-                noise, x, mask, lambda y: inpaint(runner, y, mask, context, **options),
-                lambda image: flow.log_prob(image, context), flow.plan.input,
+                noise, x, mask, lambda y: inpaint(flow, y, mask, context, **options),
+                lambda image: self.log_prob(image, context), self.plan.input,
             )  # fmt: skip
         return result.with_pictures(self.to_images) if self.plan.input.is_picture else result
 
@@ -143,7 +141,7 @@ class FlowInParts(Density):
         >>> flow.window(7, (2**29, 2**29 + 8), (12_345, 12_345 + 12)).shape
         torch.Size([1, 3, 8, 12])
         """
-        return window(self.flow.runner, seed, region, temperature)
+        return window(self, seed, region, temperature)
 
     def stream(self, source: Any, out: str | PathLike[str] | None = None, **options: Any) -> Streamed:
         """Evaluate log p of an image that need not fit into memory, exactly, level by level in tiles.
@@ -175,7 +173,7 @@ class FlowInParts(Density):
         >>> abs(result.log_prob - flow.log_prob(x).item()) < 0.1, result.map(1).shape
         (True, (32, 48))
         """
-        return stream(self.flow.runner, self.preprocess, source, out, **options)
+        return stream(self, self.preprocess, source, out, **options)
 
     @torch.no_grad()
     def refine(
@@ -230,24 +228,24 @@ class FlowInParts(Density):
         larger = flow if shape == flow.plan.input.shape else flow.resized(shape)
         latents = larger.sample_latents(len(coarse), temperature)
         coarse, unit = coarse.to(larger.dtype), _unit(larger, levels)
-        noise, runner = _behind_noise(larger)
-        transform = runner.transform(runner.contexts(context, coarse), inverse=True)
+        noise, behind = _behind_noise(larger)
+        transform = behind.transform(behind.contexts(context, coarse), inverse=True)
 
         def finer(lattice: Tensor) -> Tensor:
-            return run_inverse(runner.plan, latents[:levels], transform, lattice * unit)[0]
+            return run_inverse(behind.plan, latents[:levels], transform, lattice * unit)[0]
 
         x = finer(coarse)
         x = _with_means(x, coarse, finer, factors) if means and x.numel() else x
         return x if noise is None else noise.inverse(x)[0]
 
 
-def _behind_noise(flow: Any) -> tuple[LearntNoise | None, Runner]:
-    """The learnt noise with which a flow begins, None if it has none; and the runner of all bijectors behind it."""
+def _behind_noise(flow: Any) -> tuple[LearntNoise | None, PlanModule]:
+    """The learnt noise with which a flow begins, None if it has none; and the flow of all bijectors behind it."""
     first = next(iter(flow.plan.steps), None)
     noise = flow.bijectors[first.module] if first is not None and first.module else None
     if first is None or not isinstance(noise, LearntNoise):
-        return None, flow.runner
-    return noise, replace(flow.runner, plan=compile(resize(flow.layout, flow.plan.input.shape, without=first.node)))
+        return None, flow
+    return noise, flow.changed(plan=compile(resize(flow.layout, flow.plan.input.shape, without=first.node)))
 
 
 def _with_means(x: Tensor, coarse: Tensor, finer: Callable[[Tensor], Tensor], factors: Sequence[int]) -> Tensor:

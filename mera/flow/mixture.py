@@ -16,10 +16,10 @@ from torch import Tensor
 
 from mera._utils.checks import check_choice, check_count, check_type, is_list
 from mera._utils.errors import InputError
+from mera.executor.contexts import Context
 from mera.flow.density import Density, Temperature
 from mera.flow.flow import Flow
 from mera.graph import Lattice
-from mera.graph.contexts import Context
 from mera.graph.summary import Summary
 
 MAX_LISTED = 2**20

@@ -160,9 +160,11 @@ class Apply(Operation):
         return tuple(n // s if periodic else max(0, (n - o) // s) for n, s, o, periodic in dimensions)
 
     @cached_property
-    def roll(self) -> tuple[tuple[int, int], ...]:
-        """The rolls of periodic axes after which the grid starts at the first site, as pairs (axis, sites)."""
-        return tuple((2 + d, o) for d, o in enumerate(self.offset) if o and self.lattice.periodic[d])
+    def roll(self) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
+        """The rolls of periodic axes after which the grid starts at the first site, and back; the axes are the last."""
+        axes = [2 + d for d, o in enumerate(self.offset) if o and self.lattice.periodic[d]]
+        there = [-self.offset[axis - 2] for axis in axes]
+        return tuple(there), tuple(-n for n in there), tuple(axes)
 
     @cached_property
     def crop(self) -> tuple[tuple[int, int, int], ...]:
@@ -212,8 +214,8 @@ class Apply(Operation):
             The events (B * events, *event_shape); and the values before each crop at an open border, since events do
             not contain the variables outside of the crop.
         """
-        if self.roll:
-            x = torch.roll(x, [-shift for _, shift in self.roll], [axis for axis, _ in self.roll])
+        there, _, axes = self.roll
+        x = torch.roll(x, there, axes) if axes else x
         outer = [x]
         for axis, start, stop in self.crop:
             outer.append(outer[-1].narrow(axis, start, stop - start))
@@ -224,7 +226,8 @@ class Apply(Operation):
         x = rearrange(events, self.inverse_pattern, b=batch, **self.sizes)
         for axis, start, stop in reversed(self.crop):
             x = torch.slice_scatter(outer.pop(), x, axis, start, stop)
-        return torch.roll(x, [n for _, n in self.roll], [axis for axis, _ in self.roll]) if self.roll else x
+        _, back, axes = self.roll
+        return torch.roll(x, back, axes) if axes else x
 
     @property
     def event_tiling(self) -> Tiling:

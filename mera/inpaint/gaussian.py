@@ -11,8 +11,9 @@ from torch.distributions import MultivariateNormal
 from torch.nn import functional as F
 
 from mera._utils.torch_modes import in_threads
-from mera.graph.contexts import Context
-from mera.graph.runner import Runner
+from mera.executor.contexts import Context
+from mera.executor.passes import run_inverse
+from mera.executor.plan_module import PlanModule
 
 SAMPLES, VARIABLES = 4096, 2**20
 """The largest number of samples of a flow, and of variables in all samples."""
@@ -30,12 +31,12 @@ POOL = {1: F.max_pool1d, 2: F.max_pool2d, 3: F.max_pool3d}
 
 
 @torch.no_grad()
-def gaussian_filling(runner: Runner, x: Tensor, mask: Tensor, context: Context | None = None) -> MultivariateNormal:
+def gaussian_filling(flow: PlanModule, x: Tensor, mask: Tensor, context: Context | None = None) -> MultivariateNormal:
     """Learn the mean and the covariance of the masked pixels of x (1, C, *shape) by ridge regression.
 
     The covariance is that of the residuals, drawn towards its diagonal where there are few samples; see `regression`.
     """
-    mean, residuals = regression(runner, x, mask, context)
+    mean, residuals = regression(flow, x, mask, context)
     covariance = residuals.mT @ residuals / len(residuals)
     share = covariance.shape[0] / (covariance.shape[0] + len(residuals))
     covariance = (1 - share) * covariance + share * covariance.diagonal().diag()
@@ -46,14 +47,14 @@ def gaussian_filling(runner: Runner, x: Tensor, mask: Tensor, context: Context |
 
 
 @torch.no_grad()
-def regression(runner: Runner, x: Tensor, mask: Tensor, context: Context | None = None) -> tuple[Tensor, Tensor]:
+def regression(flow: PlanModule, x: Tensor, mask: Tensor, context: Context | None = None) -> tuple[Tensor, Tensor]:
     """Predict the masked variables (d,) of x (1, C, *shape) by a ridge regression; also its residuals (samples, d).
 
     Samples of the flow are the examples, so that no data are needed. Up to 1,024 variables around the mask are the
     features; a part of the samples chooses the penalty.
     """
-    variables = runner.plan.input.variables
-    samples = _samples(runner, max(64, min(SAMPLES, VARIABLES // variables)), context)
+    variables = flow.plan.input.variables
+    samples = _samples(flow, max(64, min(SAMPLES, VARIABLES // variables)), context)
     around = _around(mask, x.shape[1])
     features, targets = (samples[:, :, place].flatten(1).double() for place in (around, mask))
     seen = x[:, :, around].flatten(1).double()
@@ -85,17 +86,17 @@ def scaled(gaussian: MultivariateNormal, log_prob: Callable[[Tensor], Tensor], d
     return MultivariateNormal(gaussian.loc, scale_tril=fitting * gaussian.scale_tril, validate_args=False)
 
 
-def _samples(runner: Runner, n: int, context: Context | None) -> Tensor:
+def _samples(flow: PlanModule, n: int, context: Context | None) -> Tensor:
     """Samples of the flow, (n, C, *shape)."""
 
     def generate(z: Sequence[Tensor]) -> Tensor:
         with torch.no_grad():  # a mode of each thread
-            return runner.inverse(z, context)[0]
+            return run_inverse(flow.plan, z, flow.transform(flow.contexts(context, z[0]), inverse=True))[0]
 
-    shapes = [(n, *latent.lattice.event_shape) for latent in runner.plan.latents]
-    z = runner.prior.sample(shapes, [1.0] * len(shapes), runner.reference)
+    shapes = [(n, *latent.lattice.event_shape) for latent in flow.plan.latents]
+    z = flow.prior.sample(shapes, [1.0] * len(shapes), flow.reference)
     batches = list(zip(*(level.split(BATCH) for level in z), strict=True))
-    return torch.cat(list(in_threads(generate, batches, runner.reference.device)))
+    return torch.cat(list(in_threads(generate, batches, flow.reference.device)))
 
 
 def _around(mask: Tensor, channels: int) -> Tensor:

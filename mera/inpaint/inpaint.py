@@ -15,8 +15,8 @@ from mera._utils.errors import InputError
 from mera._utils.progress import ProgressBar, check_console
 from mera._utils.torch_modes import threads_for_calls
 from mera.cones import Region, Restriction
-from mera.graph.contexts import Context
-from mera.graph.runner import Runner
+from mera.executor.contexts import Context
+from mera.executor.plan_module import PlanModule
 from mera.inpaint.blocks import MAX_HIDDEN, TOGETHER, blocks_of, tell_cost
 from mera.inpaint.gaussian import gaussian_filling, regression, scaled
 from mera.inpaint.metric import curvature
@@ -117,7 +117,7 @@ def _uint8(image: Tensor) -> Tensor:
 
 
 def inpaint(
-    runner: Runner,
+    flow: PlanModule,
     x: Tensor,
     mask: Region,
     context: Context | None = None,
@@ -135,7 +135,7 @@ def inpaint(
     compete in groups, the coarsest level first, while the other variables are those of noise in the masked pixels.
 
     Args:
-        runner: the plan of the flow with its bijectors, prior and contexts.
+        flow: the flow.
         x: one image, (1, C, *shape), in the flow's own space; masked pixels may have any finite values.
         mask: a bool mask (H, W), true for the pixels to fill; or a span for each dimension.
         context: the context of the image; None for a flow without context.
@@ -147,10 +147,10 @@ def inpaint(
     search = SearchOptions(**options)
     progress_console = check_console(console)
     if search.samples:
-        check_precise(runner.reference.dtype, "samples of fillings")
+        check_precise(flow.reference.dtype, "samples of fillings")
     with torch.inference_mode(False), torch.enable_grad():  # Adam needs gradients, whatever mode the caller is in
-        local = Restriction(runner, x, mask, context)
-        unused = {"draws", "sweeps"} if _begins_at_gaussian(local, runner) else set()
+        local = Restriction(flow, x, mask, context)
+        unused = {"draws", "sweeps"} if _begins_at_gaussian(local, flow) else set()
         unused |= {"steps", "latents"} if local.pixels[0].numel() > TOGETHER else set()
         unused = unused if search.samples else {"particles", "warmup", "iterations", "leapfrog"}
         if passed := sorted(name for name in unused if options.get(name)):
@@ -158,14 +158,14 @@ def inpaint(
             raise InputError(expected, ", ".join(passed))
         with threads_for_calls(x.device):
             if search.samples and local.pixels[0].numel() > TOGETHER:
-                return _fill_blocks(local, runner, context, search, progress_console)
+                return _fill_blocks(local, flow, context, search, progress_console)
             if search.samples:
                 tell_cost(local, search, progress_console)
-            return _search(local, runner, context, search, progress_console)
+            return _search(local, flow, context, search, progress_console)
 
 
 def _fill_blocks(
-    local: Restriction, runner: Runner, context: Context | None, search: SearchOptions, console: Console
+    local: Restriction, flow: PlanModule, context: Context | None, search: SearchOptions, console: Console
 ) -> Inpainting:
     """Fill a large hole block by block, each given the blocks before it, and a regression for the blocks behind it."""
     hidden, search = local.hidden, replace(search, steps=0)
@@ -173,12 +173,12 @@ def _fill_blocks(
         expected = f"at most {MAX_HIDDEN:,} masked pixels (reduce the image, fill parts of the hole, or samples=0)"
         raise InputError(expected, f"{count:,}")
     parts, varied = blocks_of(hidden, local.pixels.shape[1]), 0
-    tell_cost(Restriction(runner, local.image, parts[0], context), search, console, len(parts))
-    start = regression(runner, local.image, hidden, context)[0].to(local.pixels)
+    tell_cost(Restriction(flow, local.image, parts[0], context), search, console, len(parts))
+    start = regression(flow, local.image, hidden, context)[0].to(local.pixels)
     image = local.fill(start.view(1, *local.pixels.shape[1:]))
     for part in parts:
-        block = Restriction(runner, image, part, context)
-        found = _search(block, runner, context, search, console)
+        block = Restriction(flow, image, part, context)
+        found = _search(block, flow, context, search, console)
         image, varied = found.image, varied + found.varied
         if found.stopped:
             break
@@ -190,13 +190,13 @@ def _fill_blocks(
 
 
 def _search(
-    local: Restriction, runner: Runner, context: Context | None, search: SearchOptions, console: Console
+    local: Restriction, flow: PlanModule, context: Context | None, search: SearchOptions, console: Console
 ) -> Inpainting:
     """Draw samples, or search for the likeliest filling among random ones, then climb."""
     stop = Stop()
     drawn: dict[str, Any] = {}
     if search.samples:
-        pixels, log_prob, drawn = _draw(local, runner, context, search, console, stop)
+        pixels, log_prob, drawn = _draw(local, flow, context, search, console, stop)
         history, varied = log_prob.max()[None], 0
     if not stop.requested:
         if search.samples:
@@ -221,18 +221,13 @@ def _search(
     )  # fmt: skip
 
 
-def _is_of_angles(runner: Runner) -> bool:
-    """Return whether the flow has a bijector of angles."""
-    return any(getattr(part, "of_angles", None) for b in runner.bijectors.values() for part in b.modules())
-
-
-def _begins_at_gaussian(local: Restriction, runner: Runner) -> bool:
+def _begins_at_gaussian(local: Restriction, flow: PlanModule) -> bool:
     """Return whether chains begin at particles that were annealed from a Gaussian, not at fillings that competed."""
-    return not _is_of_angles(runner) and local.image.numel() <= MAX_VARIABLES
+    return not flow.of_angles and local.image.numel() <= MAX_VARIABLES
 
 
 def _draw(
-    local: Restriction, runner: Runner, context: Context | None, search: SearchOptions, console: Console, stop: Stop
+    local: Restriction, flow: PlanModule, context: Context | None, search: SearchOptions, console: Console, stop: Stop
 ) -> tuple[Tensor, Tensor, dict[str, Any]]:
     """The last fillings of all chains, (S, C, n), their log p (S,), and fields of an `Inpainting` from all draws."""
     shape = local.pixels.shape[1:]
@@ -240,8 +235,8 @@ def _draw(
     def log_prob_of_row(row: Tensor) -> Tensor:  # (K, C n) to (K,)
         return LogProbInThreads.apply(row, lambda part: local.log_prob(part.unflatten(1, shape)))
 
-    metric = partial(curvature, local, of_angles=_is_of_angles(runner))
-    if not _begins_at_gaussian(local, runner):
+    metric = partial(curvature, local, of_angles=flow.of_angles)
+    if not _begins_at_gaussian(local, flow):
         space, size = LatentSpace(local), max(search.draws // search.samples, 1)
         with ProgressBar("compete", console) as bar:
             latents = populate(space, search.samples, size, search.sweeps, bar)
@@ -250,7 +245,7 @@ def _draw(
     else:
         particles = max(search.particles, search.samples)
         with ProgressBar("anneal", console) as bar:
-            gaussian = scaled(gaussian_filling(runner, local.image, local.hidden, context), log_prob_of_row, particles)
+            gaussian = scaled(gaussian_filling(flow, local.image, local.hidden, context), log_prob_of_row, particles)
             rows, mass = anneal(log_prob_of_row, metric, gaussian, particles, search.leapfrog, bar, stop)
         starts = rows[torch.linspace(0, particles - 1, search.samples).long()]
     with ProgressBar("sample", console) as bar:

@@ -71,7 +71,7 @@ def _levels(flow: Flow) -> list[list[Bijector]]:
     spectra = _spectra(flow)
     steps = [step for step in flow.plan.bijections if flow.bijectors[step.module] not in spectra]
     number = 1 + max(step.level for step in steps)
-    return [[flow.runner.bijector(step) for step in steps if step.level == level] for level in range(number)]
+    return [[flow.bijector(step) for step in steps if step.level == level] for level in range(number)]
 
 
 def _pairs(targets: list[Bijector], sources: list[Bijector]) -> list[tuple[Bijector, Bijector]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import math
-from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -13,9 +12,9 @@ from mera._utils.errors import InputError
 from mera.bijectors.adapt import Adapted
 from mera.bijectors.base import Bijector
 from mera.bijectors.round_trip import LAWS, errors_of, round_trip_error, with_noise_on_parameters
+from mera.executor.passes import run_forward
 from mera.flow.density import Density
 from mera.graph import Step
-from mera.graph.executor import run_forward
 from mera.train.batches import Batch, Objective
 
 INVERSE_ROWS = 8
@@ -58,10 +57,10 @@ def check_user_bijectors(density: Density, x: Tensor, context: Tensor | None) ->
     if not remaining:
         return
     x, context = x[:LAW_EVENTS], None if context is None else context[:LAW_EVENTS]
-    transform = flow.runner.transform(flow.runner.contexts(context, x))
+    transform = flow.transform(flow.contexts(context, x))
 
     def transform_and_check(step: Step, events: Tensor) -> tuple[Tensor, Tensor]:
-        bijector = flow.runner.bijector(step)
+        bijector = flow.bijector(step)
         if step.module in remaining and bijector.context_shape is None:
             remaining.remove(step.module)
             _check(step.node, bijector, events[:LAW_EVENTS])
@@ -98,8 +97,8 @@ def first_not_finite(density: Density, objective: Objective, batch: Batch) -> st
         Words such as "the output of node 'decimator1' at level 1"; None if everything is finite.
     """
     flow = density.flow
+    flow.checkpoint = False  # all values are kept; the run ends
     events: list[tuple[Step, Tensor, Tensor]] = []
-    runner = replace(flow.runner, checkpoint=False)
 
     def transform_and_keep(step: Step, x: Tensor) -> tuple[Tensor, Tensor]:
         y, log_det = transform(step, x)
@@ -115,7 +114,7 @@ def first_not_finite(density: Density, objective: Objective, batch: Batch) -> st
             return f"the {objective.name}, before any node"
         if (place := objective.not_finite(x)) is not None:
             return place
-        transform = runner.transform(runner.contexts(context, x))
+        transform = flow.transform(flow.contexts(context, x))
         z, log_det = run_forward(flow.plan, x, transform_and_keep)
         for step, y, change in events:
             if not (y.isfinite().all() and change.isfinite().all()):

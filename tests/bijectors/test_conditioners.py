@@ -21,7 +21,6 @@ from mera.bijectors import (
     SeparateMLPs,
     checkerboard,
 )
-from mera.bijectors.conditioners.base import prepare
 from tests.helpers.laws import randomize
 from tests.tables.bijectors import EVEN, PATCH, conv, mlp, paper
 
@@ -102,19 +101,6 @@ def test_networks_are_the_formula_of_the_paper(name, mode):
         found = outputs_and_gradients(network, network, x, weights)
     for one, other in zip(found, expected, strict=True):
         torch.testing.assert_close(one, other, atol=1e-12, rtol=1e-12)
-
-
-class Doubled(SeparateMLPs):
-    """A class of a user's own, whose forward counts."""
-
-    def forward(self, x):
-        return 2 * super().forward(x)
-
-
-def test_a_forward_of_ones_own_is_called():
-    network = randomize(Doubled((6,), (6,), 2))
-    x = torch.randn(3, 6, dtype=torch.float64)
-    torch.testing.assert_close(prepare(network)(x), 2 * plain(network)(x))
 
 
 def test_a_conditioner_of_ones_own():

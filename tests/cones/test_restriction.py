@@ -247,7 +247,7 @@ def test_only_the_cone_is_evaluated():
     flow = mera.build("rgflow", L=64, hidden=(4,))
     local = flow.restrict(torch.randn(1, 3, 64, 64), ((20, 24), (20, 24)))
     rows = []
-    for bijector in local.runner.bijectors.values():
+    for bijector in local.flow.bijectors.values():
         bijector.register_forward_hook(lambda module, args, out: rows.append(len(args[0])))
     local.log_prob(torch.randn(5, 3, 16))
     assert rows == [5 * n for n in local.cone.blocks]

@@ -1,14 +1,12 @@
 """Contexts: of each event, fixed ones, and what is refused."""
 
-import dataclasses
-
 import pytest
 import torch
 from torch.nn.functional import avg_pool2d
 
 import mera
 from mera.bijectors import ActNorm
-from mera.graph.contexts import ContextEncoder, event_context
+from mera.executor.contexts import ContextEncoder, event_context
 from tests.helpers.laws import randomize
 from tests.tables.models import CONDITIONAL, batch
 
@@ -25,17 +23,15 @@ def test_contexts_of_events():
     step = next(iter(per_image.plan.bijections))
     events = event_context(per_image.plan, step.apply, context[:, :, 0, 0])
     assert torch.equal(events, context[:, None, :, 0, 0].expand(2, step.apply.events, 3).flatten(0, 1))
-    with_context = dict.fromkeys(per_image.bijectors, ActNorm((1, 2, 2))) | {
-        step.module: per_image.bijectors[step.module]
-    }
-    runner = dataclasses.replace(per_image.runner, bijectors=with_context)
-    of_step = runner.contexts(context[:1, :, 0, 0].double(), x)
+    for key in set(per_image.bijectors) - {step.module}:
+        per_image.bijectors[key] = ActNorm((1, 2, 2))
+    of_step = per_image.contexts(context[:1, :, 0, 0].double(), x)
     assert torch.equal(of_step(step), events[:1].expand_as(events))
     assert [of_step(s) is None for s in per_image.plan.bijections] == [s is not step for s in per_image.plan.bijections]
     assert mera.Layout((4,), 1, context=(1,)).context == (1,)
     with pytest.raises(mera.LayoutError, match="a context of shape"):
         mera.Layout((4,), 1, context=())
-    assert mera.build("rgflow", L=8, hidden=(4,)).runner.contexts(None, x)(step) is None
+    assert mera.build("rgflow", L=8, hidden=(4,)).contexts(None, x)(step) is None
 
 
 @pytest.mark.parametrize("name", ["rgflow", "rgflow-classes"])

@@ -206,16 +206,45 @@ class Forgetful(Dense):
         return x
 
 
-def test_bijectors_that_break_their_word(monkeypatch):
-    """In one call with gradients, and in pieces without."""
-    monkeypatch.setattr("mera.graph.runner.VALUES", 1)
-    for kind, message in (
-        (Scalar, r"node 'odd': Expected events \(\d, 1, 2\) and one log-det for each.*and \(\)"),
-        (Forgetful, "node 'odd': Expected events and their log-det from the bijector; got Tensor"),
+class ForgetfulBack(Dense):
+    def inverse(self, y):
+        return y, y.new_zeros(len(y), 1)
+
+
+class Failing(Dense):
+    def forward(self, x):
+        raise RuntimeError("no events today")
+
+
+def test_bijectors_that_break_their_word():
+    """They are called once each way when the flow is built."""
+    for kind, expected, got in (
+        (Scalar, "events (2, 1, 2) and one log-det for each from Scalar.forward", "(2, 1, 2) and ()"),
+        (Forgetful, "events and their log-det from Forgetful.forward", "Tensor"),
+        (ForgetfulBack, "one log-det for each from ForgetfulBack.inverse", "(2, 1, 2) and (2, 1)"),
+        (Failing, "a bijector of events (1, 2)", "an error of Failing: no events today"),
     ):
-        for with_gradients in (True, False):
-            with torch.set_grad_enabled(with_gradients), pytest.raises(ValueError, match=message):
-                mera.Flow(of_one_node(kind))(torch.randn(3, 1, 4))
+        refuses(lambda kind=kind: mera.Flow(of_one_node(kind)), "odd", expected, got)
+
+
+class Counting(Dense):
+    """Counts its calls, and draws random numbers."""
+
+    def __init__(self, event_shape):
+        super().__init__(event_shape)
+        self.register_buffer("calls", torch.zeros(()))
+
+    def forward(self, x):
+        self.calls += torch.rand(())
+        return super().forward(x)
+
+
+def test_that_a_bijector_is_tried_changes_nothing():
+    bijector = Counting((1, 2))
+    state = torch.get_rng_state()
+    mera.Flow(of_one_node(bijector))
+    assert torch.equal(torch.get_rng_state(), state)
+    assert bijector.calls == 0
 
 
 def test_a_flow_keeps_its_own_layout():

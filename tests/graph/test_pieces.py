@@ -4,13 +4,13 @@ import pytest
 import torch
 
 import mera
-from mera.graph import runner
+from mera.executor import plan_module
 from tests.helpers.laws import randomize
 
 
 @pytest.fixture
 def small_pieces(monkeypatch):
-    monkeypatch.setattr(runner, "VALUES", 100)
+    monkeypatch.setattr(plan_module, "VALUES", 100)
 
 
 @pytest.mark.parametrize(

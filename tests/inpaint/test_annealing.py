@@ -14,7 +14,7 @@ from tests.tables.models import MODELS
 
 def test_the_gaussian_of_a_gaussian_flow_is_exact_up_to_the_number_of_samples():
     flow, image, mask, mean, covariance = conditional(16, [5, 6, 11])
-    found = gaussian_filling(flow.runner, image, mask)
+    found = gaussian_filling(flow, image, mask)
     deviation = covariance.diagonal().sqrt()
     assert ((found.mean - mean).abs() < 0.25 * deviation).all()
     assert torch.allclose(found.covariance_matrix.diagonal(), covariance.diagonal(), rtol=0.15)
@@ -64,7 +64,7 @@ def test_any_lattice_has_one(name):
     flow = MODELS[name]()
     mask = torch.zeros(flow.plan.input.shape, dtype=torch.bool)
     mask.view(-1)[0] = mask.view(-1)[-1] = True
-    found = gaussian_filling(flow.runner, flow.sample(1), mask)
+    found = gaussian_filling(flow, flow.sample(1), mask)
     assert found.mean.isfinite().all()
     assert len(found.mean) == 2 * flow.plan.input.channels
 

@@ -25,10 +25,10 @@ from mera.bijectors.round_trip import (
     with_noise_on_parameters,
 )
 from mera.cones.all_cones import all_generation_cones, all_inference_cones
+from mera.executor.local_fields import is_local, run_on_box
 from mera.flow import Density, Flow
 from mera.graph import Lattice
 from mera.graph.boxes import Box
-from mera.graph.local_fields import is_local, run_on_box
 
 TOLERANCE = 1e-8
 """The largest error in double precision that rounding explains, for events of a few hundred variables."""

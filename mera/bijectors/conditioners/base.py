@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from contextlib import nullcontext
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from mera._utils.errors import InputError
-from mera._utils.torch_private import is_called_plainly, is_recording, recording_paused
 from mera.bijectors.local import Sites
 
 Shape = tuple[int, ...]
@@ -41,18 +38,6 @@ class Conditioner(nn.Module):
     shared_between_halves: bool = False
     """Whether a coupling has one network for both halves, in place of one for each half."""
 
-    def prepared(self) -> Callable[..., Tensor]:
-        """A function with the arguments and values of `forward`, for one pass of a coupling.
-
-        A network defines this method in place of `forward` if it computes something from its weights alone, such as
-        norms, which a shared network then does once for both halves.
-        """
-        raise NotImplementedError
-
-    def forward(self, *args: Any, **kwargs: Any) -> Tensor:
-        """Map the half that is read, (B, *in_shape), to parameters, (B, n_params, *out_shape)."""
-        return self.prepared()(*args, **kwargs)
-
 
 def contract(network: nn.Module) -> Conditioner | type[Conditioner]:
     """The object whose attributes describe a network: a conditioner itself; for any other module, `Conditioner`."""
@@ -61,23 +46,13 @@ def contract(network: nn.Module) -> Conditioner | type[Conditioner]:
     return network if isinstance(network, Conditioner) else Conditioner
 
 
-def prepare(network: nn.Module) -> Callable[..., Tensor]:
-    """The function that a coupling calls in a pass: `prepared`, or the network if it has hooks or its own `forward`."""
-    if not isinstance(network, Conditioner) or type(network).forward is not Conditioner.forward:
-        return network
-    if not is_called_plainly(network):
-        return network
-    with recording_paused() if is_recording() else nullcontext():  # what weights determine is constant in a recording
-        return network.prepared()
-
-
-def parameters_at(network: Callable[..., Tensor], x: Tensor, sites: Sites | None, *half: int) -> Tensor:
+def parameters_at(network: nn.Module, x: Tensor, sites: Sites | None, *half: int) -> Tensor:
     """Call a network with whole events; or with values at some sites, for parameters of `sites.shrunk(radius)`."""
     if sites is None:
         return network(x, *half)
-    if contract(network).takes_sites:  # type: ignore[arg-type]
+    if contract(network).takes_sites:
         return network(x, *half, sites=sites)
-    return sites.shrink(network(x, *half), (contract(network).radius or 0,) * len(sites.shape))  # type: ignore[arg-type]
+    return sites.shrink(network(x, *half), (contract(network).radius or 0,) * len(sites.shape))
 
 
 def joined_shape(shape: Shape, context_shape: Shape | None) -> Shape:
@@ -110,7 +85,7 @@ def join(x: Tensor, context: Tensor | None, context_shape: Shape | None) -> Tens
     if context_shape is None:
         return x
     expected = context_shape[:1] + (x.shape[2:] if x.ndim > 2 and len(context_shape) > 1 else context_shape[1:])
-    if context is None or (not is_recording() and context.shape[1:] != expected):
+    if context is None or context.shape[1:] != expected:
         shape = None if context is None else tuple(context.shape)
         raise InputError(f"a context (B, {', '.join(map(str, expected))})", str(shape))
     if x.ndim == 2:

@@ -10,7 +10,7 @@ relative rounding error of about :math:`\epsilon / |a|` for the machine precisio
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, cast
 
@@ -81,11 +81,13 @@ class ResidualStack(nn.Module):
         self.linears = nn.ModuleList(WeightNormLinear(blocks, networks, i, o) for i, o in pairwise(widths))
         self.scale = nn.Parameter(torch.zeros(networks, 1, features))
 
-    def prepared(self) -> Callable[..., Tensor]:
-        """The networks as a function, with all that depends on weights alone; see the head of this file.
+    def forward(self, x: Tensor, inputs: slice = ALL, outputs: slice = ALL) -> Tensor:
+        """Evaluate the networks; see the head of this file.
 
-        Its arguments are the features that enter, (networks, B, features), the slice of the features that are not 0,
-        and the slice of the features to compute.
+        Args:
+            x: the features that enter, (networks, B, features).
+            inputs: the features that are not 0.
+            outputs: the features to compute.
         """
         slopes = [swish.away_from_zero() for swish in cast(Any, self.swishes)]
         layers = []
@@ -93,18 +95,15 @@ class ResidualStack(nn.Module):
             weight = linear.weight_v * (linear.gain() * after / before.mT)
             layers.append((weight.unbind(), (linear.bias * after).unbind()))
 
-        def run(x: Tensor, inputs: slice = ALL, outputs: slice = ALL) -> Tensor:
-            for block, slope in enumerate(slopes[0].unbind()):
-                read, kept = inputs if block == 0 else ALL, outputs if block == self.blocks - 1 else ALL
-                value = cut(x, read) * cut(slope, read)
-                for number, (weights, biases) in enumerate(layers, 1):
-                    rows, columns = read if number == 1 else ALL, kept if number == len(layers) else ALL
-                    value = F.silu(value, inplace=not torch.is_grad_enabled())
-                    value = torch.bmm(value, cut(weights[block], columns, rows)) + cut(biases[block], columns)
-                x = (cut(x, kept) + value) * math.sqrt(0.5)
-            return x * cut(self.scale, outputs)
-
-        return run
+        for block, slope in enumerate(slopes[0].unbind()):
+            read, kept = inputs if block == 0 else ALL, outputs if block == self.blocks - 1 else ALL
+            value = cut(x, read) * cut(slope, read)
+            for number, (weights, biases) in enumerate(layers, 1):
+                rows, columns = read if number == 1 else ALL, kept if number == len(layers) else ALL
+                value = F.silu(value, inplace=not torch.is_grad_enabled())
+                value = torch.bmm(value, cut(weights[block], columns, rows)) + cut(biases[block], columns)
+            x = (cut(x, kept) + value) * math.sqrt(0.5)
+        return x * cut(self.scale, outputs)
 
 
 class SeparateMLPs(Conditioner):
@@ -133,19 +132,12 @@ class SeparateMLPs(Conditioner):
         self.stem = None if before == after else WeightNormLinear(1, n_params, before, after)
         self.networks = ResidualStack(n_params, after, hidden, blocks)
 
-    def prepared(self) -> Callable[[Tensor], Tensor]:
+    def forward(self, x: Tensor) -> Tensor:
         """Map the half that is read, (B, *in_shape), to parameters, (B, n_params, *out_shape)."""
-        networks = self.networks.prepared()
-        stem = self.stem
-        weight = None if stem is None else stem.weight_v[0] * stem.gain()[0]
-
-        def parameters(x: Tensor) -> Tensor:
-            x = x.flatten(1).expand(self.n_params, -1, -1)  # all networks have the same input
-            if stem is not None and weight is not None:
-                x = x @ weight + stem.bias[0]
-            return networks(x).transpose(0, 1).unflatten(2, self.out_shape)
-
-        return parameters
+        x, stem = x.flatten(1).expand(self.n_params, -1, -1), self.stem  # all networks have the same input
+        if stem is not None:
+            x = x @ (stem.weight_v[0] * stem.gain()[0]) + stem.bias[0]
+        return self.networks(x).transpose(0, 1).unflatten(2, self.out_shape)
 
 
 class PatchMLPs(Conditioner):
@@ -180,13 +172,9 @@ class PatchMLPs(Conditioner):
         self.n_params, self.in_features = n_params, in_shape[0]
         self.networks = ResidualStack(n_params, 2 * self.in_features, hidden, blocks)
 
-    def prepared(self) -> Callable[[Tensor, int], Tensor]:
+    def forward(self, x: Tensor, half: int) -> Tensor:
         """Map half 0 or half 1, (B, n), to the parameters of the other half, (B, n_params, n)."""
-        networks, n = self.networks.prepared(), self.in_features
+        n = self.in_features
         halves = slice(None, n), slice(n, None)
-
-        def parameters(x: Tensor, half: int) -> Tensor:
-            patch = F.pad(x, (0, n) if half == 0 else (n, 0)).expand(self.n_params, -1, -1)
-            return networks(patch, halves[half], halves[1 - half]).transpose(0, 1)
-
-        return parameters
+        patch = F.pad(x, (0, n) if half == 0 else (n, 0)).expand(self.n_params, -1, -1)
+        return self.networks(patch, halves[half], halves[1 - half]).transpose(0, 1)

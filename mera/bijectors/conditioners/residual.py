@@ -21,24 +21,19 @@ from mera.bijectors.conditioners.base import Conditioner, Shape
 from mera.bijectors.local import Sites
 
 REACH = 10.0
-"""The magnitude at which `compressed` turns from linear to logarithmic."""
-
-
-def compressed(x: Tensor) -> Tensor:
-    r"""Compress large inputs: :math:`10 \, \mathrm{asinh}(x / 10)`, nearly :math:`x` within a few units.
-
-    An outlier in the input then does not make an outlier in the parameters, and its rounding error hardly changes the
-    parameters, which the inverse has to reproduce.
-    """
-    return REACH * torch.asinh(x / REACH)
+"""The magnitude at which the compression of inputs turns from linear to logarithmic."""
 
 
 class _ResidualNetwork(nn.Module):
-    """A first layer to the width hidden[0], residual blocks, and a last layer for all parameters, which starts at 0.
+    r"""A first layer to the width hidden[0], residual blocks, and a last layer for all parameters, which starts at 0.
 
-    Inputs are `compressed`. At the ends of a box that are interior to the lattice, convolutions are not padded, and
-    there are fewer outputs than inputs. `layer` makes a layer from its input width, its output width, and whether it
-    may read neighbouring sites. `hidden` holds the widths of the hidden layers in one residual block.
+    Large inputs are compressed: :math:`10 \, \mathrm{asinh}(x / 10)` is nearly :math:`x` within a few units. An outlier
+    in the input then does not make an outlier in the parameters, and its rounding error hardly changes the parameters,
+    which the inverse has to reproduce.
+
+    At the ends of a box that are interior to the lattice, convolutions are not padded, and there are fewer outputs than
+    inputs. `layer` makes a layer from its input width, its output width, and whether it may read neighbouring sites.
+    `hidden` holds the widths of the hidden layers in one residual block.
     """
 
     def __init__(
@@ -61,18 +56,22 @@ class _ResidualNetwork(nn.Module):
         self.head = nn.Sequential(nn.SiLU(), head)
 
     def forward(self, x: Tensor, ends: Sequence[bool] = ()) -> Tensor:
-        x = _through(self.stem, compressed(x), ends)
+        x = REACH * torch.asinh(x / REACH)
+        x = _through(self.stem, x, ends) if ends else self.stem(x)
         for block in self.blocks:
-            x = (pad(x, [-self.stem.padding[0] * end for end in ends]) if ends else x) + _through(block, x, ends)
+            if ends:
+                x = pad(x, [-self.stem.padding[0] * end for end in ends]) + _through(block, x, ends)
+            else:
+                x = x + block(x)
         return self.head(x)
 
 
 def _through(layer: Any, x: Tensor, ends: Sequence[bool]) -> Tensor:
     """Apply a layer; a convolution is not padded at the given ends, in the order of `pad`."""
-    if ends and isinstance(layer, nn.Sequential):
+    if isinstance(layer, nn.Sequential):
         return reduce(lambda values, inner: _through(inner, values, ends), layer, x)
     padding = getattr(layer, "padding", (0,))[0]
-    if not padding or not ends:
+    if not padding:
         return layer(x)
     mode = "circular" if layer.padding_mode == "circular" else "constant"
     x = pad(x, [padding * (not end) for end in ends], mode)

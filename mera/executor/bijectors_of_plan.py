@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
+
+from mera._utils.random import restored_states
 from mera.bijectors import Bijector, Spectral
+from mera.bijectors.base import checked_result
 from mera.bijectors.by_name import make
 from mera.graph.layout import Layout
 from mera.graph.layout_error import LayoutError, within
 from mera.graph.modules import Bijectors
 from mera.graph.nodes import check_bijector
-from mera.graph.plan import Plan, Step
+from mera.graph.operations import Apply
+from mera.graph.plan import Plan, Step, context_of
 
 
 def make_bijectors(plan: Plan, layout: Layout) -> Bijectors:
@@ -64,4 +69,30 @@ def _make_bijector(step: Step, layout: Layout, plan: Plan) -> Bijector:
             raise LayoutError(expected, f"{node.bijector!r}, which fails: {error}") from error
         if bijector.context_shape not in (None, plan.context_shape(operation)):
             raise LayoutError(f"a context {plan.context_shape(operation)}", f"{bijector.context_shape}")
+        try:
+            _try(bijector, operation)
+        except (TypeError, AttributeError, RuntimeError) as error:
+            got = f"an error of {type(bijector).__name__}: {error}"
+            raise LayoutError(f"a bijector of events {operation.event_shape}", got) from error
     return bijector
+
+
+@torch.no_grad()
+def _try(bijector: Bijector, operation: Apply) -> None:
+    """Call a bijector once each way on two events, and refuse it unless it returns events and their log-dets.
+
+    Passes do not check it again. Whole lattices are as small as the bijector allows.
+    """
+    channels, *sites = operation.event_shape
+    if operation.is_field and bijector.fits_any_lattice:
+        sites = [min(n, kernel) for n, kernel in zip(sites, operation.kernel, strict=True)]
+    parameter = next((p for p in bijector.parameters() if p.is_floating_point()), torch.zeros(0))
+    context_shape = context_of(bijector.context_shape, (channels, *sites))
+    with restored_states(), torch.inference_mode(False):
+        x = parameter.new_zeros(2, channels, *sites)
+        context = () if context_shape is None else (parameter.new_zeros(2, *context_shape),)
+        buffers = [(buffer, buffer.clone()) for buffer in bijector.buffers()]  # which may count calls
+        y, _ = checked_result(bijector(x, *context), x, f"{type(bijector).__name__}.forward")
+        checked_result(bijector.inverse(y, *context), y, f"{type(bijector).__name__}.inverse")
+        for buffer, before in buffers:
+            buffer.copy_(before)

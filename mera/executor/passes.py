@@ -1,4 +1,4 @@
-"""The executor: runs any plan in both directions, with all patches of a step as one batch.
+"""The passes of a plan in both directions, with all patches of a step as one batch.
 
 The caller passes a function `transform(step, events)` that returns the transformed events and their log-dets. A flow
 calls its bijectors in `transform`; other callers only move or mark variables.
@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
-from einops import reduce
 from torch import Tensor
 
-from mera.bijectors.base import checked_result, total, zero_log_det
+from mera.bijectors.base import total, zero_log_det
 from mera.graph.operations import Apply
 from mera.graph.plan import Plan, Step
 
@@ -28,15 +28,16 @@ def run_forward(plan: Plan, x: Tensor, transform: Transform) -> tuple[tuple[Tens
     """
     values, log_dets = {0: x}, [zero_log_det(x)]
     for step in plan.steps:
+        operation: Any = step.operation
         value = values.pop(step.source)
         if step.module:
-            changed, log_det = _apply(step, value, transform)
-            outputs: Sequence[Tensor] = (changed,)
-            log_dets.append(log_det)
+            events, outer = operation.gather(value)
+            events, log_det = transform(step, events)
+            values[step.targets[0]] = operation.scatter(events, outer, x.shape[0])
+            log_dets.append(log_det.reshape(x.shape[0], operation.events).sum(1))
         else:
-            outputs = step.move.forward(value)
-        values.update(zip(step.targets, outputs, strict=True))
-    return tuple(values[latent.value] for latent in plan.latents), total(log_dets)
+            values.update(zip(step.targets, operation.forward(value), strict=True))
+    return tuple([values[latent.value] for latent in plan.latents]), total(log_dets)
 
 
 def run_inverse(
@@ -60,40 +61,25 @@ def run_inverse(
     values = {latent.value: level for latent, level in zip(plan.latents, z, strict=coarse is None)}
     if coarse is not None:
         values[plan.entries[len(z)]] = coarse
-    log_dets = [zero_log_det(z[0])]
+    n, log_dets = z[0].shape[0], [zero_log_det(z[0])]
     for step in reversed(plan.steps):
         if coarse is not None and step.level >= len(z):
             continue
-        outputs = [values.pop(target) for target in step.targets]
+        operation: Any = step.operation
         if step.module:
-            value, log_det = _apply(step, outputs[0], transform)
-            log_dets.append(log_det)
+            events, outer = operation.gather(values.pop(step.targets[0]))
+            events, log_det = transform(step, events)
+            value = operation.scatter(events, outer, n)
+            log_dets.append(log_det.reshape(n, operation.events).sum(1))
         else:
-            value = step.move.inverse(outputs)
+            value = operation.inverse([values.pop(target) for target in step.targets])
         values[step.source] = value
         if watch is not None:
             watch(step.source, value)
     return values[0], total(log_dets)
 
 
-def _apply(step: Step, x: Tensor, transform: Transform) -> tuple[Tensor, Tensor]:
-    """Gather the events of a step in one batch, transform them, and write them back; with the log-det (B,)."""
-    events, outer = step.apply.gather(x)
-    changed, log_det = transform_events(step, events, transform)
-    log_det = reduce(log_det, "(b n) -> b", "sum", n=step.apply.events)
-    return step.apply.scatter(changed, outer, x.shape[0]), log_det
-
-
-def transform_events(step: Step, events: Tensor, transform: Transform) -> tuple[Tensor, Tensor]:
-    """Transform the events (n, *event_shape) of a step to events and the log-det (n,) of each event.
-
-    Raises:
-        ValueError: if the transform returns anything else; the message names the node.
-    """
-    return checked_result(transform(step, events), events, where=f"node {step.node!r}")
-
-
-def on_sites(operation: Apply, log_det: Tensor, batch: int) -> Tensor:
+def spread_evenly(operation: Apply, log_det: Tensor, batch: int) -> Tensor:
     """The log-dets (batch * events,), spread evenly over the sites of events, (batch, *shape), with 0 elsewhere."""
     sites = operation.event_shape[1:]
     share = (log_det / math.prod(sites)).view(-1, 1, *(1 for _ in sites)).expand(-1, 1, *sites)

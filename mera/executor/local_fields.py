@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from mera._utils.errors import InputError
 from mera.bijectors.base import Bijector
 from mera.bijectors.local import Sites, evaluate
 from mera.graph.boxes import Box
@@ -46,5 +47,10 @@ def run_on_box(
     sites = Sites(box.start, box.shape, lattice.shape, interior)
     values, log_det = evaluate(bijector, values, context, inverse, sites)
     sites = sites.shrunk(bijector.radius)
+    if not values.shape[2:] == log_det.shape[1:] == sites.shape:
+        got = f"{tuple(values.shape)}, {tuple(log_det.shape)}"
+        raise InputError(
+            f"values and log-dets of sites {sites.shape}", got, where=f"{type(bijector).__name__}.on_sites"
+        )
     inner = Box(sites.start, tuple(a + n for a, n in zip(sites.start, sites.shape, strict=True)))
     return target.crop(values, inner), target.crop(log_det, inner)

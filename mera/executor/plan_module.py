@@ -1,0 +1,127 @@
+"""A plan with the bijectors, the prior and the contexts of its steps: what runs a flow, as a whole or in part."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Collection
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+
+from mera.bijectors.base import Bijector, keeping_inputs
+from mera.bijectors.prior import Prior
+from mera.executor.contexts import Context, ContextEncoder, event_context
+from mera.executor.local_fields import is_local
+from mera.executor.passes import Transform
+from mera.graph.modules import Bijectors
+from mera.graph.plan import Plan, Step
+
+ContextOfStep = Callable[[Step], Tensor | None]
+"""From a step to the contexts of its events, (events, *shape), or to None if its bijector does not take a context."""
+
+VALUES = 2**18
+"""The approximate number of values in a piece. Networks compute ten times as many values from them, which fit in the
+caches of most processors. Larger pieces are limited by memory bandwidth, smaller ones by the number of operations."""
+
+
+class PlanModule(nn.Module):
+    """A plan with its bijectors: the base class of `mera.Flow`, which all code that runs a flow in part asks for.
+
+    Attributes:
+        plan: the compiled layout.
+        bijectors: the bijectors, by the key in `Step.module` of the plan's steps.
+        prior: the density of the latents.
+        context_encoder: the module that checks contexts, and replaces class numbers by learnt vectors.
+        keeps_inputs: whether a forward pass keeps only the inputs of layers; see `Flow.checkpoint`.
+        of_angles: whether the flow acts on angles in [-pi, pi), and its density is periodic.
+    """
+
+    plan: Plan
+    bijectors: Bijectors
+    prior: Prior
+    context_encoder: ContextEncoder
+    keeps_inputs: bool
+    of_angles: bool
+
+    @property
+    def reference(self) -> Tensor:
+        """A tensor with the dtype and device of the flow."""
+        return self.bijectors._reference
+
+    def bijector(self, step: Step) -> Bijector:
+        """The bijector of a step whose operation is `Apply`."""
+        bijector: Any = self.bijectors[step.module]
+        return bijector
+
+    def is_local(self, step: Step) -> bool:
+        """Return whether the field bijector of a step can be evaluated on boxes of its lattice."""
+        return is_local(self.bijector(step), step.apply.lattice)
+
+    def encoded_context(self, context: Context | None, batch: Tensor) -> Tensor | None:
+        """The contexts (B, *plan.context) of data or latents (B, ...), in their dtype; None for a flow without context.
+
+        For `context` see `ContextEncoder.forward`.
+
+        Raises:
+            ValueError: if the context is missing, of another shape, dtype or device, or a class number is out of range.
+        """
+        values = self.context_encoder(context, batch.shape[0], batch.device)
+        return None if values is None else values.to(batch.dtype).expand(batch.shape[0], *values.shape[1:])
+
+    def contexts(self, context: Context | None, batch: Tensor) -> ContextOfStep:
+        """The contexts of the events of each step; see `encoded_context` for the arguments, and what is refused."""
+        values = self.encoded_context(context, batch)
+        if values is None:
+            return _no_context
+
+        def of_step(step: Step) -> Tensor | None:
+            takes_none = self.bijector(step).context_shape is None
+            return None if takes_none else event_context(self.plan, step.apply, values)
+
+        return of_step
+
+    def transform(self, contexts: ContextOfStep, inverse: bool = False) -> Transform:
+        """The function of a pass that applies the bijector of a step, or its inverse, to the events of the step."""
+
+        def transform(step: Step, events: Tensor) -> tuple[Tensor, Tensor]:
+            bijector: Any = self.bijectors[step.module]
+            run = bijector.inverse if inverse else bijector
+            given: Any = () if bijector.context_shape is None else (contexts(step),)
+            if torch.is_grad_enabled() or torch.compiler.is_compiling():
+                if self.keeps_inputs and not inverse and not bijector.is_composite:
+                    return keeping_inputs(bijector, events, *given)
+            elif events.numel() > 2 * VALUES and events.device.type == "cpu":
+                return _in_pieces(run, events, *given)
+            return run(events, *given)
+
+        return transform
+
+    def changed(self, **changes: Any) -> Self:
+        """This module with other attributes, which shares all others, and so all parameters, with this one."""
+        other = copy.copy(self)
+        vars(other).update({name: value.copy() for name, value in vars(self).items() if isinstance(value, dict)})
+        for name, value in changes.items():
+            setattr(other, name, value)
+        return other
+
+    def with_copies(self, keys: Collection[str]) -> Self:
+        """This module with copies of its prior, its contexts and these bijectors alone, all of them constants."""
+        bijectors = Bijectors(self.reference)
+        bijectors.update({key: copy.deepcopy(self.bijectors[key]) for key in keys})
+        prior, context_encoder = copy.deepcopy(self.prior), copy.deepcopy(self.context_encoder)
+        for module in (bijectors, prior, context_encoder):
+            module.requires_grad_(False)
+        return self.changed(bijectors=bijectors, prior=prior, context_encoder=context_encoder)
+
+
+def _no_context(step: Step) -> None:
+    """The contexts of a flow without context."""
+
+
+def _in_pieces(run: Any, events: Tensor, *context: Tensor) -> tuple[Tensor, Tensor]:
+    """Transform events (n, *event_shape) piece by piece, which is faster without gradients."""
+    rows = -(-len(events) // -(-events.numel() // VALUES))  # equal pieces: a small last one would cost a call
+    pieces = zip(*(part.split(rows) for part in (events, *context)), strict=True)
+    changed, log_dets = zip(*(run(*piece) for piece in pieces), strict=True)
+    return torch.cat(changed), torch.cat(log_dets)
