@@ -17,7 +17,7 @@ from mera._utils.errors import InputError
 
 def log_det_dtype(x: Tensor) -> torch.dtype:
     """The dtype of log-dets: at least single precision, because they are sums over many variables."""
-    return torch.promote_types(x.dtype, torch.float32)
+    return x.dtype if x.dtype in (torch.float32, torch.float64) else torch.promote_types(x.dtype, torch.float32)
 
 
 def zero_log_det(x: Tensor) -> Tensor:

@@ -59,7 +59,7 @@ class LULinear(LocalBijector):
     def _product(self, columns: Tensor) -> Tensor:
         """W times vectors (B, size, n)."""
         lower, upper = self._factors()
-        weight = torch.zeros_like(upper).index_copy(0, self.permutation, torch.addmm(upper, lower, upper))
+        weight = torch.addmm(upper, lower, upper).index_select(0, self.permutation.argsort())
         repeats = columns.shape[2]
         if repeats > 1 and self.size * repeats > MAX_KRONECKER_SIZE:
             return torch.einsum("ij,bjs->bis", weight, columns)
@@ -79,7 +79,7 @@ class LULinear(LocalBijector):
 
     def _factors(self) -> tuple[Tensor, Tensor]:
         """L without its diagonal of ones, and U + diag(d)."""
-        return self.lower.tril(-1), self.upper.triu(1) + torch.diag(self.sign * torch.exp(self.log_diagonal))
+        return self.lower.tril(-1), torch.diagonal_scatter(self.upper.triu(1), self.sign * torch.exp(self.log_diagonal))
 
 
 class DCT(Bijector):

@@ -50,11 +50,13 @@ def transform(univariate: Univariate, x: Tensor, params: Tensor, inverse: bool =
         got = str(tuple(params.shape)) if isinstance(params, Tensor) else type(params).__name__
         raise InputError(f"parameters {expected} from the conditioner", got)
     dtype = log_det_dtype(x)
-    y, log_slope = (univariate.inverse if inverse else univariate)(x.to(dtype), params.to(dtype))
+    values = x if x.dtype == dtype else x.to(dtype)
+    params = params if params.dtype == dtype else params.to(dtype)
+    y, log_slope = univariate.inverse(values, params) if inverse else univariate(values, params)
     if not y.shape == log_slope.shape == x.shape:
         got = f"{tuple(y.shape)} and {tuple(log_slope.shape)}"
         raise InputError(f"variables and log-slopes {tuple(x.shape)} from {type(univariate).__name__}", got)
-    return y.to(x.dtype), log_slope
+    return y if y.dtype == x.dtype else y.to(x.dtype), log_slope
 
 
 class Affine(Univariate):
@@ -77,14 +79,16 @@ class Affine(Univariate):
 
     def forward(self, x: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
         """Scale, then shift."""
-        scale, shift = params.unbind(1)
-        scale = self.max_log_scale * torch.tanh(scale / self.max_log_scale)
+        raw, shift = params.unbind(1)
+        bound = self.max_log_scale
+        scale = torch.tanh(raw) if bound == 1 else bound * torch.tanh(raw / bound)
         return torch.addcmul(shift, x, torch.exp(scale)), scale
 
     def inverse(self, y: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
         """Undo the shift, then the scaling."""
-        scale, shift = params.unbind(1)
-        scale = self.max_log_scale * torch.tanh(scale / self.max_log_scale)
+        raw, shift = params.unbind(1)
+        bound = self.max_log_scale
+        scale = torch.tanh(raw) if bound == 1 else bound * torch.tanh(raw / bound)
         return (y - shift) * torch.exp(-scale), -scale
 
 

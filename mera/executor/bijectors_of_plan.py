@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from mera._utils.random import restored_states
-from mera.bijectors import Bijector, Spectral
+from mera.bijectors import Bijector
 from mera.bijectors.base import checked_result
 from mera.bijectors.by_name import make
 from mera.graph.layout import Layout
@@ -38,17 +38,14 @@ def make_bijectors(plan: Plan, layout: Layout) -> Bijectors:
     return bijectors
 
 
-def check_lattices(plan: Plan, bijectors: Any, before: Plan | None = None) -> None:
+def check_lattices(plan: Plan, bijectors: Any) -> None:
     """Raise a LayoutError if the events of a step do not fit its bijector, such as one with parameters for each site.
 
-    `before` is the plan for which the bijectors, by the key in `Step.module`, were made; None for the same plan.
+    `bijectors` are those of the plan, or of a plan on another lattice, by the key in `Step.module`.
     """
-    lattices = {step.module: step.apply for step in (before or plan).bijections}
     for step in plan.bijections:
-        bijector, made_for = bijectors[step.module], lattices[step.module]
-        has_modes = any(isinstance(part, Spectral) for part in bijector.modules())
-        of_whole_lattice = has_modes and made_for.events == 1 and made_for.lattice.shape != step.apply.lattice.shape
-        if of_whole_lattice or not bijector.fits(step.apply.event_shape):
+        bijector = bijectors[step.module]
+        if not bijector.fits(step.apply.event_shape):
             got = f"a {type(bijector).__name__} of events {bijector.event_shape}"
             raise LayoutError(f"a bijector that fits the lattice {step.apply.lattice}", got, node=step.node)
 

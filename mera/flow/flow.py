@@ -245,7 +245,7 @@ class Flow(FlowInParts):
         plan = compile(layout)
         if {step.module for step in plan.bijections} != set(self.bijectors):
             raise InputError("at least two levels that share their bijectors, before and after", f"{levels} levels")
-        check_lattices(plan, self.bijectors, self.plan)
+        check_lattices(plan, self.bijectors)
         encoder = self.context_encoder
         if plan.context != encoder.shape:
             if encoder.fixed is not None:

@@ -133,12 +133,13 @@ class Layout:
         self,
         source: Port,
         bijector: Any,
-        kernel: int | tuple[int, ...],
+        kernel: int | tuple[int, ...] | None = None,
         stride: int | tuple[int, ...] | None = None,
         offset: int | tuple[int, ...] = 0,
         share: str | None = None,
         name: str | None = None,
         passive: int = 0,
+        field: bool = False,
     ) -> Port:
         """Add a local bijector, and return its output; the other arguments are those of `mera.graph.Local`.
 
@@ -146,7 +147,7 @@ class Layout:
             LayoutError: if the node is not a bijection on this output.
         """
         with nullcontext() if name is None else within(f"node {name!r}"):
-            node = Local(bijector, kernel, stride, offset, share, passive)
+            node = Local(bijector, kernel, stride, offset, share, passive, field)
         (port,) = self.add(node, source, name)
         return port
 

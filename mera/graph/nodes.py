@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 from torch import nn
 
-from mera._utils.checks import is_integer
+from mera._utils.checks import check_flag, is_integer
 from mera.bijectors.base import Bijector
 from mera.bijectors.by_name import named
 from mera.graph.lattice import Lattice, per_dimension
@@ -90,26 +90,29 @@ class Local(Node):
             "coupling", "coupling(layers=5)" or {"name": "coupling", "layers": 5}. Nodes and flows that are declared
             with the same bijector object share its parameters, as is usual for modules in torch; a callable or a name
             makes a new bijector for each flow.
-        kernel: the number of sites that one position reads, one number for all dimensions or one for each.
-        stride: the number of sites between positions; the kernel if None: patches tile the lattice, and each patch is
-            an event. With stride 1 and a larger kernel the bijector is a field bijector, which reads `kernel` sites for
-            each site, and the whole lattice is one event.
+        kernel: the number of sites that one position reads, one number for all dimensions or one for each; None for a
+            field bijector that reads the whole lattice.
+        stride: the number of sites between positions; if None the kernel: patches tile the lattice, and each patch is
+            an event; or 1 for a field bijector. With a larger kernel than stride the bijector is a field bijector.
         offset: the site at which the grid of positions starts, 0 <= offset < stride. Patches continue around a
             periodic border. Sites of patches that an open border would cut pass unchanged.
         share: a key, other than the name of a node; nodes with the same key use one module. None for a module of the
             node's own.
         passive: the number of first channels that are read but not changed, as in the bijector's attribute `passive`.
+        field: whether the bijector is a field bijector, such as a convolution, which reads `kernel` sites for each
+            site, and the whole lattice is one event.
 
     Raises:
         LayoutError: if the name of the bijector, or an option of it, is unknown.
     """
 
     bijector: Any
-    kernel: int | tuple[int, ...]
+    kernel: int | tuple[int, ...] | None = None
     stride: int | tuple[int, ...] | None = None
     offset: int | tuple[int, ...] = 0
     share: str | None = None
     passive: int = 0
+    field: bool = False
 
     def __post_init__(self) -> None:
         if isinstance(self.bijector, (str, Mapping)):
@@ -120,13 +123,17 @@ class Local(Node):
         """A single `Apply`."""
         if self.share is not None:
             check_key(self.share, "share")
-        kernel = per_dimension(self.kernel, lattice.dim, "kernel", 1)
-        stride = per_dimension(kernel if self.stride is None else self.stride, lattice.dim, "stride", 1)
+        check_flag(self.field, "field")
+        whole = tuple(2 * n - 1 for n in lattice.shape)  # which reaches everything from everywhere
+        read: Any = whole if self.field and self.kernel is None else self.kernel
+        kernel = per_dimension(read, lattice.dim, "kernel", 1)
+        tiling = 1 if self.field else kernel
+        stride = per_dimension(tiling if self.stride is None else self.stride, lattice.dim, "stride", 1)
         offset = per_dimension(self.offset, lattice.dim, "offset", 0)
         if not is_integer(self.passive) or not 0 <= self.passive < lattice.channels:
             expected = f"from 0 to {lattice.channels - 1} of {lattice.channels} channels to be passive"
             raise LayoutError(expected, f"{self.passive!r}", field="passive")
-        apply = Apply(lattice, kernel, stride, offset, int(self.passive))
+        apply = Apply(lattice, kernel, stride, offset, int(self.passive), self.field or kernel != stride)
         for d in range(lattice.dim):
             _check_grid(apply, d)
         if isinstance(self.bijector, Bijector):

@@ -120,9 +120,9 @@ class Move(Operation):
 class Apply(Operation):
     """Apply a local bijector at every position of a grid.
 
-    With kernel = stride the grid tiles the lattice with patches. Each patch is an event, and all patches form one
-    batch. With stride 1 and a larger kernel the bijector is a field bijector: the whole lattice is one event, and each
-    site depends on the `kernel` sites around it.
+    The grid tiles the lattice with patches, kernel = stride. Each patch is an event, and all patches form one batch. Or
+    the bijector is a field bijector, with stride 1: the whole lattice is one event, and each site depends on the
+    `kernel` sites around it.
 
     Args:
         lattice: the lattice that the bijector acts on.
@@ -130,6 +130,7 @@ class Apply(Operation):
         stride: for each dimension, the number of sites between positions.
         offset: for each dimension, the site at which the grid starts.
         passive: the number of first channels that are read but not changed.
+        is_field: whether the bijector acts on the whole lattice at once.
     """
 
     lattice: Lattice
@@ -137,11 +138,7 @@ class Apply(Operation):
     stride: tuple[int, ...]
     offset: tuple[int, ...]
     passive: int = 0
-
-    @cached_property
-    def is_field(self) -> bool:
-        """Return whether the bijector acts on the whole lattice at once."""
-        return self.kernel != self.stride
+    is_field: bool = False
 
     @cached_property
     def radius(self) -> tuple[int, ...]:

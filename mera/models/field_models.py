@@ -72,7 +72,7 @@ def add_field(layout: Layout, x: Port, make: Named, name: str, passive: int = 0,
     with within(f"node {name!r}"):  # a temporary instance, because only the bijector itself knows its kernel
         instance: Bijector = make(shape, context_of(layout.context, shape))
     kernel = cast(tuple, instance.receptive_kernel)
-    return layout.local(x, make, kernel=kernel, stride=1, share=share, name=name, passive=passive)
+    return layout.local(x, make, kernel=kernel, field=True, share=share, name=name, passive=passive)
 
 
 @register("realnvp")

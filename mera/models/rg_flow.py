@@ -107,6 +107,6 @@ class RGFlow(StepModel):
             noise = named("learnt-noise", {"hidden": self.learnt_noise, "padding": PADDING[self.boundary]})
             x = add_field(patches.layout, x, noise, "noise")  # first, since it acts on pixels
         if self.spectral:
-            x = patches.layout.local(x, "spectral", kernel=self.shape, name="spectral")
+            x = patches.layout.local(x, "spectral", field=True, name="spectral")
         first, second = (0.5, 0) if self.order == "paper" else (0, 0.5)
         return patches.renormalize([("disentangler", first), ("decimator", second)], x)

@@ -7,11 +7,11 @@ import pytest
 import torch
 
 import mera
-from mera.bijectors import Coupling, Invert, LocalBijector, Masked, ResidualConv, named
+from mera.bijectors import ChannelHalves, Coupling, Invert, LocalBijector, Masked, ResidualConv, named
 from mera.executor.local_fields import is_local, run_on_box
 from mera.graph import Lattice
 from mera.graph.boxes import Box
-from tests.helpers.laws import check_laws, randomize
+from tests.helpers.laws import Dense, check_laws, randomize
 
 SMALL = {"hidden": (4,), "layers": 2, "residual_blocks": 1}
 FIELDS = {
@@ -168,7 +168,7 @@ class Unshrunk(LocalBijector):
 @pytest.mark.parametrize("radius", [0, 1])
 def test_a_map_on_sites_of_other_shapes_is_refused(radius):
     layout, make = mera.Layout((16, 16), 1), partial(Unshrunk, radius=radius)
-    layout.latent(layout.local(layout.input, make, kernel=1 + 2 * radius, stride=1))
+    layout.latent(layout.local(layout.input, make, kernel=1 + 2 * radius, field=True))
     with pytest.raises(ValueError, match=r"Unshrunk.on_sites: Expected values and log-dets of sites"):
         mera.Flow(layout).window(0, (3, 5), (4, 6))
     assert not mera.check(make((1, 8, 8))).ok
@@ -196,3 +196,22 @@ def test_hooks_run_once_and_count_under_checkpoints():
     assert torch.equal(plain, again)
     assert calls == expected
     torch.testing.assert_close(torch.autograd.grad(again.sum(), list(flow.parameters())), gradients)
+
+
+def test_convolutions_of_single_sites_are_fields():
+    """A kernel of 1 is declared to be of the lattice: the bijector gets it as one event, and is cut into boxes."""
+    network = partial(ResidualConv, hidden=(3,), blocks=1, kernel=1)
+    make = lambda shape: Coupling(ChannelHalves(shape), network)  # noqa: E731
+    layout = mera.Layout((6, 4), 2)
+    layout.latent(layout.local(layout.input, make, kernel=1, field=True))
+    flow = randomize(mera.Flow(layout), 0.3)
+    (step,) = flow.plan.bijections
+    assert (step.apply.is_field, step.apply.events, step.apply.event_shape) == (True, 1, (2, 6, 4))
+    x = torch.randn(1, 2, 6, 4, dtype=torch.float64)
+    check_laws(flow, x)
+    local = flow.restrict(x, ((1, 3), (2, 3)))
+    torch.testing.assert_close(local.log_prob(local.pixels), flow.log_prob(x))
+    assert flow.inference_cone(((1, 3), (2, 3))).count == 4
+    with pytest.raises(mera.LayoutError, match="Expected a bijector with event shape"):
+        layout = mera.Layout((6, 4), 2)
+        layout.latent(layout.local(layout.input, Dense((2, 6, 4)), kernel=1))

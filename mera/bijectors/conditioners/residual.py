@@ -6,14 +6,14 @@
 from __future__ import annotations
 
 import math
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from functools import reduce
 from itertools import pairwise
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import conv1d, conv2d, conv3d, pad
+from torch.nn.functional import conv1d, conv2d, conv3d, pad, silu
 
 from mera._utils.checks import MAX_LAYERS, check_choice, check_count, check_shape
 from mera._utils.errors import InputError
@@ -46,31 +46,32 @@ class _ResidualNetwork(nn.Module):
         width = hidden[0]
         widths = (width, *hidden, width)
         self.stem: Any = layer(in_width, width, True)
-        self.blocks = nn.ModuleList(
-            nn.Sequential(*(m for k, (i, o) in enumerate(pairwise(widths)) for m in (nn.SiLU(), layer(i, o, k == 0))))
-            for _ in range(blocks)
+        self.blocks: Any = nn.ModuleList(
+            _activated(*(layer(i, o, k == 0) for k, (i, o) in enumerate(pairwise(widths)))) for _ in range(blocks)
         )
-        head = layer(width, out_width, False)
-        for parameter in head.parameters():
+        self.head: Any = _activated(layer(width, out_width, False))
+        for parameter in self.head.parameters():
             nn.init.zeros_(parameter)
-        self.head = nn.Sequential(nn.SiLU(), head)
 
     def forward(self, x: Tensor, ends: Sequence[bool] = ()) -> Tensor:
         x = REACH * torch.asinh(x / REACH)
-        x = _through(self.stem, x, ends) if ends else self.stem(x)
+        x = _unpadded(self.stem, x, ends) if ends else self.stem(x)
         for block in self.blocks:
-            if ends:
-                x = pad(x, [-self.stem.padding[0] * end for end in ends]) + _through(block, x, ends)
-            else:
-                x = x + block(x)
-        return self.head(x)
+            value = x
+            for layer in block:
+                value = _unpadded(layer, silu(value), ends) if ends else layer(silu(value))
+            x = (pad(x, [-self.stem.padding[0] * end for end in ends]) if ends else x) + value
+        return self.head[0](silu(x))
 
 
-def _through(layer: Any, x: Tensor, ends: Sequence[bool]) -> Tensor:
-    """Apply a layer; a convolution is not padded at the given ends, in the order of `pad`."""
-    if isinstance(layer, nn.Sequential):
-        return reduce(lambda values, inner: _through(inner, values, ends), layer, x)
-    padding = getattr(layer, "padding", (0,))[0]
+def _activated(*layers: nn.Module) -> nn.Sequential:
+    """Layers, each behind an activation, which counts as a layer in their names."""
+    return nn.Sequential(OrderedDict((str(2 * k + 1), layer) for k, layer in enumerate(layers)))
+
+
+def _unpadded(layer: Any, x: Tensor, ends: Sequence[bool]) -> Tensor:
+    """Apply a convolution that is not padded at the given ends, in the order of `pad`."""
+    padding = layer.padding[0]
     if not padding:
         return layer(x)
     mode = "circular" if layer.padding_mode == "circular" else "constant"
@@ -160,5 +161,5 @@ class ResidualConv(Conditioner):
         return values.unflatten(1, (self.n_params, -1))
 
 
-PLAIN = {ResidualConv, _ResidualNetwork, nn.ModuleList, nn.Sequential, nn.SiLU, nn.Conv1d, nn.Conv2d, nn.Conv3d}
+PLAIN = {ResidualConv, _ResidualNetwork, nn.ModuleList, nn.Sequential, nn.Conv1d, nn.Conv2d, nn.Conv3d}
 """The modules of which a network is made that can be evaluated without padding."""
