@@ -33,8 +33,8 @@ from torchvision.transforms.v2 import functional as F
 
 import mera
 from mera._utils.table import Table, with_error
-from mera.analysis.drawing.figures import panels
-from mera.analysis.drawing.images import draw_image, save_figure
+from mera.drawing.figures import panels
+from mera.drawing.images import draw_image, save_figure
 
 CELL = 8
 """The edge of a cell in pixels."""

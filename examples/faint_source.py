@@ -24,8 +24,8 @@ from torch import Tensor
 
 import mera
 from mera._utils.table import Table
-from mera.analysis.drawing.figures import panels
-from mera.analysis.drawing.images import save_figure
+from mera.drawing.figures import panels
+from mera.drawing.images import save_figure
 from mera.physics import FreeField
 
 EDGE, WIDTH = 16, 2.0

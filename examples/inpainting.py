@@ -34,7 +34,7 @@ from torch import Tensor
 import mera
 from mera import data
 from mera._utils.table import with_error
-from mera.analysis.drawing.images import paint_mask, save_figure
+from mera.drawing.images import paint_mask, save_figure
 from mera.train import RunFolder, Settings, fit
 
 MODELS = {"rgflow": {"layers": 2, "hidden": (64,)}, "realnvp": {"hidden": [(16,), (32,), (64,), (64,)]}}

@@ -22,7 +22,7 @@ from torch import Tensor
 
 import mera
 from mera import physics
-from mera.analysis.drawing.images import save_figure
+from mera.drawing.images import save_figure
 
 COLUMNS = 6
 

@@ -29,8 +29,8 @@ from torch.utils.data import TensorDataset
 
 import mera
 from mera._utils.table import Table
-from mera.analysis.drawing.figures import panels
-from mera.analysis.drawing.images import save_figure
+from mera.drawing.figures import panels
+from mera.drawing.images import save_figure
 
 VELOCITY, DIFFUSION, DECAY, NOISE, TIME = (2.0, -1.0), 0.5, 0.2, 1.0, 1.0
 """Sites a unit of time, sites^2 a unit of time, the rate of decay, the strength of the noise, and the time step."""

@@ -20,7 +20,7 @@ from rich.console import Console
 import mera
 from mera import physics
 from mera._utils.table import Table
-from mera.analysis.drawing.images import save_figure
+from mera.drawing.images import save_figure
 
 
 def draw(flow: mera.Flow, report: physics.Report) -> Figure:

@@ -24,7 +24,7 @@ from torch import Tensor
 
 import mera
 from mera._utils.table import with_error
-from mera.analysis.drawing.images import save_figure
+from mera.drawing.images import save_figure
 
 LEGS, RADIUS, TWIST = 4, 2.0, 0.25
 COLOURS = ("tab:red", "tab:blue", "tab:green", "tab:orange")

@@ -33,8 +33,8 @@ from torch import Tensor, nn
 import mera
 from mera import physics
 from mera._utils.table import Table
-from mera.analysis.drawing.figures import panels
-from mera.analysis.drawing.images import save_figure
+from mera.drawing.figures import panels
+from mera.drawing.images import save_figure
 from mera.sampling.hamiltonian import HamiltonianChains
 
 CHAINS = 64

@@ -22,7 +22,7 @@ from rich.console import Console
 import mera
 from mera import physics
 from mera._utils.table import Table
-from mera.analysis.drawing.images import save_figure
+from mera.drawing.images import save_figure
 from mera.physics import Report
 
 TRAINING = {"optimizer": "Muon", "optimizer_options": {"scale": 0.5, "decay": 0.0}, "lr": 8e-3, "weight_decay": 0.0}

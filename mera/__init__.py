@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from mera import bijectors as bijectors
     from mera import cones as cones
     from mera import data as data
+    from mera import drawing as drawing
     from mera import flow as flow
     from mera import graph as graph
     from mera import inpaint as inpaint
@@ -22,10 +23,9 @@ if TYPE_CHECKING:
     from mera import physics as physics
     from mera import train as train
     from mera._utils.installation import tune_allocator as tune_allocator
-    from mera.analysis import drawing as drawing
-    from mera.analysis.drawing.images import show as show
     from mera.analysis.laws import check as check
     from mera.bijectors.prior import Prior as Prior
+    from mera.drawing.images import show as show
     from mera.flow import Flow as Flow
     from mera.flow import FlowDistribution as FlowDistribution
     from mera.flow import Symmetrized as Symmetrized
@@ -41,10 +41,22 @@ if TYPE_CHECKING:
 
 __version__ = VERSION
 
-_PACKAGES = ["analysis", "bijectors", "cones", "data", "flow", "graph", "inpaint", "models", "physics", "train"]
+_PACKAGES = [
+    "analysis",
+    "bijectors",
+    "cones",
+    "data",
+    "drawing",
+    "flow",
+    "graph",
+    "inpaint",
+    "models",
+    "physics",
+    "train",
+]
 _HOMES = {
     "_utils.installation": ["tune_allocator"],
-    "analysis.drawing.images": ["show"],
+    "drawing.images": ["show"],
     "analysis.laws": ["check"],
     "bijectors.prior": ["Prior"],
     "flow": ["Flow", "FlowDistribution", "Symmetrized"],
@@ -55,14 +67,14 @@ _HOMES = {
 """The names that each module gives to this package."""
 _MODULES = {name: module for module, names in _HOMES.items() for name in names}
 
-__all__ = sorted(["drawing", *_PACKAGES, *_MODULES])
+__all__ = sorted([*_PACKAGES, *_MODULES])
 
 
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}{closest(name, __all__)}")
     if name not in _MODULES:
-        return import_module(f"{__name__}.{'analysis.drawing' if name == 'drawing' else name}")
+        return import_module(f"{__name__}.{name}")
     value = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
     globals()[name] = value
     return value

@@ -7,7 +7,7 @@ import torch
 from nbclient import NotebookClient
 
 import mera
-from mera.analysis.drawing.images import save_image
+from mera.drawing.images import save_image
 from mera.train import fit
 from tests.helpers import command
 from tests.helpers.callbacks import StopAt

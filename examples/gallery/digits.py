@@ -10,7 +10,7 @@ from sklearn.datasets import load_digits
 from torch.utils.data import TensorDataset
 
 import mera
-from mera.analysis.drawing.images import save_grid
+from mera.drawing.images import save_grid
 
 
 def main(seconds: float = 60, out: str = "digits.png") -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 import mera
-from mera.analysis.drawing.images import paint_mask, save_grid
+from mera.drawing.images import paint_mask, save_grid
 
 
 def main(seconds: float = 120, out: str = "faces.png") -> None:

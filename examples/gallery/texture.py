@@ -9,7 +9,7 @@ import torch
 from skimage import data
 
 import mera
-from mera.analysis.drawing.images import save_image
+from mera.drawing.images import save_image
 
 
 def main(seconds: float = 120, out: str = "texture.png") -> None:

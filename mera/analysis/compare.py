@@ -24,11 +24,11 @@ from mera._utils.options import options_of
 from mera._utils.progress import check_console
 from mera._utils.registry import parse_call
 from mera._utils.table import Table, with_error
-from mera.analysis.drawing.curves import loss_curves
-from mera.analysis.drawing.images import grid, save_figure, titled
 from mera.data import DataSplits
 from mera.data.dataset import count_of
 from mera.data.fingerprint import fingerprint
+from mera.drawing.curves import loss_curves
+from mera.drawing.images import grid, save_figure, titled
 from mera.flow import Density, Flow
 from mera.graph.summary import count_parameters
 from mera.models.saving import load

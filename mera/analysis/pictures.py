@@ -23,7 +23,7 @@ from mera.flow.flow import Flow
 from mera.graph import Plan
 
 if TYPE_CHECKING:
-    from mera.analysis.drawing.figures import Picture
+    from mera.drawing.figures import Picture
 
 LONGEST, COARSE_LONGEST = 960, 480
 """The pixels of the longer edge to which pictures are reduced, and pictures that are to be refined."""
@@ -71,7 +71,7 @@ class PictureMap:
 
     def figure(self) -> Picture:
         """The image beside its maps, in which bright places are surprising."""
-        from mera.analysis.drawing.curves import map_figure  # late: matplotlib takes a second
+        from mera.drawing.curves import map_figure  # late: matplotlib takes a second
 
         return map_figure(self.image, self.bits, self.sites, self.unit)
 

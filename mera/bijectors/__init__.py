@@ -2,6 +2,7 @@
 
 from mera.bijectors.adapt import adapt
 from mera.bijectors.base import Bijector, log_det_dtype, zero_log_det
+from mera.bijectors.boxes import Box
 from mera.bijectors.by_name import Named, named, names, register
 from mera.bijectors.catalogue import register_transform
 from mera.bijectors.circular import CircularSpline, wrap
@@ -14,7 +15,7 @@ from mera.bijectors.elementwise import Conditional, Conditioned, Elementwise
 from mera.bijectors.image import Dequantize, ImagePreprocess, Logit, with_noise
 from mera.bijectors.learnt_noise import LearntNoise
 from mera.bijectors.linear import DCT, LULinear
-from mera.bijectors.local import LocalBijector, Sites
+from mera.bijectors.local import LocalBijector
 from mera.bijectors.normalization import ActNorm, BlockSpins, Spectral
 from mera.bijectors.partition import ChannelHalves, Gather, Masked, Partition, checkerboard
 from mera.bijectors.spline import RationalQuadratic
@@ -26,6 +27,7 @@ __all__ = [
     "Affine",
     "Bijector",
     "BlockSpins",
+    "Box",
     "Chain",
     "ChannelHalves",
     "CircularSpline",
@@ -51,7 +53,6 @@ __all__ = [
     "ResidualMLP",
     "Scaled",
     "SeparateMLPs",
-    "Sites",
     "Spectral",
     "Univariate",
     "adapt",

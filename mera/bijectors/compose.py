@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from mera._utils.checks import check_type
 from mera._utils.errors import InputError
 from mera.bijectors.base import Bijector, context_arguments, keeping_inputs, total
-from mera.bijectors.local import LocalBijector, Sites, evaluate, shrunk_context
+from mera.bijectors.boxes import Box
+from mera.bijectors.local import LocalBijector, evaluate, shrunk_context
 
 
 class Chain(LocalBijector):
@@ -70,7 +71,7 @@ class Chain(LocalBijector):
             log_dets.append(log_det)
         return y, total(log_dets)
 
-    def on_sites(self, x: Tensor, context: Tensor | None, inverse: bool, sites: Sites | None) -> tuple[Tensor, Tensor]:
+    def on_sites(self, x: Tensor, context: Tensor | None, inverse: bool, sites: Box | None) -> tuple[Tensor, Tensor]:
         """Apply the members, or their inverses, to some sites."""
         if sites is None:
             return self.inverse(x, context) if inverse else self(x, context)
@@ -126,6 +127,6 @@ class Invert(LocalBijector):
         """The window of the inner bijector, which is equal in both directions."""
         return self.bijector.receptive_kernel
 
-    def on_sites(self, x: Tensor, context: Tensor | None, inverse: bool, sites: Sites | None) -> tuple[Tensor, Tensor]:
+    def on_sites(self, x: Tensor, context: Tensor | None, inverse: bool, sites: Box | None) -> tuple[Tensor, Tensor]:
         """Apply the inner bijector in the other direction."""
         return evaluate(self.bijector, x, context, not inverse, sites)

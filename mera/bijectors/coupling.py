@@ -9,10 +9,11 @@ from torch import Tensor, nn
 
 from mera._utils.checks import MAX_LAYERS, check_count, check_flag
 from mera.bijectors.base import Bijector
+from mera.bijectors.boxes import Box
 from mera.bijectors.compose import Chain
 from mera.bijectors.conditioners.base import ConditionerFactory, contract, join, joined_shape, parameters_at
 from mera.bijectors.linear import LULinear
-from mera.bijectors.local import LocalBijector, Sites, shrunk_context
+from mera.bijectors.local import LocalBijector, shrunk_context
 from mera.bijectors.normalization import ActNorm
 from mera.bijectors.partition import Partition
 from mera.bijectors.univariate import Affine, Univariate
@@ -71,7 +72,7 @@ class Coupling(LocalBijector):
         finite = [radius for radius in radii if radius is not None]
         return (1 + 2 * sum(finite),) * (len(self.partition.event_shape) - 1) if len(finite) == 2 else None
 
-    def on_sites(self, x: Tensor, context: Tensor | None, inverse: bool, sites: Sites | None) -> tuple[Tensor, Tensor]:
+    def on_sites(self, x: Tensor, context: Tensor | None, inverse: bool, sites: Box | None) -> tuple[Tensor, Tensor]:
         """Transform the second half, then the first; or transform the first back, then the second."""
         halves = list(self.partition.split(x, sites))
         log_dets: list[Tensor] = []

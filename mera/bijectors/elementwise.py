@@ -9,8 +9,9 @@ from torch import Tensor, nn
 
 from mera._utils.errors import InputError
 from mera.bijectors.base import Bijector, log_det_dtype
+from mera.bijectors.boxes import Box
 from mera.bijectors.conditioners.base import ConditionerFactory, contract, join, joined_shape, parameters_at
-from mera.bijectors.local import LocalBijector, Sites, evaluate
+from mera.bijectors.local import LocalBijector, evaluate
 from mera.bijectors.univariate import Affine, Univariate, transform
 
 
@@ -35,7 +36,7 @@ class Elementwise(LocalBijector):
         """False: each variable has parameters."""
         return False
 
-    def on_sites(self, x: Tensor, context: Tensor | None, inverse: bool, sites: Sites | None) -> tuple[Tensor, Tensor]:
+    def on_sites(self, x: Tensor, context: Tensor | None, inverse: bool, sites: Box | None) -> tuple[Tensor, Tensor]:
         """Transform each variable, or transform it back, with its parameters."""
         y, log_slope = transform(self.transform, x, self.params.expand(x.shape[0], *self.params.shape), inverse)
         return y, log_slope.flatten(1).sum(1, dtype=log_det_dtype(x))
@@ -77,7 +78,7 @@ class Conditional(LocalBijector):
         radius = contract(self.network).radius
         return None if radius is None else (1 + 2 * radius,) * (len(self.event_shape or ()) - 1)
 
-    def on_sites(self, x: Tensor, context: Tensor | None, inverse: bool, sites: Sites | None) -> tuple[Tensor, Tensor]:
+    def on_sites(self, x: Tensor, context: Tensor | None, inverse: bool, sites: Box | None) -> tuple[Tensor, Tensor]:
         """Transform each variable, or transform it back, with the parameters that the network computes."""
         params = parameters_at(self.network, join(x[:, :0], context, self.context_shape), sites)
         x = x if sites is None else sites.shrink(x, self.radius)
@@ -137,7 +138,7 @@ class Conditioned(LocalBijector):
         """The window of the inner bijector."""
         return self.bijector.receptive_kernel
 
-    def on_sites(self, x: Tensor, context: Tensor | None, inverse: bool, sites: Sites | None) -> tuple[Tensor, Tensor]:
+    def on_sites(self, x: Tensor, context: Tensor | None, inverse: bool, sites: Box | None) -> tuple[Tensor, Tensor]:
         """Transform the channels that change, or transform them back; the channels that are read stay."""
         inner, joined = x.index_select(1, self.changed), self._context(x, context)
         values, log_det = evaluate(self.bijector, inner, joined, inverse, sites)

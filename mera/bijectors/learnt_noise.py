@@ -11,10 +11,11 @@ from torch.nn.functional import pad
 
 from mera._utils.flow_options import HiddenChannels, Padding, ResidualBlocks
 from mera.bijectors.base import log_det_dtype
+from mera.bijectors.boxes import Box
 from mera.bijectors.conditioners.base import parameters_at
 from mera.bijectors.conditioners.residual import ResidualConv
 from mera.bijectors.image import LEVELS, MARGIN, Logit
-from mera.bijectors.local import LocalBijector, Sites
+from mera.bijectors.local import LocalBijector
 from mera.bijectors.partition import Grids, Masked, even_sites
 from mera.bijectors.spline import RationalQuadratic
 from mera.bijectors.univariate import transform
@@ -95,7 +96,7 @@ class LearntNoise(LocalBijector):
         """The windows of all networks, one behind the other, and a pixel more to each side."""
         return (3 + 2 * sum(self.radii),) * (len(self.event_shape or ()) - 1)
 
-    def on_sites(self, x: Tensor, context: Tensor | None, inverse: bool, sites: Sites | None) -> tuple[Tensor, Tensor]:
+    def on_sites(self, x: Tensor, context: Tensor | None, inverse: bool, sites: Box | None) -> tuple[Tensor, Tensor]:
         """Map the noise of each pixel, or map it back."""
         values = LEVELS * LOGIT.inverse(x.double())[0] + MARGIN
         features = self._features(values.floor(), () if sites is None else sites.interior_ends).to(x.dtype)
@@ -141,7 +142,7 @@ def _are_levels(values: Tensor) -> Tensor:
     return (values >= 0) & (values < LEVELS)
 
 
-def _within(sites: Sites | None, radius: int, *values: Tensor) -> tuple[Any, ...]:
+def _within(sites: Box | None, radius: int, *values: Tensor) -> tuple[Any, ...]:
     """The box without `radius` sites at its interior ends, and the values there; all values of whole events."""
     if sites is None:
         return None, *values

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from mera._utils.checks import check_flag
 from mera._utils.torch_modes import exactly
 from mera.bijectors.base import Bijector, log_det_dtype, zero_log_det
-from mera.bijectors.local import LocalBijector, Sites, equal_log_dets
+from mera.bijectors.boxes import Box
+from mera.bijectors.local import LocalBijector, equal_log_dets
 
 MAX_KRONECKER_SIZE = 48
 """Up to this number of variables, a product with one matrix for all sites is faster than one for each site."""
@@ -48,7 +49,7 @@ class LULinear(LocalBijector):
         self.upper = nn.Parameter(upper.triu(1))
         self.log_diagonal = nn.Parameter(upper.diagonal().abs().log())
 
-    def on_sites(self, x: Tensor, context: Tensor | None, inverse: bool, sites: Sites | None) -> tuple[Tensor, Tensor]:
+    def on_sites(self, x: Tensor, context: Tensor | None, inverse: bool, sites: Box | None) -> tuple[Tensor, Tensor]:
         """Multiply by W, or solve W x = y."""
         columns = x.reshape(x.shape[0], self.size, math.prod(x.shape[1:]) // self.size)
         with exactly(x.device):

@@ -5,71 +5,13 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import cast
 
-import torch
 from torch import Tensor
 
 from mera._utils.torch_private import is_called_plainly
 from mera.bijectors.base import Bijector, context_arguments
-
-
-@dataclass(frozen=True)
-class Sites:
-    """A box of sites of a lattice.
-
-    A local bijector cannot compute values near an end of the box beyond which the lattice goes on, as it would have to
-    read sites outside of the box. It returns the values of the box without these sites, see `shrunk`.
-
-    Args:
-        start: for each dimension the coordinate of the first site, which may lie beyond a periodic border.
-        shape: the edges of the box.
-        lattice: the edges of the lattice.
-        interior: for each dimension, whether the lattice goes on before the first and behind the last site of the box.
-            A box as wide as a periodic lattice has no interior ends in that dimension.
-    """
-
-    start: tuple[int, ...]
-    shape: tuple[int, ...]
-    lattice: tuple[int, ...]
-    interior: tuple[tuple[bool, bool], ...]
-
-    @classmethod
-    def whole(cls, lattice: Sequence[int]) -> Sites:
-        """All sites of a lattice."""
-        edges = tuple(lattice)
-        return cls((0,) * len(edges), edges, edges, ((False, False),) * len(edges))
-
-    @cached_property
-    def interior_ends(self) -> tuple[bool, ...]:
-        """`interior` in the order of `torch.nn.functional.pad`, last dimension first; empty if no end is interior."""
-        ends = tuple(end for pair in reversed(self.interior) for end in pair)
-        return ends if any(ends) else ()
-
-    def shrunk(self, radius: Sequence[int]) -> Sites:
-        """The box without the first or last `radius` sites of each dimension, where the end is interior."""
-        if not self.interior_ends:
-            return self
-        rows = [(r * low, r * high) for r, (low, high) in zip(radius, self.interior, strict=True)]
-        start = tuple(a + low for a, (low, _) in zip(self.start, rows, strict=True))
-        return replace(self, start=start, shape=tuple(n - sum(row) for n, row in zip(self.shape, rows, strict=True)))
-
-    def shrink(self, values: Tensor, radius: Sequence[int]) -> Tensor:
-        """The values of `shrunk`, from values (..., *shape) of the box."""
-        if not self.interior_ends:
-            return values
-        for axis, (r, (low, high)) in enumerate(zip(radius, self.interior, strict=True), start=-len(self.shape)):
-            values = values.narrow(axis, r * low, values.shape[axis] - r * (low + high))
-        return values
-
-    def grids(self, channels: int) -> list[Tensor]:
-        """The channels and the coordinates of the sites in the lattice, as open grids (C, 1, ...), (1, n, ...), ..."""
-        ranges = [range(channels), *(range(a, a + n) for a, n in zip(self.start, self.shape, strict=True))]
-        axes = [torch.arange(axis.start, axis.stop, device="cpu") for axis in ranges]
-        axes[1:] = [axis % n for axis, n in zip(axes[1:], self.lattice, strict=True)]
-        return [axis.view([-1 if d == place else 1 for d in range(len(axes))]) for place, axis in enumerate(axes)]
+from mera.bijectors.boxes import Box
 
 
 class LocalBijector(Bijector):
@@ -80,7 +22,7 @@ class LocalBijector(Bijector):
     """
 
     @abstractmethod
-    def on_sites(self, x: Tensor, context: Tensor | None, inverse: bool, sites: Sites | None) -> tuple[Tensor, Tensor]:
+    def on_sites(self, x: Tensor, context: Tensor | None, inverse: bool, sites: Box | None) -> tuple[Tensor, Tensor]:
         """Map data to latents, or latents to data.
 
         Args:
@@ -123,7 +65,7 @@ class LocalBijector(Bijector):
 
 
 def evaluate(
-    bijector: Bijector, x: Tensor, context: Tensor | None, inverse: bool, sites: Sites | None = None
+    bijector: Bijector, x: Tensor, context: Tensor | None, inverse: bool, sites: Box | None = None
 ) -> tuple[Tensor, Tensor]:
     """Apply a bijector, or its inverse, to whole events, or a local bijector to sites; see `LocalBijector.on_sites`."""
     if sites is not None:
@@ -131,7 +73,7 @@ def evaluate(
     return (bijector.inverse if inverse else bijector)(x, *context_arguments(bijector, context))
 
 
-def equal_log_dets(log_det: Tensor, x: Tensor, inverse: bool, sites: Sites | None, of_site: bool = True) -> Tensor:
+def equal_log_dets(log_det: Tensor, x: Tensor, inverse: bool, sites: Box | None, of_site: bool = True) -> Tensor:
     """The log-dets of a map that changes all volumes by one factor: (B, *sites), or (B,) for whole events.
 
     `log_det`, (), is that of the forward direction, of one site if `of_site`, else of an event; for x see `on_sites`.
@@ -142,7 +84,7 @@ def equal_log_dets(log_det: Tensor, x: Tensor, inverse: bool, sites: Sites | Non
     return (log_det * math.prod(x.shape[2:]) if of_site else log_det).expand(x.shape[0])
 
 
-def shrunk_context(context: Tensor | None, sites: Sites, radius: Sequence[int]) -> Tensor | None:
+def shrunk_context(context: Tensor | None, sites: Box, radius: Sequence[int]) -> Tensor | None:
     """The context of `sites.shrunk(radius)`: a context for all sites stays as it is."""
     return context if context is None or context.ndim == 2 else sites.shrink(context, radius)
 

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from mera._utils.checks import check_flag
 from mera._utils.errors import InputError
 from mera.bijectors.base import Bijector, log_det_dtype
+from mera.bijectors.boxes import Box
 from mera.bijectors.linear import DCT
-from mera.bijectors.local import LocalBijector, Sites, equal_log_dets
+from mera.bijectors.local import LocalBijector, equal_log_dets
 
 CONSTANT = 1e-7
 """A variable is constant if its standard deviation is at most this number times max(1, |mean|)."""
@@ -67,7 +68,7 @@ class ActNorm(LocalBijector, StartsFromData):
         self.shift = nn.Parameter(torch.zeros(shape))
         self.log_scale = nn.Parameter(torch.zeros(shape))
 
-    def on_sites(self, x: Tensor, context: Tensor | None, inverse: bool, sites: Sites | None) -> tuple[Tensor, Tensor]:
+    def on_sites(self, x: Tensor, context: Tensor | None, inverse: bool, sites: Box | None) -> tuple[Tensor, Tensor]:
         """Shift, then scale; or undo it."""
         y = x * torch.exp(-self.log_scale) - self.shift if inverse else (x + self.shift) * torch.exp(self.log_scale)
         log_det = self.log_scale.sum(dtype=log_det_dtype(x))

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from mera._utils.checks import check_shape
 from mera._utils.errors import InputError
-from mera.bijectors.local import Sites
+from mera.bijectors.boxes import Box
 
 MAX_MASKS = 16
 """The number of sets of sites whose masks a partition keeps."""
@@ -40,7 +40,7 @@ def checkerboard(event_shape: tuple[int, ...]) -> Tensor:
     channels, *sites = check_shape(event_shape, "event_shape")
     if not sites:
         raise InputError("an event shape of channels and sites", str(tuple(event_shape)))
-    return even_sites(Sites.whole(sites).grids(channels)).expand(channels, *sites).clone()
+    return even_sites(Box.whole(sites).grids(channels)).expand(channels, *sites).clone()
 
 
 class Partition(nn.Module, ABC):
@@ -57,7 +57,7 @@ class Partition(nn.Module, ABC):
         self.shapes = shapes
 
     @abstractmethod
-    def split(self, x: Tensor, sites: Sites | None = None) -> tuple[Tensor, Tensor]:
+    def split(self, x: Tensor, sites: Box | None = None) -> tuple[Tensor, Tensor]:
         """Split events (B, *event_shape) into their first and second halves, (B, *shape) each.
 
         Or split values (B, C, *sites.shape) at some sites of a lattice, if both halves are on lattices.
@@ -67,7 +67,7 @@ class Partition(nn.Module, ABC):
     def merge(self, first: Tensor, second: Tensor) -> Tensor:
         """Merge two halves to events (B, *event_shape)."""
 
-    def confine(self, values: Tensor, index: int, sites: Sites | None = None) -> Tensor:
+    def confine(self, values: Tensor, index: int, sites: Box | None = None) -> Tensor:
         """Set values (B, ..., *shape) to zero where half `index` has no variable; by default they are unchanged."""
         return values
 
@@ -94,7 +94,7 @@ class Gather(Partition):
         self.register_buffer("order", order, persistent=False)
         self.register_buffer("back", order.argsort(), persistent=False)
 
-    def split(self, x: Tensor, sites: Sites | None = None) -> tuple[Tensor, Tensor]:
+    def split(self, x: Tensor, sites: Box | None = None) -> tuple[Tensor, Tensor]:
         """Split events (B, *event_shape) into vectors (B, n) and (B, N - n)."""
         x = x.flatten(1).index_select(1, self.order)
         count = self.shapes[0][0]
@@ -128,7 +128,7 @@ class Masked(Partition):
         self._cached: dict[Any, Tensor] = {}
         _check_mask(self._made(shape[1:], "cpu")[0])
 
-    def split(self, x: Tensor, sites: Sites | None = None) -> tuple[Tensor, Tensor]:
+    def split(self, x: Tensor, sites: Box | None = None) -> tuple[Tensor, Tensor]:
         """Split events (B, *event_shape) into two tensors of the same shape."""
         return self.confine(x, 0, sites), self.confine(x, 1, sites)
 
@@ -136,11 +136,11 @@ class Masked(Partition):
         """Add the halves; each is zero at the variables of the other half."""
         return first + second
 
-    def confine(self, values: Tensor, index: int, sites: Sites | None = None) -> Tensor:
+    def confine(self, values: Tensor, index: int, sites: Box | None = None) -> Tensor:
         """Set values to zero at the variables of the other half."""
         return values * self._masks(values, sites)[index]
 
-    def _masks(self, values: Tensor, sites: Sites | None) -> Tensor:
+    def _masks(self, values: Tensor, sites: Box | None) -> Tensor:
         """The masks of both halves at some sites, or at all sites of a lattice as large as the values."""
         key = values.shape[2:] if sites is None else sites, values.device
         masks = self._cached.get(key)
@@ -152,9 +152,9 @@ class Masked(Partition):
             self._cached = {key: masks, **dict([*self._cached.items()][: MAX_MASKS - 1])}  # threads may do so, too
         return masks
 
-    def _made(self, sites: Sites | tuple[int, ...], device: torch.device | str) -> Tensor:
+    def _made(self, sites: Box | tuple[int, ...], device: torch.device | str) -> Tensor:
         """Compute the masks of both halves at some sites, or at all sites of a lattice."""
-        sites = sites if isinstance(sites, Sites) else Sites.whole(sites)
+        sites = sites if isinstance(sites, Box) else Box.whole(sites)
         first = self.mask(sites.grids(self.event_shape[0])).expand(self.event_shape[0], *sites.shape)
         return torch.stack([first, ~first]).to(device)
 
@@ -184,7 +184,7 @@ class ChannelHalves(Partition):
         self.register_buffer("order", order, persistent=False)
         self.register_buffer("back", None if order is None else order.argsort(), persistent=False)
 
-    def split(self, x: Tensor, sites: Sites | None = None) -> tuple[Tensor, Tensor]:
+    def split(self, x: Tensor, sites: Box | None = None) -> tuple[Tensor, Tensor]:
         """Split events (B, C, *sites) into (B, n, *sites) and (B, C - n, *sites)."""
         x = x if self.order is None else x.index_select(1, self.order)
         count = self.shapes[0][0]

@@ -13,13 +13,13 @@ from mera import data
 from mera._utils.files import make_folder
 from mera._utils.table import Table, plus_minus
 from mera.analysis import map_picture, mix_pictures, refine_picture
-from mera.analysis.drawing.curves import loss_curves
-from mera.analysis.drawing.images import progression, save_figure, save_grid, save_image, titled
-from mera.analysis.drawing.paper import Subject, mixed_images
+from mera.analysis.paper import Subject, mixed_images
 from mera.cli.options import Device
 from mera.cli.sources import choose_device
 from mera.cli.terminal import console, show
 from mera.cli.train import train
+from mera.drawing.curves import loss_curves
+from mera.drawing.images import progression, save_figure, save_grid, save_image, titled
 from mera.graph.summary import count_parameters
 from mera.models import build
 from mera.models.saving import load_pretrained

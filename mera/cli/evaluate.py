@@ -16,7 +16,6 @@ from mera._utils.files import make_folder, replacing
 from mera._utils.processes import is_main
 from mera._utils.progress import ProgressBar, check_console
 from mera._utils.table import Table
-from mera.analysis.drawing.images import png_path, save_grid, stretch
 from mera.cli.options import Device, Lattice, Root, Seed, value
 from mera.cli.sources import (
     SOURCE_HELP,
@@ -29,6 +28,7 @@ from mera.cli.sources import (
     shape_of,
 )
 from mera.cli.terminal import Json, console, show, show_json, sources
+from mera.drawing.images import png_path, save_grid, stretch
 from mera.graph.summary import count_parameters
 from mera.train.evaluate import example_losses, mean_and_error, pictures_of, sample
 from mera.train.health import inverse_error

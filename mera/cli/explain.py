@@ -178,8 +178,8 @@ def figures_command(
     device: Device = "auto",
 ) -> None:
     """Draw the figures of the RG-Flow paper for a run: receptive fields, traversals, mixing and samples."""
-    from mera.analysis.drawing.images import save_figure
-    from mera.analysis.drawing.paper import FIGURES, Subject
+    from mera.analysis.paper import FIGURES, Subject
+    from mera.drawing.images import save_figure
 
     if show_list:
         show(Table(["figure", "what it shows"], [(name, figure.title) for name, figure in FIGURES.items()]))

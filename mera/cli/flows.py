@@ -114,8 +114,8 @@ def _info(
     summary, plan = flow.summary, flow.plan
     show(summary.title, "", summary.nodes, "", summary.levels, "", plan.table, plan.legend)
     if picture is not None:
-        from mera.analysis.drawing import draw_layout
-        from mera.analysis.drawing.images import png_path, save_figure
+        from mera.drawing import draw_layout
+        from mera.drawing.images import png_path, save_figure
 
         picture = png_path(picture)
         save_figure(draw_layout(flow.layout, title=Path(source).stem), picture)
@@ -136,8 +136,8 @@ def _cone(
     """Show which latents some pixels can change, or which pixels some latents can change."""
     if (region is None) == (latent is None):
         raise typer.BadParameter("Pass either --region START:STOP,... or --latent LEVEL:I,J")
-    from mera.analysis.drawing import level_masks, side_view
-    from mera.analysis.drawing.images import png_path, save_figure
+    from mera.drawing import level_masks, side_view
+    from mera.drawing.images import png_path, save_figure
 
     flow, out = make(), png_path(out)
     make_folder(out.parent)
@@ -190,7 +190,7 @@ def _explore(
     if html is not None:
         if port is not None or fields or image is not None:
             raise typer.BadParameter("--html starts no server: leave out --port, --fields and --image")
-        from mera.analysis.drawing import cone_page
+        from mera.drawing import cone_page
 
         write_atomically(html, cone_page(make().plan, title, console).encode())
         console.print(f"open {html} in a browser: it is one file, and needs no server")

@@ -15,7 +15,6 @@ from torch import Tensor
 from mera import graph
 from mera._utils.errors import InputError
 from mera._utils.progress import check_console
-from mera.analysis.drawing.images import inpainted, save_figure, save_image
 from mera.cli.options import Class, Device, Lattice, Root, Seed, options_for
 from mera.cli.pictures import SCALE, Out, beside, flow_and_pictures, is_picture, run_and
 from mera.cli.sources import examples_of, folder_of, select_class
@@ -23,6 +22,7 @@ from mera.cli.terminal import Json, console, show_json, with_options
 from mera.cones import parse_region, sites_of
 from mera.data import class_numbers
 from mera.data.picture_files import read_picture
+from mera.drawing.images import inpainted, save_figure, save_image
 from mera.flow.flow import Flow
 from mera.graph.indexing import mask_from_sites
 from mera.graph.resize import period

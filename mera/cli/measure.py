@@ -129,7 +129,9 @@ def measure_command(
         "seed": torch.initial_seed() if before is None else before, **_figures(result),
     })  # fmt: skip
     write_atomically(out / "report.json", json.dumps(report, indent=2).encode())
-    write_atomically(out / "report.png", result._repr_png_())
+    from mera.drawing.images import save_figure  # late: matplotlib takes a second
+
+    save_figure(result.draw(), out / "report.png")
     if as_json:
         show_json(report)
         return

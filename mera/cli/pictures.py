@@ -16,7 +16,6 @@ from mera._utils.files import make_folder
 from mera._utils.progress import check_console
 from mera._utils.table import Table
 from mera.analysis import map_picture, mix_pictures, refine_picture
-from mera.analysis.drawing.images import png_path, save_figure, save_image, titled
 from mera.analysis.pictures import COARSE_LONGEST, LONGEST, as_source
 from mera.cli.options import Device, Seed
 from mera.cli.sources import PHOTOGRAPHS, SOURCE_HELP, learnt_fields, load_flow
@@ -24,6 +23,7 @@ from mera.cli.terminal import Json, console, show, show_json, sources
 from mera.data import photograph
 from mera.data.picture_files import SUFFIXES
 from mera.data.sources import open_image
+from mera.drawing.images import png_path, save_figure, save_image, titled
 from mera.flow.flow import Flow
 
 Out = Annotated[Path | None, typer.Option(help="The PNG to write, of another name than the usual.", metavar="FILE")]

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from mera._utils.checks import check_type
+from mera._utils.drawn import Drawn
 from mera._utils.table import Table, Tabled, html
 from mera.cones.regions import Region, Site, sites_of
 from mera.graph.indexing import check_indexable, indices_at, mask_from_sites
@@ -25,7 +26,7 @@ CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Cone(Tabled):
+class Cone(Tabled, Drawn):
     """A causal cone: for each value of a plan, the variables that can change (RG-Flow, Fig. 2c and d).
 
     Args:
@@ -97,10 +98,7 @@ class Cone(Tabled):
 
     def _repr_html_(self) -> str:
         """The table of the levels and a picture as HTML, for notebooks."""
-        from mera.analysis.drawing.cones import level_masks, side_view  # late: matplotlib takes a second
-
-        picture = level_masks(self) if self.plan.input.dim == 2 else side_view(self)
-        return html(self.table, self.legend, picture._repr_png_())
+        return html(self.table, self.legend, self._repr_png_())
 
 
 def inference_cone(plan: Plan, region: Region) -> Cone:

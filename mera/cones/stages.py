@@ -12,10 +12,10 @@ from operator import mul
 import torch
 from torch import Tensor
 
+from mera.bijectors.boxes import Box
 from mera.executor.local_fields import run_on_box
 from mera.executor.passes import spread_evenly
 from mera.executor.plan_module import PlanModule
-from mera.graph.boxes import Box
 from mera.graph.lattice import Lattice
 from mera.graph.layout_error import LayoutError
 from mera.graph.operations import Cut, Regroup

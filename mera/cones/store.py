@@ -14,9 +14,9 @@ from torch import Tensor
 
 from mera._utils.errors import InputError
 from mera._utils.files import sum_of
+from mera.bijectors.boxes import Box, tiles
 from mera.cones.stages import Stage, run_stage, stages_of
 from mera.executor.plan_module import PlanModule
-from mera.graph.boxes import Box, tiles
 from mera.graph.lattice import Lattice
 
 DATA = -1

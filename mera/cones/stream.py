@@ -24,11 +24,11 @@ from mera._utils.files import SUFFIX, as_path, make_folder, temporary_folder
 from mera._utils.progress import ProgressBar, check_console
 from mera._utils.torch_modes import exactly, in_threads
 from mera.bijectors import ImagePreprocess, with_noise
+from mera.bijectors.boxes import Box, tiles
 from mera.cones.stages import stages_of
 from mera.cones.store import DATA, Store, Tile
 from mera.executor.contexts import Context
 from mera.executor.plan_module import PlanModule
-from mera.graph.boxes import Box, tiles
 
 if TYPE_CHECKING:
     from rich.console import Console

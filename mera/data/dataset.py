@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from mera._utils.checks import check_shape, is_integer
+from mera._utils.drawn import Drawn
 from mera._utils.errors import UNKNOWN_NAME, InputError, closest
 from mera._utils.files import as_path
 from mera._utils.manifest import is_run
@@ -26,8 +27,6 @@ ARRAYS = (".npy", ".npz", ".h5")
 """The suffixes of files of arrays."""
 HELD_OUT = 10
 """One in so many examples is held out for the test."""
-SHOWN_EXAMPLES = 16
-"""The number of examples that a notebook shows."""
 
 Edges = int | Sequence[int]
 """The edge of square images, or their height and width."""
@@ -89,7 +88,7 @@ class ArrayDataset(Dataset):
 
 
 @dataclass(frozen=True, repr=False)
-class DataSplits:
+class DataSplits(Drawn):
     """Training and test examples.
 
     Args:
@@ -123,12 +122,7 @@ class DataSplits:
 
     def _repr_html_(self) -> str:
         """The description as HTML for notebooks, with the first examples if they are pictures."""
-        examples = first(self.train, SHOWN_EXAMPLES)
-        if examples.ndim != 4 or examples.shape[1] not in (1, 3):
-            return html(repr(self))
-        from mera.analysis.drawing.images import show
-
-        return html(repr(self), show(examples)._repr_png_())
+        return html(repr(self), self._repr_png_())
 
 
 _loaders: Registry[Callable[..., DataSplits]] = Registry("a data set")

@@ -6,8 +6,8 @@ from torch import Tensor
 
 from mera._utils.errors import InputError
 from mera.bijectors.base import Bijector
-from mera.bijectors.local import Sites, evaluate
-from mera.graph.boxes import Box
+from mera.bijectors.boxes import Box
+from mera.bijectors.local import evaluate
 from mera.graph.lattice import Lattice
 
 
@@ -41,10 +41,7 @@ def run_on_box(
     Returns:
         The values in the target, (B, C, *target.shape); and the log-det of each of its sites, (B, *target.shape).
     """
-    edges = zip(box.start, box.stop, lattice.shape, lattice.periodic, strict=True)
-    # an end at an open border, or all around a periodic edge, is not interior
-    interior = tuple((b - a != n,) * 2 if wraps else (a > 0, b < n) for a, b, n, wraps in edges)
-    sites = Sites(box.start, box.shape, lattice.shape, interior)
+    sites = box.on(lattice)
     values, log_det = evaluate(bijector, values, context, inverse, sites)
     sites = sites.shrunk(bijector.radius)
     if not values.shape[2:] == log_det.shape[1:] == sites.shape:
@@ -52,5 +49,4 @@ def run_on_box(
         raise InputError(
             f"values and log-dets of sites {sites.shape}", got, where=f"{type(bijector).__name__}.on_sites"
         )
-    inner = Box(sites.start, tuple(a + n for a, n in zip(sites.start, sites.shape, strict=True)))
-    return target.crop(values, inner), target.crop(log_det, inner)
+    return target.crop(values, sites), target.crop(log_det, sites)

@@ -9,7 +9,7 @@ from typing import Any
 from nicegui import events, ui
 from torch import Tensor
 
-from mera.analysis.drawing.images import to_pil
+from mera.drawing.images import to_pil
 from mera.explore.studio import MAX_UPLOAD, Learnt
 from mera.explore.tabs import FillTab, LevelsTab, MapTab, MixTab, address_of, outlined, squares
 from mera.explore.visit import Visit

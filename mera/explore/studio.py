@@ -15,13 +15,13 @@ from torch.nn.functional import avg_pool2d
 
 from mera._utils.errors import InputError
 from mera.analysis import decompose, leading, map_picture, mix, receptive_fields
-from mera.analysis.drawing.curves import map_figure
-from mera.analysis.drawing.figures import Picture, visible_sites
-from mera.analysis.drawing.images import coloured
 from mera.analysis.latents import LatentIndex
 from mera.analysis.pictures import site_edges
 from mera.data.dataset import resize
 from mera.data.picture_files import read_picture
+from mera.drawing.curves import map_figure
+from mera.drawing.figures import Picture, visible_sites
+from mera.drawing.images import coloured
 from mera.flow.density import Density
 from mera.flow.flow import Flow, Latents
 

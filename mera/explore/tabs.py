@@ -13,8 +13,8 @@ from nicegui import events, ui
 from PIL import Image
 from torch import Tensor
 
-from mera.analysis.drawing.images import to_pil
 from mera.analysis.latents import LatentIndex
+from mera.drawing.images import to_pil
 from mera.explore.studio import Studio
 from mera.explore.visit import Visit
 

@@ -12,6 +12,7 @@ from typing import Any
 import networkx as nx
 
 from mera._utils.checks import is_integer, is_list
+from mera._utils.drawn import Drawn
 from mera.graph.lattice import Lattice
 from mera.graph.layout_error import LayoutError, within
 from mera.graph.modules import check_key
@@ -45,7 +46,7 @@ class Port:
         return self.lattice.shape
 
 
-class Layout:
+class Layout(Drawn):
     """The declaration of a hierarchical flow, node by node from the data to the latents.
 
     The nodes form a tree: the input of each node is an output of an earlier node, each output is the input of exactly
@@ -235,15 +236,6 @@ class Layout:
 
     def __repr__(self) -> str:
         return f"Layout({self.input.lattice}, {self.graph.number_of_nodes()} nodes)"
-
-    def _repr_png_(self) -> bytes | None:
-        """The layout from the side; None if it is not complete yet."""
-        from mera.analysis.drawing.layouts import draw_layout  # late: matplotlib takes a second
-
-        try:
-            return draw_layout(self)._repr_png_()
-        except LayoutError:
-            return None
 
     def _check_source(self, source: Port) -> None:
         """Raise a LayoutError unless `source` is an output of this layout that is not the input of a node yet."""

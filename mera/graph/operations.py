@@ -17,7 +17,7 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
-from mera.graph.boxes import Box
+from mera.bijectors.boxes import Box
 from mera.graph.indexing import Tiling, ravel, sites_and_channels
 from mera.graph.lattice import Lattice, brief
 

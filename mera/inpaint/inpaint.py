@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from mera._utils.checks import check_choice, check_precise
+from mera._utils.drawn import Drawn
 from mera._utils.errors import InputError
 from mera._utils.progress import ProgressBar, check_console
 from mera._utils.torch_modes import threads_for_calls
@@ -35,12 +36,10 @@ ADAM, ADAM_FROM_DRAWS = (300, 0.05), (15, 0.1)
 """The steps and the learning rate of Adam from random settings, and from draws."""
 STARTS = 4
 """The number of starting points of Adam without samples, side by side, each from a group of draws."""
-MAX_PICTURES = 11
-"""The most images of an inpainting that a notebook shows."""
 
 
 @dataclass(frozen=True, eq=False)
-class Inpainting:
+class Inpainting(Drawn):
     """The result of inpainting an image.
 
     Args:
@@ -100,15 +99,6 @@ class Inpainting:
         if self.blocks > 1:
             drawn = ", stopped" if self.stopped else f", one plausible filling of {self.blocks} blocks in turn"
         return f"Inpainting(log_prob={self.log_prob:.1f}, {self.varied:,} variables varied{drawn})"
-
-    def _repr_png_(self) -> bytes | None:
-        """The image, the mask, the likeliest filling and samples; None if the data are not images."""
-        from mera.analysis.drawing.images import inpainted  # late: matplotlib takes a second
-
-        if self.pictures is None:
-            return None
-        pictures = dict(list(self.pictures.items())[:MAX_PICTURES])
-        return inpainted(pictures, self.mask, str(self.convergence or ""))._repr_png_()
 
 
 def _uint8(image: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mera._utils.drawn import Drawn
 from mera.physics.observables import Average, Quantity, averages_of
 from mera.physics.verdicts import verdict_on_zero
 from mera.sampling.diagnostics import ROUNDING, gamma_method
@@ -154,7 +155,7 @@ def summary(
 
 
 @dataclass(frozen=True, repr=False, kw_only=True)
-class Measured(ABC):
+class Measured(Drawn, ABC):
     """The result of `hmc`, `metropolis`, `estimate` or `anneal`.
 
     Args:
@@ -217,9 +218,3 @@ class Measured(ABC):
         shown = {name: values for name, values in self.series.items() if not name.startswith("_")}
         verdicts = dict.fromkeys(shown, self.verdict)
         return summarize(shown, {"": function}, self.averaging, verdicts)[0][""]
-
-    def _repr_png_(self) -> bytes:
-        """A figure of the two-point function, and of what shows whether the measurement can be trusted."""
-        from mera.analysis.drawing.physics import FIGURES  # late: matplotlib takes a second
-
-        return FIGURES[type(self)](self)._repr_png_()

@@ -98,7 +98,7 @@ class Objective(ABC):
 
     def pictures(self, flow: Density, samples: Tensor) -> Tensor:
         """Samples on a lattice of pictures as uint8 images (N, 1 or 3, H, W), stretched over their range."""
-        from mera.analysis.drawing.images import stretch
+        from mera.drawing.images import stretch
 
         return stretch(samples)
 

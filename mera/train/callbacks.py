@@ -16,7 +16,7 @@ from mera.train.loop import Loop, Metrics
 from mera.train.run import RunFolder
 
 if TYPE_CHECKING:
-    from mera.analysis.drawing.figures import Picture
+    from mera.drawing.figures import Picture
 
 SMOOTHING = 0.98
 """Decay of the running mean of the loss on the progress bar."""
@@ -116,7 +116,7 @@ class History(Callback):
         Returns:
             A matplotlib figure.
         """
-        from mera.analysis.drawing.curves import loss_curves
+        from mera.drawing.curves import loss_curves
 
         train = [{x: line[x], self.metric: line[self._train]} for line in self.metrics]
         return loss_curves({"test": self.metrics, "batch": train}, x, self.metric, f"loss, {self.unit}")
@@ -149,7 +149,7 @@ class RunLogger(Callback):
             return
         self.run.append(METRICS, metrics)
         if loop.trained.plan.input.is_picture:
-            from mera.analysis.drawing.images import save_grid
+            from mera.drawing.images import save_grid
 
             contexts = None if self.contexts is None else self.contexts.to(loop.device)
             n = GRID_IMAGES if contexts is None else len(contexts)

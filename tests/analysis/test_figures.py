@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import mera
-from mera.analysis.drawing.paper import FIGURES, Subject
+from mera.analysis.paper import FIGURES, Subject
 from tests.helpers.command import run, succeed
 
 
@@ -12,10 +12,10 @@ from tests.helpers.command import run, succeed
 @pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize(("name", "channels"), [("rgflow", 3), ("realnvp", 1)])
 def test_every_figure_of_every_flow_of_images(name, channels, monkeypatch):
-    monkeypatch.setattr("mera.analysis.drawing.paper.REPAIRED", 1)
+    monkeypatch.setattr("mera.analysis.paper.REPAIRED", 1)
     short = {"samples": 2, "particles": 8, "warmup": 2, "iterations": 4, "leapfrog": 2, "steps": 3}
-    monkeypatch.setattr("mera.analysis.drawing.paper.SEARCH", short)
-    monkeypatch.setattr("mera.analysis.drawing.paper.FIELD_SAMPLES", 2)
+    monkeypatch.setattr("mera.analysis.paper.SEARCH", short)
+    monkeypatch.setattr("mera.analysis.paper.FIELD_SAMPLES", 2)
     flow = mera.build(name, L=8, m=2, channels=channels, layers=1, hidden=(4,), residual_blocks=1)
     images = torch.randint(0, 256, (20, channels, 8, 8), dtype=torch.uint8)
     state = torch.get_rng_state()

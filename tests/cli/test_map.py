@@ -13,7 +13,7 @@ from PIL import Image
 
 import mera
 from mera import analysis
-from mera.analysis.drawing.curves import map_figure
+from mera.drawing.curves import map_figure
 from mera.inpaint import Inpainting
 from mera.train import RunFolder
 from mera.train.evaluate import sample

@@ -7,9 +7,9 @@ import torch
 
 import mera
 from mera import LayoutError
-from mera.analysis.drawing import draw_layout
 from mera.bijectors import Chain, Invert, named
 from mera.cones import generation_cone, inference_cone, parse_region
+from mera.drawing import draw_layout
 from mera.flow import symmetries
 from mera.graph.toml import loads
 from mera.models import fit_width

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from mera.bijectors.boxes import hull
 from mera.graph import Lattice
-from mera.graph.boxes import hull
 
 SHAPE = (7, 5)
 

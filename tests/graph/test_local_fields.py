@@ -8,9 +8,9 @@ import torch
 
 import mera
 from mera.bijectors import ChannelHalves, Coupling, Invert, LocalBijector, Masked, ResidualConv, named
+from mera.bijectors.boxes import Box
 from mera.executor.local_fields import is_local, run_on_box
 from mera.graph import Lattice
-from mera.graph.boxes import Box
 from tests.helpers.laws import Dense, check_laws, randomize
 
 SMALL = {"hidden": (4,), "layers": 2, "residual_blocks": 1}
@@ -212,6 +212,6 @@ def test_convolutions_of_single_sites_are_fields():
     local = flow.restrict(x, ((1, 3), (2, 3)))
     torch.testing.assert_close(local.log_prob(local.pixels), flow.log_prob(x))
     assert flow.inference_cone(((1, 3), (2, 3))).count == 4
+    layout = mera.Layout((6, 4), 2)
     with pytest.raises(mera.LayoutError, match="Expected a bijector with event shape"):
-        layout = mera.Layout((6, 4), 2)
-        layout.latent(layout.local(layout.input, Dense((2, 6, 4)), kernel=1))
+        layout.local(layout.input, Dense((2, 6, 4)), kernel=1)

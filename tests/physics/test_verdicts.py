@@ -7,7 +7,7 @@ import torch
 
 import mera
 from mera import physics
-from mera.analysis.drawing.physics import weights_figure
+from mera.drawing.physics import weights_figure
 from mera.physics import FreeField, Phi4, pareto_k
 from mera.physics.estimate import log_weights_of, report_of
 from mera.physics.markov_chains import chains_of

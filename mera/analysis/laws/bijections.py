@@ -12,6 +12,7 @@ from mera._utils.errors import InputError
 from mera.analysis.laws.report import CheckReport
 from mera.bijectors import Bijector, wrap
 from mera.bijectors.base import context_arguments
+from mera.bijectors.boxes import Box
 from mera.bijectors.round_trip import (
     LAWS,
     MAX_JACOBIAN_SIZE,
@@ -28,7 +29,6 @@ from mera.cones.all_cones import all_generation_cones, all_inference_cones
 from mera.executor.local_fields import is_local, run_on_box
 from mera.flow import Density, Flow
 from mera.graph import Lattice
-from mera.graph.boxes import Box
 
 TOLERANCE = 1e-8
 """The largest error in double precision that rounding explains, for events of a few hundred variables."""

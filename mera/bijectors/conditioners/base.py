@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from mera._utils.errors import InputError
-from mera.bijectors.local import Sites
+from mera.bijectors.boxes import Box
 
 Shape = tuple[int, ...]
 
@@ -24,7 +24,7 @@ class Conditioner(nn.Module):
     takes the index of the half that it reads, 0 or 1, as a second argument.
 
     Any other module with such a forward may serve as a conditioner; the defaults of the attributes below then apply.
-    The forward of a network that `takes_sites` has a parameter `sites`, a `mera.bijectors.Sites`: it may be called with
+    The forward of a network that `takes_sites` has a parameter `sites`, a `mera.bijectors.Box`: it may be called with
     values of these sites, and returns parameters of `sites.shrunk(radius)`. From other networks with a `radius`, the
     rest is cut off.
     """
@@ -46,7 +46,7 @@ def contract(network: nn.Module) -> Conditioner | type[Conditioner]:
     return network if isinstance(network, Conditioner) else Conditioner
 
 
-def parameters_at(network: nn.Module, x: Tensor, sites: Sites | None, *half: int) -> Tensor:
+def parameters_at(network: nn.Module, x: Tensor, sites: Box | None, *half: int) -> Tensor:
     """Call a network with whole events; or with values at some sites, for parameters of `sites.shrunk(radius)`."""
     if sites is None:
         return network(x, *half)

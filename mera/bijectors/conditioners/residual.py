@@ -17,8 +17,8 @@ from torch.nn.functional import conv1d, conv2d, conv3d, pad, silu
 
 from mera._utils.checks import MAX_LAYERS, check_choice, check_count, check_shape
 from mera._utils.errors import InputError
+from mera.bijectors.boxes import Box
 from mera.bijectors.conditioners.base import Conditioner, Shape
-from mera.bijectors.local import Sites
 
 REACH = 10.0
 """The magnitude at which the compression of inputs turns from linear to logarithmic."""
@@ -149,7 +149,7 @@ class ResidualConv(Conditioner):
         self.circular = padding == "circular"
         self.network = _ResidualNetwork(layer, in_shape[0], n_params * out_shape[0], hidden, blocks)
 
-    def forward(self, x: Tensor, sites: Sites | None = None) -> Tensor:
+    def forward(self, x: Tensor, sites: Box | None = None) -> Tensor:
         """Map the half that is read, (B, C_in, *sites), to parameters, (B, n_params, C_out, *sites).
 
         With `sites`, x is of these sites, and the parameters of `sites.shrunk(radius)`.

@@ -8,8 +8,8 @@ from matplotlib.collections import PathCollection
 from matplotlib.colors import to_hex
 
 import mera
-from mera.analysis.drawing import draw_layout, level_masks, side_view
-from mera.analysis.drawing.layouts import DATA, DECIMATOR, DISENTANGLER, FIELD, LATENT, roles
+from mera.drawing import draw_layout, level_masks, side_view
+from mera.drawing.layouts import DATA, DECIMATOR, DISENTANGLER, FIELD, LATENT, roles
 from tests.tables.models import MODELS
 
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from mera.analysis.drawing.curves import loss_curves
-from mera.analysis.drawing.images import coloured, inpainted, paint_mask, progression, stretch
+from mera.drawing.curves import loss_curves
+from mera.drawing.images import coloured, inpainted, paint_mask, progression, stretch
 from tests.tables.models import MODELS
 
 

@@ -16,11 +16,11 @@ from torch import Tensor
 from mera._utils.errors import InputError
 from mera._utils.random import fixed_seed
 from mera.analysis import LatentStatistics, mix, receptive_fields, statistics, strengths, traverse
-from mera.analysis.drawing.figures import Picture, panels
-from mera.analysis.drawing.images import draw_image, paint_mask, progression, titled
 from mera.analysis.latents import LatentIndex, random_latents
 from mera.analysis.receptive import strongest
 from mera.analysis.statistics import MIN_IMAGES
+from mera.drawing.figures import Picture, panels
+from mera.drawing.images import draw_image, paint_mask, progression, titled
 from mera.flow.flow import Flow
 
 COLUMNS = 8

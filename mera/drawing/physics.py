@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any
 
 from matplotlib.axes import Axes
 from torch import Tensor
 
-from mera.analysis.drawing.figures import Picture, panels
-from mera.physics import Annealed, MarkovChains, Measured, Quantity, Report, Reweighted
+from mera.drawing.figures import Picture, panels
+from mera.physics import Annealed, MarkovChains, Quantity, Report, Reweighted
 from mera.physics.verdicts import format_ess
 
 HISTORIES = ("m", "m2", "phi2", "energy")
@@ -64,12 +62,6 @@ def annealed_figure(annealed: Annealed) -> Picture:
     _draw_correlator(correlator, annealed.correlator)
     figure.suptitle(annealed.verdict, fontsize=9)
     return figure
-
-
-FIGURES: dict[type[Measured], Callable[[Any], Picture]] = {
-    Report: weights_figure, Reweighted: weights_figure, MarkovChains: chain_figure, Annealed: annealed_figure,
-}  # fmt: skip
-"""The picture of each kind of measurement."""
 
 
 def _draw_correlator(axes: Axes, correlator: tuple[Tensor, Tensor] | None) -> None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from mera.graph.indexing import ravel
-from mera.graph.lattice import Lattice
+if TYPE_CHECKING:
+    from mera.graph.lattice import Lattice
 
 Slices = tuple[slice, ...]
 
@@ -20,16 +22,40 @@ class Box:
     """A box of sites: for each dimension the first coordinate, and the one after the last.
 
     On a periodic lattice coordinates may be negative, or beyond the edge, and a box may be wider than the lattice.
+
+    A local bijector on a box knows the lattice around it. It cannot compute values near an end of the box beyond which
+    the lattice goes on, as it would have to read sites outside of the box, and returns the values of `shrunk`.
+
+    Args:
+        start: the first coordinate in each dimension.
+        stop: the coordinate after the last.
+        lattice: the edges of the lattice; empty if no bijector is evaluated on the box.
+        interior: for each dimension, whether the lattice goes on before the first and behind the last site of the box.
+            A box as wide as a periodic lattice has no interior ends in that dimension.
     """
 
     start: tuple[int, ...]
     stop: tuple[int, ...]
+    lattice: tuple[int, ...] = ()
+    interior: tuple[tuple[bool, bool], ...] = ()
 
     @classmethod
     def of(cls, spans: Iterable[tuple[int, int]]) -> Box:
         """The box of a pair (start, stop) for each dimension."""
         start, stop = zip(*spans, strict=True)
         return cls(start, stop)
+
+    @classmethod
+    def whole(cls, edges: Sequence[int]) -> Box:
+        """All sites of a lattice with these edges."""
+        return cls((0,) * len(edges), tuple(edges), tuple(edges), ((False, False),) * len(edges))
+
+    def on(self, lattice: Lattice) -> Box:
+        """The box with the lattice around it, on which a local bijector can be evaluated."""
+        edges = zip(self.start, self.stop, lattice.shape, lattice.periodic, strict=True)
+        # an end at an open border, or all around a periodic edge, is not interior
+        interior = tuple((b - a != n,) * 2 if wraps else (a > 0, b < n) for a, b, n, wraps in edges)
+        return replace(self, lattice=lattice.shape, interior=interior)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -46,6 +72,24 @@ class Box:
         sizes = zip(self.start, self.stop, sites, lattice.shape, lattice.periodic, strict=True)
         return Box.of((a - r, b + r) if wraps else (max(a - r, 0), min(b + r, n)) for a, b, r, n, wraps in sizes)
 
+    @cached_property
+    def interior_ends(self) -> tuple[bool, ...]:
+        """`interior` in the order of `torch.nn.functional.pad`, last dimension first; empty if no end is interior."""
+        ends = tuple(end for pair in reversed(self.interior) for end in pair)
+        return ends if any(ends) else ()
+
+    def shrunk(self, radius: Sequence[int]) -> Box:
+        """The box without the first or last `radius` sites of each dimension, where the end is interior."""
+        if not self.interior_ends:
+            return self
+        ends = zip(self.start, self.stop, radius, self.interior, strict=True)
+        spans = [(a + r * low, b - r * high) for a, b, r, (low, high) in ends]
+        return replace(Box.of(spans), lattice=self.lattice, interior=self.interior)
+
+    def shrink(self, values: Tensor, radius: Sequence[int]) -> Tensor:
+        """The values of `shrunk`, from values (..., *shape) of the box."""
+        return self.shrunk(radius).crop(values, self) if self.interior_ends else values
+
     def take(self, values: Tensor) -> Tensor:
         """Select the values of the box, (..., *box.shape), from values on the whole lattice, (..., *shape)."""
         for axis, (start, stop) in enumerate(zip(self.start, self.stop, strict=True), start=-len(self.start)):
@@ -56,9 +100,16 @@ class Box:
 
     def sites(self, lattice: Lattice) -> Tensor:
         """The flat indices of the sites of the box in the lattice, (*box.shape)."""
-        edges = zip(self.start, self.stop, lattice.shape, strict=True)
-        axes = [torch.arange(start, stop) % n for start, stop, n in edges]
-        return ravel(torch.meshgrid(*axes, indexing="ij"), lattice.shape)
+        index = torch.zeros((), dtype=torch.int64)
+        for start, stop, n in zip(self.start, self.stop, lattice.shape, strict=True):
+            index = index[..., None] * n + torch.arange(start, stop) % n
+        return index
+
+    def grids(self, channels: int) -> list[Tensor]:
+        """The channels and the coordinates of the sites in the lattice, as open grids (C, 1, ...), (1, n, ...), ..."""
+        edges = zip(self.start, self.stop, self.lattice, strict=True)
+        axes = [torch.arange(channels, device="cpu"), *(torch.arange(a, b, device="cpu") % n for a, b, n in edges)]
+        return [axis.view([-1 if d == place else 1 for d in range(len(axes))]) for place, axis in enumerate(axes)]
 
     def within(self, outer: Box) -> Slices:
         """The slices of the box in an array of the sites of a box around it."""

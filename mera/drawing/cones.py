@@ -17,10 +17,10 @@ from torch import Tensor
 
 from mera._utils.errors import InputError
 from mera._utils.progress import ProgressBar, check_console
-from mera.analysis.drawing.figures import Picture, check_dimension, panels, visible_sites
-from mera.analysis.drawing.layouts import Row, draw_side
 from mera.cones import Cone
 from mera.cones.all_cones import all_generation_cones, all_inference_cones
+from mera.drawing.figures import Picture, check_dimension, panels, visible_sites
+from mera.drawing.layouts import Row, draw_side
 from mera.graph import Lattice, Layout, Plan, compile
 
 MAX_SITES = 128
@@ -146,7 +146,7 @@ def cone_page(layout: Layout | Plan, title: str = "a layout", console: Console |
         "inference": inference,
         "generation": generation,
     }
-    page = files("mera.analysis.drawing").joinpath("cone_page.html").read_text(encoding="utf-8")
+    page = files("mera.drawing").joinpath("cone_page.html").read_text(encoding="utf-8")
     text = json.dumps(content).replace("<", "\\u003c")  # "</script>" in the title would end the script
     return page.replace("/*CONES*/null", text)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import mera
-from mera.analysis.drawing import cone_page
+from mera.drawing import cone_page
 from tests.helpers.command import plain, succeed
 
 

@@ -18,7 +18,7 @@ from torch.nn.functional import adaptive_avg_pool2d
 from mera._utils.checks import check_count
 from mera._utils.errors import InputError
 from mera._utils.files import as_path, replacing
-from mera.analysis.drawing.figures import Picture, panels
+from mera.drawing.figures import Picture, panels
 
 MAX_GRID_WIDTH, MAX_IMAGE_WIDTH = 1000, 256
 """The largest width of a grid, and of an image in it, that is enlarged, in pixels."""
@@ -53,7 +53,7 @@ def show(images: Tensor, columns: int = 8) -> Image:
     is neither 1 nor 3, the mean of the channels is shown. There are at most `columns` images in a line.
 
     >>> import torch
-    >>> from mera.analysis.drawing.images import show
+    >>> from mera.drawing.images import show
     >>> show(torch.randn(3, 1, 16, 16)).mode
     'RGB'
     """

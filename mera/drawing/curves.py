@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
-from mera.analysis.drawing.figures import Picture, panels
+from mera.drawing.figures import Picture, panels
 
 
 def loss_curves(

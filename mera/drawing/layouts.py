@@ -14,7 +14,7 @@ from matplotlib.artist import Artist
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 
-from mera.analysis.drawing.figures import Picture, check_dimension, panels, visible_sites
+from mera.drawing.figures import Picture, check_dimension, panels, visible_sites
 from mera.graph import Lattice, Layout, Plan, Step, compile
 from mera.graph.indexing import Tiling
 

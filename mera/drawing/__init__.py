@@ -1,0 +1,6 @@
+"""Pictures: of layouts and cones here, of images in `images`, of training in `curves`; `draw` has those of objects."""
+
+from mera.drawing.cones import cone_page, level_masks, side_view
+from mera.drawing.layouts import draw_layout
+
+__all__ = ["cone_page", "draw_layout", "level_masks", "side_view"]
