@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from os import PathLike
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from mera._utils.checks import check_count, check_window
-from mera._utils.errors import InputError
-from mera.bijectors import DCT, BlockSpins, LearntNoise
+from mera.bijectors import LearntNoise
 from mera.cones import Cone, Region, Restriction, Site, Span, Streamed, generation_cone, inference_cone, stream, window
 from mera.executor.contexts import Context
-from mera.executor.passes import run_inverse
 from mera.executor.plan_module import PlanModule
 from mera.flow.density import Density, Temperature
+from mera.flow.refine import refine
 from mera.graph import compile
 from mera.graph.resize import resize
 from mera.inpaint import Inpainting, inpaint, inpaint_behind
-
-STEP, MOST_STEPS, CLOSE = 0.7, 100, 0.02
-"""The part of the difference of means that a step takes off, the most steps, and the largest difference at the end, in
-standard deviations of the coarse data."""
 
 
 class FlowInParts(Density, PlanModule):
@@ -107,7 +100,7 @@ class FlowInParts(Density, PlanModule):
             ValueError: if the mask is empty, of another shape, or masks every pixel; if x is not one finite image; or
                 if an option is unknown or has an invalid value.
         """
-        noise, flow = _behind_noise(self)
+        noise, flow = self.behind_noise()
         if noise is None:
             result = inpaint(flow, x, mask, context, **options)
         else:
@@ -211,75 +204,12 @@ class FlowInParts(Density, PlanModule):
         >>> torch.allclose(torch.nn.functional.avg_pool2d(fine, 2), coarse, atol=1e-5)
         True
         """
-        flow = self.flow
-        check_window(coarse, flow.plan.input.channels, flow.plan.input.dim)
-        number = len(flow.plan.entries)
-        if check_count(levels, "levels") >= number:
-            raise InputError(f"fewer levels than the {number} of the flow", str(levels))
-        leaving = {latent.value for latent in flow.plan.latents[:levels]} | {flow.plan.entries[levels]}
-        made = {step.source for step in flow.plan.steps if step.level < levels}
-        if {target for step in flow.plan.steps if step.level < levels for target in step.targets} - made - leaving:
-            raise InputError("a flow whose fine variables leave at once", "one of several branches")
-        entry = next(step for step in flow.plan.steps if step.source == flow.plan.entries[levels]).operation.lattice
-        if entry.channels != flow.plan.input.channels:
-            raise InputError("a flow whose coarse lattice has the channels of the data", f"one with {entry.channels}")
-        factors = [fine // kept for fine, kept in zip(flow.plan.input.shape, entry.shape, strict=True)]
-        shape = tuple(n * factor for n, factor in zip(coarse.shape[2:], factors, strict=True))
-        larger = flow if shape == flow.plan.input.shape else flow.resized(shape)
-        latents = larger.sample_latents(len(coarse), temperature)
-        coarse, unit = coarse.to(larger.dtype), _unit(larger, levels)
-        noise, behind = _behind_noise(larger)
-        transform = behind.transform(behind.contexts(context, coarse), inverse=True)
+        return refine(self, coarse, levels, temperature, context, means)
 
-        def finer(lattice: Tensor) -> Tensor:
-            return run_inverse(behind.plan, latents[:levels], transform, lattice * unit)[0]
-
-        x = finer(coarse)
-        x = _with_means(x, coarse, finer, factors) if means and x.numel() else x
-        return x if noise is None else noise.inverse(x)[0]
-
-
-def _behind_noise(flow: Any) -> tuple[LearntNoise | None, PlanModule]:
-    """The learnt noise with which a flow begins, None if it has none; and the flow of all bijectors behind it."""
-    first = next(iter(flow.plan.steps), None)
-    noise = flow.bijectors[first.module] if first is not None and first.module else None
-    if first is None or not isinstance(noise, LearntNoise):
-        return None, flow
-    return noise, flow.changed(plan=compile(resize(flow.layout, flow.plan.input.shape, without=first.node)))
-
-
-def _with_means(x: Tensor, coarse: Tensor, finer: Callable[[Tensor], Tensor], factors: Sequence[int]) -> Tensor:
-    """Move the coarse lattice, from which `finer` makes data, until the means of cells of the data are `coarse`."""
-    lattice, step, close = coarse, STEP, CLOSE * coarse.std(correction=0)
-    difference = coarse - means_of_cells(x, factors)
-    for _ in range(MOST_STEPS):
-        if difference.abs().max() <= close:
-            return x
-        moved = lattice + step * difference
-        trial = finer(moved)
-        remaining = coarse - means_of_cells(trial, factors)
-        if remaining.abs().mean() < difference.abs().mean():
-            x, lattice, difference = trial, moved, remaining
-        else:
-            step /= 2
-    far = difference.abs().max().item()
-    warnings.warn(f"Expected the coarse data as means of cells; got means up to {far:.2g} beside them", stacklevel=4)
-    return x
-
-
-def means_of_cells(x: Tensor, edges: Sequence[int]) -> Tensor:
-    """The means over cells of data (B, C, *shape)."""
-    for axis, edge in enumerate(edges, start=2):
-        x = x.unflatten(axis, (-1, edge)).mean(axis + 1)
-    return x
-
-
-def _unit(flow: Any, levels: int) -> float:
-    """The coarse lattice of a constant field 1, by the means of cells that the finest levels take."""
-    unit = 1.0
-    for step in flow.plan.bijections:
-        bijector = flow.bijectors[step.module]
-        if step.level < levels and isinstance(bijector, (BlockSpins, DCT)):
-            ones = torch.ones(1, *step.apply.event_shape, dtype=flow.dtype, device=flow.device)
-            unit *= bijector(ones)[0].flatten()[0].item()
-    return unit
+    def behind_noise(self) -> tuple[LearntNoise | None, PlanModule]:
+        """The learnt noise of pixels with which the flow begins, None if it has none; and the flow behind it."""
+        first = next(iter(self.plan.steps), None)
+        noise = self.bijectors[first.module] if first is not None and first.module else None
+        if first is None or not isinstance(noise, LearntNoise):
+            return None, self
+        return noise, self.changed(plan=compile(resize(self.layout, self.plan.input.shape, without=first.node)))

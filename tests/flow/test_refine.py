@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import mera
-from mera.flow.in_parts import _unit
+from mera.flow.refine import _unit
 
 
 def flow_of(name, L, **options):
