@@ -74,25 +74,26 @@ class Coupling(LocalBijector):
 
     def on_sites(self, x: Tensor, context: Tensor | None, inverse: bool, sites: Box | None) -> tuple[Tensor, Tensor]:
         """Transform the second half, then the first; or transform the first back, then the second."""
-        halves = list(self.partition.split(x, sites))
+        partition, transform, networks = self.partition, self.transform, list(self.networks)
+        halves = list(partition.split(x, sites))
         log_dets: list[Tensor] = []
         for read in (1, 0) if inverse else (0, 1):
             changed, values = 1 - read, halves[read]
-            values = torch.cat([values.cos(), values.sin()], dim=1) if self.transform.of_angles else values
+            values = torch.cat([values.cos(), values.sin()], dim=1) if transform.of_angles else values
             values = values if self.context_shape is None else join(values, context, self.context_shape)
             index, half = (0, (read,)) if self.shared_between_halves else (read, ())
-            network = self.networks[index]
+            network = networks[index]
             params = network(values, *half) if sites is None else parameters_at(network, values, sites, *half)
             if sites is not None:
                 radius = (contract(network).radius or 0,) * (x.ndim - 2)
                 halves, log_dets = ([sites.shrink(part, radius) for part in parts] for parts in (halves, log_dets))
                 context, sites = shrunk_context(context, sites, radius), sites.shrunk(radius)
-            value, log_slope = apply_transform(self.transform, halves[changed], params, inverse)
+            value, log_slope = apply_transform(transform, halves[changed], params, inverse)
             # discard values at the positions of the other half
-            halves[changed] = self.partition.confine(value, changed, sites)
-            log_slope = self.partition.confine(log_slope, changed, sites)
+            halves[changed] = partition.confine(value, changed, sites)
+            log_slope = partition.confine(log_slope, changed, sites)
             log_dets.append(log_slope.flatten(1).sum(1) if sites is None else log_slope.sum(1))
-        return self.partition.merge(*halves), log_dets[0] + log_dets[1]
+        return partition.merge(*halves), log_dets[0] + log_dets[1]
 
 
 def couplings(

@@ -60,7 +60,7 @@ class LULinear(LocalBijector):
     def _product(self, columns: Tensor) -> Tensor:
         """W times vectors (B, size, n)."""
         lower, upper = self._factors()
-        weight = torch.addmm(upper, lower, upper).index_select(0, self.permutation.argsort())
+        weight = torch.zeros_like(upper).index_copy(0, self.permutation, torch.addmm(upper, lower, upper))
         repeats = columns.shape[2]
         if repeats > 1 and self.size * repeats > MAX_KRONECKER_SIZE:
             return torch.einsum("ij,bjs->bis", weight, columns)

@@ -102,9 +102,10 @@ class Prior(nn.Module):
         Args:
             z: the latents of each level, finest first, (B, C_h, *sites).
         """
-        densities = [self.log_density(level).flatten(1) for level in z]
-        single = torch.promote_types(z[0].dtype, torch.float32)  # sums in half precision are too inaccurate
-        return torch.stack([density.sum(1, dtype=single) for density in densities]).sum(0)
+        densities = self.log_density(torch.cat([level.flatten(1) for level in z], dim=1))
+        return densities.sum(
+            1, dtype=torch.promote_types(densities.dtype, torch.float32)
+        )  # half precision is too coarse
 
     def sample(
         self, shapes: Sequence[tuple[int, ...]], temperatures: Sequence[float], like: Tensor
