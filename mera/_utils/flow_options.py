@@ -1,8 +1,8 @@
 """Options of bijectors and models, each declared once: type, help, check, and the default of shared options.
 
 A bijector names an option in the signature of its factory, a model in a field of its class: `layers: Layers = 2`. Help,
-command line, reference and presets read the declaration. Where a model may set a bijector's option for each RG step,
-the model's declaration is made from the bijector's with `Option.per_step`.
+command line, reference and presets read the declaration. Where a model may set a bijector's option for each level,
+the model's declaration is made from the bijector's with `Option.per_level`.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from mera._utils.options import Option, flag
 Shape = tuple[int, ...]
 Edges = int | Sequence[int]
 """One integer, or one for each dimension."""
-PerStep = int | Sequence[int]
-"""One integer for all RG steps, or one for each RG step, finest first."""
+PerLevel = int | Sequence[int]
+"""One integer for all levels, or one for each level, finest first."""
 Hidden = Sequence[int] | Sequence[Sequence[int]]
-"""Widths of the hidden layers for all RG steps, or a sequence of widths for each RG step, finest first."""
+"""Widths of the hidden layers for all levels, or a sequence of widths for each level, finest first."""
 BijectorLike = str | Mapping[str, Any] | Callable[..., Any]
 """A registered bijector, "linear", "coupling(layers=5)" or {"name": "coupling", "layers": 5}; or a bijector factory."""
 PriorLike = str | Distribution

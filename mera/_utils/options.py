@@ -20,7 +20,7 @@ T = TypeVar("T")
 Check = Callable[[Any, str], Any]
 """Called with a value and the option's name; returns the value to use, or raises a `ValueError`."""
 
-PER_STEP = "One value for all RG steps, or one for each, finest first."
+PER_LEVEL = "One value for all levels, or one for each, finest first."
 WIDTH = 116
 """Columns of the "Args" sections that `documented` writes."""
 
@@ -32,9 +32,9 @@ class Option:
     help: str = field(repr=False)  # reference and signatures show types without it
     check: Check | None = field(default=None, repr=False)
 
-    def per_step(self) -> Option:
-        """A variant of the option that takes one value for all RG steps of a flow, or one for each."""
-        return replace(self, help=f"{self.help} {PER_STEP}", check=None)
+    def per_level(self) -> Option:
+        """A variant of the option that takes one value for all levels of a flow, or one for each."""
+        return replace(self, help=f"{self.help} {PER_LEVEL}", check=None)
 
 
 def choice(choices: Iterable[str], what: str) -> Check:

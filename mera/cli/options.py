@@ -29,7 +29,7 @@ def shown(parse: Callable[[str], Any]) -> Callable[[str], Any]:
 
 
 def widths(text: str) -> tuple[Any, ...]:
-    """Parse widths of hidden layers separated by commas, with semicolons between RG steps.
+    """Parse widths of hidden layers separated by commas, with semicolons between levels.
 
     >>> widths("64,64"), widths("64,64;32")
     ((64, 64), ((64, 64), (32,)))

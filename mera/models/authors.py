@@ -21,7 +21,7 @@ from mera.flow import Flow
 from mera.models.archive import unpack_tensors
 from mera.models.by_name import build
 
-# Names of tensors in the authors' checkpoints. They contain the index of the block (two in an RG step), of the coupling
+# Names of tensors in the authors' checkpoints. They contain the index of the block (two in a level), of the coupling
 # layer in the block, of the residual block in the network, and of the module in the residual block. The networks of the
 # log-scale are called s_layers, the networks of the translation t_layers.
 BLOCK = re.compile(r"layers\.(?P<block>\d+)\.(?P<rest>.+)")
@@ -73,7 +73,7 @@ def _options(state: Mapping[str, Tensor], prior: PriorLike | None) -> dict[str, 
     """The options of `mera.build`, from the names and shapes of the tensors."""
     blocks = 1 + max((int(match["block"]) for name in state if (match := BLOCK.fullmatch(name))), default=-1)
     if blocks == 0 or blocks % 2:
-        raise InputError("two blocks for each RG step", f"{blocks} blocks")
+        raise InputError("two blocks for each level", f"{blocks} blocks")
     channels, *sites = state["layers.0.mask_left"].shape
     if len(sites) != 2 or sites[0] != sites[1]:
         raise InputError("masks of square patches", f"shape {(channels, *sites)}")

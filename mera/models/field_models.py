@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, cast
 
-from mera._utils.flow_options import PADDING, Hidden, Norm, PerStep
+from mera._utils.flow_options import PADDING, Hidden, Norm, PerLevel
 from mera._utils.options import Option
 from mera.bijectors import Bijector, Named, named
 from mera.graph import Layout, Port
@@ -22,7 +22,7 @@ from mera.models.options import (
     TopWidth,
     Transform,
     WidthsOfChannels,
-    options_per_step,
+    options_per_level,
 )
 
 
@@ -31,38 +31,39 @@ class Fields:
 
     Args:
         model: the options of the model.
-        squeezed_first: whether each scale begins with a squeeze, so that there is one scale fewer.
-        common: further options of the bijectors at all scales.
+        squeezed_first: whether each level begins with a squeeze, so that there is one level fewer.
+        common: further options of the bijectors at all levels.
 
     Attributes:
         layout: the layout.
-        scales: the number of scales.
-        options: the options of the bijectors of each scale, finest first.
+        lattices: the number of lattices, one more than levels if a squeeze comes first.
+        levels: the number of levels.
+        options: the options of the bijectors of each level, finest first.
     """
 
     def __init__(self, model: FieldModel, squeezed_first: bool = False, **common: Any) -> None:
         n_levels = None if model.levels is None else model.levels + squeezed_first
-        self.levels = levels(model.shape, model.m, n_levels=n_levels)
-        self.scales = max(1, self.levels - squeezed_first)
+        self.lattices = levels(model.shape, model.m, n_levels=n_levels)
+        self.levels = max(1, self.lattices - squeezed_first)
         common |= {"padding": PADDING[model.boundary], "transform": model.transform}
         hidden = cast(Hidden, model.hidden)  # not None any more
-        per_scale = options_per_step(self.scales, model.layers, model.residual_blocks, hidden)
-        self.options = [common | options for options in per_scale]
+        per_level = options_per_level(self.levels, model.layers, model.residual_blocks, hidden)
+        self.options = [common | options for options in per_level]
         self.layout = Layout(model.shape, model.channels, model.boundary, model.context_shape)
 
     def add(self, x: Port, bijector: str, name: str, options: dict[str, Any], passive: int = 0) -> Port:
         """Add a node for a registered bijector, and return the output; see `add_field`."""
         return add_field(self.layout, x, named(bijector, options), name, passive)
 
-    def split(self, x: Port, keep: int, scale: int) -> Port:
-        """Let all but the first `keep` channels leave as the latents of a scale, and return the kept channels."""
-        x, fine = self.layout.split(x, keep=keep, name=f"split{scale}")
-        self.layout.latent(fine, name=f"z{scale}")
+    def split(self, x: Port, keep: int, level: int) -> Port:
+        """Let all but the first `keep` channels leave as the latents of a level, and return the kept channels."""
+        x, fine = self.layout.split(x, keep=keep, name=f"split{level}")
+        self.layout.latent(fine, name=f"z{level}")
         return x
 
     def finished(self, x: Port) -> Layout:
-        """Let all channels of the last output leave as the latents of the last scale, and return the layout."""
-        self.layout.latent(x, name=f"z{self.scales - 1}")
+        """Let all channels of the last output leave as the latents of the last level, and return the layout."""
+        self.layout.latent(x, name=f"z{self.levels - 1}")
         return self.layout
 
 
@@ -80,7 +81,7 @@ def add_field(layout: Layout, x: Port, make: Named, name: str, passive: int = 0,
 class RealNVP(FieldModel):
     """Real NVP: a multiscale flow of couplings with convolutions, whose cones are wide.
 
-    Dinh et al. (2017), https://arxiv.org/abs/1605.08803. At each scale checkerboard couplings act, the lattice is
+    Dinh et al. (2017), https://arxiv.org/abs/1605.08803. At each level checkerboard couplings act, the lattice is
     squeezed, channel couplings act, and half of the channels leave as latents. The topmost lattice has
     checkerboard couplings only, and all of its channels leave. Conditioners are residual networks of convolutions.
     """
@@ -89,27 +90,27 @@ class RealNVP(FieldModel):
     hidden: Annotated[
         Hidden | None,
         Option(
-            "channels of the hidden convolutions in one residual block, or such channels for each scale, finest first. "
-            "If None, 16 at the finest scale and 2.5 times as many at each further scale, up to 96."
+            "channels of the hidden convolutions in one residual block, or such channels for each level, finest first. "
+            "If None, 16 at the finest level and 2.5 times as many at each further level, up to 96."
         ),
     ] = None
     norm: Norm = True
 
     def fitted(self) -> dict[str, Any]:
         """The widths of the hidden layers; see `Model.fitted`."""
-        scales = levels(self.shape, self.m, n_levels=self.levels)
-        return {} if self.hidden is not None else {"hidden": [(min(int(16 * 2.5**h), 96),) for h in range(scales)]}
+        number = levels(self.shape, self.m, n_levels=self.levels)
+        return {} if self.hidden is not None else {"hidden": [(min(int(16 * 2.5**h), 96),) for h in range(number)]}
 
     def layout(self) -> Layout:
         """Declare the layout; see `Model.layout`."""
         fields = Fields(replace(self, **self.fitted()), norm=self.norm)
         x = fields.layout.input
-        for scale, blocks in enumerate(fields.options):
-            x = fields.add(x, "convolution", f"checkerboard{scale}", {"mask": "checkerboard", **blocks})
-            if scale + 1 < fields.scales:
-                x = fields.layout.squeeze(x, name=f"squeeze{scale}")
-                x = fields.add(x, "convolution", f"channels{scale}", {"mask": "channels", **blocks})
-                x = fields.split(x, x.channels // 2, scale)
+        for level, blocks in enumerate(fields.options):
+            x = fields.add(x, "convolution", f"checkerboard{level}", {"mask": "checkerboard", **blocks})
+            if level + 1 < fields.levels:
+                x = fields.layout.squeeze(x, name=f"squeeze{level}")
+                x = fields.add(x, "convolution", f"channels{level}", {"mask": "channels", **blocks})
+                x = fields.split(x, x.channels // 2, level)
         return fields.finished(x)
 
 
@@ -118,14 +119,14 @@ class RealNVP(FieldModel):
 class Glow(FieldModel):
     """Glow: a multiscale flow of ActNorms, 1 x 1 convolutions and channel couplings.
 
-    Kingma & Dhariwal (2018), https://arxiv.org/abs/1807.03039. At each scale the lattice is squeezed, `layers` steps of
+    Kingma & Dhariwal (2018), https://arxiv.org/abs/1807.03039. At each level the lattice is squeezed, `layers` steps of
     an ActNorm, a 1 x 1 convolution and a channel coupling act, and half of the channels leave as latents, with a mean
     and a scale that a convolution reads from the channels that stay (Fig. 2b). All channels of the topmost lattice
     leave. A lattice that does not halve is not squeezed, and needs at least two channels.
     """
 
     layers: Annotated[
-        PerStep, Option("number of steps of flow at a scale: ActNorm, 1 x 1 convolution, coupling.").per_step()
+        PerLevel, Option("number of steps of flow at a level: ActNorm, 1 x 1 convolution, coupling.").per_level()
     ] = 3
     hidden: WidthsOfChannels = (44,)
 
@@ -133,15 +134,15 @@ class Glow(FieldModel):
         """Declare the layout; see `Model.layout`."""
         fields = Fields(self, squeezed_first=True)
         x = fields.layout.input
-        for scale, blocks in enumerate(fields.options):
-            if scale + 1 < fields.levels:
-                x = fields.layout.squeeze(x, name=f"squeeze{scale}")
-            x = fields.add(x, "glow-steps", f"steps{scale}", blocks)
-            if scale + 1 < fields.scales:
+        for level, blocks in enumerate(fields.options):
+            if level + 1 < fields.lattices:
+                x = fields.layout.squeeze(x, name=f"squeeze{level}")
+            x = fields.add(x, "glow-steps", f"steps{level}", blocks)
+            if level + 1 < fields.levels:
                 kept = x.channels // 2
                 options = {"passive": kept, "hidden": blocks["hidden"], "padding": blocks["padding"]}
-                x = fields.add(x, "split-prior", f"prior{scale}", options, kept)
-                x = fields.split(x, kept, scale)
+                x = fields.add(x, "split-prior", f"prior{level}", options, kept)
+                x = fields.split(x, kept, level)
         return fields.finished(x)
 
 
@@ -163,15 +164,15 @@ class WaveletFlow(FieldModel):
         """Declare the layout; see `Model.layout`."""
         fields = Fields(self, norm=self.norm)
         x = fields.layout.input
-        for scale, blocks in enumerate(fields.options):
-            if scale + 1 == fields.scales:
-                x = fields.add(x, "convolution", f"top{scale}", blocks)
+        for level, blocks in enumerate(fields.options):
+            if level + 1 == fields.levels:
+                x = fields.add(x, "convolution", f"top{level}", blocks)
                 break
             means = x.channels
-            x = fields.layout.local(x, "dct", kernel=2, name=f"haar{scale}")
-            x = fields.layout.squeeze(x, name=f"squeeze{scale}")
-            x = fields.add(x, "details", f"details{scale}", {"passive": means, **blocks}, passive=means)
-            x = fields.split(x, means, scale)
+            x = fields.layout.local(x, "dct", kernel=2, name=f"haar{level}")
+            x = fields.layout.squeeze(x, name=f"squeeze{level}")
+            x = fields.add(x, "details", f"details{level}", {"passive": means, **blocks}, passive=means)
+            x = fields.split(x, means, level)
         return fields.finished(x)
 
 
@@ -204,13 +205,13 @@ class Decimation(FieldModel):
         fields = Fields(self, norm=self.norm)
         kernel = kernels(self.shape, None, self.m, n_levels=self.levels)[-1]
         x = fields.layout.input
-        for scale, blocks in enumerate(fields.options):
-            if scale + 1 < fields.scales:
-                x = fields.layout.squeeze(x, name=f"squeeze{scale}")
-                x = fields.add(x, "corners", f"details{scale}", blocks, self.channels)
-                x = fields.split(x, self.channels, scale)
+        for level, blocks in enumerate(fields.options):
+            if level + 1 < fields.levels:
+                x = fields.layout.squeeze(x, name=f"squeeze{level}")
+                x = fields.add(x, "corners", f"details{level}", blocks, self.channels)
+                x = fields.split(x, self.channels, level)
         top = named("coupling", {"transform": "spline", "hidden": blocks["hidden"], "norm": self.norm})
         if (offset := offset_of(x.lattice, kernel, 0.5)) is not None:
-            x = fields.layout.local(x, top, kernel, offset=offset, name=f"disentangler{scale}")
-        x = fields.layout.local(x, top, kernel, name=f"decimator{scale}")
+            x = fields.layout.local(x, top, kernel, offset=offset, name=f"disentangler{level}")
+        x = fields.layout.local(x, top, kernel, name=f"decimator{level}")
         return fields.finished(x)

@@ -1,4 +1,4 @@
-"""The options of models, as fields that families of models share; and their values for each RG step."""
+"""The options of models, as fields that families of models share; and their values for each level."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from mera._utils.flow_options import (
     Hidden,
     Mix,
     OptionalNorm,
-    PerStep,
+    PerLevel,
     PriorLike,
     Transform,
 )
@@ -29,10 +29,10 @@ from mera._utils.options import Option, check_fields, choice, count, flag
 from mera.graph import Layout
 from mera.models.lattices import Kernel, kernels, lattice_shape, plain_widths
 
-Layers = Annotated[PerStep, LAYERS.per_step()]
-ResidualBlocks = Annotated[PerStep, RESIDUAL_BLOCKS.per_step()]
-Widths = Annotated[Hidden, HIDDEN.per_step()]
-WidthsOfChannels = Annotated[Hidden, HIDDEN_CHANNELS.per_step()]
+Layers = Annotated[PerLevel, LAYERS.per_level()]
+ResidualBlocks = Annotated[PerLevel, RESIDUAL_BLOCKS.per_level()]
+Widths = Annotated[Hidden, HIDDEN.per_level()]
+WidthsOfChannels = Annotated[Hidden, HIDDEN_CHANNELS.per_level()]
 Channels = Annotated[int, Option("number of variables at a site.")]
 LatticeEdges = Annotated[Edges, Option("edge of the lattice, or all its edges, which halve as long as they are even.")]
 Dim = Annotated[int | None, Option("number of dimensions of the lattice, if L is one number; 2 if None.")]
@@ -93,25 +93,25 @@ BlockSpinsFlag = Annotated[
     ),
 ]
 Details = Annotated[
-    PerStep,
+    PerLevel,
     Option(
         "number of coupling layers with convolutions that act, at each level but the coarsest, on the variables that "
         "are about to leave, given the kept site of each cell and the neighbouring cells; 0 for none. Kept sites do "
         "not change. Causal cones grow by the reach of the convolutions, and restricted evaluation takes all sites of "
         "coarser lattices. The number for the coarsest level is not used."
-    ).per_step(),
+    ).per_level(),
 ]
-DetailsWidths = Annotated[Hidden, Option("channels of the hidden convolutions of the option `details`.").per_step()]
+DetailsWidths = Annotated[Hidden, Option("channels of the hidden convolutions of the option `details`.").per_level()]
 LearntPrior = Annotated[
     Hidden | None,
     Option(
         "channels of the hidden convolutions of a learnt prior, as at the splits of Glow: at each level but the "
         "coarsest, the variables that leave have a mean and a scale that depend on the kept site of each cell and of "
         "neighbouring cells. None for none. Causal cones grow as with `details`."
-    ).per_step(),
+    ).per_level(),
 ]
 FieldLayers = Annotated[
-    PerStep, Option("number of coupling layers of each kind at a scale; a layer updates both halves once.").per_step()
+    PerLevel, Option("number of coupling layers of each kind at a level; a layer updates both halves once.").per_level()
 ]
 
 
@@ -209,22 +209,22 @@ class FieldModel(Model):
     layers: FieldLayers = 2
     levels: LevelCount = None
     residual_blocks: ResidualBlocks = 1
-    hidden: Annotated[Hidden | None, HIDDEN_CHANNELS.per_step()] = (48,)
+    hidden: Annotated[Hidden | None, HIDDEN_CHANNELS.per_level()] = (48,)
     transform: Transform = "affine"
     boundary: FieldBoundary = "open"
 
 
-def integers_per_step(value: PerStep, steps: int, what: str, least: int = 1) -> list[int]:
-    """One integer for each RG step, finest first, from one for all steps or one for each."""
+def integers_per_level(value: PerLevel, steps: int, what: str, least: int = 1) -> list[int]:
+    """One integer for each level, finest first, from one for all levels or one for each."""
     values: list[Any] = list(value) if is_list(value) else [value] * steps
     if len(values) != steps or not all(is_integer(v) and least <= v <= MAX_LAYERS for v in values):
-        expected = f"{what} as one integer from {least} to {MAX_LAYERS:,}, or one for each of {steps} RG steps"
+        expected = f"{what} as one integer from {least} to {MAX_LAYERS:,}, or one for each of {steps} levels"
         raise InputError(expected, repr(value))
     return values
 
 
-def hidden_per_step(value: Hidden, steps: int, name: str = "hidden") -> list[tuple[int, ...]]:
-    """Widths of the hidden layers for each RG step, finest first, from widths for all steps or for each step."""
+def hidden_per_level(value: Hidden, steps: int, name: str = "hidden") -> list[tuple[int, ...]]:
+    """Widths of the hidden layers for each level, finest first, from widths for all levels or for each."""
     nested = is_list(value) and len(value) > 0 and all(map(is_list, value))
     rows: Sequence[Any] = value if nested else (value,) * steps
     values = [tuple(widths) if is_list(widths) else () for widths in rows]
@@ -233,8 +233,8 @@ def hidden_per_step(value: Hidden, steps: int, name: str = "hidden") -> list[tup
     return values
 
 
-def options_per_step(steps: int, layers: PerStep, residual_blocks: PerStep, hidden: Hidden) -> list[dict[str, Any]]:
-    """The options `layers`, `residual_blocks` and `hidden` of each RG step, finest first, by name."""
-    counts = integers_per_step(layers, steps, "layers"), integers_per_step(residual_blocks, steps, "residual_blocks")
-    rows = zip(*counts, hidden_per_step(hidden, steps), strict=True)
+def options_per_level(steps: int, layers: PerLevel, residual_blocks: PerLevel, hidden: Hidden) -> list[dict[str, Any]]:
+    """The options `layers`, `residual_blocks` and `hidden` of each level, finest first, by name."""
+    counts = integers_per_level(layers, steps, "layers"), integers_per_level(residual_blocks, steps, "residual_blocks")
+    rows = zip(*counts, hidden_per_level(hidden, steps), strict=True)
     return [{"layers": n, "residual_blocks": blocks, "hidden": widths} for n, blocks, widths in rows]

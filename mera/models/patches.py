@@ -1,6 +1,6 @@
 """Construction of layouts of bijectors on patches, shared by RG-Flow, NeuralRG, trees, brick walls, branching MERAs.
 
-An RG step of such a model consists of rows of bijectors, in the order from data to latents. A row is a pair: a role,
+A level of such a model consists of rows of bijectors, in the order from data to latents. A row is a pair: a role,
 which begins the names of nodes, and the offset of the patches as a part of their width: 0 or 1/2, say.
 """
 
@@ -18,7 +18,7 @@ from mera.bijectors.prior import Prior
 from mera.graph import Layout, Port
 from mera.models.field_models import add_field
 from mera.models.lattices import Kernel, offset_of
-from mera.models.options import PatchModel, hidden_per_step, integers_per_step, options_per_step
+from mera.models.options import PatchModel, hidden_per_level, integers_per_level, options_per_level
 
 Rows = Iterable[tuple[str, float]]
 FOR_ALL = ("conditioner", "norm", "mix_channels", "transform")
@@ -29,12 +29,12 @@ class Patches:
 
     Args:
         model: the options of the model; a `StepModel` if steps decimate the lattice.
-        kernels: the patches of each RG step, finest first.
+        kernels: the patches of each level, finest first.
         share: the first of the levels that use the same modules; None if each level has its own.
 
     Attributes:
         layout: the layout.
-        bijectors: for each RG step, finest first, a callable that makes its bijectors.
+        bijectors: for each level, finest first, a callable that makes its bijectors.
     """
 
     def __init__(self, model: PatchModel, kernels: Sequence[Kernel], *, share: int | None = None) -> None:
@@ -45,9 +45,9 @@ class Patches:
         learnt = getattr(model, "learnt_prior", None)
         values: Sequence[list[Any]] = (
             bijectors_per_step(rows, model),
-            integers_per_step(getattr(model, "details", 0), rows, "details", least=0),
-            hidden_per_step(getattr(model, "details_hidden", (1,)), rows, "details_hidden"),
-            [None] * rows if learnt is None else hidden_per_step(learnt, rows, "learnt_prior"),
+            integers_per_level(getattr(model, "details", 0), rows, "details", least=0),
+            hidden_per_level(getattr(model, "details_hidden", (1,)), rows, "details_hidden"),
+            [None] * rows if learnt is None else hidden_per_level(learnt, rows, "learnt_prior"),
         )
         values = [row + row[-1:] * (steps - rows) for row in values]
         self.bijectors, self.details, self.details_hidden, self.learnt_prior = values
@@ -58,7 +58,7 @@ class Patches:
         self.block_spins = getattr(model, "block_spins", False) and not prior.of_angles  # which have no arithmetic mean
 
     def add_rows(self, x: Port, step: int, rows: Rows, suffix: str) -> Port:
-        """Add the rows of bijectors of one RG step, and return the output of the last node.
+        """Add the rows of bijectors of one level, and return the output of the last node.
 
         The name of a node is role + suffix. A row with an offset is left out where no patch fits at one, see
         `offset_of`. With the option `block_spins`, a row of `BlockSpins` comes before the rows; or before the first row
@@ -119,7 +119,7 @@ class Patches:
         return add_field(self.layout, x, named(bijector, options), f"{role}{suffix}", kept, self._shared(step, role))
 
     def renormalize(self, rows: Rows, x: Port | None = None) -> Layout:
-        """Add all RG steps, with a decimation after each step but the last; return the layout (RG-Flow, Eq. 2 to 5).
+        """Add all levels, with a decimation after each level but the last; return the layout (RG-Flow, Eq. 2 to 5).
 
         All variables leave as latents after the last step. The first step reads `x`, the input of the layout if None.
         """
@@ -134,19 +134,19 @@ class Patches:
 
 
 def bijectors_per_step(steps: int, model: PatchModel) -> list[Callable[..., Any]]:
-    """For each RG step, finest first, a callable that makes its bijectors, from the options of a model of patches.
+    """For each level, finest first, a callable that makes its bijectors, from the options of a model of patches.
 
     A registered bijector gets each of the options `conditioner`, `layers`, `residual_blocks`, `hidden`, `norm`,
     `mix_channels` and `transform` that is a parameter of it; options of the bijector itself take precedence.
     """
     bijector = "coupling" if model.bijector is None else model.bijector
     for_all_steps = {name: getattr(model, name) for name in FOR_ALL if getattr(model, name) is not None}
-    per_step = options_per_step(steps, model.layers, model.residual_blocks, model.hidden)
+    per_level = options_per_level(steps, model.layers, model.residual_blocks, model.hidden)
     if isinstance(bijector, (str, Mapping)):
         name, own = name_and_options(bijector)
         return [
             named(name, {key: value for key, value in (for_all_steps | step).items() if takes(name, key)} | own)
-            for step in per_step
+            for step in per_level
         ]
     if not callable(bijector):
         raise InputError("a bijector's name, a name with options, or a callable that makes a bijector", repr(bijector))

@@ -31,7 +31,7 @@ class NeuralRG(StepModel):
     L: Annotated[Edges, Option("edge of the lattice, or all its edges, which are even.")] = 16
     channels: Channels = 1
     hidden: Widths = (64,)
-    repeats: Annotated[int, Option("how often blocks at both offsets act at each scale.", count())] = 1
+    repeats: Annotated[int, Option("how often blocks at both offsets act at each level.", count())] = 1
 
     def layout(self) -> Layout:
         """Declare the layout; see `Model.layout`."""
@@ -145,7 +145,7 @@ class TEBD(PatchModel):
 @register("branching")
 @dataclass(frozen=True, kw_only=True)
 class BranchingMERA(StepModel):
-    """Branching MERA: the sites that a step decimates go through further RG steps too.
+    """Branching MERA: the sites that a level decimates go through further levels too.
 
     Evenbly & Vidal (2014), https://arxiv.org/abs/1210.1895. Each step divides the lattice into two branches of half the
     edge: the sites that RG-Flow keeps, and the sites that RG-Flow decimates, as channels. Variables leave as latents
@@ -162,7 +162,7 @@ class BranchingMERA(StepModel):
         steps = len(patches.bijectors)
 
         def grow(x: Port, path: str) -> None:
-            """Add the RG steps of the branch that starts at port `x`."""
+            """Add the levels of the branch that starts at port `x`."""
             step = len(path)
             x = patches.add_rows(x, step, [("disentangler", 0.5), ("decimator", 0)], f"{step}{path}")
             if step + 1 == steps:

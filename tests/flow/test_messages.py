@@ -24,7 +24,7 @@ from tests.tables.models import MODELS
         (lambda: mera.build("rgflow", L=32.0), ValueError, "Expected L as a positive integer"),
         (lambda: mera.build("rgflow", order="newest"), ValueError, "Expected an order among .*; got 'newest'"),
         (lambda: mera.build("rgflow", conditioner="x"), ValueError, "Expected a conditioner among .*; got 'x'"),
-        (lambda: mera.build("rgflow", layers=(1, 2)), ValueError, "each of 4 RG steps; got"),
+        (lambda: mera.build("rgflow", layers=(1, 2)), ValueError, "each of 4 levels; got"),
         (lambda: mera.build("rgflow", hidden=8), ValueError, "hidden as a tuple of positive widths, .*; got 8"),
         (lambda: mera.build("rgflow", learnt_prior=8), ValueError, "learnt_prior as a tuple of positive widths"),
         (lambda: mera.build("rgflow", hidden=[(8,), (8,)]), ValueError, "a list of 4 such tuples"),

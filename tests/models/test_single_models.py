@@ -82,7 +82,7 @@ def test_a_flow_whose_levels_share_them_is_compiled():
 
 
 def test_levels_that_share_have_one_value_of_an_option():
-    with pytest.raises(ValueError, match="details as one integer from 0 to 1,000, or one for each of 1 RG steps"):
+    with pytest.raises(ValueError, match="details as one integer from 0 to 1,000, or one for each of 1 levels"):
         build(details=(2, 1, 0), share_levels=True)
     for options in ({"shared_from": 1}, {"shared_from": 2, "share_levels": True}):
         with pytest.raises(ValueError, match="share_levels=True, at most 1 for 3 levels, so that two share"):
