@@ -111,13 +111,13 @@ class Box:
         axes = [torch.arange(channels, device="cpu"), *(torch.arange(a, b, device="cpu") % n for a, b, n in edges)]
         return [axis.view([-1 if d == place else 1 for d in range(len(axes))]) for place, axis in enumerate(axes)]
 
-    def within(self, outer: Box) -> Slices:
+    def slices_in(self, outer: Box) -> Slices:
         """The slices of the box in an array of the sites of a box around it."""
         return tuple(slice(a - o, b - o) for a, b, o in zip(self.start, self.stop, outer.start, strict=True))
 
     def crop(self, values: Tensor, outer: Box) -> Tensor:
         """Cut the values of the box, (..., *box.shape), out of those of a box around it."""
-        return values[(..., *self.within(outer))]  # type: ignore[index]
+        return values[(..., *self.slices_in(outer))]  # type: ignore[index]
 
 
 def tiles(lattice: Lattice, edges: Sequence[int]) -> list[Box]:

@@ -16,8 +16,7 @@ from mera.bijectors.linear import LULinear
 from mera.bijectors.local import LocalBijector, shrunk_context
 from mera.bijectors.normalization import ActNorm
 from mera.bijectors.partition import Partition
-from mera.bijectors.univariate import Affine, Univariate
-from mera.bijectors.univariate import transform as apply_transform
+from mera.bijectors.univariate import Affine, Univariate, map_variables
 
 
 class Coupling(LocalBijector):
@@ -88,7 +87,7 @@ class Coupling(LocalBijector):
                 radius = (contract(network).radius or 0,) * (x.ndim - 2)
                 halves, log_dets = ([sites.shrink(part, radius) for part in parts] for parts in (halves, log_dets))
                 context, sites = shrunk_context(context, sites, radius), sites.shrunk(radius)
-            value, log_slope = apply_transform(transform, halves[changed], params, inverse)
+            value, log_slope = map_variables(transform, halves[changed], params, inverse)
             # discard values at the positions of the other half
             halves[changed] = partition.confine(value, changed, sites)
             log_slope = partition.confine(log_slope, changed, sites)

@@ -12,7 +12,7 @@ from mera.bijectors.base import Bijector, log_det_dtype
 from mera.bijectors.boxes import Box
 from mera.bijectors.conditioners.base import ConditionerFactory, contract, join, joined_shape, parameters_at
 from mera.bijectors.local import LocalBijector, evaluate
-from mera.bijectors.univariate import Affine, Univariate, transform
+from mera.bijectors.univariate import Affine, Univariate, map_variables
 
 
 class Elementwise(LocalBijector):
@@ -38,7 +38,7 @@ class Elementwise(LocalBijector):
 
     def on_sites(self, x: Tensor, context: Tensor | None, inverse: bool, sites: Box | None) -> tuple[Tensor, Tensor]:
         """Transform each variable, or transform it back, with its parameters."""
-        y, log_slope = transform(self.transform, x, self.params.expand(x.shape[0], *self.params.shape), inverse)
+        y, log_slope = map_variables(self.transform, x, self.params.expand(x.shape[0], *self.params.shape), inverse)
         return y, log_slope.flatten(1).sum(1, dtype=log_det_dtype(x))
 
 
@@ -82,7 +82,7 @@ class Conditional(LocalBijector):
         """Transform each variable, or transform it back, with the parameters that the network computes."""
         params = parameters_at(self.network, join(x[:, :0], context, self.context_shape), sites)
         x = x if sites is None else sites.shrink(x, self.radius)
-        values, log_slope = transform(self.transform, x, params, inverse)
+        values, log_slope = map_variables(self.transform, x, params, inverse)
         log_slope = log_slope.flatten(1) if sites is None else log_slope
         return values, log_slope.sum(1, dtype=log_det_dtype(x))
 

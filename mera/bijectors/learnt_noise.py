@@ -18,7 +18,7 @@ from mera.bijectors.image import LEVELS, MARGIN, Logit
 from mera.bijectors.local import LocalBijector
 from mera.bijectors.partition import Grids, Masked, even_sites
 from mera.bijectors.spline import RationalQuadratic
-from mera.bijectors.univariate import transform
+from mera.bijectors.univariate import map_variables
 
 LOGIT = Logit()
 STEEPEST = 3.5
@@ -100,17 +100,17 @@ class LearntNoise(LocalBijector):
         """Map the noise of each pixel, or map it back."""
         values = LEVELS * LOGIT.inverse(x.double())[0] + MARGIN
         features = self._features(values.floor(), () if sites is None else sites.interior_ends).to(x.dtype)
-        box, values = _within(sites, 1, values)
+        box, values = _shrunk(sites, 1, values)
         params = parameters_at(self.networks[0], features, box)
-        box, values, features = _within(box, self.radii[0], values, features)
+        box, values, features = _shrunk(box, self.radii[0], values, features)
         mapped = self._map_noise(values, params, inverse)
         for before, network, radius in zip(self.before, self.networks[1:], self.radii[1:], strict=True):
             known = NOISE_SCALE * before.confine(values - values.floor() - 0.5 if inverse else mapped[0], 0, box)
             more = parameters_at(network, torch.cat([features, known.to(x.dtype)], 1), box)
-            box, values, features, params, *mapped = _within(box, radius, values, features, params, *mapped)
+            box, values, features, params, *mapped = _shrunk(box, radius, values, features, params, *mapped)
             later = self._map_noise(values, params + more, inverse)
             mapped = [before.confine(a, 0, box) + before.confine(b, 1, box) for a, b in zip(mapped, later, strict=True)]
-        _, x = _within(sites, self.radius[0], x)
+        _, x = _shrunk(sites, self.radius[0], x)
         noise, log_slope = mapped
         is_level, level = _are_levels(values), values.floor()
         y = LOGIT((torch.where(is_level, level, 0) + noise + 0.5 - MARGIN) / LEVELS)[0]
@@ -121,7 +121,7 @@ class LearntNoise(LocalBijector):
     def _map_noise(self, values: Tensor, params: Tensor, inverse: bool) -> Sequence[Tensor]:
         """The mapped noise, from -1/2 to 1/2, and the logarithms of slopes; beyond the levels noise stays as it is."""
         u = values - values.floor() - 0.5
-        noise, log_slope = transform(self.transform, u, params.double(), inverse)
+        noise, log_slope = map_variables(self.transform, u, params.double(), inverse)
         return torch.where(_are_levels(values), noise, u), log_slope
 
     def _features(self, levels: Tensor, interior_ends: Sequence[bool]) -> Tensor:
@@ -142,7 +142,7 @@ def _are_levels(values: Tensor) -> Tensor:
     return (values >= 0) & (values < LEVELS)
 
 
-def _within(sites: Box | None, radius: int, *values: Tensor) -> tuple[Any, ...]:
+def _shrunk(sites: Box | None, radius: int, *values: Tensor) -> tuple[Any, ...]:
     """The box without `radius` sites at its interior ends, and the values there; all values of whole events."""
     if sites is None:
         return None, *values

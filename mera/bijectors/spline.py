@@ -45,14 +45,14 @@ class RationalQuadratic(Univariate):
 
     def forward(self, x: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
         """Apply the spline."""
-        is_within, value = self._within(x)
+        is_inside, value = self._inside(x)
         bin = self._bin(value, params, of=0)
         y, log_slope = bin.at(((value - bin.x0) / bin.width).clamp(0, 1))
-        return torch.where(is_within, y, x), torch.where(is_within, log_slope, 0)
+        return torch.where(is_inside, y, x), torch.where(is_inside, log_slope, 0)
 
     def inverse(self, y: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
         """Solve a quadratic equation for t, with the formula of its root that does not cancel digits."""
-        is_within, value = self._within(y)
+        is_inside, value = self._inside(y)
         bin = self._bin(value, params, of=1)
         above = value - bin.y0
         bend = above * bin.excess
@@ -63,12 +63,12 @@ class RationalQuadratic(Univariate):
         positive = b >= 0
         t = (torch.where(positive, -2 * c, root - b) / torch.where(positive, b + root, 2 * a)).clamp(0, 1)
         x = torch.addcmul(bin.x0, bin.width, t)
-        return torch.where(is_within, x, y), torch.where(is_within, -bin.at(t)[1], 0)
+        return torch.where(is_inside, x, y), torch.where(is_inside, -bin.at(t)[1], 0)
 
-    def _within(self, value: Tensor) -> tuple[Tensor, Tensor]:
+    def _inside(self, value: Tensor) -> tuple[Tensor, Tensor]:
         """A mask of the values within the bound, and the values with 0 elsewhere, which keeps all gradients finite."""
-        is_within = value.abs() <= self.bound
-        return is_within, torch.where(is_within, value, 0)
+        is_inside = value.abs() <= self.bound
+        return is_inside, torch.where(is_inside, value, 0)
 
     def _bin(self, value: Tensor, params: Tensor, of: int) -> _Bin:
         """Find the bin of each value (B, *shape) within the bound: a position if `of` is 0, a height if `of` is 1."""

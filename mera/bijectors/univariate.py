@@ -36,7 +36,7 @@ class Univariate(nn.Module, ABC):
         """Transform variables back; returns the log-derivative of the inverse map."""
 
 
-def transform(univariate: Univariate, x: Tensor, params: Tensor, inverse: bool = False) -> tuple[Tensor, Tensor]:
+def map_variables(univariate: Univariate, x: Tensor, params: Tensor, inverse: bool = False) -> tuple[Tensor, Tensor]:
     """Apply a map of single variables, or its inverse, and refuse parameters or log-slopes that would broadcast.
 
     Variables and log-slopes are (B, *shape), parameters (B, n_params, *shape) in any floating-point dtype. The map runs

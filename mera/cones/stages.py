@@ -134,7 +134,7 @@ def run_stage(
         encoded = None if bijector.context_shape is None else context
         if step.apply.is_field:
             values, by_site = run_on_box(bijector, step.apply.lattice, values, here, after, encoded)
-        elif step.apply.within(here).events:
+        elif step.apply.on_box(here).events:
             values, by_site = (after.crop(part, here) for part in _apply(step, flow, values, here, encoded))
         else:
             values = after.crop(values, here)
@@ -151,7 +151,7 @@ def run_stage(
 
 def _apply(step: Step, flow: PlanModule, values: Tensor, box: Box, context: Tensor | None) -> tuple[Tensor, Tensor]:
     """Transform all patches in a box: the values behind them, and the log-det of each site, (1, *sites)."""
-    operation = step.apply.within(box)
+    operation = step.apply.on_box(box)
     inputs, outer = operation.gather(values)
     transform = flow.transform(lambda _: None if context is None else context.expand(len(inputs), -1))
     changed, log_det = transform(step, inputs)

@@ -254,4 +254,4 @@ def _noise_of_pixels(seed: int, channels: int, box: Box) -> Tensor:
         generator = np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, *number])))
         where = tuple(slice(c * edge, (c + 1) * edge) for c in corner)
         values[(slice(None), *where)] = generator.random((channels, *cells), dtype=np.float32)
-    return torch.from_numpy(values[(slice(None), *box.within(blocks.refined(cells)))].copy())
+    return torch.from_numpy(values[(slice(None), *box.slices_in(blocks.refined(cells)))].copy())

@@ -266,7 +266,7 @@ class Apply(Operation):
             spans.append((start, b if b <= first or b > last else first - (first - b) // k * k))
         return Box.of(spans)
 
-    def within(self, box: Box) -> Apply:
+    def on_box(self, box: Box) -> Apply:
         """The patches of a box from `needed` as an operation on its sites alone, with the open borders of the box."""
         offset = tuple(max(first - a, 0) for a, (first, _) in zip(box.start, self._patched, strict=True))
         return replace(self, lattice=Lattice(self.lattice.channels, box.shape, (False,) * len(offset)), offset=offset)
