@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
 
 # The recorder is torch.jit.trace, deprecated as a way to deploy models since torch 2.9. `mera.cones.recording` replays
 # recordings of short functions; torch.compile would take a hundred times longer to prepare them. Without the recorder
@@ -57,6 +58,19 @@ class _PlainShapes(TorchFunctionMode):
             return function(*args, **(kwargs or {}))
         finally:
             torch._C._set_tracing_state(state)  # type: ignore[attr-defined]
+
+
+class WithoutData(TorchDispatchMode):
+    """A mode that refuses operations whose shapes, or results in Python, depend on data: a recording freezes them."""
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Call an operation of torch, unless it looks at data."""
+        shape_of_data = torch.Tag.dynamic_output_shape in function.tags
+        if shape_of_data and function is torch.ops.aten.index.Tensor:  # only masks; places have a shape of their own
+            shape_of_data = any(index is not None and index.dtype in (torch.bool, torch.uint8) for index in args[1])
+        if shape_of_data or torch.Tag.data_dependent_output in function.tags:
+            raise RuntimeError(f"Expected operations that do not look at data; got {function}")
+        return function(*args, **(kwargs or {}))
 
 
 _OF_SHAPE: Any = {Tensor.shape.__get__, Tensor.size, Tensor.numel, Tensor.__len__}  # type: ignore[attr-defined]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import reduce
 from typing import Any
 
@@ -131,12 +133,51 @@ class Bijector(nn.Module, ABC):
         return self(x, *context_arguments(self, context))[0]
 
 
-def keeping_inputs(bijector: Bijector, x: Tensor, *context: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Call a bijector, and keep only its inputs for the backward pass, which calls it again.
+class _Mode(threading.local):
+    """Whether bijectors keep only their inputs, in a thread."""
+
+    keeps_inputs = False
+
+
+_mode = _Mode()
+_mode_of_compiler = [False]  # which cannot trace what belongs to a thread
+
+
+@contextmanager
+def inputs_kept(value: bool = True) -> Iterator[None]:
+    """A context in which bijectors within others keep only their inputs for the backward pass; see `keeping_inputs`."""
+    before = keeps_inputs()
+    _set_mode(value)
+    try:
+        yield
+    finally:
+        _set_mode(before)
+
+
+def keeps_inputs() -> bool:
+    """Return whether bijectors within others are to be called by `keeping_inputs`."""
+    return _mode_of_compiler[0] if torch.compiler.is_compiling() else _mode.keeps_inputs
+
+
+def _set_mode(value: bool) -> None:
+    if torch.compiler.is_compiling():
+        _mode_of_compiler[0] = value
+    else:
+        _mode.keeps_inputs = value
+
+
+def keeping_inputs(bijector: Bijector, inverse: bool, x: Tensor, *context: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Call a bijector, or its inverse, and keep only its inputs for the backward pass, which calls it again.
+
+    Of a bijector that only calls others the inputs of the others are kept.
 
     Raises:
         RuntimeError: in the backward pass, if the weights are others then, whose gradients would be wrong.
     """
+    method = bijector.inverse if inverse else bijector
+    if bijector.is_composite:
+        with inputs_kept():
+            return method(x, *context)
     weights: list[Any] = []
 
     def run(x: Tensor, *context: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -147,7 +188,8 @@ def keeping_inputs(bijector: Bijector, x: Tensor, *context: Tensor | None) -> tu
                     "Expected the weights of the forward pass in the backward pass, for checkpoint=True; got others: "
                     "set checkpoint=False to change weights in between, or with torch.func.functional_call"
                 )
-        return bijector(x, *context)
+        with inputs_kept(False):
+            return method(x, *context)
 
     return checkpoint(run, x, *context, use_reentrant=False)
 

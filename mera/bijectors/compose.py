@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from mera._utils.checks import check_type
 from mera._utils.errors import InputError
-from mera.bijectors.base import Bijector, context_arguments, keeping_inputs, total
+from mera.bijectors.base import Bijector, context_arguments, keeping_inputs, keeps_inputs, total
 from mera.bijectors.boxes import Box
 from mera.bijectors.local import LocalBijector, evaluate, shrunk_context
 
@@ -21,16 +21,12 @@ class Chain(LocalBijector):
     Args:
         bijectors: the members, in the order from data to latents, of one shape of events and of contexts.
 
-    Attributes:
-        keeps_inputs: whether a forward pass keeps only the inputs of members; see `Flow.checkpoint`.
-
     Raises:
         ValueError: if `bijectors` is empty, or two members disagree on the shape of events or of contexts.
     """
 
     of_angles = None
     is_composite = True
-    keeps_inputs = False
 
     def __init__(self, bijectors: Iterable[Bijector]) -> None:
         items = check_type(bijectors, Iterable, "several bijectors")
@@ -53,21 +49,23 @@ class Chain(LocalBijector):
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Apply the members from the first to the last."""
-        keeps_inputs, log_dets = self.keeps_inputs and torch.is_grad_enabled(), []
-        for member in self.members:
+        if x.shape[1:] != self.event_shape:
+            self.check_events(x)
+        keeps, log_dets = keeps_inputs(), []
+        for member in self.bijectors:
             given = () if member.context_shape is None else (context,)
-            if keeps_inputs and not member.is_composite:
-                x, log_det = keeping_inputs(cast(Bijector, member), x, *given)
-            else:
-                x, log_det = member(x, *given)
+            x, log_det = keeping_inputs(member, False, x, *given) if keeps else member(x, *given)
             log_dets.append(log_det)
         return x, total(log_dets)
 
     def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Apply the inverses of the members from the last to the first."""
-        log_dets = []
+        if y.shape[1:] != self.event_shape:
+            self.check_events(y)
+        keeps, log_dets = keeps_inputs(), []
         for member in reversed(self.bijectors):
-            y, log_det = member.inverse(y, *context_arguments(member, context))
+            given = () if member.context_shape is None else (context,)
+            y, log_det = keeping_inputs(member, True, y, *given) if keeps else member.inverse(y, *given)
             log_dets.append(log_det)
         return y, total(log_dets)
 
@@ -93,7 +91,7 @@ class Chain(LocalBijector):
     @property
     def bijectors(self) -> list[Bijector]:
         """The members, in order."""
-        return [cast(Bijector, member) for member in self.members]
+        return list(cast(Any, self.members))
 
 
 def _common_shape(members: Sequence[Bijector], name: str) -> tuple[int, ...] | None:

@@ -10,7 +10,7 @@ from typing import cast
 from torch import Tensor
 
 from mera._utils.torch_private import is_called_plainly
-from mera.bijectors.base import Bijector, context_arguments
+from mera.bijectors.base import Bijector, context_arguments, keeping_inputs, keeps_inputs
 from mera.bijectors.boxes import Box
 
 
@@ -70,7 +70,10 @@ def evaluate(
     """Apply a bijector, or its inverse, to whole events, or a local bijector to sites; see `LocalBijector.on_sites`."""
     if sites is not None:
         return cast(LocalBijector, bijector).on_sites(x, context, inverse, sites)
-    return (bijector.inverse if inverse else bijector)(x, *context_arguments(bijector, context))
+    given = context_arguments(bijector, context)
+    if keeps_inputs():
+        return keeping_inputs(bijector, inverse, x, *given)
+    return (bijector.inverse if inverse else bijector)(x, *given)
 
 
 def equal_log_dets(log_det: Tensor, x: Tensor, inverse: bool, sites: Box | None, of_site: bool = True) -> Tensor:

@@ -121,6 +121,7 @@ class BlockSpins(StartsFromData):
 
     def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Undo the scaling, then the transform."""
+        self.check_events(y)
         return self.transform.inverse(self._scaled(y, -self.log_scale))[0], -self._log_det(y)
 
     def _scaled(self, y: Tensor, log_scale: Tensor) -> Tensor:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import torch
 
+from mera._utils.errors import InputError
 from mera._utils.random import restored_states
 from mera.bijectors import Bijector
 from mera.bijectors.base import checked_result
@@ -66,30 +68,38 @@ def _make_bijector(step: Step, layout: Layout, plan: Plan) -> Bijector:
             raise LayoutError(expected, f"{node.bijector!r}, which fails: {error}") from error
         if bijector.context_shape not in (None, plan.context_shape(operation)):
             raise LayoutError(f"a context {plan.context_shape(operation)}", f"{bijector.context_shape}")
-        try:
-            _try(bijector, operation)
-        except (TypeError, AttributeError, RuntimeError) as error:
-            got = f"an error of {type(bijector).__name__}: {error}"
-            raise LayoutError(f"a bijector of events {operation.event_shape}", got) from error
+        _try(bijector, operation)
     return bijector
 
 
 @torch.no_grad()
 def _try(bijector: Bijector, operation: Apply) -> None:
-    """Call a bijector once each way on two events, and refuse it unless it returns events and their log-dets.
+    """Call a copy of a bijector once each way on two events, and refuse it unless it returns events and log-dets.
 
-    Passes do not check it again. Whole lattices are as small as the bijector allows.
+    Passes do not check it again. Whole lattices are as small as the bijector allows. A bijector that cannot be copied,
+    or that raises an error of its own, may be made for other events, and is not judged.
     """
     channels, *sites = operation.event_shape
     if operation.is_field and bijector.fits_any_lattice:
         sites = [min(n, kernel) for n, kernel in zip(sites, operation.kernel, strict=True)]
-    parameter = next((p for p in bijector.parameters() if p.is_floating_point()), torch.zeros(0))
     context_shape = context_of(bijector.context_shape, (channels, *sites))
     with restored_states(), torch.inference_mode(False):
-        x = parameter.new_zeros(2, channels, *sites)
-        context = () if context_shape is None else (parameter.new_zeros(2, *context_shape),)
-        buffers = [(buffer, buffer.clone()) for buffer in bijector.buffers()]  # which may count calls
-        y, _ = checked_result(bijector(x, *context), x, f"{type(bijector).__name__}.forward")
-        checked_result(bijector.inverse(y, *context), y, f"{type(bijector).__name__}.inverse")
-        for buffer, before in buffers:
-            buffer.copy_(before)
+        try:
+            bijector = copy.deepcopy(bijector)
+            parameter = next((p for p in bijector.parameters() if p.is_floating_point()), torch.zeros(0))
+            x = parameter.new_zeros(2, channels, *sites)
+            context = () if context_shape is None else (parameter.new_zeros(2, *context_shape),)
+            for part in bijector.modules():
+                if isinstance(part, Bijector):
+                    part.register_forward_hook(_check_result)
+            y, _ = bijector(x, *context)
+            checked_result(bijector.inverse(y, *context), y, f"{type(bijector).__name__}.inverse")
+        except InputError:
+            raise
+        except Exception:
+            return
+
+
+def _check_result(bijector: Any, arguments: Any, result: Any) -> None:
+    """A hook that refuses what is not events and their log-dets."""
+    checked_result(result, arguments[0], f"{type(bijector).__name__}.forward")

@@ -88,9 +88,11 @@ class PlanModule(nn.Module):
             bijector: Any = self.bijectors[step.module]
             run = bijector.inverse if inverse else bijector
             given: Any = () if bijector.context_shape is None else (contexts(step),)
+            if bijector.event_shape not in (None, events.shape[1:]):  # a bijector may have been replaced
+                bijector.check_events(events)
             if torch.is_grad_enabled() or torch.compiler.is_compiling():
-                if self.keeps_inputs and not inverse and not bijector.is_composite:
-                    return keeping_inputs(bijector, events, *given)
+                if self.keeps_inputs and not inverse:
+                    return keeping_inputs(bijector, False, events, *given)
             elif events.numel() > 2 * VALUES and events.device.type == "cpu":
                 return _in_pieces(run, events, *given)
             return run(events, *given)

@@ -15,7 +15,7 @@ from torch.distributions import Distribution, constraints
 from mera._utils.checks import check_flag, check_images, check_window
 from mera._utils.errors import InputError
 from mera._utils.torch_private import is_wrapped_by_functorch
-from mera.bijectors import Bijector, Chain, with_noise
+from mera.bijectors import Bijector, with_noise
 from mera.bijectors.prior import Prior
 from mera.executor.contexts import Context, ContextEncoder
 from mera.graph import Layout, Plan
@@ -251,9 +251,6 @@ class Density(nn.Module, ABC):
     def checkpoint(self, value: bool) -> None:
         """Set whether a forward pass keeps only the inputs of layers."""
         self.flow.keeps_inputs = check_flag(value, "checkpoint")
-        for part in self.flow.bijectors.modules():
-            if isinstance(part, Chain):
-                part.keeps_inputs = value
 
     @property
     def dtype(self) -> torch.dtype:

@@ -24,8 +24,6 @@ class Bijectors(nn.ModuleDict):
 
 
 _EMPTY = Bijectors()
-NO_STRUCTURE = {"training", "keeps_inputs"}
-"""Attributes that do not change the function of a module."""
 
 
 def check_key(text: object, field: str) -> None:
@@ -50,7 +48,7 @@ def structure_of(module: nn.Module) -> list[tuple[str, str, dict[str, Any]]]:
 
 
 def _plain_attributes(module: nn.Module) -> dict[str, Any]:
-    """The public attributes of a module of this package that are numbers, text, or tuples, but for `NO_STRUCTURE`.
+    """The public attributes of a module of this package that are numbers, text, or tuples, but for `training`.
 
     Those of a user's class may be counters or flags.
     """
@@ -59,5 +57,5 @@ def _plain_attributes(module: nn.Module) -> dict[str, Any]:
     return {
         name: value
         for name, value in vars(module).items()
-        if name not in NO_STRUCTURE and not name.startswith("_") and isinstance(value, (bool, int, float, str, tuple))
+        if name != "training" and not name.startswith("_") and isinstance(value, (bool, int, float, str, tuple))
     }

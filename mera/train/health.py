@@ -96,8 +96,7 @@ def first_not_finite(density: Density, objective: Objective, batch: Batch) -> st
     Returns:
         Words such as "the output of node 'decimator1' at level 1"; None if everything is finite.
     """
-    flow = density.flow
-    flow.checkpoint = False  # all values are kept; the run ends
+    flow = density.flow.changed(keeps_inputs=False)
     events: list[tuple[Step, Tensor, Tensor]] = []
 
     def transform_and_keep(step: Step, x: Tensor) -> tuple[Tensor, Tensor]:

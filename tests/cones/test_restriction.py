@@ -2,6 +2,7 @@
 
 import copy
 import gc
+import math
 import pickle
 import weakref
 from functools import partial
@@ -460,3 +461,45 @@ def test_another_default_device():
         assert flow.window(0, *region).device == x.device
         assert flow.generation_cone(0, (2, 3)).pixels.any()
         assert mera.Symmetrized(flow, "reflections").log_prob(x).device == x.device
+
+
+class Cubic(Bijector):
+    """x + x^3, whose inverse takes as many steps as the data need: it looks at data through a shape alone."""
+
+    def forward(self, x):
+        return x + x**3, (1 + 3 * x**2).log().flatten(1).sum(1)
+
+    def inverse(self, y):
+        x = torch.zeros_like(y)
+        while True:
+            rest = x + x**3 - y
+            if rest.abs().gt(1e-9 * (1 + y.abs())).nonzero().shape[0] == 0:
+                return x, -(1 + 3 * x**2).log().flatten(1).sum(1)
+            x = x - rest / (1 + 3 * x**2)
+
+
+@pytest.mark.parametrize("looks", ["nonzero", "mask", "equal"])
+def test_what_looks_at_data_through_shapes_is_not_recorded(looks):
+    class Looking(Cubic):
+        def forward(self, x):
+            positive = {"nonzero": lambda: len(x.gt(0).nonzero()), "mask": lambda: x[x > 0].shape[0],
+                        "equal": lambda: int(torch.equal(x, x.abs()))}[looks]()  # fmt: skip
+            y, log_det = super().forward(x)
+            return y * (2 + positive), log_det + math.log(2 + positive) * x[0].numel()
+
+    layout = mera.Layout((4, 4), 1)
+    layout.latent(layout.local(layout.input, Looking, kernel=4))
+    flow = mera.Flow(layout).double()
+    local = flow.restrict(torch.randn(1, 1, 4, 4, dtype=torch.float64).abs(), ((0, 2), (0, 2)))
+    for scale in (0.1, 0.1, 0.1, -0.1, 3.0, -30.0):
+        pixels = scale * torch.rand(1, 1, 4, dtype=torch.float64)
+        torch.testing.assert_close(local.log_prob(pixels), flow.log_prob(local.fill(pixels)))
+
+
+def test_a_solver_with_as_many_steps_as_the_data_need_is_not_recorded():
+    layout = mera.Layout((4, 4), 1)
+    layout.latent(layout.local(layout.input, Cubic, kernel=4))
+    local = mera.Flow(layout).double().restrict(torch.zeros(1, 1, 4, 4, dtype=torch.float64), ((0, 2), (0, 2)))
+    for scale in (0.1, 0.1, 0.1, 3.0, 30.0):
+        pixels = scale * torch.randn(1, 1, 4, dtype=torch.float64)
+        torch.testing.assert_close(local.decode(local.encode(pixels)), pixels, atol=1e-6, rtol=1e-6)

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 import mera
+from mera.bijectors import Conditioned, Invert
 from tests.helpers.laws import randomize
 from tests.tables.models import MODELS, batch
 
@@ -61,3 +62,43 @@ def test_other_weights_in_the_backward_pass_are_refused():
     loss = torch.func.functional_call(flow, others, (x,))[1].sum()
     with pytest.raises(RuntimeError, match="Expected the weights of the forward pass in the backward pass"):
         loss.backward()
+
+
+def several(shape, context_shape=None):
+    """Six couplings in a chain."""
+    return mera.bijectors.named("coupling", {"hidden": (32,), "layers": 6})(shape, context_shape)
+
+
+def kept_by(flow, x):
+    """The number of values that a pass keeps for its backward pass."""
+    saved = {}
+
+    def pack(tensor):
+        saved[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        log_prob = flow.log_prob(x)
+    return sum(saved.values()), log_prob
+
+
+@pytest.mark.parametrize(
+    ("make", "passive"), [(lambda shape: Invert(several(shape)), 0), (lambda shape: Conditioned(shape, 1, several), 1)]
+)
+def test_layers_of_inverted_and_conditioned_bijectors(make, passive):
+    """What they call keeps its inputs, as the members of a chain do."""
+    layout = mera.Layout((4, 4), 3)
+    layout.latent(layout.local(layout.input, make, kernel=4, passive=passive))
+    flow, x = mera.Flow(layout), torch.randn(256, 3, 4, 4)
+    before, _ = kept_by(flow, x)
+    flow.checkpoint = True
+    assert kept_by(flow, x)[0] < before / 2
+
+
+def test_flows_that_share_bijectors_have_settings_of_their_own():
+    flow = randomize(MODELS["rgflow"](), 0.2)
+    larger = flow.resized(tuple(2 * n for n in flow.plan.input.shape))
+    larger.checkpoint, x = True, batch(flow, 2)
+    others = {name: parameter.detach().clone().requires_grad_() for name, parameter in flow.named_parameters()}
+    torch.func.functional_call(flow, others, (x,))[1].sum().backward()  # refused for a flow that runs layers again
+    assert (flow.checkpoint, larger.checkpoint) == (False, True)
