@@ -20,7 +20,7 @@ from tempfile import TemporaryDirectory
 
 ROOT = Path(__file__).resolve().parent.parent
 ESTIMATORS = "anneal chains estimate markov_chains measured observables verdicts"
-WHOLE = "graph cones bijectors flow inpaint sampling"
+WHOLE = "graph executor cones bijectors flow inpaint sampling"
 ROOMS = {room: sorted((ROOT / "mera" / room).rglob("*.py")) for room in WHOLE.split()} | {
     "physics": [ROOT / f"mera/physics/{name}.py" for name in ESTIMATORS.split()],
     "train": [ROOT / f"mera/train/{name}.py" for name in ("batches", "loop")],
