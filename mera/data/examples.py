@@ -25,6 +25,8 @@ from mera.data.streams import StreamDataset, is_stream, split_stream
 
 BRIGHTEST = {torch.uint16: 65535, torch.bool: 1}
 """The largest value of a pixel by dtype; 255 for other integers, 1 for floats."""
+OPTION = "--data-options kind"
+"""The option of the command line that says what floats are."""
 MAX_LOOKED, MAX_RECURRING = 2**16, 2**10
 """The most values that are looked at to tell pixels from fields, and the most different ones that count as recurring:
 those of 8 bits in three channels do, those of fields in half precision do not."""
@@ -278,7 +280,8 @@ def misread_floats(examples: Any, shape: Sequence[int]) -> str:
         found, pixels = "in [-1, 1]", "(x + 1) / 2"
     if pixels and len(shape) == 3 and shape[0] in (1, 3) and low < high:
         learn = f"learn mera.data.as_images({pixels}) in bits per dimension"
-        return f"floats {found} in the shape of images: {learn}, or mera.data.as_fields(x) if they are fields"
+        learn += f", or mera.data.as_fields(x) if they are fields; of a file {OPTION}=images or {OPTION}=fields"
+        return f"floats {found} in the shape of images: {learn}"
     found, noise = "that are all whole numbers", "x + torch.rand_like(x)"
     if not is_whole:
         number = len(values.unique())
@@ -287,4 +290,5 @@ def misread_floats(examples: Any, shape: Sequence[int]) -> str:
     if low == high or not (is_whole or (number < min(MAX_RECURRING, len(values) / 4) and not overlap)):
         return ""
     unbounded = "a density of which has no upper bound"
-    return f"floats {found}, {unbounded}: learn {noise}, or mera.data.as_fields(x) to learn them all the same"
+    same = f"mera.data.as_fields(x) to learn them all the same; of a file {OPTION}=fields"
+    return f"floats {found}, {unbounded}: learn {noise}, or {same}"
