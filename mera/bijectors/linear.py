@@ -80,7 +80,7 @@ class LULinear(LocalBijector):
 
     def _factors(self) -> tuple[Tensor, Tensor]:
         """L without its diagonal of ones, and U + diag(d)."""
-        return self.lower.tril(-1), torch.diagonal_scatter(self.upper.triu(1), self.sign * torch.exp(self.log_diagonal))
+        return self.lower.tril(-1), self.upper.triu(1) + torch.diag(self.sign * torch.exp(self.log_diagonal))
 
 
 class DCT(Bijector):
