@@ -15,9 +15,6 @@ from mera.bijectors.base import Bijector, log_det_dtype, zero_log_det
 from mera.bijectors.boxes import Box
 from mera.bijectors.local import LocalBijector, equal_log_dets
 
-MAX_KRONECKER_SIZE = 48
-"""Up to this number of variables, a product with one matrix for all sites is faster than one for each site."""
-
 
 class LULinear(LocalBijector):
     r"""A linear map in LU decomposition, :math:`W = P L (U + \mathrm{diag}(d))`.
@@ -51,32 +48,24 @@ class LULinear(LocalBijector):
 
     def on_sites(self, x: Tensor, context: Tensor | None, inverse: bool, sites: Box | None) -> tuple[Tensor, Tensor]:
         """Multiply by W, or solve W x = y."""
-        columns = x.reshape(x.shape[0], self.size, math.prod(x.shape[1:]) // self.size)
-        with exactly(x.device):
-            y = self._solution(columns) if inverse else self._product(columns)
+        rows = (x if self.per_site else x.flatten(1)).transpose(0, 1)
+        with exactly(x.device):  # one product for all sites of all events
+            y = (self._solution if inverse else self._product)(rows.flatten(1)).view(rows.shape).transpose(0, 1)
         log_det = self.log_diagonal.sum(dtype=log_det_dtype(x))
         return y.reshape(x.shape), equal_log_dets(log_det, x, inverse, sites, of_site=self.per_site)
 
     def _product(self, columns: Tensor) -> Tensor:
-        """W times vectors (B, size, n)."""
+        """W times vectors, the columns of a matrix."""
         lower, upper = self._factors()
-        weight = torch.zeros_like(upper).index_copy(0, self.permutation, torch.addmm(upper, lower, upper))
-        repeats = columns.shape[2]
-        if repeats > 1 and self.size * repeats > MAX_KRONECKER_SIZE:
-            return torch.einsum("ij,bjs->bis", weight, columns)
-        if repeats > 1:  # torch.kron fails for matrices that are not contiguous
-            eye = torch.eye(repeats, dtype=weight.dtype, device=weight.device)
-            weight = torch.kron(weight.contiguous(), eye)
-        return columns.flatten(1) @ weight.mT
+        return torch.zeros_like(upper).index_copy(0, self.permutation, torch.addmm(upper, lower, upper)) @ columns
 
     def _solution(self, columns: Tensor) -> Tensor:
-        """The solutions x of W x = y for vectors (B, size, n)."""
+        """The solutions x of W x = y for vectors y, the columns of a matrix."""
         dtype = log_det_dtype(columns)  # torch solves no linear systems in half precision
         lower, upper = (factor.to(dtype) for factor in self._factors())
-        inner = columns.index_select(1, self.permutation).to(dtype).movedim(1, 0)
-        rows = torch.linalg.solve_triangular(lower, inner.flatten(1), upper=False, unitriangular=True)
-        rows = torch.linalg.solve_triangular(upper, rows, upper=True)
-        return rows.view(inner.shape).movedim(1, 0).to(columns.dtype)
+        columns = columns.index_select(0, self.permutation).to(dtype)
+        columns = torch.linalg.solve_triangular(lower, columns, upper=False, unitriangular=True)
+        return torch.linalg.solve_triangular(upper, columns, upper=True).to(self.upper.dtype)
 
     def _factors(self) -> tuple[Tensor, Tensor]:
         """L without its diagonal of ones, and U + diag(d)."""
@@ -111,21 +100,22 @@ class DCT(Bijector):
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Transform each cell to its block spin and its details."""
-        self.check_events(x)
-        return self._product(x, self._exact(x).mT), zero_log_det(x)
+        return self.product(x), zero_log_det(x)
 
     def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Apply the transposed matrix, which is the inverse."""
-        self.check_events(y)
-        return self._product(y, self._exact(y)), zero_log_det(y)
+        return self.product(y, inverse=True), zero_log_det(y)
 
-    def _product(self, x: Tensor, matrix: Tensor) -> Tensor:
+    def product(self, x: Tensor, inverse: bool = False, log_scale: Tensor | None = None) -> Tensor:
+        """Transform cells, or transform them back, with the block spin multiplied, or divided, by exp(log_scale)."""
+        self.check_events(x)
+        # under autocast the dtype of the variables differs from that of the module
+        matrix = self.matrix if self.matrix.dtype == x.dtype else cosines(self.sites).to(x)
+        if log_scale is not None:
+            first = torch.eye(len(matrix), 1, dtype=x.dtype, device=x.device)
+            matrix = matrix * torch.exp(first * (-log_scale if inverse else log_scale))
         with exactly(x.device):
-            return (x.flatten(2) @ matrix).reshape(x.shape)
-
-    def _exact(self, x: Tensor) -> Tensor:
-        """The matrix in the dtype of the variables, which differs from the dtype of the module under autocast."""
-        return self.matrix if self.matrix.dtype == x.dtype else cosines(self.sites).to(x)
+            return (x.flatten(2) @ (matrix if inverse else matrix.mT)).view(x.shape)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> DCT:
         super()._apply(fn, recurse)

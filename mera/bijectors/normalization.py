@@ -117,17 +117,11 @@ class BlockSpins(StartsFromData):
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Transform the cell, then scale the mean."""
-        return self._scaled(self.transform(x)[0], self.log_scale), self._log_det(x)
+        return self.transform.product(x, log_scale=self.log_scale), self._log_det(x)
 
     def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Undo the scaling, then the transform."""
-        self.check_events(y)
-        return self.transform.inverse(self._scaled(y, -self.log_scale))[0], -self._log_det(y)
-
-    def _scaled(self, y: Tensor, log_scale: Tensor) -> Tensor:
-        """Multiply the mean, the first site, by the exponential of a number."""
-        factors = torch.cat([log_scale[None], log_scale.new_zeros(self.transform.matrix.shape[0] - 1)]).exp()
-        return y * factors.view(self.transform.sites)
+        return self.transform.product(y, inverse=True, log_scale=self.log_scale), -self._log_det(y)
 
     def _log_det(self, x: Tensor) -> Tensor:
         return (self.log_scale.to(log_det_dtype(x)) * x.shape[1]).expand(x.shape[0])

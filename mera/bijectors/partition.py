@@ -67,6 +67,11 @@ class Partition(nn.Module, ABC):
     def merge(self, first: Tensor, second: Tensor) -> Tensor:
         """Merge two halves to events (B, *event_shape)."""
 
+    def cut(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Cut dimension 1, which has the first half before the second, in two; the gradient is one operation."""
+        first, second = x.split_with_sizes([shape[0] for shape in self.shapes], 1)
+        return first, second
+
     def confine(self, values: Tensor, index: int, sites: Box | None = None) -> Tensor:
         """Set values (B, ..., *shape) to zero where half `index` has no variable; by default they are unchanged."""
         return values
@@ -96,14 +101,11 @@ class Gather(Partition):
 
     def split(self, x: Tensor, sites: Box | None = None) -> tuple[Tensor, Tensor]:
         """Split events (B, *event_shape) into vectors (B, n) and (B, N - n)."""
-        x = x.flatten(1).index_select(1, self.order)
-        count = self.shapes[0][0]
-        return x[:, :count], x[:, count:]
+        return self.cut(x.flatten(1).index_select(1, self.order))
 
     def merge(self, first: Tensor, second: Tensor) -> Tensor:
         """Merge vectors (B, n) and (B, N - n) to events (B, *event_shape)."""
-        x = torch.cat([first, second], dim=1).index_select(1, self.back)
-        return x.unflatten(1, self.event_shape)
+        return torch.cat([first, second], dim=1).index_select(1, self.back).view(-1, *self.event_shape)
 
 
 class Masked(Partition):
@@ -186,9 +188,7 @@ class ChannelHalves(Partition):
 
     def split(self, x: Tensor, sites: Box | None = None) -> tuple[Tensor, Tensor]:
         """Split events (B, C, *sites) into (B, n, *sites) and (B, C - n, *sites)."""
-        x = x if self.order is None else x.index_select(1, self.order)
-        count = self.shapes[0][0]
-        return x[:, :count], x[:, count:]
+        return self.cut(x if self.order is None else x.index_select(1, self.order))
 
     def merge(self, first: Tensor, second: Tensor) -> Tensor:
         """Put the channels of both halves back in their order."""

@@ -364,7 +364,7 @@ class Cut(Move):
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """The first channels, and the remaining ones."""
-        return x[:, : self.keep], x[:, self.keep :]
+        return x.tensor_split((self.keep,), 1)
 
     def inverse(self, outputs: Sequence[Tensor]) -> Tensor:
         """The channels of both outputs."""

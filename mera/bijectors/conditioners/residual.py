@@ -54,14 +54,15 @@ class _ResidualNetwork(nn.Module):
             nn.init.zeros_(parameter)
 
     def forward(self, x: Tensor, ends: Sequence[bool] = ()) -> Tensor:
-        x = REACH * torch.asinh(x / REACH)
+        x = torch.asinh(x / REACH) * REACH
         x = _unpadded(self.stem, x, ends) if ends else self.stem(x)
         for block in self.blocks:
             value = x
             for layer in block:
                 value = _unpadded(layer, silu(value), ends) if ends else layer(silu(value))
             x = (pad(x, [-self.stem.padding[0] * end for end in ends]) if ends else x) + value
-        return self.head[0](silu(x))
+        (head,) = self.head
+        return head(silu(x))
 
 
 def _activated(*layers: nn.Module) -> nn.Sequential:
@@ -104,7 +105,7 @@ class ResidualMLP(Conditioner):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map the half that is read, (B, *in_shape), to parameters, (B, n_params, *out_shape)."""
-        return self.network(x.flatten(1)).unflatten(1, self.out_shape)
+        return self.network(x.flatten(1)).reshape(-1, *self.out_shape)
 
 
 class ResidualConv(Conditioner):
