@@ -33,6 +33,7 @@ class Action:
         inverse_temperature: the factor of the energy in the exponent of the weight, for the specific heat.
         flow_options: options of `mera.build` that a flow needs to learn the action.
         observables: by name, functions from fields (B, C, *shape) to numbers (B,) that samplers measure, too.
+        clusters_suffice: whether `cluster` reaches all fields without trajectories of Hamiltonian Monte Carlo.
     """
 
     is_even: bool = False
@@ -43,6 +44,7 @@ class Action:
     inverse_temperature: float = 1.0
     flow_options: ClassVar[Mapping[str, Any]] = {}
     observables: Mapping[str, Callable[[Tensor], Tensor]] = {}
+    clusters_suffice: bool = False
 
     def __call__(self, phi: Tensor) -> Tensor:
         """The action of each field (B, C, *shape), (B,)."""
@@ -59,6 +61,14 @@ class Action:
     def energy(self, order: Tensor) -> Tensor | None:
         """The energy of each order parameter (B, C', *shape), (B,), if it is not the action; None if it is."""
         return None
+
+    def embed(self, phi: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        r"""Embed Ising spins at random, for `cluster`: components c (B, *shape), and fields after a change of signs.
+
+        The action has to depend on signs :math:`s = \pm 1` of the components by :math:`-\sum_e c(x) c(x + e)` alone.
+        The function takes such signs, (B, *shape), and returns the fields (B, C, *shape) with the components s c.
+        """
+        raise InputError("an action that embeds Ising spins (Action.embed): Ising, XY, ON or Phi4", repr(self))
 
     def log_z(self, shape: Sequence[int]) -> float:
         r"""The exact logarithm of the integral of :math:`e^{-S}` over fields; a ValueError where it is not known."""
