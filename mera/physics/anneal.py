@@ -138,7 +138,7 @@ class Populations(Sampler):
                 chains.flip(1 - 2 * torch.randint(2, (len(chains.x), 1), device=chains.x.device))
         else:  # the run that follows: its first half, then the looks
             if self._annealed is None:
-                self._annealed = start.to_fields(chains.x)
+                self._annealed = start.to_fields(chains.x).contiguous()  # as it is read again
             part = LOOKS if self._stage == stages else 1
             n = part * max(RELAXING, self._moves * stages // 2) // (2 * LOOKS)
             annealing.move(chains, 1.0, StepSize(self._schedule[-1, 1].item()), n, LEAPFROG)
@@ -160,7 +160,7 @@ class Populations(Sampler):
         """The particles, the schedule, the stage, ln Z of the populations, and what the run that follows has shown."""
         if self._start is None or not len(self._schedule):
             return {}
-        state = {"scale": self._start.scale, "x": self._chains.x, "schedule": self._schedule, "log_z": self._log_z}
+        state = {**self._chains.state(), "scale": self._start.scale, "schedule": self._schedule, "log_z": self._log_z}
         state |= {"stage": torch.tensor(self._stage), "rate": torch.tensor(self._rate, dtype=torch.float64)}
         if self._annealed is not None:
             state["annealed"] = self._annealed
@@ -173,6 +173,7 @@ class Populations(Sampler):
         like = self.targets[0].like
         self._start = start = _Start(self.targets[0], state["scale"].to(like))
         self._chains = HamiltonianChains([start.log_start, start.log_target], state["x"].to(like))
+        self._chains.restore(state)
         self._schedule, self._log_z = state["schedule"], state["log_z"]
         self._stage, self._rate = int(state["stage"]), state["rate"].item()
         self._annealed = state["annealed"].to(like) if "annealed" in state else None

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from mera._utils.checks import check_count
+from mera._utils.errors import InputError
 from mera.flow.density import Density
 from mera.physics.action import ActionLike
 from mera.physics.estimate import Estimate, estimate_of
@@ -175,6 +176,8 @@ class Proposals(Sampler):
 
 def target_of_flow(flow: object, action: ActionLike | Target) -> Target:
     """The target of an action for a flow that has a density for every field of it."""
+    if not isinstance(flow, Density):
+        raise InputError("a flow", type(flow).__name__)
     return Target.of(flow, action).check_support(flow)
 
 

@@ -128,10 +128,10 @@ class FieldChains(Sampler):
     def state(self) -> Mapping[str, Tensor]:
         """The fields and the step sizes, with the number of groups that share one."""
         moves = self.moves
-        return {"fields": moves.chains.x, "step": moves.tuning.state(), "groups": torch.tensor(moves.groups)}
+        return {**moves.chains.state(), "step": moves.tuning.state(), "groups": torch.tensor(moves.groups)}
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
         """Go on from a state."""
-        self.moves.move_to(state["fields"].to(self.moves.chains.x).view_as(self.moves.fields))
+        self.moves.chains.restore(state)
         self.moves.tuning.restore(state["step"])
         self.moves.groups = int(state["groups"])

@@ -229,7 +229,7 @@ def read_records(paths: Sequence[str | PathLike[str]]) -> list[Record]:
                 raise InputError(f"measurements with one {name}", f"{facts.get(name)!r} and {other.get(name)!r}")
         pieces = folder.read()
         records = [followed(point) for point in zip(*pieces, strict=True)] if pieces else []
-        least = MIN_DRAWS if records and len(records[0]) and records[0].is_chains else 1
+        least = MIN_DRAWS if "chains" in facts else 1
         if not records or len(records[0]) < least:
             raise InputError(f"a measurement with at least {least} draws", f"fewer yet in {folder.path}")
         if found and records[0].series.keys() != found[0][0].series.keys():

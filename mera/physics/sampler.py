@@ -133,14 +133,14 @@ def run(
     every = check_count(every, "the distance of fields that are kept", 0)
     measured = [Observables(target.action, observables) for target in sampler.targets]
     total, pieces = warmup + draws, list[list[Record]]()
+    points = [target.facts for target in sampler.targets]
     facts = {
-        "version": VERSION, "sampler": sampler.name, **facts, "warmup": warmup, "draws": draws, "every": every,
+        "version": VERSION, "sampler": sampler.name, **(points[0] if len(points) == 1 else {"points": points}), **facts,
+        "warmup": warmup, "draws": draws, "every": every,
         "seed": torch.initial_seed(),
         "start": hashlib.sha256(torch.get_rng_state().numpy().tobytes()).hexdigest()[:16],
         "fingerprint": {} if out is None else _fingerprint(sampler, measured),
     }  # fmt: skip
-    points = [target.facts for target in sampler.targets]
-    facts |= points[0] if len(points) == 1 else {"points": points}
     with ExitStack() as context:
         folder = None
         if out is not None:
@@ -203,7 +203,8 @@ def _measured(measured: Observables, draw: Draw, number: int, every: int, sample
         series = {name: part[None] for name, part in series.items()}
     n = len(series["m2"])
     is_kept: Any = torch.arange(number + 1, number + n + 1) % every == 0 if every else []
-    kept: list[Any] = [None if part is None else part[is_kept] for part in values]  # copies, since a sampler may move its fields
+    # copies, since a sampler may move its fields
+    kept: list[Any] = [None if part is None else part[is_kept] for part in values]
     return Record(
         facts={}, series=series, rates=torch.tensor([draw.rate], dtype=torch.float64), log_weights=values[2],
         fields=kept[0], field_actions=kept[1], field_log_weights=kept[2], witness={}, figures={}, state={}, random={},

@@ -115,10 +115,8 @@ class Target:
             return action if is_same else cls(action.action, shape, like)  # type: ignore[arg-type]
         return cls(action, shape, DOUBLE if like is None else like)  # type: ignore[arg-type]
 
-    def check_support(self, flow: object) -> Target:
-        """Return the target, and refuse anything but a flow with a density for every field."""
-        if not isinstance(flow, Density):
-            raise InputError("a flow", type(flow).__name__)
+    def check_support(self, flow: Density) -> Target:
+        """Return the target, and refuse a flow that does not give each of its fields a density."""
         if not all(map(math.isinf, flow.prior.support)):  # a prior on an interval may give fields no density
             with torch.no_grad(), fixed_seed(0):
                 noise = _random_fields(self.shape, self.like)

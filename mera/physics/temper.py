@@ -14,6 +14,7 @@ from torch import Tensor
 
 from mera._utils.checks import check_count, check_positive
 from mera._utils.errors import InputError
+from mera._utils.random import fixed_seed
 from mera.physics.action import ActionLike
 from mera.physics.estimate import estimate_of
 from mera.physics.family import ActionFamily
@@ -108,16 +109,16 @@ def _of_powers(
 
 def _powers(target: Target, hottest: float) -> list[float]:
     """Powers from the hottest to 1, at which particles keep a half of their effective number from one to the next."""
-    shape, like = target.shape, target.like
+    shape = target.shape
 
     def cold(row: Tensor) -> Tensor:
         return target.log_prob(row.unflatten(1, shape))
 
-    start = target.starts(PARTICLES).flatten(1).to(like)
-    _, stages = annealing.anneal(
-        lambda row: hottest * cold(row), cold, start, StepSize(0.1), survivors=SURVIVORS, moves=MOVES,
-        leapfrog=LEAPFROG, show=lambda n, beta: None,
-    )  # fmt: skip
+    with fixed_seed(0):  # so that a measurement is resumed at the same points
+        _, stages = annealing.anneal(
+            lambda row: hottest * cold(row), cold, target.starts(PARTICLES).flatten(1), StepSize(0.1),
+            survivors=SURVIVORS, moves=MOVES, leapfrog=LEAPFROG, show=lambda n, beta: None,
+        )  # fmt: skip
     return [hottest, *(hottest + beta * (1 - hottest) for beta, _ in stages[:-1]), 1.0]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import reduce
 
 import torch
@@ -65,6 +65,14 @@ class HamiltonianChains:
                 for value in values
             ]
         return torch.stack([value.detach() for value in values]), torch.stack(gradients)
+
+    def state(self) -> dict[str, Tensor]:
+        """The positions, terms and gradients, for `restore`: terms that are computed anew may differ by rounding."""
+        return {"x": self.x, "values": self.values, "gradients": self.gradients}
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Go on from a `state`."""
+        self.x, self.values, self.gradients = (state[name].to(self.x) for name in ("x", "values", "gradients"))
 
     def take(self, indices: Tensor) -> None:
         """Let each chain go on from the position of the chain of an index, (K,)."""

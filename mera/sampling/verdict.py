@@ -87,7 +87,7 @@ RULES = tuple(Rule(*row) for row in (
     (Trust.MEANINGLESS, "isnan(k)", "fewer than 100 samples with a weight do not show the tail of the weights"),
     (Trust.MEANINGLESS, "k - k_error >= 0.7", "the weights have too heavy a tail (Pareto k {k:.2f}, above 0.7)"),
     (Trust.MEANINGLESS, "effective < 2", "there are {effective:.3g} effective samples"),
-    (Trust.MEANINGLESS, "r_hat >= 1.05 and r_hat >= by_chance", "the chains do not agree yet (R-hat {r_hat:.2f})"),
+    (Trust.MEANINGLESS, "not (r_hat < 1.05 or r_hat < by_chance)", "the chains do not agree yet (R-hat {r_hat:.2f})"),
     (Trust.MEANINGLESS, "overlap < 0.03",
      "the chains sample couplings that are too far apart (overlap {overlap:.2g}); add chains between them"),
     (Trust.MEANINGLESS, "not spread < 1", "ln Z of {populations} independent populations spreads by {spread:.2g} nats; "
@@ -102,7 +102,7 @@ RULES = tuple(Rule(*row) for row in (
      "two neighbouring points exchange fields at a rate of {exchanged:.2g}; take points that lie closer"),
     (Trust.TOO_FEW, "fillings > 0 and chains == 1",
      "a single chain cannot show whether it has seen all kinds of fillings"),
-    (Trust.TOO_FEW, "fillings > 0 and independent < 20", "fewer than 20 draws are independent"),
+    (Trust.TOO_FEW, "fillings > 0 and not independent >= 20", "fewer than 20 draws are independent"),
     (Trust.TOO_SMALL, "2 * forward_ess < ess", "fields of the target give an ESS of {forward_ess:.2g}"),
     (Trust.TOO_SMALL, "error_ratio > 1.5", "fields of the target give an error {error_ratio:.2g} times as large"),
     (Trust.TOO_SMALL, "drift > 0", "a short run from the particles changes {row} by {drift:.2g} errors"),

@@ -207,14 +207,14 @@ def fields_and_flow(L=4):
 def test_proposals_are_accepted_by_their_weights(monkeypatch):
     """The chain of each proposal, one after the other, with the uniform numbers that were drawn."""
     flow, action = fields_and_flow()
-    uniform, metropolis = [], import_module("mera.physics.flow_samplers")
+    target, uniform, metropolis = Target.of(flow, action), [], import_module("mera.physics.flow_samplers")
     monkeypatch.setattr(metropolis, "AT_ONCE", 24)
     rand = torch.rand
     monkeypatch.setattr(metropolis.torch, "rand", lambda *s, **o: uniform.append(rand(*s, **o)) or uniform[-1])
     proposals, made = [], metropolis.weighted_samples
     monkeypatch.setattr(metropolis, "weighted_samples", lambda *a: proposals.append(made(*a)) or proposals[-1])
     fields = flow.sample(6)
-    sampler = metropolis.Proposals(flow, Target.of(flow, action), fields, {})
+    sampler = metropolis.Proposals(flow, target, fields, {})
     log_w = -action(fields) - flow.log_prob(fields)
     draws = [sampler.draw(False, most) for most in (9, 4, 3)]
     assert [*map(len, draws)] == [4, 4, 3]

@@ -31,7 +31,7 @@ def test_against_all_configurations(action):
     series = Observables(action).measure(ising_fields(N, action))
     weights = torch.full((N,), 1 / N, dtype=torch.float64)
     facts, averaging = Target(action, (1, *SHAPE)).facts, WeightedAverage(weights)
-    found = finish(facts, series, averaging, dict.fromkeys(series, {"k": 0.0, "k_error": 0.0}))
+    found = finish(facts, series, averaging, {name: {"k": 0.0, "k_error": 0.0} for name in series})
     expected = exact.ising(action.temperature, SHAPE)
     for name in expected.keys() & found["observables"].keys():
         value, error = found["observables"][name]
