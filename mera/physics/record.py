@@ -196,6 +196,8 @@ def points_of(facts: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def _record(facts: Mapping[str, Any], arrays: Mapping[str, Tensor], prefix: str) -> Record:
     """The record whose entries are arrays with a prefix."""
+    if f"{prefix}done" not in arrays:
+        raise InputError("a measurement of this version of mera", "draws of another one, which it does not read")
     entries: dict[str, Any] = {"series": {}, "witness": {}, "figures": {}, "state": {}, "random": {}}
     for key, values in arrays.items():
         if key.startswith(prefix):
