@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from mera.bijectors.boxes import Box
-from mera.executor.local_fields import run_on_box
+from mera.bijectors.local import run_on_box
 from mera.executor.passes import spread_evenly
 from mera.executor.plan_module import PlanModule
 from mera.graph.lattice import Lattice

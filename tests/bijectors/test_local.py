@@ -9,7 +9,7 @@ import torch
 import mera
 from mera.bijectors import ChannelHalves, Coupling, Invert, LocalBijector, Masked, ResidualConv, named
 from mera.bijectors.boxes import Box
-from mera.executor.local_fields import is_local, run_on_box
+from mera.bijectors.local import is_local, run_on_box
 from mera.graph import Lattice
 from tests.helpers.laws import Dense, check_laws, randomize
 
