@@ -234,9 +234,8 @@ def _fill(store: Store, tile: int, take: Callable[[Box], None], console: Console
             if step is not None:
                 store.begin(step.targets, outputs)
             boxes = tiles(outputs[0], [max(1, tile // edge) for edge in cell])
-            for sites in in_threads(
-                partial(run, take if step is None else partial(store.compute, step)), boxes, device
-            ):
+            work = take if step is None else partial(store.compute, step)
+            for sites in in_threads(partial(run, work), boxes, device):
                 done, number = done + sites * math.prod(cell), number + 1
                 bar.update(number, done / total, "data" if step is None else f"level {step.level}")
             if step is not None:
