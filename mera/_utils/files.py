@@ -15,8 +15,6 @@ from mera._utils.errors import InputError
 
 SUFFIX = ".part"
 """The suffix of temporary names."""
-OF_SAFETENSORS = ".tmp" + 6 * "[a-zA-Z0-9]"
-"""The temporary names of safetensors."""
 
 
 @contextmanager
@@ -91,7 +89,7 @@ def locked(folder: Path, expected: str) -> Iterator[None]:
     try:
         with FileLock(folder / ".lock", timeout=0):
             for place in (folder, *(path for path in folder.iterdir() if path.is_dir())):
-                for leftover in [*place.glob(f".*{SUFFIX}"), *place.glob(OF_SAFETENSORS)]:
+                for leftover in place.glob(f".*{SUFFIX}"):
                     leftover.unlink(missing_ok=True)
             yield
     except Timeout as error:
