@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 from torch.distributions import Distribution
 
-from mera._utils.checks import is_integer, is_list
+from mera._utils.checks import is_list
 from mera._utils.errors import InputError
 from mera._utils.options import Option, flag
 
@@ -30,16 +30,6 @@ PriorLike = str | Distribution
 
 PADDING = {"open": "zeros", "periodic": "circular"}
 """From a lattice boundary to the `padding_mode` of torch's convolutions."""
-
-
-def check_even(value: Any, name: str) -> int:
-    """Return an even kernel size >= 2 as an integer; raise a `ValueError` for any other value of the option `name`.
-
-    The kernel size has to be even so that patches can be offset by half of it.
-    """
-    if not is_integer(value) or value < 2 or value % 2:
-        raise InputError(f"an even kernel size {name} >= 2", repr(value))
-    return int(value)
 
 
 # Networks of couplings

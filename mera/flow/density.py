@@ -374,9 +374,3 @@ class FlowDistribution(Distribution):
             return None
         rows = self.context.flatten(0, len(self.batch_shape) - 1)
         return rows.repeat(n // max(1, len(rows)), *(1 for _ in rows.shape[1:]))
-
-    def _refuse(self) -> Tensor:
-        """Refuse a property that a flow does not have in closed form."""
-        raise NotImplementedError("A flow has no mean, mode, variance or entropy in closed form: average over samples")
-
-    mean, mode, variance, entropy = property(_refuse), property(_refuse), property(_refuse), _refuse

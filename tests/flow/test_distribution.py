@@ -97,7 +97,7 @@ def test_a_larger_batch_without_contexts():
 @pytest.mark.parametrize("name", ["mean", "mode", "variance", "stddev", "entropy"])
 def test_what_has_no_closed_form(name):
     p = MODELS["rgflow"]().distribution()
-    with pytest.raises(NotImplementedError, match="in closed form: average over samples"):
+    with pytest.raises(NotImplementedError):
         getattr(p, name)()
 
 
