@@ -6,7 +6,7 @@ import math
 import shutil
 import tempfile
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from os import PathLike
@@ -26,7 +26,7 @@ from mera._utils.progress import ProgressBar, check_console
 from mera._utils.torch_modes import exactly, in_threads
 from mera.bijectors import ImagePreprocess, with_noise
 from mera.bijectors.boxes import Box, tiles
-from mera.cones.store import Store
+from mera.cones.streamed import Streamed
 from mera.executor.contexts import Context
 from mera.executor.plan_module import PlanModule
 from mera.graph.layout_error import LayoutError
@@ -38,102 +38,6 @@ if TYPE_CHECKING:
 
 NOISE_BLOCK = {1: 4096, 2: 64, 3: 16}
 """The edge of the blocks of pixels whose noise is drawn together, by the number of dimensions."""
-POOLED = 512
-"""The edge of the tiles in which maps are pooled."""
-
-
-class Streamed:
-    """The forward pass of a large image.
-
-    Attributes:
-        store: the maps on disk, see `Store`; if `stream` got no folder, in a temporary one, which goes when the store
-            goes.
-        is_image: whether the source had integers of 8 bits.
-    """
-
-    def __init__(self, store: Store, is_image: bool) -> None:
-        self.store, self.is_image = store, is_image
-
-    @property
-    def log_prob(self) -> float:
-        """log p of the data in the flow's own space, in nats."""
-        return math.fsum(self.levels)
-
-    @property
-    def bits_per_dim(self) -> float:
-        """Minus log p of the integers of the image, per variable, in bits; NaN if the source had floats."""
-        bits = -(self.log_prob + math.fsum(self.store.change)) / (self.store.flow.plan.input.variables * math.log(2))
-        return bits if self.is_image else math.nan
-
-    @property
-    def levels(self) -> list[float]:
-        """The part of log p of each level of latents, finest first, in nats; the sum is log p."""
-        return [math.fsum(parts) for parts in self.store.levels]
-
-    def map(self, level: int) -> Any:
-        """The part of log p of a level, (*sites of the level), in nats: an array of numpy that is read from its file.
-
-        The log-det of a bijector counts for the finest level of latents that are computed from its values, and is
-        spread evenly over the sites of its patch, the log-density of latents over the sites of their cell. The sum over
-        the sites is the level's part of log p, as in `analysis.decompose`, whose maps spread the values over pixels.
-
-        Args:
-            level: the level, 0 for the finest.
-
-        Raises:
-            ValueError: if there is no such level.
-            FileNotFoundError: if the folder of the store is gone.
-        """
-        return np.load(self.store.file(f"map{self.store.flow.plan.check_level(level)}"), mmap_mode="c")
-
-    def bits(self, edge: int = 256, shape: Sequence[int] | None = None) -> Tensor:
-        """The bits per dimension of each level in the cells of a coarse grid, for a picture.
-
-        The preprocessing of images, a change of units, is shared among the levels by the numbers of their latents: bits
-        of a level are then those of its latents in units of grey values, and seldom negative.
-
-        Args:
-            edge: the most cells along the longest edge of the image.
-            shape: the rows and columns of the image whose cells are returned, from the first on; None for all.
-
-        Returns:
-            For each level, finest first, its bits in each cell per variable of the cell, (levels, *cells). The mean
-            over all cells, summed over levels, is `bits_per_dim`, and for floats minus log p per variable.
-        """
-        channels, *whole = self.store.flow.plan.input.event_shape
-        shape = whole if shape is None else shape
-        if len(shape) != len(whole) or not all(0 < m <= n for m, n in zip(shape, whole, strict=True)):
-            raise InputError(f"a shape within {tuple(whole)}", str(tuple(shape)))
-        longest = min(check_count(edge, "cells of an edge"), max(whole))
-        cells = [max(1, round(longest * n / max(whole))) for n in whole]
-        levels = torch.stack([_pooled(self.store, number, cells) for number in range(len(self.levels))])
-        if self.is_image:
-            plan, units = self.store.flow.plan, math.fsum(self.store.change) / math.prod(cells)
-            shares = torch.tensor([latent.lattice.variables / plan.input.variables for latent in plan.latents])
-            levels = levels + units * shares.view(-1, *(1 for _ in cells))
-        variables = channels * math.prod(whole) / math.prod(cells)
-        inside = [slice(math.ceil(m * n / size)) for m, n, size in zip(cells, shape, whole, strict=True)]
-        return -levels[:, *inside] / (variables * math.log(2))
-
-    def __repr__(self) -> str:
-        bits = f", {self.bits_per_dim:.4f} bits/dim" if self.is_image else ""
-        return f"image {self.store.flow.plan.input}: log p {self.log_prob:.6g} nats{bits}\nstore: {self.store.path}"
-
-
-def _pooled(store: Store, number: int, cells: list[int]) -> Tensor:
-    """Sum a map of log p over a coarse grid; the value of a site is divided among the cells that it overlaps."""
-    lattice = store.lattices[number]
-    total = torch.zeros(cells, dtype=torch.float64)
-    for box in tiles(lattice, [POOLED] * lattice.dim):
-        values = store.read(f"map{number}", box).double()
-        for axis, (start, stop, n, count) in enumerate(zip(box.start, box.stop, lattice.shape, cells, strict=True)):
-            ends = torch.arange(start, stop + 1, dtype=torch.float64) * count / n
-            edges = torch.arange(count + 1, dtype=torch.float64)
-            low, high = torch.maximum(ends[:-1, None], edges[:-1]), torch.minimum(ends[1:, None], edges[1:])
-            shares = (high - low).clamp(min=0)
-            values = torch.tensordot(values, shares * n / count, dims=([axis], [0])).movedim(-1, axis)
-        total += values
-    return total
 
 
 @torch.no_grad()
@@ -171,12 +75,13 @@ def stream(
     check_count(seed, "a seed", 0)
     target = None if out is None else as_path(out).resolve()
     with _folder(target) as path:
-        store = Store(path, flow, encoded)
-        _fill(store, tile, partial(_take, store, preprocess if is_image else None, source, seed, Lock()), console)
-    store.path = path if target is None else target
+        result = Streamed(path, flow, is_image, encoded)
+        _fill(result, tile, partial(_take, result, preprocess, source, seed, Lock()), console)
     if target is None:
-        weakref.finalize(store, shutil.rmtree, path, ignore_errors=True)
-    return Streamed(store, is_image)
+        weakref.finalize(result, shutil.rmtree, path, ignore_errors=True)
+    else:
+        result.path = target
+    return result
 
 
 def _check_step(step: Step, flow: PlanModule) -> None:
@@ -215,9 +120,9 @@ def _folder(target: Path | None) -> Iterator[Path]:
         raise
 
 
-def _fill(store: Store, tile: int, take: Callable[[Box], None], console: Console | None) -> None:
+def _fill(result: Streamed, tile: int, take: Callable[[Box], None], console: Console | None) -> None:
     """Compute the data with `take`, and then the outputs of each step, tile by tile."""
-    plan, device = store.flow.plan, store.flow.reference.device
+    plan, device = result.flow.plan, result.flow.reference.device
     total = plan.input.sites + sum(step.operation.lattice.sites for step in plan.steps)
 
     def run(work: Callable[[Box], None], box: Box) -> int:
@@ -227,33 +132,33 @@ def _fill(store: Store, tile: int, take: Callable[[Box], None], console: Console
 
     with ProgressBar("stream", check_console(console), "tile") as bar:
         done = number = 0
-        store.begin([0], [plan.input])
+        result.begin([0], [plan.input])
         for step in (None, *plan.steps):
             outputs = (plan.input,) if step is None else step.operation.outputs
             cell = (1,) * plan.input.dim if step is None else step.operation.cell
             if step is not None:
-                store.begin(step.targets, outputs)
+                result.begin(step.targets, outputs)
             boxes = tiles(outputs[0], [max(1, tile // edge) for edge in cell])
-            work = take if step is None else partial(store.compute, step)
+            work = take if step is None else partial(result.compute, step)
             for sites in in_threads(partial(run, work), boxes, device):
                 done, number = done + sites * math.prod(cell), number + 1
                 bar.update(number, done / total, "data" if step is None else f"level {step.level}")
             if step is not None:
-                store.file(f"value{step.source}").unlink()
+                result.file(f"value{step.source}").unlink()
 
 
 @torch.no_grad()
-def _take(store: Store, preprocess: Any, source: Any, seed: int, lock: Lock, box: Box) -> None:
+def _take(result: Streamed, preprocess: Any, source: Any, seed: int, lock: Lock, box: Box) -> None:
     """Write a tile of the data, in the flow's own space; a source may not support concurrent reads."""
-    plan, reference = store.flow.plan, store.flow.reference
+    plan, reference = result.flow.plan, result.flow.reference
     with lock:
         values = read_tensor(source, (slice(None), *(slice(a, b) for a, b in zip(box.start, box.stop, strict=True))))
-    if preprocess is not None:
+    if result.is_image:
         noise = _noise_of_pixels(seed, len(values), box)
         values, change = preprocess(with_noise(values, noise)[None].to(reference.device))
         values = values[0]
-        store.change.append(change.double().item())
-    store.put(0, plan.input, box, values.to(reference.device, reference.dtype))
+        result.change.append(change.double().item())
+    result.put(0, plan.input, box, values.to(reference.device, reference.dtype))
 
 
 def _noise_of_pixels(seed: int, channels: int, box: Box) -> Tensor:

@@ -54,10 +54,10 @@ def test_equal_to_the_pass_in_memory(name):
         result = flow.stream(x[0].numpy(), tile=tile, context=context)
         assert abs(result.log_prob - log_prob) < 1e-9
         assert len(result.levels) == len(z)
-        assert not list(result.store.path.glob("value*"))  # which no tile needs any more
+        assert not list(result.path.glob("value*"))  # which no tile needs any more
         for level, expected in enumerate(parts.maps):
             found = torch.from_numpy(np.asarray(result.map(level))).double()[None]
-            lattice = result.store.lattices[level]
+            lattice = result.lattices[level]
             torch.testing.assert_close(lattice.pixels_of(found, flow.plan.input.shape), expected, atol=1e-4, rtol=1e-5)
             assert abs(result.levels[level] - expected.sum().item()) < 1e-9
 
@@ -256,6 +256,6 @@ def test_a_temporary_folder_goes_with_the_result(tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     flow, x, _ = case("tree")
     result = flow.stream(x[0].numpy())
-    assert list(tmp_path.iterdir()) == [result.store.path]
+    assert list(tmp_path.iterdir()) == [result.path]
     del result
     assert not list(tmp_path.iterdir())
