@@ -84,11 +84,6 @@ class Bijector(nn.Module, ABC):
         """Return whether events may have other edges than `event_shape`."""
         return self.event_shape is None
 
-    @property
-    def is_local(self) -> bool:
-        """Return whether the map can be evaluated on a part of a lattice; see `mera.bijectors.LocalBijector`."""
-        return False
-
     def fits(self, shape: tuple[int, ...]) -> bool:
         """Return whether events may have a shape (C, *sites); if the map `fits_any_lattice`, sites may differ."""
         if self.event_shape is None or shape == self.event_shape:
@@ -133,15 +128,11 @@ def checked_result(result: Any, x: Tensor, source: str = "the bijector", where: 
 
     The message begins with `where`, and names the `source`, the method or its bijector.
     """
-    if not isinstance(result, tuple) or len(result) != 2 or not all(isinstance(value, Tensor) for value in result):
-        got = type(result).__name__
-        if isinstance(result, tuple):
-            got = " and ".join(type(v).__name__ for v in result) if len(result) == 2 else f"{len(result)} values"
-        raise InputError(f"events and their log-det from {source}", got, where=where)
-    shapes = [value.shape for value in result]
-    if shapes != [x.shape, x.shape[:1]]:
+    values = result if isinstance(result, tuple) else (result,)
+    parts = [tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__ for value in values]
+    if not isinstance(result, tuple) or parts != [tuple(x.shape), tuple(x.shape[:1])]:
         expected = f"events {tuple(x.shape)} and one log-det for each from {source}"
-        raise InputError(expected, f"{tuple(shapes[0])} and {tuple(shapes[1])}", where=where)
+        raise InputError(expected, " and ".join(map(str, parts)), where=where)
     return result
 
 

@@ -60,13 +60,6 @@ class LocalBijector(Bijector):
         inner = [part for part in self.modules() if isinstance(part, Bijector) and part is not self]
         return self.receptive_kernel is not None and all(part.fits_any_lattice for part in inner)
 
-    @property
-    def is_local(self) -> bool:
-        """Return whether the map can be evaluated on a part of a lattice; see `LocalBijector`."""
-        bijectors = [part for part in self.modules() if isinstance(part, Bijector)]
-        are_maps = all(isinstance(part, LocalBijector) and _is_one_map(part) for part in bijectors)
-        return self.fits_any_lattice and are_maps and all(map(is_called_plainly, self.modules()))
-
 
 def evaluate(
     bijector: Bijector, x: Tensor, context: Tensor | None, inverse: bool, sites: Box | None = None
@@ -83,8 +76,10 @@ def is_local(bijector: Bijector, lattice: Lattice) -> bool:
     A convolution that ends at the borders of a periodic lattice reads other sites there than in a box.
     """
     parts = [part for part in bijector.modules() if isinstance(part, Bijector)]
+    are_maps = all(isinstance(part, LocalBijector) and _is_one_map(part) for part in parts)
     ends = any(max(part.receptive_kernel or (1,)) > 1 and not part.circular for part in parts)
-    return bijector.is_local and not (ends and any(lattice.periodic))
+    is_plain = bijector.fits_any_lattice and are_maps and all(map(is_called_plainly, bijector.modules()))
+    return is_plain and not (ends and any(lattice.periodic))
 
 
 def run_on_box(

@@ -291,11 +291,6 @@ class Flow(FlowInParts):
 
     def check_data(self, what: str, x: Tensor) -> None:
         """Refuse data that is not (B, C, *shape), or not of the flow's dtype and device; messages call it `what`."""
-        if isinstance(x, Tensor) and x.dtype == torch.uint8:
-            raise InputError(
-                f"{what} as {self.dtype} in the flow's own space",
-                "torch.uint8: `bits_per_dim` takes images as they are, `from_images` maps them to this space",
-            )
         check_tensor(what, x, self.plan.input.event_shape, self.reference)
 
     def _check_latents(self, z: Sequence[Tensor]) -> None:
