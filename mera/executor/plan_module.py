@@ -76,12 +76,11 @@ class PlanModule(nn.Module):
     def contexts(self, context: Context | None, batch: Tensor) -> ContextOfStep:
         """The contexts of the events of each step; see `encoded_context` for the arguments, and what is refused."""
         values = self.encoded_context(context, batch)
-        if values is None:
-            return _no_context
 
         def of_step(step: Step) -> Tensor | None:
-            takes_none = self.bijector(step).context_shape is None
-            return None if takes_none else event_context(self.plan, step.apply, values)
+            if values is None or self.bijector(step).context_shape is None:
+                return None
+            return event_context(self.plan, step.apply, values)
 
         return of_step
 
@@ -119,10 +118,6 @@ class PlanModule(nn.Module):
         for module in (bijectors, prior, context_encoder):
             module.requires_grad_(False)
         return self.changed(bijectors=bijectors, prior=prior, context_encoder=context_encoder)
-
-
-def _no_context(step: Step) -> None:
-    """The contexts of a flow without context."""
 
 
 def _in_pieces(run: Any, events: Tensor, *context: Tensor) -> tuple[Tensor, Tensor]:

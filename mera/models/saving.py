@@ -31,7 +31,6 @@ WEIGHTS = "flow.safetensors"
 """The name of a flow's file in the folder of a run."""
 FORMAT = 3
 """The version of the description in files."""
-DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32, "float64": torch.float64}
 
 
 def save(flow: Density, path: str | PathLike[str]) -> None:
@@ -192,7 +191,7 @@ def load_pretrained(name: str) -> Flow:
 def rebuild(description: dict[str, Any], tensors: dict[str, torch.Tensor]) -> Any:
     """Build a flow from a description and a state dict."""
     with restored_states(), torch.inference_mode(False):  # new weights are drawn, and replaced
-        flow = rebuild_empty(description).to(DTYPES[description["dtype"]])
+        flow = rebuild_empty(description).to(getattr(torch, description["dtype"]))
     for name, expected in flow.state_dict().items():
         value = tensors.get(name, expected)
         if value.dtype != expected.dtype:
