@@ -6,34 +6,33 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from os import PathLike
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from mera._utils.drawn import Drawn
-from mera._utils.errors import InputError
+from mera._utils.installation import import_optional
 from mera._utils.table import Table
 from mera.physics.action import ActionLike
 from mera.physics.observables import Average, Averaging, Quantity, averages_of, is_constant, summarize
-from mera.physics.record import Folder, Record, read_records
+from mera.physics.record import Record, compare_functions, read_records
 from mera.physics.target import Target
 from mera.sampling.averages import ChainAverage, WeightedAverage, student
-from mera.sampling.diagnostics import MIXED, ROUNDING, GammaResult, gamma_method, r_hat, r_hat_by_chance
+from mera.sampling.diagnostics import along, frozen_chains
 from mera.sampling.verdict import Trust, Verdict, judge, marked, worst
 from mera.sampling.weights import (
     effective_number,
     finite_log_weights,
     format_ess,
     forward_of,
+    k_of_flow,
     pareto_k,
     tail_of,
 )
 
 MIN_EFFECTIVE = 2
 """The effective number of samples below which a single weight decides, and errors are unknown."""
-FROZEN_BY_CHANCE = 1e-3
-"""The probability below which chance does not explain a chain that never moves at the acceptance rate of all."""
 CHANCE = 0.005
 """The probability with which chance alone makes the verdict doubt an average of particles."""
 
@@ -156,10 +155,8 @@ class Estimate(Drawn):
         text = f"{many} in {self.seconds:.3g} s"
         if self.acceptance is not None:
             text += f", accepted {self.acceptance:.2f}"
-        if "exchanged" in self.figures:
-            text += (
-                f", exchanged {self.figures['exchanged'].min():.2f} or more, {int(self.figures['trips'])} round trips"
-            )
+        if "trips" in self.figures:
+            text += f", {int(self.figures['trips'])} round trips"
         if not self.tau:
             return text
         slowest = max(self.tau, key=lambda name: self.tau[name])
@@ -198,36 +195,15 @@ class Estimate(Drawn):
         Weighted samples are one chain, whose weights are in the group "sample_stats".
 
         Raises:
-            ImportError: if the extra `arviz` is not installed.
+            ValueError: if the extra `arviz` is not installed.
         """
-        try:
-            from arviz_base import from_dict
-        except ImportError as error:
-            raise ImportError("Expected ArviZ, for to_arviz; install it by pip install 'mera-flow[arviz]'") from error
+        from_dict = import_optional("arviz_base", "arviz").from_dict
         by_chain = [{k: v.movedim(1, 0) if self.tau else v[None] for k, v in self.history.items()}]
         if self.log_weights is not None:
             weights = self.log_weights
             by_chain.append({"log_weight": weights.movedim(1, 0) if self.tau else weights[None]})
         groups = zip(("posterior", "sample_stats"), by_chain, strict=False)
         return from_dict({group: {k: v.numpy() for k, v in values.items()} for group, values in groups})
-
-
-class Along(NamedTuple):
-    """The diagnostics of a quantity along chains, and the figures for its verdict."""
-
-    gamma: GammaResult
-    r_hat: float
-    seen: dict[str, float]
-
-
-def along(values: Tensor, **agreement: bool) -> Along:
-    """Diagnose a quantity along chains, (draws, K); `agreement` has options of `r_hat`."""
-    gamma = gamma_method(values)
-    found = float(r_hat(values[..., None], **agreement)) if gamma.error else 1.0  # R-hat of a constant is 1
-    longest = gamma.tau + 2 * gamma.tau_error  # a short chain may underestimate it
-    by_chance = r_hat_by_chance(values, **agreement) if found >= MIXED else math.inf
-    seen = {"r_hat": found, "by_chance": by_chance, "times": len(values) / longest, "draws": values.numel()}
-    return Along(gamma, found, seen)
 
 
 def estimate_of(record: Record, target: Target | None = None) -> Estimate:
@@ -274,12 +250,14 @@ def _of_chains(record: Record) -> Parts:
     """The averages of chains, with the figures of each row."""
     facts, log_weights, averaging = record.facts, record.log_weights, ChainAverage("trips" in record.figures)
     acceptance, chains = record.rates.mean().item(), record.series["m2"].shape[1]
-    common: dict[str, Any] = {"acceptance": acceptance, "chains": chains, "frozen": _frozen(record, acceptance)}
+    moving = record.series["phi2"]  # which signs do not change; the energy of angles, whose phi^2 is 1
+    moving = record.series["energy"] if is_constant(moving, moving.mean()) else moving
+    common: dict[str, Any] = {"acceptance": acceptance, "chains": chains, "frozen": frozen_chains(moving, acceptance)}
     common |= {"dispersed": facts.get("dispersed", True)}
     if "trips" in record.figures:
         common |= {"trips": int(record.figures["trips"]), "exchanged": record.figures["exchanged"].min().item()}
     forward = None if log_weights is None else forward_of(record.witness, log_weights)
-    if log_weights is not None and not math.isnan(k := _k_of_flow(log_weights)):
+    if log_weights is not None and not math.isnan(k := k_of_flow(log_weights)):
         common |= tail_of(k, log_weights.numel())
     signed = facts.get("zero", ()) if facts.get("random_signs") else ()  # see the rows of |m| and m^2
     rows = {
@@ -291,7 +269,7 @@ def _of_chains(record: Record) -> Parts:
         mean_log_weight = math.log(log_weights.numel()) - (-log_weights).flatten().logsumexp(0).item()
         for name, row in rows.items():
             values = record.series[name]
-            seen[name]["k_of_terms"] = _k_of_flow(log_weights + 2 * values.abs().log())
+            seen[name]["k_of_terms"] = k_of_flow(log_weights + 2 * values.abs().log())
             if forward is not None:
                 error, n = row.gamma.error, values.numel()
                 ratio = forward.error_ratio(name, values.mean().item(), error, n, mean_log_weight)
@@ -307,29 +285,6 @@ def _of_chains(record: Record) -> Parts:
         "r_hat": {name: row.r_hat for name, row in shown.items()},
         "acceptance": acceptance,
     }, averaging, seen, {}  # fmt: skip
-
-
-def _frozen(record: Record, acceptance: float) -> int:
-    """The number of chains that never moved, where chance alone does not explain it.
-
-    A chain that does not move keeps its phi^2, or its energy for angles, whose phi^2 is 1; signs do not change these.
-    """
-    series = record.series
-    values = series["energy" if series["phi2"].max() - series["phi2"].min() < ROUNDING else "phi2"]
-    frozen = int((values == values[0]).all(0).sum())
-    is_chance = values.shape[1] * (1 - acceptance) ** len(values) > FROZEN_BY_CHANCE
-    return 0 if is_chance or frozen == values.shape[1] else frozen
-
-
-def _k_of_flow(log_values: Tensor) -> float:
-    r"""The Pareto k over samples of a flow of values over the target, (draws, K).
-
-    The variance of an average of O over proposals of a flow is about that of the weighted average of O, the mean of
-    :math:`w O^2` over the target. A tail of shape k over samples of the flow is one of :math:`k / (1 - k)` over the
-    target.
-    """
-    k = pareto_k(log_values.flatten())
-    return k / (1 + k) if k > 0 else k
 
 
 def _of_weights(record: Record) -> Parts:
@@ -413,18 +368,11 @@ def load_chain(path: str | PathLike[str] | Iterable[str | PathLike[str]], action
     Warns:
         UserWarning: with the verdict, if averages are wrong or errors mean nothing.
     """
-    if isinstance(path, (str, PathLike)):
-        paths: list[Any] = [path]
-    elif isinstance(path, Iterable):
-        paths = list(path)
-    else:
-        raise InputError("the folder of a measurement, or several", repr(path))
-    records, target = read_records(paths), None
+    records, target = read_records(path), None
     if action is not None:
         target = Target.of(tuple(records[0].facts["shape"]), action, records[0].last[:0])
-        Folder(paths[0]).compare_functions(
-            {"action": records[0].facts["fingerprint"]["action"]}, {"action": target.fingerprint().tolist()}
-        )
+        before = {"action": records[0].facts["fingerprint"]["action"]}
+        compare_functions(before, {"action": target.fingerprint().tolist()}, str(path))
     found = [estimate_of(record, target) for record in records]
     for estimate in found:
         estimate.verdict.warn()

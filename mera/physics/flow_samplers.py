@@ -2,21 +2,23 @@ r"""Samplers with a flow: weighted samples (`estimate`), and proposals to Markov
 
 from __future__ import annotations
 
+import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Unpack
 
 import torch
 from torch import Tensor
 
-from mera._utils.checks import check_count
+from mera._utils.checks import check_count, check_tensor
 from mera._utils.errors import InputError
+from mera._utils.random import fixed_seed
 from mera.flow.density import Density
 from mera.physics.action import ActionLike
 from mera.physics.estimate import Estimate, estimate_of
 from mera.physics.observables import Observables
 from mera.physics.sampler import Draw, Options, Sampler, run
-from mera.physics.target import Target, check_fields
+from mera.physics.target import PROBES, TRAJECTORIES, Target, random_fields
 from mera.sampling.diagnostics import MIN_DRAWS
 from mera.sampling.weights import finite_log_weights
 
@@ -178,7 +180,26 @@ def target_of_flow(flow: object, action: ActionLike | Target) -> Target:
     """The target of an action for a flow that has a density for every field of it."""
     if not isinstance(flow, Density):
         raise InputError("a flow", type(flow).__name__)
-    return Target.of(flow, action).check_support(flow)
+    target = Target.of(flow, action)
+    if not all(map(math.isinf, flow.prior.support)):  # a prior on an interval may give fields no density
+        with torch.no_grad(), fixed_seed(0):
+            fields = random_fields(target.shape, target.like)
+            fields = (
+                target.short_run(fields[: PROBES // 2], warmup=TRAJECTORIES) if target.is_differentiable else fields
+            )
+            missed = (flow.log_prob(fields) == -math.inf).double().mean().item()
+        if missed:
+            got = f"one that has none for {missed:.0%} of them, by its prior {flow.prior.family}"
+            raise InputError("a flow with a density for every field of the target", got)
+    return target
+
+
+def check_fields(fields: Tensor, event_shape: Sequence[int]) -> Tensor:
+    """Return fields (K, C, *shape), and refuse an empty batch, another shape, or values that are not finite floats."""
+    check_tensor("fields", fields, tuple(event_shape), None, "chains")
+    if not fields.is_floating_point() or not len(fields) or not fields.isfinite().all():
+        raise InputError("one field or more, of finite floats", f"{len(fields)} of {fields.dtype}")
+    return fields
 
 
 def weighted_samples(flow: Any, action: ActionLike, n: int) -> tuple[Tensor, Tensor, Tensor]:

@@ -12,9 +12,9 @@ from mera._utils.checks import check_count, check_positive
 from mera.flow.density import Density
 from mera.physics.action import ActionLike
 from mera.physics.estimate import Estimate, estimate_of
-from mera.physics.flow_samplers import start_of_chains
+from mera.physics.flow_samplers import check_fields, start_of_chains
 from mera.physics.sampler import Draw, Options, Sampler, run
-from mera.physics.target import Target, check_fields, event_shape_of
+from mera.physics.target import Target, event_shape_of
 from mera.sampling.diagnostics import MIN_DRAWS
 from mera.sampling.hamiltonian import LONGEST, LogProb, Trajectories
 

@@ -7,7 +7,7 @@ manifest.json       the facts: action, sampler, options, seed and version; see `
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from os import PathLike
 from pathlib import Path
@@ -142,18 +142,11 @@ class Folder(Manifest):
                 )
             before = self.facts()
             self.compare(facts, MAY_CHANGE)
-            self.compare_functions(before["fingerprint"], facts["fingerprint"])
+            compare_functions(before["fingerprint"], facts["fingerprint"], str(self.path))
             pieces = self.read()
             facts = before | {"draws": max(before["draws"], facts["draws"])}
         self.write(facts, [DRAWS])
         return facts, pieces
-
-    def compare_functions(self, before: Mapping[str, Sequence[float]], now: Mapping[str, Sequence[float]]) -> None:
-        """Refuse another flow, action or observable than that of the measurement: other values at the same fields."""
-        for name in [*before, *now]:
-            values = before.get(name, []), now.get(name, [])
-            if len(values[0]) != len(values[1]) or not np.allclose(*values, 1e-5):
-                raise InputError(f"the {name} of the measurement in {self.path}", "other values at the same fields")
 
     def append_piece(self, records: Sequence[Record]) -> None:
         """Write the next file of draws, those of the record of each point."""
@@ -188,6 +181,14 @@ class Folder(Manifest):
         return sorted(self.path.glob(DRAWS))
 
 
+def compare_functions(before: Mapping[str, Any], now: Mapping[str, Any], where: str) -> None:
+    """Refuse another flow, action or observable than that of the measurement: other values at the same fields."""
+    for name in [*before, *now]:
+        values = before.get(name, []), now.get(name, [])
+        if len(values[0]) != len(values[1]) or not np.allclose(*values, 1e-5):
+            raise InputError(f"the {name} of the measurement in {where}", "other values at the same fields")
+
+
 def points_of(facts: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The facts of the record of each point, from those of a measurement."""
     common = {name: value for name, value in facts.items() if name != "points"}
@@ -209,7 +210,7 @@ def _record(facts: Mapping[str, Any], arrays: Mapping[str, Tensor], prefix: str)
     return Record(facts=facts, **entries)
 
 
-def read_records(paths: Sequence[str | PathLike[str]]) -> list[Record]:
+def read_records(path: str | PathLike[str] | Iterable[str | PathLike[str]]) -> list[Record]:
     """The record of each point of one measurement, from one folder, or from several with other seeds, joined.
 
     Raises:
@@ -217,6 +218,9 @@ def read_records(paths: Sequence[str | PathLike[str]]) -> list[Record]:
         ValueError: if the measurement has too few draws yet, a file is damaged or missing, the folders have different
             measurements, or two of them began with one state of the random numbers, and thus have equal draws.
     """
+    if not isinstance(path, (str, PathLike, Iterable)):
+        raise InputError("the folder of a measurement, or several", repr(path))
+    paths = [path] if isinstance(path, (str, PathLike)) else list(path)
     if not paths:
         raise InputError("one folder of a measurement or several", "none")
     facts, found, starts = Folder(paths[0]).facts(), list[list[Record]](), dict[str, Any]()
@@ -238,6 +242,6 @@ def read_records(paths: Sequence[str | PathLike[str]]) -> list[Record]:
             different = ", ".join(sorted(records[0].series.keys() ^ found[0][0].series.keys()))
             raise InputError("measurements with the same observables", f"{different} in one of them alone")
         prints = [{k: v for k, v in f["fingerprint"].items() if k != "flow"} for f in (facts, other)]
-        Folder(paths[0]).compare_functions(*prints)
+        compare_functions(prints[0], prints[1], str(paths[0]))
         found.append(records)
     return [beside(point) if len(point) > 1 else point[0] for point in zip(*found, strict=True)]

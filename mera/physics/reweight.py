@@ -12,10 +12,10 @@ from torch import Tensor
 
 from mera._utils.errors import InputError
 from mera.physics.action import ActionLike
-from mera.physics.estimate import Estimate, along, finish
+from mera.physics.estimate import Estimate, finish
 from mera.physics.observables import Observables
 from mera.physics.target import Target
-from mera.sampling.diagnostics import MIN_DRAWS, gamma_method
+from mera.sampling.diagnostics import MIN_DRAWS, along, gamma_method
 from mera.sampling.verdict import judge, least_trusted
 from mera.sampling.weights import effective_number, finite_log_weights, pareto_k, tail_of
 

@@ -19,9 +19,10 @@ from mera._utils.processes import StopSignal, raise_signal
 from mera._utils.progress import ProgressBar, check_console
 from mera._utils.random import fixed_seed, set_torch_states, torch_states
 from mera.flow.density import Density
+from mera.physics.action import FINGERPRINT_FIELDS, noise_of
 from mera.physics.observables import Observables
 from mera.physics.record import NOTHING, Folder, Record, followed, points_of
-from mera.physics.target import FINGERPRINT_FIELDS, Target, noise_of
+from mera.physics.target import Target
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -14,35 +14,37 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from mera._utils.checks import check_shape, check_tensor
+from mera._utils.checks import check_shape
 from mera._utils.errors import InputError
 from mera._utils.random import fixed_seed
 from mera.bijectors.circular import wrap
 from mera.flow.density import Density
-from mera.physics.action import Action, ActionLike, as_action, by_direction, defines
+from mera.physics.action import (
+    DOUBLE,
+    Action,
+    ActionLike,
+    as_action,
+    by_direction,
+    defines,
+    is_differentiable,
+    noise_of,
+    wells,
+)
 from mera.physics.family import ActionFamily
 from mera.sampling.hamiltonian import START, short_run
 
 PROBES, TRAJECTORIES = 16, 10
 """The number of fields on which an action is tried, and of the trajectories that lead from noise to half of them."""
-FINGERPRINT_FIELDS = 4
-"""The number of fields in a fingerprint."""
 RAY_SCALES = (1e3, 1e6, 1e9)
 """Factors that scale fields; an action that decreases from each factor to the next is not bounded from below."""
 ROUNDING_ERRORS = 1e3
 """Two actions count as equal if they differ by less than this many rounding errors of their terms."""
 SCALES, NOISE = (1.0, 0.5, 2.0), 0.1
 """The standard deviations of starts that are noise, one after the other, and of the noise on constant fields."""
-LARGEST, GRID = 100.0, 801
-"""The largest constant of the scan for wells, and the number of constants, which lie closer near 0."""
-MOST_WELLS = 4
-"""The most minima from which chains start, those of the least action."""
 MAX_CHAINS, MIN_CHAINS, SNAPSHOTS = 64, 16, 4
 """The most and the fewest chains that check a flow, and the number of fields of each of these chains."""
 MAX_VALUES = 2**18
 """The approximate upper limit of the numbers in a field of all chains that check a flow."""
-DOUBLE = torch.empty(0, dtype=torch.float64)
-"""A tensor of double precision on the CPU, whose dtype and device fields have unless they are those of a flow."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,18 +117,6 @@ class Target:
             return action if is_same else cls(action.action, shape, like)  # type: ignore[arg-type]
         return cls(action, shape, DOUBLE if like is None else like)  # type: ignore[arg-type]
 
-    def check_support(self, flow: Density) -> Target:
-        """Return the target, and refuse a flow that does not give each of its fields a density."""
-        if not all(map(math.isinf, flow.prior.support)):  # a prior on an interval may give fields no density
-            with torch.no_grad(), fixed_seed(0):
-                noise = _random_fields(self.shape, self.like)
-                fields = self.short_run(noise[: PROBES // 2], warmup=TRAJECTORIES) if self.is_differentiable else noise
-                missed = (flow.log_prob(fields) == -math.inf).double().mean().item()
-            if missed:
-                got = f"one that has none for {missed:.0%} of them, by its prior {flow.prior.family}"
-                raise InputError("a flow with a density for every field of the target", got)
-        return self
-
     # Facts
 
     @cached_property
@@ -173,25 +163,8 @@ class Target:
         return self.in_domain(short_run(self.log_prob, start, snapshots, warmup))
 
     def wells(self) -> Tensor:
-        """The constants where the action of a constant field has a local minimum, at most 4, the lowest first.
-
-        The field is the constant in the first channel and 0 in others. Where the action is finite nowhere there are
-        none.
-        """
-        grid = torch.linspace(-1, 1, GRID, dtype=torch.float64) * math.asinh(LARGEST)
-        constants = grid.sinh()
-        fields = torch.zeros(GRID, *self.shape, dtype=torch.float64)
-        fields[:, 0] = constants.view(-1, *(1 for _ in self.shape[1:]))
-        values = (
-            torch.cat([self.action(part.to(self.like)) for part in fields.split(64)])
-            .double()
-            .cpu()
-            .nan_to_num(math.inf)
-        )
-        inner = values[1:-1]
-        lowest = (inner <= values[:-2]) & (inner < values[2:]) & inner.isfinite()
-        found = constants[1:-1][lowest]
-        return found[inner[lowest].argsort()][:MOST_WELLS]
+        """The constants where the action of a constant field has a local minimum."""
+        return wells(self.action, self.shape, self.like)
 
     def starts(self, n: int) -> Tensor:
         """Over-dispersed fields, (n, C, *shape), the same on any device.
@@ -243,31 +216,6 @@ def event_shape_of(subject: object) -> tuple[int, ...]:
     return check_shape(subject, "a flow, or the shape (C, *shape) of a field,", 2)
 
 
-def noise_of(shape: Sequence[int], like: Tensor) -> Tensor:
-    """Fixed fields of unit noise, (4, C, *shape), of the dtype and device of `like`; the same numbers at each call."""
-    with fixed_seed(0):
-        return torch.randn(FINGERPRINT_FIELDS, *shape, dtype=torch.float64).to(like)
-
-
-def check_fields(fields: Tensor, event_shape: Sequence[int]) -> Tensor:
-    """Return fields (K, C, *shape), and refuse an empty batch, another shape, or values that are not finite floats."""
-    check_tensor("fields", fields, tuple(event_shape), None, "chains")
-    if not fields.is_floating_point() or not len(fields) or not fields.isfinite().all():
-        raise InputError("one field or more, of finite floats", f"{len(fields)} of {fields.dtype}")
-    return fields
-
-
-def is_differentiable(action: Action, fields: Tensor) -> bool:
-    """Return whether an action has a gradient with respect to fields (K, C, *shape), as Hamiltonian Monte Carlo needs.
-
-    The gradient with respect to parameters of the action, if it is a module, does not count.
-    """
-    with torch.enable_grad():
-        phi = fields[:1].detach().clone().requires_grad_()
-        value = action(phi)
-        return value.requires_grad and torch.autograd.grad(value.sum(), phi, allow_unused=True)[0] is not None
-
-
 def laws_of(shape: Sequence[int], action: ActionLike, like: Tensor) -> dict[str, Callable[[], None]]:
     """The laws of an action by name, functions that raise an error where a law does not hold, in their order.
 
@@ -290,7 +238,7 @@ def laws_of(shape: Sequence[int], action: ActionLike, like: Tensor) -> dict[str,
     return {name: torch.inference_mode(False)(torch.no_grad()(fixed_seed(0)(law))) for name, law in laws.items()}
 
 
-def _random_fields(shape: Sequence[int], like: Tensor) -> Tensor:
+def random_fields(shape: Sequence[int], like: Tensor) -> Tensor:
     """Fields of unit noise, half of them constant over the lattice."""
     x = torch.randn(PROBES, *shape, dtype=like.dtype).to(like)
     half = x[PROBES // 2 :]
@@ -304,7 +252,7 @@ class _Trial:
     def __init__(self, shape: tuple[int, ...], action: Action, like: Tensor) -> None:
         self.shape, self.action = shape, action
         with torch.inference_mode(False), fixed_seed(0):
-            self.fields = _random_fields(shape, like)
+            self.fields = random_fields(shape, like)
         self.values = self.fields.new_empty(0)
 
     def check_channels(self) -> None:

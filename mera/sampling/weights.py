@@ -71,6 +71,17 @@ def tail_of(k: float, n: int) -> dict[str, float]:
     return {"k": k, "k_error": (1 + k) / math.sqrt(min(n / 5, 3 * math.sqrt(n)))}
 
 
+def k_of_flow(log_values: Tensor) -> float:
+    r"""The Pareto k over samples of a flow of values over the target, (draws, K).
+
+    The variance of an average of O over proposals of a flow is about that of the weighted average of O, the mean of
+    :math:`w O^2` over the target. A tail of shape k over samples of the flow is one of :math:`k / (1 - k)` over the
+    target.
+    """
+    k = pareto_k(log_values.flatten())
+    return k / (1 + k) if k > 0 else k
+
+
 def format_ess(ess: float, k: float) -> str:
     """An effective sample size as text; "<= 0.2380" where more samples would find larger weights."""
     return f"{'' if k < GOOD_K else '<= '}{ess:.4f}"

@@ -12,11 +12,11 @@ import torch
 
 import mera
 from mera import physics
-from mera.physics.estimate import along, estimate_of
+from mera.physics.estimate import estimate_of
 from mera.physics.flow_samplers import start_of_chains
 from mera.physics.observables import Observables, averages_of
 from mera.physics.target import Target
-from mera.sampling.diagnostics import GammaResult, gamma_method, r_hat
+from mera.sampling.diagnostics import GammaResult, along, gamma_method, r_hat
 from mera.sampling.hamiltonian import MAX_STEPS, Trajectories
 from mera.sampling.verdict import Trust, judge
 from mera.sampling.weights import EQUAL_NATS, MISSED_NATS, forward_ess, forward_of, pareto_k
@@ -151,7 +151,7 @@ def test_a_summary_of_chains():
 )
 def test_thresholds_of_chains(monkeypatch, draws, chains, tau, apart, acceptance, trust):
     """An autocorrelation time counts with two of its errors, which are as large as a half of it here."""
-    module = import_module("mera.physics.estimate")
+    module = import_module("mera.sampling.diagnostics")
     monkeypatch.setattr(module, "gamma_method", lambda values: GammaResult(1.0, tau, tau / 2, 1))
     monkeypatch.setattr(module, "r_hat", lambda values: apart)
     monkeypatch.setattr(module, "r_hat_by_chance", lambda values: 1.1)

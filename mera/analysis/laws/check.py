@@ -32,8 +32,8 @@ from mera.data.items import check_example, example_of
 from mera.flow import Density, Flow
 from mera.graph import Layout
 from mera.models.saving import load, pretrained
-from mera.physics.action import ActionLike
-from mera.physics.target import Target, is_differentiable, laws_of
+from mera.physics.action import ActionLike, is_differentiable
+from mera.physics.target import Target, laws_of
 from mera.train.run import RunFolder
 
 DISTRIBUTION = "mera-flow"
