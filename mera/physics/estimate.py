@@ -198,12 +198,11 @@ class Estimate(Drawn):
             ValueError: if the extra `arviz` is not installed.
         """
         from_dict = import_optional("arviz_base", "arviz").from_dict
-        by_chain = [{k: v.movedim(1, 0) if self.tau else v[None] for k, v in self.history.items()}]
+        groups = {"posterior": self.history}
         if self.log_weights is not None:
-            weights = self.log_weights
-            by_chain.append({"log_weight": weights.movedim(1, 0) if self.tau else weights[None]})
-        groups = zip(("posterior", "sample_stats"), by_chain, strict=False)
-        return from_dict({group: {k: v.numpy() for k, v in values.items()} for group, values in groups})
+            groups["sample_stats"] = {"log_weight": self.log_weights}
+        first = (lambda v: v.movedim(1, 0).numpy()) if self.tau else (lambda v: v[None].numpy())
+        return from_dict({group: {k: first(v) for k, v in values.items()} for group, values in groups.items()})
 
 
 def estimate_of(record: Record, target: Target | None = None) -> Estimate:
