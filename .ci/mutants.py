@@ -19,7 +19,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 ROOT = Path(__file__).resolve().parent.parent
-ESTIMATORS = "anneal chains estimate markov_chains measured observables verdicts"
+ESTIMATORS = "anneal cluster estimate flow_samplers hmc observables record reweight temper"
 WHOLE = "graph executor cones bijectors flow inpaint sampling"
 ROOMS = {room: sorted((ROOT / "mera" / room).rglob("*.py")) for room in WHOLE.split()} | {
     "physics": [ROOT / f"mera/physics/{name}.py" for name in ESTIMATORS.split()],

@@ -32,7 +32,7 @@ SETTINGS = {"weight_decay": 0.0, "eval_every": 10**6, "steps": 10**6}
 MUON = {"optimizer": "Muon", "optimizer_options": {"scale": 0.5, "decay": 0.0}, "lr": 8e-3}
 
 
-def independent(chain: physics.MarkovChains) -> tuple[float, str]:
+def independent(chain: physics.Estimate) -> tuple[float, str]:
     """The seconds that an independent m^2 takes; and m^2, its autocorrelation time, these seconds and the verdict."""
     seconds = 2 * chain.tau["m2"] * chain.seconds / chain.history["m2"].numel()
     found = f"m^2 {chain.observables['m2']}, tau {chain.tau['m2']:.3g} +- {chain.tau_error['m2']:.2g}"

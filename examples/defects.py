@@ -85,7 +85,7 @@ def surprise(flow: mera.Flow, image: Tensor) -> Tensor:
     maps = []
     for level in range(len(result.levels)):
         values = torch.from_numpy(result.map(level)[:]).double()[None]
-        maps.append(cells_of(result.store.stage_of(level).lattice.pixels_of(values, image.shape[1:]))[0])
+        maps.append(cells_of(result.lattices[level].pixels_of(values, image.shape[1:]))[0])
     return -torch.stack(maps)
 
 

@@ -23,7 +23,7 @@ from mera._utils.table import Table
 from mera.drawing.images import save_figure
 
 
-def draw(flow: mera.Flow, report: physics.Report) -> Figure:
+def draw(flow: mera.Flow, report: physics.Estimate) -> Figure:
     """Draw three samples, from the coarsest lattice to the field, and the two-point function with its errors."""
     levels = [level[:, 0] for level in reversed(flow.progression(flow.sample_latents(3)))]
     figure = Figure(figsize=(2 * len(levels) + 4, 6), layout="constrained")

@@ -23,7 +23,7 @@ import mera
 from mera import physics
 from mera._utils.table import Table
 from mera.drawing.images import save_figure
-from mera.physics import Report
+from mera.physics import Estimate
 
 TRAINING = {"optimizer": "Muon", "optimizer_options": {"scale": 0.5, "decay": 0.0}, "lr": 8e-3, "weight_decay": 0.0}
 OPTIONS = {"m": 2, "channels": 1, "hidden": (16,), "prior": "gaussian"}
@@ -37,7 +37,7 @@ def exact(L: int, temperature: float, step: float = 1e-3) -> dict[str, float]:
     return {"log_z": at, "energy": -(above - below) / (2 * step * L**2), "specific_heat": heat}
 
 
-def draw(temperatures: list[float], curves: dict[str, list[Report]], L: int, ends: tuple[float, float]) -> Figure:
+def draw(temperatures: list[float], curves: dict[str, list[Estimate]], L: int, ends: tuple[float, float]) -> Figure:
     """Distance from the exact free energy, effective samples, energy and specific heat, by temperature.
 
     Open circles are averages whose errors mean nothing, since the weights have too heavy a tail (Pareto k above 0.7).
@@ -64,7 +64,7 @@ def draw(temperatures: list[float], curves: dict[str, list[Report]], L: int, end
     return figure
 
 
-def above(report: Report, L: int, temperature: float) -> float:
+def above(report: Estimate, L: int, temperature: float) -> float:
     """How many nats the variational free energy is above the exact one, that is the divergence of the flow."""
     return report.free_energy.value + physics.Ising(temperature, local=True, gap=1.0).log_z((L, L))
 
@@ -89,7 +89,7 @@ def main() -> None:
     temperatures = torch.linspace(*ends, arguments.points, dtype=torch.float64).tolist()
     conditional = mera.build("decimation", L=L, context=1, **OPTIONS)
     fit(conditional, family, minutes=arguments.minutes)
-    curves: dict[str, list[Report]] = {"one flow": [], "a flow each": []}
+    curves: dict[str, list[Estimate]] = {"one flow": [], "a flow each": []}
     for temperature in temperatures:
         alone = mera.build("decimation", L=L, **OPTIONS)
         fit(alone, family.at(temperature=temperature), minutes=arguments.minutes / len(temperatures))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,11 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mera._utils.errors import InputError
 from mera._utils.files import reading
 
-LARGE, MAX_EXPANSION = 2**30, 100
-"""The bytes of content from which on a file may not expand by more than a factor when it is read."""
 FLOATS = {"float16", "float32", "float64", "bfloat16", "f2", "f4", "f8"}
 """Floats that torch can read, by the names of torch and numpy without the byte order."""
 
@@ -24,16 +20,10 @@ def read_npz(path: Path, names: Callable[[list[str]], list[str]] | None = None) 
     """The arrays of a file by name: all, or those whose names a function chooses from the names of the file.
 
     Raises:
-        ValueError: if the file is damaged, has objects other than numbers and text, or would expand to far more bytes
-            than it has; the message names the file.
+        ValueError: if the file is damaged, or has objects other than numbers and text; the message names the file.
     """
-    with reading(path, "arrays of numbers"):
-        with zipfile.ZipFile(path) as archive:
-            size = sum(entry.file_size for entry in archive.infolist())
-        if size > max(LARGE, MAX_EXPANSION * path.stat().st_size):
-            raise InputError(f"arrays of numbers in {path}", f"one that would expand to {size:,} bytes")
-        with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in (file.files if names is None else names(file.files))}
+    with reading(path, "arrays of numbers"), np.load(path, allow_pickle=False) as file:
+        return {name: file[name] for name in (file.files if names is None else names(file.files))}
 
 
 def kind_of(array: Any) -> str:

@@ -98,12 +98,8 @@ def check_shape(value: object, what: str, least: int = 1) -> tuple[int, ...]:
     return tuple(int(size) for size in sizes)
 
 
-def as_plain(value: Any, what: str) -> Any:
-    """A tensor or an array as Python's numbers and lists, any other value as it is; refuses tensors without values."""
-    if isinstance(value, Tensor) and (value.layout != torch.strided or value.is_meta):
-        raise InputError(
-            f"{what} as a dense tensor with values", "a meta tensor" if value.is_meta else str(value.layout)
-        )
+def as_plain(value: Any) -> Any:
+    """A tensor or an array as Python's numbers and lists, any other value as it is."""
     return value.tolist() if isinstance(value, (Tensor, np.ndarray, np.generic)) else value
 
 
@@ -111,10 +107,6 @@ def check_tensor(what: str, value: Any, shape: tuple[int, ...], like: Tensor | N
     """Refuse a value that is not a dense tensor (B, *shape) of the expected dtype and device."""
     if not isinstance(value, Tensor):
         raise InputError(f"{what} as a tensor", type(value).__name__)
-    if value.layout != torch.strided:
-        raise InputError(f"{what} as a dense tensor", f"one of layout {value.layout}")
-    if value.is_meta and like is None:
-        raise InputError(f"{what} as a tensor with values", "one on the device meta")
     if tuple(value.shape[1:]) != shape or value.ndim != 1 + len(shape):
         sizes, got = ", ".join(map(str, shape)), str(tuple(value.shape))
         if tuple(value.shape) == shape:

@@ -9,8 +9,8 @@ from typing import Any
 
 MAX_CHARACTERS = 450
 """The most characters of each half of a message."""
-UNKNOWN_NAME = "unknown name"
-"""The kind of an error about a name that no registry has; importing the module that registers the name may help."""
+IMPORT_FIRST = "; import the module that registers it first (mera --import MODULE)"
+"""The end of a message about a name that no registry has, and that is not close to another one."""
 
 
 class InputError(ValueError):
@@ -20,14 +20,13 @@ class InputError(ValueError):
         expected: a description of the expected value.
         got: a description of the actual value.
         where: the file or the node of the error, which begins the message; "" for none.
-        kind: `UNKNOWN_NAME` for a name that no registry has, "" for any other error.
     """
 
-    def __init__(self, expected: str, got: str, *, where: str = "", kind: str = "") -> None:
+    def __init__(self, expected: str, got: str, *, where: str = "") -> None:
         expected, got = _clipped(expected), _clipped(got)
         message = f"Expected {expected}; got {got}" if got else expected
         super().__init__(f"{where}: {message}" if where else message)
-        self.expected, self.got, self.kind = expected, got, kind
+        self.expected, self.got = expected, got
 
     def __reduce__(self) -> Any:
         """Support for pickling, which would otherwise call the class with the message alone."""

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-import shutil
-import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
 
@@ -18,8 +15,6 @@ from mera._utils.errors import InputError
 
 SUFFIX = ".part"
 """The suffix of temporary names."""
-OF_SAFETENSORS = ".tmp" + 6 * "[a-zA-Z0-9]"
-"""The temporary names of safetensors."""
 
 
 @contextmanager
@@ -94,31 +89,11 @@ def locked(folder: Path, expected: str) -> Iterator[None]:
     try:
         with FileLock(folder / ".lock", timeout=0):
             for place in (folder, *(path for path in folder.iterdir() if path.is_dir())):
-                for leftover in [*place.glob(f".*{SUFFIX}"), *place.glob(OF_SAFETENSORS)]:
+                for leftover in place.glob(f".*{SUFFIX}"):
                     leftover.unlink(missing_ok=True)
             yield
     except Timeout as error:
         raise FileExistsError(f"Expected {expected}; got {folder}") from error
-
-
-def temporary_folder(prefix: str) -> tuple[Path, FileLock]:
-    """Make a temporary folder, locked as long as the returned lock exists; folders of killed processes are removed."""
-    for leftover in Path(tempfile.gettempdir()).glob(f"{prefix}*"):
-        with suppress(Timeout, OSError), FileLock(leftover / ".lock", timeout=0):  # of a process that ended
-            shutil.rmtree(leftover)
-    while True:
-        path = Path(tempfile.mkdtemp(prefix=prefix))
-        lock = FileLock(path / ".lock", timeout=0)
-        with suppress(Timeout, FileNotFoundError):
-            lock.acquire()
-            if path.exists():  # else another process has removed it before it was locked
-                return path, lock
-
-
-def sum_of(path: Path) -> str:
-    """The SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_atomically(path: str | PathLike[str], content: bytes) -> None:

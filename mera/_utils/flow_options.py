@@ -12,8 +12,6 @@ from typing import Annotated, Any
 
 from torch.distributions import Distribution
 
-from mera._utils.checks import is_integer, is_list
-from mera._utils.errors import InputError
 from mera._utils.options import Option, flag
 
 Shape = tuple[int, ...]
@@ -32,31 +30,12 @@ PADDING = {"open": "zeros", "periodic": "circular"}
 """From a lattice boundary to the `padding_mode` of torch's convolutions."""
 
 
-def check_even(value: Any, name: str) -> int:
-    """Return an even kernel size >= 2 as an integer; raise a `ValueError` for any other value of the option `name`.
-
-    The kernel size has to be even so that patches can be offset by half of it.
-    """
-    if not is_integer(value) or value < 2 or value % 2:
-        raise InputError(f"an even kernel size {name} >= 2", repr(value))
-    return int(value)
-
-
 # Networks of couplings
 
 LAYERS = Option("number of coupling layers; a layer updates both halves of an event once.")
 RESIDUAL_BLOCKS = Option("number of residual blocks in a conditioner network.")
-
-
-def _widths(value: Any, name: str) -> Any:
-    """Refuse widths that are not a sequence; the network decides how many there must be."""
-    if not is_list(value):
-        raise InputError(f"{name} as a tuple of widths", repr(value))
-    return value
-
-
-HIDDEN = Option("widths of the hidden layers; in a residual network, of one residual block.", _widths)
-HIDDEN_CHANNELS = Option("channels of the hidden convolutions in one residual block.", _widths)
+HIDDEN = Option("widths of the hidden layers; in a residual network, of one residual block.")
+HIDDEN_CHANNELS = Option("channels of the hidden convolutions in one residual block.")
 CONDITIONER = Option(
     'networks of the couplings. "joint": one network for scale and translation, for each half. "paper": a network for '
     'the scale and one for the translation, for each half (RG-Flow, App. A). "authors": a network for the scale and '

@@ -34,7 +34,7 @@ class Option:
 
     def per_level(self) -> Option:
         """A variant of the option that takes one value for all levels of a flow, or one for each."""
-        return replace(self, help=f"{self.help} {PER_LEVEL}", check=None)
+        return replace(self, help=f"{self.help} {PER_LEVEL}")
 
 
 def choice(choices: Iterable[str], what: str) -> Check:

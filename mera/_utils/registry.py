@@ -17,7 +17,7 @@ import numpy as np
 from torch import Tensor
 
 from mera._utils.checks import as_plain, check_choice, is_list
-from mera._utils.errors import UNKNOWN_NAME, InputError, closest
+from mera._utils.errors import IMPORT_FIRST, InputError, closest
 
 EMPTY = inspect.Parameter.empty
 NAMELESS = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
@@ -66,7 +66,7 @@ class Registry(Generic[F]):
         """The function that is registered under a name."""
         names = self.names()
         if not isinstance(name, str) or name not in names:
-            raise InputError(f"{self.what} among {names}", f"{name!r}{closest(name, names)}", kind=UNKNOWN_NAME)
+            raise InputError(f"{self.what} among {names}", f"{name!r}{closest(name, names) or IMPORT_FIRST}")
         return self._functions[name]
 
     def parse(self, text: str | Mapping[str, Any], example: str) -> tuple[str, dict[str, Any]]:
@@ -136,7 +136,7 @@ def plain(value: Any) -> Any:
         return {key: plain(item) for key, item in value.items()}
     if is_list(value):
         return tuple(plain(item) for item in value)
-    return plain(as_plain(value, "an option")) if isinstance(value, (np.generic, np.ndarray, Tensor)) else value
+    return plain(as_plain(value)) if isinstance(value, (np.generic, np.ndarray, Tensor)) else value
 
 
 def parse_call(text: str, example: str) -> tuple[str, list[Any], dict[str, Any]]:

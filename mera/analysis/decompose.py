@@ -11,7 +11,7 @@ from torch import Tensor
 from mera._utils.checks import check_type
 from mera._utils.table import Numbers, Tabled, numbers
 from mera.bijectors.boxes import Box
-from mera.executor.local_fields import run_on_box
+from mera.bijectors.local import run_on_box
 from mera.executor.passes import run_forward, spread_evenly
 from mera.flow.flow import Flow
 from mera.graph import Step

@@ -22,7 +22,7 @@ BATCH = 100
 
 def check_latent(plan: Plan, latent: object) -> LatentIndex:
     """Return (level, channel, *site) as a tuple of integers, and refuse a latent that the flow does not have."""
-    values = as_plain(latent, "a latent")
+    values = as_plain(latent)
     if not isinstance(values, Iterable) or isinstance(values, str):
         raise InputError("a latent (level, channel, *site)", repr(latent))
     numbers = tuple(values)

@@ -56,7 +56,7 @@ class PictureMap:
     @property
     def is_reflected(self) -> bool:
         """Return whether the image was reflected, so that log p is that of more pixels than the image has."""
-        height, width = self.streamed.store.flow.plan.input.shape
+        height, width = self.streamed.flow.plan.input.shape
         return (height, width) != self.shape
 
     @property

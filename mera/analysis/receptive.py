@@ -67,7 +67,7 @@ def receptive_fields(
     torch.Size([2, 1, 8, 8])
     """
     check_type(flow, Flow, "a Flow")
-    indices = [check_latent(flow.plan, latent) for latent in as_plain(latents, "latents")]
+    indices = [check_latent(flow.plan, latent) for latent in as_plain(latents)]
     z = flow.sample_latents(check_count(samples, "samples"), temperature)
     at_once = max(1, MAX_DERIVATIVES // (samples * flow.plan.input.variables))
     fields = [z[0].new_empty(0, flow.plan.input.variables)]

@@ -5,16 +5,17 @@ These libraries are not imported: an object's library is recognised by the modul
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from mera._utils.errors import InputError
-from mera.bijectors.base import Bijector, context_arguments, log_det_dtype
+from mera.bijectors.base import Bijector, log_det_dtype
 
 Shape = tuple[int, ...]
+Run = Callable[[Any, Tensor, Tensor | None, bool], tuple[Tensor, Any]]
 
 
 def adapt(
@@ -52,9 +53,9 @@ def adapt(
         return obj
     if "zuko" in _libraries(obj) and isinstance(getattr(obj, "transform", None), nn.Module):
         obj = obj.transform  # the transform of a flow, without the base distribution
-    for library, name, adapter in ADAPTERS:
+    for library, name, run in ADAPTERS:
         if library in _libraries(obj) and name in {kind.__name__ for kind in type(obj).__mro__}:
-            return adapter(obj, event_shape, context_shape, flatten)
+            return Adapted(obj, run, event_shape, context_shape, flatten)
     raise InputError(
         "a module of zuko, nflows, FrEIA or normflows, or a mera bijector (zuko.lazy.UnconditionalTransform makes a "
         "module of a transform of zuko or torch.distributions)",
@@ -63,15 +64,17 @@ def adapt(
 
 
 class Adapted(Bijector):
-    """A bijector around an object that maps in both directions; converts shapes and log-dets to mera's conventions."""
+    """A bijector around an object of another library; converts shapes and log-dets to mera's conventions.
 
-    def __init__(self, obj: Any, event_shape: Shape | None, context_shape: Shape | None, flatten: bool) -> None:
+    `run` is a function of the object, x, the context and whether to map latents to data. It returns the value and the
+    log-det, of any shape that the library returns.
+    """
+
+    def __init__(
+        self, obj: Any, run: Run, event_shape: Shape | None, context_shape: Shape | None, flatten: bool
+    ) -> None:
         super().__init__(event_shape, context_shape)
-        self.object, self.flatten = obj, flatten
-
-    @abstractmethod
-    def _run(self, x: Tensor, context: Tensor | None, inverse: bool) -> tuple[Tensor, Any]:
-        """Map data to latents, or latents to data; the log-det may have any shape that the library returns."""
+        self.object, self.run, self.flatten = obj, run, flatten
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Map data to latents with the object."""
@@ -84,7 +87,7 @@ class Adapted(Bijector):
     def _call(self, x: Tensor, context: Tensor | None, inverse: bool) -> tuple[Tensor, Tensor]:
         self.check_events(x)
         try:
-            value, log_det = self._run(x.flatten(1) if self.flatten else x, context, inverse)
+            value, log_det = self.run(self.object, x.flatten(1) if self.flatten else x, context, inverse)
         except RuntimeError as error:
             if not self.flatten and x.ndim > 2 and type(error) is RuntimeError:  # a subclass has a reason of its own
                 error.add_note("adapt(..., flatten=True) passes events as vectors")
@@ -95,45 +98,36 @@ class Adapted(Bijector):
         return value.reshape(x.shape) if self.flatten else value, log_det.expand(x.shape[0])
 
 
-class _OfZuko(Adapted):
-    """A lazy transform of zuko, which makes a transform for each context; it maps data to latents."""
-
-    def _run(self, x: Tensor, context: Tensor | None, inverse: bool) -> tuple[Tensor, Any]:
-        transform = self.object(context)
-        return (transform.inv if inverse else transform).call_and_ladj(x)  # a method that zuko gives all transforms
+def _zuko(lazy: Any, x: Tensor, context: Tensor | None, inverse: bool) -> tuple[Tensor, Any]:
+    """A lazy transform makes a transform for each context; it maps data to latents."""
+    transform = lazy(context)
+    return (transform.inv if inverse else transform).call_and_ladj(x)  # a method that zuko gives all transforms
 
 
-class _OfNflows(Adapted):
-    """A transform of nflows, which maps data to latents."""
-
-    def _run(self, x: Tensor, context: Tensor | None, inverse: bool) -> tuple[Tensor, Any]:
-        return (self.object.inverse if inverse else self.object)(x, context)
+def _nflows(transform: Any, x: Tensor, context: Tensor | None, inverse: bool) -> tuple[Tensor, Any]:
+    """A transform maps data to latents."""
+    return (transform.inverse if inverse else transform)(x, context)
 
 
-class _OfFreia(Adapted):
-    """A module or a graph of FrEIA, which maps data to latents."""
-
-    def _run(self, x: Tensor, context: Tensor | None, inverse: bool) -> tuple[Tensor, Any]:
-        conditions = {} if context is None else {"c": [context]}
-        out, log_det = self.object([x], rev=inverse, jac=True, **conditions)
-        (value,) = (out,) if isinstance(out, Tensor) else out
-        return value, log_det
+def _freia(module: Any, x: Tensor, context: Tensor | None, inverse: bool) -> tuple[Tensor, Any]:
+    """A module or a graph maps data to latents."""
+    out, log_det = module([x], rev=inverse, jac=True, **({} if context is None else {"c": [context]}))
+    (value,) = (out,) if isinstance(out, Tensor) else out
+    return value, log_det
 
 
-class _OfNormflows(Adapted):
-    """A flow of normflows, which maps latents to data."""
-
-    def _run(self, x: Tensor, context: Tensor | None, inverse: bool) -> tuple[Tensor, Any]:
-        return (self.object if inverse else self.object.inverse)(x, *context_arguments(self, context))
+def _normflows(flow: Any, x: Tensor, context: Tensor | None, inverse: bool) -> tuple[Tensor, Any]:
+    """A flow maps latents to data."""
+    return (flow if inverse else flow.inverse)(x, *(() if context is None else (context,)))
 
 
-ADAPTERS: list[tuple[str, str, type[Adapted]]] = [
-    ("zuko", "LazyTransform", _OfZuko),
-    ("nflows", "Transform", _OfNflows),
-    ("FrEIA", "InvertibleModule", _OfFreia),
-    ("normflows", "Flow", _OfNormflows),
+ADAPTERS: list[tuple[str, str, Run]] = [
+    ("zuko", "LazyTransform", _zuko),
+    ("nflows", "Transform", _nflows),
+    ("FrEIA", "InvertibleModule", _freia),
+    ("normflows", "Flow", _normflows),
 ]
-"""(library, name of its base class, adapter)."""
+"""(library, name of its base class, function that runs an object in both directions)."""
 
 
 def _libraries(obj: Any) -> set[str]:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import reduce
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from mera._utils.checks import check_shape
 from mera._utils.errors import InputError
@@ -55,14 +52,12 @@ class Bijector(nn.Module, ABC):
     Attributes:
         of_angles: True for a map of angles in [-pi, pi) to such angles, False for a map of real numbers, and None for a
             map that acts as its parts do, such as a chain.
-        is_composite: whether the map only calls other bijectors; `Flow.checkpoint` keeps the inputs of those.
         per_site: whether the map acts on each site by itself.
         passive: the number of channels, counted from the first, that the map reads but does not change.
         circular: whether the window of `receptive_kernel` continues at the opposite border of the event.
     """
 
     of_angles: bool | None = False
-    is_composite = False
     per_site = False
     passive = 0
     circular = False
@@ -88,11 +83,6 @@ class Bijector(nn.Module, ABC):
     def fits_any_lattice(self) -> bool:
         """Return whether events may have other edges than `event_shape`."""
         return self.event_shape is None
-
-    @property
-    def is_local(self) -> bool:
-        """Return whether the map can be evaluated on a part of a lattice; see `mera.bijectors.LocalBijector`."""
-        return False
 
     def fits(self, shape: tuple[int, ...]) -> bool:
         """Return whether events may have a shape (C, *sites); if the map `fits_any_lattice`, sites may differ."""
@@ -133,81 +123,16 @@ class Bijector(nn.Module, ABC):
         return self(x, *context_arguments(self, context))[0]
 
 
-class _Mode(threading.local):
-    """Whether bijectors keep only their inputs, in a thread."""
-
-    keeps_inputs = False
-
-
-_mode = _Mode()
-_mode_of_compiler = [False]  # which cannot trace what belongs to a thread
-
-
-@contextmanager
-def inputs_kept(value: bool = True) -> Iterator[None]:
-    """A context in which bijectors within others keep only their inputs for the backward pass; see `keeping_inputs`."""
-    before = keeps_inputs()
-    _set_mode(value)
-    try:
-        yield
-    finally:
-        _set_mode(before)
-
-
-def keeps_inputs() -> bool:
-    """Return whether bijectors within others are to be called by `keeping_inputs`."""
-    return _mode_of_compiler[0] if torch.compiler.is_compiling() else _mode.keeps_inputs
-
-
-def _set_mode(value: bool) -> None:
-    if torch.compiler.is_compiling():
-        _mode_of_compiler[0] = value
-    else:
-        _mode.keeps_inputs = value
-
-
-def keeping_inputs(bijector: Bijector, inverse: bool, x: Tensor, *context: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Call a bijector, or its inverse, and keep only its inputs for the backward pass, which calls it again.
-
-    Of a bijector that only calls others the inputs of the others are kept.
-
-    Raises:
-        RuntimeError: in the backward pass, if the weights are others then, whose gradients would be wrong.
-    """
-    method = bijector.inverse if inverse else bijector
-    if bijector.is_composite:
-        with inputs_kept():
-            return method(x, *context)
-    weights: list[Any] = []
-
-    def run(x: Tensor, *context: Tensor | None) -> tuple[Tensor, Tensor]:
-        if not torch.compiler.is_compiling():
-            weights.append([(parameter.data_ptr(), parameter._version) for parameter in bijector.parameters()])
-            if weights[-1] != weights[0]:
-                raise RuntimeError(
-                    "Expected the weights of the forward pass in the backward pass, for checkpoint=True; got others: "
-                    "set checkpoint=False to change weights in between, or with torch.func.functional_call"
-                )
-        with inputs_kept(False):
-            return method(x, *context)
-
-    return checkpoint(run, x, *context, use_reentrant=False)
-
-
 def checked_result(result: Any, x: Tensor, source: str = "the bijector", where: str = "") -> tuple[Tensor, Tensor]:
     """Return the result of a method for events x (B, ...) if it is events and a log-det (B,), and refuse it otherwise.
 
     The message begins with `where`, and names the `source`, the method or its bijector.
     """
-    if not isinstance(result, tuple) or len(result) != 2 or not all(isinstance(value, Tensor) for value in result):
-        got = type(result).__name__
-        if isinstance(result, tuple):
-            got = " and ".join(type(v).__name__ for v in result) if len(result) == 2 else f"{len(result)} values"
-        raise InputError(f"events and their log-det from {source}", got, where=where)
-    shapes = [value.shape for value in result]
-    if shapes != [x.shape, x.shape[:1]]:
+    values = result if isinstance(result, tuple) else (result,)
+    parts = [tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__ for value in values]
+    if not isinstance(result, tuple) or parts != [tuple(x.shape), tuple(x.shape[:1])]:
         expected = f"events {tuple(x.shape)} and one log-det for each from {source}"
-        raise InputError(expected, f"{tuple(shapes[0])} and {tuple(shapes[1])}", where=where)
+        raise InputError(expected, " and ".join(map(str, parts)), where=where)
     return result
 
 

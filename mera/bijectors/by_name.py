@@ -63,15 +63,6 @@ class Named:
         return make(factory(self.name), event_shape, context_shape, **self.options)
 
 
-def name_and_options(bijector: str | Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-    """The name and the options of a bijector, "coupling(layers=5)" or {"name": "coupling", "layers": 5}.
-
-    Raises:
-        ValueError: if the bijector has another form, or the name or an option is unknown.
-    """
-    return _factories.parse(bijector, EXAMPLE)
-
-
 def named(bijector: str | Mapping[str, Any], options: Mapping[str, Any] | None = None) -> Named:
     """Look up a registered factory and check the options for it.
 
@@ -82,7 +73,7 @@ def named(bijector: str | Mapping[str, Any], options: Mapping[str, Any] | None =
     Raises:
         ValueError: if the name or an option is unknown; the message offers the closest name.
     """
-    name, own_options = name_and_options(bijector)
+    name, own_options = _factories.parse(bijector, EXAMPLE)
     _factories.check_options(name, all_options := own_options | dict(options or {}))
     return Named(name, check_options(factory(name), plain(all_options)))
 

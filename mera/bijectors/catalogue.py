@@ -93,7 +93,7 @@ def coupling(
     """Couplings of a patch, as in `Real NVP <https://arxiv.org/abs/1605.08803>`_ and RG-Flow (App. A)."""
     univariate: Univariate = TRANSFORMS.make(transform)
     kind = CONDITIONERS[check_choice(conditioner, CONDITIONERS, "a conditioner")]
-    network = partial(kind, hidden=tuple(hidden), blocks=residual_blocks)
+    network = partial(kind, hidden=hidden, blocks=residual_blocks)
     usual = conditioner == "joint" and not univariate.of_angles
     return couplings(
         halves(event_shape, mask), network, univariate, layers=layers, norm=usual if norm is None else norm,
@@ -124,7 +124,7 @@ def convolution(
     transform: Transform = "affine", context_shape: ContextShape = None,
 ) -> Bijector:  # fmt: skip
     """Couplings of a whole lattice, conditioned by convolutions (Real NVP)."""
-    network = partial(ResidualConv, hidden=tuple(hidden), blocks=residual_blocks, kernel=kernel, padding=padding)
+    network = partial(ResidualConv, hidden=hidden, blocks=residual_blocks, kernel=kernel, padding=padding)
     return couplings(
         halves(event_shape, mask, is_field=True), network, TRANSFORMS.make(transform), layers=layers, norm=norm,
         norm_per_channel=True, context_shape=context_shape,
@@ -155,7 +155,7 @@ def split_prior(
     With the affine map and a Gaussian prior of the latents, the other channels have a mean and a scale that depend on
     the kept channels (Kingma and Dhariwal 2018, https://arxiv.org/abs/1807.03039, Fig. 2b).
     """
-    network = partial(ResidualConv, hidden=tuple(hidden), blocks=residual_blocks, kernel=kernel, padding=padding)
+    network = partial(ResidualConv, hidden=hidden, blocks=residual_blocks, kernel=kernel, padding=padding)
     make = partial(Conditional, conditioner=network, transform=TRANSFORMS.make(transform))
     return Conditioned(event_shape, passive, make, context_shape)
 
@@ -181,7 +181,7 @@ def corners(
     univariate = TRANSFORMS.make(transform)
     if univariate.of_angles:
         raise InputError("a transform of real numbers, as the networks read no angles", repr(transform))
-    network = partial(ResidualConv, hidden=tuple(hidden), padding=padding, kernel=kernel)
+    network = partial(ResidualConv, hidden=hidden, padding=padding, kernel=kernel)
 
     def map_each(shape: Shape, context_shape: Shape) -> Bijector:
         last = Conditional(shape, partial(network, blocks=max(residual_blocks - 1, 0)), context_shape, univariate)
@@ -211,7 +211,7 @@ def glow_steps(
     context_shape: ContextShape = None,
 ) -> Bijector:  # fmt: skip
     """Steps of `Glow <https://arxiv.org/abs/1807.03039>`_ (Fig. 2a): ActNorm, 1 x 1 convolution, channel coupling."""
-    network = partial(ResidualConv, hidden=tuple(hidden), blocks=residual_blocks, kernel=kernel, padding=padding)
+    network = partial(ResidualConv, hidden=hidden, blocks=residual_blocks, kernel=kernel, padding=padding)
     channels, univariate = ChannelHalves(event_shape), TRANSFORMS.make(transform)
     return Chain(
         member

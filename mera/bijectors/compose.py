@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from mera._utils.checks import check_type
 from mera._utils.errors import InputError
-from mera.bijectors.base import Bijector, context_arguments, keeping_inputs, keeps_inputs, total
+from mera.bijectors.base import Bijector, context_arguments, total
 from mera.bijectors.boxes import Box
 from mera.bijectors.local import LocalBijector, evaluate, shrunk_context
 
@@ -26,7 +26,6 @@ class Chain(LocalBijector):
     """
 
     of_angles = None
-    is_composite = True
 
     def __init__(self, bijectors: Iterable[Bijector]) -> None:
         items = check_type(bijectors, Iterable, "several bijectors")
@@ -51,10 +50,10 @@ class Chain(LocalBijector):
         """Apply the members from the first to the last."""
         if x.shape[1:] != self.event_shape:
             self.check_events(x)
-        keeps, log_dets = keeps_inputs(), []
+        log_dets = []
         for member in self.bijectors:
             given = () if member.context_shape is None else (context,)
-            x, log_det = keeping_inputs(member, False, x, *given) if keeps else member(x, *given)
+            x, log_det = member(x, *given)
             log_dets.append(log_det)
         return x, total(log_dets)
 
@@ -62,10 +61,10 @@ class Chain(LocalBijector):
         """Apply the inverses of the members from the last to the first."""
         if y.shape[1:] != self.event_shape:
             self.check_events(y)
-        keeps, log_dets = keeps_inputs(), []
+        log_dets = []
         for member in reversed(self.bijectors):
             given = () if member.context_shape is None else (context,)
-            y, log_det = keeping_inputs(member, True, y, *given) if keeps else member.inverse(y, *given)
+            y, log_det = member.inverse(y, *given)
             log_dets.append(log_det)
         return y, total(log_dets)
 
@@ -113,7 +112,6 @@ class Invert(LocalBijector):
     """
 
     of_angles = None
-    is_composite = True
 
     def __init__(self, bijector: Bijector) -> None:
         check_type(bijector, Bijector, "a Bijector to invert")

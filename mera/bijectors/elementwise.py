@@ -109,7 +109,6 @@ class Conditioned(LocalBijector):
     """
 
     of_angles = None
-    is_composite = True
     read: Tensor
     changed: Tensor
 
@@ -140,20 +139,18 @@ class Conditioned(LocalBijector):
 
     def on_sites(self, x: Tensor, context: Tensor | None, inverse: bool, sites: Box | None) -> tuple[Tensor, Tensor]:
         """Transform the channels that change, or transform them back; the channels that are read stay."""
-        inner, joined = x.index_select(1, self.changed), self._context(x, context)
-        values, log_det = evaluate(self.bijector, inner, joined, inverse, sites)
-        return self._replaced(x if sites is None else sites.shrink(x, self.radius), values), log_det
+        values, log_det = evaluate(self.bijector, *self.split(x, context), inverse, sites)
+        return self.replaced(x if sites is None else sites.shrink(x, self.radius), values), log_det
 
     @torch.no_grad()
     def initialize(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Initialise the inner bijector with the channels that change."""
-        values = self.bijector.initialize(x.index_select(1, self.changed), self._context(x, context))
-        return self._replaced(x, values)
+        return self.replaced(x, self.bijector.initialize(*self.split(x, context)))
 
-    def _replaced(self, x: Tensor, values: Tensor) -> Tensor:
+    def replaced(self, x: Tensor, values: Tensor) -> Tensor:
         """The event with other values of the channels that change, in the wider dtype of the two."""
         return x.to(torch.promote_types(x.dtype, values.dtype)).index_copy(1, self.changed, values)
 
-    def _context(self, x: Tensor, context: Tensor | None) -> Tensor:
-        """The context of the inner bijector."""
-        return join(x.index_select(1, self.read), context, self.context_shape)
+    def split(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """The channels that change, and the context of the inner bijector."""
+        return x.index_select(1, self.changed), join(x.index_select(1, self.read), context, self.context_shape)

@@ -5,13 +5,17 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from torch import Tensor
 
+from mera._utils.errors import InputError
 from mera._utils.torch_private import is_called_plainly
-from mera.bijectors.base import Bijector, context_arguments, keeping_inputs, keeps_inputs
+from mera.bijectors.base import Bijector, context_arguments
 from mera.bijectors.boxes import Box
+
+if TYPE_CHECKING:
+    from mera.graph.lattice import Lattice
 
 
 class LocalBijector(Bijector):
@@ -56,13 +60,6 @@ class LocalBijector(Bijector):
         inner = [part for part in self.modules() if isinstance(part, Bijector) and part is not self]
         return self.receptive_kernel is not None and all(part.fits_any_lattice for part in inner)
 
-    @property
-    def is_local(self) -> bool:
-        """Return whether the map can be evaluated on a part of a lattice; see `LocalBijector`."""
-        bijectors = [part for part in self.modules() if isinstance(part, Bijector)]
-        are_maps = all(isinstance(part, LocalBijector) and _is_one_map(part) for part in bijectors)
-        return self.fits_any_lattice and are_maps and all(map(is_called_plainly, self.modules()))
-
 
 def evaluate(
     bijector: Bijector, x: Tensor, context: Tensor | None, inverse: bool, sites: Box | None = None
@@ -70,10 +67,50 @@ def evaluate(
     """Apply a bijector, or its inverse, to whole events, or a local bijector to sites; see `LocalBijector.on_sites`."""
     if sites is not None:
         return cast(LocalBijector, bijector).on_sites(x, context, inverse, sites)
-    given = context_arguments(bijector, context)
-    if keeps_inputs():
-        return keeping_inputs(bijector, inverse, x, *given)
-    return (bijector.inverse if inverse else bijector)(x, *given)
+    return (bijector.inverse if inverse else bijector)(x, *context_arguments(bijector, context))
+
+
+def is_local(bijector: Bijector, lattice: Lattice) -> bool:
+    """Return whether a field bijector can be evaluated on boxes of a lattice, which may cross periodic borders.
+
+    A convolution that ends at the borders of a periodic lattice reads other sites there than in a box.
+    """
+    parts = [part for part in bijector.modules() if isinstance(part, Bijector)]
+    are_maps = all(isinstance(part, LocalBijector) and _is_one_map(part) for part in parts)
+    ends = any(max(part.receptive_kernel or (1,)) > 1 and not part.circular for part in parts)
+    is_plain = bijector.fits_any_lattice and are_maps and all(map(is_called_plainly, bijector.modules()))
+    return is_plain and not (ends and any(lattice.periodic))
+
+
+def run_on_box(
+    bijector: Bijector,
+    lattice: Lattice,
+    values: Tensor,
+    box: Box,
+    target: Box,
+    context: Tensor | None = None,
+    inverse: bool = False,
+) -> tuple[Tensor, Tensor]:
+    """Apply a bijector of the whole lattice, which `is_local`, to a box.
+
+    Args:
+        values: the values in the box, (B, C, *box.shape).
+        box: the box, which has all sites that the target depends on.
+        target: the box of the results.
+        context: the context of each event, (B, K) or (B, K, *box.shape); None for a bijector without context.
+
+    Returns:
+        The values in the target, (B, C, *target.shape); and the log-det of each of its sites, (B, *target.shape).
+    """
+    sites = box.on(lattice)
+    values, log_det = evaluate(bijector, values, context, inverse, sites)
+    sites = sites.shrunk(bijector.radius)
+    if not values.shape[2:] == log_det.shape[1:] == sites.shape:
+        got = f"{tuple(values.shape)}, {tuple(log_det.shape)}"
+        raise InputError(
+            f"values and log-dets of sites {sites.shape}", got, where=f"{type(bijector).__name__}.on_sites"
+        )
+    return target.crop(values, sites), target.crop(log_det, sites)
 
 
 def equal_log_dets(log_det: Tensor, x: Tensor, inverse: bool, sites: Box | None, of_site: bool = True) -> Tensor:

@@ -195,7 +195,7 @@ def temperature_per_level(temperature: Any, levels: int) -> list[float]:
     Raises:
         ValueError: if the sequence does not have a number for each level, or a temperature is not positive.
     """
-    values = as_plain(temperature, "temperatures")
+    values = as_plain(temperature)
     temperatures = list(values) if is_list(values) else [values] * levels
     if len(temperatures) != levels:
         raise InputError(f"one temperature, or one for each of {levels} levels", str(temperature))
@@ -219,7 +219,7 @@ def _family_and_parameters(prior: PriorLike) -> tuple[str, Parameters]:
         options = dict(zip(names, values, strict=False)) | options
     else:
         family = next((name for name in FAMILIES if type(prior) is getattr(distributions, name)), "")
-        options = {name: as_plain(getattr(prior, name), name) for name in FAMILIES.get(family, ())}
+        options = {name: as_plain(getattr(prior, name)) for name in FAMILIES.get(family, ())}
     if family not in FAMILIES:
         raise InputError(EXPECTED, f"{prior!r}{closest(family, [*NAMED, *FAMILIES])}")
     if set(options | STANDARD) - set(STANDARD) != set(FAMILIES[family]) - set(STANDARD):

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 
-from mera._utils.errors import UNKNOWN_NAME, InputError, with_notes
+from mera._utils.errors import InputError, with_notes
 
 __all__ = ["import_extensions", "main"]
 
@@ -48,9 +48,7 @@ def main() -> None:
         sys.argv[1:] = import_extensions(sys.argv[1:])
         app()
     except (ValueError, OSError, FloatingPointError, ImportError) as error:
-        is_unknown = isinstance(error, InputError) and error.kind == UNKNOWN_NAME
-        hint = " (mera --import MODULE ... registers further names)" if is_unknown else ""
-        print(f"error: {with_notes(error)}{hint}", file=sys.stderr)
+        print(f"error: {with_notes(error)}", file=sys.stderr)
         sys.exit(1)
     except (MemoryError, RuntimeError) as error:
         if not isinstance(error, MemoryError) and not re.search("out of memory|allocate memory", str(error)):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -18,8 +19,8 @@ from mera.cli.options import Device, Lattice, assignments
 from mera.cli.sources import folder_of, learnt_action, load_flow, set_threads
 from mera.cli.terminal import Json, console, plain, show, show_json
 from mera.flow import Symmetrized
-from mera.physics.measurement import SAMPLERS
-from mera.physics.storage import Storage
+from mera.physics.record import Folder
+from mera.physics.target import event_shape_of
 from mera.sampling.diagnostics import MIN_DRAWS
 
 NUMBERS = (
@@ -27,8 +28,18 @@ NUMBERS = (
     "verdict",
 )  # fmt: skip
 """The fields of results that the report has by the same names; each sampler has some of them."""
-CHAINS = 16
-"""The usual number of chains."""
+CHAINS, POPULATIONS = 16, 8
+"""The usual numbers of chains, and of populations of particles."""
+SAMPLERS: dict[str, Callable[..., physics.Estimate]] = {
+    "reweighting": physics.estimate,
+    "metropolis": physics.metropolis,
+    "hmc": physics.hmc,
+    "tempering": lambda flow, action, **options: physics.temper(action, event_shape_of(flow), **options),
+    "cluster": lambda flow, action, **options: physics.cluster(action, event_shape_of(flow), **options),
+    "annealing": lambda flow, action, **options: physics.anneal(action, event_shape_of(flow), **options),
+}
+"""The functions of a flow, an action and options, by the name of the option; the last three take the lattice alone."""
+WITHOUT_CHAINS = ("reweighting", "annealing")
 SamplerName: Any = Literal[tuple(SAMPLERS)]
 
 
@@ -36,7 +47,7 @@ def measure_command(
     run: Annotated[Path, typer.Argument(help="Folder of a run that learnt an action, or a file of mera.save.")],
     samples: Annotated[int, typer.Option(min=64, help="Number of samples, over all chains.")] = 10_000,
     sampler: Annotated[
-        SamplerName, typer.Option(help="How samples of the action are made; reweighting also gives ln Z.")
+        SamplerName, typer.Option(help="How samples of the action are made; reweighting and annealing also give ln Z.")
     ] = "reweighting",
     action: Annotated[
         str | None, typer.Option(help="An action in place of the one in the run.", metavar="NAME[(NAME=VALUE, ...)]")
@@ -87,8 +98,8 @@ def measure_command(
     text = learnt_action(run) if action is None else action
     if text is None:
         raise typer.BadParameter(f"Expected --action for {run}, which does not name an action")
-    if sampler == "reweighting" and not (warmup is None and chains is None):
-        raise typer.BadParameter("--warmup and --chains are for samplers with chains, not for reweighting")
+    if sampler in WITHOUT_CHAINS and not (warmup is None and chains is None):
+        raise typer.BadParameter(f"--warmup and --chains are for samplers with chains, not for {sampler}")
     target = physics.make(text)
     flow = load_flow(run, device, L)
     set_threads(flow)
@@ -113,11 +124,13 @@ def measure_command(
     options: dict[str, Any] = {"every": every, "out": out, "resume": resume}
     if sampler == "reweighting":
         options["n"] = samples
+    elif sampler == "annealing":
+        options |= {"populations": POPULATIONS, "particles": -(-samples // POPULATIONS)}
     else:
         chains = CHAINS if chains is None else chains
         options |= {"chains": chains, "draws": max(MIN_DRAWS, -(-samples // chains))}
         options |= {} if warmup is None else {"warmup": warmup}
-    before = Storage(out).facts()["seed"] if resume and Storage(out).exists else None
+    before = Folder(out).facts()["seed"] if resume and Folder(out).exists else None
     if seed is not None and before not in (None, seed):
         raise InputError(f"the seed of the measurement in {out}, {before}", str(seed))
     torch.manual_seed(secrets.randbelow(2**31) if seed is None else seed)
@@ -139,14 +152,15 @@ def measure_command(
     console.print(f"kept in {out}; report: {out / 'report.json'}, {out / 'report.png'}")
 
 
-def _figures(result: physics.MarkovChains | physics.Report) -> dict[str, Any]:
+def _figures(result: physics.Estimate) -> dict[str, Any]:
     """The numbers of a result, by name."""
     observables: dict[str, Any] = dict(result.observables)
     if result.correlator is not None:
         observables["correlator"] = [part.tolist() for part in result.correlator]
-    figures: dict[str, Any] = {name: getattr(result, name) for name in NUMBERS if hasattr(result, name)}
-    if isinstance(result, physics.MarkovChains):
-        figures |= dict(zip(("draws", "chains"), next(iter(result.history.values())).shape, strict=True))
+    figures: dict[str, Any] = {name: getattr(result, name) for name in NUMBERS if getattr(result, name) is not None}
+    if result.tau:
+        figures |= dict(zip(("draws", "chains"), result.history["m2"].shape, strict=True))
     else:
         figures |= {"samples": result.n, "log_z": [result.log_z, result.log_z_error]}
+    figures |= {name: values.tolist() for name, values in result.figures.items()}
     return figures | {"observables": observables}

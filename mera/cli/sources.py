@@ -22,7 +22,7 @@ from mera.data import DataMissingError, DataSplits, Examples, class_numbers
 from mera.data.fingerprint import fingerprint
 from mera.flow.density import Density
 from mera.flow.flow import Flow
-from mera.graph.resize import edges_of
+from mera.graph.lattice import per_dimension
 from mera.graph.summary import count_parameters
 from mera.models import Card, pretrained
 from mera.models.saving import load
@@ -59,7 +59,7 @@ def load_flow(path: Path, device: str = "cpu", L: Any = None) -> Any:
 def shape_of(flow: Density, L: Any) -> tuple[int, ...]:
     """The edges of a lattice from the option --L: a number, all edges, or those of the flow if it is None."""
     lattice = flow.plan.input
-    return lattice.shape if L is None else edges_of(L if isinstance(L, tuple) else (L,) * lattice.dim, lattice.dim)
+    return lattice.shape if L is None else per_dimension(L, lattice.dim, "shape", 1)
 
 
 def set_threads(flow: Density) -> None:

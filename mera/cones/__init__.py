@@ -3,8 +3,8 @@
 from mera.cones.cone import Cone, generation_cone, inference_cone
 from mera.cones.regions import Region, Site, Span, parse_region, sites_of
 from mera.cones.restriction import Restriction
-from mera.cones.store import Store
-from mera.cones.stream import Streamed, stream
+from mera.cones.stream import stream
+from mera.cones.streamed import Streamed
 from mera.cones.window import window
 
 __all__ = [
@@ -13,7 +13,6 @@ __all__ = [
     "Restriction",
     "Site",
     "Span",
-    "Store",
     "Streamed",
     "generation_cone",
     "inference_cone",

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from mera._utils.checks import as_plain, is_integer, is_list
 from mera._utils.errors import InputError
+from mera.bijectors.boxes import Box
 from mera.graph import Lattice
 
 MAX_SITES = 2**28
@@ -38,7 +39,7 @@ def sites_of(region: Region, lattice: Lattice) -> Tensor:
     if isinstance(region, np.ndarray):
         region = torch.from_numpy(np.ascontiguousarray(region))
     if isinstance(region, Tensor) and region.ndim < 2 and region.dtype != torch.bool:
-        region = as_plain(region, "a site")
+        region = as_plain(region)
     is_span = lattice.dim == 1 and is_list(region) and len(region) == 2 and all(map(is_integer, region))
     region = (region,) if is_integer(region) or is_span else region  # type: ignore[assignment]
     if isinstance(region, (slice, range)) or is_list(region):
@@ -62,10 +63,7 @@ def rectangle(spans: Sequence[tuple[int, int]], lattice: Lattice) -> Tensor:
     count = math.prod(stop - start for start, stop in spans)
     if count > MAX_SITES:
         raise InputError(f"a region of at most {MAX_SITES:,} sites", f"{count:,}")
-    sites = torch.zeros(1, dtype=torch.int64)
-    for (start, stop), n in zip(spans, lattice.shape, strict=True):
-        sites = (sites[:, None] * n + torch.arange(start, stop)).flatten()
-    return sites
+    return Box.of(spans).sites(lattice).flatten()
 
 
 def spans_of(parts: Sequence[Span] | slice, lattice: Lattice) -> tuple[tuple[int, int], ...]:

@@ -11,12 +11,12 @@ from torch import Tensor
 from mera._utils.checks import check_latents, check_tensor
 from mera._utils.errors import InputError
 from mera.bijectors.boxes import Box
+from mera.bijectors.local import run_on_box
 from mera.cones.cone import CPU, Cone, inference_cone
 from mera.cones.recording import Recorded
 from mera.cones.regions import Region
 from mera.cones.subplan import Subplan
 from mera.executor.contexts import Context
-from mera.executor.local_fields import run_on_box
 from mera.executor.passes import run_forward
 from mera.executor.plan_module import ContextOfStep, PlanModule
 from mera.graph import Step

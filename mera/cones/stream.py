@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 import shutil
+import tempfile
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from threading import Lock
@@ -20,116 +21,23 @@ from torch import Tensor
 from mera._utils.array_files import kind_of, read_tensor
 from mera._utils.checks import check_count, check_precise
 from mera._utils.errors import InputError
-from mera._utils.files import SUFFIX, as_path, make_folder, temporary_folder
+from mera._utils.files import SUFFIX, as_path, make_folder
 from mera._utils.progress import ProgressBar, check_console
 from mera._utils.torch_modes import exactly, in_threads
 from mera.bijectors import ImagePreprocess, with_noise
 from mera.bijectors.boxes import Box, tiles
-from mera.cones.stages import stages_of
-from mera.cones.store import DATA, Store, Tile
+from mera.cones.streamed import Streamed
 from mera.executor.contexts import Context
 from mera.executor.plan_module import PlanModule
+from mera.graph.layout_error import LayoutError
+from mera.graph.operations import Cut, Regroup
+from mera.graph.plan import Step
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 NOISE_BLOCK = {1: 4096, 2: 64, 3: 16}
 """The edge of the blocks of pixels whose noise is drawn together, by the number of dimensions."""
-
-
-class Streamed:
-    """The forward pass of a large image.
-
-    Attributes:
-        store: the maps on disk, see `Store`; if `stream` got no folder, in a temporary one, which goes when the store
-            goes.
-        is_image: whether the source had integers of 8 bits.
-    """
-
-    def __init__(self, store: Store, is_image: bool) -> None:
-        self.store, self.is_image = store, is_image
-
-    @property
-    def log_prob(self) -> float:
-        """log p of the data in the flow's own space, in nats."""
-        return math.fsum(self.levels)
-
-    @property
-    def bits_per_dim(self) -> float:
-        """Minus log p of the integers of the image, per variable, in bits; NaN if the source had floats."""
-        bits = -math.fsum(self.store.sums()) / (self.store.flow.plan.input.variables * math.log(2))
-        return bits if self.is_image else math.nan
-
-    @property
-    def levels(self) -> list[float]:
-        """The part of log p of each level of latents, finest first, in nats; the sum is log p."""
-        return self.store.sums()[1:]
-
-    def map(self, level: int) -> Any:
-        """The part of log p of a level, (*sites of the level), in nats: an array of numpy that is read from its file.
-
-        The log-det of a bijector counts for the finest level of latents that are computed from its values, and is
-        spread evenly over the sites of its patch, the log-density of latents over the sites of their cell. The sum over
-        the sites is the level's part of log p, as in `analysis.decompose`, whose maps spread the values over pixels.
-
-        Args:
-            level: the level, 0 for the finest.
-
-        Raises:
-            ValueError: if there is no such level, or its file is not as it was written.
-            FileNotFoundError: if the folder of the store is gone.
-        """
-        return np.load(self.store.check(f"map{self.store.flow.plan.check_level(level)}"), mmap_mode="c")
-
-    def bits(self, edge: int = 256, shape: Sequence[int] | None = None) -> Tensor:
-        """The bits per dimension of each level in the cells of a coarse grid, for a picture.
-
-        The preprocessing of images, a change of units, is shared among the levels by the numbers of their latents: bits
-        of a level are then those of its latents in units of grey values, and seldom negative.
-
-        Args:
-            edge: the most cells along the longest edge of the image.
-            shape: the rows and columns of the image whose cells are returned, from the first on; None for all.
-
-        Returns:
-            For each level, finest first, its bits in each cell per variable of the cell, (levels, *cells). The mean
-            over all cells, summed over levels, is `bits_per_dim`, and for floats minus log p per variable.
-        """
-        channels, *whole = self.store.flow.plan.input.event_shape
-        shape = whole if shape is None else shape
-        if len(shape) != len(whole) or not all(0 < m <= n for m, n in zip(shape, whole, strict=True)):
-            raise InputError(f"a shape within {tuple(whole)}", str(tuple(shape)))
-        longest = min(check_count(edge, "cells of an edge"), max(whole))
-        cells = [max(1, round(longest * n / max(whole))) for n in whole]
-        levels = torch.stack([_pooled(self.store, number, cells) for number in range(len(self.levels))])
-        if self.is_image:
-            plan, units = self.store.flow.plan, self.store.sums()[0] / math.prod(cells)
-            shares = torch.tensor([latent.lattice.variables / plan.input.variables for latent in plan.latents])
-            levels = levels + units * shares.view(-1, *(1 for _ in cells))
-        variables = channels * math.prod(whole) / math.prod(cells)
-        inside = [slice(math.ceil(m * n / size)) for m, n, size in zip(cells, shape, whole, strict=True)]
-        return -levels[:, *inside] / (variables * math.log(2))
-
-    def __repr__(self) -> str:
-        bits = f", {self.bits_per_dim:.4f} bits/dim" if self.is_image else ""
-        return f"image {self.store.flow.plan.input}: log p {self.log_prob:.6g} nats{bits}\nstore: {self.store.path}"
-
-
-def _pooled(store: Store, number: int, cells: list[int]) -> Tensor:
-    """Sum a map of log p over a coarse grid; the value of a site is divided among the cells that it overlaps."""
-    lattice = store.stage_of(number).lattice
-    store.check(f"map{number}")
-    total = torch.zeros(cells, dtype=torch.float64)
-    for box in tiles(lattice, [max(store.tile, 512)] * lattice.dim):
-        values = store.read(f"map{number}", box).double()
-        for axis, (start, stop, n, count) in enumerate(zip(box.start, box.stop, lattice.shape, cells, strict=True)):
-            ends = torch.arange(start, stop + 1, dtype=torch.float64) * count / n
-            edges = torch.arange(count + 1, dtype=torch.float64)
-            low, high = torch.maximum(ends[:-1, None], edges[:-1]), torch.minimum(ends[1:, None], edges[1:])
-            shares = (high - low).clamp(min=0)
-            values = torch.tensordot(values, shares * n / count, dims=([axis], [0])).movedim(-1, axis)
-        total += values
-    return total
 
 
 @torch.no_grad()
@@ -147,14 +55,14 @@ def stream(
     """Evaluate a large image; see `Flow.stream`."""
     plan = flow.plan
     check_precise(flow.reference.dtype, "the flow of a stream")
-    stages = stages_of(flow)
+    for step in plan.steps:
+        _check_step(step, flow)
     if len(plan.context or ()) > 1:
         raise InputError("a flow of one context for all pixels, for streams", f"a context of shape {plan.context}")
     if not hasattr(source, "shape") or tuple(source.shape) != plan.input.event_shape:
         got = str(tuple(source.shape)) if hasattr(source, "shape") else type(source).__name__
         raise InputError(f"an array {plan.input.event_shape}; flow.resized(shape) is the flow of another lattice", got)
-    cell = math.lcm(*(c for stage in stages for c in stage.cell))
-    tile = max(check_count(tile, "the edge of a tile") // cell, 1) * cell
+    check_count(tile, "the edge of a tile")
     kind = kind_of(source)
     if kind not in ("uint8", "float"):
         raise InputError("8-bit integers, or floats in the flow's own space", f"an array of {kind}")
@@ -166,24 +74,34 @@ def stream(
     encoded = flow.context_encoder(context, 1, flow.reference.device)
     check_count(seed, "a seed", 0)
     target = None if out is None else as_path(out).resolve()
-    with _folder(target) as (path, lock):
-        store = Store(path, flow, tile, encoded)
-        _fill(store, preprocess if is_image else None, source, seed, check_console(console))
-    store.path, store.lock = path if target is None else target, lock
+    with _folder(target) as path:
+        result = Streamed(path, flow, is_image, encoded)
+        _fill(result, tile, partial(_take, result, preprocess, source, seed, Lock()), console)
     if target is None:
-        weakref.finalize(store, shutil.rmtree, path, ignore_errors=True)
-    return Streamed(store, is_image)
+        weakref.finalize(result, shutil.rmtree, path, ignore_errors=True)
+    else:
+        result.path = target
+    return result
+
+
+def _check_step(step: Step, flow: PlanModule) -> None:
+    """Refuse a step that cannot be computed in tiles, or whose outputs are several lattices that go on."""
+    if step.module and step.apply.is_field and not flow.is_local(step):
+        expected = "a bijector of patches, or one whose log-det is a sum over sites"
+        raise LayoutError(expected, "one that acts on the whole lattice at once", node=step.node)
+    if not step.module and not isinstance(step.move, (Cut, Regroup)):  # others may move variables anywhere
+        expected = "operations that move variables within cells, Regroup and Cut"
+        raise LayoutError(expected, str(step.operation), node=step.node)
+    going_on = set(step.targets) - {latent.value for latent in flow.plan.latents}
+    if len(going_on) > 1:
+        raise LayoutError("one lattice that goes on behind a cut", str(len(going_on)), node=step.node)
 
 
 @contextmanager
-def _folder(target: Path | None) -> Iterator[tuple[Path, object]]:
-    """A new folder, which is renamed to `target` at the end; if an error is raised, it is removed.
-
-    A temporary one comes with its lock, by which other processes know that it is in use.
-    """
-    lock = None
+def _folder(target: Path | None) -> Iterator[Path]:
+    """A new folder, which is renamed to `target` at the end, or a temporary one; removed if an error is raised."""
     if target is None:
-        path, lock = temporary_folder("mera-stream-")
+        path = Path(tempfile.mkdtemp(prefix="mera-stream-"))
     else:
         make_folder(target)
         if any(target.iterdir()):
@@ -194,7 +112,7 @@ def _folder(target: Path | None) -> Iterator[tuple[Path, object]]:
             raise FileExistsError(f"Expected no other stream to {target}; remove {path} if none is running")
         path.mkdir()
     try:
-        yield path, lock
+        yield path
         if target is not None:
             path.rename(target)
     except BaseException:
@@ -202,42 +120,45 @@ def _folder(target: Path | None) -> Iterator[tuple[Path, object]]:
         raise
 
 
-def _fill(store: Store, preprocess: Any, source: Any, seed: int, console: Console) -> None:
-    """Make all tiles."""
-    device, lock, work = store.flow.reference.device, Lock(), list(store.work())
-    done, total = 0, sum(math.prod(tile.box.shape) * tile.weight for tile in work)
+def _fill(result: Streamed, tile: int, take: Callable[[Box], None], console: Console | None) -> None:
+    """Compute the data with `take`, and then the outputs of each step, tile by tile."""
+    plan, device = result.flow.plan, result.flow.reference.device
+    total = plan.input.sites + sum(step.operation.lattice.sites for step in plan.steps)
 
-    def make(tile: Tile) -> Tile:
-        """Make a tile."""
+    def run(work: Callable[[Box], None], box: Box) -> int:
         with exactly(device):
-            if tile.stage == DATA:
-                _take(store, preprocess, source, seed, lock, tile)
-            else:
-                store.compute(tile)
-        return tile
+            work(box)
+        return math.prod(box.shape)
 
-    with ProgressBar("stream", console, "tile") as bar:
-        for stage, group in itertools.groupby(work, key=lambda tile: tile.stage):
-            for tile in in_threads(make, group, device):
-                done += math.prod(tile.box.shape) * tile.weight
-                bar.update(tile.number + 1, done / total, "data" if stage == DATA else f"level {stage}")
-            if stage != DATA:
-                store.file(f"lattice{stage}").unlink()
-    store.seal()
+    with ProgressBar("stream", check_console(console), "tile") as bar:
+        done = number = 0
+        result.begin([0], [plan.input])
+        for step in (None, *plan.steps):
+            outputs = (plan.input,) if step is None else step.operation.outputs
+            cell = (1,) * plan.input.dim if step is None else step.operation.cell
+            if step is not None:
+                result.begin(step.targets, outputs)
+            boxes = tiles(outputs[0], [max(1, tile // edge) for edge in cell])
+            work = take if step is None else partial(result.compute, step)
+            for sites in in_threads(partial(run, work), boxes, device):
+                done, number = done + sites * math.prod(cell), number + 1
+                bar.update(number, done / total, "data" if step is None else f"level {step.level}")
+            if step is not None:
+                result.file(f"value{step.source}").unlink()
 
 
 @torch.no_grad()
-def _take(store: Store, preprocess: Any, source: Any, seed: int, lock: Lock, tile: Tile) -> None:
+def _take(result: Streamed, preprocess: Any, source: Any, seed: int, lock: Lock, box: Box) -> None:
     """Write a tile of the data, in the flow's own space; a source may not support concurrent reads."""
-    box, reference = tile.box, store.flow.reference
+    plan, reference = result.flow.plan, result.flow.reference
     with lock:
         values = read_tensor(source, (slice(None), *(slice(a, b) for a, b in zip(box.start, box.stop, strict=True))))
-    if preprocess is not None:
+    if result.is_image:
         noise = _noise_of_pixels(seed, len(values), box)
         values, change = preprocess(with_noise(values, noise)[None].to(reference.device))
         values = values[0]
-        store.parts[DATA].append(change.double().item())
-    store.write("lattice0", box, values.to(reference.device, reference.dtype))
+        result.change.append(change.double().item())
+    result.put(0, plan.input, box, values.to(reference.device, reference.dtype))
 
 
 def _noise_of_pixels(seed: int, channels: int, box: Box) -> Tensor:

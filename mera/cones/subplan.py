@@ -18,8 +18,8 @@ from torch import Tensor
 
 from mera.bijectors.base import zero_log_det
 from mera.bijectors.boxes import Box, hull
+from mera.bijectors.local import run_on_box
 from mera.executor.contexts import Context, event_context
-from mera.executor.local_fields import run_on_box
 from mera.executor.passes import Transform
 from mera.executor.plan_module import ContextOfStep, PlanModule
 from mera.graph import Apply, Lattice, Plan, Step

@@ -15,7 +15,7 @@ from torch.utils.data import Dataset
 
 from mera._utils.checks import check_shape, is_integer
 from mera._utils.drawn import Drawn
-from mera._utils.errors import UNKNOWN_NAME, InputError, closest
+from mera._utils.errors import IMPORT_FIRST, InputError, closest
 from mera._utils.files import as_path
 from mera._utils.manifest import is_run
 from mera._utils.random import seeded
@@ -152,8 +152,8 @@ def _named(name: str | Path) -> str:
     if text in known:
         return text
     if not text or not Path(text).is_dir():
-        got = f"{text!r}: there is no such path, and no such data set{closest(name, known)}"
-        raise InputError(f"a file, a folder or a data set among {known}", got, kind=UNKNOWN_NAME)
+        got = f"{text!r}: there is no such path, and no such data set{closest(name, known) or IMPORT_FIRST}"
+        raise InputError(f"a file, a folder or a data set among {known}", got)
     if is_run(text):
         raise InputError("a folder of pictures", f"{text}, the folder of a run")
     return "pictures"

@@ -11,10 +11,10 @@ from mera.data.dataset import DataSplits, first
 from mera.drawing.cones import level_masks, side_view
 from mera.drawing.images import inpainted, show
 from mera.drawing.layouts import draw_layout
-from mera.drawing.physics import annealed_figure, chain_figure, weights_figure
+from mera.drawing.physics import estimate_figure
 from mera.graph import Layout
 from mera.inpaint import Inpainting
-from mera.physics import Annealed, MarkovChains, Report, Reweighted
+from mera.physics import Estimate
 
 SHOWN_IMAGES, SHOWN_EXAMPLES = 11, 16
 """The most images of an inpainting, and the most examples of data, that a picture has."""
@@ -31,10 +31,7 @@ def draw(drawn: object) -> Any:
 
 
 draw.register(Layout, draw_layout)
-draw.register(MarkovChains, chain_figure)
-draw.register(Annealed, annealed_figure)
-draw.register(Report, weights_figure)
-draw.register(Reweighted, weights_figure)
+draw.register(Estimate, estimate_figure)
 
 
 @draw.register

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from matplotlib.axes import Axes
 from torch import Tensor
 
 from mera.drawing.figures import Picture, panels
-from mera.physics import Annealed, MarkovChains, Quantity, Report, Reweighted
-from mera.physics.verdicts import format_ess
+from mera.physics import Estimate, Quantity
+from mera.sampling.weights import format_ess
 
 HISTORIES = ("m", "m2", "phi2", "energy")
 """The observables whose histories are drawn."""
@@ -17,7 +18,14 @@ MOST_CHAINS = 8
 """The largest number of chains whose histories are drawn."""
 
 
-def weights_figure(report: Report | Reweighted) -> Picture:
+def estimate_figure(estimate: Estimate) -> Picture:
+    """Draw what the draws of an estimate have: histories along chains, ln Z of populations, or weights."""
+    if estimate.tau:
+        return chain_figure(estimate)
+    return weights_figure(estimate) if estimate.log_z_of_populations is None else annealed_figure(estimate)
+
+
+def weights_figure(report: Any) -> Picture:
     """Draw the distribution of the weights, and the two-point function, of `estimate` and `reweight`."""
     figure, (weights, correlator) = panels(2, 2, 4.5, 3.6)
     n = report.log_weights.numel()
@@ -32,7 +40,7 @@ def weights_figure(report: Report | Reweighted) -> Picture:
     return figure
 
 
-def chain_figure(chain: MarkovChains) -> Picture:
+def chain_figure(chain: Any) -> Picture:
     """Draw the histories of observables along the first chains, and the two-point function."""
     figure = Picture(figsize=(10, 5.6), layout="constrained")
     left, right = figure.subfigures(1, 2, width_ratios=[1.6, 1], squeeze=False)[0]
@@ -49,7 +57,7 @@ def chain_figure(chain: MarkovChains) -> Picture:
     return figure
 
 
-def annealed_figure(annealed: Annealed) -> Picture:
+def annealed_figure(annealed: Any) -> Picture:
     """Draw ln Z of the independent populations beside their mean, and the two-point function."""
     figure, (populations, correlator) = panels(2, 2, 4.5, 3.6)
     populations.plot(annealed.log_z_of_populations.numpy(), "o", ms=4)

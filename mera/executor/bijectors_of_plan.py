@@ -56,18 +56,19 @@ def _make_bijector(step: Step, layout: Layout, plan: Plan) -> Bijector:
     """The bijector that a node was declared with, or that its callable makes."""
     node: Any = layout.nodes[step.node]
     bijector, operation = node.bijector, step.apply
+    context_shape = context_of(plan.context, operation.event_shape)
     with within(f"node {step.node!r}"):
         try:
             if not isinstance(bijector, Bijector):
-                bijector = make(bijector, operation.event_shape, plan.context_shape(operation))
+                bijector = make(bijector, operation.event_shape, context_shape)
                 if not isinstance(bijector, Bijector):
                     raise LayoutError("a mera.bijectors.Bijector", f"{type(bijector).__name__}")
                 check_bijector(bijector, operation)  # one that was declared has been checked
         except (TypeError, AttributeError, RuntimeError) as error:
             expected = f"a callable that makes a bijector from the event shape {operation.event_shape}"
             raise LayoutError(expected, f"{node.bijector!r}, which fails: {error}") from error
-        if bijector.context_shape not in (None, plan.context_shape(operation)):
-            raise LayoutError(f"a context {plan.context_shape(operation)}", f"{bijector.context_shape}")
+        if bijector.context_shape not in (None, context_shape):
+            raise LayoutError(f"a context {context_shape}", f"{bijector.context_shape}")
         _try(bijector, operation)
     return bijector
 

@@ -128,7 +128,7 @@ class ContextEncoder(nn.Module):
 
 
 def event_context(plan: Plan, operation: Apply, context: Tensor) -> Tensor:
-    """The context of each event, (B * events, *plan.context_shape(operation)), from contexts (B, *plan.context).
+    """The context of each event, (B * events, *shape), from contexts (B, *plan.context).
 
     A context of a whole image is repeated for all events of the image. A context at each pixel is cut into events like
     the image; on a coarser lattice, the context of a site is the mean over the pixels of its cell.

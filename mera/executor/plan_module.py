@@ -8,11 +8,15 @@ from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
-from mera.bijectors.base import Bijector, keeping_inputs
+from mera._utils.torch_private import is_called_plainly
+from mera.bijectors.base import Bijector, total
+from mera.bijectors.compose import Chain
+from mera.bijectors.elementwise import Conditioned
+from mera.bijectors.local import is_local
 from mera.bijectors.prior import Prior
 from mera.executor.contexts import Context, ContextEncoder, event_context
-from mera.executor.local_fields import is_local
 from mera.executor.passes import Transform
 from mera.graph.modules import Bijectors
 from mera.graph.plan import Plan, Step
@@ -72,12 +76,11 @@ class PlanModule(nn.Module):
     def contexts(self, context: Context | None, batch: Tensor) -> ContextOfStep:
         """The contexts of the events of each step; see `encoded_context` for the arguments, and what is refused."""
         values = self.encoded_context(context, batch)
-        if values is None:
-            return _no_context
 
         def of_step(step: Step) -> Tensor | None:
-            takes_none = self.bijector(step).context_shape is None
-            return None if takes_none else event_context(self.plan, step.apply, values)
+            if values is None or self.bijector(step).context_shape is None:
+                return None
+            return event_context(self.plan, step.apply, values)
 
         return of_step
 
@@ -92,7 +95,7 @@ class PlanModule(nn.Module):
                 bijector.check_events(events)
             if torch.is_grad_enabled() or torch.compiler.is_compiling():
                 if self.keeps_inputs and not inverse:
-                    return keeping_inputs(bijector, False, events, *given)
+                    return _keeping_inputs(bijector, events, *given)
             elif events.numel() > 2 * VALUES and events.device.type == "cpu":
                 return _in_pieces(run, events, *given)
             return run(events, *given)
@@ -117,13 +120,40 @@ class PlanModule(nn.Module):
         return self.changed(bijectors=bijectors, prior=prior, context_encoder=context_encoder)
 
 
-def _no_context(step: Step) -> None:
-    """The contexts of a flow without context."""
-
-
 def _in_pieces(run: Any, events: Tensor, *context: Tensor) -> tuple[Tensor, Tensor]:
     """Transform events (n, *event_shape) piece by piece, which is faster without gradients."""
     rows = -(-len(events) // -(-events.numel() // VALUES))  # equal pieces: a small last one would cost a call
     pieces = zip(*(part.split(rows) for part in (events, *context)), strict=True)
     changed, log_dets = zip(*(run(*piece) for piece in pieces), strict=True)
     return torch.cat(changed), torch.cat(log_dets)
+
+
+def _keeping_inputs(bijector: Bijector, x: Tensor, *context: Tensor) -> tuple[Tensor, Tensor]:
+    """Call a bijector and keep only its inputs, those of the layers that it is made of, for the backward pass.
+
+    Raises:
+        RuntimeError: in the backward pass, if the weights are others then, whose gradients would be wrong.
+    """
+    is_plain = is_called_plainly(bijector)  # else its hooks would not run
+    if type(bijector) is Conditioned and is_plain:
+        values, log_det = _keeping_inputs(bijector.bijector, *bijector.split(x, *context))
+        return bijector.replaced(x, values), log_det
+    if type(bijector) is Chain and is_plain:
+        log_dets = []
+        for member in bijector.bijectors:
+            x, log_det = _keeping_inputs(member, x, *(context if member.context_shape is not None else ()))
+            log_dets.append(log_det)
+        return x, total(log_dets)
+    weights: list[Any] = []
+
+    def run(x: Tensor, *context: Tensor) -> tuple[Tensor, Tensor]:
+        if not torch.compiler.is_compiling():
+            weights.append([(parameter.data_ptr(), parameter._version) for parameter in bijector.parameters()])
+            if weights[-1] != weights[0]:
+                raise RuntimeError(
+                    "Expected the weights of the forward pass in the backward pass, for checkpoint=True; got others: "
+                    "set checkpoint=False to change weights in between, or with torch.func.functional_call"
+                )
+        return bijector(x, *context)
+
+    return checkpoint(run, x, *context, use_reentrant=False)

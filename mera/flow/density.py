@@ -358,13 +358,9 @@ class FlowDistribution(Distribution):
             ValueError: if the values are not events, not of the flow's dtype and device, or outside of the support.
             RuntimeError: if `shape` does not broadcast with the batch shape.
         """
-        n = len(self.event_shape)
-        if not isinstance(value, Tensor) or value.shape[max(0, value.ndim - n) :] != self.event_shape:
-            got = str(tuple(value.shape)) if isinstance(value, Tensor) else type(value).__name__
-            raise InputError(f"values (..., {tuple(self.event_shape)})", got)
-        shape = torch.broadcast_shapes(value.shape[: value.ndim - n], self.batch_shape)
-        if self._validate_args and not (is_wrapped_by_functorch(value) or self.support.check(value).all()):
-            raise InputError("values within the support of the flow", "NaN or others, for which log p is not defined")
+        if self._validate_args and not is_wrapped_by_functorch(value):
+            self._validate_sample(value)
+        shape = torch.broadcast_shapes(value.shape[: value.ndim - len(self.event_shape)], self.batch_shape)
         rows = value.expand(*shape, *self.event_shape).reshape(-1, *self.event_shape)
         return self.flow.log_prob(rows, self._contexts(len(rows))).reshape(shape)
 
@@ -374,9 +370,3 @@ class FlowDistribution(Distribution):
             return None
         rows = self.context.flatten(0, len(self.batch_shape) - 1)
         return rows.repeat(n // max(1, len(rows)), *(1 for _ in rows.shape[1:]))
-
-    def _refuse(self) -> Tensor:
-        """Refuse a property that a flow does not have in closed form."""
-        raise NotImplementedError("A flow has no mean, mode, variance or entropy in closed form: average over samples")
-
-    mean, mode, variance, entropy = property(_refuse), property(_refuse), property(_refuse), _refuse

@@ -21,9 +21,10 @@ from mera.executor.passes import run_forward, run_inverse
 from mera.flow.density import Recipe, Temperature
 from mera.flow.in_parts import FlowInParts
 from mera.graph import Layout, LayoutError, Step, compile
+from mera.graph.lattice import per_dimension
 from mera.graph.layout_error import within
 from mera.graph.modules import Bijectors, structure_of
-from mera.graph.resize import edges_of, period, resize
+from mera.graph.resize import period, resize
 from mera.graph.summary import Summary, summarize
 
 Latents = tuple[Tensor, ...]
@@ -213,7 +214,7 @@ class Flow(FlowInParts):
         all multiples of m 2^(levels - 1).
 
         Args:
-            shape: the edge lengths.
+            shape: the edge lengths, or one for all dimensions.
             levels: the number of levels; None for as many as before. A flow whose levels share their bijectors may have
                 more, or fewer, as long as two of them share, if it has not been resized before.
 
@@ -227,7 +228,7 @@ class Flow(FlowInParts):
         ((64, 96), True)
         """
         number = 1 + max((step.level for step in self.plan.steps), default=0)
-        edges = edges_of(shape, self.plan.input.dim)
+        edges = per_dimension(shape, self.plan.input.dim, "shape", 1)
         if levels is None or (levels == number and not (self.recipe and self.recipe.options.get("share_levels"))):
             units = period(self.plan)
             if any(edge % unit for edge, unit in zip(edges, units, strict=True)):
@@ -290,11 +291,6 @@ class Flow(FlowInParts):
 
     def check_data(self, what: str, x: Tensor) -> None:
         """Refuse data that is not (B, C, *shape), or not of the flow's dtype and device; messages call it `what`."""
-        if isinstance(x, Tensor) and x.dtype == torch.uint8:
-            raise InputError(
-                f"{what} as {self.dtype} in the flow's own space",
-                "torch.uint8: `bits_per_dim` takes images as they are, `from_images` maps them to this space",
-            )
         check_tensor(what, x, self.plan.input.event_shape, self.reference)
 
     def _check_latents(self, z: Sequence[Tensor]) -> None:

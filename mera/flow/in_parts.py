@@ -147,12 +147,12 @@ class FlowInParts(Density, PlanModule):
             source: the image, any array-like (C, *shape) with a shape, a dtype and slices: a numpy array or memmap, an
                 array of zarr or h5py. Integers of 8 bits are dequantised with noise that is a function of seed and
                 site; floats are data in the flow's own space.
-            out: an empty or new folder for the maps; None for a temporary one, which goes when the store goes.
+            out: an empty or new folder for the maps; None for a temporary one, which goes when the result goes.
             options: `tile`, the edge of a tile in pixels, 512; `context`, of a conditional flow, one for
                 all pixels; `seed` of the noise, 0; `console`, a `rich.console.Console` on which progress is shown.
 
         Returns:
-            The result with `log_prob`, `bits_per_dim`, `levels`, `map(level)` and `store`.
+            The result with `log_prob`, `bits_per_dim`, `levels`, `map(level)` and `path`.
 
         Raises:
             LayoutError: if a bijector acts on a whole lattice at once, as Fourier modes do; the message names the node.

@@ -18,7 +18,6 @@ class LayoutError(InputError):
         got: a description of the actual value.
         node: the name of the node; None if the error is about the layout as a whole.
         field: the setting of the node that is wrong; None if the error is not about a single setting.
-        kind: the kind of the error; see `InputError`.
 
     >>> from mera.graph import Layout, LayoutError
     >>> layout = Layout((8,), channels=1)
@@ -29,10 +28,8 @@ class LayoutError(InputError):
     Expected an edge that the stride 3 divides; got a lattice of edge 8 | setting 'stride' | node 'halve'
     """
 
-    def __init__(
-        self, expected: str, got: str = "", *, node: str | None = None, field: str | None = None, kind: str = ""
-    ) -> None:
-        super().__init__(expected, got, kind=kind)
+    def __init__(self, expected: str, got: str = "", *, node: str | None = None, field: str | None = None) -> None:
+        super().__init__(expected, got)
         for word, name in (("setting", field), ("node", node)):
             if name is not None:
                 self.add_note(f"{word} {name!r}")
@@ -44,7 +41,7 @@ def within(place: str) -> Iterator[None]:
     try:
         yield
     except ValueError as error:
-        found = error if isinstance(error, LayoutError) else LayoutError(str(error), kind=getattr(error, "kind", ""))
+        found = error if isinstance(error, LayoutError) else LayoutError(str(error))
         if place not in getattr(found, "__notes__", ()):
             found.add_note(place)
         if found is error:

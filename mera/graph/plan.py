@@ -95,10 +95,6 @@ class Plan(Tabled):
         """The steps that apply a bijector, in order."""
         return tuple(step for step in self.steps if step.module)
 
-    def context_shape(self, operation: Apply) -> tuple[int, ...] | None:
-        """The context shape of one event of an operation, (K,) or (K, *sites); None if the flow is not conditional."""
-        return context_of(self.context, operation.event_shape)
-
     @property
     def entries(self) -> tuple[int, ...]:
         """For each level, finest first, the number of its first value: the data, then the kept output of each cut."""

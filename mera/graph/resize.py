@@ -5,25 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from mera._utils.checks import is_integer, is_list
+from mera.graph.lattice import per_dimension
 from mera.graph.layout import Layout, Port
-from mera.graph.layout_error import LayoutError
 from mera.graph.plan import Plan
-
-
-def edges_of(shape: int | Sequence[int], dim: int) -> tuple[int, ...]:
-    """The edge lengths of a lattice as `dim` positive integers; in one dimension the shape may be one integer.
-
-    Raises:
-        LayoutError: if there are not `dim` positive integers.
-
-    >>> edges_of(8, 1), edges_of((8, 12), 2)
-    ((8,), (8, 12))
-    """
-    shape = (shape,) if isinstance(shape, int) and dim == 1 else shape
-    if is_list(shape) and len(shape) == dim and all(is_integer(n) and n > 0 for n in shape):
-        return tuple(int(n) for n in shape)
-    raise LayoutError(f"{dim} edge lengths", repr(shape), field="shape")
 
 
 def period(plan: Plan) -> tuple[int, ...]:
@@ -47,7 +31,7 @@ def resize(layout: Layout, shape: Sequence[int], without: str = "") -> Layout:
         LayoutError: if the shape has another number of dimensions, or a node does not fit; the message names the node.
     """
     lattice, context = layout.input.lattice, layout.context
-    edges = edges_of(shape, lattice.dim)
+    edges = per_dimension(shape, lattice.dim, "shape", 1)
     boundary = ["periodic" if periodic else "open" for periodic in lattice.periodic]
     if context is not None and len(context) > 1:
         context = (context[0], *edges)

@@ -18,7 +18,7 @@ from mera.inpaint.metric import whitening
 from mera.sampling import annealing
 from mera.sampling.diagnostics import effective_size, r_hat, r_hat_by_chance
 from mera.sampling.hamiltonian import HamiltonianChains, LogProb, StepSize
-from mera.sampling.verdict import Trust, Verdict, verdict_on_agreement
+from mera.sampling.verdict import Trust, Verdict, judge
 
 SURVIVORS = 0.25
 """The effective number of the weights of particles, or of a group of fillings, as a fraction of them."""
@@ -26,8 +26,6 @@ METRIC_EVERY, SCALE_EVERY = 30.0, 2.0
 """The growth of beta after which the annealing computes the metric and the masses again; a metric takes seconds."""
 PROJECTIONS = 4
 """The number of random projections of a filling that are judged, together with log p."""
-MIN_INDEPENDENT = 20
-"""The smallest effective sample size with which chains can count as mixed."""
 MIXED_WORDS = "the fillings have the right proportions"
 UNMIXED_WORDS = "possible fillings, not in the right proportions"
 """The first words of the verdict on draws of chains that agree, and of chains that do not."""
@@ -60,14 +58,9 @@ class Convergence:
     def verdict(self) -> Verdict:
         """Say if the draws have the proportions of p(masked pixels | other pixels), and why, with the numbers."""
         numbers = f"{self.draws:,} draws, of which {self.effective:.0f} are independent, accepted {self.acceptance:.2f}"
-        found = verdict_on_agreement(self.r_hat, self.by_chance)
-        if self.chains == 1:
-            found = Verdict(Trust.TOO_FEW, "a single chain cannot show whether it has seen all kinds of fillings")
-        elif found is None and self.effective < MIN_INDEPENDENT:
-            found = Verdict(Trust.TOO_FEW, f"fewer than {MIN_INDEPENDENT} draws are independent")
-        elif found is None:
-            return Verdict(Trust.GOOD, f"R-hat is {self.r_hat:.2f}; {numbers}", MIXED_WORDS)
-        words = "" if found.trust == Trust.TOO_FEW else UNMIXED_WORDS
+        agreement = {"r_hat": self.r_hat, "by_chance": self.by_chance, "chains": self.chains}
+        found = judge({"fillings": True, "independent": self.effective, **agreement})
+        words = {Trust.GOOD: MIXED_WORDS, Trust.MEANINGLESS: UNMIXED_WORDS}.get(found.trust, "")
         return Verdict(found.trust, f"{found.reason}; {numbers}", words)
 
     @property

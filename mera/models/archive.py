@@ -13,34 +13,25 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors import safe_open
+from safetensors.torch import save as packed
 from torch import Tensor
 from torch.serialization import get_unsafe_globals_in_checkpoint
 
 from mera._utils.errors import InputError
-from mera._utils.files import reading, replacing
+from mera._utils.files import reading, write_atomically
 from mera._utils.manifest import parse_json
 
 KEY, SUM = "mera", "sha256"
 """The keys of the description and of the checksum in the metadata of a file."""
-MAX_EXPANSION = 4
-"""The largest ratio of the content of a file to its size; torch does not compress its files."""
 
 
 def write_archive(path: str | PathLike[str], description: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
     """Write tensors and a description to a file, which appears whole or not at all."""
     text = json.dumps(description)
     copies = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    with replacing(path) as temporary:
-        temporary.touch()
-        mode = temporary.stat().st_mode
-        try:
-            metadata = json.dumps({"description": text, SUM: _checksum(text, copies)})
-            save_file(copies, temporary, metadata={KEY: metadata})  # one entry: several have no fixed order
-        except SafetensorError as error:  # on a full disk, say
-            raise OSError(f"{path}: cannot be written: {error}") from error
-        temporary.chmod(mode)  # safetensors makes files that only their owner can read
+    metadata = json.dumps({"description": text, SUM: _checksum(text, copies)})
+    write_atomically(path, packed(copies, metadata={KEY: metadata}))  # one entry: several have no fixed order
 
 
 def read_archive(path: str | PathLike[str]) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -97,15 +88,7 @@ def unpack_tensors(content: bytes, path: str | PathLike[str]) -> Any:
     other = "a damaged file or one with other objects, of which no code was run"
     with reading(path, "a checkpoint of tensors", other):
         if zipfile.is_zipfile(BytesIO(content)):
-            _check_archive(content)
+            with zipfile.ZipFile(BytesIO(content)) as archive:  # whose checksums torch does not check
+                if broken := archive.testzip():
+                    raise ValueError(f"{broken} has another checksum")
         return torch.load(BytesIO(content), map_location="cpu", weights_only=True)
-
-
-def _check_archive(content: bytes) -> None:
-    """Refuse an archive with a wrong checksum, which torch does not check, or with far more content than bytes."""
-    with zipfile.ZipFile(BytesIO(content)) as archive:
-        size = sum(entry.file_size for entry in archive.infolist())
-        if size > MAX_EXPANSION * len(content):
-            raise ValueError(f"an archive that expands to {size:,} bytes")
-        if broken := archive.testzip():
-            raise ValueError(f"{broken} has another checksum")

@@ -13,7 +13,7 @@ from mera._utils.checks import check_choice
 from mera._utils.errors import InputError
 from mera._utils.flow_options import PADDING
 from mera.bijectors import named
-from mera.bijectors.by_name import name_and_options, takes
+from mera.bijectors.by_name import takes
 from mera.bijectors.prior import Prior
 from mera.graph import Layout, Port
 from mera.models.field_models import add_field
@@ -143,11 +143,9 @@ def bijectors_per_step(steps: int, model: PatchModel) -> list[Callable[..., Any]
     for_all_steps = {name: getattr(model, name) for name in FOR_ALL if getattr(model, name) is not None}
     per_level = options_per_level(steps, model.layers, model.residual_blocks, model.hidden)
     if isinstance(bijector, (str, Mapping)):
-        name, own = name_and_options(bijector)
-        return [
-            named(name, {key: value for key, value in (for_all_steps | step).items() if takes(name, key)} | own)
-            for step in per_level
-        ]
+        own = named(bijector)
+        options = [{key: v for key, v in (for_all_steps | step).items() if takes(own.name, key)} for step in per_level]
+        return [named(own.name, {**option, **own.options}) for option in options]
     if not callable(bijector):
         raise InputError("a bijector's name, a name with options, or a callable that makes a bijector", repr(bijector))
     return [bijector] * steps

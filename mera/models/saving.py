@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from mera._utils.checks import check_choice
-from mera._utils.errors import UNKNOWN_NAME, InputError, closest, with_notes
+from mera._utils.errors import InputError, closest, with_notes
 from mera._utils.files import as_path, write_atomically
 from mera._utils.manifest import Manifest
 from mera._utils.random import restored_states
@@ -31,7 +31,6 @@ WEIGHTS = "flow.safetensors"
 """The name of a flow's file in the folder of a run."""
 FORMAT = 3
 """The version of the description in files."""
-DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32, "float64": torch.float64}
 
 
 def save(flow: Density, path: str | PathLike[str]) -> None:
@@ -117,9 +116,6 @@ def load(path: str | PathLike[str]) -> Any:
     try:
         return rebuild(description, tensors)
     except Exception as error:  # entries may have any types
-        if isinstance(error, InputError) and error.kind == UNKNOWN_NAME:
-            text = f"{error}, so import the module that registers it first"
-            raise InputError(text, "", where=str(file), kind=UNKNOWN_NAME) from error
         raise InputError("a flow that mera.save wrote", with_notes(error), where=str(file)) from error
 
 
@@ -195,7 +191,7 @@ def load_pretrained(name: str) -> Flow:
 def rebuild(description: dict[str, Any], tensors: dict[str, torch.Tensor]) -> Any:
     """Build a flow from a description and a state dict."""
     with restored_states(), torch.inference_mode(False):  # new weights are drawn, and replaced
-        flow = rebuild_empty(description).to(DTYPES[description["dtype"]])
+        flow = rebuild_empty(description).to(getattr(torch, description["dtype"]))
     for name, expected in flow.state_dict().items():
         value = tensors.get(name, expected)
         if value.dtype != expected.dtype:
@@ -252,9 +248,4 @@ def load_layout(path: str | PathLike[str]) -> Layout:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise LayoutError("TOML", f"a file that is not UTF-8 text: {path}: {error}") from None
-    try:
-        return loads(text, str(path))
-    except LayoutError as error:
-        if error.kind == UNKNOWN_NAME:
-            error.add_note("import the module that registers it first, with mera.bijectors.register")
-        raise
+    return loads(text, str(path))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
 from mera._utils.errors import InputError
-from mera._utils.flow_options import Edges, check_even
+from mera._utils.flow_options import Edges
 from mera._utils.options import Option, count
 from mera.graph import Layout, Port
 from mera.models.by_name import register
@@ -120,7 +120,7 @@ class TEBD(PatchModel):
     L: Annotated[Edges, Option("edge of the lattice, or all its edges, multiples of m.")] = 32
     m: Annotated[
         int | None,
-        Option("width of the blocks, even. If None, the first of 4, 6 and 2 that divides the edges.", check_even),
+        Option("width of the blocks. If None, the first of 4, 6 and 2 that divides the edges.", count(2)),
     ] = None
     hidden: Widths = (108,)
     depth: Annotated[int, Option("number of pairs of rows of blocks.", count())] = 2

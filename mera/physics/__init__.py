@@ -1,21 +1,23 @@
-"""Lattice field theory: actions, exact results, and samplers whose averages are exact."""
+"""Lattice field theory: targets, samplers whose averages are exact, and estimates with errors and verdicts."""
 
 from mera.physics.action import Action
-from mera.physics.anneal import Annealed, anneal
-from mera.physics.chains import hmc, metropolis
-from mera.physics.estimate import Report, estimate
+from mera.physics.anneal import anneal
+from mera.physics.cluster import cluster
+from mera.physics.estimate import Estimate, load_chain
 from mera.physics.family import ActionFamily, Slope, make, names, register
+from mera.physics.flow_samplers import estimate, metropolis
 from mera.physics.growth import grow
+from mera.physics.hmc import hmc
 from mera.physics.ising import CRITICAL_TEMPERATURE, Ising, kaufman
-from mera.physics.markov_chains import MarkovChains
-from mera.physics.measured import Measured
-from mera.physics.measurement import load_chain
 from mera.physics.observables import Observables, Quantity
-from mera.physics.reweight import Reweighted, reweight
+from mera.physics.record import Record
+from mera.physics.reweight import reweight
+from mera.physics.sampler import Draw, Sampler, run
 from mera.physics.scalar import ON, XY, DoubleWell, FreeField, Phi4
-from mera.physics.trajectories import short_run
-from mera.physics.verdicts import pareto_k
+from mera.physics.target import Target
+from mera.physics.temper import temper
 from mera.sampling.diagnostics import GammaResult, gamma_method
+from mera.sampling.weights import pareto_k
 
 __all__ = [
     "CRITICAL_TEMPERATURE",
@@ -23,20 +25,21 @@ __all__ = [
     "XY",
     "Action",
     "ActionFamily",
-    "Annealed",
     "DoubleWell",
+    "Draw",
+    "Estimate",
     "FreeField",
     "GammaResult",
     "Ising",
-    "MarkovChains",
-    "Measured",
     "Observables",
     "Phi4",
     "Quantity",
-    "Report",
-    "Reweighted",
+    "Record",
+    "Sampler",
     "Slope",
+    "Target",
     "anneal",
+    "cluster",
     "estimate",
     "gamma_method",
     "grow",
@@ -49,5 +52,6 @@ __all__ = [
     "pareto_k",
     "register",
     "reweight",
-    "short_run",
+    "run",
+    "temper",
 ]

@@ -11,9 +11,18 @@ import torch
 from torch import Tensor
 
 from mera._utils.errors import InputError
+from mera._utils.random import fixed_seed
 
 ActionLike = Callable[[Tensor], Tensor]
 """A function from fields (B, C, *shape) to their actions, (B,)."""
+DOUBLE = torch.empty(0, dtype=torch.float64)
+"""A tensor of double precision on the CPU, whose dtype and device fields have unless they are those of a flow."""
+FINGERPRINT_FIELDS = 4
+"""The number of fields in a fingerprint."""
+LARGEST, GRID = 100.0, 801
+"""The largest constant of the scan for wells, and the number of constants, which lie closer near 0."""
+MOST_WELLS = 4
+"""The most minima from which chains start, those of the least action."""
 Periodic = bool | tuple[bool, ...]
 """Whether a lattice is periodic: in all directions, or in each of them."""
 
@@ -33,6 +42,7 @@ class Action:
         inverse_temperature: the factor of the energy in the exponent of the weight, for the specific heat.
         flow_options: options of `mera.build` that a flow needs to learn the action.
         observables: by name, functions from fields (B, C, *shape) to numbers (B,) that samplers measure, too.
+        clusters_suffice: whether `cluster` reaches all fields without trajectories of Hamiltonian Monte Carlo.
     """
 
     is_even: bool = False
@@ -43,6 +53,7 @@ class Action:
     inverse_temperature: float = 1.0
     flow_options: ClassVar[Mapping[str, Any]] = {}
     observables: Mapping[str, Callable[[Tensor], Tensor]] = {}
+    clusters_suffice: bool = False
 
     def __call__(self, phi: Tensor) -> Tensor:
         """The action of each field (B, C, *shape), (B,)."""
@@ -59,6 +70,14 @@ class Action:
     def energy(self, order: Tensor) -> Tensor | None:
         """The energy of each order parameter (B, C', *shape), (B,), if it is not the action; None if it is."""
         return None
+
+    def embed(self, phi: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        r"""Embed Ising spins at random, for `cluster`: components c (B, *shape), and fields after a change of signs.
+
+        The action has to depend on signs :math:`s = \pm 1` of the components by :math:`-\sum_e c(x) c(x + e)` alone.
+        The function takes such signs, (B, *shape), and returns the fields (B, C, *shape) with the components s c.
+        """
+        raise InputError("an action that embeds Ising spins (Action.embed): Ising, XY, ON or Phi4", repr(self))
 
     def log_z(self, shape: Sequence[int]) -> float:
         r"""The exact logarithm of the integral of :math:`e^{-S}` over fields; a ValueError where it is not known."""
@@ -104,6 +123,40 @@ def as_action(action: ActionLike) -> Action:
 def defines(action: Action, name: str) -> bool:
     """Return whether an action defines a method of its own, in place of the neutral one of `Action`."""
     return getattr(type(action), name) is not getattr(Action, name)
+
+
+def is_differentiable(action: Action, fields: Tensor) -> bool:
+    """Return whether an action has a gradient with respect to fields (K, C, *shape), as Hamiltonian Monte Carlo needs.
+
+    The gradient with respect to parameters of the action, if it is a module, does not count.
+    """
+    with torch.enable_grad():
+        phi = fields[:1].detach().clone().requires_grad_()
+        value = action(phi)
+        return value.requires_grad and torch.autograd.grad(value.sum(), phi, allow_unused=True)[0] is not None
+
+
+def noise_of(shape: Sequence[int], like: Tensor) -> Tensor:
+    """Fixed fields of unit noise, (4, C, *shape), of the dtype and device of `like`; the same numbers at each call."""
+    with fixed_seed(0):
+        return torch.randn(FINGERPRINT_FIELDS, *shape, dtype=torch.float64).to(like)
+
+
+def wells(action: Action, shape: Sequence[int], like: Tensor = DOUBLE) -> Tensor:
+    """The constants where the action of a constant field (C, *shape) has a local minimum, at most 4, the lowest first.
+
+    The field is the constant in the first channel and 0 in others, of the dtype and device of `like`. Where the action
+    is finite nowhere there are none.
+    """
+    grid = torch.linspace(-1, 1, GRID, dtype=torch.float64) * math.asinh(LARGEST)
+    constants = grid.sinh()
+    fields = torch.zeros(GRID, *shape, dtype=torch.float64)
+    fields[:, 0] = constants.view(-1, *(1 for _ in shape[1:]))
+    values = torch.cat([action(part.to(like)) for part in fields.split(64)]).double().cpu().nan_to_num(math.inf)
+    inner = values[1:-1]
+    lowest = (inner <= values[:-2]) & (inner < values[2:]) & inner.isfinite()
+    found = constants[1:-1][lowest]
+    return found[inner[lowest].argsort()][:MOST_WELLS]
 
 
 def by_direction(periodic: Periodic, dimensions: int) -> tuple[bool, ...]:

@@ -3,30 +3,20 @@ r"""Annealed sequential Monte Carlo: :math:`e^{-S} / Z` and :math:`\ln Z` from a
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import Any, Unpack
 
 import torch
 from torch import Tensor
 
 from mera._utils.checks import check_count
-from mera._utils.installation import tune_allocator
-from mera._utils.progress import ProgressBar, check_console
-from mera._utils.table import Table
-from mera.physics.action import Action, ActionLike
-from mera.physics.check_target import check_target, event_shape_of
-from mera.physics.measured import Measured, WeightedAverage, student, summary
-from mera.physics.observables import ROUGH_BELOW, Observables, Quantity, lattice_facts, periodic_axes
-from mera.physics.trajectories import SNAPSHOTS, in_domain, short_run, starts
+from mera.physics.action import ActionLike
+from mera.physics.estimate import Estimate, estimate_of
+from mera.physics.observables import Observables, periodic_axes
+from mera.physics.sampler import Draw, Options, Sampler, run
+from mera.physics.target import SNAPSHOTS, Target
 from mera.sampling import annealing
-from mera.sampling.diagnostics import ROUNDING
 from mera.sampling.hamiltonian import HamiltonianChains, StepSize
-from mera.sampling.verdict import Trust, Verdict, least_trusted
-
-if TYPE_CHECKING:
-    from rich.console import Console
 
 PILOT_SURVIVORS = 0.9
 """The effective number of a stage's weights in the pilot population, as a fraction of its particles."""
@@ -39,57 +29,18 @@ START_CHAINS = 256
 RELAXING, LOOKS = 24, 4
 """The fewest trajectories of a particle in the run that follows the annealing, which has half as many as the annealing
 has; and the number of times in the second half of that run at which averages are taken."""
-CHANCE = 0.005
-"""The probability with which chance alone makes the verdict doubt an average."""
-MEANINGLESS_FROM, ROUGH_FROM = 1.0, 0.2
-"""The spread of ln Z over populations, in nats, from which errors mean nothing, and from which they are rough."""
-
-
-@dataclass(frozen=True, repr=False, kw_only=True)
-class Annealed(Measured):
-    r"""The particles of several independent populations, population by population, as a `Measured`.
-
-    The mean of the weights of all particles is the estimate of Z.
-
-    Args:
-        log_z: the estimate of :math:`\ln Z`, from the mean of the populations' unbiased estimates of Z.
-        log_z_error: its standard error, from the spread over populations.
-        log_z_of_populations: :math:`\ln Z` of each population, (P,); in the mean a lower bound.
-        stages: the number of stages from the start to the action.
-        acceptance: the mean acceptance rate of trajectories.
-        seconds: the time of all of it: the start, the pilot population, all populations and the observables.
-    """
-
-    log_z: float
-    log_z_error: float
-    log_z_of_populations: Tensor
-    stages: int
-    acceptance: float
-    seconds: float
-
-    @property
-    def table(self) -> Table:
-        """A table with a row for each quantity."""
-        rows = self._rows(len(self.log_z_of_populations), **{"ln Z": Quantity(self.log_z, self.log_z_error)})
-        return Table(["quantity", "value", ""], rows)
-
-    def __repr__(self) -> str:
-        """The table as text, followed by the effort and the verdict."""
-        effort = f"{len(self.fields):,} particles, {self.stages} stages, {self.seconds:.3g} s"
-        return f"{self.table}\n{effort}, accepted {self.acceptance:.2f}\n{self.verdict}"
 
 
 @torch.no_grad()
 def anneal(
-    action: ActionLike,
+    action: ActionLike | Target,
     shape: Sequence[int],
     *,
     particles: int = 256,
     moves: int = 4,
     populations: int = 8,
-    observables: Mapping[str, Callable[[Tensor], Tensor]] | None = None,
-    console: Console | None = None,
-) -> Annealed:
+    **options: Unpack[Options],
+) -> Estimate:
     r"""Sample :math:`e^{-S} / Z`, and estimate :math:`\ln Z`, by annealed sequential Monte Carlo.
 
     Particles start from a Gaussian g and pass through stages :math:`g^{1 - \beta} e^{-\beta S}`. In a stage they are
@@ -103,13 +54,16 @@ def anneal(
     a result that matters with more `moves` and `particles`.
 
     Args:
-        action: the action S, differentiable, from fields (B, C, *shape) to (B,).
+        action: the action S, differentiable, from fields (B, C, *shape) to (B,); or its `Target`.
         shape: the shape (C, *shape) of a field.
         particles: the number of particles in a population.
         moves: the number of trajectories of each particle in a stage.
         populations: the number of independent populations, at least 4; errors come from their spread, by Student's t.
-        observables: your own observables by name, functions from fields to numbers (B,).
-        console: a rich console for the progress bar; None shows it on terminals and in notebooks only.
+        **options: `observables`, `every` (1 by default), `out`, `resume` and `console`; see `Options`.
+
+    Returns:
+        The estimate, whose fields are the particles, population by population; each has the log-weight ln Z of its
+        population. The mean of the weights of all particles is the estimate of Z.
 
     Raises:
         ValueError: if an argument is invalid, the action lacks a property that it declares, or stages do not reach it.
@@ -121,133 +75,159 @@ def anneal(
     >>> abs(result.log_z - action.log_z((8, 8))) < 5 * result.log_z_error
     True
     """
-    tune_allocator()
-    event_shape = event_shape_of(shape)
     particles = check_count(particles, "particles", 8)
     moves = check_count(moves, "moves")
     populations = check_count(populations, "populations", 4)
-    action = check_target(event_shape, action)
-    began = time.perf_counter()
-    start = _Start(action, event_shape)
-    with ProgressBar("anneal", check_console(console)) as progress_bar:
-        n, step = populations * particles, StepSize(FIRST_STEP)
-        _, schedule = annealing.anneal(
-            start.log_start, start.log_target, start.draw(particles), step, survivors=PILOT_SURVIVORS,
-            moves=TUNED * moves, leapfrog=LEAPFROG, show=lambda n, beta: progress_bar.update(n, beta / 3, "pilot"),
-        )  # fmt: skip
-        chains = HamiltonianChains([start.log_start, start.log_target], start.draw(n))
-        log_z, acceptance, beta = torch.zeros(populations).double(), 0.0, 0.0
-        for number, (next_beta, step.value) in enumerate(schedule, start=1):
-            ratio = chains.values[1] - chains.values[0]
-            weights = (next_beta - beta) * ratio.unflatten(0, (populations, particles))
-            log_z += weights.logsumexp(1) - math.log(particles)
-            parents = annealing.systematic(weights.softmax(1)) + particles * torch.arange(populations)[:, None]
-            chains.take(parents.flatten())
-            beta = next_beta
-            rate = annealing.move(chains, beta, step, moves, LEAPFROG)
-            if action.is_even:
-                chains.flip(1 - 2 * torch.randint(2, (n, 1)))
-            acceptance += rate / len(schedule)
-            progress_bar.update(number, (1 + 2 * number / len(schedule)) / 3, f"accepted {rate:.2f}")
-        fields = start.to_fields(chains.x)
-        looks = []
-        for part in [LOOKS, *[1] * LOOKS]:  # the first half, then the looks
-            annealing.move(chains, 1.0, step, part * max(RELAXING, moves * len(schedule) // 2) // (2 * LOOKS), LEAPFROG)
-            looks.append(Observables(action).measure_parts(start.to_fields(chains.x).split(particles)))
-        relaxed = {name: torch.stack([look[name] for look in looks[1:]]).mean(0) for name in looks[0]}
-    log_z = log_z + start.log_z
-    series = Observables(action, observables).measure_parts(fields.split(particles))
-    averaging = WeightedAverage(log_z.softmax(0).repeat_interleave(particles) / particles, populations)
-    facts = lattice_facts(action, event_shape)
-    relaxed = {name: values for name, values in relaxed.items() if name not in facts["zero"]}
-    verdicts = _verdicts(log_z, series, relaxed, averaging)
-    z = (log_z - log_z.max()).exp()
-    return Annealed(
-        **summary(facts, series, averaging, verdicts),
-        fields=fields,
-        log_weights=log_z.repeat_interleave(particles),
-        log_z=log_z.logsumexp(0).item() - math.log(populations),
-        log_z_error=(z.std() / z.mean()).item() / math.sqrt(populations) * student(populations),
-        log_z_of_populations=log_z,
-        stages=len(schedule),
-        acceptance=acceptance,
-        seconds=time.perf_counter() - began,
-    )
+    sampler = Populations(Target.of(shape, action), particles, moves, populations)
+    facts = {"particles": particles, "moves": moves, "populations": populations}
+    kept: Any = {"every": 1, **options}
+    return estimate_of(run(sampler, facts, populations * particles, **kept)[0], sampler.targets[0])
 
 
-def _verdicts(
-    log_z: Tensor, series: Mapping[str, Tensor], relaxed: Mapping[str, Tensor], averaging: WeightedAverage
-) -> dict[str, Verdict]:
-    """The verdicts on ln Z and on averages, from spreads over populations and the short run that follows.
+class Populations(Sampler):
+    """Populations of particles on their way from the start to the target; a call makes one stage of all.
 
-    Averages (`relaxed`) must not have changed by the end of that run.
+    The stages are: the start, the pilot population with the schedule of all others, one stage for each entry of the
+    schedule, and the parts of the run that follows. Draws come at the end.
     """
-    n, spread = len(log_z), log_z.std().item()
-    reason = f"ln Z of {n} independent populations spreads by {spread:.2g} nats"
-    common = Verdict(Trust.ROUGH if spread > ROUGH_FROM else Trust.GOOD, reason)
-    if not spread < MEANINGLESS_FROM:
-        common = Verdict(Trust.MEANINGLESS, f"{reason}; take more particles or moves")
-    verdicts, doubts = dict.fromkeys(["ln Z", *series], common), {}
-    for name, values in series.items():
-        is_constant = values.max() - values.min() <= ROUNDING * values.abs().max()
-        if values.ndim > 1 or name.startswith("_") or is_constant:
-            continue
-        centred = values - averaging.average(values)
-        error, variance = averaging.error(centred), averaging.average(centred.square()).item()
-        if variance < ROUGH_BELOW * error**2:
-            reason = f"the spread over populations is that of {variance / error**2:.2g} independent particles"
-            verdicts[name] = least_trusted(common, Verdict(Trust.ROUGH, reason))
-        change = relaxed.get(name, values) - values
-        drift = averaging.average(change)
-        limit = averaging.error(change - drift) / student(n) * student(n, 1 - CHANCE)
-        if abs(drift) > max(error, limit):
-            doubts[name] = f"a short run from the particles changes {name} by {abs(drift) / error:.2g} errors"
-    for name in verdicts if doubts else ():
-        trust = Trust.TOO_SMALL if name in doubts else Trust.PERHAPS_TOO_SMALL
-        doubt = Verdict(trust, doubts.get(name, next(iter(doubts.values()))))
-        verdicts[name] = least_trusted(doubt, verdicts[name])
-    return verdicts
+
+    name, title, independent = "annealing", "anneal", True
+
+    def __init__(self, target: Target, particles: int, moves: int, populations: int) -> None:
+        self.targets, self._sizes, self._moves = [target], (populations, particles), moves
+        self._start: _Start | None = None
+        self._schedule = torch.zeros(0, 2, dtype=torch.float64)  # beta and the step of each stage
+        self._stage, self._log_z, self._rate = 0, torch.zeros(populations, dtype=torch.float64), 0.0
+        self._looks: list[dict[str, Tensor]] = []
+        self._annealed: Tensor | None = None
+
+    @property
+    def progress(self) -> float:
+        """A third for the pilot population, and two for the stages."""
+        return (1 + 2 * self._stage / (len(self._schedule) + LOOKS + 1)) / 3 if len(self._schedule) else 0.05
+
+    @property
+    def figures(self) -> Mapping[str, Tensor]:
+        """The number of stages from the start to the action."""
+        return {"stages": torch.tensor(len(self._schedule))}
+
+    def draw(self, tune: bool, most: int) -> list[Draw]:
+        """Make a stage of all populations."""
+        (populations, particles), action = self._sizes, self.targets[0].action
+        if self._start is None:
+            self._start = _Start(self.targets[0])
+            start, n = self._start, populations * particles
+            _, schedule = annealing.anneal(
+                start.log_start, start.log_target, start.draw(particles), StepSize(FIRST_STEP),
+                survivors=PILOT_SURVIVORS, moves=TUNED * self._moves, leapfrog=LEAPFROG,
+                show=lambda n, beta: self.show(n, beta / 3, "pilot"),
+            )  # fmt: skip
+            self._schedule = torch.tensor(schedule, dtype=torch.float64)
+            self._chains = HamiltonianChains([start.log_start, start.log_target], start.draw(n))
+            return []
+        start, chains, stages = self._start, self._chains, len(self._schedule)
+        if self._stage < stages:
+            beta, step = self._schedule[self._stage].tolist()
+            change = beta - (self._schedule[self._stage - 1, 0].item() if self._stage else 0.0)
+            weights = change * (chains.values[1] - chains.values[0]).unflatten(0, (populations, particles)).double()
+            self._log_z += (weights.logsumexp(1) - math.log(particles)).cpu()
+            parents = annealing.systematic(weights.softmax(1)).cpu() + particles * torch.arange(populations)[:, None]
+            chains.take(parents.flatten().to(chains.x.device))
+            self._rate += annealing.move(chains, beta, StepSize(step), self._moves, LEAPFROG) / stages
+            if action.is_even:
+                chains.flip(1 - 2 * torch.randint(2, (len(chains.x), 1), device=chains.x.device))
+        else:  # the run that follows: its first half, then the looks
+            if self._annealed is None:
+                self._annealed = start.to_fields(chains.x).contiguous()  # as it is read again
+            part = LOOKS if self._stage == stages else 1
+            n = part * max(RELAXING, self._moves * stages // 2) // (2 * LOOKS)
+            annealing.move(chains, 1.0, StepSize(self._schedule[-1, 1].item()), n, LEAPFROG)
+            fields = start.to_fields(chains.x)
+            if self._stage > stages:
+                self._looks.append(Observables(action).measure_parts(fields.split(particles)))
+        self._stage += 1
+        if self._annealed is None or self._stage <= stages + LOOKS:
+            return []
+        looks = self._looks
+        self.witness = {
+            key: torch.stack([look[key] for look in looks]).mean(0) for key in looks[0] if key != "correlator"
+        }
+        log_weights = (self._log_z + start.log_z).repeat_interleave(particles)
+        parts = zip(self._annealed.split(particles), log_weights.split(particles), strict=True)
+        return [Draw(fields, self._rate, action(fields), log_weight) for fields, log_weight in parts]
+
+    def state(self) -> Mapping[str, Tensor]:
+        """The particles, the schedule, the stage, ln Z of the populations, and what the run that follows has shown."""
+        if self._start is None or not len(self._schedule):
+            return {}
+        state = {**self._chains.state(), "scale": self._start.scale, "schedule": self._schedule, "log_z": self._log_z}
+        state |= {"stage": torch.tensor(self._stage), "rate": torch.tensor(self._rate, dtype=torch.float64)}
+        if self._annealed is not None:
+            state["annealed"] = self._annealed
+        return state | {f"look {i} {key}": v for i, look in enumerate(self._looks) for key, v in look.items()}
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Go on from a state."""
+        if not state:
+            return
+        like = self.targets[0].like
+        self._start = start = _Start(self.targets[0], state["scale"].to(like))
+        self._chains = HamiltonianChains([start.log_start, start.log_target], state["x"].to(like))
+        self._chains.restore(state)
+        self._schedule, self._log_z = state["schedule"], state["log_z"]
+        self._stage, self._rate = int(state["stage"]), state["rate"].item()
+        self._annealed = state["annealed"].to(like) if "annealed" in state else None
+        self._looks = [{} for _ in {key.split()[1] for key in state if key.startswith("look ")}]
+        for key, values in state.items():
+            if key.startswith("look "):
+                _, i, name = key.split(" ", 2)
+                self._looks[int(i)][name] = values
 
 
 class _Start:
     """The density from which particles start: unit Gaussian noise in Fourier modes, or uniform angles.
 
     Attributes:
+        scale: the standard deviation of each mode, (C, *shape); empty for angles.
         log_z: the logarithm of the volume element of fields by rows, and of the integral of the start over rows.
     """
 
-    def __init__(self, action: Action, event_shape: Sequence[int]) -> None:
-        self.action, self.shape = action, tuple(event_shape)
-        self._axes = tuple(periodic_axes(action.periodic, len(event_shape) - 1))
-        n = math.prod(event_shape)
-        if action.is_compact:
-            self._scale, self.log_z = None, n * math.log(2 * math.pi)
-            return
-        fields = short_run(action, starts(action, event_shape, min(START_CHAINS, max(16, 2**18 // n))), SNAPSHOTS)
+    def __init__(self, target: Target, scale: Tensor | None = None) -> None:
+        self.target, shape = target, target.shape
+        self._axes = tuple(periodic_axes(target.action.periodic, len(shape) - 1))
+        n = math.prod(shape)
+        if scale is None:
+            scale = target.like if target.action.is_compact else self._scale_of_a_run(n)
+        self.scale = scale
+        volume = self.scale.log().sum().item() + n / 2 * math.log(2 * math.pi)
+        self.log_z = volume if len(self.scale) else n * math.log(2 * math.pi)
+
+    def _scale_of_a_run(self, n: int) -> Tensor:
+        """The standard deviation of each mode in a short run."""
+        target = self.target
+        fields = target.short_run(target.starts(min(START_CHAINS, max(16, 2**18 // n))), SNAPSHOTS)
         variance = torch.fft.fftn(fields, dim=self._axes, norm="ortho").abs().square().mean(0)
         for axis in self._axes:  # modes k and -k along each axis alike, whose noise is then smaller
             variance = (variance + variance.flip(axis - 1).roll(1, axis - 1)) / 2
-        self._scale = variance.sqrt()
-        self.log_z = self._scale.log().sum().item() + n / 2 * math.log(2 * math.pi)
+        return variance.sqrt()
 
     def draw(self, n: int) -> Tensor:
         """Rows of n particles, (n, d)."""
-        d = math.prod(self.shape)
-        if self._scale is None:
-            return 2 * math.pi * torch.rand(n, d, dtype=torch.float64) - math.pi
-        return torch.randn(n, d, dtype=torch.float64)
+        d = math.prod(self.target.shape)
+        noise = torch.randn(n, d, dtype=torch.float64) if len(self.scale) else torch.rand(n, d, dtype=torch.float64)
+        return (noise if len(self.scale) else math.pi * (2 * noise - 1)).to(self.target.like)
 
     def to_fields(self, row: Tensor) -> Tensor:
         """The fields (n, C, *shape) of rows (n, d)."""
-        x = row.unflatten(1, self.shape)
-        if self._scale is None:
-            return in_domain(self.action, x)
-        return torch.fft.ifftn(torch.fft.fftn(x, dim=self._axes) * self._scale, dim=self._axes).real
+        x = row.unflatten(1, self.target.shape)
+        if not len(self.scale):
+            return self.target.in_domain(x)
+        return torch.fft.ifftn(torch.fft.fftn(x, dim=self._axes) * self.scale, dim=self._axes).real
 
     def log_start(self, row: Tensor) -> Tensor:
         """The log-density of the start, up to a constant, (n,)."""
-        return row.new_zeros(len(row)) if self._scale is None else -row.square().sum(1) / 2
+        return -row.square().sum(1) / 2 if len(self.scale) else row.new_zeros(len(row))
 
     def log_target(self, row: Tensor) -> Tensor:
         """The log-density of the action, up to a constant, (n,)."""
-        return -self.action(self.to_fields(row))
+        return self.target.log_prob(self.to_fields(row))

@@ -1,233 +1,378 @@
-r"""Averages over :math:`e^{-S} / Z` from reweighted samples of a flow."""
+r"""An estimate: averages over :math:`e^{-S} / Z` with errors and verdicts, from the record of any sampler."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from os import PathLike
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from mera._utils.checks import check_count
+from mera._utils.drawn import Drawn
+from mera._utils.installation import import_optional
 from mera._utils.table import Table
-from mera.flow.density import Density
-from mera.physics.action import Action, ActionLike
-from mera.physics.check_target import check_fields, check_sampled
-from mera.physics.measured import Measured, WeightedAverage, summary
-from mera.physics.observables import Observables, Quantity
-from mera.physics.sampler import Draw, Sampler, record
-from mera.physics.storage import Arrays, named
-from mera.physics.trajectories import fields_of
-from mera.physics.verdicts import (
-    MIN_EFFECTIVE,
+from mera.physics.action import ActionLike
+from mera.physics.observables import Average, Averaging, Quantity, averages_of, is_constant, summarize
+from mera.physics.record import Record, compare_functions, read_records
+from mera.physics.target import Target
+from mera.sampling.averages import ChainAverage, WeightedAverage, student
+from mera.sampling.diagnostics import along, frozen_chains
+from mera.sampling.verdict import Trust, Verdict, judge, marked, worst
+from mera.sampling.weights import (
+    effective_number,
     finite_log_weights,
     format_ess,
     forward_of,
+    k_of_flow,
     pareto_k,
-    verdict_on_terms,
-    verdict_on_weights,
+    tail_of,
 )
-from mera.sampling.annealing import effective_number
 
-if TYPE_CHECKING:
-    from rich.console import Console
-
-MOST_FIELDS = 1000
-"""The most fields of the target that are compared with samples."""
+MIN_EFFECTIVE = 2
+"""The effective number of samples below which a single weight decides, and errors are unknown."""
+CHANCE = 0.005
+"""The probability with which chance alone makes the verdict doubt an average of particles."""
 
 
 @dataclass(frozen=True, repr=False, kw_only=True)
-class Report(Measured):
-    r"""Results from reweighted samples of a flow, as a `Measured`, whose log-weights are :math:`-S - \ln q`.
+class Estimate(Drawn):
+    r"""The result of every sampler: averages, errors and verdicts, with the numbers that its kind of draws has.
 
-    Fields are samples of the action only with their weights. Errors are NaN if fewer than two samples are effective.
+    What a kind of draws does not have is None, or an empty mapping: chains have autocorrelation times and R-hat;
+    weights have an effective sample size; :math:`\ln Z` is known where the density of the draws is.
 
     Args:
-        n: the number of samples.
-        ess: the effective sample size as a fraction of n, 0 to 1.
-        log_z: the estimate of :math:`\ln Z`.
-        log_z_error: the standard error of `log_z`.
-        free_energy: the variational free energy, the mean of :math:`\ln q + S`, an upper bound of :math:`-\ln Z`; it
-            exceeds :math:`-\ln Z` by the Kullback-Leibler divergence of the flow.
+        sampler: the name of the sampler.
+        fields: the fields that are kept, (N, C, *shape), draw by draw; the last of each chain if none are.
+        field_actions: the actions of the fields that are kept by `every`, (N,).
+        field_log_weights: the log-weights of the fields that are kept, (N,).
+        series: by name, the observables of each draw; those of `history`, and what derived quantities take.
+        averaging: how draws are averaged, and the standard error of an average.
+        observables: by name, the value and its standard error; NaN if fewer than two samples are effective.
+        verdicts: by name, whether the value and its error can be trusted.
+        correlator: the two-point function with its errors, (r,) each; None for open borders.
+        log_weights: the log-weights of the draws, :math:`-S - \ln q` of proposals of a flow with density q.
+        tau: by name, the integrated autocorrelation time in draws, 1/2 for independent draws.
+        tau_error: by name, the standard error of the autocorrelation time.
+        r_hat: by name, rank-normalised split R-hat: from 1.05 on, the chains do not agree yet.
+        acceptance: the acceptance rate.
+        n: the number of weighted samples.
+        ess: the effective sample size of the weights as a fraction of n, 0 to 1.
         pareto_k: the shape of the tail of the weights: below 0.5 errors can be trusted, from 0.7 on they mean nothing;
             NaN for fewer than 100 samples.
-        missed: the fraction of the argument `fields` of `estimate` that the samples miss; None without fields.
-        forward_ess: the effective sample size from the argument `fields` of `estimate`, 0 to 1; None without fields.
-        field_log_weights: the log-weights of the fields that are kept, (m,).
+        log_z: the estimate of :math:`\ln Z`; of `reweight` :math:`\ln Z' / Z`.
+        log_z_error: its standard error.
+        log_z_of_populations: :math:`\ln Z` of each population of annealing, (P,); in the mean a lower bound.
+        free_energy: the variational free energy, the mean of :math:`\ln q + S`, an upper bound of :math:`-\ln Z`; it
+            exceeds :math:`-\ln Z` by the Kullback-Leibler divergence of the flow.
+        missed: the fraction of fields of the target that the samples miss; None without such fields.
+        forward_ess: the effective sample size from fields of the target, 0 to 1; None without such fields.
+        figures: by name, other numbers of the sampler, such as the rates of exchanges in tempering.
+        target: what was sampled; None for a measurement that was loaded without its action.
+        seconds: the time of all measured draws.
     """
 
-    n: int
-    ess: float
-    log_z: float
-    log_z_error: float
-    free_energy: Quantity
-    log_weights: Tensor
-    pareto_k: float
-    missed: float | None
-    forward_ess: float | None
-    field_log_weights: Tensor
+    sampler: str
+    fields: Tensor
+    field_actions: Tensor
+    series: Mapping[str, Tensor]
+    averaging: Averaging
+    observables: Mapping[str, Quantity]
+    verdicts: Mapping[str, Verdict]
+    correlator: tuple[Tensor, Tensor] | None
+    figures: Mapping[str, Tensor]
+    seconds: float
+    tau: Mapping[str, float]
+    tau_error: Mapping[str, float]
+    r_hat: Mapping[str, float]
+    target: Target | None = None
+    acceptance: float | None = None
+    log_weights: Tensor | None = None
+    field_log_weights: Tensor | None = None
+    n: int | None = None
+    ess: float | None = None
+    pareto_k: float | None = None
+    log_z: float | None = None
+    log_z_error: float | None = None
+    log_z_of_populations: Tensor | None = None
+    free_energy: Quantity | None = None
+    missed: float | None = None
+    forward_ess: float | None = None
+
+    @property
+    def history(self) -> dict[str, Tensor]:
+        """By name, the observable of each draw, (n,) of samples or (draws, K) of chains; "correlator" has an axis r."""
+        return {name: values for name, values in self.series.items() if not name.startswith("_")}
+
+    @property
+    def verdict(self) -> Verdict:
+        """Return whether averages and errors can be trusted: the worst verdict on a quantity."""
+        return worst(self.verdicts)
 
     @property
     def table(self) -> Table:
         """A table with a row for each quantity; errors from few effective samples have one digit."""
-        rows = [
-            ("ESS", f"{format_ess(self.ess, self.pareto_k)} of {self.n:,} samples", ""),
-            ("variational free energy", str(self.free_energy), ""),
-            *self._rows(self.ess * self.n, **{"ln Z": Quantity(self.log_z, self.log_z_error)}),
-        ]
+        m2 = self.series["m2"]
+        independent = m2.numel() / (2 * max(self.tau.values())) if self.tau else len(m2)
+        if self.log_z_of_populations is not None:
+            independent = len(self.log_z_of_populations)
+        elif self.ess is not None:
+            independent *= self.ess
+        diagnostics = {
+            name: (f"{tau:.3g} +- {self.tau_error[name]:.2g}", f"{self.r_hat[name]:.3f}")
+            for name, tau in self.tau.items()
+        }
+        rows = [("ESS", f"{format_ess(self.ess, self.pareto_k or 0.0)} of {self.n:,} samples")] if self.ess else []
         if self.forward_ess is not None:
-            rows.insert(1, ("ESS from fields of the target", f"{self.forward_ess:.4f}", ""))
-        return Table(["quantity", "value", ""], rows)
+            rows.append(("ESS from fields of the target", f"{self.forward_ess:.4f}"))
+        if self.free_energy is not None:
+            rows.append(("variational free energy", str(self.free_energy)))
+        lines = [(*row, *[""] * (3 if self.tau else 1)) for row in rows]
+        quantities = dict(self.observables)
+        if self.log_z is not None and self.log_z_error is not None:
+            name = "ln Z'/Z" if self.sampler == "reweighted chains" else "ln Z"
+            quantities = {name: Quantity(self.log_z, self.log_z_error)} | quantities
+        for name, quantity in quantities.items():
+            along = diagnostics.get(name, ("", "")) if self.tau else ()
+            lines.append((name, quantity.text(independent), *along, marked(self.verdicts.get(name))))
+        return Table(["quantity", "value", *(["autocorrelation time", "R-hat"] if self.tau else []), ""], lines)
 
     def __repr__(self) -> str:
-        """The table as text, followed by the verdict."""
-        return f"{self.table}\n{self.verdict}"
+        """The table as text, followed by the numbers of draws, the effort, and the verdict."""
+        return f"{self.table}\n{self._effort}\n{self.verdict}"
+
+    @property
+    def _effort(self) -> str:
+        """The numbers of draws, their time and their acceptance rate."""
+        shape = self.series["m2"].shape
+        many = f"{shape[0]:,} draws of {shape[1]} chains" if len(shape) == 2 else f"{shape[0]:,} samples"
+        if self.log_z_of_populations is not None:
+            stages = int(self.figures["stages"])
+            many = f"{shape[0]:,} particles of {len(self.log_z_of_populations)} populations, {stages} stages"
+        text = f"{many} in {self.seconds:.3g} s"
+        if self.acceptance is not None:
+            text += f", accepted {self.acceptance:.2f}"
+        if "trips" in self.figures:
+            text += f", {int(self.figures['trips'])} round trips"
+        if not self.tau:
+            return text
+        slowest = max(self.tau, key=lambda name: self.tau[name])
+        independent = self.seconds * 2 * self.tau[slowest] / self.series["m2"].numel()
+        return f"{text}; {independent:.2g} s for an independent draw of {slowest}"
+
+    def derive(self, function: Average) -> Quantity:
+        r"""A function of averages, with an error that has all correlations between the averages.
+
+        The error is that of `observables`: by linear expansion, along chains, over samples or over populations.
+
+        Args:
+            function: a differentiable function from the averages by name, tensors without dimensions and the two-point
+                function "correlator", (r,), to one real number.
+
+        Raises:
+            RuntimeError: if the function is not differentiable, or returns several numbers or a complex one.
+
+        Warns:
+            UserWarning: with the verdict, if averages are wrong or errors mean nothing.
+
+        >>> from mera import physics
+        >>> chain = physics.hmc((1, 4, 4), physics.FreeField(4.0), draws=200)
+        >>> chain.derive(lambda mean: mean["m4"] / mean["m2"] ** 2).error < 1
+        True
+        >>> chain.derive(lambda mean: mean["correlator"][1] / mean["correlator"][0]).error < 1
+        True
+        """
+        self.verdict.warn()
+        verdicts = dict.fromkeys(self.history, self.verdict)
+        return summarize(self.history, {"": function}, self.averaging, verdicts)[0][""]
+
+    def to_arviz(self) -> Any:
+        """The histories as a DataTree of ArviZ, with the group "posterior", for its tables and plots.
+
+        Weighted samples are one chain, whose weights are in the group "sample_stats".
+
+        Raises:
+            ValueError: if the extra `arviz` is not installed.
+        """
+        from_dict = import_optional("arviz_base", "arviz").from_dict
+        groups = {"posterior": self.history}
+        if self.log_weights is not None:
+            groups["sample_stats"] = {"log_weight": self.log_weights}
+        first = (lambda v: v.movedim(1, 0).numpy()) if self.tau else (lambda v: v[None].numpy())
+        return from_dict({group: {k: first(v) for k, v in values.items()} for group, values in groups.items()})
 
 
-@torch.no_grad()
-def estimate(
-    flow: Density,
-    action: ActionLike,
-    n: int = 10_000,
-    *,
-    batch_size: int = 500,
-    observables: Mapping[str, Callable[[Tensor], Tensor]] | None = None,
-    fields: Tensor | None = None,
-    every: int = 0,
-    out: str | PathLike[str] | None = None,
-    resume: bool = False,
-    console: Console | None = None,
-) -> Report:
-    r"""Estimate averages over :math:`e^{-S} / Z` from reweighted samples of a flow.
-
-    Each sample has the weight :math:`w = e^{-S} / q` for the density q of the flow. Averages are exact in the limit of
-    many samples for any flow whose weights have a finite variance. With few effective samples, or if the flow misses a
-    mode, averages and errors are wrong, and `Report.verdict` says so: the tail of the weights (Pareto k) shows a
-    variance that is not finite, and fields of the target show modes that no sample reaches, and tails that samples
-    reach too seldom.
-
-    Args:
-        flow: the flow.
-        action: the action S, from fields (B, C, *shape) to (B,).
-        n: the number of samples.
-        batch_size: the number of samples that are drawn in one batch.
-        observables: your own observables by name, functions from fields to numbers (B,).
-        fields: fields of the target from another sampler, (N, C, *shape), such as `MarkovChains.fields` of a long run;
-            if None, those of short chains from over-dispersed fields, for an action with a gradient.
-        every: keep every k-th sample, which is a sample of the action only with its weight; 0 to keep none.
-        out: a folder, in which samples are kept as they are made; see `hmc`.
-        resume: whether to go on with the measurement in the folder, up to `n`. After an interruption the samples are
-            those of a measurement without one, for the same `batch_size`; a larger `n` draws further samples.
-        console: a rich console for the progress bar; None shows it on terminals and in notebooks only.
+def estimate_of(record: Record, target: Target | None = None) -> Estimate:
+    """The estimate from a record of a target, if it is known, whatever has drawn it.
 
     Raises:
-        ValueError: if an argument is invalid, or the action lacks a property that it declares.
+        FloatingPointError: if a weight is not finite.
+    """
+    facts, series = record.facts, dict(record.series)
+    rest, averaging, seen, kinds = (_of_chains if record.is_chains else _of_weights)(record)
+    found = finish(facts, series, averaging, seen)
+    if kinds.get("effective", math.inf) < MIN_EFFECTIVE:  # one weight decides, so that no error can be estimated
+        values = found["correlator"]
+        found["correlator"] = None if values is None else (values[0], torch.full_like(values[1], math.nan))
+        found["observables"] = {name: Quantity(q.value, math.nan) for name, q in found["observables"].items()}
+    fields, actions = record.fields, record.field_actions
+    if record.is_chains:
+        fields, actions = fields.flatten(0, 1), actions.flatten()
+    none_kept = not len(fields) and bool(len(record.last))
+    return Estimate(
+        sampler=facts.get("sampler", ""), fields=record.last if none_kept else fields, field_actions=actions,
+        figures=record.figures, seconds=record.seconds, log_weights=record.log_weights, target=target, **found, **rest,
+    )  # fmt: skip
+
+
+def finish(
+    facts: Mapping[str, Any],
+    series: Mapping[str, Tensor],
+    averaging: Averaging,
+    seen: Mapping[str, Mapping[str, Any]],
+) -> dict[str, Any]:
+    """The parts of an estimate that follow from its series, and from the figures that were seen of each row."""
+    verdicts = {name: judge(figures) for name, figures in seen.items()}
+    functions = averages_of(facts["shape"][1:], tuple(facts["periodic"]), facts["inverse_temperature"])
+    observables, verdicts, correlator = summarize(series, functions, averaging, verdicts, facts.get("zero", ()))
+    parts = {"series": series, "averaging": averaging, "observables": observables}
+    return parts | {"verdicts": verdicts, "correlator": correlator}
+
+
+Parts = tuple[dict[str, Any], Averaging, dict[str, dict[str, Any]], dict[str, Any]]
+
+
+def _of_chains(record: Record) -> Parts:
+    """The averages of chains, with the figures of each row."""
+    facts, log_weights, averaging = record.facts, record.log_weights, ChainAverage("trips" in record.figures)
+    acceptance, chains = record.rates.mean().item(), record.series["m2"].shape[1]
+    moving = record.series["phi2"]  # which signs do not change; the energy of angles, whose phi^2 is 1
+    moving = record.series["energy"] if is_constant(moving, moving.mean()) else moving
+    common: dict[str, Any] = {"acceptance": acceptance, "chains": chains, "frozen": frozen_chains(moving, acceptance)}
+    common |= {"dispersed": facts.get("dispersed", True)}
+    if "trips" in record.figures:
+        common |= {"trips": int(record.figures["trips"]), "exchanged": record.figures["exchanged"].min().item()}
+    forward = None if log_weights is None else forward_of(record.witness, log_weights)
+    if log_weights is not None and not math.isnan(k := k_of_flow(log_weights)):
+        common |= tail_of(k, log_weights.numel())
+    signed = facts.get("zero", ()) if facts.get("random_signs") else ()  # see the rows of |m| and m^2
+    rows = {
+        name: along(values, **({"folded": False} if name in signed else {}))
+        for name, values in record.series.items() if values.ndim == 2
+    }  # fmt: skip
+    seen = {name: common | row.seen for name, row in rows.items()}
+    if log_weights is not None:
+        mean_log_weight = math.log(log_weights.numel()) - (-log_weights).flatten().logsumexp(0).item()
+        for name, row in rows.items():
+            values = record.series[name]
+            seen[name]["k_of_terms"] = k_of_flow(log_weights + 2 * values.abs().log())
+            if forward is not None:
+                error, n = row.gamma.error, values.numel()
+                ratio = forward.error_ratio(name, values.mean().item(), error, n, mean_log_weight)
+                seen[name]["error_ratio"] = ratio
+    # chains in different phases show both in unknown proportions, also in rows that differ too little to tell
+    apart = [name for name in seen if not name.startswith("_") and judge(seen[name]).trust == Trust.MEANINGLESS]
+    for figures in seen.values():
+        figures["apart"] = apart[0] if apart else ""
+    shown = {name: row for name, row in rows.items() if not name.startswith("_")}
+    return {
+        "tau": {name: row.gamma.tau for name, row in shown.items()},
+        "tau_error": {name: row.gamma.tau_error for name, row in shown.items()},
+        "r_hat": {name: row.r_hat for name, row in shown.items()},
+        "acceptance": acceptance,
+    }, averaging, seen, {}  # fmt: skip
+
+
+def _of_weights(record: Record) -> Parts:
+    """The averages of weighted samples, or of the particles of populations, with the figures of each row."""
+    log_w, populations = finite_log_weights(record.log_weights), record.facts.get("populations")  # type: ignore[arg-type]
+    n, log_z = len(log_w), log_w.logsumexp(0).item() - math.log(len(log_w))
+    averaging = WeightedAverage(log_w.softmax(0), populations)
+    common, rest, rows = dict[str, Any](), dict[str, Any](), dict[str, dict[str, Any]]()
+    if populations is None:
+        k, effective, forward = pareto_k(log_w), effective_number(log_w).item(), forward_of(record.witness, log_w)
+        common = tail_of(k, n) | {"effective": effective, "ess": effective / n}
+        rest = {"ess": effective / n, "pareto_k": k, "field_log_weights": record.field_log_weights}
+        relative = math.sqrt(max(0.0, n / effective - 1) / n) if effective >= MIN_EFFECTIVE else math.nan
+        if forward is not None:
+            common |= forward.seen
+            rest |= {"missed": forward.missed, "forward_ess": forward.ess}
+        for name, values in record.series.items():
+            if values.ndim == 1:
+                rows[name] = common | {"k_of_terms": pareto_k(log_w + values.abs().log())}
+                if forward is not None:
+                    mean = averaging.average(values)
+                    ratio = forward.error_ratio(name, mean.item(), averaging.error(values - mean), n, log_z)
+                    rows[name]["error_ratio"] = ratio
+    else:
+        of_populations = log_w.unflatten(0, (populations, -1))[:, 0]
+        z = (of_populations - of_populations.max()).exp()
+        relative = (z.std() / z.mean()).item() / math.sqrt(populations) * student(populations)
+        common = {"spread": of_populations.std().item(), "populations": populations}
+        rest = {"log_z_of_populations": of_populations, "acceptance": record.rates.mean().item()}
+        rows = _drifts(record, averaging, common)
+    drifts = {name: row["drift"] for name, row in rows.items() if row.get("drift", 0) > 0}
+    seen = {"ln Z": common, **rows}
+    for name, row in seen.items() if drifts else ():
+        other = next(iter(drifts))
+        seen[name] = row | ({} if name in drifts else {"drift_elsewhere": drifts[other], "elsewhere": other})
+    rest |= {"n": n, "log_z": log_z, "log_z_error": relative, "tau": {}, "tau_error": {}, "r_hat": {}}
+    rest["free_energy"] = Quantity(-log_w.mean().item(), log_w.std().item() / math.sqrt(n)) if not populations else None
+    return rest, averaging, seen, common
+
+
+def _drifts(record: Record, averaging: WeightedAverage, common: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The figures of the rows of populations: the spread of each average, and its change in a short run.
+
+    The run follows the annealing; its averages are the `witness` of the record.
+    """
+    n, rows = common["populations"], {}
+    for name, values in record.series.items():
+        if values.ndim > 1:
+            continue
+        rows[name], mean = dict(common), averaging.average(values)
+        if name.startswith("_") or is_constant(values, mean):
+            continue
+        centred = values - mean
+        error, variance = averaging.error(centred), averaging.average(centred.square()).item()
+        rows[name]["independent_particles"] = variance / error**2
+        if name not in record.witness or name in record.facts.get("zero", ()):
+            continue
+        change = record.witness[name] - values
+        drift = averaging.average(change)
+        limit = averaging.error(change - drift) / student(n) * student(n, 1 - CHANCE)
+        rows[name] |= {"drift": abs(drift.item()) / error if abs(drift) > max(error, limit) else 0.0, "row": name}
+    return rows
+
+
+def load_chain(path: str | PathLike[str] | Iterable[str | PathLike[str]], action: ActionLike | None = None) -> Any:
+    """Load what a sampler or `mera measure` has kept in a folder; also while it goes on.
+
+    Args:
+        path: the folder; or several folders of one measurement with other seeds, whose chains or samples are joined.
+        action: the action that was sampled, for `reweight` with several chains; None if it is not needed.
+
+    Returns:
+        The estimate; of tempering of a family, one for each point.
+
+    Raises:
+        FileNotFoundError: if a folder holds no measurement.
+        ValueError: if the measurement has too few draws yet, a file is damaged or missing, the folders have different
+            measurements, or two of them began with one state of the random numbers, and thus have equal draws.
         FloatingPointError: if a weight is not finite.
 
     Warns:
         UserWarning: with the verdict, if averages are wrong or errors mean nothing.
-
-    >>> import mera
-    >>> from mera import physics
-    >>> flow = mera.build("rgflow", L=4, m=2, channels=1, hidden=(8,), prior="gaussian")
-    >>> action = physics.FreeField(mass2=1.0)
-    >>> _ = mera.train.fit(flow, action, steps=60, lr=1e-2, batch_size=64)
-    >>> report = physics.estimate(flow, action, n=1000)
-    >>> report.n, sorted(report.observables)[:3]
-    (1000, ['abs_m', 'binder', 'correlation_length'])
     """
-    n = check_count(n, "a number of samples", 2)
-    batch_size = check_count(batch_size, "a batch size")
-    action = check_sampled(flow, action)
-    fields = fields_of(action, flow) if fields is None else check_fields(fields, flow.plan.input.event_shape)
-    measured = Observables(action, observables)
-    facts = {"target": target_facts(flow, measured, fields, batch_size)}
-    report = report_of(*record(
-        "reweighting", Samples(flow, action, batch_size), flow, measured, facts,
-        warmup=0, draws=n, every=every, out=out, resume=resume, console=console,
-    ))  # fmt: skip
-    report.verdict.warn(4)
-    return report
-
-
-def target_facts(
-    flow: Density, measured: Observables, fields: Tensor | None, batch_size: int
-) -> dict[str, list[float]] | None:
-    """Log-weights, actions and observables of fields of the target, by name, for verdicts; None without fields."""
-    if fields is None:
-        return None
-    parts = fields[:: -(-len(fields) // MOST_FIELDS)].to(flow.device, flow.dtype).split(batch_size)
-    series = measured.measure_parts(parts) | {
-        "log_weights": torch.cat([log_weights_of(flow, measured.action, part) for part in parts]),
-        "actions": torch.cat([measured.action(part) for part in parts]),
-    }
-    return {name: values.tolist() for name, values in series.items() if name != "correlator"}
-
-
-def weighted_samples(flow: Density, action: Action, n: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Draw n samples of a flow; return them, their actions, and their log-weights -S - ln q in double precision."""
-    phi, log_q = flow.rsample_and_log_prob(n)
-    value = action(phi)
-    return phi, value, -value.double() - log_q.double()
-
-
-class Samples(Sampler):
-    """Samples of a flow with their weights, up to n at once."""
-
-    title = "sample"
-    independent = True
-
-    def __init__(self, flow: Density, action: Action, n: int) -> None:
-        self._flow, self._action, self._n = flow, action, n
-
-    def draw(self, tune: bool, most: int) -> list[Draw]:
-        """Draw a batch of samples."""
-        fields, value, log_weights = weighted_samples(self._flow, self._action, min(self._n, most))
-        return [Draw(fields, 1.0, value, log_weights)]
-
-
-def log_weights_of(flow: Density, action: Action, fields: Tensor) -> Tensor:
-    """The log-weights -S - ln q of fields of the target, (N,), in double precision on the CPU; inf where q is 0."""
-    log_weights = (-action(fields).double() - flow.log_prob(fields).double()).cpu()
-    if wrong := int(log_weights.isnan().sum()):
-        raise FloatingPointError(f"Expected weights of fields of the target; got NaN for {wrong} of {len(fields)}")
-    return log_weights
-
-
-def report_of(facts: Mapping[str, Any], arrays: Arrays) -> Report:
-    """Average what `record` has recorded of samples with their weights; FloatingPointError for infinite weights."""
-    series = named(arrays, "series/")
-    fields, _, log_w = series.pop("_fields"), series.pop("_rates"), finite_log_weights(series.pop("_log_weights"))
-    field_log_weights, _ = series.pop("_field_log_weights"), series.pop("_field_actions")
-    n, k = len(log_w), pareto_k(log_w)
-    effective, log_z = effective_number(log_w).item(), log_w.logsumexp(0).item() - math.log(len(log_w))
-    forward, averaging = forward_of(facts.get("target"), log_w), WeightedAverage(log_w.softmax(0))
-    verdicts = {"ln Z": verdict_on_weights(log_w, k, forward)}
-    for name, values in series.items():
-        if values.ndim == 1:
-            mean, ratio = averaging.average(values), 1.0
-            if forward is not None:
-                ratio = forward.error_ratio(name, mean.item(), averaging.error(values - mean), n, log_z)
-            verdicts[name] = verdict_on_terms(verdicts["ln Z"], pareto_k(log_w + values.abs().log()), ratio)
-    averages = summary(facts, series, averaging, verdicts)
-    if effective < MIN_EFFECTIVE:  # one weight decides, so that no error can be estimated
-        if averages["correlator"] is not None:
-            averages["correlator"] = averages["correlator"][0], torch.full_like(averages["correlator"][1], math.nan)
-        averages["observables"] = {name: Quantity(q.value, math.nan) for name, q in averages["observables"].items()}
-    return Report(
-        **averages,
-        n=n,
-        ess=effective / n,
-        log_z=log_z,
-        log_z_error=math.sqrt(max(0.0, n / effective - 1) / n) if effective >= MIN_EFFECTIVE else math.nan,
-        free_energy=Quantity(-log_w.mean().item(), log_w.std().item() / math.sqrt(n)),
-        log_weights=log_w,
-        pareto_k=k,
-        missed=None if forward is None else forward.missed,
-        forward_ess=None if forward is None else forward.ess,
-        fields=fields,
-        field_log_weights=field_log_weights,
-    )
+    records, target = read_records(path), None
+    if action is not None:
+        target = Target.of(tuple(records[0].facts["shape"]), action, records[0].last[:0])
+        before = {"action": records[0].facts["fingerprint"]["action"]}
+        compare_functions(before, {"action": target.fingerprint().tolist()}, str(path))
+    found = [estimate_of(record, target) for record in records]
+    for estimate in found:
+        estimate.verdict.warn()
+    return found[0] if len(found) == 1 else found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -54,6 +54,7 @@ class Ising(Action):
     gap: float = 0.1
 
     is_even = True
+    clusters_suffice = True
 
     def __post_init__(self) -> None:
         check_positive(self.temperature, "temperature")
@@ -70,11 +71,13 @@ class Ising(Action):
         if self.local:
             smooth = self._smooth(phi)
             return (phi * smooth / 2 - _log_cosh(smooth)).sum(1)
-        shape = phi.shape[2:]
+        return (phi * self._power(phi, -1) / 2 - _log_cosh(phi)).sum(1)
+
+    def _power(self, phi: Tensor, power: float) -> Tensor:
+        """A power of K times phi."""
         axes = tuple(range(2, phi.ndim))
-        inverse = self.eigenvalues(shape).reciprocal().to(phi)
-        smooth = torch.fft.ifftn(torch.fft.fftn(phi, dim=axes) * inverse, dim=axes).real
-        return (phi * smooth / 2 - _log_cosh(phi)).sum(1)
+        scale = self.eigenvalues(phi.shape[2:]).pow(power).to(phi)
+        return torch.fft.ifftn(torch.fft.fftn(phi, dim=axes) * scale, dim=axes).real
 
     def _smooth(self, psi: Tensor) -> Tensor:
         """K psi, from neighbours alone."""
@@ -96,6 +99,18 @@ class Ising(Action):
         r"""Draw spins :math:`\pm 1` with probabilities :math:`(1 \pm \tanh \phi) / 2`; phi is :math:`\psi` if local."""
         phi = self._smooth(phi) if self.local else phi
         return torch.where(torch.rand_like(phi) < torch.sigmoid(2 * phi), 1.0, -1.0).to(phi)
+
+    def embed(self, phi: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        """Spins that are drawn given the field; the field is then drawn anew, given the changed spins."""
+        spins = self.order_parameter(phi)
+
+        def field(signs: Tensor) -> Tensor:
+            changed, noise = signs[:, None] * spins, torch.randn(phi.shape, dtype=torch.float64).to(phi)
+            if self.local:  # of mean s and covariance 1 / K
+                return changed + self._power(noise, -0.5)
+            return self._power(changed, 1.0) + self._power(noise, 0.5)  # of mean K s and covariance K
+
+        return spins[:, 0] / math.sqrt(self.temperature), field
 
     def energy(self, order: Tensor) -> Tensor:
         """The energy of spins (B, C, *shape), minus the sum of the products of neighbours, (B,)."""

@@ -1,19 +1,19 @@
-"""Observables of fields: means over fields, and quantities that are computed from such means."""
+"""Observables of fields: means over fields, and quantities of such means, with errors and verdicts."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
 from mera._utils.checks import check_choice, check_precise
 from mera._utils.errors import InputError
-from mera._utils.random import fixed_seed
-from mera.physics.action import Action, ActionLike, Periodic, as_action, by_direction, defines
+from mera.physics.action import ActionLike, Periodic, as_action, by_direction, defines
 from mera.sampling.diagnostics import ROUNDING
+from mera.sampling.verdict import Trust, Verdict, judge
 
 Observable = Callable[[Tensor], Tensor]
 """A function from fields (B, C, *shape) to a number for each field, (B,)."""
@@ -26,12 +26,12 @@ NAMES = (
 """The names of the built-in observables."""
 
 
+ROUGH_BELOW, FORBIDDEN = 50, 5.0
+"""The number of independent samples below which an error is rough, and the errors from which an average is not 0."""
 SINGLE = NAMES[: NAMES.index("susceptibility")]
 """The names of those that are numbers of a single field, which products may contain."""
 Factor = Any
 """An observable of the user's own, or the name of a built-in one."""
-ROUGH_BELOW = 50
-"""The number of independent samples below which an error is rough."""
 
 
 class Quantity(NamedTuple):
@@ -195,25 +195,6 @@ def averages_of(shape: Sequence[int], periodic: Periodic, inverse_temperature: f
     return functions
 
 
-def lattice_facts(action: Action, shape: Sequence[int]) -> dict[str, Any]:
-    """The facts about an action on fields (C, *shape) that averages depend on, as values that JSON can hold."""
-    return {
-        "shape": list(shape),
-        "periodic": list(by_direction(action.periodic, len(shape) - 1)),
-        "inverse_temperature": action.inverse_temperature,
-        "zero": forbidden(action, shape),
-    }
-
-
-def forbidden(action: Action, shape: Sequence[int]) -> list[str]:
-    """The names of averages that a symmetry of the action forbids: m, if a sign of the field is one of the order."""
-    with fixed_seed(0):
-        phi = 100 * torch.randn(1, *shape, dtype=torch.float64)  # which have spins for certain
-    order = action.order_parameter(phi)
-    is_odd = order.shape[1] == 1 and torch.allclose(action.order_parameter(-phi), -order)
-    return ["m"] if action.is_even and is_odd else []
-
-
 def _first_mode(phi: Tensor, axis: int) -> Tensor:
     """The structure factor |sum_x exp(i k x) phi(x)|^2 / V^2 at the smallest wave number k along an axis, (B,)."""
     other_axes = [other for other in range(2, phi.ndim) if other != axis]
@@ -233,3 +214,88 @@ def two_point(phi: Tensor, axes: Sequence[int]) -> Tensor:
         products = torch.fft.irfft(spectrum, n=phi.shape[axis], dim=axis).narrow(axis, 0, longest + 1)
         total += products.movedim(axis, -1).flatten(1, -2).sum(1) / sites
     return total / len(axes)
+
+
+class Averaging(Protocol):
+    """A rule for the average of the values of an observable, and for its standard error."""
+
+    def average(self, values: Tensor) -> Tensor:
+        """The average of the values of all draws."""
+
+    def error(self, centred: Tensor) -> float:
+        """The standard error of the average, from the values less their average."""
+
+
+@torch.inference_mode(False)
+@torch.enable_grad()
+def summarize(
+    series: Mapping[str, Tensor],
+    functions: Mapping[str, Average],
+    averaging: Averaging,
+    verdicts: Mapping[str, Verdict],
+    zero: Collection[str] = (),
+) -> tuple[dict[str, Quantity], dict[str, Verdict], tuple[Tensor, Tensor] | None]:
+    """Averages with their errors and verdicts; errors of functions of averages are propagated by linear expansion.
+
+    Args:
+        series: by name, the values of each observable, (...,), and of the two-point function, (..., r).
+        functions: by name, functions of averages; see `averages_of`.
+        averaging: how values are averaged, and the standard error of an average.
+        verdicts: by name, the verdicts on averages. The verdict on a function is the worst on the averages it takes.
+        zero: the names of averages that a symmetry of the action forbids.
+
+    Returns:
+        The quantities by name; the verdicts by name, but for quantities that noise makes NaN; and the two-point
+        function with its errors, (r,) each, if it was measured.
+    """
+    scalars = {name: values for name, values in series.items() if name != "correlator"}
+    distances = series["correlator"].unbind(-1) if "correlator" in series else ()
+    columns = {f"_correlator {r}": column for r, column in enumerate(distances)}
+    scalars |= columns
+    means = {name: averaging.average(values).detach().requires_grad_() for name, values in scalars.items()}
+    averages = means | ({"correlator": torch.stack([means[name] for name in columns])} if columns else {})
+    centred = {}
+    for name, values in scalars.items():
+        difference, mean = values - means[name].detach(), means[name].detach()
+        centred[name] = torch.zeros_like(difference) if is_constant(values, mean) else difference
+    quantities = {
+        name: Quantity(means[name].item(), averaging.error(centred[name]))
+        for name in scalars
+        if not name.startswith("_")
+    }
+    verdicts = dict(verdicts)
+    for name in zero:
+        verdicts[name] = judge_zero(*quantities[name], verdicts[name])
+    for name, function in functions.items():
+        value = function(averages)
+        quantities[name] = Quantity(value.item(), math.nan)
+        if not value.isfinite():
+            continue
+        gradients = torch.autograd.grad(value, list(means.values()), allow_unused=True)
+        slopes = {key: slope for key, slope in zip(means, gradients, strict=True) if slope is not None}
+        total = torch.stack([slope * centred[key] for key, slope in slopes.items()]).sum(0)
+        if total.isfinite().all():  # not where a root is 0
+            quantities[name] = Quantity(value.item(), averaging.error(total))
+        known = [verdicts[key] for key in slopes if key in verdicts] or list(verdicts.values())
+        verdicts[name] = min(known, key=lambda verdict: verdict.trust)
+    verdicts = {name: verdict for name, verdict in verdicts.items() if not name.startswith("_")}
+    if not columns:
+        return quantities, verdicts, None
+    errors = torch.tensor([averaging.error(centred[name]) for name in columns], dtype=torch.float64)
+    return quantities, verdicts, (averages["correlator"].detach(), errors)
+
+
+def is_constant(values: Tensor, mean: Tensor) -> bool:
+    """Return whether values differ from their mean by rounding alone."""
+    return bool((values - mean).abs().max() <= ROUNDING * mean.abs())
+
+
+def judge_zero(value: float, error: float, otherwise: Verdict) -> Verdict:
+    """The verdict on an average that a symmetry of the action forbids, which a large value refutes.
+
+    An error that means nothing refutes nothing.
+    """
+    far = 0.0 if value == 0 else abs(value) / error if error > 0 else math.inf
+    if otherwise.trust <= Trust.TOO_FEW or not far > FORBIDDEN:
+        return otherwise
+    return judge({"errors_from_zero": min(1e6, far)})

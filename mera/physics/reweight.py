@@ -1,114 +1,203 @@
-"""Averages over another action than the one that was sampled, from the fields of its chains."""
+"""Averages over another action than those that were sampled, from the fields of chains at one coupling or several."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from mera._utils.errors import InputError
-from mera._utils.table import Table
 from mera.physics.action import ActionLike
-from mera.physics.check_target import check_target
-from mera.physics.markov_chains import MarkovChains, judged
-from mera.physics.measured import ChainAverage, Measured, summary
-from mera.physics.observables import Observables, Quantity, lattice_facts
-from mera.physics.verdicts import finite_log_weights, pareto_k, verdict_on_terms, verdict_on_weights
-from mera.sampling.annealing import effective_number
-from mera.sampling.diagnostics import MIN_DRAWS, gamma_method
-from mera.sampling.verdict import least_trusted
+from mera.physics.estimate import Estimate, finish
+from mera.physics.observables import Observables
+from mera.physics.target import Target
+from mera.sampling.diagnostics import MIN_DRAWS, along, gamma_method
+from mera.sampling.verdict import judge, least_trusted
+from mera.sampling.weights import effective_number, finite_log_weights, pareto_k, tail_of
 
-
-@dataclass(frozen=True, repr=False, kw_only=True)
-class Reweighted(Measured):
-    r"""Averages over another action S' than the sampled S, as a `Measured`, with the log-weights :math:`S - S'`.
-
-    Args:
-        ess: the effective sample size of the weights, 0 to 1; draws of a chain that depend on each other count fully.
-        log_ratio: :math:`\ln Z' / Z` with its standard error.
-        pareto_k: the shape of the tail of the weights.
-    """
-
-    ess: float
-    log_ratio: Quantity
-    pareto_k: float
-    log_weights: Tensor
-
-    @property
-    def table(self) -> Table:
-        """A table with a row for each quantity."""
-        rows = self._rows(self.ess * self.log_weights.numel(), **{"ln Z'/Z": self.log_ratio})
-        return Table(["quantity", "value", ""], rows)
-
-    def __repr__(self) -> str:
-        """The table as text, followed by the effective sample size and the verdict."""
-        return f"{self.table}\nESS {self.ess:.3f} of {self.log_weights.numel():,} fields\n{self.verdict}"
+PART = 500
+"""The fields whose actions are computed at once."""
+ROUNDS = 20
+"""The rounds that take the equations of ln Z as they stand, before a method with second derivatives ends them."""
 
 
 @torch.no_grad()
 def reweight(
-    chain: MarkovChains,
-    action: ActionLike,
+    chain: Estimate | Sequence[Estimate],
+    action: ActionLike | Target,
     *,
     observables: Mapping[str, Callable[[Tensor], Tensor]] | None = None,
-) -> Reweighted:
-    r"""Averages over the density :math:`e^{-S'} / Z'` from chains of another action S, such as one of a near coupling.
+) -> Estimate:
+    r"""Averages over the density :math:`e^{-S'} / Z'` from chains of other actions, such as those of near couplings.
+
+    From one chain, of the action S (Ferrenberg and Swendsen 1988, Phys. Rev. Lett. 61, 2635),
 
     .. math:: \langle O \rangle' = \langle O w \rangle / \langle w \rangle, \qquad w = e^{S - S'}, \qquad
-        Z' / Z = \langle w \rangle
+        Z' / Z = \langle w \rangle.
 
-    (Ferrenberg and Swendsen 1988, Phys. Rev. Lett. 61, 2635). Errors are those of the Gamma method along the chains,
-    by linear expansion. Few weights decide if S' is far from S, and the verdict then says so.
+    Fields of several chains, :math:`N_k` of the action :math:`S_k`, are taken together as samples of the mixture of
+    their densities, and have the weights
+
+    .. math:: w = e^{-S'} \Big/ \sum_k N_k e^{-S_k} / Z_k
+
+    whose :math:`Z_k` solve the same equations for :math:`S' = S_k` (Shirts and Chodera 2008,
+    https://arxiv.org/abs/0801.1426). Errors are those of the Gamma method along the chains, by linear expansion, with
+    the errors of :math:`Z_k`. Few weights decide if S' is far from what was sampled, and the verdict then says so.
 
     Args:
-        chain: chains of S that keep fields (`every=`), and the verdict on which is one of those on the result.
+        chain: the estimate of a sampler whose draws are chains and keep fields (`every=`), or several; the verdicts on
+            them count for the result.
         action: the action S', from fields (B, C, *shape) to (B,).
         observables: your own observables by name, functions from fields to numbers (B,).
 
+    Returns:
+        The estimate, whose `log_z` is :math:`\ln Z' / Z`, for Z of the first chain.
+
     Raises:
-        ValueError: if the chains keep fewer than eight fields each, or the action does not suit the fields.
+        ValueError: if chains keep fewer than eight fields each, or an action does not suit the fields.
         FloatingPointError: if a weight is not finite.
 
     Warns:
         UserWarning: with the verdict, if averages are wrong or errors mean nothing.
 
     >>> from mera import physics
-    >>> chain = physics.hmc((1, 4, 4), physics.FreeField(1.0), draws=500, every=1)
-    >>> found = physics.reweight(chain, physics.FreeField(1.1))
-    >>> exact = physics.FreeField(1.1).log_z((4, 4)) - physics.FreeField(1.0).log_z((4, 4))
-    >>> abs(found.log_ratio.value - exact) < 5 * found.log_ratio.error
+    >>> chains = [physics.hmc((1, 4, 4), physics.FreeField(m2), draws=500, every=1) for m2 in (1.0, 1.4)]
+    >>> found = physics.reweight(chains, physics.FreeField(1.2))
+    >>> exact = physics.FreeField(1.2).log_z((4, 4)) - physics.FreeField(1.0).log_z((4, 4))
+    >>> abs(found.log_z - exact) < 5 * found.log_z_error
     True
     """
-    if not isinstance(chain, MarkovChains):
-        raise InputError("chains, the result of hmc or metropolis", type(chain).__name__)
-    chains = next(iter(chain.history.values())).shape[1]
+    chains = [chain] if isinstance(chain, Estimate) else list(chain)
+    shapes = [_kept(one) for one in chains]
+    fields = torch.cat([one.fields for one in chains])
+    target, parts = Target.of(tuple(fields.shape[1:]), action), fields.split(PART)
+    if len(chains) == 1:
+        actions = chains[0].field_actions[None]
+    else:
+        known = [one.target for one in chains if one.target is not None]
+        if len(known) < len(chains):
+            raise InputError("chains whose actions are known, load_chain(path, action)", "some without theirs")
+        actions = torch.stack([_actions(one, parts) for one in known])
+    posterior, log_c = _mixture(actions, torch.tensor([math.prod(shape) for shape in shapes]).double())
+    log_w = finite_log_weights(-_actions(target, parts) - log_c)
+    averaging = MixtureAverage(log_w.softmax(0), shapes, posterior)
+    series = Observables(target.action, observables).measure_parts(parts)
+    k, effective, ones = pareto_k(log_w), effective_number(log_w).item(), torch.ones_like(log_w)
+    common = tail_of(k, len(log_w)) | {"effective": effective, "overlap": averaging.overlap}
+    seen = {"ln Z": common | averaging.seen(ones)}
+    for name, values in series.items():
+        if name != "correlator":
+            of_terms = {"k_of_terms": pareto_k(log_w + values.abs().log())}
+            seen[name] = common | of_terms | averaging.seen(values - averaging.average(values))
+    found = finish(target.facts, series, averaging, seen)
+    before = min((one.verdict for one in chains), key=lambda verdict: verdict.trust)
+    found["verdicts"] = {name: least_trusted(before, verdict) for name, verdict in found["verdicts"].items()}
+    result = Estimate(
+        sampler="reweighted chains", fields=fields, field_actions=-log_c, log_weights=log_w, n=len(log_w),
+        ess=effective / len(log_w), pareto_k=k, log_z=log_w.logsumexp(0).item(), log_z_error=averaging.error(ones),
+        target=target, seconds=sum(one.seconds for one in chains), figures={}, tau={}, tau_error={}, r_hat={}, **found,
+    )  # fmt: skip
+    result.verdict.warn()
+    return result
+
+
+def _kept(chain: Estimate) -> tuple[int, int]:
+    """The numbers of kept fields of each chain, and of chains."""
+    if not isinstance(chain, Estimate) or not chain.tau:
+        got = chain.sampler if isinstance(chain, Estimate) else type(chain).__name__
+        raise InputError("chains, the result of hmc, metropolis, temper or cluster", got)
+    chains = chain.series["m2"].shape[1]
     kept = len(chain.field_actions) // chains
     if kept < MIN_DRAWS:
         raise InputError(f"chains that keep at least {MIN_DRAWS} fields each (every=1)", str(kept))
-    shape = tuple(chain.fields.shape[1:])
-    action, parts = check_target(shape, action), chain.fields.split(500)
-    values = torch.cat([action(part) for part in parts]).double().cpu()
-    log_w = finite_log_weights(chain.field_actions - values)
-    series = Observables(action, observables).measure_parts(parts)
-    series = {name: values.unflatten(0, (-1, chains)) for name, values in series.items()}
-    weights, k = log_w.softmax(0).view(-1, chains) * len(log_w), pareto_k(log_w)
-    averaging, common = ChainAverage(weights), least_trusted(chain.verdict, verdict_on_weights(log_w, k))
-    verdicts = {"ln Z'/Z": least_trusted(common, judged(weights, 1.0).verdict)}
-    for name, values in series.items():
-        if name != "correlator":
-            of_terms = verdict_on_terms(common, pareto_k(log_w + values.flatten().abs().log()))
-            influence = weights * (values - averaging.average(values))
-            verdicts[name] = least_trusted(of_terms, judged(influence, 1.0).verdict)
-    result = Reweighted(
-        **summary(lattice_facts(action, shape), series, averaging, verdicts),
-        fields=chain.fields,
-        log_weights=log_w,
-        ess=effective_number(log_w).item() / len(log_w),
-        log_ratio=Quantity(log_w.logsumexp(0).item() - math.log(len(log_w)), gamma_method(weights).error),
-        pareto_k=k,
-    )
-    result.verdict.warn()
-    return result
+    return kept, chains
+
+
+def _actions(target: Target, parts: Sequence[Tensor]) -> Tensor:
+    """The actions of fields, (N,)."""
+    return torch.cat([target.action(part) for part in parts]).double().cpu()
+
+
+def _mixture(actions: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
+    r"""The mixture of the sampled densities, from the actions (K, N) of all fields and the numbers of fields (K,).
+
+    Returns:
+        The probability of each density for each field, (K, N), and :math:`\ln \sum_k N_k e^{-S_k} / Z_k`, (N,), for
+        :math:`Z_1 = 1`.
+    """
+    from scipy.optimize import minimize
+
+    def terms(f: Tensor) -> Tensor:  # of f_k = -ln Z_k
+        return counts.log()[:, None] + torch.cat([torch.zeros(1).double(), f])[:, None] - actions
+
+    def loss(f: np.ndarray) -> tuple[float, np.ndarray]:
+        at = terms(torch.from_numpy(f))
+        value = at.logsumexp(0).sum() - counts[1:] @ torch.from_numpy(f)
+        return value.item(), (at.softmax(0).sum(1) - counts)[1:].numpy()
+
+    def second(f: np.ndarray) -> np.ndarray:
+        return _information(terms(torch.from_numpy(f)).softmax(0)).numpy()
+
+    f = torch.zeros(len(counts) - 1, dtype=torch.float64)
+    for _ in range(ROUNDS if len(f) else 0):  # each takes the equations as they stand
+        log_z = (-actions - terms(f).logsumexp(0)).logsumexp(1)
+        f = log_z[0] - log_z[1:]
+    if len(f):
+        f = torch.from_numpy(minimize(loss, f.numpy(), jac=True, hess=second, method="trust-exact").x)
+    return terms(f).softmax(0), terms(f).logsumexp(0)
+
+
+def _information(posterior: Tensor) -> Tensor:
+    """The second derivatives of the likelihood of f_2 to f_K, from the probabilities of the densities, (K, N)."""
+    return posterior[1:].sum(1).diag() - posterior[1:] @ posterior[1:].mT
+
+
+@dataclass(frozen=True)
+class MixtureAverage:
+    r"""The weighted mean of fields of several sets of chains, with the errors of their :math:`\ln Z`.
+
+    The error comes from the influence of each field on the average, also by way of :math:`\ln Z` of what was sampled,
+    which has the correlations of successive draws; sets of chains are independent.
+
+    Args:
+        weights: the weights of all fields, with sum 1, (N,).
+        shapes: the numbers of draws and of chains of each set, whose fields follow one another.
+        posterior: the probability of each sampled density for each field, (K, N).
+    """
+
+    weights: Tensor
+    shapes: Sequence[tuple[int, int]]
+    posterior: Tensor
+
+    @property
+    def overlap(self) -> float:
+        """The overlap of the sampled densities, from 0 for densities that share no fields to 1."""
+        scaled = self.posterior / self.posterior.sum(1, keepdim=True).sqrt()
+        values = torch.linalg.eigvalsh(scaled @ scaled.mT)  # the largest is 1
+        return 1 - values[-2].item() if len(values) > 1 else 1.0
+
+    def average(self, values: Tensor) -> Tensor:
+        """The weighted mean, of values (N,)."""
+        return self.weights @ values
+
+    def influences(self, centred: Tensor) -> list[Tensor]:
+        """The influence of each field on the average, (draws, chains) of each set, times the number of its fields."""
+        total = self.weights * centred
+        if len(self.shapes) > 1:
+            shift = torch.linalg.pinv(_information(self.posterior), hermitian=True) @ (self.posterior[1:] @ total)
+            total = total + shift @ self.posterior[1:]
+        parts = total.split([math.prod(shape) for shape in self.shapes])
+        return [len(part) * part.view(shape) for part, shape in zip(parts, self.shapes, strict=True)]
+
+    def error(self, centred: Tensor) -> float:
+        """The standard error of the average, from the values less their average."""
+        return math.hypot(*(gamma_method(part).error for part in self.influences(centred)))
+
+    def seen(self, centred: Tensor) -> dict[str, float]:
+        """The figures of a verdict on the average, of the chains that are the least to be trusted."""
+        figures = (along(part).seen for part in self.influences(centred))
+        return min(figures, key=lambda seen: judge(seen).trust)

@@ -1,15 +1,14 @@
-"""Samplers, which move draw by draw, and the loop that measures their draws and keeps them, with facts to compare."""
+"""Samplers, which move draw by draw, and the loop that measures their draws, records them, and keeps the records."""
 
 from __future__ import annotations
 
 import hashlib
-import re
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from os import PathLike
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypedDict
 
 import torch
 from torch import Tensor
@@ -20,10 +19,10 @@ from mera._utils.processes import StopSignal, raise_signal
 from mera._utils.progress import ProgressBar, check_console
 from mera._utils.random import fixed_seed, set_torch_states, torch_states
 from mera.flow.density import Density
-from mera.physics.check_target import FINGERPRINT_FIELDS, event_shape_of, noise_of
-from mera.physics.observables import Observables, lattice_facts
-from mera.physics.storage import Arrays, Storage, joined, named
-from mera.physics.trajectories import like_of
+from mera.physics.action import FINGERPRINT_FIELDS, noise_of
+from mera.physics.observables import Observables
+from mera.physics.record import NOTHING, Folder, Record, followed, points_of
+from mera.physics.target import Target
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -32,34 +31,75 @@ WRITE_SECONDS = 10.0
 """The seconds after which draws are written."""
 
 
+class Options(TypedDict, total=False):
+    """What every sampler takes beside its own arguments.
+
+    Args:
+        observables: your own observables by name, functions from fields (B, C, *shape) to numbers (B,).
+        every: keep the fields of every k-th draw of chains, for `load_chain` and `reweight`, or every k-th sample of a
+            flow, which is a sample of the action only with its weight; 0, the default, for the last fields alone.
+        out: a folder, in which draws are kept as they are made, for `load_chain` and `resume`; None for memory alone.
+        resume: whether to go on with the measurement in the folder, up to the number of draws: the draws are those of a
+            measurement that was not interrupted.
+        console: a rich console for the progress bar; None shows it on terminals and in notebooks only.
+    """
+
+    observables: Mapping[str, Callable[[Tensor], Tensor]] | None
+    every: int
+    out: str | PathLike[str] | None
+    resume: bool
+    console: Console | None
+
+
 class Draw(NamedTuple):
     """One draw of K chains, or independent samples: fields (K, C, *shape), the acceptance rate, and actions (K,).
 
-    The log-weights -S - ln q, (K,), are None if a sampler does not compute them.
+    The log-weights, (K,), are None if draws have none. The target is that of a `point` of the sampler.
     """
 
     fields: Tensor
     rate: float
     action: Tensor
     log_weights: Tensor | None = None
+    point: int = 0
 
 
 class Sampler(ABC):
-    """A sampler of K Markov chains, or of independent samples.
+    """A sampler of K Markov chains, or of independent samples: a new one is a subclass.
 
     Attributes:
+        name: the name in facts and in `mera measure --sampler`.
         title: a word for the progress bar.
         independent: whether fields of a draw are samples that count one by one, rather than fields of K chains.
-        fields: the current fields, (K, C, *shape).
+        targets: what is sampled, one target or one at each point.
+        flow: the flow that makes proposals; None for samplers without one.
+        fields: the current fields of chains, (K, C, *shape), point by point.
+        witness: by name, observables of other fields of the target, by which a verdict judges the draws.
+        show: a function of the units of work, their fraction of all work, and a note, for work within a call of `draw`.
     """
 
-    title: str
-    independent = False
+    name: ClassVar[str]
+    title: ClassVar[str]
+    independent: ClassVar[bool] = False
+    targets: Sequence[Target]
+    flow: Density | None = None
     fields: Tensor
+    witness: Mapping[str, Tensor] = {}
+    show: Callable[[int, float, str], None] = staticmethod(lambda done, fraction, note: None)
 
     @abstractmethod
     def draw(self, tune: bool, most: int) -> list[Draw]:
-        """Return the next draws, one to `most`; step sizes may be tuned in the warm-up only."""
+        """Return the next draws, at most so many; none where they take several calls. Only a warm-up may tune steps."""
+
+    @property
+    def progress(self) -> float | None:
+        """The fraction of all work that is done, 0 to 1; None for that of the draws."""
+        return None
+
+    @property
+    def figures(self) -> Mapping[str, Tensor]:
+        """Numbers for the estimate, by name, of all draws so far."""
+        return {}
 
     def state(self) -> Mapping[str, Tensor]:
         """The tensors on which the next draws depend, by name, without random numbers; none for independent samples."""
@@ -69,24 +109,22 @@ class Sampler(ABC):
         """Go on from a state, with the same draws as the sampler that had it, given the same random numbers."""
 
 
-def record(
-    name: str,
-    sampler: Sampler,
-    flow: Density | Sequence[int],
-    measured: Observables,
-    facts: Mapping[str, Any],
-    *,
-    warmup: int,
-    draws: int,
-    every: int,
-    out: str | PathLike[str] | None,
-    resume: bool,
-    console: Console | None,
-) -> tuple[dict[str, Any], Arrays]:
-    """Run a sampler of a name, and measure its draws; keep them in a folder as they are made, if there is one.
+def run(
+    sampler: Sampler, facts: Mapping[str, Any], draws: int, warmup: int = 0, *,
+    observables: Mapping[str, Any] | None = None, every: int = 0, out: str | PathLike[str] | None = None,
+    resume: bool = False, console: Console | None = None,
+) -> list[Record]:  # fmt: skip
+    """Run a sampler, and measure its draws; keep them in a folder as they are made, if there is one.
+
+    Args:
+        sampler: the sampler.
+        facts: the sampler's options, which are compared when the measurement is resumed.
+        draws: the number of measured draws.
+        warmup: the number of draws before the first measured one.
+        observables: as in `Options`, and so are the others.
 
     Returns:
-        The facts, and all series with the last state; see `mera.physics.storage`.
+        The record of each target.
 
     Raises:
         FileExistsError: if the folder holds a measurement and `resume` is false, or another process writes to it.
@@ -94,95 +132,98 @@ def record(
     """
     tune_allocator()
     every = check_count(every, "the distance of fields that are kept", 0)
-    done, total, seconds = 0, warmup + draws, 0.0
-    chunks: list[Arrays] = []
-    facts = _facts(name, sampler, flow, measured, out is not None) | dict(facts)
-    facts |= {"warmup": warmup, "draws": draws, "every": every, "seed": torch.initial_seed()}
-    facts["start"] = hashlib.sha256(torch.get_rng_state().numpy().tobytes()).hexdigest()[:16]
+    measured = [Observables(target.action, observables) for target in sampler.targets]
+    total, pieces = warmup + draws, list[list[Record]]()
+    points = [target.facts for target in sampler.targets]
+    facts = {
+        "version": VERSION, "sampler": sampler.name, **(points[0] if len(points) == 1 else {"points": points}), **facts,
+        "warmup": warmup, "draws": draws, "every": every,
+        "seed": torch.initial_seed(),
+        "start": hashlib.sha256(torch.get_rng_state().numpy().tobytes()).hexdigest()[:16],
+        "fingerprint": {} if out is None else _fingerprint(sampler, measured),
+    }  # fmt: skip
     with ExitStack() as context:
-        storage = None
+        folder = None
         if out is not None:
-            storage = Storage(out)
-            context.enter_context(storage.locked())
-            facts, chunks = storage.start(facts, resume)
-        if chunks:
-            sampler.restore(named(chunks[-1], "state/"))
-            set_torch_states(named(chunks[-1], "random/"))
-            done, seconds = int(chunks[-1]["done"]), float(chunks[-1]["seconds"])
+            folder = Folder(out)
+            context.enter_context(folder.locked())
+            facts, pieces = folder.start(facts, resume)
+        done, seconds = 0, 0.0
+        if pieces:
+            before = pieces[-1][0]
+            sampler.restore(before.state)
+            set_torch_states(before.random)
+            done, seconds = before.done, before.seconds
         stop = context.enter_context(StopSignal())
         progress_bar = context.enter_context(ProgressBar(sampler.title, check_console(console)))
-        parts: list[Arrays] = []
+        sampler.show = progress_bar.update
+        parts: list[list[Record]] = [[] for _ in points]
         written = time.monotonic()
         while done < total:
             began, tune = time.perf_counter(), done < warmup
             new = sampler.draw(tune, (warmup if tune else total) - done)
             for draw in new:
-                n = len(draw.fields) if sampler.independent else 1
                 if not tune:
-                    parts.append(_measured(measured, draw, done - warmup, every, sampler.independent))
-                done += n
+                    parts[draw.point].append(_measured(measured[draw.point], draw, done - warmup, every, sampler))
+                if draw.point == len(points) - 1:
+                    done += len(draw.fields) if sampler.independent else 1
             if not tune:
                 seconds += time.perf_counter() - began
-            rate = sum(draw.rate for draw in new) / len(new)
-            progress_bar.update(done, done / total, "" if sampler.independent else f"accepted {rate:.2f}")
-            is_due = storage is not None and time.monotonic() - written > WRITE_SECONDS
+            rate = sum(draw.rate for draw in new) / max(1, len(new))
+            fraction = done / total if sampler.progress is None else sampler.progress
+            progress_bar.update(done, fraction, "" if sampler.independent else f"accepted {rate:.2f}")
+            is_due = folder is not None and time.monotonic() - written > WRITE_SECONDS
             if done >= total or stop.number or is_due:
-                chunk = joined(parts) | {f"state/{name}": x.detach().cpu() for name, x in sampler.state().items()}
-                chunk |= {f"random/{name}": state for name, state in torch_states().items()}
-                chunk |= {"done": torch.tensor(done), "seconds": torch.tensor(seconds, dtype=torch.float64)}
-                if not sampler.independent:
-                    chunk["last"] = sampler.fields.detach().cpu().clone()
-                chunks.append(chunk)
-                parts, written = [], time.monotonic()
-                if storage is not None:
-                    storage.write_draws(chunks[-1])
+                now: dict[str, Any] = {
+                    "seconds": seconds, "done": done, "random": torch_states(), "figures": dict(sampler.figures),
+                    "state": {name: x.detach().cpu() for name, x in sampler.state().items()},
+                    "witness": {} if any(piece[0].witness for piece in pieces) else dict(sampler.witness),
+                }  # fmt: skip
+                last = NOTHING if sampler.independent else sampler.fields.detach().cpu().clone()
+                pieces.append([
+                    Record(**vars(followed(part)) | now | {"last": fields}) if part
+                    else Record(facts={}, series={}, last=fields, **now)
+                    for part, fields in zip(parts, last.chunk(len(points)), strict=True)
+                ])  # fmt: skip
+                parts, written = [[] for _ in points], time.monotonic()
+                if folder is not None:
+                    folder.append_piece(pieces[-1])
             if stop.number:
                 raise_signal(stop.number)
-    return facts, joined(chunks)
+    found = [followed(point) for point in zip(*pieces, strict=True)]
+    return [Record(**vars(record) | {"facts": at}) for record, at in zip(found, points_of(facts), strict=True)]
 
 
-def _measured(measured: Observables, draw: Draw, number: int, every: int, independent: bool) -> Arrays:
-    """The arrays of a draw, (1, K, ...) of K chains or (n, ...) of n samples; `number` draws were made before it."""
-    arrays = measured.measure(draw.fields, draw.action)
-    fields = {"_fields": draw.fields.detach().cpu(), "_field_actions": draw.action.detach().double().cpu()}
-    if draw.log_weights is not None:
-        arrays["_log_weights"] = fields["_field_log_weights"] = draw.log_weights.double().cpu()
-    if not independent:
-        arrays, fields = ({name: values[None] for name, values in part.items()} for part in (arrays, fields))
-    end = number + len(fields["_fields"])
-    kept: Tensor | list[int] = torch.arange(number + 1, end + 1) % every == 0 if every else []
-    arrays |= {name: values[kept] for name, values in fields.items()}  # copies, since a sampler may move its fields
-    arrays["_rates"] = torch.tensor([draw.rate], dtype=torch.float64)
-    return {f"series/{name}": values for name, values in arrays.items()}
+def _measured(measured: Observables, draw: Draw, number: int, every: int, sampler: Sampler) -> Record:
+    """The record of a draw of K chains or of n samples; `number` draws were made before it."""
+    log_weights = None if draw.log_weights is None else draw.log_weights.double().cpu()
+    values = [draw.fields.detach().cpu(), draw.action.detach().double().cpu(), log_weights]
+    series = measured.measure(draw.fields, draw.action)
+    if not sampler.independent:
+        values = [None if part is None else part[None] for part in values]
+        series = {name: part[None] for name, part in series.items()}
+    n = len(series["m2"])
+    is_kept: Any = torch.arange(number + 1, number + n + 1) % every == 0 if every else []
+    # copies, since a sampler may move its fields
+    kept: list[Any] = [None if part is None else part[is_kept] for part in values]
+    return Record(
+        facts={}, series=series, rates=torch.tensor([draw.rate], dtype=torch.float64), log_weights=values[2],
+        fields=kept[0], field_actions=kept[1], field_log_weights=kept[2], witness={}, figures={}, state={}, random={},
+    )  # fmt: skip
 
 
-def _facts(
-    name: str, sampler: Sampler, flow: Density | Sequence[int], measured: Observables, is_kept: bool
-) -> dict[str, Any]:
-    """The facts of a measurement, which are compared when it is resumed.
+def _fingerprint(sampler: Sampler, measured: Sequence[Observables]) -> dict[str, list[float]]:
+    """Values of the flow, the action and the user's observables at a few fields, by which a change of any shows.
 
-    A measurement that is kept, and thus may be resumed, also has a fingerprint: values of the flow, the action and the
-    user's observables at a few fields, by which a change of any of them shows. The action and the observables take the
-    same fields of noise for any flow.
+    The action and the observables take the same fields of noise for any flow.
     """
-    like = getattr(sampler, "fields", like_of(flow))
-    fingerprint = {}
-    if is_kept:
-        values: dict[str, Tensor] = {}
-        if isinstance(flow, Density):
-            with fixed_seed(0):
-                noise = flow.draw_noise(FINGERPRINT_FIELDS, device="cpu")  # the same on any device
-                values["flow"] = flow.generate_with_log_prob([part.to(flow.device) for part in noise])[1].detach()
-        fields = noise_of(event_shape_of(flow), like)
+    values: dict[str, Tensor] = {}
+    if (flow := sampler.flow) is not None:
         with fixed_seed(0):
-            observed = measured.measure(fields)
-        values["action"] = measured.action(fields).detach()
-        values |= {f"observable {name}": observed[name] for name in measured.own}
-        fingerprint = {name: value.double().tolist() for name, value in values.items()}
-    return lattice_facts(measured.action, event_shape_of(flow)) | {
-        "version": VERSION,
-        "action": re.sub(r" at 0x[0-9a-f]+", "", repr(measured.action)),
-        "sampler": name,
-        "dtype": str(like.dtype).removeprefix("torch."),
-        "fingerprint": fingerprint,
-    }
+            noise = flow.draw_noise(FINGERPRINT_FIELDS, device="cpu")  # the same on any device
+            values["flow"] = flow.generate_with_log_prob([part.to(flow.device) for part in noise])[1].detach()
+    values["action"] = torch.cat([target.fingerprint() for target in sampler.targets])
+    with fixed_seed(0):
+        observed = measured[0].measure(noise_of(sampler.targets[0].shape, sampler.targets[0].like))
+    values |= {f"observable {name}": observed[name] for name in measured[0].own}
+    return {name: value.double().tolist() for name, value in values.items()}

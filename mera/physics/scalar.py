@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from mera._utils.checks import check_count, check_flag, check_number, check_positive
 from mera._utils.errors import InputError
@@ -38,6 +39,12 @@ class _QuarticField(Action):
         """The contribution of each site to the action, (B, *shape)."""
         square = phi.square().sum(1)
         return neighbours(phi, self.periodic) / 2 + square * (self.mass2 / 2 + self.coupling * square)
+
+    def embed(self, phi: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        """The components along a random direction, whose signs leave the lengths as they are (Wolff 1989)."""
+        direction = normalize(torch.randn(*phi.shape[:2], *[1] * (phi.ndim - 2), dtype=torch.float64), dim=1).to(phi)
+        component = (direction * phi).sum(1)
+        return component, lambda signs: phi + ((signs - 1) * component)[:, None] * direction
 
 
 @register("free")
@@ -211,6 +218,7 @@ class XY(Action):
 
     is_even = True
     is_compact = True
+    clusters_suffice = True
     flow_options: ClassVar[Mapping[str, Any]] = {
         "transform": "circular-spline",
         "prior": f"Uniform(low={-math.pi}, high={math.pi})",
@@ -225,6 +233,13 @@ class XY(Action):
         for axis in range(2, phi.ndim):
             total = total - self.beta * (phi.roll(-1, axis) - phi).cos()
         return total.sum(1)
+
+    def embed(self, phi: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        """The components of the unit vectors along a random direction (Wolff 1989, Phys. Rev. Lett. 62, 361)."""
+        angle = math.pi * (2 * torch.rand(*phi.shape[:2], *[1] * (phi.ndim - 2), dtype=torch.float64) - 1).to(phi)
+        mirrored = wrap(math.pi + 2 * angle - phi)
+        component = math.sqrt(self.beta) * (phi - angle).cos().sum(1)
+        return component, lambda signs: torch.where(signs[:, None] < 0, mirrored, phi)
 
     @property
     def observables(self) -> dict[str, Callable[[Tensor], Tensor]]:  # type: ignore[override]

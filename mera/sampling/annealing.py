@@ -12,6 +12,7 @@ from torch import Tensor
 
 from mera._utils.errors import InputError
 from mera.sampling.hamiltonian import HamiltonianChains, LogProb, StepSize
+from mera.sampling.weights import effective_number
 
 MAX_STAGES = 1000
 BISECTIONS, MIN_CHANGE = 40, 1e-12
@@ -72,11 +73,6 @@ def move(
         if tune:
             step.tune(rate)
     return total
-
-
-def effective_number(log_weights: Tensor, dim: int = 0) -> Tensor:
-    r"""The effective number of weighted samples along the axis `dim`, :math:`(\sum w)^2 / \sum w^2`."""
-    return 1 / log_weights.softmax(dim).square().sum(dim)
 
 
 def largest_change(log_ratio: Tensor, most: float, number: float) -> Tensor:

@@ -20,6 +20,8 @@ MIN_DRAWS = 8
 """The least number of draws of a chain from which autocorrelations can be judged."""
 ROUNDING = 1e-13
 """The spread of draws, relative to their size, that is rounding: a constant."""
+FROZEN_BY_CHANCE = 1e-3
+"""The probability below which chance does not explain a chain that never moves at the acceptance rate of all."""
 DECAY_RATIO = 1.5
 """The assumed ratio of the exponential to the integrated autocorrelation time (Wolff's recommendation)."""
 
@@ -166,3 +168,31 @@ def _diagnose(name: str, chains: Tensor, **options: Any) -> Tensor:
     with np.errstate(all="ignore"):  # constants give NaN
         values = chains.detach().double().cpu().numpy()
         return torch.from_numpy(np.asarray(getattr(array_stats, name)(values, chain_axis=1, draw_axis=0, **options)))
+
+
+class Along(NamedTuple):
+    """The diagnostics of a quantity along chains, and the figures for its verdict."""
+
+    gamma: GammaResult
+    r_hat: float
+    seen: dict[str, float]
+
+
+def along(values: Tensor, **agreement: bool) -> Along:
+    """Diagnose a quantity along chains, (draws, K); `agreement` has options of `r_hat`."""
+    gamma = gamma_method(values)
+    found = float(r_hat(values[..., None], **agreement)) if gamma.error else 1.0  # R-hat of a constant is 1
+    longest = gamma.tau + 2 * gamma.tau_error  # a short chain may underestimate it
+    by_chance = r_hat_by_chance(values, **agreement) if found >= MIXED else math.inf
+    seen = {"r_hat": found, "by_chance": by_chance, "times": len(values) / longest, "draws": values.numel()}
+    return Along(gamma, found, seen)
+
+
+def frozen_chains(values: Tensor, acceptance: float) -> int:
+    """The number of chains (draws, K) whose values never change, where chance alone does not explain it.
+
+    If all chains are frozen, the acceptance rate says so.
+    """
+    frozen = int((values == values[0]).all(0).sum())
+    is_chance = values.shape[1] * (1 - acceptance) ** len(values) > FROZEN_BY_CHANCE
+    return 0 if is_chance or frozen == values.shape[1] else frozen

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import reduce
 
 import torch
@@ -13,6 +13,10 @@ from mera._utils.errors import InputError
 
 TARGET_RATE = 0.8
 """The acceptance rate to which steps are tuned."""
+FIRST_STEP, LONGEST, MAX_STEPS = 0.1, 1e4, 1000
+"""The initial step, the longest mean length of a trajectory, and the most leapfrog steps in one of mean length."""
+START, BETWEEN = 100, 10
+"""The trajectories of each chain of a short run before its first field, and between its fields."""
 ORDINARY = 1e3
 """Variables of ordinary size, at which a log-density that is NaN is an error."""
 
@@ -61,6 +65,14 @@ class HamiltonianChains:
                 for value in values
             ]
         return torch.stack([value.detach() for value in values]), torch.stack(gradients)
+
+    def state(self) -> dict[str, Tensor]:
+        """The positions, terms and gradients, for `restore`: terms that are computed anew may differ by rounding."""
+        return {"x": self.x, "values": self.values, "gradients": self.gradients}
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Go on from a `state`."""
+        self.x, self.values, self.gradients = (state[name].to(self.x) for name in ("x", "values", "gradients"))
 
     def take(self, indices: Tensor) -> None:
         """Let each chain go on from the position of the chain of an index, (K,)."""
@@ -136,10 +148,90 @@ class StepSize:
 
     def restore(self, state: Tensor) -> None:
         """Go on from a `state`."""
-        steps = state[:-1, None]
-        steps = steps.to(self.value) if isinstance(self.value, Tensor) else steps  # its dtype and device
-        self.value, self._proposals = state[0].item() if len(state) == 2 else steps, int(state[-1])
+        value = self.value
+        self.value = state[:-1, None].to(value) if isinstance(value, Tensor) else state[0].item()  # of its dtype
+        self._proposals = int(state[-1])
 
     def restart(self) -> None:
         """Reset the proposal count, so that the next proposals change the step size as much as the first ones did."""
         self._proposals = 0
+
+
+class Trajectories:
+    """Hamiltonian trajectories of fields (K, C, *shape), of random lengths and unit masses.
+
+    Lengths vary by half of their mean, so that no mode of the field has a period that always matches the length. Each
+    chain has a step of its own, (K, 1), until `share_steps`: chains make equally many steps, and one that starts where
+    the density is steep is not held there by a step that suits the others.
+
+    Args:
+        log_prob: the log-density of fields (K, C, *shape) up to a constant, (K,), differentiable.
+        fields: the initial fields, (K, C, *shape).
+        length: the mean length of a trajectory.
+
+    Attributes:
+        groups: the number of groups of successive chains that share a step; 0 for chains with steps of their own.
+
+    Raises:
+        FloatingPointError: if the log-density or its gradient is not finite at the initial fields.
+    """
+
+    def __init__(self, log_prob: LogProb, fields: Tensor, length: float = 1.0) -> None:
+        self.length, self._log_prob, self._shape, self.groups = length, log_prob, fields.shape[1:], 0
+        self.tuning = StepSize(torch.full_like(fields.flatten(1)[:, :1], FIRST_STEP), least=length / MAX_STEPS)
+        self.move_to(fields)
+
+    def move_to(self, fields: Tensor) -> None:
+        """Go on from other fields (K, C, *shape)."""
+        self.chains = HamiltonianChains([lambda row: self._log_prob(row.unflatten(1, self._shape))], fields.flatten(1))
+        if not (self.chains.value.isfinite().all() and self.chains.gradients.isfinite().all()):
+            raise FloatingPointError("Expected a finite action and gradient of the fields at the start; got others")
+
+    @property
+    def fields(self) -> Tensor:
+        """The current fields, (K, C, *shape)."""
+        return self.chains.x.unflatten(1, self._shape)
+
+    def share_steps(self, groups: int) -> None:
+        """Let groups of successive chains, equally many in each, go on with the median of their steps."""
+        self.groups, step = groups, torch.as_tensor(self.tuning.value)
+        self.tuning.value = self._by_group(step, lambda steps: steps.median(1).values)
+        self.tuning.restart()
+
+    def _by_group(self, values: Tensor, reduce: Callable[[Tensor], Tensor]) -> Tensor:
+        """The values of chains, (K, 1), reduced over the chains of each group."""
+        return reduce(values.view(self.groups, -1)).repeat_interleave(len(values) // self.groups)[:, None]
+
+    def run(self, n: int = 1, tune: bool = False) -> float:
+        """Run n trajectories, of which a warm-up tunes the step, and return the mean acceptance rate."""
+        rates = 0.0
+        for _ in range(n):
+            length = self.length * (0.5 + torch.rand(()).item())
+            step = torch.as_tensor(self.tuning.value)
+            rate = self.chains.trajectory(step.clamp(max=length), max(1, math.ceil(length / step.median().item())))
+            rates += rate.mean().item() / n
+            if tune:
+                rate = rate[:, None]
+                self.tuning.tune(self._by_group(rate, lambda rates: rates.mean(1)) if self.groups else rate)
+        return rates
+
+
+@torch.no_grad()
+def short_run(log_prob: LogProb, start: Tensor, snapshots: int = 1, warmup: int = START) -> Tensor:
+    """Fields of short chains, approximate samples of a density: (snapshots * K, C, *shape).
+
+    Args:
+        log_prob: the log-density of fields (K, C, *shape) up to a constant, (K,), differentiable.
+        start: the initial fields of K chains, (K, C, *shape).
+        snapshots: the number of fields of each chain.
+        warmup: the number of trajectories before the first field, which tune the step of each chain.
+    """
+    trajectories, fields = Trajectories(log_prob, start), []
+    for _ in range(2):  # steps that suited the start may not suit what follows
+        trajectories.run(warmup // 2, tune=True)
+        trajectories.tuning.restart()
+    for snapshot in range(snapshots):
+        if snapshot:
+            trajectories.run(BETWEEN)
+        fields.append(trajectories.fields)
+    return torch.cat(fields)

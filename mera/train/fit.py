@@ -27,7 +27,7 @@ from mera._utils.torch_modes import chosen_threads, threads_set
 from mera.flow.density import Density
 from mera.graph.summary import count_parameters
 from mera.models.saving import describe_flow
-from mera.physics.verdicts import format_ess
+from mera.sampling.weights import format_ess
 from mera.train.batches import read_batches
 from mera.train.callbacks import Callback, History, Progress, RunLogger
 from mera.train.health import check_user_bijectors, divergence, inverse_error

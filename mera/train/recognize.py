@@ -17,8 +17,9 @@ from mera.data.examples import hold_out, misread_floats
 from mera.data.fingerprint import bytes_of, digest, fingerprint
 from mera.data.items import check_example
 from mera.flow.density import Density
-from mera.physics.check_target import check_sampled
 from mera.physics.family import ActionFamily
+from mera.physics.flow_samplers import target_of_flow
+from mera.physics.target import Target
 from mera.train.batches import Objective, Order, rows_per_step
 from mera.train.likelihoods import FieldLikelihood, likelihood, likelihood_of
 from mera.train.reverse_kl import ReverseKL
@@ -67,9 +68,10 @@ def recognize(
             if flow.plan.context != (k,) or not flow.flow.needs_context:
                 got = f"the context {flow.plan.context}"
                 raise InputError(f"a flow for {data!r} that was built with context={k}", got)
-            check_sampled(flow.given(data.context(**data.middle).to(flow.device)), data.at(**data.middle))
-        action = data if isinstance(data, ActionFamily) else check_sampled(flow, data)
-        objective = ReverseKL(flow, action)
+            middle = flow.given(data.context(**data.middle).to(flow.device))
+            objective = ReverseKL(flow, target_of_flow(middle, data.at(**data.middle)), data)
+        else:
+            objective = ReverseKL(flow, target_of_flow(flow, data))
         return Objectives(objective, objective)
     if flow.plan.context is None and not (labels is None and test_labels is None):
         raise InputError("a conditional flow for labels, mera.build(..., classes=K)", "one without classes or context")
@@ -94,6 +96,8 @@ def is_action(data: Any) -> bool:
     """Return whether data is an action rather than examples."""
     if isinstance(data, nn.Module):  # a Sequential can be indexed, too
         return not isinstance(data, Density)
+    if isinstance(data, Target):
+        return True
     has_items = any(hasattr(data, name) for name in ("__getitem__", "__iter__"))
     return callable(data) and not has_items and not isinstance(data, Density)
 

@@ -16,23 +16,12 @@ from torch import Tensor
 from mera._utils.errors import InputError
 from mera._utils.random import fixed_seed, reseeding
 from mera.flow.density import Density
-from mera.physics.action import Action
-from mera.physics.check_target import noise_of
-from mera.physics.estimate import estimate
 from mera.physics.family import ActionFamily
-from mera.physics.trajectories import (
-    BETWEEN,
-    MIN_CHAINS,
-    SNAPSHOTS,
-    START,
-    Trajectories,
-    is_differentiable,
-    like_of,
-    short_run,
-)
-from mera.physics.verdicts import pareto_k
-from mera.sampling.annealing import effective_number
+from mera.physics.flow_samplers import estimate
+from mera.physics.target import MIN_CHAINS, SNAPSHOTS, Target
+from mera.sampling.hamiltonian import BETWEEN, START, Trajectories
 from mera.sampling.verdict import Verdict
+from mera.sampling.weights import effective_number, pareto_k
 from mera.train.batches import Batch, Objective
 
 ROWS_PER_SEED = 16
@@ -61,7 +50,8 @@ class ReverseKL(Objective):
 
     Args:
         flow: the flow; for a family, with the parameters as its context.
-        action: the action S, or a family of actions.
+        target: the target of the action S, of a family that of the action in the middle of the ranges.
+        family: the family of actions; None for a single action.
 
     Raises:
         ValueError: if the action has no gradient, from which the flow would silently learn its own entropy alone.
@@ -70,11 +60,9 @@ class ReverseKL(Objective):
     name, unit, metric = "fields", "nats/variable", "nats"
     optimizer = "AdamW"  # Muon is better for phi^4, and worse for angles and double wells
 
-    def __init__(self, flow: Density, action: Action | ActionFamily) -> None:
-        self.flow = flow
-        self.family = action if isinstance(action, ActionFamily) else None
-        self.action: Action = action.at(**action.middle) if isinstance(action, ActionFamily) else action
-        if not is_differentiable(self.action, noise_of(flow.plan.input.event_shape, like_of(flow))):
+    def __init__(self, flow: Density, target: Target, family: ActionFamily | None = None) -> None:
+        self.flow, self.target, self.family, self.action = flow, target, family, target.action
+        if not target.is_differentiable:
             raise InputError(
                 "an action with a gradient, computed by operations of torch on the field itself, without detach, numpy "
                 "or torch.no_grad",
@@ -87,8 +75,7 @@ class ReverseKL(Objective):
     def facts(self) -> dict[str, Any]:  # type: ignore[override]
         """The action, or the family, as text, and its values at a few fields."""
         with torch.no_grad():
-            noise = noise_of(self.flow.plan.input.event_shape, like_of(self.flow))
-            values = [f"{value:.4g}" for value in self.action(noise).tolist()]
+            values = [f"{value:.4g}" for value in self.target.fingerprint().tolist()]
         subject = self.action if self.family is None else self.family
         return {"target": re.sub(r" at 0x[0-9a-f]+", "", repr(subject)), "values of the action": values}
 
@@ -166,7 +153,7 @@ class ReverseKL(Objective):
         if any(not getattr(module, "initialized", True) for module in flow.modules()):
             with suppress(FloatingPointError):  # the first steps say where the action is not finite
                 snapshots = min(MAX_SNAPSHOTS, MAX_START_VALUES // (chains * lattice.variables))
-                phi = short_run(self.action, phi, max(1, snapshots))
+                phi = self.target.short_run(phi, max(1, snapshots))
         family = self.family
         return phi, None if family is None else family.context(**family.middle).to(flow.device).expand(len(phi), -1)
 
@@ -191,7 +178,7 @@ class ReverseKL(Objective):
         Weights are judged together with fields of the target from a short run.
         """
         if self.family is None:
-            return f"of {VERDICT_SAMPLES:,} samples, {_judged(flow, self.action)}"
+            return f"of {VERDICT_SAMPLES:,} samples, {_judged(flow, self.target)}"
         points, verdicts = [self.family.middle, *corners(self.family.ranges)], []
         for point in points:
             conditioned = flow.given(self.family.context(**point).to(flow.device))
@@ -208,7 +195,7 @@ class ReverseKL(Objective):
             context = None if family is None else family.context(**family.middle).to(flow.device)
             phi, _ = flow.generate_with_log_prob(flow.draw_noise(PROBE_SAMPLES), context)
             sampled = time.perf_counter()
-            Trajectories(self.action, phi, own_steps=True).run(1)
+            Trajectories(self.target.log_prob, phi).run(1)
         samples, trajectory = sampled - began, time.perf_counter() - sampled
         points = 1 if family is None else 1 + len(corners(family.ranges))
         return points * (VERDICT_SAMPLES / PROBE_SAMPLES * samples + (START + SNAPSHOTS * BETWEEN) * trajectory)
@@ -219,7 +206,7 @@ class ReverseKL(Objective):
 
 
 @torch.no_grad()
-def _judged(flow: Density, action: Action) -> Verdict:
+def _judged(flow: Density, action: Any) -> Verdict:
     """The verdict on `VERDICT_SAMPLES` samples of a flow."""
     with fixed_seed(0), warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # the verdict is returned

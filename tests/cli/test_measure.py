@@ -6,8 +6,9 @@ import pytest
 
 import mera
 from mera import physics
+from mera.cli.measure import SAMPLERS, WITHOUT_CHAINS
 from mera.flow import Symmetrized
-from mera.physics.storage import Storage
+from mera.physics.record import Folder
 from mera.train import RunFolder
 from tests.helpers.command import SMALL, plain, run, succeed
 
@@ -40,9 +41,9 @@ def test_a_run_of_an_action_is_resumed_and_listed(folder):
     assert "which learnt the action" in str(refused.exception)
 
 
-@pytest.mark.parametrize("sampler", ["reweighting", "metropolis", "hmc"])
+@pytest.mark.parametrize("sampler", SAMPLERS)
 def test_measure(folder, tmp_path, sampler):
-    warmup = [] if sampler == "reweighting" else ["--warmup", 20]
+    warmup = [] if sampler in WITHOUT_CHAINS else ["--warmup", 20]
     result = succeed("measure", folder, "--sampler", sampler, "--samples", 200, *warmup, "--out", tmp_path)
     assert "correlation_length" in result.output
     text = (tmp_path / "report.json").read_text()
@@ -83,7 +84,7 @@ def test_measurements_are_kept_and_prolonged(folder):
     options = ["measure", folder, "--sampler", "hmc", "--chains", 4, "--warmup", 5]
     succeed(*options, "--samples", 80)
     assert "--resume" in str(run(*options, "--samples", 80).exception)
-    seed = Storage(folder / "measure" / "hmc").facts()["seed"]
+    seed = Folder(folder / "measure" / "hmc").facts()["seed"]
     assert f"the seed of the measurement in {folder}" in str(
         run(*options, "--samples", 160, "--resume", "--seed", seed + 1).exception
     )

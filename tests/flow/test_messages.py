@@ -103,7 +103,7 @@ IMAGES = torch.zeros(2, 1, 8, 8, dtype=torch.uint8)
         (lambda f: f.sample(b"x"), "a number of samples as an integer"),
         (lambda f: f.sample(2, temperature=range(1, 10**9)), "Expected a temperature as a number.*got range"),
         (lambda f: f.inference_cone(b"xy"), "Expected a bool mask, or a span for each dimension; got bytes"),
-        (lambda f: f.resized(b"xy"), "Expected 2 edge lengths; got b'xy'"),
+        (lambda f: f.resized(b"xy"), "Expected the shape to be an integer >= 1 or 2 of them; got b'xy'"),
         (lambda f: draw_layout(f.layout, dimension=2), "Expected a dimension from -2 to 1; got 2"),
     ],
 )  # fmt: skip
@@ -146,4 +146,4 @@ def test_the_file_of_a_layout_with_an_unregistered_bijector(tmp_path):
     (tmp_path / "b.toml").write_text((tmp_path / "a.toml").read_text().replace('"coupling"', '"my-own"'))
     with pytest.raises(LayoutError) as caught:
         mera.load_layout(tmp_path / "b.toml")
-    assert any("import the module that registers it" in note for note in caught.value.__notes__)
+    assert "import the module that registers it" in str(caught.value)

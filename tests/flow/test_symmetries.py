@@ -155,9 +155,7 @@ def test_the_command_line_does_not_fill_with_it(tmp_path):
 def test_images_in_the_place_of_data():
     flow = mera.build("rgflow", L=8, layers=1, hidden=(6,))
     for call in (flow, flow.log_prob, mera.Symmetrized(flow).flow.log_prob):
-        with pytest.raises(
-            ValueError, match=r"got torch\.uint8: `bits_per_dim` takes images as they are, `from_images`"
-        ):
+        with pytest.raises(ValueError, match=r"got torch\.uint8; flow\.from_images maps images to the flow's space"):
             call(IMAGES.train.array[:2])
 
 

@@ -143,8 +143,8 @@ def test_layouts_made_by_hand_and_growth():
     ("options", "shape", "message"),
     [
         ({"L": 8}, (12, 12), r"multiples of \(8, 8\) as edges"),
-        ({"L": 8}, (16,), "Expected 2 edge lengths"),
-        ({"L": 8}, (16, 0), "Expected 2 edge lengths"),
+        ({"L": 8}, (16,), "Expected the shape to be an integer >= 1 or 2 of them"),
+        ({"L": 8}, (16, 0), "Expected the shape to be an integer >= 1 or 2 of them"),
         ({"L": 8, "channels": 1, "spectral": True}, (16, 16), "(?s)Expected a bijector that fits.*'spectral'"),
     ],
 )

@@ -8,7 +8,7 @@ import torch
 from mera import physics
 from mera.physics import CRITICAL_TEMPERATURE, ON, XY, DoubleWell, FreeField, Ising, Phi4, kaufman
 from mera.physics.action import by_direction
-from mera.physics.check_target import laws_of
+from mera.physics.target import laws_of
 from tests.physics import exact
 
 SHAPES = [(7,), (4, 6), (3, 4, 5)]

@@ -7,8 +7,9 @@ import torch
 
 from mera import physics
 from mera.physics import XY, DoubleWell, FreeField, Ising, Phi4
-from mera.physics.anneal import _verdicts
-from mera.physics.measured import WeightedAverage
+from mera.physics.estimate import estimate_of
+from mera.physics.record import Record
+from mera.sampling.averages import WeightedAverage
 from mera.sampling.verdict import Trust, marked
 from tests.physics.exact import chain_of_angles
 
@@ -60,8 +61,13 @@ def test_populations_that_disagree_say_so():
 def verdicts_of(values, relaxed, particles=250):
     """The verdicts on four populations whose ln Z is 0, to a hundredth, and whose m2 has these values."""
     log_z = torch.tensor([-0.01, 0.01, -0.01, 0.01], dtype=torch.float64)
-    averaging = WeightedAverage(log_z.softmax(0).repeat_interleave(particles) / particles, 4)
-    return _verdicts(log_z, {"m2": values, "own": values}, {"m2": relaxed}, averaging)
+    series = dict.fromkeys(("m2", "own", "m4", "abs_m", "energy", "_energy2", "_structure"), values)
+    facts = {"shape": [1, 4], "periodic": [True], "inverse_temperature": 1.0, "populations": 4}
+    log_weights = log_z.repeat_interleave(particles)
+    return estimate_of(Record(
+        facts=facts, series=series, rates=torch.ones(1), log_weights=log_weights, witness={"m2": relaxed},
+        figures={"stages": torch.tensor(3)}, state={}, random={},
+    )).verdicts  # fmt: skip
 
 
 def test_a_short_run_must_not_change_averages():

@@ -3,6 +3,7 @@
 import itertools
 import math
 import pickle
+from dataclasses import replace
 from importlib import import_module
 
 import numpy as np
@@ -11,23 +12,15 @@ import torch
 
 import mera
 from mera import physics
-from mera.physics.action import as_action
-from mera.physics.estimate import report_of
-from mera.physics.markov_chains import chains_of
+from mera.physics.estimate import estimate_of
+from mera.physics.flow_samplers import start_of_chains
 from mera.physics.observables import Observables, averages_of
-from mera.physics.trajectories import MAX_STEPS, Trajectories, fields_of, short_run, start_of_chains, starts
-from mera.physics.verdicts import (
-    EQUAL_NATS,
-    MISSED_NATS,
-    Forward,
-    forward_ess,
-    forward_of,
-    pareto_k,
-    verdict_on_weights,
-)
-from mera.sampling.diagnostics import GammaResult, gamma_method, r_hat
-from mera.sampling.verdict import Trust
-from tests.physics.test_verdicts import recorded
+from mera.physics.target import Target
+from mera.sampling.diagnostics import GammaResult, along, gamma_method, r_hat
+from mera.sampling.hamiltonian import MAX_STEPS, Trajectories
+from mera.sampling.verdict import Trust, judge
+from mera.sampling.weights import EQUAL_NATS, MISSED_NATS, forward_ess, forward_of, pareto_k
+from tests.physics.test_verdicts import recorded, seen_of
 
 
 def naive_measurement(phi):
@@ -89,7 +82,7 @@ def test_a_report_of_weights():
     series["correlator"] = torch.rand(n, 3, dtype=torch.float64)
     log_w = 0.5 * torch.randn(n, dtype=torch.float64) + 3
     target = 0.5 * torch.randn(50, dtype=torch.float64) + 3
-    report = report_of(*recorded(series, log_w, target.tolist()))
+    report = estimate_of(recorded(series, log_w, target))
     w = log_w.exp()
     p = w / w.sum()
     mean = {name: (p * series[name]).sum() for name in names}
@@ -127,9 +120,7 @@ def test_a_summary_of_chains():
     torch.manual_seed(0)
     values = {name: torch.rand(60, 5, dtype=torch.float64).cumsum(0) / 10 for name in ("m2", "m4")}
     values["m2"][:] = values["m2"] + 1
-    facts, arrays = recorded(values)
-    arrays["series/_rates"] = torch.linspace(0.2, 0.8, 60)
-    chain = chains_of(facts, arrays)
+    chain = estimate_of(replace(recorded(values), rates=torch.linspace(0.2, 0.8, 60)))
     mean = {name: series.mean() for name, series in values.items()}
     for name, series in values.items():
         gamma = gamma_method(series)
@@ -160,11 +151,11 @@ def test_a_summary_of_chains():
 )
 def test_thresholds_of_chains(monkeypatch, draws, chains, tau, apart, acceptance, trust):
     """An autocorrelation time counts with two of its errors, which are as large as a half of it here."""
-    module = import_module("mera.physics.markov_chains")
+    module = import_module("mera.sampling.diagnostics")
     monkeypatch.setattr(module, "gamma_method", lambda values: GammaResult(1.0, tau, tau / 2, 1))
     monkeypatch.setattr(module, "r_hat", lambda values: apart)
     monkeypatch.setattr(module, "r_hat_by_chance", lambda values: 1.1)
-    verdict = module.judged(torch.randn(draws, chains), acceptance).verdict
+    verdict = judge(along(torch.randn(draws, chains)).seen | {"acceptance": acceptance})
     assert verdict.trust == trust
     assert ("modes that no start reached do not show" in verdict) == (trust == Trust.GOOD)
     assert pickle.loads(pickle.dumps(verdict)).trust == trust
@@ -172,18 +163,22 @@ def test_thresholds_of_chains(monkeypatch, draws, chains, tau, apart, acceptance
 
 def test_thresholds_of_weights():
     equal = torch.zeros(1000)
-    assert verdict_on_weights(equal, 0.49, Forward(0.0, 1.0)).trust == Trust.GOOD
-    assert verdict_on_weights(equal, 0.5).trust == Trust.USABLE
-    assert verdict_on_weights(equal, 0.7).trust == Trust.TOO_FEW
-    assert verdict_on_weights(equal, 0.89).trust == Trust.TOO_FEW
-    assert verdict_on_weights(equal, 0.9).trust == Trust.MEANINGLESS  # its error is (1 + k) / 3 10^(1/4) 10^(1/2)
-    assert verdict_on_weights(torch.zeros(100), 1.0).trust == Trust.TOO_FEW
-    assert verdict_on_weights(equal, 0.1, Forward(0.0, 0.5)).trust == Trust.GOOD
-    assert verdict_on_weights(equal, 0.1, Forward(0.0, 0.49)).trust == Trust.TOO_SMALL
-    assert verdict_on_weights(equal[:99], 0.1).trust == Trust.ROUGH
-    assert verdict_on_weights(equal[:100], 0.1).trust == Trust.GOOD
-    assert verdict_on_weights(equal[:1], 0.1).trust == Trust.MEANINGLESS
-    assert verdict_on_weights(equal[:2], 0.1).trust == Trust.ROUGH
+    assert judge(seen_of(equal, 0.49, missed=0.0, forward_ess=1.0, ess=1.0)).trust == Trust.GOOD
+    assert judge(seen_of(equal, 0.5)).trust == Trust.USABLE
+    assert judge(seen_of(equal, 0.7)).trust == Trust.TOO_FEW
+    assert judge(seen_of(equal, 0.89)).trust == Trust.TOO_FEW
+    assert judge(seen_of(equal, 0.9)).trust == Trust.MEANINGLESS  # its error is (1 + k) / 3 10^(1/4) 10^(1/2)
+    assert judge(seen_of(torch.zeros(100), 1.0)).trust == Trust.TOO_FEW
+    assert judge(seen_of(equal, 0.1, forward_ess=0.5, ess=1.0)).trust == Trust.GOOD
+    assert judge(seen_of(equal, 0.1, forward_ess=0.49, ess=1.0)).trust == Trust.TOO_SMALL
+    assert judge(seen_of(equal, 0.1, missed=0.1)).trust == Trust.WRONG
+    assert judge(seen_of(equal[:99], 0.1)).trust == Trust.ROUGH
+    assert judge(seen_of(equal[:100], 0.1)).trust == Trust.GOOD
+    assert judge(seen_of(equal[:1], 0.1)).trust == Trust.MEANINGLESS
+    assert judge(seen_of(equal[:2], 0.1)).trust == Trust.ROUGH
+    assert judge(seen_of(equal, 0.1, k_of_terms=0.7)).trust == Trust.TOO_FEW
+    assert judge(seen_of(equal, 0.1, k_of_terms=0.5)).trust == Trust.USABLE
+    assert judge(seen_of(equal, 0.1, error_ratio=1.51)).trust == Trust.TOO_SMALL
     assert pareto_k(EQUAL_NATS / 2 * torch.arange(2).double().repeat(100)) == 0
     assert math.isnan(pareto_k(torch.randn(99)))
     assert not math.isnan(pareto_k(torch.randn(100)))
@@ -192,7 +187,7 @@ def test_thresholds_of_weights():
     edge = torch.tensor([1.0, MISSED_NATS + 1.0, MISSED_NATS + 1.01, -3.0])
 
     def compared(*actions):
-        return forward_of({"log_weights": edge.tolist(), "actions": actions}, torch.tensor([0.0, 1.0]))
+        return forward_of({"log_weights": edge, "actions": torch.tensor(actions)}, torch.tensor([0.0, 1.0]))
 
     found = compared(4.0, 5.0, 7.9, 6.0)  # 5 +- 1 of those that are known
     assert (found.missed, found.above) == (0.25, 0.0)
@@ -212,14 +207,14 @@ def fields_and_flow(L=4):
 def test_proposals_are_accepted_by_their_weights(monkeypatch):
     """The chain of each proposal, one after the other, with the uniform numbers that were drawn."""
     flow, action = fields_and_flow()
-    uniform, metropolis = [], import_module("mera.physics.chains")
+    target, uniform, metropolis = Target.of(flow, action), [], import_module("mera.physics.flow_samplers")
     monkeypatch.setattr(metropolis, "AT_ONCE", 24)
     rand = torch.rand
     monkeypatch.setattr(metropolis.torch, "rand", lambda *s, **o: uniform.append(rand(*s, **o)) or uniform[-1])
     proposals, made = [], metropolis.weighted_samples
     monkeypatch.setattr(metropolis, "weighted_samples", lambda *a: proposals.append(made(*a)) or proposals[-1])
     fields = flow.sample(6)
-    sampler = metropolis.Proposals(flow, action, fields)
+    sampler = metropolis.Proposals(flow, target, fields, {})
     log_w = -action(fields) - flow.log_prob(fields)
     draws = [sampler.draw(False, most) for most in (9, 4, 3)]
     assert [*map(len, draws)] == [4, 4, 3]
@@ -237,49 +232,56 @@ def test_proposals_are_accepted_by_their_weights(monkeypatch):
 
 def test_lengths_of_trajectories(monkeypatch):
     """They vary by half of their mean; a trajectory is never one step that is longer than itself."""
-    _, action = fields_and_flow()
-    trajectories = Trajectories(action, torch.randn(2, 1, 4, 4, dtype=torch.float64), length=2.0)
-    assert (trajectories.tuning.value, trajectories.tuning.least) == (0.1, 2 / MAX_STEPS)
+    flow, action = fields_and_flow()
+    trajectories = Trajectories(Target.of(flow, action).log_prob, torch.randn(2, 1, 4, 4, dtype=torch.float64), 2.0)
+    assert (trajectories.tuning.value.tolist(), trajectories.tuning.least) == ([[0.1], [0.1]], 2 / MAX_STEPS)
     seen = []
     monkeypatch.setattr(
-        trajectories.chains, "trajectory", lambda s, n: seen.append((float(s), n)) or torch.tensor([0.5, 1.0])
+        trajectories.chains, "trajectory", lambda s, n: seen.append((s[0].item(), n)) or torch.tensor([0.5, 1.0])
     )
     assert trajectories.run(200) == pytest.approx(0.75)
     assert {step for step, _ in seen} == {0.1}
     assert (min(n for _, n in seen), max(n for _, n in seen)) == (11, 30)
-    trajectories.tuning.value = 50.0
+    trajectories.tuning.value = torch.full((2, 1), 50.0)
     trajectories.run(50)
     assert {n for _, n in seen[200:]} == {1}
     assert all(1 <= step <= 3 for step, _ in seen[200:])
-    trajectories.tuning.value = 0.5
+    trajectories.tuning.value = torch.tensor([[0.5], [2.0]])
     trajectories.run(1, tune=True)
-    assert trajectories.tuning.value == pytest.approx(0.5 * math.exp(-0.05))
+    expected = torch.tensor([[0.5 * math.exp(-0.3)], [2.0 * math.exp(0.2)]])
+    torch.testing.assert_close(trajectories.tuning.value, expected)
+    trajectories.share_steps(1)
+    assert trajectories.tuning.value.unique().item() == pytest.approx(0.5 * math.exp(-0.3))
+    trajectories.run(1, tune=True)
+    assert trajectories.tuning.value.unique().item() == pytest.approx(0.5 * math.exp(-0.3 - 0.05))
 
 
 def test_no_chain_stays_where_the_action_is_steep():
     """With one step for all chains, a start of noise with an action of thousands is never left."""
     action = physics.Phi4(mass2=-4.0, coupling=2.0)
     torch.manual_seed(0)
-    first = starts(action, (1, 8, 8), 16)
+    target = Target(action, (1, 8, 8))
+    first = target.starts(16)
     assert action(first).max() > 1000
-    assert action(short_run(action, first)).max() < 100
+    assert action(target.short_run(first)).max() < 100
 
 
 def test_starts_of_chains():
     """Half of them are samples of the flow, half come from noise; snapshots of one chain lie side by side."""
     flow, action = fields_and_flow()
+    target, bare = Target.of(flow, action), Target.of(flow, lambda phi: action(phi).detach())
     torch.manual_seed(3)
     expected = flow.sample(5)
     torch.manual_seed(3)
-    fields = start_of_chains(action, flow, 5)
+    fields = start_of_chains(target, flow, 5)
     assert torch.equal(fields[:3], expected[2:])
     assert not torch.isclose(fields[3:], expected[:2]).any()
-    assert start_of_chains(action, flow, 1).shape == (1, 1, 4, 4)
-    assert fields_of(action, flow).shape == (4 * 64, 1, 4, 4)
-    assert torch.equal(fields_of(action, flow), fields_of(action, flow))
-    assert fields_of(as_action(lambda phi: action(phi).detach()), flow) is None
+    assert start_of_chains(target, flow, 1).shape == (1, 1, 4, 4)
+    assert target.typical().shape == (4 * 64, 1, 4, 4)
+    assert torch.equal(target.typical(), target.typical())
+    assert bare.typical() is None
     with pytest.warns(UserWarning, match="a mode that the flow misses would not show"):
-        assert start_of_chains(as_action(lambda phi: action(phi).detach()), flow, 4).shape == (4, 1, 4, 4)
-    runs = short_run(action, torch.randn(2, 1, 4, 4, dtype=torch.float64), snapshots=3, warmup=2)
+        assert start_of_chains(bare, flow, 4).shape == (4, 1, 4, 4)
+    runs = target.short_run(torch.randn(2, 1, 4, 4, dtype=torch.float64), snapshots=3, warmup=2)
     assert runs.shape == (6, 1, 4, 4)
     assert len(runs.flatten(1).unique(dim=0)) == 6

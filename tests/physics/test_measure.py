@@ -14,9 +14,9 @@ from filelock import FileLock
 
 import mera
 from mera import physics
+from mera.cli.measure import SAMPLERS
 from mera.physics import FreeField, Phi4, sampler
-from mera.physics.measurement import SAMPLERS
-from mera.physics.storage import Storage
+from mera.physics.record import Folder
 from tests.helpers.laws import randomize
 
 SHAPE = (1, 4, 6)
@@ -59,14 +59,14 @@ def assert_same(chain, other):
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
-@pytest.mark.parametrize("name", ["reweighting", "metropolis", "hmc"])
+@pytest.mark.parametrize("name", SAMPLERS)
 def test_an_interrupted_measurement_goes_on_bit_by_bit(tmp_path, monkeypatch, name):
     measure, flow, action = SAMPLERS[name], small_flow(), Phi4(1.0, 0.5)
-    options = {"n": 5000} if name == "reweighting" else {"draws": 900 if name == "metropolis" else 12, "warmup": 7}
-    options |= {"every": 2} if name == "reweighting" else {"every": 2, "chains": 5}
+    options = {"every": 2, "chains": 5, "draws": 900 if name == "metropolis" else 12, "warmup": 7}
+    options = {"reweighting": {"n": 5000, "every": 2}, "annealing": {"particles": 16}}.get(name, options)
     whole = seeded(measure, flow, action, out=tmp_path / "whole", **options)
     assert_same(whole, seeded(measure, flow, action, **options))
-    for after in (3, 4):
+    for after in (3, 4) if name != "annealing" else (1, 2, 3):
         with monkeypatch.context() as patch:
             interrupted(patch, after)
             with pytest.raises(KeyboardInterrupt):
@@ -301,7 +301,7 @@ def test_too_few_draws_yet(tmp_path, monkeypatch):
     interrupted(monkeypatch, 4)
     with pytest.raises(KeyboardInterrupt):
         physics.hmc(SHAPE, FreeField(1.0), draws=10, out=tmp_path)
-    assert Storage(tmp_path).exists
+    assert Folder(tmp_path).exists
     with pytest.raises(ValueError, match="Expected a measurement with at least 8 draws"):
         physics.load_chain(tmp_path)
 
@@ -311,7 +311,7 @@ def test_counts_of_numpy_and_a_start_of_chains_are_kept_as_facts(tmp_path):
     start = torch.randn(3, *SHAPE)
     options = {"out": tmp_path / "a", "warmup": np.int64(5), "every": np.int64(2)}
     physics.hmc(SHAPE, FreeField(), draws=np.int64(10), start=start, **options)
-    facts = Storage(tmp_path / "a").facts()
+    facts = Folder(tmp_path / "a").facts()
     assert (facts["chains"], facts["dtype"]) == (3, "float32")
     with pytest.raises(ValueError, match=r"Expected the dtype of the measurement in .*, 'float32'; got 'float64'"):
         physics.hmc(SHAPE, FreeField(), draws=20, resume=True, **options)

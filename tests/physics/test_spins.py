@@ -7,9 +7,10 @@ import torch
 
 from mera import physics
 from mera.physics import Ising
-from mera.physics.measured import WeightedAverage, summary
-from mera.physics.observables import Observables, lattice_facts
-from mera.sampling.verdict import Trust, Verdict
+from mera.physics.estimate import finish
+from mera.physics.observables import Observables
+from mera.physics.target import Target
+from mera.sampling.averages import WeightedAverage
 from tests.physics import exact
 
 SHAPE, N = (4, 4), 40_000
@@ -28,9 +29,9 @@ def ising_fields(n, action):
 @pytest.mark.parametrize("action", [Ising(1.7), Ising(3.1), Ising(2.3, local=True, gap=0.9)], ids=repr)
 def test_against_all_configurations(action):
     series = Observables(action).measure(ising_fields(N, action))
-    weights, good = torch.full((N,), 1 / N, dtype=torch.float64), Verdict(Trust.GOOD, "draws are independent")
-    facts = lattice_facts(action, (1, *SHAPE))
-    found = summary(facts, series, WeightedAverage(weights), dict.fromkeys(series, good))
+    weights = torch.full((N,), 1 / N, dtype=torch.float64)
+    facts, averaging = Target(action, (1, *SHAPE)).facts, WeightedAverage(weights)
+    found = finish(facts, series, averaging, {name: {"k": 0.0, "k_error": 0.0} for name in series})
     expected = exact.ising(action.temperature, SHAPE)
     for name in expected.keys() & found["observables"].keys():
         value, error = found["observables"][name]

@@ -8,9 +8,8 @@ import torch
 import mera
 from mera import physics
 from mera.flow import Symmetrized
-from mera.physics.observables import forbidden
-from mera.physics.trajectories import is_dispersed, starts, wells
-from mera.physics.verdicts import verdict_on_zero
+from mera.physics.observables import judge_zero
+from mera.physics.target import Target
 from mera.sampling.verdict import Trust, Verdict
 
 
@@ -25,17 +24,16 @@ class Sextic(physics.Action):
 
 
 def test_wells():
-    assert wells(physics.Phi4(-2.0, 0.25), (1, 4, 4)).abs().tolist() == pytest.approx([2**0.5] * 2, abs=0.1)
-    found = wells(Sextic(), (1, 4, 4))
+    assert Target(physics.Phi4(-2.0, 0.25), (1, 4, 4)).wells().abs().tolist() == pytest.approx([2**0.5] * 2, abs=0.1)
+    found = Target(Sextic(), (1, 4, 4)).wells()
     assert sorted(found.abs().tolist()) == pytest.approx([0, 4.38, 4.38], abs=0.1)
     assert found[:2].abs().min() > 4  # the lowest first
-    assert wells(lambda phi: phi.flatten(1).sum(1) * float("nan"), (1, 4)).tolist() == []
 
 
 @pytest.mark.parametrize("action", [physics.Phi4(-2.0, 0.25), physics.ON(2, -2.0, 0.25), physics.XY(1.0)])
 def test_starts_are_of_many_kinds(action):
     shape = (2 if isinstance(action, physics.ON) else 1, 6, 4)
-    fields = starts(action, shape, 12)
+    fields = Target(action, shape).starts(12)
     assert fields.shape == (12, *shape)
     spread = fields.flatten(2).std(2).amax(1)
     assert spread[1::2].max() < 0.2 < 0.3 < spread[::2].min()
@@ -49,8 +47,7 @@ def test_a_start_without_an_action_is_unit_noise():
     def holed(phi):
         return torch.where(phi.abs().amax((1, 2)) > 5, torch.nan, phi.square().sum((1, 2)))
 
-    action = mera.physics.action.as_action(holed)
-    assert action(starts(action, (1, 60), 12)).isfinite().all()
+    assert holed(Target(holed, (1, 60)).starts(12)).isfinite().all()
 
 
 def test_chains_and_populations_see_another_phase():
@@ -71,9 +68,9 @@ def test_a_start_in_one_well_is_said():
     alike = physics.hmc((1, 6), action, start=1.7 + 0.1 * torch.randn(16, 1, 6, dtype=torch.float64), **options)
     assert "`start` are too much alike to show a phase" in alike.verdict
     assert {verdict.trust for verdict in alike.verdicts.values()} == {Trust.PERHAPS_TOO_SMALL}
-    spread = physics.hmc((1, 6), action, start=starts(action, (1, 6), 16), **options)
+    spread = physics.hmc((1, 6), action, start=Target(action, (1, 6)).starts(16), **options)
     assert "alike" not in spread.verdict
-    assert not is_dispersed(physics.Phi4(), torch.zeros(1, 1, 4, 4))
+    assert not Target(physics.Phi4(), (1, 4, 4)).is_dispersed(torch.zeros(1, 1, 4, 4).double())
 
 
 def tilted(phi):
@@ -81,14 +78,14 @@ def tilted(phi):
 
 
 def test_averages_that_a_symmetry_forbids():
-    assert forbidden(physics.Phi4(), (1, 4)) == forbidden(physics.Ising(2.0), (1, 4)) == ["m"]
-    assert forbidden(physics.XY(1.0), (1, 4)) == forbidden(physics.ON(2), (2, 4)) == []
-    assert forbidden(mera.physics.action.as_action(lambda phi: phi.flatten(1).sum(1)), (1, 4)) == []
+    assert Target(physics.Phi4(), (1, 4)).zero == Target(physics.Ising(2.0), (1, 4)).zero == ["m"]
+    assert Target(physics.XY(1.0), (1, 4)).zero == Target(physics.ON(2), (2, 4)).zero == []
+    assert Target(lambda phi: phi.square().flatten(1).sum(1), (1, 4)).zero == []
     good = Verdict(Trust.GOOD, "draws are independent")
-    assert verdict_on_zero(4.9, 1.0, good) == verdict_on_zero(0.0, 0.0, good) == good
-    assert "is 5.1 errors from 0" in verdict_on_zero(-5.1, 1.0, good)
+    assert judge_zero(4.9, 1.0, good) == judge_zero(0.0, 0.0, good) == good
+    assert "is 5.1 errors from 0" in judge_zero(-5.1, 1.0, good)
     unknown = Verdict(Trust.MEANINGLESS, "one weight decides")
-    assert verdict_on_zero(1.0, 0.0, unknown) == unknown
+    assert judge_zero(1.0, 0.0, unknown) == unknown
 
 
 def test_a_flow_of_one_phase_is_refuted():

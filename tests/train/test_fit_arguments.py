@@ -109,7 +109,7 @@ def test_the_final_check_of_an_action_can_be_left_out(monkeypatch):
 
 def test_a_run_of_minutes_says_what_the_final_check_costs(monkeypatch):
     flow, action = mera.build("rgflow", L=4, m=2, channels=1, hidden=(4,)), mera.physics.FreeField(1.0)
-    assert 0 < ReverseKL(flow, action).check_seconds(flow) < 100
+    assert 0 < ReverseKL(flow, mera.physics.Target.of(flow, action)).check_seconds(flow) < 100
     monkeypatch.setattr(ReverseKL, "check_seconds", lambda *args: 7.2)
     monkeypatch.setattr(ReverseKL, "verdict", lambda *args: "judged")
     shown = {}

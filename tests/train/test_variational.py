@@ -10,7 +10,8 @@ import mera
 from mera.bijectors import ActNorm
 from mera.physics import DoubleWell, FreeField, Phi4
 from mera.physics.action import as_action
-from mera.physics.check_target import check_sampled
+from mera.physics.flow_samplers import target_of_flow
+from mera.physics.target import Target
 from mera.train import fit
 from mera.train.reverse_kl import ReverseKL
 
@@ -28,7 +29,7 @@ def small_flow(L=4, symmetrized=False, **options):
 
 
 def learn(flow, action):
-    return ReverseKL(flow, as_action(action))
+    return ReverseKL(flow, Target.of(flow, action))
 
 
 def total(flow, action, noise):
@@ -135,7 +136,7 @@ def test_other_arguments_that_are_refused():
     with pytest.raises(ValueError, match="An action of your own has no examples, and takes no loss"):
         fit(small_flow(), FreeField(1.0), loss=lambda flow, x: x.sum(), steps=1)
     for bounded in (DoubleWell(4.0, 1000.0), Phi4(-1.0, 1e-7), torch.nn.Sequential(Energy())):
-        assert check_sampled(small_flow(), bounded).channels in (1, None)
+        assert target_of_flow(small_flow(), bounded).action.channels in (1, None)
 
 
 class Deaf(Energy):

@@ -13,6 +13,7 @@ from mera.analysis.laws.report import CheckReport
 from mera.bijectors import Bijector, wrap
 from mera.bijectors.base import context_arguments
 from mera.bijectors.boxes import Box
+from mera.bijectors.local import is_local, run_on_box
 from mera.bijectors.round_trip import (
     LAWS,
     MAX_JACOBIAN_SIZE,
@@ -26,7 +27,6 @@ from mera.bijectors.round_trip import (
     with_noise_on_parameters,
 )
 from mera.cones.all_cones import all_generation_cones, all_inference_cones
-from mera.executor.local_fields import is_local, run_on_box
 from mera.flow import Density, Flow
 from mera.graph import Lattice
 

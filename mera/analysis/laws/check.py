@@ -32,9 +32,8 @@ from mera.data.items import check_example, example_of
 from mera.flow import Density, Flow
 from mera.graph import Layout
 from mera.models.saving import load, pretrained
-from mera.physics.action import ActionLike
-from mera.physics.check_target import laws_of
-from mera.physics.trajectories import is_differentiable
+from mera.physics.action import ActionLike, is_differentiable
+from mera.physics.target import Target, laws_of
 from mera.train.run import RunFolder
 
 DISTRIBUTION = "mera-flow"
@@ -98,6 +97,8 @@ def check(subject: Any = None, shape: Sequence[int] | None = None) -> CheckRepor
         not isinstance(subject, torch.nn.Module) and (hasattr(subject, "__getitem__") or hasattr(subject, "__iter__"))
     ):
         _check_splits(_splits(subject, shape), report)
+    elif isinstance(subject, Target):
+        _check_action(subject.action, report, subject.shape)
     elif callable(subject) and not isinstance(subject, type):
         _check_action(subject, report, shape)
     else:

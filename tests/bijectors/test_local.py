@@ -9,7 +9,7 @@ import torch
 import mera
 from mera.bijectors import ChannelHalves, Coupling, Invert, LocalBijector, Masked, ResidualConv, named
 from mera.bijectors.boxes import Box
-from mera.executor.local_fields import is_local, run_on_box
+from mera.bijectors.local import is_local, run_on_box
 from mera.graph import Lattice
 from tests.helpers.laws import Dense, check_laws, randomize
 
@@ -51,7 +51,7 @@ def test_values_on_a_box_are_those_of_the_lattice(name, periodic, inverted):
 def test_convolutions_that_end_at_a_periodic_border_are_not_local():
     bijector = named("convolution", SMALL)((1, 8, 8))
     assert not is_local(bijector, Lattice(1, (8, 8), (True, True)))
-    assert not named("spectral")((1, 8, 8)).is_local
+    assert not is_local(named("spectral")((1, 8, 8)), Lattice(1, (8, 8), (True, True)))
 
 
 def convolutions(event_shape, coupling=Coupling):

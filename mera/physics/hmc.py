@@ -1,0 +1,137 @@
+"""Hamiltonian Monte Carlo of fields (Duane et al. 1987): chains from over-dispersed starts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Unpack
+
+import torch
+from torch import Tensor
+
+from mera._utils.checks import check_count, check_positive
+from mera.flow.density import Density
+from mera.physics.action import ActionLike
+from mera.physics.estimate import Estimate, estimate_of
+from mera.physics.flow_samplers import check_fields, start_of_chains
+from mera.physics.sampler import Draw, Options, Sampler, run
+from mera.physics.target import Target, event_shape_of
+from mera.sampling.diagnostics import MIN_DRAWS
+from mera.sampling.hamiltonian import LONGEST, LogProb, Trajectories
+
+
+@torch.no_grad()
+def hmc(
+    flow: Density | Sequence[int],
+    action: ActionLike | Target,
+    *,
+    chains: int = 16,
+    draws: int = 1000,
+    warmup: int = 200,
+    length: float = 1.0,
+    start: Tensor | None = None,
+    **options: Unpack[Options],
+) -> Estimate:
+    r"""Sample :math:`e^{-S} / Z` by Hamiltonian Monte Carlo.
+
+    For an action that is even (`Action.is_even`), each draw takes a random sign, so that chains do not keep the sign of
+    the magnetisation in a broken phase.
+
+    Args:
+        flow: the flow; half of the chains start from its samples, half from a short run from over-dispersed fields:
+            noise of several scales, and constant fields at minima of the action. Or the shape (C, *shape) of a field,
+            and all chains start from over-dispersed fields.
+        action: the action S, differentiable, from fields (B, C, *shape) to (B,); or its `Target`.
+        chains: the number of chains.
+        draws: the number of measured draws of each chain.
+        warmup: the number of trajectories before the measurement, which tune the step to an acceptance rate of 0.8: in
+            the first half a step for each chain, then the common one of all draws.
+        length: the mean length of a trajectory, with unit masses.
+        start: the initial fields of the chains, (K, C, *shape), in place of those above. The verdict says if their
+            magnetisations spread less than those above: chains that begin in one phase do not show another one.
+        **options: `observables`, `every`, `out`, `resume` and `console`; see `Options`.
+
+    Raises:
+        ValueError: if an argument is invalid, the flow does not suit the action, or the measurement to resume is
+            another one.
+        FileExistsError: if the folder holds a measurement and `resume` is false, or another process writes to it.
+        FloatingPointError: if the action or its gradient is not finite at the initial fields.
+
+    >>> from mera import physics
+    >>> chain = physics.hmc((1, 4, 4), physics.FreeField(mass2=1.0), draws=50, warmup=50)
+    >>> chain.fields.shape, chain.history["m2"].shape
+    (torch.Size([16, 1, 4, 4]), torch.Size([50, 16]))
+    """
+    chains = check_count(chains, "a number of chains")
+    draws = check_count(draws, "a number of draws", MIN_DRAWS)
+    warmup = check_count(warmup, "a number of trajectories before the draws", 0)
+    check_positive(length, "the length of a trajectory", most=LONGEST)
+    if start is not None:
+        start = check_fields(start, event_shape_of(flow))
+    target = Target.of(flow, action, start)
+    if start is not None:
+        fields = start
+    else:
+        fields = start_of_chains(target, flow, chains) if isinstance(flow, Density) else target.starts(chains)
+    sampler = FieldChains([target], target.log_prob, fields, length, warmup)
+    sampler.flow = flow if isinstance(flow, Density) else None
+    facts: dict[str, Any] = {} if start is None else {"dispersed": target.is_dispersed(fields)}
+    facts |= {"chains": len(fields), "length": length, "random_signs": target.action.is_even}
+    return estimate_of(run(sampler, facts, draws, warmup, **options)[0], target)
+
+
+class FieldChains(Sampler):
+    """Chains of Hamiltonian trajectories of fields, at one point or at several.
+
+    In the first half of the warm-up each chain has a step of its own, since over-dispersed starts may lie where the
+    action is too steep for the step that suits the others, and a chain would never leave. From then on the step is
+    common at each point, and begins at the median: a chain whose own step became too small would explore less than the
+    others.
+
+    Args:
+        targets: the target of each point that is measured.
+        log_prob: the log-density of the fields of all chains, (K, C, *shape) to (K,).
+        fields: the initial fields of the chains, point by point.
+        length: the mean length of a trajectory.
+        warmup: the number of trajectories of the warm-up.
+        points: the number of points, each of which has equally many chains.
+    """
+
+    name, title = "hmc", "HMC"
+
+    def __init__(
+        self, targets: Sequence[Target], log_prob: LogProb, fields: Tensor, length: float, warmup: int, points: int = 1
+    ) -> None:
+        self.targets, self._warmup, self._points = targets, warmup, points
+        self.moves = Trajectories(log_prob, fields, length)
+
+    @property
+    def fields(self) -> Tensor:  # type: ignore[override]
+        """The current fields, (K, C, *shape)."""
+        return self.targets[0].in_domain(self.moves.fields)
+
+    def move(self, tune: bool, most: int) -> float:
+        """Run a trajectory of each chain, tune the step in a warm-up of which `most` remain; return the rate."""
+        if tune and most == self._warmup - self._warmup // 4:
+            self.moves.tuning.restart()  # steps that suited the start may not suit what follows
+        if not (self.moves.groups or (tune and most > self._warmup // 2)):
+            self.moves.share_steps(self._points)
+        return self.moves.run(1, tune)
+
+    def draw(self, tune: bool, most: int) -> list[Draw]:
+        """Run a trajectory; for an even action, each chain is then mirrored with probability 1/2."""
+        rate, chains = self.move(tune, most), self.moves.chains
+        if self.targets[0].action.is_even:
+            sign = 1 - 2 * torch.randint(2, (len(chains.x), 1), device=chains.x.device)
+            chains.flip(sign)
+        return [Draw(self.fields, rate, -chains.value)]
+
+    def state(self) -> Mapping[str, Tensor]:
+        """The fields and the step sizes, with the number of groups that share one."""
+        moves = self.moves
+        return {**moves.chains.state(), "step": moves.tuning.state(), "groups": torch.tensor(moves.groups)}
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Go on from a state."""
+        self.moves.chains.restore(state)
+        self.moves.tuning.restore(state["step"])
+        self.moves.groups = int(state["groups"])

@@ -1,0 +1,247 @@
+"""A record: what a sampler has drawn; and the folder that keeps it, in files that appear whole or not at all.
+
+manifest.json       the facts: action, sampler, options, seed and version; see `mera._utils.manifest`
+000000.npz          the next draws of each point, as an array for each entry of a `Record`: "0/series/m2", "0/seconds"
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mera._utils.array_files import read_npz
+from mera._utils.errors import InputError
+from mera._utils.manifest import Manifest
+from mera.sampling.diagnostics import MIN_DRAWS
+
+DRAWS = "[0-9]*.npz"
+"""The names of the files of draws."""
+MAY_CHANGE = {"draws", "version", "seed", "start", "fingerprint", "dispersed"}
+"""The facts that may differ between a measurement and the call that goes on with it, or are compared otherwise."""
+NOTHING = torch.empty(0, dtype=torch.float64)
+"""The values of an entry in which nothing is kept yet."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """What was drawn from one target, by any sampler: of K chains in rows, (draws, K); of n independent samples, (n,).
+
+    Args:
+        facts: what was sampled and how, in values of JSON: the action, its lattice, the sampler and its options.
+        series: by name, the observables of each draw; see `Observables.measure`.
+        rates: the acceptance rate of each step, (steps,).
+        fields: the fields that were kept, (m, K, C, *shape) of chains, (m, C, *shape) of samples.
+        field_actions: the actions of those fields, (m, K) or (m,).
+        log_weights: the log-weight of each draw; None if draws have none.
+        field_log_weights: the log-weights of the fields that were kept.
+        last: the last field of each chain, (K, C, *shape).
+        witness: by name, observables of other fields of the target, (N,), by which a verdict judges the draws.
+        figures: by name, other numbers of the sampler so far.
+        seconds: the time of the measured draws.
+        done: the number of all draws, with the warm-up.
+        state: the sampler's state after the last draw.
+        random: the states of the random number generators.
+    """
+
+    facts: Mapping[str, Any]
+    series: Mapping[str, Tensor]
+    rates: Tensor = NOTHING
+    fields: Tensor = NOTHING
+    field_actions: Tensor = NOTHING
+    log_weights: Tensor | None = None
+    field_log_weights: Tensor | None = None
+    last: Tensor = NOTHING
+    witness: Mapping[str, Tensor]
+    figures: Mapping[str, Tensor]
+    seconds: float = 0.0
+    done: int = 0
+    state: Mapping[str, Tensor]
+    random: Mapping[str, Tensor]
+
+    @property
+    def is_chains(self) -> bool:
+        """Return whether draws are those of chains, (draws, K)."""
+        return self.series["m2"].ndim == 2
+
+    def __len__(self) -> int:
+        return len(self.series.get("m2", ()))
+
+
+GROWING = ("rates", "fields", "field_actions", "log_weights", "field_log_weights")
+"""The entries of a record, beside the series, that grow with the draws."""
+
+
+def followed(pieces: Sequence[Record]) -> Record:
+    """The successive pieces of one record as one: their draws one after the other, and the rest of the last piece."""
+    filled = [piece for piece in pieces if len(piece)] or pieces[-1:]
+    grown: dict[str, Any] = {name: _cat([getattr(piece, name) for piece in filled]) for name in GROWING}
+    series = {name: torch.cat([piece.series[name] for piece in filled]) for name in filled[0].series}
+    witness = next((piece.witness for piece in pieces if piece.witness), {})
+    return replace(pieces[-1], series=series, witness=witness, **grown)
+
+
+def beside(records: Sequence[Record]) -> Record:
+    """Chains of several records side by side, as far as all of them go; independent samples one after the other."""
+    first = records[0]
+    if not first.is_chains:
+        facts = dict(first.facts)
+        if "populations" in facts:
+            facts["populations"] = sum(record.facts["populations"] for record in records)
+        witness = first.witness
+        if "log_weights" not in witness:  # which are those of fields of the target, once
+            witness = {name: torch.cat([record.witness[name] for record in records]) for name in witness}
+        return replace(followed(records), facts=facts, witness=witness, seconds=sum(r.seconds for r in records))
+
+    def columns(values: Sequence[Tensor | None]) -> Any:
+        parts = [value for value in values if value is not None]
+        least = min((len(part) for part in parts), default=0)
+        return torch.cat([part[:least] for part in parts], 1) if parts else None
+
+    grown = {name: columns([getattr(record, name) for record in records]) for name in GROWING[1:]}
+    rates = [record.rates[: min(len(r.rates) for r in records)] for record in records]
+    series = {name: columns([record.series[name] for record in records]) for name in first.series}
+    return replace(
+        first, series=series, rates=torch.stack(rates).mean(0), last=torch.cat([r.last for r in records]),
+        seconds=sum(r.seconds for r in records), **grown,
+    )  # fmt: skip
+
+
+def _cat(values: Sequence[Tensor | None]) -> Tensor | None:
+    """Tensors one after the other; None if there are none."""
+    parts = [value for value in values if value is not None]
+    return torch.cat(parts) if parts else None
+
+
+class Folder(Manifest):
+    """The folder of a measurement, which need not exist yet."""
+
+    def __init__(self, path: str | PathLike[str]) -> None:
+        super().__init__(path, "measurement")
+
+    def start(self, facts: dict[str, Any], resume: bool) -> tuple[dict[str, Any], list[list[Record]]]:
+        """Write the facts of a new measurement, or go on with the one in the folder; return its facts and pieces.
+
+        Raises:
+            FileExistsError: if the folder holds a measurement, and `resume` is false; or draws without a manifest.
+            ValueError: if the measurement in the folder is another one, or damaged.
+        """
+        pieces: list[list[Record]] = []
+        if self.exists:
+            if not resume:
+                raise FileExistsError(
+                    f"Expected a folder without a measurement; got {self.path}: go on with it (resume=True in Python, "
+                    "--resume on the command line), or choose another"
+                )
+            before = self.facts()
+            self.compare(facts, MAY_CHANGE)
+            compare_functions(before["fingerprint"], facts["fingerprint"], str(self.path))
+            pieces = self.read()
+            facts = before | {"draws": max(before["draws"], facts["draws"])}
+        self.write(facts, [DRAWS])
+        return facts, pieces
+
+    def append_piece(self, records: Sequence[Record]) -> None:
+        """Write the next file of draws, those of the record of each point."""
+        arrays: dict[str, Any] = {}
+        for point, record in enumerate(records):
+            for entry in fields(Record)[1:]:
+                value = getattr(record, entry.name)
+                values = {f"/{name}": v for name, v in value.items()} if isinstance(value, Mapping) else {"": value}
+                for name, part in values.items():
+                    if part is not None:
+                        arrays[f"{point}/{entry.name}{name}"] = np.asarray(part)
+        content = io.BytesIO()
+        np.savez(content, **arrays)
+        self.write_part(f"{len(self._files()):06d}.npz", content.getvalue())
+
+    def read(self) -> list[list[Record]]:
+        """The pieces in their order, a record of each point in each; a ValueError if a file is damaged or missing."""
+        facts, pieces = self.facts(), []
+        points = points_of(facts)
+        for number, file in enumerate(self._files()):
+            if (name := f"{number:06d}.npz") != file.name:
+                raise InputError(f"all draws of {self.path}", f"no file {name}")
+            self.read_part(name)
+            arrays = {key: torch.from_numpy(values) for key, values in read_npz(file).items()}
+            pieces.append([_record(points[i], arrays, f"{i}/") for i in range(len(points))])
+        if pieces and sum(len(piece[0]) for piece in pieces) != max(0, pieces[-1][0].done - facts["warmup"]):
+            raise InputError(f"all draws of {self.path}", f"{sum(len(p[0]) for p in pieces)} in {len(pieces)} files")
+        return pieces
+
+    def _files(self) -> list[Path]:
+        """The files of draws in their order."""
+        return sorted(self.path.glob(DRAWS))
+
+
+def compare_functions(before: Mapping[str, Any], now: Mapping[str, Any], where: str) -> None:
+    """Refuse another flow, action or observable than that of the measurement: other values at the same fields."""
+    for name in [*before, *now]:
+        values = before.get(name, []), now.get(name, [])
+        if len(values[0]) != len(values[1]) or not np.allclose(*values, 1e-5):
+            raise InputError(f"the {name} of the measurement in {where}", "other values at the same fields")
+
+
+def points_of(facts: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The facts of the record of each point, from those of a measurement."""
+    common = {name: value for name, value in facts.items() if name != "points"}
+    return [common | point for point in facts.get("points", [{}])]
+
+
+def _record(facts: Mapping[str, Any], arrays: Mapping[str, Tensor], prefix: str) -> Record:
+    """The record whose entries are arrays with a prefix."""
+    if f"{prefix}done" not in arrays:
+        raise InputError("a measurement of this version of mera", "draws of another one, which it does not read")
+    entries: dict[str, Any] = {"series": {}, "witness": {}, "figures": {}, "state": {}, "random": {}}
+    for key, values in arrays.items():
+        if key.startswith(prefix):
+            name, _, inner = key.removeprefix(prefix).partition("/")
+            if inner:
+                entries[name][inner] = values
+            else:
+                entries[name] = values if values.ndim else values.item()
+    return Record(facts=facts, **entries)
+
+
+def read_records(path: str | PathLike[str] | Iterable[str | PathLike[str]]) -> list[Record]:
+    """The record of each point of one measurement, from one folder, or from several with other seeds, joined.
+
+    Raises:
+        FileNotFoundError: if a folder holds no measurement.
+        ValueError: if the measurement has too few draws yet, a file is damaged or missing, the folders have different
+            measurements, or two of them began with one state of the random numbers, and thus have equal draws.
+    """
+    if not isinstance(path, (str, PathLike, Iterable)):
+        raise InputError("the folder of a measurement, or several", repr(path))
+    paths = [path] if isinstance(path, (str, PathLike)) else list(path)
+    if not paths:
+        raise InputError("one folder of a measurement or several", "none")
+    facts, found, starts = Folder(paths[0]).facts(), list[list[Record]](), dict[str, Any]()
+    for folder in map(Folder, paths):
+        other = folder.facts()
+        if other["start"] in starts:
+            got = f"one start, of seed {other['seed']}, in {starts[other['start']]} and {folder.path}"
+            raise InputError("measurements with different seeds", got)
+        starts[other["start"]] = folder.path
+        for name in ("sampler", "action", "shape", "points", "warmup", "every"):
+            if other.get(name) != facts.get(name):
+                raise InputError(f"measurements with one {name}", f"{facts.get(name)!r} and {other.get(name)!r}")
+        pieces = folder.read()
+        records = [followed(point) for point in zip(*pieces, strict=True)] if pieces else []
+        least = MIN_DRAWS if "chains" in facts else 1
+        if not records or len(records[0]) < least:
+            raise InputError(f"a measurement with at least {least} draws", f"fewer yet in {folder.path}")
+        if found and records[0].series.keys() != found[0][0].series.keys():
+            different = ", ".join(sorted(records[0].series.keys() ^ found[0][0].series.keys()))
+            raise InputError("measurements with the same observables", f"{different} in one of them alone")
+        prints = [{k: v for k, v in f["fingerprint"].items() if k != "flow"} for f in (facts, other)]
+        compare_functions(prints[0], prints[1], str(paths[0]))
+        found.append(records)
+    return [beside(point) if len(point) > 1 else point[0] for point in zip(*found, strict=True)]

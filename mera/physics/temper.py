@@ -1,0 +1,226 @@
+r"""Parallel tempering: chains at several couplings that exchange their fields, so that each leaves its phase.
+
+Swendsen and Wang 1986, https://doi.org/10.1103/PhysRevLett.57.2607; exchanges between even and odd neighbours in turns,
+Syed et al. 2021, https://arxiv.org/abs/1905.02939.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Unpack
+
+import torch
+from torch import Tensor
+
+from mera._utils.checks import check_count, check_positive
+from mera._utils.errors import InputError
+from mera._utils.random import fixed_seed
+from mera.physics.action import ActionLike
+from mera.physics.estimate import estimate_of
+from mera.physics.family import ActionFamily
+from mera.physics.hmc import FieldChains
+from mera.physics.sampler import Draw, Options, run
+from mera.physics.target import Target
+from mera.sampling import annealing
+from mera.sampling.diagnostics import MIN_DRAWS
+from mera.sampling.hamiltonian import StepSize
+
+PARTICLES, SURVIVORS, MOVES, LEAPFROG = 64, 0.5, 4, 12
+"""The particles that find the points; the effective number of their weights from one point to the next, as a fraction
+of them; and the trajectories of each of them at a point, with the most leapfrog steps in one."""
+FAMILY_POINTS = 8
+"""The number of points in the range of a family."""
+
+
+@torch.no_grad()
+def temper(
+    action: ActionLike | ActionFamily | Target,
+    shape: Sequence[int],
+    *,
+    hottest: float = 0.1,
+    points: Sequence[float] | int | None = None,
+    chains: int = 16,
+    draws: int = 1000,
+    warmup: int = 200,
+    **options: Unpack[Options],
+) -> Any:
+    r"""Sample :math:`e^{-S} / Z` by parallel tempering: Hamiltonian Monte Carlo at several points with exchanges.
+
+    At the points fields have the densities :math:`e^{-\beta S}` with powers :math:`\beta` from `hottest` to 1, or those
+    of a family of actions. After each trajectory neighbouring points propose to exchange their fields. A field that
+    goes to the hottest point, where barriers are low, and back can come from another phase: chains do not stay apart
+    where those of `hmc` do. The verdict counts such round trips, and the exchanges. Errors come from the spread over
+    chains, by Student's t, since rare changes of the phase hardly show in autocorrelations.
+
+    Args:
+        action: the action S, differentiable, or its `Target`; or an `ActionFamily` with one range.
+        shape: the shape (C, *shape) of a field.
+        hottest: the smallest power; barriers must be low there. A family has none.
+        points: the powers, from the hottest to 1, or the values of the family's parameter; or how many values lie
+            equally spaced in its range, 8 by default. If None, particles that are cooled from the hottest power choose
+            the powers, so that neighbours exchange about half of their fields.
+        chains: the number of chains at each point.
+        draws: the number of measured draws of each chain.
+        warmup: the number of trajectories before the measurement, which tune the steps.
+        **options: `observables`, `every`, `out`, `resume` and `console`; see `Options`.
+
+    Returns:
+        The estimate of the action itself; of a family a list of estimates, one for each point. `figures["exchanged"]`
+        has the rates of exchange of neighbours, `figures["trips"]` the number of round trips, and `figures["points"]`
+        the powers, or the values of the parameter.
+
+    Raises:
+        ValueError: if an argument is invalid, or the action has no gradient.
+
+    >>> from mera import physics
+    >>> wells = physics.DoubleWell(height=8.0)
+    >>> found = physics.temper(wells, (1, 2), draws=50, warmup=50)
+    >>> found.history["m2"].shape, int(found.figures["trips"]) > 0
+    (torch.Size([50, 16]), True)
+    """
+    chains = check_count(chains, "a number of chains", 2)
+    draws = check_count(draws, "a number of draws", MIN_DRAWS)
+    warmup = check_count(warmup, "a number of trajectories before the draws", 0)
+    if isinstance(action, ActionFamily):
+        sampler = _of_family(action, shape, points, chains, warmup)
+    else:
+        sampler = _of_powers(Target.of(shape, action), hottest, points, chains, warmup)
+    even = all(target.action.is_even for target in sampler.targets)
+    facts = {"chains": chains, "hottest": hottest, "powers": points, "random_signs": even}
+    records = run(sampler, facts, draws, warmup, **options)
+    found = [estimate_of(record, target) for record, target in zip(records, sampler.targets, strict=True)]
+    return found if isinstance(action, ActionFamily) else found[0]
+
+
+def _of_powers(
+    target: Target, hottest: float, points: Sequence[float] | int | None, chains: int, warmup: int
+) -> Ladder:
+    """The sampler at powers of :math:`e^{-S}`."""
+    if not 0 < check_positive(hottest, "the smallest power") < 1:
+        raise InputError("a smallest power between 0 and 1", repr(hottest))
+    if isinstance(points, int) or (points is not None and (list(points) != sorted(points) or points[-1] != 1)):
+        raise InputError("powers that increase to 1, or None for those that suit the action", repr(points))
+    powers = _powers(target, hottest) if points is None else [float(power) for power in points]
+    at = torch.tensor(powers, dtype=target.like.dtype, device=target.like.device)
+    values = at.repeat_interleave(chains)
+    fields = target.starts(len(powers) * chains).unflatten(0, (chains, -1)).transpose(0, 1).flatten(0, 1)
+    return Ladder([target], lambda phi: -values * target.action(phi), fields, warmup, at, [len(powers) - 1])
+
+
+def _powers(target: Target, hottest: float) -> list[float]:
+    """Powers from the hottest to 1, at which particles keep a half of their effective number from one to the next."""
+    shape = target.shape
+
+    def cold(row: Tensor) -> Tensor:
+        return target.log_prob(row.unflatten(1, shape))
+
+    with fixed_seed(0):  # so that a measurement is resumed at the same points
+        _, stages = annealing.anneal(
+            lambda row: hottest * cold(row), cold, target.starts(PARTICLES).flatten(1), StepSize(0.1),
+            survivors=SURVIVORS, moves=MOVES, leapfrog=LEAPFROG, show=lambda n, beta: None,
+        )  # fmt: skip
+    return [hottest, *(hottest + beta * (1 - hottest) for beta, _ in stages[:-1]), 1.0]
+
+
+def _of_family(
+    family: ActionFamily, shape: Sequence[int], points: Sequence[float] | int | None, chains: int, warmup: int
+) -> Ladder:
+    """The sampler at values of the parameter of a family."""
+    if len(family.ranges) != 1:
+        raise InputError("a family with one range", repr(family))
+    ((name, ends),) = family.ranges.items()
+    if points is None or isinstance(points, int):
+        n = FAMILY_POINTS if points is None else check_count(points, "a number of points", 2)
+        points = torch.linspace(*ends, n, dtype=torch.float64).tolist()
+    targets = [Target.of(shape, family.at(**{name: value})) for value in points]
+    contexts = torch.cat([family.context(**{name: value}) for value in points]).repeat_interleave(chains, 0)
+    fields = torch.cat([target.starts(chains) for target in targets])
+    at = torch.tensor(points, dtype=torch.float64)
+    return Ladder(targets, lambda phi: -family(phi, contexts), fields, warmup, at, [*range(len(points))])
+
+
+class Ladder(FieldChains):
+    """Chains at several points, whose neighbours exchange fields after each trajectory.
+
+    Args:
+        targets: the target of each point that is measured.
+        log_prob: the log-density of the fields of all chains, point by point, (P * K, C, *shape) to (P * K,).
+        fields: the initial fields, (P * K, C, *shape).
+        warmup: the number of trajectories of the warm-up.
+        points: the powers, or the values of a parameter, (P,).
+        measured: the numbers of the points that are measured.
+    """
+
+    name, title = "tempering", "temper"
+
+    def __init__(
+        self, targets: Sequence[Target], log_prob: Callable[[Tensor], Tensor], fields: Tensor, warmup: int,
+        points: Tensor, measured: Sequence[int],
+    ) -> None:  # fmt: skip
+        super().__init__(targets, log_prob, fields, 1.0, warmup, len(points))
+        self._places, self._measured = points, measured
+        n, chains = len(points), len(fields) // len(points)
+        self._exchanges = torch.zeros(2, n - 1, dtype=torch.float64)  # accepted and proposed
+        self._visited = torch.zeros(n, chains, dtype=torch.long)  # by each field: 1 from the cold end, 2 from the hot
+        self._trips, self._turn = 0, 0
+
+    @property
+    def fields(self) -> Tensor:  # type: ignore[override]
+        """The current fields of the points that are measured, (K, C, *shape) of each."""
+        chunks = self.targets[0].in_domain(self.moves.fields).chunk(len(self._places))
+        return torch.cat([chunks[point] for point in self._measured])
+
+    @property
+    def figures(self) -> Mapping[str, Tensor]:
+        """The points, the rates of exchange of neighbours, and the number of round trips."""
+        rates = self._exchanges[0] / self._exchanges[1].clamp(min=1)
+        return {"points": self._places.cpu(), "exchanged": rates, "trips": torch.tensor(self._trips)}
+
+    def draw(self, tune: bool, most: int) -> list[Draw]:
+        """Run a trajectory at each point, exchange fields, and return those of the points that are measured."""
+        rate, chains = self.move(tune, most), self.moves.chains
+        self._exchange(count=not tune)
+        if all(target.action.is_even for target in self.targets):
+            chains.flip(1 - 2 * torch.randint(2, (len(chains.x), 1), device=chains.x.device))
+        parts = zip(self.fields.chunk(len(self.targets)), self.targets, strict=True)
+        return [Draw(fields, rate, target.action(fields), point=point) for point, (fields, target) in enumerate(parts)]
+
+    def _exchange(self, count: bool) -> None:
+        """Propose exchanges of the fields of even, or odd, neighbours of each chain."""
+        n, chains = len(self._places), self.moves.chains
+        k = len(chains.x) // n
+        order = torch.arange(n)
+        lower = torch.arange(self._turn % 2, n - 1, 2)
+        order[lower], order[lower + 1] = lower + 1, lower
+        self._turn += 1
+        rows = (order[:, None] * k + torch.arange(k)).flatten().to(chains.x.device)
+        values, gradients = chains.evaluate(chains.x[rows])
+        change = (values.sum(0) - chains.value).view(n, k).double()
+        total = torch.zeros(n, k, dtype=torch.float64, device=chains.x.device)
+        total[lower] = change[lower] + change[lower + 1]
+        accepted = torch.zeros(n, k, dtype=torch.bool, device=chains.x.device)
+        accepted[lower] = torch.rand(len(lower), k, dtype=torch.float64).log().to(total.device) < total[lower]
+        if count:
+            self._exchanges[0, lower] += accepted[lower].double().mean(1).cpu()
+            self._exchanges[1, lower] += 1
+        accepted[lower + 1] = accepted[lower]
+        here = accepted.flatten()
+        chains.x = torch.where(here[:, None], chains.x[rows], chains.x)
+        chains.values = torch.where(here, values, chains.values)
+        chains.gradients = torch.where(here[:, None], gradients, chains.gradients)
+        self._visited = torch.where(accepted.cpu(), self._visited[order], self._visited)
+        if count:
+            self._trips += int((self._visited[-1] == 2).sum())  # from the hot end, at the cold one again
+        self._visited[0] = torch.where(self._visited[0] == 1, 2, self._visited[0])
+        self._visited[-1] = 1
+
+    def state(self) -> Mapping[str, Tensor]:
+        """The fields, the steps, and what the exchanges have shown so far."""
+        numbers = torch.tensor([self._trips, self._turn])
+        return {**super().state(), "exchanges": self._exchanges, "visited": self._visited, "numbers": numbers}
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Go on from a state."""
+        super().restore(state)
+        self._exchanges, self._visited = state["exchanges"].clone(), state["visited"].clone()
+        self._trips, self._turn = (int(number) for number in state["numbers"])
