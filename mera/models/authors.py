@@ -31,7 +31,7 @@ CONSTANT = re.compile(r"mask_left|mask_right|[st]_layers\.\d+\.scale\.saved_(mea
 
 
 def load_rgflow_checkpoint(path: str | PathLike[str], prior: PriorLike | None = None) -> Flow:
-    """Load a `.state` file of the RG-Flow authors' code as a flow of "rgflow" with `preset="authors"`.
+    """Load a checkpoint of the RG-Flow authors' code as a flow of "rgflow" with `preset="authors"`.
 
     Lattice, kernel, channels, depths, widths and dtype are read from the file. No code in the file is run.
 
