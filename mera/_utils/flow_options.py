@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 from torch.distributions import Distribution
 
-from mera._utils.options import Option, flag
+from mera._utils.options import Option, count, flag
 
 Shape = tuple[int, ...]
 Edges = int | Sequence[int]
@@ -81,4 +81,18 @@ Padding = Annotated[
     str, Option('padding mode of the convolutions: "zeros" for open borders, "circular" for a periodic lattice.')
 ]
 Kernel = Annotated[int, Option("kernel size of the convolutions, odd.")]
+WINDOW = Option("how far neighbours are that a site reads, in sites along each dimension.", count(1))
+Window = Annotated[int, WINDOW]
+Period = Annotated[
+    int,
+    Option(
+        "period, in cells, of the white corners that are drawn in one turn: 2 for every second cell, so that "
+        "neighbours are drawn one after the other; 1 for all cells together.",
+        count(1),
+    ),
+]
+Together = Annotated[
+    bool,
+    Option("whether black corners are drawn in one turn, which loses nothing where neighbours alone interact.", flag),
+]
 Passive = Annotated[int, Option("number of leading channels that do not change and condition the other channels.")]

@@ -12,31 +12,37 @@ from mera.bijectors.conditioners.published import PatchMLPs, SeparateMLPs
 from mera.bijectors.conditioners.residual import ResidualConv, ResidualMLP
 from mera.bijectors.coupling import Coupling
 from mera.bijectors.elementwise import Conditional, Conditioned, Elementwise
+from mera.bijectors.frames import AngleFrame, Frame, RadialFrame, VectorFrame
 from mera.bijectors.image import Dequantize, ImagePreprocess, Logit, with_noise
 from mera.bijectors.learnt_noise import LearntNoise
 from mera.bijectors.linear import DCT, LULinear
 from mera.bijectors.local import LocalBijector
 from mera.bijectors.normalization import ActNorm, BlockSpins, Spectral
 from mera.bijectors.partition import ChannelHalves, Gather, Masked, Partition, checkerboard
+from mera.bijectors.peaks import Moebius, VonMises
 from mera.bijectors.spline import RationalQuadratic
-from mera.bijectors.univariate import Affine, Scaled, Univariate
+from mera.bijectors.turns import Turn
+from mera.bijectors.univariate import Affine, Composition, Scaled, Univariate
 
 __all__ = [
     "DCT",
     "ActNorm",
     "Affine",
+    "AngleFrame",
     "Bijector",
     "BlockSpins",
     "Box",
     "Chain",
     "ChannelHalves",
     "CircularSpline",
+    "Composition",
     "Conditional",
     "Conditioned",
     "Conditioner",
     "Coupling",
     "Dequantize",
     "Elementwise",
+    "Frame",
     "Gather",
     "ImagePreprocess",
     "Invert",
@@ -45,16 +51,21 @@ __all__ = [
     "LocalBijector",
     "Logit",
     "Masked",
+    "Moebius",
     "Named",
     "Partition",
     "PatchMLPs",
+    "RadialFrame",
     "RationalQuadratic",
     "ResidualConv",
     "ResidualMLP",
     "Scaled",
     "SeparateMLPs",
     "Spectral",
+    "Turn",
     "Univariate",
+    "VectorFrame",
+    "VonMises",
     "adapt",
     "checkerboard",
     "join",

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from mera.graph.lattice import Lattice
 
 Slices = tuple[slice, ...]
+MAX_CACHED = 16
+"""The number of boxes for which `PerBox` keeps tensors."""
 
 
 @dataclass(frozen=True)
@@ -118,6 +120,35 @@ class Box:
     def crop(self, values: Tensor, outer: Box) -> Tensor:
         """Cut the values of the box, (..., *box.shape), out of those of a box around it."""
         return values[(..., *self.slices_in(outer))]  # type: ignore[index]
+
+
+class PerBox:
+    """A cache of tensors that depend on sites alone, for the last 16 boxes and devices.
+
+    Args:
+        compute: makes a tensor, or a tuple of tensors, on the CPU from a box.
+    """
+
+    def __init__(self, compute: Callable[[Box], Any]) -> None:
+        self.compute = compute
+        self.cached: dict[Any, Any] = {}
+
+    def __call__(self, values: Tensor, sites: Box | None) -> Any:
+        """The tensors of a box, or of all sites of values (B, C, *sites), on the device of the values."""
+        key = values.shape[2:] if sites is None else sites, values.device
+        tensors = self.cached.get(key)
+        if tensors is None and torch.compiler.is_compiling():
+            return self._computed(*key)
+        if tensors is None:
+            with torch.inference_mode(False):
+                tensors = self._computed(*key)
+            self.cached = {key: tensors, **dict([*self.cached.items()][: MAX_CACHED - 1])}  # threads may do so, too
+        return tensors
+
+    def _computed(self, sites: Box | Sequence[int], device: torch.device) -> Any:
+        """Compute the tensors, and move them to a device."""
+        made = self.compute(sites if isinstance(sites, Box) else Box.whole(sites))
+        return tuple(t.to(device) for t in made) if isinstance(made, tuple) else made.to(device)
 
 
 def tiles(lattice: Lattice, edges: Sequence[int]) -> list[Box]:

@@ -29,9 +29,12 @@ from mera._utils.flow_options import (
     OptionalNorm,
     Padding,
     Passive,
+    Period,
     ResidualBlocks,
     Shape,
+    Together,
     Transform,
+    Window,
 )
 from mera._utils.registry import Registry
 from mera.bijectors.base import Bijector
@@ -42,12 +45,15 @@ from mera.bijectors.conditioners.published import PatchMLPs, SeparateMLPs
 from mera.bijectors.conditioners.residual import ResidualConv, ResidualMLP
 from mera.bijectors.coupling import Coupling, couplings
 from mera.bijectors.elementwise import Conditional, Conditioned, Elementwise
+from mera.bijectors.frames import frame
 from mera.bijectors.learnt_noise import LearntNoise
 from mera.bijectors.linear import DCT, LULinear
 from mera.bijectors.normalization import ActNorm, BlockSpins, Spectral
 from mera.bijectors.partition import ChannelHalves, Gather, Masked, Partition, checkerboard
+from mera.bijectors.peaks import Moebius, VonMises
 from mera.bijectors.spline import RationalQuadratic
-from mera.bijectors.univariate import Affine, Scaled, Univariate
+from mera.bijectors.turns import corner_order, raster_order, turns
+from mera.bijectors.univariate import Affine, Composition, Scaled, Univariate
 
 TRANSFORMS: Registry[Callable[..., Univariate]] = Registry("a transform")
 """From options to the monotone map of a coupling."""
@@ -56,7 +62,16 @@ CONDITIONERS: dict[str, Callable[..., nn.Module]] = {"joint": ResidualMLP, "pape
 
 register_transform = TRANSFORMS.register
 
-register_transform("circular-spline")(CircularSpline)
+register_transform("moebius")(Moebius)
+register_transform("von-mises")(VonMises)
+PEAKS = {"none": (), "moebius": (Moebius,), "von-mises": (VonMises,)}
+
+
+@register_transform("circular-spline")
+def circular_spline(bins: int = 8, peak: str = "none") -> Univariate:
+    """A `CircularSpline`, followed by a map from a narrow peak to a uniform density: "moebius" or "von-mises"."""
+    narrow = PEAKS[check_choice(peak, PEAKS, "a peak")]
+    return Composition(CircularSpline(bins), *(kind() for kind in narrow)) if narrow else CircularSpline(bins)
 
 
 @register_transform("affine")
@@ -202,6 +217,41 @@ def corners(
         couple_white = partial(couple, first=[], layers=1)
         steps.append(Conditioned(event_shape, width, couple_white, context_shape, white[width:]))
     return Chain([*steps, Conditioned(event_shape, width, couple_all, context_shape)])
+
+
+@register("frames")
+def frames(
+    event_shape: Shape, *, window: Window = 3, period: Period = 2, together: Together = False,
+    residual_blocks: ResidualBlocks = 1, hidden: HiddenWidths = (64,), padding: Padding = "zeros",
+    transform: Transform = "spline(max_log_scale=1)", context_shape: ContextShape = None,
+) -> Bijector:  # fmt: skip
+    """Keep the first corner of each cell; draw the others in turns, relative to the direction of sites drawn before.
+
+    The channels are those of "corners". Of angles, each channel of a site is drawn by itself; of real numbers, the
+    channels of a site are a vector. See `Turn`, `AngleFrame` and `VectorFrame`.
+    """
+    univariate, dim = TRANSFORMS.make(transform), len(event_shape) - 1
+    width, remainder = divmod(event_shape[0], 2**dim)
+    if remainder or not dim:
+        raise InputError("the corners of cells as channels", f"event shape {event_shape}")
+    order = corner_order(dim, width if univariate.of_angles else 1, period, together)
+    make = partial(frame, transform=univariate, channels=width, hidden=hidden, blocks=residual_blocks)
+    return turns(event_shape, order, window, make, padding == "circular", context_shape)
+
+
+@register("frames-by-site")
+def frames_by_site(
+    event_shape: Shape, *, residual_blocks: ResidualBlocks = 1, hidden: HiddenWidths = (64,),
+    padding: Padding = "zeros", transform: Transform = "spline(max_log_scale=1)", context_shape: ContextShape = None,
+) -> Bijector:  # fmt: skip
+    """Draw the sites of a small lattice one by one, relative to the direction of the sites drawn before; see "frames".
+
+    The first angle stays as it is, and the direction of the first vector.
+    """
+    univariate, width = TRANSFORMS.make(transform), event_shape[0]
+    order = raster_order(event_shape[1:], width if univariate.of_angles else 1)
+    make = partial(frame, transform=univariate, channels=width, hidden=hidden, blocks=residual_blocks)
+    return turns(event_shape, order, None, make, padding == "circular", context_shape)
 
 
 @register("glow-steps")

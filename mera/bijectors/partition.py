@@ -5,18 +5,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from functools import reduce
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from mera._utils.checks import check_shape
 from mera._utils.errors import InputError
-from mera.bijectors.boxes import Box
-
-MAX_MASKS = 16
-"""The number of sets of sites whose masks a partition keeps."""
-
+from mera.bijectors.boxes import Box, PerBox
 
 Grids = Sequence[Tensor]
 """The channels (C, 1, ...) and the coordinates (1, n, ...), ... of sites, as open grids."""
@@ -127,8 +122,8 @@ class Masked(Partition):
         super().__init__(shape, (shape, shape))
         self.mask = mask
         self.rule = f"{mask.__module__}.{getattr(mask, '__qualname__', mask)}"  # tells flows of other masks apart
-        self._cached: dict[Any, Tensor] = {}
-        _check_mask(self._made(shape[1:], "cpu")[0])
+        self._masks = PerBox(self._computed_masks)
+        _check_mask(self._computed_masks(Box.whole(shape[1:]))[0])
 
     def split(self, x: Tensor, sites: Box | None = None) -> tuple[Tensor, Tensor]:
         """Split events (B, *event_shape) into two tensors of the same shape."""
@@ -142,23 +137,10 @@ class Masked(Partition):
         """Set values to zero at the variables of the other half."""
         return values * self._masks(values, sites)[index]
 
-    def _masks(self, values: Tensor, sites: Box | None) -> Tensor:
-        """The masks of both halves at some sites, or at all sites of a lattice as large as the values."""
-        key = values.shape[2:] if sites is None else sites, values.device
-        masks = self._cached.get(key)
-        if masks is None and torch.compiler.is_compiling():
-            masks = self._made(*key)
-        elif masks is None:
-            with torch.inference_mode(False):
-                masks = self._made(*key)
-            self._cached = {key: masks, **dict([*self._cached.items()][: MAX_MASKS - 1])}  # threads may do so, too
-        return masks
-
-    def _made(self, sites: Box | tuple[int, ...], device: torch.device | str) -> Tensor:
-        """Compute the masks of both halves at some sites, or at all sites of a lattice."""
-        sites = sites if isinstance(sites, Box) else Box.whole(sites)
+    def _computed_masks(self, sites: Box) -> Tensor:
+        """The masks of both halves at some sites."""
         first = self.mask(sites.grids(self.event_shape[0])).expand(self.event_shape[0], *sites.shape)
-        return torch.stack([first, ~first]).to(device)
+        return torch.stack([first, ~first])
 
 
 class ChannelHalves(Partition):

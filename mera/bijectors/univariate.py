@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -22,10 +24,12 @@ class Univariate(nn.Module, ABC):
     Attributes:
         n_params: the number of parameters of each variable.
         of_angles: whether the map takes angles in [-pi, pi) to such angles, rather than real numbers.
+        aligned: values of parameters, by index, for data in a narrow peak around 0; see `AngleFrame`.
     """
 
     n_params: int
     of_angles = False
+    aligned: Mapping[int, float] = {}
 
     @abstractmethod
     def forward(self, x: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
@@ -92,7 +96,41 @@ class Affine(Univariate):
         return (y - shift) * torch.exp(-scale), -scale
 
 
-class Scaled(Univariate):
+class Composition(Univariate):
+    """A composition of maps of single variables, in the order from data to latents; log-slopes add up.
+
+    Args:
+        maps: the maps, whose parameters follow each other.
+    """
+
+    def __init__(self, *maps: Univariate) -> None:
+        super().__init__()
+        self.maps = nn.ModuleList(maps)
+        self.sizes = tuple(part.n_params for part in maps)
+        self.n_params = sum(self.sizes)
+        self.of_angles = maps[0].of_angles
+        starts = [sum(self.sizes[:i]) for i in range(len(maps))]
+        self.aligned = {n + i: v for n, part in zip(starts, maps, strict=True) for i, v in part.aligned.items()}
+
+    def forward(self, x: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
+        """Apply the maps from the first to the last."""
+        log_slope = torch.zeros_like(x)
+        for part, values in zip(cast(list[Univariate], list(self.maps)), params.split(self.sizes, 1), strict=True):
+            x, term = part(x, values)
+            log_slope = log_slope + term
+        return x, log_slope
+
+    def inverse(self, y: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
+        """Apply the inverses of the maps from the last to the first."""
+        log_slope = torch.zeros_like(y)
+        values = params.split(self.sizes, 1)
+        for part, some in zip(cast(list[Univariate], list(self.maps))[::-1], values[::-1], strict=True):
+            y, term = part.inverse(y, some)
+            log_slope = log_slope + term
+        return y, log_slope
+
+
+class Scaled(Composition):
     r"""A map f of single variables behind a learnt scale and shift, :math:`y = f(x \, e^s + t)`.
 
     A spline acts on an interval and is the identity beyond it. With a scale and a shift, the interval moves to where
@@ -108,25 +146,4 @@ class Scaled(Univariate):
     """
 
     def __init__(self, inner: Univariate, max_log_scale: float = 2.0) -> None:
-        super().__init__()
-        self.outer, self.inner = Affine(max_log_scale), inner
-        self.n_params = self.outer.n_params + inner.n_params
-
-    def forward(self, x: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
-        """Scale and shift, then apply the map."""
-        outer, inner = self._split(params)
-        scaled, log_scale = self.outer(x, outer)
-        y, log_slope = self.inner(scaled, inner)
-        return y, log_scale + log_slope
-
-    def inverse(self, y: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
-        """Undo the map, then the shift and the scale."""
-        outer, inner = self._split(params)
-        scaled, log_slope = self.inner.inverse(y, inner)
-        x, log_scale = self.outer.inverse(scaled, outer)
-        return x, log_slope + log_scale
-
-    def _split(self, params: Tensor) -> tuple[Tensor, Tensor]:
-        """The parameters of the scale and the shift, and those of the map."""
-        outer, inner = params.tensor_split([self.outer.n_params], dim=1)
-        return outer, inner
+        super().__init__(Affine(max_log_scale), inner)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, ClassVar, cast
 
-from mera._utils.flow_options import PADDING, Hidden, Norm, PerLevel
-from mera._utils.options import Option
+from mera._utils.errors import InputError
+from mera._utils.flow_options import HIDDEN_CHANNELS, LAYERS, NORM, PADDING, WINDOW, Hidden, Norm, PerLevel
+from mera._utils.options import Option, flag
 from mera.bijectors import Bijector, Named, named
+from mera.bijectors.catalogue import TRANSFORMS
 from mera.graph import Layout, Port
 from mera.graph.layout_error import within
 from mera.graph.plan import context_of
@@ -18,7 +21,6 @@ from mera.models.options import (
     FieldBoundary,
     FieldLayers,
     FieldModel,
-    Layers,
     TopWidth,
     Transform,
     WidthsOfChannels,
@@ -176,6 +178,11 @@ class WaveletFlow(FieldModel):
         return fields.finished(x)
 
 
+LayersWithoutFrames = Annotated[
+    PerLevel | None, Option(f"{LAYERS.help} 1 if None; there are none with frames.").per_level()
+]
+
+
 @register("decimation")
 @dataclass(frozen=True, kw_only=True)
 class Decimation(FieldModel):
@@ -192,17 +199,53 @@ class Decimation(FieldModel):
     patches, whatever `transform` is. Cones are those of convolutions.
     """
 
+    presets: ClassVar[Mapping[str, Callable[[Mapping[str, Any]], dict[str, Any]]]] = {"action": lambda options: {}}
+
     m: TopWidth = 2
     channels: Channels = 1
-    layers: Layers = 1
-    hidden: WidthsOfChannels = (32,)
+    layers: LayersWithoutFrames = None  # type: ignore[assignment]
+    hidden: Annotated[
+        Hidden | None,
+        Option(f"{HIDDEN_CHANNELS.help} If None, 16; widths of the networks of frames, if None 64.").per_level(),
+    ] = None
     transform: Transform = "spline(max_log_scale=1)"
     boundary: FieldBoundary = "periodic"
-    norm: Norm = True
+    norm: Annotated[bool | None, Option(f"{NORM.help} True if None; there are none with frames.", flag)] = None
+    frames: Annotated[
+        bool | None,
+        Option(
+            "whether new sites are drawn in turns, relative to the direction of a learnt sum of neighbours, so that "
+            "log p is the same for fields that are turned as a whole: angles (XY), or vectors of all channels (O(n)). "
+            "If None, for angles only, which know no other way.",
+            flag,
+        ),
+    ] = None
+    window: Annotated[int | None, Option(f"{WINDOW.help} 3 if None; only with frames.", WINDOW.check)] = None
+
+    def fitted(self) -> dict[str, Any]:
+        """Whether there are frames, and the options of either kind; see `Model.fitted`.
+
+        Raises:
+            ValueError: if an option of the other kind is set.
+        """
+        of_angles = TRANSFORMS.make(self.transform).of_angles
+        if of_angles and self.frames is False:
+            raise InputError("frames=True for a transform of angles", f"frames=False, transform={self.transform!r}")
+        frames = of_angles if self.frames is None else self.frames
+        usual: dict[str, Any] = (
+            {"hidden": (64,), "window": 3} if frames else {"hidden": (16,), "layers": 1, "norm": True}
+        )
+        for name in ("layers", "norm") if frames else ("window",):
+            if getattr(self, name) is not None:
+                raise InputError(f"no {name} with frames={frames}", f"{name}={getattr(self, name)!r}")
+        return {"frames": frames} | {name: value for name, value in usual.items() if getattr(self, name) is None}
 
     def layout(self) -> Layout:
         """Declare the layout; see `Model.layout`."""
-        fields = Fields(self, norm=self.norm)
+        model = replace(self, **self.fitted())
+        if model.frames:
+            return model.framed()
+        fields = Fields(model, norm=model.norm)
         kernel = kernels(self.shape, None, self.m, n_levels=self.levels)[-1]
         x = fields.layout.input
         for level, blocks in enumerate(fields.options):
@@ -210,8 +253,21 @@ class Decimation(FieldModel):
                 x = fields.layout.squeeze(x, name=f"squeeze{level}")
                 x = fields.add(x, "corners", f"details{level}", blocks, self.channels)
                 x = fields.split(x, self.channels, level)
-        top = named("coupling", {"transform": "spline", "hidden": blocks["hidden"], "norm": self.norm})
+        top = named("coupling", {"transform": "spline", "hidden": blocks["hidden"], "norm": model.norm})
         if (offset := offset_of(x.lattice, kernel, 0.5)) is not None:
             x = fields.layout.local(x, top, kernel, offset=offset, name=f"disentangler{level}")
         x = fields.layout.local(x, top, kernel, name=f"decimator{level}")
         return fields.finished(x)
+
+    def framed(self) -> Layout:
+        """Declare the layout with frames."""
+        fields = Fields(replace(self, layers=1))
+        x = fields.layout.input
+        for level, blocks in enumerate(fields.options):
+            del blocks["layers"]
+            if level + 1 < fields.levels:
+                x = fields.layout.squeeze(x, name=f"squeeze{level}")
+                options = {"window": self.window, "together": level == 0, **blocks}
+                x = fields.add(x, "frames", f"details{level}", options, self.channels)
+                x = fields.split(x, self.channels, level)
+        return fields.finished(fields.add(x, "frames-by-site", f"top{level}", blocks))

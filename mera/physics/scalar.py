@@ -211,7 +211,7 @@ class XY(Action):
         beta: the inverse temperature, positive, in units of the coupling; the transition in 2D is near 1.12.
 
     >>> XY.flow_options["transform"]
-    'circular-spline'
+    "circular-spline(peak='von-mises')"
     """
 
     beta: float = 1.0
@@ -220,7 +220,7 @@ class XY(Action):
     is_compact = True
     clusters_suffice = True
     flow_options: ClassVar[Mapping[str, Any]] = {
-        "transform": "circular-spline",
+        "transform": "circular-spline(peak='von-mises')",
         "prior": f"Uniform(low={-math.pi}, high={math.pi})",
     }
 

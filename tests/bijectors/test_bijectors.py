@@ -104,7 +104,7 @@ def test_extreme_values(name, dtype, close, start):
     bijector.to(dtype)
     close = 1e-2 if name in MIXING and start == "random" and dtype == torch.float32 else close
     x = extremes(bijector, dtype)
-    x = (wrap(x) if "circular" in name else x).requires_grad_()
+    x = (wrap(x) if any(getattr(part, "of_angles", False) for part in bijector.modules()) else x).requires_grad_()
     for there, back in ((bijector, bijector.inverse), (bijector.inverse, bijector)):
         y, log_det = there(x)
         again, opposite = back(y)
@@ -259,7 +259,8 @@ def test_every_name_is_in_the_table():
 
 OTHER = {"per_channel": True, "layers": 3, "residual_blocks": 3, "hidden": (7,), "norm": False, "mask": "channels",
          "padding": "circular", "kernel": 5, "transform": "spline(bins=3)", "mix_channels": False, "passive": 2,
-         "conditioner": "paper", "per_site": False, "identity": True, "bins": 4, "bound": 0.5}  # fmt: skip
+         "conditioner": "paper", "per_site": False, "identity": True, "bins": 4, "bound": 0.5, "window": 1, "period": 1,
+         "together": True}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", NAMED)

@@ -20,6 +20,7 @@ FIELDS = {
     "details": (SMALL | {"passive": 1}, 3),
     "corners": (SMALL, 4),
     "glow-steps": (SMALL, 2),
+    "frames": ({"hidden": (4,), "window": 1, "together": True}, 8),
 }
 EDGES = (26, 30)
 

@@ -16,7 +16,7 @@ LINES = {"gaussian": "gaussian", "StudentT": D.StudentT(5.0), "Uniform(0, 1)": D
 EVENT = {"per_site": False}  # variables of two sites are mixed
 NEEDS = {"linear": EVENT, "split-prior": {"passive": 1}}
 NEEDS_MORE = {"details", "learnt-noise"}  # four variables or more; a grid finer than the levels of pixels, see there
-BETWEEN_CHANNELS = {"corners", "glow-steps", "split-prior"}
+BETWEEN_CHANNELS = {"corners", "frames", "glow-steps", "split-prior"}
 
 
 def flow_of_two(name, prior, **more):
@@ -26,7 +26,7 @@ def flow_of_two(name, prior, **more):
     kernel = 1 if channels == 2 else 2
     takes_hidden = bijectors.by_name.takes(name, "hidden")
     options = NEEDS.get(name, {}) | ({"hidden": (5,)} if takes_hidden else {}) | more
-    passive = 1 if name in ("corners", "split-prior") else 0
+    passive = 1 if name in ("corners", "frames", "split-prior") else 0
     x = layout.local(layout.input, bijectors.named(name, options), kernel=kernel, passive=passive)
     layout.latent(x)
     torch.manual_seed(0)

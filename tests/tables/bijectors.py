@@ -19,6 +19,7 @@ from mera.bijectors import (
     Invert,
     LULinear,
     Masked,
+    Moebius,
     PatchMLPs,
     RationalQuadratic,
     ResidualConv,
@@ -26,6 +27,7 @@ from mera.bijectors import (
     Scaled,
     SeparateMLPs,
     Spectral,
+    VonMises,
     checkerboard,
     named,
 )
@@ -46,12 +48,15 @@ def together(partition, *conditioners, layers=3, **options):
     return [Coupling(partition, conditioner, **options) for conditioner in conditioners for _ in range(layers)]
 
 
+ANGLES = {"hidden": (3,), "transform": "circular-spline(bins=3, peak='von-mises')"}
 NAMED = {
     "actnorm": ({"per_channel": True}, LINE),
     "convolution": ({"hidden": (3,), "mask": "channels", "residual_blocks": 1}, EVEN),
     "corners": ({"hidden": (3,), "layers": 2}, (4, 2, 3)),
     "coupling": ({"hidden": (5,), "mask": "channels"}, PATCH),
     "details": ({"passive": 1, "hidden": (3,), "layers": 1}, EVEN),
+    "frames": ({"hidden": (3,)}, (8, 2, 3)),
+    "frames-by-site": ({"hidden": (3,)}, (2, 2, 3)),
     "split-prior": ({"passive": 1, "hidden": (3,)}, EVEN),
     "glow-steps": ({"hidden": (5,), "layers": 2}, EVEN),
     "block-spins": ({}, PATCH),
@@ -107,6 +112,14 @@ BIJECTORS = {
     "conditioned-some": lambda: Conditioned((5, 3), (3, 0), partial(Conditional, conditioner=conv), changed=(4, 1)),
     "corners-1d": lambda: named("corners", {"hidden": (3,), "norm": False})((2, 3)),
     "corners-3d": lambda: named("corners", {"hidden": (3,), "residual_blocks": 0})((8, 2, 3, 4)),
+    "moebius": lambda: Coupling(Gather(checkerboard(PATCH)), mlp, Moebius()),
+    "von-mises": lambda: Coupling(Gather(checkerboard(PATCH)), mlp, VonMises()),
+    "frames-angles": lambda: named("frames", {**ANGLES, "padding": "circular"})((4, 2, 3)),
+    "frames-angles-together": lambda: named("frames", {**ANGLES, "together": True, "window": 2})((8, 2, 3)),
+    "turn": lambda: named("frames", {"hidden": (3,)})((8, 2, 3)).bijectors[0],
+    "frames-1d": lambda: named("frames", {"hidden": (3,), "padding": "circular"})((6, 5)),
+    "frames-3d": lambda: named("frames", {"hidden": (3,), "window": 1, "period": 1})((16, 2, 3, 4)),
+    "frames-by-site-angles": lambda: named("frames-by-site", {**ANGLES, "padding": "circular"})((1, 2, 3)),
     **{
         f"named-{name}": partial(lambda name, options, shape: named(name, options)(shape), name, options, shape)
         for name, (options, shape) in NAMED.items()
@@ -118,6 +131,9 @@ CONDITIONAL = {
     "gather-paper": lambda: Coupling(Gather(checkerboard(PATCH)), paper, context_shape=(3,)),
     "gather-per-pixel": lambda: Coupling(Gather(checkerboard(PATCH)), mlp, context_shape=(2, 3, 4)),
     "corners": lambda: named("corners", {"hidden": (3,)})((4, 2, 3), (5,)),
+    "frames": lambda: named("frames", {"hidden": (3,)})((12, 2, 3), (5,)),
+    "frames-angles-per-site": lambda: named("frames", ANGLES)((4, 2, 3), (5, 2, 3)),
+    "frames-by-site": lambda: named("frames-by-site", {"hidden": (3,)})((2, 2, 3), (5,)),
     "conditional": lambda: Conditional(PATCH, mlp, (3,), RationalQuadratic(3)),
     "conditional-per-pixel": lambda: Conditional(PATCH, conv, (5, 3, 4)),
     "couplings": lambda: Chain(together(Gather(checkerboard(PATCH)), paper, mlp, layers=1, context_shape=(3,))),

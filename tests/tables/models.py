@@ -16,6 +16,10 @@ def small(name, **options):
     return mera.build(name, layers=1, hidden=(4,), residual_blocks=1, **options)
 
 
+def framed(**options):
+    return mera.build("decimation", hidden=(4,), residual_blocks=1, window=2, **options)
+
+
 MODELS = {
     "rgflow": lambda: rgflow(L=8, m=4, channels=1),
     "rgflow-authors": lambda: rgflow(L=8, m=4, channels=1, preset="authors"),
@@ -72,6 +76,8 @@ MODELS = {
     "decimation-1d-open": lambda: small("decimation", L=16, m=4, channels=2, dim=1, boundary="open"),
     "decimation-3d": lambda: small("decimation", L=4, m=2, channels=1, dim=3, norm=False),
     "decimation-channels": lambda: small("decimation", L=4, m=2, channels=3, transform="affine"),
+    "decimation-frames": lambda: framed(L=(8, 4), channels=2, frames=True),
+    "decimation-frames-1d-open": lambda: framed(L=16, channels=3, dim=1, frames=True, boundary="open"),
     "wavelet": lambda: small("wavelet", L=8, m=4, channels=1),
     "wavelet-periodic": lambda: small("wavelet", L=(4, 8), m=2, channels=2, boundary="periodic"),
     "wavelet-1d": lambda: small("wavelet", L=16, m=4, channels=1, dim=1, norm=False),
@@ -98,6 +104,7 @@ CONDITIONAL = {
     "glow": lambda: small("glow", L=8, channels=1, classes=3, context=2),
     "glow-per-pixel": lambda: small("glow", L=8, channels=1, context=(2, 8, 8), boundary="periodic"),
     "decimation": lambda: small("decimation", L=8, channels=1, context=2),
+    "decimation-frames": lambda: framed(L=8, channels=1, frames=True, context=2),
     "wavelet": lambda: small("wavelet", L=8, channels=1, context=2),
     "wavelet-per-pixel": lambda: small("wavelet", L=16, m=4, channels=1, dim=1, context=(2, 16)),
 }  # fmt: skip

@@ -1,0 +1,267 @@
+"""Sites of a lattice in turns: the sites of one turn are transformed given the sites of all turns before it."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mera.bijectors.base import log_det_dtype
+from mera.bijectors.boxes import Box, PerBox
+from mera.bijectors.compose import Chain
+from mera.bijectors.conditioners.base import join
+from mera.bijectors.frames import Frame
+from mera.bijectors.local import LocalBijector
+
+Site = tuple[int, ...]
+FrameFactory = Callable[[Sequence[float], int], Frame | None]
+"""From the distances of the neighbours and the number of entries of the context to a frame; None for the identity."""
+NEVER = 2**30
+"""The turn of sites that are not drawn."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Sites that are drawn together: a corner of all cells whose coordinates, modulo the period, are the colour.
+
+    Args:
+        corner: the coordinates of the corner in its cell.
+        species: the index of the variable, where a site has several that are drawn one by one.
+        colour: the coordinates of the cells modulo the period of `Order`; None for all cells.
+    """
+
+    corner: Site
+    species: int = 0
+    colour: Site | None = None
+
+
+@dataclass(frozen=True)
+class Order:
+    """The order in which the sites of a lattice are drawn.
+
+    Args:
+        stride: for each dimension, the edge of a cell, whose sites are the channels of an event.
+        period: for each dimension, the period of colours, in cells.
+        species: the number of variables of a site that are drawn one by one.
+        turns: the groups of each turn.
+        kept: the number of first turns whose sites stay as they are.
+    """
+
+    stride: Site
+    period: Site
+    species: int
+    turns: tuple[tuple[Group, ...], ...]
+    kept: int = 0
+
+    @cached_property
+    def ranks(self) -> Tensor:
+        """The turn of each site: by corner, species and colour."""
+        ranks = torch.full((*self.stride, self.species, *self.period), NEVER)
+        for number, groups in enumerate(self.turns):
+            for group in groups:
+                cells = (...,) if group.colour is None else group.colour
+                ranks[(*group.corner, group.species, *cells)] = number
+        return ranks
+
+    def rank(self, sites: Tensor, species: Tensor | int) -> Tensor:
+        """The turns of variables at sites (..., dim) of a lattice without ends."""
+        stride, period = torch.tensor(self.stride), torch.tensor(self.period)
+        corner, cell = sites % stride, torch.div(sites, stride, rounding_mode="floor") % period
+        return self.ranks[(*corner.unbind(-1), species, *cell.unbind(-1))]
+
+    def neighbours(self, number: int, window: Sequence[range]) -> list[tuple[Site, int]]:
+        """The variables that a turn reads, as pairs of a displacement in sites and a species, nearest first.
+
+        Args:
+            number: the turn.
+            window: for each dimension, the displacements.
+        """
+        sites = [
+            [n * s + c for n, s, c in zip(cell, self.stride, group.corner, strict=True)]
+            for group in self.turns[number]
+            for cell in ([group.colour] if group.colour else itertools.product(*map(range, self.period)))
+        ]
+        steps = list(itertools.product(*window))
+        known = []
+        for species in range(self.species):
+            places = torch.tensor(sites)[:, None] + torch.tensor(steps)
+            is_known = (self.rank(places, species) < number).any(0)
+            known += [(step, species) for step, flag in zip(steps, is_known.tolist(), strict=True) if flag]
+        return sorted(known, key=lambda pair: (math.hypot(*pair[0]), pair))
+
+
+def corner_order(dim: int, species: int = 1, period: int = 2, together: bool = False) -> Order:
+    """The order of the new sites of a lattice given the first corner of each cell: white corners, then black ones.
+
+    A corner is white if its coordinates have an even sum. White corners of cells of one colour share a turn, and each
+    black corner has one turn for all cells.
+
+    Args:
+        dim: the number of dimensions.
+        species: see `Order`.
+        period: the period of colours; 1 for one turn for each white corner.
+        together: whether all black corners are drawn in one turn, as in an action of nearest neighbours, in which
+            black sites are independent of each other given the white ones.
+    """
+    kept, *corners = itertools.product(range(2), repeat=dim)
+    white, black = ([corner for corner in corners if sum(corner) % 2 == odd] for odd in (0, 1))
+    colours = list(itertools.product(range(period), repeat=dim))
+    turns = [tuple(Group(kept, s) for s in range(species))]
+    turns += [(Group(corner, s, colour),) for corner in white for colour in colours for s in range(species)]
+    parts = [black] if together else [[corner] for corner in black]
+    turns += [tuple(Group(corner, s) for corner in part) for part in parts for s in range(species)]
+    return Order((2,) * dim, (period,) * dim, species, tuple(turns), kept=1)
+
+
+def raster_order(sites: Sequence[int], species: int = 1) -> Order:
+    """The order of the sites of a small lattice, one by one, the last coordinate fastest."""
+    corner = (0,) * len(sites)
+    places = itertools.product(*map(range, sites))
+    turns = [(Group(corner, s, site),) for site in places for s in range(species)]
+    return Order((1,) * len(sites), tuple(sites), species, tuple(turns))
+
+
+class Turn(LocalBijector):
+    """Transform the sites of one turn, in a frame that the sites of all turns before it define.
+
+    Args:
+        event_shape: shape (C, *cells) of one event, whose channels are the corners of a cell, one after another.
+        order: the order of turns.
+        number: the turn.
+        neighbours: the variables that the frame reads; see `Order.neighbours`.
+        radius: how far they are, in cells along each dimension; None if all sites are read.
+        frame: the frame.
+        circular: whether the lattice is periodic.
+        context_shape: shape of a context, (K,) or (K, *cells), that the frame's networks also read; None for none.
+    """
+
+    of_angles = None
+
+    def __init__(
+        self, event_shape: tuple[int, ...], order: Order, number: int, neighbours: Sequence[tuple[Site, int]],
+        radius: tuple[int, ...] | None, frame: Frame, circular: bool, context_shape: tuple[int, ...] | None = None,
+    ) -> None:  # fmt: skip
+        super().__init__(event_shape, context_shape)
+        self.order, self.number, self.circular, self.frame = order, number, circular, frame
+        self.rule = repr(order)  # tells flows of other orders apart
+        self.neighbours, self.kernel = tuple(neighbours), radius and tuple(1 + 2 * n for n in radius)
+        self.variables = math.prod(order.stride) * order.species
+        lowest = min(self._variable(torch.tensor(group.corner), group.species).item() for group in self.groups)
+        self.passive = event_shape[0] // self.variables * int(lowest)
+        self._places = PerBox(self._computed_places)
+
+    @property
+    def groups(self) -> tuple[Group, ...]:
+        """The sites of the turn."""
+        return self.order.turns[self.number]
+
+    @property
+    def receptive_kernel(self) -> tuple[int, ...] | None:
+        """The window, in cells."""
+        return self.kernel
+
+    def on_sites(self, x: Tensor, context: Tensor | None, inverse: bool, sites: Box | None) -> tuple[Tensor, Tensor]:
+        """Transform the sites of the turn, or transform them back; all other sites stay as they are."""
+        targets, neighbours, cells = self._places(x, sites)
+        batch, count, n_cells = x.shape[0], len(targets), math.prod(x.shape[2:])
+        # variables as rows (variables * cells, B, C), which are gathered fast
+        values = x.to(log_det_dtype(x)).reshape(batch, self.variables, x.shape[1] // self.variables, n_cells)
+        values = values.permute(1, 3, 0, 2).flatten(0, 1)
+        vectors = F.pad(self.frame.vectors(values), (0, 0, 0, 0, 0, 1))  # and a row of zeros for all unknown sites
+        table = vectors.flatten(1)
+        read = table.gather(0, neighbours[:, None].expand(-1, table.shape[1]))
+        read = read.view(count, len(self.neighbours), batch, vectors.shape[-1])
+        new, log_dets = self.frame(values.index_select(0, targets), read, self._context(context, x, cells), inverse)
+        values = values.index_copy(0, targets, new)
+        y = values.view(self.variables, n_cells, batch, values.shape[-1]).permute(2, 0, 3, 1)
+        y = y.reshape(x.shape).to(x.dtype)
+        if sites is None:
+            return y, log_dets.sum(0)
+        inner = sites.shrunk(self.radius)
+        flat = log_dets.new_zeros(n_cells, batch).index_add(0, cells, log_dets)
+        log_det = flat.mT.reshape(batch, *x.shape[2:])
+        return sites.shrink(y, self.radius), inner.crop(log_det, sites)
+
+    def _context(self, context: Tensor | None, x: Tensor, cells: Tensor) -> Tensor:
+        """The context of each transformed site, (n, B, E)."""
+        return join(x[:, :0], context, self.context_shape).flatten(2).permute(2, 0, 1).index_select(0, cells)
+
+    def _variable(self, corner: Tensor, species: Tensor | int) -> Tensor:
+        """The index of a variable of a cell, from the coordinates of its corner (..., dim)."""
+        return ravel(corner, self.order.stride) * self.order.species + species
+
+    def _computed_places(self, sites: Box) -> tuple[Tensor, Tensor, Tensor]:
+        """The rows of the transformed variables, (n,); those of their neighbours, (n K,); and the cells, (n,)."""
+        inner, start = sites.shrunk(self.radius), torch.tensor(sites.start)
+        targets, neighbours, cells = [], [], []
+        for group in self.groups:
+            corner = torch.tensor(group.corner)
+            coordinates = [
+                [c for c in range(*ends) if group.colour is None or c % n % period == group.colour[axis]]
+                for axis, (*ends, n, period) in enumerate(
+                    zip(inner.start, inner.stop, sites.lattice, self.order.period, strict=True)
+                )
+            ]
+            cell = torch.tensor(list(itertools.product(*coordinates))).view(-1, len(start))
+            cells.append(ravel(cell - start, sites.shape))
+            targets.append(self._variable(corner, group.species) * math.prod(sites.shape) + cells[-1])
+            neighbours.append(self._read(cell * torch.tensor(self.order.stride) + corner, sites))
+        return torch.cat(targets), torch.cat(neighbours).flatten(), torch.cat(cells)
+
+    def _read(self, targets: Tensor, sites: Box) -> Tensor:
+        """The rows of the neighbours of sites (n, dim), (n, K); the row behind the last one for unknown variables."""
+        steps = torch.tensor([step for step, _ in self.neighbours], dtype=torch.int64).view(-1, len(sites.start))
+        species = torch.tensor([s for _, s in self.neighbours], dtype=torch.int64)
+        stride, edges, shape = (torch.tensor(t) for t in (self.order.stride, sites.lattice, sites.shape))
+        site = targets[:, None] + steps
+        corner, cell = site % stride, torch.div(site, stride, rounding_mode="floor")
+        place = cell - torch.tensor(sites.start)
+        if self.circular:
+            wraps = torch.tensor([not any(ends) for ends in sites.interior])
+            cell, place = cell % edges, torch.where(wraps, place % shape, place)
+        is_inside = ((place >= 0) & (place < shape)).all(-1)
+        is_known = is_inside & (self.order.rank(cell * stride + corner, species) < self.number)
+        row = self._variable(corner, species) * math.prod(sites.shape) + ravel(place, sites.shape)
+        return torch.where(is_known, row, self.variables * math.prod(sites.shape))
+
+
+def turns(
+    event_shape: tuple[int, ...], order: Order, window: int | None, make: FrameFactory, circular: bool,
+    context_shape: tuple[int, ...] | None = None,
+) -> Chain:  # fmt: skip
+    """Make a chain of all turns of an order, the last one first, as in every map from data to latents.
+
+    Args:
+        event_shape: see `Turn`, as for all arguments that are not listed here.
+        order: the order.
+        window: how far neighbours are that a frame reads, in sites along each dimension; None for all sites.
+        make: makes the frame of each turn.
+        circular: whether the lattice is periodic.
+        context_shape: shape of a context.
+    """
+    if window is None:
+        ranges = [range(-(n // 2), n - n // 2) if circular else range(1 - n, n) for n in event_shape[1:]]
+    else:
+        ranges = [range(-window, window + 1)] * len(order.stride)
+    radius = None if window is None else tuple(-(-window // stride) for stride in order.stride)
+    members = []
+    for number in range(order.kept, len(order.turns)):
+        neighbours = order.neighbours(number, ranges)
+        frame = make([math.hypot(*step) for step, _ in neighbours], sum((context_shape or ())[:1]))
+        if frame is not None:
+            members.append(Turn(event_shape, order, number, neighbours, radius, frame, circular, context_shape))
+    return Chain(members[::-1])
+
+
+def ravel(coordinates: Tensor, shape: Sequence[int]) -> Tensor:
+    """Flat indices of coordinates (..., dim) in an array."""
+    index = torch.zeros((), dtype=torch.int64)
+    for axis, n in enumerate(shape):
+        index = index * n + coordinates[..., axis]
+    return index
