@@ -53,9 +53,11 @@ class Fields:
         self.options = [common | options for options in per_level]
         self.layout = Layout(model.shape, model.channels, model.boundary, model.context_shape)
 
-    def add(self, x: Port, bijector: str, name: str, options: dict[str, Any], passive: int = 0) -> Port:
+    def add(
+        self, x: Port, bijector: str, name: str, options: dict[str, Any], passive: int = 0, share: str | None = None
+    ) -> Port:
         """Add a node for a registered bijector, and return the output; see `add_field`."""
-        return add_field(self.layout, x, named(bijector, options), name, passive)
+        return add_field(self.layout, x, named(bijector, options), name, passive, share)
 
     def split(self, x: Port, keep: int, level: int) -> Port:
         """Let all but the first `keep` channels leave as the latents of a level, and return the kept channels."""
@@ -197,6 +199,11 @@ class Decimation(FieldModel):
     (in the direction of generation), `layers` couplings of all new sites therefore act. RiGCS generates Ising spins
     in this order (arXiv 2503.08918). In one dimension all new sites are black. The topmost lattice has splines of
     patches, whatever `transform` is. Cones are those of convolutions.
+
+    With `frames` the new sites are drawn in turns: the white sites of each of 2 x 2 sublattices, then the black sites,
+    on the finest lattice all at once. A site is drawn relative to the direction of a learnt sum of its neighbours, by a
+    network that reads what does not change if all fields turn together; so a symmetry under such turns is exact. See
+    `mera.bijectors.AngleFrame` and `VectorFrame`. The sites of the topmost lattice are drawn one by one.
     """
 
     presets: ClassVar[Mapping[str, Callable[[Mapping[str, Any]], dict[str, Any]]]] = {"action": lambda options: {}}
@@ -221,6 +228,9 @@ class Decimation(FieldModel):
         ),
     ] = None
     window: Annotated[int | None, Option(f"{WINDOW.help} 3 if None; only with frames.", WINDOW.check)] = None
+    share_levels: Annotated[
+        bool, Option("whether all levels but the coarsest share their networks, as if the theory were critical.", flag)
+    ] = False
 
     def fitted(self) -> dict[str, Any]:
         """Whether there are frames, and the options of either kind; see `Model.fitted`.
@@ -240,6 +250,11 @@ class Decimation(FieldModel):
                 raise InputError(f"no {name} with frames={frames}", f"{name}={getattr(self, name)!r}")
         return {"frames": frames} | {name: value for name, value in usual.items() if getattr(self, name) is None}
 
+    @property
+    def shared(self) -> str | None:
+        """The name of the module that all levels but the coarsest share; None if levels have their own."""
+        return "details" if self.share_levels else None
+
     def layout(self) -> Layout:
         """Declare the layout; see `Model.layout`."""
         model = replace(self, **self.fitted())
@@ -251,7 +266,7 @@ class Decimation(FieldModel):
         for level, blocks in enumerate(fields.options):
             if level + 1 < fields.levels:
                 x = fields.layout.squeeze(x, name=f"squeeze{level}")
-                x = fields.add(x, "corners", f"details{level}", blocks, self.channels)
+                x = fields.add(x, "corners", f"details{level}", blocks, self.channels, self.shared)
                 x = fields.split(x, self.channels, level)
         top = named("coupling", {"transform": "spline", "hidden": blocks["hidden"], "norm": model.norm})
         if (offset := offset_of(x.lattice, kernel, 0.5)) is not None:
@@ -267,7 +282,7 @@ class Decimation(FieldModel):
             del blocks["layers"]
             if level + 1 < fields.levels:
                 x = fields.layout.squeeze(x, name=f"squeeze{level}")
-                options = {"window": self.window, "together": level == 0, **blocks}
-                x = fields.add(x, "frames", f"details{level}", options, self.channels)
+                options = {"window": self.window, "together": level == 0 and not self.share_levels, **blocks}
+                x = fields.add(x, "frames", f"details{level}", options, self.channels, self.shared)
                 x = fields.split(x, self.channels, level)
         return fields.finished(fields.add(x, "frames-by-site", f"top{level}", blocks))

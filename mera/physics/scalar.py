@@ -134,6 +134,9 @@ class ON(_QuarticField):
         S = \sum_x \frac{1}{2} \sum_\mu |\phi(x + \mu) - \phi(x)|^2 + \frac{1}{2} \text{mass2}\, |\phi(x)|^2
         + \text{coupling}\, |\phi(x)|^4
 
+    A flow whose log-density is the same for fields that are turned together is a "decimation" with the option
+    `frames`, which is in `ON.flow_options`.
+
     Args:
         n: the number of components; the other arguments are those of `Phi4`.
 
@@ -145,6 +148,8 @@ class ON(_QuarticField):
     mass2: float = -1.0
     coupling: float = 0.25
     periodic: Periodic = True
+
+    flow_options: ClassVar[Mapping[str, Any]] = {"frames": True}
 
     def __post_init__(self) -> None:
         check_count(self.n, "n")

@@ -78,6 +78,7 @@ MODELS = {
     "decimation-channels": lambda: small("decimation", L=4, m=2, channels=3, transform="affine"),
     "decimation-frames": lambda: framed(L=(8, 4), channels=2, frames=True),
     "decimation-frames-1d-open": lambda: framed(L=16, channels=3, dim=1, frames=True, boundary="open"),
+    "decimation-frames-shared": lambda: framed(L=8, channels=2, frames=True, share_levels=True),
     "wavelet": lambda: small("wavelet", L=8, m=4, channels=1),
     "wavelet-periodic": lambda: small("wavelet", L=(4, 8), m=2, channels=2, boundary="periodic"),
     "wavelet-1d": lambda: small("wavelet", L=16, m=4, channels=1, dim=1, norm=False),
