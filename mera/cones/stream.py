@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import shutil
-import tempfile
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,12 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from filelock import FileLock
 from torch import Tensor
 
 from mera._utils.array_files import kind_of, read_tensor
 from mera._utils.checks import check_count, check_precise
 from mera._utils.errors import InputError
-from mera._utils.files import SUFFIX, as_path, make_folder
+from mera._utils.files import SUFFIX, as_path, make_folder, temporary_folder
 from mera._utils.progress import ProgressBar, check_console
 from mera._utils.torch_modes import exactly, in_threads
 from mera.bijectors import ImagePreprocess, with_noise
@@ -74,14 +74,22 @@ def stream(
     encoded = flow.context_encoder(context, 1, flow.reference.device)
     check_count(seed, "a seed", 0)
     target = None if out is None else as_path(out).resolve()
-    with _folder(target) as path:
+    with _folder(target) as (path, lock):
         result = Streamed(path, flow, is_image, encoded)
         _fill(result, tile, partial(_take, result, preprocess, source, seed, Lock()), console)
+        result.seal()
     if target is None:
-        weakref.finalize(result, shutil.rmtree, path, ignore_errors=True)
+        weakref.finalize(result, _remove, path, lock)
     else:
         result.path = target
     return result
+
+
+def _remove(path: Path, lock: FileLock | None) -> None:
+    """Remove a folder, after its lock is released: Windows keeps files that are open."""
+    if lock is not None:
+        lock.release()
+    shutil.rmtree(path, ignore_errors=True)
 
 
 def _check_step(step: Step, flow: PlanModule) -> None:
@@ -98,10 +106,11 @@ def _check_step(step: Step, flow: PlanModule) -> None:
 
 
 @contextmanager
-def _folder(target: Path | None) -> Iterator[Path]:
-    """A new folder, which is renamed to `target` at the end, or a temporary one; removed if an error is raised."""
+def _folder(target: Path | None) -> Iterator[tuple[Path, FileLock | None]]:
+    """A new folder, which is renamed to `target` at the end, or a temporary one with its lock; removed on an error."""
+    lock = None
     if target is None:
-        path = Path(tempfile.mkdtemp(prefix="mera-stream-"))
+        path, lock = temporary_folder("mera-stream-")
     else:
         make_folder(target)
         if any(target.iterdir()):
@@ -112,11 +121,11 @@ def _folder(target: Path | None) -> Iterator[Path]:
             raise FileExistsError(f"Expected no other stream to {target}; remove {path} if none is running")
         path.mkdir()
     try:
-        yield path
+        yield path, lock
         if target is not None:
             path.rename(target)
     except BaseException:
-        shutil.rmtree(path, ignore_errors=True)
+        _remove(path, lock)
         raise
 
 
