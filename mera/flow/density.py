@@ -110,7 +110,8 @@ class Density(nn.Module, ABC):
         """The density for one context, as a density without context, with the same parameters.
 
         Args:
-            context: the context of all samples, (1, *plan.context), or a class number.
+            context: the context of all samples, (1, *plan.context), or a class number. Methods of the result, and
+                `mera.train.fit`, take no context or labels.
 
         Raises:
             ValueError: if the context is not that of one sample of the flow.
@@ -324,6 +325,12 @@ class FlowDistribution(Distribution):
             other.context = self.context.expand(*shape, *self.context.shape[len(self.batch_shape) :])
         Distribution.__init__(other, shape, self.event_shape, validate_args=self._validate_args)
         return other
+
+    def _no_closed_form(self) -> Any:
+        """Refuse what a flow does not have in closed form."""
+        raise NotImplementedError("no closed form: average over p.sample((n,)), -p.log_prob for the entropy")
+
+    mean, variance, entropy = property(_no_closed_form), property(_no_closed_form), _no_closed_form
 
     @property
     def support(self) -> constraints.Constraint:
