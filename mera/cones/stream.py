@@ -79,17 +79,10 @@ def stream(
         _fill(result, tile, partial(_take, result, preprocess, source, seed, Lock()), console)
         result.seal()
     if target is None:
-        weakref.finalize(result, _remove, path, lock)
+        weakref.finalize(result, lambda _lock: shutil.rmtree(path, ignore_errors=True), lock)  # locked until then
     else:
         result.path = target
     return result
-
-
-def _remove(path: Path, lock: FileLock | None) -> None:
-    """Remove a folder, after its lock is released: Windows keeps files that are open."""
-    if lock is not None:
-        lock.release()
-    shutil.rmtree(path, ignore_errors=True)
 
 
 def _check_step(step: Step, flow: PlanModule) -> None:
@@ -125,7 +118,7 @@ def _folder(target: Path | None) -> Iterator[tuple[Path, FileLock | None]]:
         if target is not None:
             path.rename(target)
     except BaseException:
-        _remove(path, lock)
+        shutil.rmtree(path, ignore_errors=True)
         raise
 
 
