@@ -244,7 +244,7 @@ class Density(nn.Module, ABC):
 
         Values and gradients are the same; weights that change before the backward pass are refused. Memory is a
         fraction of that of all activations, and a training step takes about twice the time
-        (https://arxiv.org/abs/1604.06174).
+        (https://arxiv.org/abs/1604.06174). A file of `mera.save` does not hold it, as it belongs to the machine.
         """
         return self.flow.keeps_inputs
 
