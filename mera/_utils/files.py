@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import shutil
+import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from os import PathLike
 from pathlib import Path
 
@@ -94,6 +97,29 @@ def locked(folder: Path, expected: str) -> Iterator[None]:
             yield
     except Timeout as error:
         raise FileExistsError(f"Expected {expected}; got {folder}") from error
+
+
+def temporary_folder(prefix: str) -> tuple[Path, FileLock]:
+    """Make a temporary folder, locked until the returned lock is released; remove the folders of ended processes.
+
+    The system releases the lock when the process ends, however it ends, so that a later call can remove its folder.
+    """
+    for leftover in Path(tempfile.gettempdir()).glob(f"{prefix}*"):
+        with suppress(Timeout, OSError), FileLock(leftover / ".lock", timeout=0):
+            shutil.rmtree(leftover)
+    while True:
+        path = Path(tempfile.mkdtemp(prefix=prefix))
+        lock = FileLock(path / ".lock", timeout=0, thread_local=False)
+        with suppress(Timeout, FileNotFoundError):
+            lock.acquire()
+            if path.exists():  # otherwise another process removed it before it was locked
+                return path, lock
+
+
+def sum_of(path: Path) -> str:
+    """The SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_atomically(path: str | PathLike[str], content: bytes) -> None:

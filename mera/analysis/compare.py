@@ -253,7 +253,8 @@ def write_report(scores: Sequence[Score], data: DataSplits, settings: Settings, 
         score_table(scores, kind.unit).markdown(),
         f"Losses are {kind.unit} on {len(scores[0].losses):,} test {kind.name}. "
         f"Models learn from {count_of(data.train)}, "
-        f"in batches of {settings.batch_size}. The number after ± is the standard error of the mean over the seeds; "
+        f"in batches of {RunFolder(scores[0].run).facts()['settings']['batch_size']}. "
+        "The number after ± is the standard error of the mean over the seeds; "
         "with one seed over the test examples, so that it does not say how much seeds differ. "
         f'"Less the first" is the loss less that of the first model, pair by pair. The last column is the time that '
         f"{TIMED_SAMPLES} samples take. torch {torch.__version__}, {torch.get_num_threads()} threads, "

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mera._utils.checks import check_type
 from mera._utils.errors import InputError
 from mera._utils.installation import import_optional
 from mera._utils.random import fixed_seed
@@ -76,7 +77,7 @@ def factors(flow: Flow, images: Tensor, factors: Mapping[str, Any], context: Ten
     Raises:
         ValueError: if scikit-learn is not installed: `pip install 'mera-flow[analysis]'`.
     """
-    n = len(images)
+    n = len(check_type(images, Tensor, "images as a tensor"))
     order, values = _ordered(factors, n, MIN_IMAGES)
     levels = [level.flatten(1).numpy()[order] for level in encode_levels(flow, images, context)]
     shuffled = {name: value[np.random.default_rng(1).permutation(n)] for name, value in values.items()}
@@ -137,7 +138,7 @@ def mixing(flow: Flow, images: Tensor, factors: Mapping[str, Any], seed: int = 0
     Raises:
         ValueError: if scikit-learn is not installed: `pip install 'mera-flow[analysis]'`.
     """
-    order, values = _ordered(factors, len(images), MIN_MIXED)
+    order, values = _ordered(factors, len(check_type(images, Tensor, "images as a tensor")), MIN_MIXED)
     images = images[torch.from_numpy(order)]
     pixels = _flat(images)
     readers, test_scores = zip(*(_reader(pixels, value) for value in values.values()), strict=True)

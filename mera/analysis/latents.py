@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mera._utils.checks import as_plain, check_type, is_integer
+from mera._utils.checks import as_plain, check_type, is_integer, is_list
 from mera._utils.errors import InputError
 from mera.flow.flow import Flow, Latents
 from mera.graph import Plan
@@ -125,6 +125,8 @@ def mix(z_a: Sequence[Tensor], z_b: Sequence[Tensor], level: int) -> Latents:
     >>> [level.item() for level in mix(a, b, 1)]
     [1.0, 0.0]
     """
+    if not (is_list(z_a) and is_list(z_b)):
+        raise InputError("lists of latents, a tensor per level", f"{type(z_a).__name__} and {type(z_b).__name__}")
     shapes_a, shapes_b = ([tuple(level.shape[1:]) for level in z] for z in (z_a, z_b))
     if shapes_a != shapes_b:
         raise InputError("latents of one flow", f"{shapes_a} and {shapes_b}")

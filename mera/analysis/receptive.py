@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mera._utils.checks import as_plain, check_count, check_type
+from mera._utils.checks import as_plain, check_count, check_type, is_list
+from mera._utils.errors import InputError
 from mera._utils.table import Numbers, Tabled, numbers
 from mera.analysis.latents import LatentIndex, check_latent, random_latents
 from mera.flow.flow import Flow
@@ -124,6 +125,9 @@ def extents(fields: Tensor, periodic: Sequence[bool] | None = None) -> Extent:
         periodic: for each dimension, whether the lattice is periodic, as in `flow.plan.input.periodic`, so that
             distances are measured on a circle. None for open borders.
 
+    Raises:
+        ValueError: if `fields` is not a tensor (n, C, *shape), or `periodic` has another number of dimensions.
+
     >>> import torch
     >>> field = torch.zeros(1, 1, 8, 8)
     >>> field[0, 0, 2, 3:5] = 1
@@ -131,6 +135,9 @@ def extents(fields: Tensor, periodic: Sequence[bool] | None = None) -> Extent:
     >>> extent.pixels.item(), extent.radius.item()
     (2.0, 0.5)
     """
+    dim = check_type(fields, Tensor, "receptive fields as a tensor").ndim - 2
+    if dim < 1 or not (periodic is None or (is_list(periodic) and len(periodic) == dim)):
+        raise InputError("fields (n, C, *shape), periodic for each of shape", f"{tuple(fields.shape)} and {periodic}")
     weights = fields.square().sum(1)
     flat = weights.flatten(1)
     total = flat.sum(1).clamp(min=torch.finfo(flat.dtype).tiny)

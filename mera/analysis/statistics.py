@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mera._utils.checks import check_count
+from mera._utils.checks import check_count, check_type
 from mera._utils.errors import InputError
 from mera._utils.random import fixed_seed
 from mera._utils.table import Numbers, Tabled, numbers
@@ -98,6 +98,7 @@ def statistics(
     from scipy.stats import ks_2samp, kurtosis  # imported late, since `import mera` is to stay light
 
     check_count(pairs, "pairs", 2)
+    check_type(images, Tensor, "images as a tensor")
     if not images.ndim or len(images) < MIN_IMAGES:
         raise InputError(f"at least {MIN_IMAGES} images", str(len(images) if images.ndim else "a single number"))
     with fixed_seed(seed):

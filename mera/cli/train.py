@@ -90,6 +90,8 @@ def _train_layout(
     """Train a layout of your own."""
     if is_run(path):
         raise typer.BadParameter(f"Expected --resume {path} to go on with a run; got its path alone")
+    if not path.is_file():  # the name of a flow of the package
+        raise typer.BadParameter(f"Expected a layout; in Python, fit(mera.load({str(path)!r}), data) trains that flow")
     if values["data"] is None or values["action"] is not None or values["symmetrize"] is not None:
         raise typer.BadParameter("A layout needs --data, and takes no --action and no --symmetrize")
     settings, lattice = settings_of(values), load_layout(path).input.lattice

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import shutil
-import tempfile
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,12 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from filelock import FileLock
 from torch import Tensor
 
 from mera._utils.array_files import kind_of, read_tensor
 from mera._utils.checks import check_count, check_precise
 from mera._utils.errors import InputError
-from mera._utils.files import SUFFIX, as_path, make_folder
+from mera._utils.files import SUFFIX, as_path, make_folder, temporary_folder
 from mera._utils.progress import ProgressBar, check_console
 from mera._utils.torch_modes import exactly, in_threads
 from mera.bijectors import ImagePreprocess, with_noise
@@ -74,11 +74,12 @@ def stream(
     encoded = flow.context_encoder(context, 1, flow.reference.device)
     check_count(seed, "a seed", 0)
     target = None if out is None else as_path(out).resolve()
-    with _folder(target) as path:
+    with _folder(target) as (path, lock):
         result = Streamed(path, flow, is_image, encoded)
         _fill(result, tile, partial(_take, result, preprocess, source, seed, Lock()), console)
+        result.seal()
     if target is None:
-        weakref.finalize(result, shutil.rmtree, path, ignore_errors=True)
+        weakref.finalize(result, lambda _lock: shutil.rmtree(path, ignore_errors=True), lock)  # locked until then
     else:
         result.path = target
     return result
@@ -98,10 +99,11 @@ def _check_step(step: Step, flow: PlanModule) -> None:
 
 
 @contextmanager
-def _folder(target: Path | None) -> Iterator[Path]:
-    """A new folder, which is renamed to `target` at the end, or a temporary one; removed if an error is raised."""
+def _folder(target: Path | None) -> Iterator[tuple[Path, FileLock | None]]:
+    """A new folder, which is renamed to `target` at the end, or a temporary one with its lock; removed on an error."""
+    lock = None
     if target is None:
-        path = Path(tempfile.mkdtemp(prefix="mera-stream-"))
+        path, lock = temporary_folder("mera-stream-")
     else:
         make_folder(target)
         if any(target.iterdir()):
@@ -112,7 +114,7 @@ def _folder(target: Path | None) -> Iterator[Path]:
             raise FileExistsError(f"Expected no other stream to {target}; remove {path} if none is running")
         path.mkdir()
     try:
-        yield path
+        yield path, lock
         if target is not None:
             path.rename(target)
     except BaseException:

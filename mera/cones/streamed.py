@@ -15,6 +15,8 @@ from torch import Tensor
 
 from mera._utils.checks import check_count
 from mera._utils.errors import InputError
+from mera._utils.files import sum_of
+from mera._utils.manifest import DAMAGED
 from mera.bijectors.boxes import Box, tiles
 from mera.bijectors.local import run_on_box
 from mera.executor.passes import spread_evenly
@@ -88,10 +90,10 @@ class Streamed:
             level: the level, 0 for the finest.
 
         Raises:
-            ValueError: if there is no such level.
+            ValueError: if there is no such level, or the file is no longer as the stream wrote it.
             FileNotFoundError: if the folder is gone.
         """
-        return np.load(self.file(f"map{self.flow.plan.check_level(level)}"), mmap_mode="c")
+        return np.load(self.check_map(self.flow.plan.check_level(level)), mmap_mode="c")
 
     def bits(self, edge: int = 256, shape: Sequence[int] | None = None) -> Tensor:
         """The bits per dimension of each level in the cells of a coarse grid, for a picture.
@@ -125,6 +127,17 @@ class Streamed:
     def __repr__(self) -> str:
         bits = f", {self.bits_per_dim:.4f} bits/dim" if self.is_image else ""
         return f"image {self.flow.plan.input}: log p {self.log_prob:.6g} nats{bits}\nmaps: {self.path}"
+
+    def seal(self) -> None:
+        """Keep the checksums of the maps, which are complete."""
+        self._sums = [sum_of(self.file(f"map{level}")) for level in range(len(self.lattices))]
+
+    def check_map(self, level: int) -> Path:
+        """The file of a map, which is read once to compare its checksum."""
+        path = self.file(f"map{level}")
+        if sum_of(path) != self._sums[level]:
+            raise InputError("a map as this stream wrote it", DAMAGED, where=str(path))
+        return path
 
     def file(self, name: str) -> Path:
         """The file of an array."""
@@ -207,6 +220,7 @@ class Streamed:
 def _pooled(streamed: Streamed, number: int, cells: list[int]) -> Tensor:
     """Sum a map of log p over a coarse grid; the value of a site is divided among the cells that it overlaps."""
     lattice = streamed.lattices[number]
+    streamed.check_map(number)
     total = torch.zeros(cells, dtype=torch.float64)
     for box in tiles(lattice, [POOLED] * lattice.dim):
         values = streamed.read(f"map{number}", box).double()

@@ -56,8 +56,8 @@ class ContextEncoder(nn.Module):
 
     @property
     def classes(self) -> int | None:
-        """The number of classes; None for a flow without classes."""
-        return None if self.embedding is None else self.embedding.num_embeddings
+        """The number of classes to choose from; None for a flow without classes, or with a fixed one."""
+        return None if self.embedding is None or not self.needs_context else self.embedding.num_embeddings
 
     @property
     def needs_context(self) -> bool:
@@ -88,12 +88,13 @@ class ContextEncoder(nn.Module):
 
         Raises:
             ValueError: if the context is missing, of another shape, dtype or device, or passed to a flow without
-                context; or if a class number is out of range, which is only checked on the CPU, since the check would
-                synchronize with any other device.
+                context or with a fixed one; or if a class number is out of range, which is only checked on the CPU,
+                since the check would synchronize with any other device.
         """
+        if context is not None and not self.needs_context:
+            reason = "was built without" if self.shape is None else "has a fixed one, by flow.given"
+            raise InputError(f"no context, as the flow {reason}", "one")
         if self.shape is None:
-            if context is not None:
-                raise InputError("no context, as the flow was built without", "one")
             return None
         context = self.fixed if context is None else self.as_tensor(context)
         event_shape = self.shape if self.embedding is None else ()
@@ -115,7 +116,7 @@ class ContextEncoder(nn.Module):
         if context.is_floating_point() or context.is_complex() or context.dtype == torch.bool:
             raise InputError("class numbers, integers", str(context.dtype))
         context = context.long()  # an embedding does not accept integers of 8 or 16 bits
-        classes = cast(int, self.classes)
+        classes = self.embedding.num_embeddings
         is_cheap_to_read = (
             not torch.compiler.is_compiling()
             and not is_wrapped_by_functorch(context)  # torch.func.vmap does not allow reading values

@@ -110,7 +110,8 @@ class Density(nn.Module, ABC):
         """The density for one context, as a density without context, with the same parameters.
 
         Args:
-            context: the context of all samples, (1, *plan.context), or a class number.
+            context: the context of all samples, (1, *plan.context), or a class number. Methods of the result, and
+                `mera.train.fit`, take no context or labels.
 
         Raises:
             ValueError: if the context is not that of one sample of the flow.
@@ -243,7 +244,7 @@ class Density(nn.Module, ABC):
 
         Values and gradients are the same; weights that change before the backward pass are refused. Memory is a
         fraction of that of all activations, and a training step takes about twice the time
-        (https://arxiv.org/abs/1604.06174).
+        (https://arxiv.org/abs/1604.06174). A file of `mera.save` does not hold it, as it belongs to the machine.
         """
         return self.flow.keeps_inputs
 
@@ -324,6 +325,12 @@ class FlowDistribution(Distribution):
             other.context = self.context.expand(*shape, *self.context.shape[len(self.batch_shape) :])
         Distribution.__init__(other, shape, self.event_shape, validate_args=self._validate_args)
         return other
+
+    def _no_closed_form(self) -> Any:
+        """Refuse what a flow does not have in closed form."""
+        raise NotImplementedError("no closed form: average over p.sample((n,)), -p.log_prob for the entropy")
+
+    mean, variance, entropy = property(_no_closed_form), property(_no_closed_form), _no_closed_form
 
     @property
     def support(self) -> constraints.Constraint:

@@ -140,7 +140,7 @@ def inpaint(
         check_precise(flow.reference.dtype, "samples of fillings")
     with torch.inference_mode(False), torch.enable_grad():  # Adam needs gradients, whatever mode the caller is in
         local = Restriction(flow, x, mask, context)
-        unused = {"draws", "sweeps"} if _begins_at_gaussian(local, flow) else set()
+        unused = {"draws", "sweeps"} if _begins_at_gaussian(local, flow) else {"particles"}
         unused |= {"steps", "latents"} if local.pixels[0].numel() > TOGETHER else set()
         unused = unused if search.samples else {"particles", "warmup", "iterations", "leapfrog"}
         if passed := sorted(name for name in unused if options.get(name)):

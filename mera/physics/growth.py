@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from mera._utils.checks import check_choice
+from mera._utils.checks import check_choice, check_type
 from mera._utils.errors import InputError
 from mera.bijectors import Bijector, BlockSpins, Spectral
 from mera.flow.density import Density
@@ -37,6 +37,7 @@ def grow(flow: Density, copy: str = "coarse") -> Density:
     >>> physics.grow(small).plan.input.shape
     (16, 16)
     """
+    check_type(flow, Density, "a flow")
     check_choice(copy, ("coarse", "fine"), "levels to keep")
     trained: Flow = flow.flow
     if trained.recipe is None or "L" not in trained.recipe.options:

@@ -164,7 +164,7 @@ def example_contexts(flow: Density, examples: Examples) -> Tensor | None:
 
     The contexts are the labels "class" of the data set for a flow with classes, or else the labels "context".
     """
-    if flow.plan.context is None:
+    if flow.plan.context is None or not flow.flow.needs_context:
         return None
     classes = flow.context_encoder.classes
     contexts = labels(examples, "context") if classes is None else class_numbers(examples)

@@ -73,8 +73,10 @@ def recognize(
         else:
             objective = ReverseKL(flow, target_of_flow(flow, data))
         return Objectives(objective, objective)
-    if flow.plan.context is None and not (labels is None and test_labels is None):
-        raise InputError("a conditional flow for labels, mera.build(..., classes=K)", "one without classes or context")
+    if not flow.flow.needs_context and not (labels is None and test_labels is None):
+        raise InputError(
+            "a conditional flow for labels, mera.build(..., classes=K)", "one without context, or a fixed one"
+        )
     splits = as_splits(data, flow.plan.input.event_shape, test, labels, test_labels)
     held_out = None
     if settings.keep == "best":

@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 from functools import partial
 
 import pytest
@@ -187,10 +188,21 @@ def test_runs(tmp_path):
     result = run("check", folder, "--json")
     assert result.exit_code == 1
     assert [law["name"] for law in json.loads(result.output)["laws"] if law["status"] == "fails"] == [
-        "metrics can be read"
+        "metrics can be read, and end at the last checkpoint"
     ]
     (folder / "flow.safetensors").write_bytes(b"nothing")
     assert "the flow can be loaded, with finite weights" in {law.name for law in mera.check(folder).failures}
+
+
+def test_a_deleted_checkpoint_is_noticed(tmp_path):
+    fit(small_flow(), IMAGES, SHORT, tmp_path, eval_every=2)
+    *_, before, last = RunFolder(tmp_path).steps()
+    (tmp_path / "checkpoints" / f"step_{last:08}.pt").unlink()
+    (law,) = mera.check(tmp_path).failures
+    assert f"Expected a checkpoint of step {last}; got step {before}: a checkpoint was deleted" in law.found
+    shutil.rmtree(tmp_path / "checkpoints")
+    (law,) = mera.check(tmp_path).failures
+    assert f"Expected a checkpoint of step {last}; got none" in law.found
 
 
 def test_the_same_numbers_at_each_call():

@@ -161,6 +161,7 @@ MISTAKES = [
     ("info rgflo", 2, "did you mean 'rgflow'?"),
     ("mix a.png", 2, "Expected 2 pictures or more, and a run before them or none"),
     ("runs nowhere", 1, "Expected a folder with runs; got nowhere"),
+    ("train photographs --out x --data a", 2, "Expected a layout; in Python, fit(mera.load('photographs'), data)"),
     ("train rgflow --out x", 2, "Pass either --data or --action"),
     ("train rgflow --out x --data msds1 --action ising", 2, "Pass either --data or --action"),
     ("train rgflow --out x --action ising --conditional", 2, "--action takes no options of data; got --conditional"),

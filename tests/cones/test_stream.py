@@ -1,6 +1,9 @@
 """log p of large images: tiles, maps, sources on disk."""
 
+import os
 import shutil
+import subprocess
+import sys
 import tempfile
 from dataclasses import dataclass
 
@@ -259,3 +262,52 @@ def test_a_temporary_folder_goes_with_the_result(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == [result.path]
     del result
     assert not list(tmp_path.iterdir())
+
+
+KILLED = """
+import mera, os, torch
+result = mera.build("rgflow", L=8, channels=1, hidden=(4,)).stream(torch.randn(1, 8, 8))
+print(result.path, flush=True)
+os._exit(9)
+"""
+
+
+def test_the_folder_of_a_killed_stream_is_removed_by_the_next(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    killed = subprocess.run([sys.executable, "-c", KILLED], env=os.environ | {"TMPDIR": str(tmp_path)}, check=False)
+    assert killed.returncode == 9
+    (left,) = tmp_path.iterdir()
+    flow, x, _ = case("tree")
+    first = flow.stream(x[0].numpy())
+    assert not left.exists()
+    second = flow.stream(x[0].numpy())
+    assert first.map(0).shape == second.map(0).shape  # the folder of a living stream stays
+    del first, second
+    assert not list(tmp_path.iterdir())
+
+
+def flip_a_byte(out):
+    content = bytearray((out / "map0.npy").read_bytes())
+    content[-3] ^= 1
+    (out / "map0.npy").write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        flip_a_byte,
+        lambda out: shutil.copy(out / "map1.npy", out / "map0.npy"),
+        lambda out: shutil.copy(out.parent / "other" / "map0.npy", out / "map0.npy"),
+        lambda out: (out / "map0.npy").write_bytes(b""),
+    ],
+)
+def test_a_map_that_is_not_the_one_of_the_stream_is_refused(tmp_path, edit):
+    flow, x, _ = case("tree")
+    result = flow.stream(x[0].numpy(), tmp_path / "out")
+    flow.stream(x[0].numpy() + 1, tmp_path / "other")
+    assert float(result.map(0).sum()) == pytest.approx(result.levels[0], rel=1e-5)
+    edit(tmp_path / "out")
+    for read in (lambda: result.map(0), result.bits):
+        with pytest.raises(ValueError, match=r"map0\.npy: Expected a map as this stream wrote it"):
+            read()
+    assert result.map(1).shape

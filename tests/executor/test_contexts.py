@@ -7,6 +7,8 @@ from torch.nn.functional import avg_pool2d
 import mera
 from mera.bijectors import ActNorm
 from mera.executor.contexts import ContextEncoder, event_context
+from mera.train import fit
+from mera.train.evaluate import sample
 from tests.helpers.laws import randomize
 from tests.tables.models import CONDITIONAL, batch
 
@@ -36,15 +38,16 @@ def test_contexts_of_events():
 
 @pytest.mark.parametrize("name", ["rgflow", "rgflow-classes"])
 def test_fixed_contexts(name):
-    """None stands for the fixed one; one that is passed counts more."""
+    """None stands for the fixed one, and another one is refused."""
     encoder = CONDITIONAL[name]().context_encoder
     first, second = (torch.tensor([2]), torch.tensor([4])) if encoder.classes else torch.randn(2, 1, 3)
     given = ContextEncoder(encoder.shape, encoder.embedding, first)
     assert (encoder.needs_context, given.needs_context) == (True, False)
     assert given.state_dict().keys() == encoder.state_dict().keys()
     assert torch.equal(given(None, 5), encoder(first, 5))
-    assert torch.equal(given(second, 5), encoder(second, 5))
-    assert not torch.equal(given(second, 5), given(None, 5))
+    assert given.classes is None
+    with pytest.raises(ValueError, match=r"Expected no context, as the flow has a fixed one, by flow\.given; got one"):
+        given(second, 5)
     with pytest.raises(ValueError, match="a context on meta, where the flow is; got cpu"):
         encoder(second, 1, torch.device("meta"))
     with pytest.raises(ValueError, match="Expected a context"):
@@ -74,7 +77,15 @@ def test_a_flow_with_a_fixed_context_is_a_flow_without_one():
             torch.manual_seed(0)
             values.append(call(f, given))
         torch.testing.assert_close(*values)
-    flow.given(context).initialize(torch.randn(9, 1, 8, 8, dtype=torch.float64))
+        with pytest.raises(ValueError, match="Expected no context, as the flow has a fixed one"):
+            call(flow.given(context), (context,))
+    data = torch.randn(32, 1, 8, 8, dtype=torch.float64)
+    flow.given(context).initialize(data)
+    fit(flow.given(context), data, steps=1, quiet=True)
+    with pytest.raises(ValueError, match="a conditional flow for labels"):
+        fit(flow.given(context), data, labels=torch.zeros(32, dtype=torch.long), steps=1)
+    assert sample(flow.given(context), 2).shape == (2, 1, 8, 8)
+    mera.check(flow.given(context)).raise_if_failed()
 
 
 def test_classes_as_integers_and_lists():

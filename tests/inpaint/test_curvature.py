@@ -97,6 +97,13 @@ def test_large_numbers_in_single_precision():
     torch.testing.assert_close(metric.curvature(local, row), expected, rtol=0, atol=3e-3 * expected.max().item())
 
 
+def test_an_option_that_does_nothing_for_angles_is_refused():
+    flow = mera.build("rgflow", L=4, m=2, channels=1, layers=1, hidden=(4,), transform="circular-spline",
+                      prior="Uniform(low=-3.141592653589793, high=3.141592653589793)")  # fmt: skip
+    with pytest.raises(ValueError, match="no option that the search does not use, with samples=2; got particles"):
+        flow.inpaint(flow.sample(1), ((0, 2), (0, 2)), samples=2, particles=16)
+
+
 def test_angles_are_compared_around_the_circle():
     """With masked angles near pi, where a latent that is their angle wraps."""
     flow = mera.build("rgflow", L=8, m=4, channels=1, layers=1, hidden=(5,), transform="circular-spline",

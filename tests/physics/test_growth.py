@@ -79,6 +79,8 @@ def _place(steps, step):
 
 
 def test_growth_of_flows_that_cannot_grow():
+    with pytest.raises(ValueError, match="Expected a flow; got NoneType"):
+        physics.grow(None)
     with pytest.raises(ValueError, match="Expected levels with"):
         physics.grow(mera.build("realnvp", L=8, channels=1, hidden=(4,)))
     with pytest.raises(ValueError, match=r"the same widths at all levels; got widths by level, .*40"):

@@ -162,7 +162,7 @@ def check_flow(density: Density, report: CheckReport) -> None:
 def _data(flow: Flow) -> tuple[Tensor, Tensor | None]:
     """Two random events of a flow in double precision, and their contexts."""
     x = events(2, flow.plan.input.event_shape, flow.of_angles)
-    if flow.plan.context is None:
+    if flow.plan.context is None or not flow.needs_context:
         return x, None
     if flow.context_encoder.classes is not None:
         return x, torch.arange(2) % flow.context_encoder.classes

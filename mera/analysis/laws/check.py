@@ -193,8 +193,17 @@ def _check_run(run: RunFolder, report: CheckReport) -> Any:
     report.attempt(
         "checkpoints can be read", lambda: f"steps {', '.join(str(run.read(n)['step']) for n in run.steps())}"
     )
-    report.attempt("metrics can be read", lambda: f"{len(run.metrics())} evaluations")
+    report.attempt("metrics can be read, and end at the last checkpoint", partial(_read_metrics, run))
     return flow[0] if flow else None
+
+
+def _read_metrics(run: RunFolder) -> str:
+    """Read the metrics, and refuse those that are later than the last checkpoint."""
+    lines, last = run.metrics(), max(run.steps(), default=-1)
+    if (step := lines[-1]["step"] if lines else 0) > last:
+        got = "none" if last < 0 else f"step {last}: a checkpoint was deleted, or the run was killed before it"
+        raise InputError(f"a checkpoint of step {step}", got, where=str(run.checkpoints))
+    return f"{len(lines)} evaluations"
 
 
 def _check_action(action: ActionLike, report: CheckReport, shape: Sequence[int] | None) -> None:
