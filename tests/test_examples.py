@@ -20,6 +20,7 @@ SMALL = {
     "pinwheel.py": "--seeds 1 --steps 20",
     "source_line.py": "--minutes 0.05 --seconds 5 --fields 200",
     "sweep.py": "--seeds 2 --steps 10",
+    "xy.py": "--L 8 --minutes 0.05 --samples 300",
     "temperatures.py": "--L 8 --minutes 0.05 --points 2 --samples 300",
     "gallery/anomalies.py": "a.png",
     **{f"gallery/{name}.py": "2 a.png" for name in ("digits", "double_well", "faces", "field3d", "texture", "waves")},

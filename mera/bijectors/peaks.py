@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mera.bijectors.circular import wrap
 from mera.bijectors.univariate import Univariate
 
 MAX_LOG_SCALE = 6.0
@@ -45,7 +46,7 @@ class Moebius(Univariate):
 def _moebius(x: Tensor, log_scale: Tensor) -> tuple[Tensor, Tensor]:
     """The Moebius map and its log-slope; the two exponentials keep both ends of the range of s finite."""
     cosine, sine = (x / 2).cos() * torch.exp(-log_scale / 2), (x / 2).sin() * torch.exp(log_scale / 2)
-    return 2 * torch.atan2(sine, cosine), -torch.log(cosine.square() + sine.square())
+    return wrap(2 * torch.atan2(sine, cosine)), -torch.log(cosine.square() + sine.square())
 
 
 class VonMises(Univariate):
@@ -71,7 +72,7 @@ class VonMises(Univariate):
     def forward(self, x: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
         """Map a peak around 0 to a uniform density."""
         density = _VonMisesDensity(params[:, 0])
-        return density.integral(0, x), density.at(x).log()
+        return wrap(density.integral(0, x)), density.at(x).log()
 
     def inverse(self, y: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
         """Map a uniform density to a peak around 0; gradients are those of the implicit function."""
@@ -80,7 +81,7 @@ class VonMises(Univariate):
             x = density.quantile(y)
             slope = density.at(x)
         x = x - (density.integral(0, x) - y) / slope
-        return x, -density.at(x).log()
+        return wrap(x), -density.at(x).log()
 
 
 class _VonMisesDensity:

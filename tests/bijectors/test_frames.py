@@ -7,9 +7,10 @@ import torch
 
 import mera
 from mera import physics
-from mera.bijectors import VonMises, named, wrap
+from mera.bijectors import Moebius, VonMises, named, wrap
 from mera.bijectors.turns import corner_order, raster_order
-from tests.helpers.laws import randomize
+from tests.helpers.laws import check_laws, randomize
+from tests.physics.exact import chain_of_angles
 
 ANGLES = {"hidden": (4,), "transform": "circular-spline(bins=4, peak='von-mises')", "padding": "circular"}
 
@@ -100,7 +101,21 @@ def test_von_mises_quantiles_are_found_over_the_whole_range(dtype):
     assert x.isfinite().all()
     assert log_slope.isfinite().all()
     back, _ = VonMises()(x, raw)
-    torch.testing.assert_close(back, y, rtol=0, atol=1e-5 if dtype == torch.float32 else 1e-9)
+    torch.testing.assert_close(
+        wrap(back - y), torch.zeros_like(y), rtol=0, atol=1e-5 if dtype == torch.float32 else 1e-9
+    )
+
+
+@pytest.mark.parametrize("kind", [Moebius, VonMises])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_ends_of_the_circle_stay_in_the_support_of_the_prior(kind, dtype):
+    """Rounding takes no angle out of [-pi, pi), where a uniform prior has no density."""
+    prior = mera.Prior(physics.XY.flow_options["prior"])
+    raw = torch.linspace(-3, 12, 200, dtype=dtype).repeat_interleave(9)[:, None]
+    ends = wrap(torch.tensor([-math.pi, -3.1415926, -3.1415, 3.1415, 3.141592, 3.1415925, math.pi, 0, 1], dtype=dtype))
+    for method in (kind(), kind().inverse):
+        y, _ = method(ends.repeat(200), raw)
+        assert prior.log_prob([y[:, None]]).isfinite().all()
 
 
 def test_options_of_the_other_kind_are_refused():
@@ -110,3 +125,34 @@ def test_options_of_the_other_kind_are_refused():
         mera.build("decimation", L=8, window=2)
     with pytest.raises(ValueError, match=r"Expected frames=True for a transform of angles"):
         mera.build("decimation", L=8, frames=False, **physics.XY.flow_options)
+
+
+@pytest.mark.parametrize("scale", [0.01, 1.0])
+@pytest.mark.parametrize("options", [ANGLES, {"hidden": (4,)}])
+def test_laws_of_weights_that_are_disturbed_little_and_much(options, scale):
+    shape = (4, 2, 4) if options is ANGLES else (8, 2, 4)
+    bijector = randomize(named("frames", options)(shape), scale)
+    check_laws(bijector, wrap(1.5 * torch.randn(3, *shape, dtype=torch.float64)), atol=1e-7)
+
+
+def test_a_chain_of_angles_is_learnt_and_its_ln_z_is_exact():
+    action = physics.XY(1.5)
+    flow = mera.build("decimation", L=16, dim=1, channels=1, hidden=(16,), **action.flow_options)
+    mera.train.fit(
+        flow, action, steps=80, batch_size=64, lr=2e-2, warmup=5, eval_every=80, eval_images=100, check=False
+    )
+    found = physics.estimate(flow, action, 2000)
+    assert found.ess > 0.9
+    assert abs(found.log_z - chain_of_angles(1.5, 16)["ln Z"]) < 4 * found.log_z_error
+
+
+def test_one_flow_learns_a_range_of_temperatures():
+    family = physics.ActionFamily(physics.XY(), beta=(0.3, 2.0))
+    flow = mera.build("decimation", L=8, dim=1, channels=1, hidden=(16,), context=1, **physics.XY.flow_options)
+    mera.train.fit(
+        flow, family, steps=120, batch_size=64, lr=2e-2, warmup=5, eval_every=120, eval_images=100, check=False
+    )
+    for beta in (0.5, 1.8):
+        found = physics.estimate(flow.given(family.context(beta=beta)), family.at(beta=beta), 2000)
+        assert found.ess > 0.8
+        assert abs(found.log_z - chain_of_angles(beta, 8)["ln Z"]) < 4 * found.log_z_error
