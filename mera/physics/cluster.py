@@ -5,7 +5,7 @@ Swendsen and Wang 1987, Phys. Rev. Lett. 58, 86; spins embedded in other fields,
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Unpack
 
 import numpy as np
@@ -70,9 +70,12 @@ class Clusters(Sampler):
     name, title = "cluster", "cluster"
 
     def __init__(self, target: Target, fields: Tensor, warmup: int) -> None:
-        self.targets, self.fields, self._warmup = [target], fields, warmup
+        self.targets, self.fields, self.state_names = [target], fields, ["fields"]
         target.action.embed(fields)  # refuses other actions
-        self._moves = None if target.action.clusters_suffice else Trajectories(target.log_prob, fields)
+        self._moves = None
+        if not target.action.clusters_suffice:
+            self._moves = Trajectories(target.log_prob, fields, warmup=warmup)
+            self.state_names += [f"_moves.{name}" for name in self._moves.state_names]
 
     def draw(self, tune: bool, most: int) -> list[Draw]:
         """Change the signs of clusters, and run a trajectory where signs do not reach all fields."""
@@ -82,26 +85,9 @@ class Clusters(Sampler):
         self.fields = fields(signs)
         if (moves := self._moves) is not None:
             moves.move_to(self.fields)
-            if not (moves.groups or (tune and most > self._warmup // 2)):
-                moves.share_steps(1)
-            rate = moves.run(1, tune)
+            rate = moves.advance(tune, most)
             self.fields = moves.fields
         return [Draw(self.fields, rate, target.action(self.fields))]
-
-    def state(self) -> Mapping[str, Tensor]:
-        """The fields, and the steps of trajectories."""
-        if self._moves is None:
-            return {"fields": self.fields}
-        return {
-            "fields": self.fields, "step": self._moves.tuning.state(), "groups": torch.tensor(self._moves.groups)
-        }  # fmt: skip
-
-    def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Go on from a state."""
-        self.fields = state["fields"].to(self.fields)
-        if self._moves is not None:
-            self._moves.tuning.restore(state["step"])
-            self._moves.groups = int(state["groups"])
 
 
 def cluster_signs(components: Tensor, periodic: Sequence[bool]) -> Tensor:

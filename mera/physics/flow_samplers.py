@@ -145,6 +145,7 @@ class Proposals(Sampler):
     """Chains whose proposals are samples of a flow; a batch of proposals is made at once."""
 
     name, title = "metropolis", "Metropolis"
+    state_names = "fields", "_value", "_log_weight"
 
     def __init__(self, flow: Density, target: Target, fields: Tensor, witness: Mapping[str, Tensor]) -> None:
         self.flow, self.targets, self.fields, self.witness = flow, [target], fields, witness
@@ -165,15 +166,6 @@ class Proposals(Sampler):
             self._log_weight = torch.where(accept, log_weight, self._log_weight)
             draws.append(Draw(self.fields, accept.double().mean().item(), self._value, self._log_weight))
         return draws
-
-    def state(self) -> Mapping[str, Tensor]:
-        """The fields with their actions and log-weights."""
-        return {"fields": self.fields, "value": self._value, "log_weight": self._log_weight}
-
-    def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Go on from a state."""
-        self.fields = state["fields"].to(self.fields)
-        self._value, self._log_weight = state["value"].to(self._value), state["log_weight"].to(self._log_weight)
 
 
 def target_of_flow(flow: object, action: ActionLike | Target) -> Target:

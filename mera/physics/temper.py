@@ -23,7 +23,7 @@ from mera.physics.sampler import Draw, Options, run
 from mera.physics.target import Target
 from mera.sampling import annealing
 from mera.sampling.diagnostics import MIN_DRAWS
-from mera.sampling.hamiltonian import StepSize
+from mera.sampling.hamiltonian import StepSize, Trajectories
 
 PARTICLES, SURVIVORS, MOVES, LEAPFROG = 64, 0.5, 4, 12
 """The particles that find the points; the effective number of their weights from one point to the next, as a fraction
@@ -157,7 +157,8 @@ class Ladder(FieldChains):
         self, targets: Sequence[Target], log_prob: Callable[[Tensor], Tensor], fields: Tensor, warmup: int,
         points: Tensor, measured: Sequence[int],
     ) -> None:  # fmt: skip
-        super().__init__(targets, log_prob, fields, 1.0, warmup, len(points))
+        super().__init__(targets, Trajectories(log_prob, fields, warmup=warmup, groups=len(points)))
+        self.state_names = [*self.state_names, "_exchanges", "_visited", "_trips", "_turn"]
         self._places, self._measured = points, measured
         n, chains = len(points), len(fields) // len(points)
         self._exchanges = torch.zeros(2, n - 1, dtype=torch.float64)  # accepted and proposed
@@ -178,10 +179,10 @@ class Ladder(FieldChains):
 
     def draw(self, tune: bool, most: int) -> list[Draw]:
         """Run a trajectory at each point, exchange fields, and return those of the points that are measured."""
-        rate, chains = self.move(tune, most), self.moves.chains
+        rate = self.moves.advance(tune, most)
         self._exchange(count=not tune)
         if all(target.action.is_even for target in self.targets):
-            chains.flip(1 - 2 * torch.randint(2, (len(chains.x), 1), device=chains.x.device))
+            self.moves.chains.mirror()
         parts = zip(self.fields.chunk(len(self.targets)), self.targets, strict=True)
         return [Draw(fields, rate, target.action(fields), point=point) for point, (fields, target) in enumerate(parts)]
 
@@ -213,14 +214,3 @@ class Ladder(FieldChains):
             self._trips += int((self._visited[-1] == 2).sum())  # from the hot end, at the cold one again
         self._visited[0] = torch.where(self._visited[0] == 1, 2, self._visited[0])
         self._visited[-1] = 1
-
-    def state(self) -> Mapping[str, Tensor]:
-        """The fields, the steps, and what the exchanges have shown so far."""
-        numbers = torch.tensor([self._trips, self._turn])
-        return {**super().state(), "exchanges": self._exchanges, "visited": self._visited, "numbers": numbers}
-
-    def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Go on from a state."""
-        super().restore(state)
-        self._exchanges, self._visited = state["exchanges"].clone(), state["visited"].clone()
-        self._trips, self._turn = (int(number) for number in state["numbers"])
