@@ -12,12 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mera._utils.checks import check_count
 from mera.physics.action import ActionLike, by_direction
 from mera.physics.estimate import Estimate, estimate_of
-from mera.physics.sampler import Draw, Options, Sampler, run
+from mera.physics.sampler import Draw, Options, Sampler, check_chains, run
 from mera.physics.target import Target
-from mera.sampling.diagnostics import MIN_DRAWS
 from mera.sampling.hamiltonian import Trajectories
 
 
@@ -55,9 +53,7 @@ def cluster(
     >>> chain.history["m2"].shape
     torch.Size([50, 16])
     """
-    chains = check_count(chains, "a number of chains")
-    draws = check_count(draws, "a number of draws", MIN_DRAWS)
-    warmup = check_count(warmup, "a number of draws before the measured ones", 0)
+    chains, draws, warmup = check_chains(chains, draws, warmup)
     target = Target.of(shape, action)
     sampler = Clusters(target, target.starts(chains), warmup)
     facts: dict[str, Any] = {"chains": chains, "random_signs": target.action.is_even}

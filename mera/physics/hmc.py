@@ -8,14 +8,13 @@ from typing import Any, Unpack
 import torch
 from torch import Tensor
 
-from mera._utils.checks import check_count, check_positive
+from mera._utils.checks import check_positive
 from mera.flow.density import Density
 from mera.physics.action import ActionLike
 from mera.physics.estimate import Estimate, estimate_of
 from mera.physics.flow_samplers import check_fields, start_of_chains
-from mera.physics.sampler import Draw, Options, Sampler, run
+from mera.physics.sampler import Draw, Options, Sampler, check_chains, run
 from mera.physics.target import Target, event_shape_of
-from mera.sampling.diagnostics import MIN_DRAWS
 from mera.sampling.hamiltonian import LONGEST, Trajectories
 
 
@@ -61,9 +60,7 @@ def hmc(
     >>> chain.fields.shape, chain.history["m2"].shape
     (torch.Size([16, 1, 4, 4]), torch.Size([50, 16]))
     """
-    chains = check_count(chains, "a number of chains")
-    draws = check_count(draws, "a number of draws", MIN_DRAWS)
-    warmup = check_count(warmup, "a number of trajectories before the draws", 0)
+    chains, draws, warmup = check_chains(chains, draws, warmup)
     check_positive(length, "the length of a trajectory", most=LONGEST)
     if start is not None:
         start = check_fields(start, event_shape_of(flow))

@@ -24,6 +24,7 @@ from mera.physics.action import FINGERPRINT_FIELDS, noise_of
 from mera.physics.observables import Observables
 from mera.physics.record import NOTHING, Folder, Record, followed, points_of
 from mera.physics.target import Target
+from mera.sampling.diagnostics import MIN_DRAWS
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -202,6 +203,12 @@ def run(
                 raise_signal(stop.number)
     found = [followed(point) for point in zip(*pieces, strict=True)]
     return [Record(**vars(record) | {"facts": at}) for record, at in zip(found, points_of(facts), strict=True)]
+
+
+def check_chains(chains: int, draws: int, warmup: int, least: int = 1) -> tuple[int, int, int]:
+    """Return the numbers of chains, draws and draws of the warm-up as integers, and refuse those that are too small."""
+    chains, draws = check_count(chains, "a number of chains", least), check_count(draws, "a number of draws", MIN_DRAWS)
+    return chains, draws, check_count(warmup, "a number of draws before the measurement", 0)
 
 
 def _measured(measured: Observables, draw: Draw, number: int, every: int, sampler: Sampler) -> Record:

@@ -19,10 +19,9 @@ from mera.physics.action import ActionLike
 from mera.physics.estimate import estimate_of
 from mera.physics.family import ActionFamily
 from mera.physics.hmc import FieldChains
-from mera.physics.sampler import Draw, Options, run
+from mera.physics.sampler import Draw, Options, check_chains, run
 from mera.physics.target import Target
 from mera.sampling import annealing
-from mera.sampling.diagnostics import MIN_DRAWS
 from mera.sampling.hamiltonian import StepSize, Trajectories
 
 PARTICLES, SURVIVORS, MOVES, LEAPFROG = 64, 0.5, 4, 12
@@ -78,9 +77,7 @@ def temper(
     >>> found.history["m2"].shape, int(found.figures["trips"]) > 0
     (torch.Size([50, 16]), True)
     """
-    chains = check_count(chains, "a number of chains", 2)
-    draws = check_count(draws, "a number of draws", MIN_DRAWS)
-    warmup = check_count(warmup, "a number of trajectories before the draws", 0)
+    chains, draws, warmup = check_chains(chains, draws, warmup, 2)
     if isinstance(action, ActionFamily):
         sampler = _of_family(action, shape, points, chains, warmup)
     else:
