@@ -22,8 +22,6 @@ from mera.sampling.weights import effective_number, finite_log_weights, pareto_k
 
 PART = 500
 """The fields whose actions are computed at once."""
-ROUNDS = 20
-"""The rounds that take the equations of ln Z as they stand, before a method with second derivatives ends them."""
 
 
 @torch.no_grad()
@@ -155,11 +153,10 @@ def _mixture(actions: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
         return _information(terms(torch.from_numpy(f)).softmax(0)).numpy()
 
     f = torch.zeros(len(counts) - 1, dtype=torch.float64)
-    for _ in range(ROUNDS if len(f) else 0):  # each takes the equations as they stand
-        log_z = (-actions - terms(f).logsumexp(0)).logsumexp(1)
-        f = log_z[0] - log_z[1:]
     if len(f):
-        f = torch.from_numpy(minimize(loss, f.numpy(), jac=True, hess=second, method="trust-exact").x)
+        log_z = (-actions - terms(f).logsumexp(0)).logsumexp(1)
+        start = (log_z[0] - log_z[1:]).numpy()
+        f = torch.from_numpy(minimize(loss, start, jac=True, hess=second, method="trust-exact").x)
     return terms(f).softmax(0), terms(f).logsumexp(0)
 
 

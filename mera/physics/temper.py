@@ -12,7 +12,7 @@ from typing import Any, Unpack
 import torch
 from torch import Tensor
 
-from mera._utils.checks import check_count, check_positive
+from mera._utils.checks import check_positive
 from mera._utils.errors import InputError
 from mera._utils.random import fixed_seed
 from mera.physics.action import ActionLike
@@ -37,7 +37,7 @@ def temper(
     shape: Sequence[int],
     *,
     hottest: float = 0.1,
-    points: Sequence[float] | int | None = None,
+    points: Sequence[float] | None = None,
     chains: int = 16,
     draws: int = 1000,
     warmup: int = 200,
@@ -55,9 +55,9 @@ def temper(
         action: the action S, differentiable, or its `Target`; or an `ActionFamily` with one range.
         shape: the shape (C, *shape) of a field.
         hottest: the smallest power; barriers must be low there. A family has none.
-        points: the powers, from the hottest to 1, or the values of the family's parameter; or how many values lie
-            equally spaced in its range, 8 by default. If None, particles that are cooled from the hottest power choose
-            the powers, so that neighbours exchange about half of their fields.
+        points: the powers, from the hottest to 1, or the values of the family's parameter. If None, a family has eight
+            values that are equally spaced in its range; powers are chosen by particles that are cooled from the hottest
+            power, so that neighbours exchange about half of their fields.
         chains: the number of chains at each point.
         draws: the number of measured draws of each chain.
         warmup: the number of trajectories before the measurement, which tune the steps.
@@ -89,13 +89,11 @@ def temper(
     return found if isinstance(action, ActionFamily) else found[0]
 
 
-def _of_powers(
-    target: Target, hottest: float, points: Sequence[float] | int | None, chains: int, warmup: int
-) -> Ladder:
+def _of_powers(target: Target, hottest: float, points: Sequence[float] | None, chains: int, warmup: int) -> Ladder:
     """The sampler at powers of :math:`e^{-S}`."""
     if not 0 < check_positive(hottest, "the smallest power") < 1:
         raise InputError("a smallest power between 0 and 1", repr(hottest))
-    if isinstance(points, int) or (points is not None and (list(points) != sorted(points) or points[-1] != 1)):
+    if points is not None and (list(points) != sorted(points) or points[-1] != 1):
         raise InputError("powers that increase to 1, or None for those that suit the action", repr(points))
     powers = _powers(target, hottest) if points is None else [float(power) for power in points]
     at = torch.tensor(powers, dtype=target.like.dtype, device=target.like.device)
@@ -120,15 +118,14 @@ def _powers(target: Target, hottest: float) -> list[float]:
 
 
 def _of_family(
-    family: ActionFamily, shape: Sequence[int], points: Sequence[float] | int | None, chains: int, warmup: int
+    family: ActionFamily, shape: Sequence[int], points: Sequence[float] | None, chains: int, warmup: int
 ) -> Ladder:
     """The sampler at values of the parameter of a family."""
     if len(family.ranges) != 1:
         raise InputError("a family with one range", repr(family))
     ((name, ends),) = family.ranges.items()
-    if points is None or isinstance(points, int):
-        n = FAMILY_POINTS if points is None else check_count(points, "a number of points", 2)
-        points = torch.linspace(*ends, n, dtype=torch.float64).tolist()
+    if points is None:
+        points = torch.linspace(*ends, FAMILY_POINTS, dtype=torch.float64).tolist()
     targets = [Target.of(shape, family.at(**{name: value})) for value in points]
     contexts = torch.cat([family.context(**{name: value}) for value in points]).repeat_interleave(chains, 0)
     fields = torch.cat([target.starts(chains) for target in targets])

