@@ -22,7 +22,7 @@ from mera.physics.hmc import FieldChains
 from mera.physics.sampler import Draw, Options, check_chains, run
 from mera.physics.target import Target
 from mera.sampling import annealing
-from mera.sampling.hamiltonian import StepSize, Trajectories
+from mera.sampling.hamiltonian import StepSize, Trajectories, short_run
 
 PARTICLES, SURVIVORS, MOVES, LEAPFROG = 64, 0.5, 4, 12
 """The particles that find the points; the effective number of their weights from one point to the next, as a fraction
@@ -110,8 +110,9 @@ def _powers(target: Target, hottest: float) -> list[float]:
         return target.log_prob(row.unflatten(1, shape))
 
     with fixed_seed(0):  # so that a measurement is resumed at the same points
+        particles = short_run(lambda phi: hottest * target.log_prob(phi), target.starts(PARTICLES))
         _, stages = annealing.anneal(
-            lambda row: hottest * cold(row), cold, target.starts(PARTICLES).flatten(1), StepSize(0.1),
+            lambda row: hottest * cold(row), cold, particles.flatten(1), StepSize(0.1),
             survivors=SURVIVORS, moves=MOVES, leapfrog=LEAPFROG, show=lambda n, beta: None,
         )  # fmt: skip
     return [hottest, *(hottest + beta * (1 - hottest) for beta, _ in stages[:-1]), 1.0]

@@ -24,7 +24,7 @@ def test_chains_of_one_coupling_stay_apart_and_those_of_tempering_do_not(action)
         value, error = found.observables[name]
         assert abs(value - exact[name]) < 4 * error, name
     assert found.verdict.trust >= Trust.USABLE
-    assert found.figures["exchanged"].min() > 0.1
+    assert found.figures["exchanged"].min() > 0.25  # about a half, by the points that particles choose
     assert found.figures["points"][[0, -1]].tolist() == [0.1, 1.0]
     assert "round trips" in repr(found)
     if action is WELLS:
