@@ -138,7 +138,7 @@ class ON(_QuarticField):
         n: the number of components; the other arguments are those of `Phi4`.
 
     Raises:
-        ValueError: if the action is not bounded from below.
+        ValueError: if the action is not bounded from below, or a field does not have n channels.
     """
 
     n: int = 2
@@ -154,6 +154,12 @@ class ON(_QuarticField):
     def channels(self) -> int:  # type: ignore[override]
         """The number of components."""
         return self.n
+
+    def density(self, phi: Tensor) -> Tensor:
+        """The contribution of each site to the action, (B, *shape)."""
+        if phi.shape[1] != self.n:
+            raise InputError(f"fields of {self.n} channels for {self!r}", str(tuple(phi.shape)))
+        return super().density(phi)
 
 
 @register("double-well")
