@@ -1,4 +1,4 @@
-"""A flow, Hamiltonian Monte Carlo, annealing and (for Ising) a cluster algorithm on one theory, by size of the lattice.
+"""A flow, Hamiltonian Monte Carlo, annealing and (for Ising and XY) clusters on one theory, by size of the lattice.
 
     python benchmarks/samplers.py "phi4(mass2=-1.2723, coupling=0.25)" --L 8 16 32 --minutes 2 6 18 --copy coarse
     python benchmarks/samplers.py "phi4(mass2=-4, coupling=1.143)" --L 16 32 64 --minutes 6 19 20
@@ -17,8 +17,8 @@ import argparse
 import math
 import time
 
-import cluster
 import torch
+from cluster import independent
 from rich.console import Console
 
 import mera
@@ -30,13 +30,6 @@ LENGTHS = 0.5, 1.0, 2.0, 4.0
 """The lengths of trajectories that are tried."""
 SETTINGS = {"weight_decay": 0.0, "eval_every": 10**6, "steps": 10**6}
 MUON = {"optimizer": "Muon", "optimizer_options": {"scale": 0.5, "decay": 0.0}, "lr": 8e-3}
-
-
-def independent(chain: physics.Estimate) -> tuple[float, str]:
-    """The seconds that an independent m^2 takes; and m^2, its autocorrelation time, these seconds and the verdict."""
-    seconds = 2 * chain.tau["m2"] * chain.seconds / chain.history["m2"].numel()
-    found = f"m^2 {chain.observables['m2']}, tau {chain.tau['m2']:.3g} +- {chain.tau_error['m2']:.2g}"
-    return seconds, f"{found}, {1e3 * seconds:.3g} ms; {chain.verdicts['m2']}"
 
 
 def measured(flow: mera.Flow, action: physics.Action, options: argparse.Namespace, trained: float) -> Table:
@@ -61,13 +54,11 @@ def measured(flow: mera.Flow, action: physics.Action, options: argparse.Namespac
     saved = hmc_seconds - flow_seconds
     pays = f"training ({trained:.0f} s) pays from {trained / saved:,.0f} independent m^2 on" if saved > 0 else "never"
     rows.append(("Metropolis for HMC", "", pays))
-    if isinstance(action, physics.Ising):
+    if isinstance(action, (physics.Ising, physics.XY)):
         began = time.perf_counter()
-        history, seconds = cluster.sample(shape[1:], action.temperature, 16, options.draws)
-        gamma, m2 = physics.gamma_method(history["m2"]), history["m2"].mean().item()
-        each = 1e3 * 2 * gamma.tau * seconds / history["m2"].numel()
-        text = f"m^2 {Quantity(m2, gamma.error)}, tau {gamma.tau:.3g} +- {gamma.tau_error:.2g}, {each:.3g} ms"
-        rows.append(("clusters", f"{time.perf_counter() - began:.0f}", f"{text}; exact ln Z {action.log_z(shape[1:])}"))
+        text = independent(physics.cluster(action, shape, draws=options.draws))[1]
+        exact = f"; exact ln Z {action.log_z(shape[1:])}" if isinstance(action, physics.Ising) else ""
+        rows.append(("clusters", f"{time.perf_counter() - began:.0f}", text + exact))
     if not options.no_annealing:
         annealed = physics.anneal(action, shape, particles=options.particles)
         text = f"ln Z {Quantity(annealed.log_z, annealed.log_z_error)}, m^2 {annealed.observables['m2']}"

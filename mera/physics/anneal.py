@@ -92,14 +92,21 @@ class Populations(Sampler):
     """
 
     name, title, independent = "annealing", "anneal", True
+    state_names = (
+        "_chains.x", "_chains.values", "_chains.gradients", "_start.scale", "_schedule", "_log_z", "_stage", "_rate",
+        "_looks", "_annealed",
+    )  # fmt: skip
 
     def __init__(self, target: Target, particles: int, moves: int, populations: int) -> None:
         self.targets, self._sizes, self._moves = [target], (populations, particles), moves
-        self._start: _Start | None = None
         self._schedule = torch.zeros(0, 2, dtype=torch.float64)  # beta and the step of each stage
         self._stage, self._log_z, self._rate = 0, torch.zeros(populations, dtype=torch.float64), 0.0
-        self._looks: list[dict[str, Tensor]] = []
-        self._annealed: Tensor | None = None
+        self._looks, self._annealed = self._log_z[:0], target.like  # nothing yet
+
+    def _begin(self, start: _Start) -> None:
+        """Draw all particles from the start."""
+        self._start, rows = start, start.draw(math.prod(self._sizes))
+        self._chains = HamiltonianChains([start.log_start, start.log_target], rows)
 
     @property
     def progress(self) -> float:
@@ -114,16 +121,15 @@ class Populations(Sampler):
     def draw(self, tune: bool, most: int) -> list[Draw]:
         """Make a stage of all populations."""
         (populations, particles), action = self._sizes, self.targets[0].action
-        if self._start is None:
-            self._start = _Start(self.targets[0])
-            start, n = self._start, populations * particles
+        if not len(self._schedule):
+            start = _Start(self.targets[0])
             _, schedule = annealing.anneal(
                 start.log_start, start.log_target, start.draw(particles), StepSize(FIRST_STEP),
                 survivors=PILOT_SURVIVORS, moves=TUNED * self._moves, leapfrog=LEAPFROG,
                 show=lambda n, beta: self.show(n, beta / 3, "pilot"),
             )  # fmt: skip
             self._schedule = torch.tensor(schedule, dtype=torch.float64)
-            self._chains = HamiltonianChains([start.log_start, start.log_target], start.draw(n))
+            self._begin(start)
             return []
         start, chains, stages = self._start, self._chains, len(self._schedule)
         if self._stage < stages:
@@ -135,53 +141,35 @@ class Populations(Sampler):
             chains.take(parents.flatten().to(chains.x.device))
             self._rate += annealing.move(chains, beta, StepSize(step), self._moves, LEAPFROG) / stages
             if action.is_even:
-                chains.flip(1 - 2 * torch.randint(2, (len(chains.x), 1), device=chains.x.device))
+                chains.mirror()
         else:  # the run that follows: its first half, then the looks
-            if self._annealed is None:
+            if not len(self._annealed):
                 self._annealed = start.to_fields(chains.x).contiguous()  # as it is read again
             part = LOOKS if self._stage == stages else 1
             n = part * max(RELAXING, self._moves * stages // 2) // (2 * LOOKS)
             annealing.move(chains, 1.0, StepSize(self._schedule[-1, 1].item()), n, LEAPFROG)
             fields = start.to_fields(chains.x)
             if self._stage > stages:
-                self._looks.append(Observables(action).measure_parts(fields.split(particles)))
+                look = Observables(action).measure_parts(fields.split(particles))
+                names = [name for name in look if name != "correlator"]
+                self._looks = torch.cat([self._looks, torch.stack([look[name] for name in names])[None]])
         self._stage += 1
-        if self._annealed is None or self._stage <= stages + LOOKS:
+        if self._stage <= stages + LOOKS:
             return []
-        looks = self._looks
-        self.witness = {
-            key: torch.stack([look[key] for look in looks]).mean(0) for key in looks[0] if key != "correlator"
-        }
+        self.witness = dict(zip(names, self._looks.mean(0), strict=True))
         log_weights = (self._log_z + start.log_z).repeat_interleave(particles)
         parts = zip(self._annealed.split(particles), log_weights.split(particles), strict=True)
         return [Draw(fields, self._rate, action(fields), log_weight) for fields, log_weight in parts]
 
     def state(self) -> Mapping[str, Tensor]:
-        """The particles, the schedule, the stage, ln Z of the populations, and what the run that follows has shown."""
-        if self._start is None or not len(self._schedule):
-            return {}
-        state = {**self._chains.state(), "scale": self._start.scale, "schedule": self._schedule, "log_z": self._log_z}
-        state |= {"stage": torch.tensor(self._stage), "rate": torch.tensor(self._rate, dtype=torch.float64)}
-        if self._annealed is not None:
-            state["annealed"] = self._annealed
-        return state | {f"look {i} {key}": v for i, look in enumerate(self._looks) for key, v in look.items()}
+        """The particles, the schedule, the stage, and what follows from them; nothing before the stages."""
+        return super().state() if len(self._schedule) else {}
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
         """Go on from a state."""
-        if not state:
-            return
-        like = self.targets[0].like
-        self._start = start = _Start(self.targets[0], state["scale"].to(like))
-        self._chains = HamiltonianChains([start.log_start, start.log_target], state["x"].to(like))
-        self._chains.restore(state)
-        self._schedule, self._log_z = state["schedule"], state["log_z"]
-        self._stage, self._rate = int(state["stage"]), state["rate"].item()
-        self._annealed = state["annealed"].to(like) if "annealed" in state else None
-        self._looks = [{} for _ in {key.split()[1] for key in state if key.startswith("look ")}]
-        for key, values in state.items():
-            if key.startswith("look "):
-                _, i, name = key.split(" ", 2)
-                self._looks[int(i)][name] = values
+        if state:
+            self._begin(_Start(self.targets[0], state["_start.scale"].to(self.targets[0].like)))
+            super().restore(state)
 
 
 class _Start:

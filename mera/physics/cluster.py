@@ -5,19 +5,17 @@ Swendsen and Wang 1987, Phys. Rev. Lett. 58, 86; spins embedded in other fields,
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Unpack
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from mera._utils.checks import check_count
 from mera.physics.action import ActionLike, by_direction
 from mera.physics.estimate import Estimate, estimate_of
-from mera.physics.sampler import Draw, Options, Sampler, run
+from mera.physics.sampler import Draw, Options, Sampler, check_chains, run
 from mera.physics.target import Target
-from mera.sampling.diagnostics import MIN_DRAWS
 from mera.sampling.hamiltonian import Trajectories
 
 
@@ -55,9 +53,7 @@ def cluster(
     >>> chain.history["m2"].shape
     torch.Size([50, 16])
     """
-    chains = check_count(chains, "a number of chains")
-    draws = check_count(draws, "a number of draws", MIN_DRAWS)
-    warmup = check_count(warmup, "a number of draws before the measured ones", 0)
+    chains, draws, warmup = check_chains(chains, draws, warmup)
     target = Target.of(shape, action)
     sampler = Clusters(target, target.starts(chains), warmup)
     facts: dict[str, Any] = {"chains": chains, "random_signs": target.action.is_even}
@@ -70,9 +66,12 @@ class Clusters(Sampler):
     name, title = "cluster", "cluster"
 
     def __init__(self, target: Target, fields: Tensor, warmup: int) -> None:
-        self.targets, self.fields, self._warmup = [target], fields, warmup
+        self.targets, self.fields, self.state_names = [target], fields, ["fields"]
         target.action.embed(fields)  # refuses other actions
-        self._moves = None if target.action.clusters_suffice else Trajectories(target.log_prob, fields)
+        self._moves = None
+        if not target.action.clusters_suffice:
+            self._moves = Trajectories(target.log_prob, fields, warmup=warmup)
+            self.state_names += [f"_moves.{name}" for name in self._moves.state_names]
 
     def draw(self, tune: bool, most: int) -> list[Draw]:
         """Change the signs of clusters, and run a trajectory where signs do not reach all fields."""
@@ -82,26 +81,9 @@ class Clusters(Sampler):
         self.fields = fields(signs)
         if (moves := self._moves) is not None:
             moves.move_to(self.fields)
-            if not (moves.groups or (tune and most > self._warmup // 2)):
-                moves.share_steps(1)
-            rate = moves.run(1, tune)
+            rate = moves.advance(tune, most)
             self.fields = moves.fields
         return [Draw(self.fields, rate, target.action(self.fields))]
-
-    def state(self) -> Mapping[str, Tensor]:
-        """The fields, and the steps of trajectories."""
-        if self._moves is None:
-            return {"fields": self.fields}
-        return {
-            "fields": self.fields, "step": self._moves.tuning.state(), "groups": torch.tensor(self._moves.groups)
-        }  # fmt: skip
-
-    def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Go on from a state."""
-        self.fields = state["fields"].to(self.fields)
-        if self._moves is not None:
-            self._moves.tuning.restore(state["step"])
-            self._moves.groups = int(state["groups"])
 
 
 def cluster_signs(components: Tensor, periodic: Sequence[bool]) -> Tensor:

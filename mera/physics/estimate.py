@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from os import PathLike
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from mera._utils.drawn import Drawn
@@ -18,8 +17,7 @@ from mera.physics.action import ActionLike
 from mera.physics.observables import Average, Averaging, Quantity, averages_of, is_constant, summarize
 from mera.physics.record import Record, compare_functions, read_records
 from mera.physics.target import Target
-from mera.sampling.averages import ChainAverage, WeightedAverage, student
-from mera.sampling.diagnostics import along, frozen_chains
+from mera.sampling.diagnostics import MIN_EFFECTIVE, ChainAverage, WeightedAverage, along, frozen_chains, student
 from mera.sampling.verdict import Trust, Verdict, judge, marked, worst
 from mera.sampling.weights import (
     effective_number,
@@ -31,8 +29,6 @@ from mera.sampling.weights import (
     tail_of,
 )
 
-MIN_EFFECTIVE = 2
-"""The effective number of samples below which a single weight decides, and errors are unknown."""
 CHANCE = 0.005
 """The probability with which chance alone makes the verdict doubt an average of particles."""
 
@@ -212,12 +208,8 @@ def estimate_of(record: Record, target: Target | None = None) -> Estimate:
         FloatingPointError: if a weight is not finite.
     """
     facts, series = record.facts, dict(record.series)
-    rest, averaging, seen, kinds = (_of_chains if record.is_chains else _of_weights)(record)
+    rest, averaging, seen = (_of_chains if record.is_chains else _of_weights)(record)
     found = finish(facts, series, averaging, seen)
-    if kinds.get("effective", math.inf) < MIN_EFFECTIVE:  # one weight decides, so that no error can be estimated
-        values = found["correlator"]
-        found["correlator"] = None if values is None else (values[0], torch.full_like(values[1], math.nan))
-        found["observables"] = {name: Quantity(q.value, math.nan) for name, q in found["observables"].items()}
     fields, actions = record.fields, record.field_actions
     if record.is_chains:
         fields, actions = fields.flatten(0, 1), actions.flatten()
@@ -242,7 +234,7 @@ def finish(
     return parts | {"verdicts": verdicts, "correlator": correlator}
 
 
-Parts = tuple[dict[str, Any], Averaging, dict[str, dict[str, Any]], dict[str, Any]]
+Parts = tuple[dict[str, Any], Averaging, dict[str, dict[str, Any]]]
 
 
 def _of_chains(record: Record) -> Parts:
@@ -283,7 +275,7 @@ def _of_chains(record: Record) -> Parts:
         "tau_error": {name: row.gamma.tau_error for name, row in shown.items()},
         "r_hat": {name: row.r_hat for name, row in shown.items()},
         "acceptance": acceptance,
-    }, averaging, seen, {}  # fmt: skip
+    }, averaging, seen  # fmt: skip
 
 
 def _of_weights(record: Record) -> Parts:
@@ -321,7 +313,7 @@ def _of_weights(record: Record) -> Parts:
         seen[name] = row | ({} if name in drifts else {"drift_elsewhere": drifts[other], "elsewhere": other})
     rest |= {"n": n, "log_z": log_z, "log_z_error": relative, "tau": {}, "tau_error": {}, "r_hat": {}}
     rest["free_energy"] = Quantity(-log_w.mean().item(), log_w.std().item() / math.sqrt(n)) if not populations else None
-    return rest, averaging, seen, common
+    return rest, averaging, seen
 
 
 def _drifts(record: Record, averaging: WeightedAverage, common: dict[str, Any]) -> dict[str, dict[str, Any]]:

@@ -2,7 +2,6 @@ r"""Samplers with a flow: weighted samples (`estimate`), and proposals to Markov
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, Unpack
@@ -12,14 +11,12 @@ from torch import Tensor
 
 from mera._utils.checks import check_count, check_tensor
 from mera._utils.errors import InputError
-from mera._utils.random import fixed_seed
 from mera.flow.density import Density
 from mera.physics.action import ActionLike
 from mera.physics.estimate import Estimate, estimate_of
 from mera.physics.observables import Observables
-from mera.physics.sampler import Draw, Options, Sampler, run
-from mera.physics.target import PROBES, TRAJECTORIES, Target, random_fields
-from mera.sampling.diagnostics import MIN_DRAWS
+from mera.physics.sampler import Draw, Options, Sampler, check_chains, run
+from mera.physics.target import Target
 from mera.sampling.weights import finite_log_weights
 
 AT_ONCE = 500
@@ -117,9 +114,7 @@ def metropolis(
     >>> chains.history["m2"].shape
     torch.Size([20, 16])
     """
-    chains = check_count(chains, "a number of chains")
-    draws = check_count(draws, "a number of draws", MIN_DRAWS)
-    warmup = check_count(warmup, "a number of proposals before the draws", 0)
+    chains, draws, warmup = check_chains(chains, draws, warmup)
     target = target_of_flow(flow, action)
     measured = Observables(target.action, options.get("observables"))
     witness = witness_of(flow, measured, target.typical(), AT_ONCE)
@@ -145,6 +140,7 @@ class Proposals(Sampler):
     """Chains whose proposals are samples of a flow; a batch of proposals is made at once."""
 
     name, title = "metropolis", "Metropolis"
+    state_names = "fields", "_value", "_log_weight"
 
     def __init__(self, flow: Density, target: Target, fields: Tensor, witness: Mapping[str, Tensor]) -> None:
         self.flow, self.targets, self.fields, self.witness = flow, [target], fields, witness
@@ -166,32 +162,12 @@ class Proposals(Sampler):
             draws.append(Draw(self.fields, accept.double().mean().item(), self._value, self._log_weight))
         return draws
 
-    def state(self) -> Mapping[str, Tensor]:
-        """The fields with their actions and log-weights."""
-        return {"fields": self.fields, "value": self._value, "log_weight": self._log_weight}
-
-    def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Go on from a state."""
-        self.fields = state["fields"].to(self.fields)
-        self._value, self._log_weight = state["value"].to(self._value), state["log_weight"].to(self._log_weight)
-
 
 def target_of_flow(flow: object, action: ActionLike | Target) -> Target:
-    """The target of an action for a flow that has a density for every field of it."""
+    """The target of an action for a flow."""
     if not isinstance(flow, Density):
         raise InputError("a flow", type(flow).__name__)
-    target = Target.of(flow, action)
-    if not all(map(math.isinf, flow.prior.support)):  # a prior on an interval may give fields no density
-        with torch.no_grad(), fixed_seed(0):
-            fields = random_fields(target.shape, target.like)
-            fields = (
-                target.short_run(fields[: PROBES // 2], warmup=TRAJECTORIES) if target.is_differentiable else fields
-            )
-            missed = (flow.log_prob(fields) == -math.inf).double().mean().item()
-        if missed:
-            got = f"one that has none for {missed:.0%} of them, by its prior {flow.prior.family}"
-            raise InputError("a flow with a density for every field of the target", got)
-    return target
+    return Target.of(flow, action)
 
 
 def check_fields(fields: Tensor, event_shape: Sequence[int]) -> Tensor:
@@ -238,7 +214,7 @@ def start_of_chains(target: Target, flow: Density, chains: int) -> Tensor:
     R-hat shows whether the two groups agree; chains that all began in the flow would not show what the flow misses. For
     an action without a gradient all fields are samples of the flow, and a warning says so.
     """
-    fields = flow.sample(chains).clone()
+    fields = flow.sample(chains)
     if not target.is_differentiable:
         warnings.warn(
             "Expected an action with a gradient, so that half of the chains start elsewhere than in the flow; got "

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Unpack
 
 import torch
 from torch import Tensor
 
-from mera._utils.checks import check_count, check_positive
+from mera._utils.checks import check_positive
 from mera.flow.density import Density
 from mera.physics.action import ActionLike
 from mera.physics.estimate import Estimate, estimate_of
 from mera.physics.flow_samplers import check_fields, start_of_chains
-from mera.physics.sampler import Draw, Options, Sampler, run
+from mera.physics.sampler import Draw, Options, Sampler, check_chains, run
 from mera.physics.target import Target, event_shape_of
-from mera.sampling.diagnostics import MIN_DRAWS
-from mera.sampling.hamiltonian import LONGEST, LogProb, Trajectories
+from mera.sampling.hamiltonian import LONGEST, Trajectories
 
 
 @torch.no_grad()
@@ -61,9 +60,7 @@ def hmc(
     >>> chain.fields.shape, chain.history["m2"].shape
     (torch.Size([16, 1, 4, 4]), torch.Size([50, 16]))
     """
-    chains = check_count(chains, "a number of chains")
-    draws = check_count(draws, "a number of draws", MIN_DRAWS)
-    warmup = check_count(warmup, "a number of trajectories before the draws", 0)
+    chains, draws, warmup = check_chains(chains, draws, warmup)
     check_positive(length, "the length of a trajectory", most=LONGEST)
     if start is not None:
         start = check_fields(start, event_shape_of(flow))
@@ -72,7 +69,7 @@ def hmc(
         fields = start
     else:
         fields = start_of_chains(target, flow, chains) if isinstance(flow, Density) else target.starts(chains)
-    sampler = FieldChains([target], target.log_prob, fields, length, warmup)
+    sampler = FieldChains([target], Trajectories(target.log_prob, fields, length, warmup))
     sampler.flow = flow if isinstance(flow, Density) else None
     facts: dict[str, Any] = {} if start is None else {"dispersed": target.is_dispersed(fields)}
     facts |= {"chains": len(fields), "length": length, "random_signs": target.action.is_even}
@@ -89,49 +86,23 @@ class FieldChains(Sampler):
 
     Args:
         targets: the target of each point that is measured.
-        log_prob: the log-density of the fields of all chains, (K, C, *shape) to (K,).
-        fields: the initial fields of the chains, point by point.
-        length: the mean length of a trajectory.
-        warmup: the number of trajectories of the warm-up.
-        points: the number of points, each of which has equally many chains.
+        moves: the trajectories of the chains of all points, point by point.
     """
 
     name, title = "hmc", "HMC"
 
-    def __init__(
-        self, targets: Sequence[Target], log_prob: LogProb, fields: Tensor, length: float, warmup: int, points: int = 1
-    ) -> None:
-        self.targets, self._warmup, self._points = targets, warmup, points
-        self.moves = Trajectories(log_prob, fields, length)
+    def __init__(self, targets: Sequence[Target], moves: Trajectories) -> None:
+        self.targets, self.moves = targets, moves
+        self.state_names = [f"moves.{name}" for name in moves.state_names]
 
     @property
     def fields(self) -> Tensor:  # type: ignore[override]
         """The current fields, (K, C, *shape)."""
         return self.targets[0].in_domain(self.moves.fields)
 
-    def move(self, tune: bool, most: int) -> float:
-        """Run a trajectory of each chain, tune the step in a warm-up of which `most` remain; return the rate."""
-        if tune and most == self._warmup - self._warmup // 4:
-            self.moves.tuning.restart()  # steps that suited the start may not suit what follows
-        if not (self.moves.groups or (tune and most > self._warmup // 2)):
-            self.moves.share_steps(self._points)
-        return self.moves.run(1, tune)
-
     def draw(self, tune: bool, most: int) -> list[Draw]:
         """Run a trajectory; for an even action, each chain is then mirrored with probability 1/2."""
-        rate, chains = self.move(tune, most), self.moves.chains
+        rate = self.moves.advance(tune, most)
         if self.targets[0].action.is_even:
-            sign = 1 - 2 * torch.randint(2, (len(chains.x), 1), device=chains.x.device)
-            chains.flip(sign)
-        return [Draw(self.fields, rate, -chains.value)]
-
-    def state(self) -> Mapping[str, Tensor]:
-        """The fields and the step sizes, with the number of groups that share one."""
-        moves = self.moves
-        return {**moves.chains.state(), "step": moves.tuning.state(), "groups": torch.tensor(moves.groups)}
-
-    def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Go on from a state."""
-        self.moves.chains.restore(state)
-        self.moves.tuning.restore(state["step"])
-        self.moves.groups = int(state["groups"])
+            self.moves.chains.mirror()
+        return [Draw(self.fields, rate, -self.moves.chains.value)]

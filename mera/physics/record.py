@@ -127,12 +127,7 @@ class Folder(Manifest):
         super().__init__(path, "measurement")
 
     def start(self, facts: dict[str, Any], resume: bool) -> tuple[dict[str, Any], list[list[Record]]]:
-        """Write the facts of a new measurement, or go on with the one in the folder; return its facts and pieces.
-
-        Raises:
-            FileExistsError: if the folder holds a measurement, and `resume` is false; or draws without a manifest.
-            ValueError: if the measurement in the folder is another one, or damaged.
-        """
+        """Write the facts of a new measurement, or go on with the one in the folder; return its facts and pieces."""
         pieces: list[list[Record]] = []
         if self.exists:
             if not resume:
@@ -211,15 +206,7 @@ def _record(facts: Mapping[str, Any], arrays: Mapping[str, Tensor], prefix: str)
 
 
 def read_records(path: str | PathLike[str] | Iterable[str | PathLike[str]]) -> list[Record]:
-    """The record of each point of one measurement, from one folder, or from several with other seeds, joined.
-
-    Raises:
-        FileNotFoundError: if a folder holds no measurement.
-        ValueError: if the measurement has too few draws yet, a file is damaged or missing, the folders have different
-            measurements, or two of them began with one state of the random numbers, and thus have equal draws.
-    """
-    if not isinstance(path, (str, PathLike, Iterable)):
-        raise InputError("the folder of a measurement, or several", repr(path))
+    """The record of each point of one measurement, from one folder, or from several with other seeds, joined."""
     paths = [path] if isinstance(path, (str, PathLike)) else list(path)
     if not paths:
         raise InputError("one folder of a measurement or several", "none")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -13,16 +14,14 @@ from torch import Tensor
 from mera._utils.errors import InputError
 from mera.physics.action import ActionLike
 from mera.physics.estimate import Estimate, finish
-from mera.physics.observables import Observables
+from mera.physics.observables import Averaging, Observables
 from mera.physics.target import Target
-from mera.sampling.diagnostics import MIN_DRAWS, along, gamma_method
+from mera.sampling.diagnostics import MIN_DRAWS, along
 from mera.sampling.verdict import judge, least_trusted
 from mera.sampling.weights import effective_number, finite_log_weights, pareto_k, tail_of
 
 PART = 500
 """The fields whose actions are computed at once."""
-ROUNDS = 20
-"""The rounds that take the equations of ln Z as they stand, before a method with second derivatives ends them."""
 
 
 @torch.no_grad()
@@ -46,7 +45,8 @@ def reweight(
 
     whose :math:`Z_k` solve the same equations for :math:`S' = S_k` (Shirts and Chodera 2008,
     https://arxiv.org/abs/0801.1426). Errors are those of the Gamma method along the chains, by linear expansion, with
-    the errors of :math:`Z_k`. Few weights decide if S' is far from what was sampled, and the verdict then says so.
+    the errors of :math:`Z_k`; points of one tempering, which exchange their fields, count as one set of chains. Few
+    weights decide if S' is far from what was sampled, and the verdict then says so.
 
     Args:
         chain: the estimate of a sampler whose draws are chains and keep fields (`every=`), or several; the verdicts on
@@ -72,7 +72,7 @@ def reweight(
     True
     """
     chains = [chain] if isinstance(chain, Estimate) else list(chain)
-    shapes = [_kept(one) for one in chains]
+    sets = [_kept(one) for one in chains]
     fields = torch.cat([one.fields for one in chains])
     target, parts = Target.of(tuple(fields.shape[1:]), action), fields.split(PART)
     if len(chains) == 1:
@@ -82,9 +82,9 @@ def reweight(
         if len(known) < len(chains):
             raise InputError("chains whose actions are known, load_chain(path, action)", "some without theirs")
         actions = torch.stack([_actions(one, parts) for one in known])
-    posterior, log_c = _mixture(actions, torch.tensor([math.prod(shape) for shape in shapes]).double())
+    posterior, log_c = _mixture(actions, torch.tensor([math.prod(one.shape) for one in sets]).double())
     log_w = finite_log_weights(-_actions(target, parts) - log_c)
-    averaging = MixtureAverage(log_w.softmax(0), shapes, posterior)
+    averaging = MixtureAverage(log_w.softmax(0), sets, posterior)
     series = Observables(target.action, observables).measure_parts(parts)
     k, effective, ones = pareto_k(log_w), effective_number(log_w).item(), torch.ones_like(log_w)
     common = tail_of(k, len(log_w)) | {"effective": effective, "overlap": averaging.overlap}
@@ -105,8 +105,16 @@ def reweight(
     return result
 
 
-def _kept(chain: Estimate) -> tuple[int, int]:
-    """The numbers of kept fields of each chain, and of chains."""
+class _Set(NamedTuple):
+    """A set of chains: the numbers of fields that each keeps and of chains, its run, and how it is averaged."""
+
+    shape: tuple[int, int]
+    run: Any
+    averaging: Averaging
+
+
+def _kept(chain: Estimate) -> _Set:
+    """The set of chains of an estimate."""
     if not isinstance(chain, Estimate) or not chain.tau:
         got = chain.sampler if isinstance(chain, Estimate) else type(chain).__name__
         raise InputError("chains, the result of hmc, metropolis, temper or cluster", got)
@@ -114,7 +122,9 @@ def _kept(chain: Estimate) -> tuple[int, int]:
     kept = len(chain.field_actions) // chains
     if kept < MIN_DRAWS:
         raise InputError(f"chains that keep at least {MIN_DRAWS} fields each (every=1)", str(kept))
-    return kept, chains
+    # points of one tempering have the same rates of exchange
+    run = tuple(chain.figures["exchanged"].tolist()) if "exchanged" in chain.figures else id(chain)
+    return _Set((kept, chains), run, chain.averaging)
 
 
 def _actions(target: Target, parts: Sequence[Tensor]) -> Tensor:
@@ -143,11 +153,10 @@ def _mixture(actions: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
         return _information(terms(torch.from_numpy(f)).softmax(0)).numpy()
 
     f = torch.zeros(len(counts) - 1, dtype=torch.float64)
-    for _ in range(ROUNDS if len(f) else 0):  # each takes the equations as they stand
-        log_z = (-actions - terms(f).logsumexp(0)).logsumexp(1)
-        f = log_z[0] - log_z[1:]
     if len(f):
-        f = torch.from_numpy(minimize(loss, f.numpy(), jac=True, hess=second, method="trust-exact").x)
+        log_z = (-actions - terms(f).logsumexp(0)).logsumexp(1)
+        start = (log_z[0] - log_z[1:]).numpy()
+        f = torch.from_numpy(minimize(loss, start, jac=True, hess=second, method="trust-exact").x)
     return terms(f).softmax(0), terms(f).logsumexp(0)
 
 
@@ -161,16 +170,16 @@ class MixtureAverage:
     r"""The weighted mean of fields of several sets of chains, with the errors of their :math:`\ln Z`.
 
     The error comes from the influence of each field on the average, also by way of :math:`\ln Z` of what was sampled,
-    which has the correlations of successive draws; sets of chains are independent.
+    which has the correlations of successive draws; sets of chains are independent, but for those of one run.
 
     Args:
         weights: the weights of all fields, with sum 1, (N,).
-        shapes: the numbers of draws and of chains of each set, whose fields follow one another.
+        sets: the sets of chains, whose fields follow one another.
         posterior: the probability of each sampled density for each field, (K, N).
     """
 
     weights: Tensor
-    shapes: Sequence[tuple[int, int]]
+    sets: Sequence[_Set]
     posterior: Tensor
 
     @property
@@ -184,20 +193,24 @@ class MixtureAverage:
         """The weighted mean, of values (N,)."""
         return self.weights @ values
 
-    def influences(self, centred: Tensor) -> list[Tensor]:
-        """The influence of each field on the average, (draws, chains) of each set, times the number of its fields."""
+    def influences(self, centred: Tensor) -> dict[Any, Tensor]:
+        """By run, the influence of its fields on the average, times the number of fields of a set, (draws, chains)."""
         total = self.weights * centred
-        if len(self.shapes) > 1:
+        if len(self.sets) > 1:
             shift = torch.linalg.pinv(_information(self.posterior), hermitian=True) @ (self.posterior[1:] @ total)
             total = total + shift @ self.posterior[1:]
-        parts = total.split([math.prod(shape) for shape in self.shapes])
-        return [len(part) * part.view(shape) for part, shape in zip(parts, self.shapes, strict=True)]
+        of_runs: dict[Any, Tensor] = {}
+        parts = total.split([math.prod(one.shape) for one in self.sets])
+        for one, part in zip(self.sets, parts, strict=True):
+            of_runs[one.run] = of_runs.get(one.run, 0) + len(part) * part.view(one.shape)
+        return of_runs
 
     def error(self, centred: Tensor) -> float:
         """The standard error of the average, from the values less their average."""
-        return math.hypot(*(gamma_method(part).error for part in self.influences(centred)))
+        averaging = {one.run: one.averaging for one in self.sets}
+        return math.hypot(*(averaging[run].error(part) for run, part in self.influences(centred).items()))
 
     def seen(self, centred: Tensor) -> dict[str, float]:
         """The figures of a verdict on the average, of the chains that are the least to be trusted."""
-        figures = (along(part).seen for part in self.influences(centred))
+        figures = (along(part).seen for part in self.influences(centred).values())
         return min(figures, key=lambda seen: judge(seen).trust)

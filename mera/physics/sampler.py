@@ -7,6 +7,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from operator import attrgetter
 from os import PathLike
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypedDict
 
@@ -23,6 +24,7 @@ from mera.physics.action import FINGERPRINT_FIELDS, noise_of
 from mera.physics.observables import Observables
 from mera.physics.record import NOTHING, Folder, Record, followed, points_of
 from mera.physics.target import Target
+from mera.sampling.diagnostics import MIN_DRAWS
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -75,6 +77,8 @@ class Sampler(ABC):
         flow: the flow that makes proposals; None for samplers without one.
         fields: the current fields of chains, (K, C, *shape), point by point.
         witness: by name, observables of other fields of the target, by which a verdict judges the draws.
+        state_names: the names of the attributes on which the next draws depend, tensors or numbers, beside the random
+            numbers; of an attribute's attribute with a dot. Independent samples have none.
         show: a function of the units of work, their fraction of all work, and a note, for work within a call of `draw`.
     """
 
@@ -85,6 +89,7 @@ class Sampler(ABC):
     flow: Density | None = None
     fields: Tensor
     witness: Mapping[str, Tensor] = {}
+    state_names: Sequence[str] = ()
     show: Callable[[int, float, str], None] = staticmethod(lambda done, fraction, note: None)
 
     @abstractmethod
@@ -102,11 +107,17 @@ class Sampler(ABC):
         return {}
 
     def state(self) -> Mapping[str, Tensor]:
-        """The tensors on which the next draws depend, by name, without random numbers; none for independent samples."""
-        return {}
+        """The tensors and numbers on which the next draws depend, by name."""
+        values = {name: attrgetter(name)(self) for name in self.state_names}
+        return {k: torch.as_tensor(v, dtype=torch.float64 if isinstance(v, float) else None) for k, v in values.items()}
 
-    def restore(self, state: Mapping[str, Tensor]) -> None:  # noqa: B027
+    def restore(self, state: Mapping[str, Tensor]) -> None:
         """Go on from a state, with the same draws as the sampler that had it, given the same random numbers."""
+        for name, value in state.items():
+            *owners, attribute = name.split(".")
+            holder = attrgetter(".".join(owners))(self) if owners else self
+            before = getattr(holder, attribute)
+            setattr(holder, attribute, value.to(before) if isinstance(before, Tensor) else type(before)(value.item()))
 
 
 def run(
@@ -192,6 +203,12 @@ def run(
                 raise_signal(stop.number)
     found = [followed(point) for point in zip(*pieces, strict=True)]
     return [Record(**vars(record) | {"facts": at}) for record, at in zip(found, points_of(facts), strict=True)]
+
+
+def check_chains(chains: int, draws: int, warmup: int, least: int = 1) -> tuple[int, int, int]:
+    """Return the numbers of chains, draws and draws of the warm-up as integers, and refuse those that are too small."""
+    chains, draws = check_count(chains, "a number of chains", least), check_count(draws, "a number of draws", MIN_DRAWS)
+    return chains, draws, check_count(warmup, "a number of draws before the measurement", 0)
 
 
 def _measured(measured: Observables, draw: Draw, number: int, every: int, sampler: Sampler) -> Record:

@@ -222,7 +222,8 @@ def laws_of(shape: Sequence[int], action: ActionLike, like: Tensor) -> dict[str,
     Fields have the shape (C, *shape), and the dtype and device of `like`.
     """
     trial = _Trial(tuple(shape), as_action(action), like)
-    laws = {
+    action = trial.action
+    laws: dict[str, Callable[[], None]] = {
         "the field has the channels that the action declares": trial.check_channels,
         "one finite number for each field": trial.check_finite,
         "fields do not depend on each other": trial.check_independent,
@@ -230,29 +231,27 @@ def laws_of(shape: Sequence[int], action: ActionLike, like: Tensor) -> dict[str,
         "bounded from below, and Z is finite": trial.check_rays,
         "finite along a short chain": trial.check_chain,
     }
-    if trial.action.is_even:
-        laws["is_even: S(-phi) = S(phi)"] = trial.check_even
-    if defines(trial.action, "density"):
-        laws["the density adds up to S"] = trial.check_density
+    if action.is_even:
+        laws["is_even: S(-phi) = S(phi)"] = lambda: trial.check_equal(
+            "is_even", "S(-phi) = S(phi)", action(-trial.fields)
+        )
+    if defines(action, "density"):
+        laws["the density adds up to S"] = lambda: trial.check_equal(
+            "density", "a sum equal to S", action.density(trial.fields).flatten(1).sum(1)
+        )
     # random states stay as they are, and no graph for gradients is made
     return {name: torch.inference_mode(False)(torch.no_grad()(fixed_seed(0)(law))) for name, law in laws.items()}
 
 
-def random_fields(shape: Sequence[int], like: Tensor) -> Tensor:
-    """Fields of unit noise, half of them constant over the lattice."""
-    x = torch.randn(PROBES, *shape, dtype=like.dtype).to(like)
-    half = x[PROBES // 2 :]
-    half[:] = half.flatten(2)[:, :, 0].view(*half.shape[:2], *(1 for _ in shape[1:]))
-    return x
-
-
 class _Trial:
-    """The laws of an action at random fields, to which `check_chain` adds fields of a short chain."""
+    """The laws of an action at unit noise, half of it constant over the lattice, and at fields of a short chain."""
 
     def __init__(self, shape: tuple[int, ...], action: Action, like: Tensor) -> None:
         self.shape, self.action = shape, action
         with torch.inference_mode(False), fixed_seed(0):
-            self.fields = random_fields(shape, like)
+            self.fields = torch.randn(PROBES, *shape, dtype=like.dtype).to(like)
+            half = self.fields[PROBES // 2 :]
+            half[:] = half.flatten(2)[:, :, 0].view(*half.shape[:2], *(1 for _ in shape[1:]))
         self.values = self.fields.new_empty(0)
 
     def check_channels(self) -> None:
@@ -324,30 +323,22 @@ class _Trial:
     def check_periods(self) -> None:
         """Compare the action before and after multiples of 2 pi are added to the variables."""
         turns = 2 * math.pi * torch.randint(-2, 3, self.fields.shape).to(self.fields)
-        difference = (self.action(self.fields + turns) - self.values).abs()
+        shifted = self.action(self.fields + turns)
         if self.action.is_compact:
-            self._refuse_unequal("is_compact", "S(phi + 2 pi) = S(phi)", difference)
-        elif (difference <= self._tolerance()).all():
+            self.check_equal("is_compact", "S(phi + 2 pi) = S(phi)", shifted)
+        elif ((shifted - self.values).abs() <= self._tolerance()).all():
             raise InputError(
                 "an action that grows with the field, or is_compact = True for an action of angles",
                 f"{self.action!r}, which is the same after 2 pi is added to a variable",
             )
 
-    def check_even(self) -> None:
-        """Compare the actions of opposite fields."""
-        self._refuse_unequal("is_even", "S(-phi) = S(phi)", (self.action(-self.fields) - self.values).abs())
-
-    def check_density(self) -> None:
-        """Compare the action with the sum of the contributions of the sites."""
-        total = self.action.density(self.fields).flatten(1).sum(1)
-        self._refuse_unequal("density", "a sum equal to S", (total - self.values).abs())
-
     def _tolerance(self) -> Tensor:
         """The difference between two actions that rounding errors explain."""
         return ROUNDING_ERRORS * torch.finfo(self.values.dtype).eps * (self.values.abs() + math.prod(self.shape))
 
-    def _refuse_unequal(self, name: str, expected: str, difference: Tensor) -> None:
-        """Refuse a declared property that differences between actions contradict."""
+    def check_equal(self, name: str, expected: str, values: Tensor) -> None:
+        """Refuse a declared property by which the actions of the fields would have these values, and do not."""
+        difference = (values - self.values).abs()
         excess = difference - self._tolerance()
         if excess.max() > 0 or difference.isnan().any():
             got = f"{difference.max().item():.3g} for an action of {self.values[excess.argmax()].item():.4g}"

@@ -12,18 +12,17 @@ from typing import Any, Unpack
 import torch
 from torch import Tensor
 
-from mera._utils.checks import check_count, check_positive
+from mera._utils.checks import check_positive
 from mera._utils.errors import InputError
 from mera._utils.random import fixed_seed
 from mera.physics.action import ActionLike
 from mera.physics.estimate import estimate_of
 from mera.physics.family import ActionFamily
 from mera.physics.hmc import FieldChains
-from mera.physics.sampler import Draw, Options, run
+from mera.physics.sampler import Draw, Options, check_chains, run
 from mera.physics.target import Target
 from mera.sampling import annealing
-from mera.sampling.diagnostics import MIN_DRAWS
-from mera.sampling.hamiltonian import StepSize
+from mera.sampling.hamiltonian import StepSize, Trajectories, short_run
 
 PARTICLES, SURVIVORS, MOVES, LEAPFROG = 64, 0.5, 4, 12
 """The particles that find the points; the effective number of their weights from one point to the next, as a fraction
@@ -38,7 +37,7 @@ def temper(
     shape: Sequence[int],
     *,
     hottest: float = 0.1,
-    points: Sequence[float] | int | None = None,
+    points: Sequence[float] | None = None,
     chains: int = 16,
     draws: int = 1000,
     warmup: int = 200,
@@ -56,9 +55,9 @@ def temper(
         action: the action S, differentiable, or its `Target`; or an `ActionFamily` with one range.
         shape: the shape (C, *shape) of a field.
         hottest: the smallest power; barriers must be low there. A family has none.
-        points: the powers, from the hottest to 1, or the values of the family's parameter; or how many values lie
-            equally spaced in its range, 8 by default. If None, particles that are cooled from the hottest power choose
-            the powers, so that neighbours exchange about half of their fields.
+        points: the powers, from the hottest to 1, or the values of the family's parameter. If None, a family has eight
+            values that are equally spaced in its range; powers are chosen by particles that are cooled from the hottest
+            power, so that neighbours exchange about half of their fields.
         chains: the number of chains at each point.
         draws: the number of measured draws of each chain.
         warmup: the number of trajectories before the measurement, which tune the steps.
@@ -78,9 +77,7 @@ def temper(
     >>> found.history["m2"].shape, int(found.figures["trips"]) > 0
     (torch.Size([50, 16]), True)
     """
-    chains = check_count(chains, "a number of chains", 2)
-    draws = check_count(draws, "a number of draws", MIN_DRAWS)
-    warmup = check_count(warmup, "a number of trajectories before the draws", 0)
+    chains, draws, warmup = check_chains(chains, draws, warmup, 2)
     if isinstance(action, ActionFamily):
         sampler = _of_family(action, shape, points, chains, warmup)
     else:
@@ -92,13 +89,11 @@ def temper(
     return found if isinstance(action, ActionFamily) else found[0]
 
 
-def _of_powers(
-    target: Target, hottest: float, points: Sequence[float] | int | None, chains: int, warmup: int
-) -> Ladder:
+def _of_powers(target: Target, hottest: float, points: Sequence[float] | None, chains: int, warmup: int) -> Ladder:
     """The sampler at powers of :math:`e^{-S}`."""
     if not 0 < check_positive(hottest, "the smallest power") < 1:
         raise InputError("a smallest power between 0 and 1", repr(hottest))
-    if isinstance(points, int) or (points is not None and (list(points) != sorted(points) or points[-1] != 1)):
+    if points is not None and (list(points) != sorted(points) or points[-1] != 1):
         raise InputError("powers that increase to 1, or None for those that suit the action", repr(points))
     powers = _powers(target, hottest) if points is None else [float(power) for power in points]
     at = torch.tensor(powers, dtype=target.like.dtype, device=target.like.device)
@@ -115,23 +110,23 @@ def _powers(target: Target, hottest: float) -> list[float]:
         return target.log_prob(row.unflatten(1, shape))
 
     with fixed_seed(0):  # so that a measurement is resumed at the same points
+        particles = short_run(lambda phi: hottest * target.log_prob(phi), target.starts(PARTICLES))
         _, stages = annealing.anneal(
-            lambda row: hottest * cold(row), cold, target.starts(PARTICLES).flatten(1), StepSize(0.1),
+            lambda row: hottest * cold(row), cold, particles.flatten(1), StepSize(0.1),
             survivors=SURVIVORS, moves=MOVES, leapfrog=LEAPFROG, show=lambda n, beta: None,
         )  # fmt: skip
     return [hottest, *(hottest + beta * (1 - hottest) for beta, _ in stages[:-1]), 1.0]
 
 
 def _of_family(
-    family: ActionFamily, shape: Sequence[int], points: Sequence[float] | int | None, chains: int, warmup: int
+    family: ActionFamily, shape: Sequence[int], points: Sequence[float] | None, chains: int, warmup: int
 ) -> Ladder:
     """The sampler at values of the parameter of a family."""
     if len(family.ranges) != 1:
         raise InputError("a family with one range", repr(family))
     ((name, ends),) = family.ranges.items()
-    if points is None or isinstance(points, int):
-        n = FAMILY_POINTS if points is None else check_count(points, "a number of points", 2)
-        points = torch.linspace(*ends, n, dtype=torch.float64).tolist()
+    if points is None:
+        points = torch.linspace(*ends, FAMILY_POINTS, dtype=torch.float64).tolist()
     targets = [Target.of(shape, family.at(**{name: value})) for value in points]
     contexts = torch.cat([family.context(**{name: value}) for value in points]).repeat_interleave(chains, 0)
     fields = torch.cat([target.starts(chains) for target in targets])
@@ -157,7 +152,8 @@ class Ladder(FieldChains):
         self, targets: Sequence[Target], log_prob: Callable[[Tensor], Tensor], fields: Tensor, warmup: int,
         points: Tensor, measured: Sequence[int],
     ) -> None:  # fmt: skip
-        super().__init__(targets, log_prob, fields, 1.0, warmup, len(points))
+        super().__init__(targets, Trajectories(log_prob, fields, warmup=warmup, groups=len(points)))
+        self.state_names = [*self.state_names, "_exchanges", "_visited", "_trips", "_turn"]
         self._places, self._measured = points, measured
         n, chains = len(points), len(fields) // len(points)
         self._exchanges = torch.zeros(2, n - 1, dtype=torch.float64)  # accepted and proposed
@@ -178,10 +174,10 @@ class Ladder(FieldChains):
 
     def draw(self, tune: bool, most: int) -> list[Draw]:
         """Run a trajectory at each point, exchange fields, and return those of the points that are measured."""
-        rate, chains = self.move(tune, most), self.moves.chains
+        rate = self.moves.advance(tune, most)
         self._exchange(count=not tune)
         if all(target.action.is_even for target in self.targets):
-            chains.flip(1 - 2 * torch.randint(2, (len(chains.x), 1), device=chains.x.device))
+            self.moves.chains.mirror()
         parts = zip(self.fields.chunk(len(self.targets)), self.targets, strict=True)
         return [Draw(fields, rate, target.action(fields), point=point) for point, (fields, target) in enumerate(parts)]
 
@@ -213,14 +209,3 @@ class Ladder(FieldChains):
             self._trips += int((self._visited[-1] == 2).sum())  # from the hot end, at the cold one again
         self._visited[0] = torch.where(self._visited[0] == 1, 2, self._visited[0])
         self._visited[-1] = 1
-
-    def state(self) -> Mapping[str, Tensor]:
-        """The fields, the steps, and what the exchanges have shown so far."""
-        numbers = torch.tensor([self._trips, self._turn])
-        return {**super().state(), "exchanges": self._exchanges, "visited": self._visited, "numbers": numbers}
-
-    def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Go on from a state."""
-        super().restore(state)
-        self._exchanges, self._visited = state["exchanges"].clone(), state["visited"].clone()
-        self._trips, self._turn = (int(number) for number in state["numbers"])

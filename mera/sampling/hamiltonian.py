@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import reduce
 
 import torch
@@ -66,20 +66,13 @@ class HamiltonianChains:
             ]
         return torch.stack([value.detach() for value in values]), torch.stack(gradients)
 
-    def state(self) -> dict[str, Tensor]:
-        """The positions, terms and gradients, for `restore`: terms that are computed anew may differ by rounding."""
-        return {"x": self.x, "values": self.values, "gradients": self.gradients}
-
-    def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Go on from a `state`."""
-        self.x, self.values, self.gradients = (state[name].to(self.x) for name in ("x", "values", "gradients"))
-
     def take(self, indices: Tensor) -> None:
         """Let each chain go on from the position of the chain of an index, (K,)."""
         self.x, self.values, self.gradients = self.x[indices], self.values[:, indices], self.gradients[:, indices]
 
-    def flip(self, signs: Tensor) -> None:
-        """Multiply the positions of chains by signs (K, 1), which leaves even densities as they are."""
+    def mirror(self) -> None:
+        """Multiply the positions of each chain by a random sign, which leaves even densities as they are."""
+        signs = 1 - 2 * torch.randint(2, (len(self.x), 1), device=self.x.device)
         self.x, self.gradients = signs * self.x, signs * self.gradients
 
     def trajectory(self, step: float | Tensor, steps: int) -> Tensor:
@@ -127,34 +120,27 @@ class StepSize:
     Args:
         value: the initial step size, a number or a tensor with a step size for each chain.
         least: the smallest step size.
+
+    Attributes:
+        proposals: the number of proposals since the last restart.
     """
 
     def __init__(self, value: float | Tensor, least: float = 0.0) -> None:
         self.value, self.least = value, least
-        self._proposals = 0
+        self.proposals = 0
 
     def tune(self, rate: float | Tensor) -> None:
         """Update the step size from the acceptance rate of the last proposal, of the shape of the step size."""
-        self._proposals += 1
-        change = (rate - TARGET_RATE) / self._proposals**0.5
+        self.proposals += 1
+        change = (rate - TARGET_RATE) / self.proposals**0.5
         if isinstance(change, Tensor):
             self.value = torch.as_tensor(self.value * change.exp()).clamp(self.least)
         else:
             self.value = max(self.least, float(self.value) * math.exp(change))
 
-    def state(self) -> Tensor:
-        """The step size, or those of all chains, and the count of proposals, for `restore`."""
-        return torch.cat([torch.as_tensor(x, dtype=torch.float64).flatten() for x in (self.value, self._proposals)])
-
-    def restore(self, state: Tensor) -> None:
-        """Go on from a `state`."""
-        value = self.value
-        self.value = state[:-1, None].to(value) if isinstance(value, Tensor) else state[0].item()  # of its dtype
-        self._proposals = int(state[-1])
-
     def restart(self) -> None:
         """Reset the proposal count, so that the next proposals change the step size as much as the first ones did."""
-        self._proposals = 0
+        self.proposals = 0
 
 
 class Trajectories:
@@ -168,16 +154,24 @@ class Trajectories:
         log_prob: the log-density of fields (K, C, *shape) up to a constant, (K,), differentiable.
         fields: the initial fields, (K, C, *shape).
         length: the mean length of a trajectory.
+        warmup: the number of trajectories of the warm-up.
+        groups: the number of groups of successive chains that share a step after a half of it.
 
     Attributes:
-        groups: the number of groups of successive chains that share a step; 0 for chains with steps of their own.
+        is_common: whether the chains of a group share a step.
 
     Raises:
         FloatingPointError: if the log-density or its gradient is not finite at the initial fields.
     """
 
-    def __init__(self, log_prob: LogProb, fields: Tensor, length: float = 1.0) -> None:
-        self.length, self._log_prob, self._shape, self.groups = length, log_prob, fields.shape[1:], 0
+    state_names = ("chains.x", "chains.values", "chains.gradients", "tuning.value", "tuning.proposals", "is_common")
+    """The names of the attributes on which the next trajectories depend."""
+
+    def __init__(
+        self, log_prob: LogProb, fields: Tensor, length: float = 1.0, warmup: int = START, groups: int = 1
+    ) -> None:
+        self.length, self._log_prob, self._shape = length, log_prob, fields.shape[1:]
+        self._warmup, self._groups, self.is_common = warmup, groups, False
         self.tuning = StepSize(torch.full_like(fields.flatten(1)[:, :1], FIRST_STEP), least=length / MAX_STEPS)
         self.move_to(fields)
 
@@ -192,18 +186,26 @@ class Trajectories:
         """The current fields, (K, C, *shape)."""
         return self.chains.x.unflatten(1, self._shape)
 
-    def share_steps(self, groups: int) -> None:
-        """Let groups of successive chains, equally many in each, go on with the median of their steps."""
-        self.groups, step = groups, torch.as_tensor(self.tuning.value)
+    def advance(self, tune: bool, most: int) -> float:
+        """Run a trajectory, tune the steps in a warm-up of which `most` trajectories remain, and return the rate."""
+        if tune and most == self._warmup - self._warmup // 4:
+            self.tuning.restart()  # steps that suited the start may not suit what follows
+        if not (self.is_common or (tune and most > self._warmup // 2)):
+            self.share_steps()
+        return self.run(1, tune)
+
+    def share_steps(self) -> None:
+        """Let the chains of each group go on with the median of their steps."""
+        self.is_common, step = True, torch.as_tensor(self.tuning.value)
         self.tuning.value = self._by_group(step, lambda steps: steps.median(1).values)
         self.tuning.restart()
 
     def _by_group(self, values: Tensor, reduce: Callable[[Tensor], Tensor]) -> Tensor:
         """The values of chains, (K, 1), reduced over the chains of each group."""
-        return reduce(values.view(self.groups, -1)).repeat_interleave(len(values) // self.groups)[:, None]
+        return reduce(values.view(self._groups, -1)).repeat_interleave(len(values) // self._groups)[:, None]
 
     def run(self, n: int = 1, tune: bool = False) -> float:
-        """Run n trajectories, of which a warm-up tunes the step, and return the mean acceptance rate."""
+        """Run n trajectories, which tune the steps if `tune`, and return the mean acceptance rate."""
         rates = 0.0
         for _ in range(n):
             length = self.length * (0.5 + torch.rand(()).item())
@@ -212,7 +214,7 @@ class Trajectories:
             rates += rate.mean().item() / n
             if tune:
                 rate = rate[:, None]
-                self.tuning.tune(self._by_group(rate, lambda rates: rates.mean(1)) if self.groups else rate)
+                self.tuning.tune(self._by_group(rate, lambda rates: rates.mean(1)) if self.is_common else rate)
         return rates
 
 

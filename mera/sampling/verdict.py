@@ -114,6 +114,7 @@ RULES = tuple(Rule(*row) for row in (
      "the fields of `start` are too much alike to show a phase that none of them is in"),
     (Trust.ROUGH, "effective < 100", "there are {effective:.3g} effective samples, below 100"),
     (Trust.ROUGH, "draws < 50", "there are {draws} draws, below 50"),
+    (Trust.ROUGH, "trips >= 0 and chains < 8", "they come from the spread of {chains} chains, below 8"),
     (Trust.ROUGH, "spread > 0.2", "ln Z of {populations} independent populations spreads by {spread:.2g} nats"),
     (Trust.ROUGH, "independent_particles < 50",
      "the spread over populations is that of {independent_particles:.2g} independent particles"),

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-GOOD_K, USABLE_K = 0.5, 0.7
-"""Pareto k below which weights have a finite variance, and below which errors are still usable."""
+GOOD_K = 0.5
+"""Pareto k below which weights have a finite variance."""
 MIN_SAMPLES = 100
 """The least number of samples from which the tail of the weights can be judged."""
 MISSED_NATS = 5.0

@@ -9,7 +9,7 @@ from mera import physics
 from mera.physics import XY, DoubleWell, FreeField, Ising, Phi4
 from mera.physics.estimate import estimate_of
 from mera.physics.record import Record
-from mera.sampling.averages import WeightedAverage
+from mera.sampling.diagnostics import WeightedAverage
 from mera.sampling.verdict import Trust, marked
 from tests.physics.exact import chain_of_angles
 

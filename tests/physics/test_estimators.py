@@ -250,7 +250,7 @@ def test_lengths_of_trajectories(monkeypatch):
     trajectories.run(1, tune=True)
     expected = torch.tensor([[0.5 * math.exp(-0.3)], [2.0 * math.exp(0.2)]])
     torch.testing.assert_close(trajectories.tuning.value, expected)
-    trajectories.share_steps(1)
+    trajectories.share_steps()
     assert trajectories.tuning.value.unique().item() == pytest.approx(0.5 * math.exp(-0.3))
     trajectories.run(1, tune=True)
     assert trajectories.tuning.value.unique().item() == pytest.approx(0.5 * math.exp(-0.3 - 0.05))

@@ -1,5 +1,7 @@
 """Targets, records and samplers as users meet them."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
@@ -57,6 +59,22 @@ def test_a_sampler_of_ones_own_is_one_class(tmp_path):
     loaded = physics.load_chain(tmp_path)
     assert (loaded.sampler, loaded.fields.shape) == ("independent", (160, 1, 4, 6))
     assert (record.rates.shape, record.fields.shape, record.done) == ((400,), (40, 4, 1, 4, 6), 400)
+
+
+def test_states_are_exact():
+    """Numbers, and tensors in their own dtype, also of attributes of attributes."""
+    sampler, again = (Independent(Target(FreeField(), (1, 4, 4)), 2) for _ in range(2))
+    values = {"count": 7, "rate": 0.1, "done": True, "step": torch.tensor([[0.1], [0.7]])}
+    for one, kept in ((sampler, values), (again, {"count": 0, "rate": 1.0, "done": False, "step": torch.zeros(1)})):
+        one.inner, one.state_names = SimpleNamespace(**kept), ["fields", *(f"inner.{name}" for name in kept)]
+    sampler.fields = torch.randn(2, 1, 4, 4, dtype=torch.float64)
+    again.restore(sampler.state())
+    assert torch.equal(again.fields, sampler.fields)
+    for name, value in values.items():
+        found = getattr(again.inner, name)
+        assert type(found) is type(value)
+        assert torch.equal(torch.as_tensor(found), torch.as_tensor(value))
+        assert torch.as_tensor(found).dtype == torch.as_tensor(value).dtype
 
 
 def test_estimates_go_to_arviz():

@@ -10,7 +10,7 @@ from mera.physics import Ising
 from mera.physics.estimate import finish
 from mera.physics.observables import Observables
 from mera.physics.target import Target
-from mera.sampling.averages import WeightedAverage
+from mera.sampling.diagnostics import WeightedAverage
 from tests.physics import exact
 
 SHAPE, N = (4, 4), 40_000

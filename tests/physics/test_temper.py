@@ -24,7 +24,7 @@ def test_chains_of_one_coupling_stay_apart_and_those_of_tempering_do_not(action)
         value, error = found.observables[name]
         assert abs(value - exact[name]) < 4 * error, name
     assert found.verdict.trust >= Trust.USABLE
-    assert found.figures["exchanged"].min() > 0.1
+    assert found.figures["exchanged"].min() > 0.25  # about a half, by the points that particles choose
     assert found.figures["points"][[0, -1]].tolist() == [0.1, 1.0]
     assert "round trips" in repr(found)
     if action is WELLS:
@@ -50,7 +50,7 @@ def test_a_family_has_an_estimate_of_each_point(tmp_path):
         assert point.fields.shape == (16, 1, 4, 4)
     loaded = physics.load_chain(tmp_path)
     assert [torch.equal(a.history["m2"], b.history["m2"]) for a, b in zip(found, loaded, strict=True)] == [True] * 3
-    kept = physics.temper(family, (1, 4, 4), points=2, draws=100, every=2)
+    kept = physics.temper(family, (1, 4, 4), points=[0.5, 2.0], draws=100, every=2)
     torch.testing.assert_close(kept[1].fields.square().mean((1, 2, 3)), kept[1].history["phi2"][1::2].flatten())
     together = physics.reweight(kept, FreeField(1.0))
     assert (
@@ -96,7 +96,7 @@ def test_a_round_trip_is_from_cold_to_hot_and_back():
     ("call", "message"),
     [
         (lambda: physics.temper(Phi4(), (1, 4), points=[0.2, 0.1, 1.0]), "powers that increase to 1"),
-        (lambda: physics.temper(Phi4(), (1, 4), points=5), "powers that increase to 1"),
+        (lambda: physics.temper(Phi4(), (1, 4), points=[0.5, 0.9]), "powers that increase to 1"),
         (lambda: physics.temper(Phi4(), (1, 4), hottest=1.5), "a smallest power between 0 and 1"),
         (
             lambda: physics.temper(ActionFamily(Phi4(), mass2=(-2, 1), coupling=(1, 2)), (1, 4)),

@@ -80,9 +80,10 @@ def test_chains_sample_the_target(scale):
     torch.testing.assert_close(covariance, MATRIX.inverse(), atol=0.12, rtol=0)
 
 
-def test_chains_are_taken_and_turned_round():
+def test_chains_are_taken_and_turned_round(monkeypatch):
     chains = HamiltonianChains([gaussian, quartic], START)
-    chains.flip(torch.tensor([[1.0], [-1.0]], dtype=torch.float64))
+    monkeypatch.setattr(torch, "randint", lambda *arguments, **options: torch.tensor([[0], [1]]))
+    chains.mirror()
     torch.testing.assert_close(chains.x, START * torch.tensor([[1], [-1]]))
     torch.testing.assert_close((chains.values, chains.gradients), chains.evaluate(chains.x))
     chains.take(torch.tensor([1, 1]))
@@ -118,11 +119,6 @@ def test_steps_are_tuned():
         assert single.value == pytest.approx(before * math.exp((rate - TARGET_RATE) / math.sqrt(number)))
         several.tune(torch.tensor([[rate], [TARGET_RATE]]))
     assert several.value.flatten().tolist() == pytest.approx([0.45, 0.5])
-    again = StepSize(1.0)
-    again.restore(single.state())
-    for step in (single, again):
-        step.tune(0.9)
-    assert again.value == single.value
     single.restart()
     before = single.value
     single.tune(0.9)
@@ -130,14 +126,3 @@ def test_steps_are_tuned():
     low = StepSize(0.5, least=0.4)
     low.tune(0.0)
     assert low.value == 0.4
-
-
-def test_step_sizes_are_restored_exactly():
-    """One step as the number that it is; steps of chains in their own dtype."""
-    for value in (0.1, torch.tensor([[0.1], [0.7]])):
-        step, again = StepSize(value), StepSize(0.5 if isinstance(value, float) else torch.ones(2, 1))
-        step.tune(0.3 if isinstance(value, float) else torch.tensor([[0.3], [0.9]]))
-        again.restore(step.state())
-        assert type(again.value) is type(step.value)
-        assert torch.equal(torch.as_tensor(again.value), torch.as_tensor(step.value))
-        assert torch.as_tensor(again.value).dtype == torch.as_tensor(step.value).dtype
