@@ -112,7 +112,7 @@ class _VonMisesDensity:
         """
         tiny, share = torch.finfo(y.dtype).tiny, y.abs() / math.pi
         log_tail = (math.pi * (1 - share)).clamp(min=tiny).log()
-        wide = _moebius(y.abs(), -0.5 * torch.sign(self.kappa) * torch.log1p(2 * self.kappa.abs()))[0]
+        wide = _moebius(y.abs(), -0.5 * torch.sign(self.kappa) * torch.log1p(2 * self.kappa.abs()))[0].abs()
         score = math.sqrt(math.pi) * torch.special.i0e(self.kappa) * torch.erfinv(share.clamp(max=1))
         narrow = 2 * torch.asin(score.clamp(max=0.99))  # if the distribution is narrow, sin(x / 2) is about normal
         x = torch.where(self.kappa > 2, narrow, wide)
