@@ -31,7 +31,7 @@ from mera.physics.action import (
     wells,
 )
 from mera.physics.family import ActionFamily
-from mera.sampling.hamiltonian import START, short_run
+from mera.sampling.hamiltonian import BETWEEN, START, short_run
 
 PROBES, TRAJECTORIES = 16, 10
 """The number of fields on which an action is tried, and of the trajectories that lead from noise to half of them."""
@@ -159,8 +159,20 @@ class Target:
         return wrap(phi) if self.action.is_compact else phi
 
     def short_run(self, start: Tensor, snapshots: int = 1, warmup: int = START) -> Tensor:
-        """Fields of short chains of Hamiltonian Monte Carlo from K fields, (snapshots * K, C, *shape)."""
-        return self.in_domain(short_run(self.log_prob, start, snapshots, warmup))
+        """Fields of short chains of Hamiltonian Monte Carlo from K fields, (snapshots * K, C, *shape).
+
+        Of angles they come from cluster updates, if there are some, since trajectories keep the winding of a start.
+        """
+        if not (self.action.is_compact and self.action.clusters_suffice):
+            return self.in_domain(short_run(self.log_prob, start, snapshots, warmup))
+        from mera.physics.cluster import Clusters
+
+        chains, fields = Clusters(self, start, 0), []
+        for sweep in range(1, warmup + (snapshots - 1) * BETWEEN + 1):
+            chains.draw(False, 1)
+            if sweep >= warmup and (sweep - warmup) % BETWEEN == 0:
+                fields.append(chains.fields)
+        return torch.cat(fields)
 
     def wells(self) -> Tensor:
         """The constants where the action of a constant field has a local minimum."""

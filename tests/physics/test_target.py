@@ -7,6 +7,8 @@ import mera
 from mera import physics
 from mera.physics import XY, FreeField, Ising, Phi4
 from mera.physics.flow_samplers import target_of_flow
+from mera.physics.target import SNAPSHOTS, Target
+from tests.physics.exact import chain_of_angles
 
 
 def flow_of(channels=1, **options):
@@ -137,3 +139,12 @@ def test_right_actions_pass_and_leave_random_numbers_alone(action, dtype):
     torch.manual_seed(3)
     target_of_flow(flow, action)
     assert torch.equal(torch.rand(2), expected)
+
+
+def test_typical_angles_have_the_winding_of_the_target():
+    """At a low temperature trajectories keep the winding of a random start; cluster updates do not."""
+    action = XY(6.0)
+    fields = Target.of((1, 8), action).typical()
+    values = action.helicity_modulus(fields).view(SNAPSHOTS, -1).mean(0)  # of each chain
+    exact = chain_of_angles(6.0, 8)["helicity_modulus"]
+    assert abs(values.mean() - exact) < 4 * values.std() / len(values) ** 0.5
