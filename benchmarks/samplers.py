@@ -3,7 +3,8 @@
     python benchmarks/samplers.py "phi4(mass2=-1.2723, coupling=0.25)" --L 8 16 32 --minutes 2 6 18 --copy coarse
     python benchmarks/samplers.py "phi4(mass2=-4, coupling=1.143)" --L 16 32 64 --minutes 6 19 20
     python benchmarks/samplers.py "ising(local=True, gap=1)" --L 8 16 --minutes 2 6 --copy coarse --adam 5e-3
-    python benchmarks/samplers.py "xy(beta=0.9)" --model rgflow --L 8 16 --minutes 3 8 --copy coarse --adam 2e-3
+    python benchmarks/samplers.py "xy(beta=0.9)" --L 8 16 32 --minutes 5 15 40
+    python benchmarks/samplers.py "on(n=3, mass2=-1.85, coupling=0.25)" --L 8 16 --minutes 5 15
 
 The flow learns on the smallest lattice, and `physics.grow` takes it from each lattice to the next. For each lattice, a
 table shows ESS and ln Z of a mixture of images of the flow, autocorrelation times of m^2 with the time that an
@@ -35,8 +36,7 @@ MUON = {"optimizer": "Muon", "optimizer_options": {"scale": 0.5, "decay": 0.0}, 
 def measured(flow: mera.Flow, action: physics.Action, options: argparse.Namespace, trained: float) -> Table:
     """What all samplers measure on the lattice of a flow, which took so many seconds of training."""
     shape, rows = flow.plan.input.event_shape, []
-    images = min(options.images, 1 if action.is_compact else options.images)
-    mixture = mera.Symmetrized(flow, options.symmetries, images) if images > 1 else flow
+    mixture = mera.Symmetrized(flow, options.symmetries, options.images) if options.images > 1 else flow
     began = time.perf_counter()
     found = physics.estimate(mixture, action, options.samples)
     text = f"ESS {found.ess:.3f}, k {found.pareto_k:.2f}, ln Z {Quantity(found.log_z, found.log_z_error)}"
@@ -84,10 +84,10 @@ def main() -> None:
     options = parser.parse_args()
     torch.manual_seed(options.seed)
     action = physics.make(options.action)
-    sizes = {"decimation": {"hidden": (16,)}, "rgflow": {"m": 4, "norm": False, "layers": 2, "hidden": (64,)}}
+    sizes = {"decimation": {}, "rgflow": {"m": 4, "norm": False, "layers": 2, "hidden": (64,)}}
     transform = {} if options.model == "decimation" else {"transform": "spline(bound=6, bins=8)"}
     chosen = sizes[options.model] | transform | dict(action.flow_options)
-    flow = mera.build(options.model, L=options.L[0], channels=1, **chosen)
+    flow = mera.build(options.model, L=options.L[0], channels=action.channels or 1, **chosen)
     settings = SETTINGS | (MUON if options.adam is None else {"lr": options.adam})
     trained = 0.0
     for edge, minutes in zip(options.L, options.minutes, strict=True):
