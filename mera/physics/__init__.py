@@ -1,6 +1,6 @@
 """Lattice field theory: targets, samplers whose averages are exact, and estimates with errors and verdicts."""
 
-from mera.models.growth import grow
+from mera.flow.growth import grow
 from mera.physics.action import Action
 from mera.physics.anneal import anneal
 from mera.physics.cluster import cluster

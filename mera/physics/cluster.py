@@ -16,7 +16,7 @@ from mera.physics.action import ActionLike, by_direction
 from mera.physics.estimate import Estimate, estimate_of
 from mera.physics.sampler import Draw, Options, Sampler, check_chains, run
 from mera.physics.target import Target
-from mera.sampling.hamiltonian import Trajectories
+from mera.sampling.hamiltonian import BETWEEN, Trajectories
 
 
 @torch.no_grad()
@@ -84,6 +84,16 @@ class Clusters(Sampler):
             rate = moves.advance(tune, most)
             self.fields = moves.fields
         return [Draw(self.fields, rate, target.action(self.fields))]
+
+
+def short_cluster_run(target: Target, start: Tensor, snapshots: int, warmup: int) -> Tensor:
+    """Fields of short chains of cluster updates from K fields, (snapshots * K, C, *shape)."""
+    chains, fields = Clusters(target, start, 0), []
+    for sweep in range(1, warmup + (snapshots - 1) * BETWEEN + 1):
+        chains.draw(False, 1)
+        if sweep >= warmup and (sweep - warmup) % BETWEEN == 0:
+            fields.append(chains.fields)
+    return torch.cat(fields)
 
 
 def cluster_signs(components: Tensor, periodic: Sequence[bool]) -> Tensor:

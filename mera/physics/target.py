@@ -31,7 +31,7 @@ from mera.physics.action import (
     wells,
 )
 from mera.physics.family import ActionFamily
-from mera.sampling.hamiltonian import BETWEEN, START, short_run
+from mera.sampling.hamiltonian import START, short_run
 
 PROBES, TRAJECTORIES = 16, 10
 """The number of fields on which an action is tried, and of the trajectories that lead from noise to half of them."""
@@ -165,14 +165,9 @@ class Target:
         """
         if not (self.action.is_compact and self.action.clusters_suffice):
             return self.in_domain(short_run(self.log_prob, start, snapshots, warmup))
-        from mera.physics.cluster import Clusters
+        from mera.physics.cluster import short_cluster_run
 
-        chains, fields = Clusters(self, start, 0), []
-        for sweep in range(1, warmup + (snapshots - 1) * BETWEEN + 1):
-            chains.draw(False, 1)
-            if sweep >= warmup and (sweep - warmup) % BETWEEN == 0:
-                fields.append(chains.fields)
-        return torch.cat(fields)
+        return short_cluster_run(self, start, snapshots, warmup)
 
     def wells(self) -> Tensor:
         """The constants where the action of a constant field has a local minimum."""
