@@ -234,7 +234,8 @@ def frames(
     width, remainder = divmod(event_shape[0], 2**dim)
     if remainder or not dim:
         raise InputError("the corners of cells as channels", f"event shape {event_shape}")
-    order = corner_order(dim, width if univariate.of_angles else 1, period, together)
+    periods = [min(period, n) for n in event_shape[1:]]
+    order = corner_order(periods, width if univariate.of_angles else 1, together)
     make = partial(frame, transform=univariate, channels=width, hidden=hidden, blocks=residual_blocks)
     return turns(event_shape, order, window, make, padding == "circular", context_shape)
 

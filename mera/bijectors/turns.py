@@ -96,27 +96,26 @@ class Order:
         return sorted(known, key=lambda pair: (math.hypot(*pair[0]), pair))
 
 
-def corner_order(dim: int, species: int = 1, period: int = 2, together: bool = False) -> Order:
+def corner_order(period: Sequence[int], species: int = 1, together: bool = False) -> Order:
     """The order of the new sites of a lattice given the first corner of each cell: white corners, then black ones.
 
     A corner is white if its coordinates have an even sum. White corners of cells of one colour share a turn, and each
     black corner has one turn for all cells.
 
     Args:
-        dim: the number of dimensions.
+        period: for each dimension, the period of colours; 1 in all for one turn for each white corner.
         species: see `Order`.
-        period: the period of colours; 1 for one turn for each white corner.
         together: whether all black corners are drawn in one turn, as in an action of nearest neighbours, in which
             black sites are independent of each other given the white ones.
     """
-    kept, *corners = itertools.product(range(2), repeat=dim)
+    kept, *corners = itertools.product(range(2), repeat=len(period))
     white, black = ([corner for corner in corners if sum(corner) % 2 == odd] for odd in (0, 1))
-    colours = list(itertools.product(range(period), repeat=dim))
+    colours = list(itertools.product(*map(range, period)))
     turns = [tuple(Group(kept, s) for s in range(species))]
     turns += [(Group(corner, s, colour),) for corner in white for colour in colours for s in range(species)]
     parts = [black] if together else [[corner] for corner in black]
     turns += [tuple(Group(corner, s) for corner in part) for part in parts for s in range(species)]
-    return Order((2,) * dim, (period,) * dim, species, tuple(turns), kept=1)
+    return Order((2,) * len(period), tuple(period), species, tuple(turns), kept=1)
 
 
 def raster_order(sites: Sequence[int], species: int = 1) -> Order:
@@ -208,7 +207,7 @@ class Turn(LocalBijector):
                     zip(inner.start, inner.stop, sites.lattice, self.order.period, strict=True)
                 )
             ]
-            cell = torch.tensor(list(itertools.product(*coordinates))).view(-1, len(start))
+            cell = torch.tensor(list(itertools.product(*coordinates)), dtype=torch.int64).view(-1, len(start))
             cells.append(ravel(cell - start, sites.shape))
             targets.append(self._variable(corner, group.species) * math.prod(sites.shape) + cells[-1])
             neighbours.append(self._read(cell * torch.tensor(self.order.stride) + corner, sites))

@@ -93,9 +93,13 @@ MIXING = ("squeezed", "named-glow-steps", "named-block-spins", "named-spline")
 """Sums of values of 1e4 cancel to small ones with an error of 1e-3 in single precision, which a coupling then reads."""
 
 
+UNFIT = ("dense", "frames-3d")
+"""No format holds the sinh of the first; neighbours that cancel to rounding errors give the other no direction."""
+
+
 @pytest.mark.parametrize("start", ["as made", "random"])
 @pytest.mark.parametrize(("dtype", "close"), [(torch.float32, 1e-3), (torch.float64, 1e-9)])
-@pytest.mark.parametrize("name", [name for name in BIJECTORS if name != "dense"])  # whose sinh no format holds
+@pytest.mark.parametrize("name", [name for name in BIJECTORS if name not in UNFIT])
 def test_extreme_values(name, dtype, close, start):
     """Both directions stay finite and undo each other, as far as the numbers that pass through have digits for it."""
     bijector = BIJECTORS[name]()

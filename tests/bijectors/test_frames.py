@@ -44,9 +44,9 @@ def test_vectors_that_turn_together_have_one_density(channels):
 
 
 ORDERS = {
-    "corners": (lambda: corner_order(2), (8, 12)),
-    "together": (lambda: corner_order(3, together=True), (4, 8, 4)),
-    "species": (lambda: corner_order(1, species=2, period=1), (8,)),
+    "corners": (lambda: corner_order((2, 2)), (8, 12)),
+    "together": (lambda: corner_order((2, 2, 2), together=True), (4, 8, 4)),
+    "species": (lambda: corner_order((1,), species=2), (8,)),
     "raster": (lambda: raster_order((3, 2)), (3, 2)),
 }
 
@@ -71,7 +71,7 @@ def test_a_site_depends_on_the_turns_before_it_alone(options):
     """The zeros of the Jacobian from latents to data are exact."""
     shape = (4, 4, 2)
     bijector = randomize(named("frames", {**ANGLES, **options})(shape))
-    order = corner_order(2, **options)
+    order = corner_order((options.get("period", 2),) * 2, together="together" in options)
     y = torch.randn(shape, dtype=torch.float64)
     jacobian = torch.autograd.functional.jacobian(lambda v: bijector.inverse(v[None])[0].flatten(), y)
     jacobian = jacobian.reshape(y.numel(), y.numel())
@@ -116,6 +116,12 @@ def test_the_ends_of_the_circle_stay_in_the_support_of_the_prior(kind, dtype):
     for method in (kind(), kind().inverse):
         y, _ = method(ends.repeat(200), raw)
         assert prior.log_prob([y[:, None]]).isfinite().all()
+
+
+@pytest.mark.parametrize("edges", [(1, 4), (3, 1), (5, 3)])
+def test_edges_without_cells_of_a_colour_and_odd_edges(edges):
+    bijector = randomize(named("frames", {"hidden": (4,), "padding": "circular"})((8, *edges)))
+    check_laws(bijector, torch.randn(2, 8, *edges, dtype=torch.float64))
 
 
 def test_options_of_the_other_kind_are_refused():

@@ -81,8 +81,13 @@ OTHER = {
     "details_hidden": [(5,)], "learnt_prior": [(5,)], "m": [4], "order": ["authors"],
     "share_levels": [True], "shared_from": [1], "spectral": [True], "learnt_noise": [(5,)], "repeats": [3],
     "depth": [3],
+    "frames": [True],
+    "window": [1],
 }  # fmt: skip
 """By option, values that differ from `BASE`; of two, one is the default of some models, or fits the ternary MERA."""
+UNFRAMED = {"layers": None, "norm": None}
+NEEDED = {"shared_from": {"share_levels": True}, "frames": UNFRAMED, "window": {"frames": True, **UNFRAMED}}
+"""By option, other options without which it has no effect or is refused."""
 BASE = {"L": 8, "m": 2, "channels": 2, "layers": 1, "hidden": (4,), "details": 1, "norm": True}
 
 
@@ -111,7 +116,7 @@ def test_every_option_changes_the_flow(model):
     for option, parameter in inspect.signature(builder(model)).parameters.items():
         values = [value for value in OTHER[option] if value != BASE.get(option, parameter.default)]
         value = values[-1 if model == "ternary" else 0]
-        shared = {"share_levels": True} if option == "shared_from" else {}
+        shared = NEEDED.get(option, {})
         without = described(model, **shared) if shared else before
         assert described(model, **{option: value}, **shared) != without, option
     for preset in presets(model):
