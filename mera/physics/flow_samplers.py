@@ -2,6 +2,7 @@ r"""Samplers with a flow: weighted samples (`estimate`), and proposals to Markov
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, Unpack
@@ -11,12 +12,13 @@ from torch import Tensor
 
 from mera._utils.checks import check_count, check_tensor
 from mera._utils.errors import InputError
+from mera._utils.random import fixed_seed
 from mera.flow.density import Density
 from mera.physics.action import ActionLike
 from mera.physics.estimate import Estimate, estimate_of
 from mera.physics.observables import Observables
 from mera.physics.sampler import Draw, Options, Sampler, check_chains, run
-from mera.physics.target import Target
+from mera.physics.target import PROBES, TRAJECTORIES, Target
 from mera.sampling.weights import finite_log_weights
 
 AT_ONCE = 500
@@ -164,10 +166,20 @@ class Proposals(Sampler):
 
 
 def target_of_flow(flow: object, action: ActionLike | Target) -> Target:
-    """The target of an action for a flow."""
+    """The target of an action for a flow that has a density for every field of it."""
     if not isinstance(flow, Density):
         raise InputError("a flow", type(flow).__name__)
-    return Target.of(flow, action)
+    target = Target.of(flow, action)
+    if not all(map(math.isinf, flow.prior.support)):  # a prior on an interval may give fields no density
+        with torch.no_grad(), fixed_seed(0):
+            fields = target.starts(PROBES)
+            if target.is_differentiable:
+                fields = target.short_run(fields, warmup=TRAJECTORIES)
+            missed = (flow.log_prob(fields) == -math.inf).double().mean().item()
+        if missed:
+            got = f"one that has none for {missed:.0%} of them, by its prior {flow.prior.family}"
+            raise InputError("a flow with a density for every field of the target", got)
+    return target
 
 
 def check_fields(fields: Tensor, event_shape: Sequence[int]) -> Tensor:
