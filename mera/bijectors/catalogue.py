@@ -65,6 +65,7 @@ register_transform = TRANSFORMS.register
 register_transform("moebius")(Moebius)
 register_transform("von-mises")(VonMises)
 PEAKS = {"none": (), "moebius": (Moebius,), "von-mises": (VonMises,)}
+"""From the option `peak` of a circular spline to the maps behind the spline."""
 
 
 @register_transform("circular-spline")

@@ -30,30 +30,34 @@ MAX_LOG_SCALE = 2.0
 
 
 class Frame(nn.Module, ABC):
-    """The base of frames: the direction is that of a sum of neighbours with learnt positive weights.
+    """The base of frames; by default the vectors of values are the values themselves."""
+
+    def vectors(self, values: Tensor) -> Tensor:
+        """The vectors (..., D) of values (..., C)."""
+        return values
+
+    @abstractmethod
+    def forward(self, x: Tensor, neighbours: Tensor, context: Tensor, inverse: bool) -> tuple[Tensor, Tensor]:
+        """Map data to latents, or back; see the head of this file."""
+
+
+class DirectedFrame(Frame):
+    """The base of frames whose direction is that of a sum of neighbours with learnt positive weights.
 
     Args:
         distances: the distance of each neighbour in sites, (K,).
     """
 
-    def __init__(self, distances: Sequence[float]) -> None:
-        super().__init__()
-        decay = torch.tensor(distances, dtype=torch.get_default_dtype())
-        log_weights = -DECAY * (decay - decay.min())
-        if len(distances) > 1:
-            self.log_weights = nn.Parameter(log_weights)
-        else:
-            self.register_buffer("log_weights", log_weights, persistent=False)
-
     log_weights: Tensor
 
-    @abstractmethod
-    def vectors(self, values: Tensor) -> Tensor:
-        """The vectors (..., D) of values (..., C)."""
-
-    @abstractmethod
-    def forward(self, x: Tensor, neighbours: Tensor, context: Tensor, inverse: bool) -> tuple[Tensor, Tensor]:
-        """Map data to latents, or back; see the head of this file."""
+    def __init__(self, distances: Sequence[float]) -> None:
+        super().__init__()
+        distance = torch.tensor(distances, dtype=torch.get_default_dtype())
+        log_weights = -DECAY * (distance - distance.min())
+        if len(distances) > 1:
+            self.log_weights = nn.Parameter(log_weights)
+        else:  # the direction of one neighbour does not depend on its weight
+            self.register_buffer("log_weights", log_weights, persistent=False)
 
     def mean(self, neighbours: Tensor) -> tuple[Tensor, Tensor]:
         """The weighted mean of the neighbours, (n, B, D), and its length, (n, B)."""
@@ -63,7 +67,7 @@ class Frame(nn.Module, ABC):
         return mean, mean.square().sum(-1).sqrt()
 
 
-class AngleFrame(Frame):
+class AngleFrame(DirectedFrame):
     r"""An angle relative to the direction of neighbouring angles, :math:`y = f(x - \alpha; c)`.
 
     .. math:: \alpha = \arg \sum_k w_k e^{i \theta_k}
@@ -110,7 +114,7 @@ class AngleFrame(Frame):
         return (wrap(y + direction) if inverse else y)[..., None], log_slope.view(x.shape)
 
 
-class VectorFrame(Frame):
+class VectorFrame(DirectedFrame):
     r"""A vector in the frame of neighbouring vectors: its component along their mean, and the components across.
 
     A reflection, of determinant :math:`\pm 1`, takes the direction of the mean to the first axis. The component along
@@ -139,10 +143,6 @@ class VectorFrame(Frame):
         features = (2 if channels > 1 else 1) * count + 1 + context
         self.network = network((features,), (1,), transform.n_params)
         self.across = network((features + 1,), (1,), 1 + count) if channels > 1 else None
-
-    def vectors(self, values: Tensor) -> Tensor:
-        """The values themselves."""
-        return values
 
     def forward(self, x: Tensor, neighbours: Tensor, context: Tensor, inverse: bool) -> tuple[Tensor, Tensor]:
         """Map vectors to latents, or back."""
@@ -188,13 +188,9 @@ class RadialFrame(Frame):
     """
 
     def __init__(self, channels: int, transform: Univariate, network: NetworkFactory, context: int = 0) -> None:
-        super().__init__([0.0])
+        super().__init__()
         self.channels, self.transform = channels, transform
         self.network = network((1 + context,), (1,), transform.n_params)
-
-    def vectors(self, values: Tensor) -> Tensor:
-        """The values themselves."""
-        return values
 
     def forward(self, x: Tensor, neighbours: Tensor, context: Tensor, inverse: bool) -> tuple[Tensor, Tensor]:
         """Map vectors to latents, or back."""

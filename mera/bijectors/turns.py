@@ -252,7 +252,7 @@ def turns(
     members = []
     for number in range(order.kept, len(order.turns)):
         neighbours = order.neighbours(number, ranges)
-        frame = make([math.hypot(*step) for step, _ in neighbours], sum((context_shape or ())[:1]))
+        frame = make([math.hypot(*step) for step, _ in neighbours], context_shape[0] if context_shape else 0)
         if frame is not None:
             members.append(Turn(event_shape, order, number, neighbours, radius, frame, circular, context_shape))
     return Chain(members[::-1])

@@ -123,9 +123,9 @@ class Composition(Univariate):
     def inverse(self, y: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
         """Apply the inverses of the maps from the last to the first."""
         log_slope = torch.zeros_like(y)
-        values = params.split(self.sizes, 1)
-        for part, some in zip(cast(list[Univariate], list(self.maps))[::-1], values[::-1], strict=True):
-            y, term = part.inverse(y, some)
+        parts = list(zip(cast(list[Univariate], list(self.maps)), params.split(self.sizes, 1), strict=True))
+        for part, values in reversed(parts):
+            y, term = part.inverse(y, values)
             log_slope = log_slope + term
         return y, log_slope
 

@@ -213,7 +213,9 @@ class Decimation(FieldModel):
     layers: LayersWithoutFrames = None  # type: ignore[assignment]
     hidden: Annotated[
         Hidden | None,
-        Option(f"{HIDDEN_CHANNELS.help} If None, 16; widths of the networks of frames, if None 64.").per_level(),
+        Option(
+            f"{HIDDEN_CHANNELS.help} If None, 16, or 64 with frames, whose networks have no convolutions."
+        ).per_level(),
     ] = None
     transform: Transform = "spline(max_log_scale=1)"
     boundary: FieldBoundary = "periodic"
