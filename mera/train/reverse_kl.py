@@ -58,7 +58,7 @@ class ReverseKL(Objective):
     """
 
     name, unit, metric = "fields", "nats/variable", "nats"
-    optimizer = "AdamW"  # Muon is better for phi^4, and worse for angles and double wells
+    optimizer = "AdamW"  # Muon is better for phi^4, and worse for double wells and for angles in couplings
 
     def __init__(self, flow: Density, target: Target, family: ActionFamily | None = None) -> None:
         self.flow, self.target, self.family, self.action = flow, target, family, target.action
