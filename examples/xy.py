@@ -96,7 +96,7 @@ def main() -> None:
     torch.manual_seed(arguments.seed)
     action = physics.XY(arguments.beta)
     flow = mera.build("decimation", L=arguments.L, channels=1, **action.flow_options)
-    settings = {"optimizer": "Muon", "optimizer_options": {"scale": 0.5, "decay": 0.0}, "lr": 8e-3, "weight_decay": 0.0}
+    settings = {"lr": 3e-3, "weight_decay": 0.0}
     console = Console(highlight=False)
     mera.train.fit(
         flow, action, minutes=arguments.minutes, batch_size=64, eval_every=10**6, console=console, **settings
