@@ -3,8 +3,8 @@
     python benchmarks/samplers.py "phi4(mass2=-1.2723, coupling=0.25)" --L 8 16 32 --minutes 2 6 18 --copy coarse
     python benchmarks/samplers.py "phi4(mass2=-4, coupling=1.143)" --L 16 32 64 --minutes 6 19 20
     python benchmarks/samplers.py "ising(local=True, gap=1)" --L 8 16 --minutes 2 6 --copy coarse --adam 5e-3
-    python benchmarks/samplers.py "xy(beta=0.9)" --L 8 16 32 --minutes 5 15 40
-    python benchmarks/samplers.py "on(n=3, mass2=-1.85, coupling=0.25)" --L 8 16 --minutes 5 15
+    python benchmarks/samplers.py "xy(beta=0.9)" --L 8 16 32 --minutes 5 15 40 --adam 3e-3
+    python benchmarks/samplers.py "on(n=3, mass2=-1.85, coupling=0.25)" --L 8 16 --minutes 5 15 --adam 3e-3
 
 The flow learns on the smallest lattice, and `physics.grow` takes it from each lattice to the next. For each lattice, a
 table shows ESS and ln Z of a mixture of images of the flow, autocorrelation times of m^2 with the time that an
@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import math
 import time
+from pathlib import Path
 
 import torch
 from cluster import independent
@@ -81,6 +82,7 @@ def main() -> None:
     parser.add_argument("--particles", type=int, default=128, help="particles of each of 8 populations")
     parser.add_argument("--no-annealing", action="store_true")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, help="a folder that gets the flow of each lattice")
     options = parser.parse_args()
     torch.manual_seed(options.seed)
     action = physics.make(options.action)
@@ -98,7 +100,9 @@ def main() -> None:
         result = mera.train.fit(flow, action, minutes=minutes, batch_size=batch, console=console, **settings)
         trained += time.perf_counter() - began
         parameters = sum(p.numel() for p in flow.parameters())
-        print(f"\nL={edge}: {parameters:,} parameters, {result.steps:,} steps, {trained:.0f} s of training in all")
+        print(f"\nL={edge}: {parameters:,} parameters, {result.steps:,} steps, {trained:.0f} s of training in all", flush=True)
+        if options.out:
+            mera.save(flow, options.out / f"{options.model}-{edge}.mera")
         print(measured(flow, action, options, trained), flush=True)
 
 
