@@ -100,7 +100,10 @@ def main() -> None:
         result = mera.train.fit(flow, action, minutes=minutes, batch_size=batch, console=console, **settings)
         trained += time.perf_counter() - began
         parameters = sum(p.numel() for p in flow.parameters())
-        print(f"\nL={edge}: {parameters:,} parameters, {result.steps:,} steps, {trained:.0f} s of training in all", flush=True)
+        print(
+            f"\nL={edge}: {parameters:,} parameters, {result.steps:,} steps, {trained:.0f} s of training in all",
+            flush=True,
+        )
         if options.out:
             mera.save(flow, options.out / f"{options.model}-{edge}.mera")
         print(measured(flow, action, options, trained), flush=True)

@@ -9,23 +9,25 @@ from typing import Annotated, Any
 
 import typer
 
-from mera import data
-from mera.analysis.compare import compare, contestants, score_table, write_report
+from mera.analysis.compare import compare
 from mera.cli.options import DataOptions, DataRoot, Device, Download, value
 from mera.cli.sources import choose_device
 from mera.cli.terminal import console, show, with_options
-from mera.cli.train import settings_of, settings_options
+from mera.cli.train import DATA_HELP, settings_of, settings_options
 from mera.data import load as load_data
-from mera.train.likelihoods import likelihood_of
 
 
 def _compare(
     models: Annotated[
-        list[str], typer.Argument(help='Models, with or without options: rgflow "rgflow(prior=laplace)" realnvp.')
+        list[str],
+        typer.Argument(
+            help='Models, with or without options: rgflow "rgflow(prior=laplace)" realnvp; files of layouts, .toml; '
+            "trained flows, which are evaluated as they are."
+        ),
     ],
-    data: Annotated[str, typer.Option(help=f"Data set: {', '.join(data.names())}.", rich_help_panel="Data")],
+    data: Annotated[str, typer.Option(help=DATA_HELP, rich_help_panel="Data")],
     out: Annotated[Path, typer.Option(help="Folder of the runs and of report.md.", metavar="DIR")] = Path("comparison"),
-    seeds: Annotated[int, typer.Option(min=1, help="Runs of each model; two or more give standard errors.")] = 1,
+    seeds: Annotated[int, typer.Option(min=1, help="Runs of each model; several give errors over seeds.")] = 1,
     parameters: Annotated[
         int | None,
         typer.Option(min=1, help="Fit the width of hidden layers to this number of parameters.", metavar="N"),
@@ -37,22 +39,32 @@ def _compare(
     root: DataRoot = None,
     download: Download = False,
     data_options: DataOptions = None,
+    conditional: Annotated[
+        bool,
+        typer.Option("--conditional", help="Condition the flows on the data set's classes.", rich_help_panel="Data"),
+    ] = False,
+    tune: Annotated[
+        bool,
+        typer.Option(
+            "--tune",
+            help="Choose the learning rate of each model by three runs of a tenth of the length, on held-out "
+            "training examples.",
+        ),
+    ] = False,
     device: Device = "auto",
     **values: Any,
 ) -> None:
     """Train models on the same data for the same time or steps, and write one report; the same command resumes."""
-    splits = load_data(data, L, root, download, **(data_options or {}))
-    settings = settings_of(values)
-    candidates = contestants(models, {"L": L, "channels": splits.channels}, parameters)
-    scores = []
-    for score in compare(candidates, splits, settings, out, seeds, images, choose_device(device), console):
-        scores.append(score)
-        report = write_report(scores, splits, settings, out, shlex.join(["mera", *sys.argv[1:]]))
-    if not scores:
-        return
-    show(score_table(scores, likelihood_of(splits.test[0]).unit))
-    console.print(f"report: {report}")
-    if len(scores) < seeds * len(candidates):
+    settings = settings_of(values, {"eval_every": None})
+    found = compare(
+        models, load_data(data, L, root, download, **(data_options or {})), settings, out, seeds=seeds,
+        parameters=parameters, images=images, conditional=conditional, tune=tune, device=choose_device(device),
+        console=console, command=shlex.join(["mera", *sys.argv[1:]]),
+    )  # fmt: skip
+    if found.scores:
+        show(found.table, *found.legend.splitlines())
+        console.print(f"report: {out / 'report.md'}, with table.csv, .json, .tex and curves.pdf")
+    if not found.is_complete:
         console.print("interrupted and saved; the same command resumes the comparison")
 
 

@@ -66,7 +66,7 @@ def demo_command(
         torch.manual_seed(settings.seed)
         result = train(build(name, **options).to(where), images, settings, run)
         flow = result.flow
-        metrics[f"{name}, {result.steps} steps"] = run.metrics()
+        metrics[f"{name}, {result.steps} steps"] = [run.metrics()]
         bits = plus_minus(*mean_and_error(example_losses(flow, images.test)))
         error = f"{inverse_error(flow, likelihood(flow, images.test)):.0e}"
         rows.append((name, f"{count_parameters(flow):,}", result.steps, bits, error))

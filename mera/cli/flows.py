@@ -30,19 +30,10 @@ from mera.cli.terminal import (
 from mera.cones import parse_region
 from mera.data import photograph
 from mera.data.picture_files import read_picture
-from mera.flow.flow import Flow
-from mera.graph.layout_error import within
-from mera.models.saving import load_layout
+from mera.models.saving import load_layout_flow
 
 LAYOUT = ".toml"
 """The suffix of the file of a layout, which every command takes in place of a model."""
-
-
-def load_layout_flow(path: Path, prior: Any = "gaussian", classes: int | None = None) -> Flow:
-    """Make a flow of the layout in a file, whose name an error begins with."""
-    layout = load_layout(path)
-    with within(str(path)):
-        return Flow(layout, prior, classes=classes)
 
 
 def model_options(model: str, values: dict[str, Any]) -> dict[str, Any]:

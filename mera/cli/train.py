@@ -15,7 +15,7 @@ import typer
 from mera import data, models, physics
 from mera._utils.errors import InputError
 from mera._utils.manifest import is_run
-from mera.cli.flows import load_layout_flow, model_commands, model_options
+from mera.cli.flows import model_commands, model_options
 from mera.cli.options import DataOptions, DataRoot, Device, Download, Root, options_for
 from mera.cli.sources import choose_device, configured
 from mera.cli.terminal import OPTIONS, among, console, lazy_group, signature_options, with_options
@@ -24,7 +24,7 @@ from mera.data.dataset import Edges, count_of
 from mera.flow import Symmetrized
 from mera.flow.density import Density
 from mera.graph.summary import count_parameters
-from mera.models.saving import load_layout, rebuild_empty
+from mera.models.saving import load_layout, load_layout_flow, rebuild_empty
 from mera.physics.action import as_action
 from mera.train import PRESETS, Result, RunFolder, Settings, fit
 

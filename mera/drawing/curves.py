@@ -4,22 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 from torch import Tensor
 
 from mera.drawing.figures import Picture, panels
 
 
 def loss_curves(
-    runs: Mapping[str, Sequence[Mapping[str, float]]],
+    runs: Mapping[str, Sequence[Sequence[Mapping[str, float]]]],
     x: str = "seconds",
     metric: str = "test_bits",
     label: str = "test bits per dimension",
     title: str = "",
 ) -> Picture:
-    """Draw the loss on test examples over the course of training, one curve per run.
+    """Draw the loss on test examples over the course of training: the mean of several runs, in a band of all of them.
 
     Args:
-        runs: for the name of each run, its evaluations in order; see `RunFolder.metrics`.
+        runs: for each name, one or more runs, each as its evaluations in order; see `RunFolder.metrics`.
         x: the horizontal axis, "seconds" or "step".
         metric: the metric to draw: "test_bits" for images, "test_nats" for fields.
         label: the label of the vertical axis.
@@ -27,8 +28,14 @@ def loss_curves(
     figure, (axes,) = panels(1, 1, 6, 4)
     axes.grid(alpha=0.3)
     axes.set_title(title, fontsize=10)
-    for name, metrics in runs.items():
-        axes.plot([line[x] for line in metrics], [line[metric] for line in metrics], marker="o", ms=3, label=name)
+    for name, repeats in runs.items():
+        curves = [([line[x] for line in run], [line[metric] for line in run]) for run in repeats]
+        places = max(curves, key=lambda curve: len(curve[0]))[0]
+        places = [place for place in places if all(min(at) <= place <= max(at) for at, _ in curves)] or places
+        values = np.array([np.interp(places, *curve) for curve in curves])
+        (line,) = axes.plot(places, values.mean(0), marker="o", ms=3, label=name)
+        if len(curves) > 1:
+            axes.fill_between(places, values.min(0), values.max(0), color=line.get_color(), alpha=0.25, lw=0)
     axes.set(xlabel=x, ylabel=label)
     if runs:
         axes.legend()

@@ -85,13 +85,14 @@ def save_image(image: Tensor, path: str | PathLike[str]) -> None:
 
 
 def save_figure(figure: Figure, path: str | PathLike[str]) -> None:
-    """Write a matplotlib figure as a PNG at 150 dots per inch; .png is added to a name without an extension.
+    """Write a matplotlib figure as a PNG at 150 dots per inch, or as a PDF; .png is added to a name without extension.
 
     Raises:
         ValueError: if the path has another extension.
     """
-    with replacing(png_path(path)) as temporary:
-        figure.savefig(temporary, dpi=150, format="png")
+    is_pdf = as_path(path).suffix.lower() == ".pdf"
+    with replacing(as_path(path) if is_pdf else png_path(path)) as temporary:
+        figure.savefig(temporary, dpi=150, format="pdf" if is_pdf else "png")
 
 
 def paint_mask(images: Tensor, mask: Tensor) -> Tensor:

@@ -20,6 +20,7 @@ from mera._utils.random import restored_states
 from mera.bijectors.image import ImagePreprocess
 from mera.flow import Density, Flow, Symmetrized
 from mera.graph import Layout, LayoutError
+from mera.graph.layout_error import within
 from mera.graph.modules import structure_of
 from mera.graph.toml import dumps, loads
 from mera.models.archive import read_archive, write_archive
@@ -249,3 +250,10 @@ def load_layout(path: str | PathLike[str]) -> Layout:
     except UnicodeDecodeError as error:
         raise LayoutError("TOML", f"a file that is not UTF-8 text: {path}: {error}") from None
     return loads(text, str(path))
+
+
+def load_layout_flow(path: str | PathLike[str], prior: Any = "gaussian", classes: int | None = None) -> Flow:
+    """Make a flow of the layout in a file, whose name an error begins with; see `load_layout` and `mera.Flow`."""
+    layout = load_layout(path)
+    with within(str(path)):
+        return Flow(layout, prior, classes=classes)

@@ -119,7 +119,7 @@ class History(Callback):
         from mera.drawing.curves import loss_curves
 
         train = [{x: line[x], self.metric: line[self._train]} for line in self.metrics]
-        return loss_curves({"test": self.metrics, "batch": train}, x, self.metric, f"loss, {self.unit}")
+        return loss_curves({"test": [self.metrics], "batch": [train]}, x, self.metric, f"loss, {self.unit}")
 
     def __repr__(self) -> str:
         """The number of evaluations and the last loss."""

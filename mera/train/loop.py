@@ -142,12 +142,12 @@ class Loop:
             while self.progress < 1 and not self.stopping:
                 start = time.monotonic()
                 self.outside = start - began - self.elapsed
-                metrics = self.training_step(next(batches))
+                before, metrics = self.progress, self.training_step(next(batches))
                 elapsed = self.elapsed + time.monotonic() - start
                 for callback in callbacks:
                     callback.on_step(self, metrics)
                 self.synchronize(elapsed, signal.number)
-                if self.progress == 1 or self.step % self.settings.eval_every == 0:
+                if self.settings.evaluates(self.step, before, self.progress):
                     metrics = self.evaluate(test, validation) | metrics
                     self.outside = time.monotonic() - began - self.elapsed
                     metrics["outside_seconds"] = round(self.outside, 3)

@@ -15,6 +15,8 @@ Options = Mapping[str, Any]
 """Options of a class of torch, by name."""
 STEPS = 2000
 """The number of steps of a run whose settings limit neither steps nor minutes."""
+EVALUATIONS = 20
+"""The number of evaluations in a run whose settings do not say after how many steps they come."""
 UNSET: Any = None
 """The default of a setting that depends on the data, until `Settings.filled`."""
 USUAL: dict[str, Any] = {"batch_size": 32, "lr": 8e-3, "weight_decay": 5e-5, "eval_images": 500, "warmup": 50}
@@ -114,7 +116,14 @@ class Settings:
             positive(or_zero=True, most=0.99999),
         ),
     ] = 0.0
-    eval_every: Annotated[int, Option("steps between evaluations, checkpoints and grids of samples.", count())] = 200
+    eval_every: Annotated[
+        int | None,
+        Option(
+            "steps between evaluations, checkpoints and grids of samples; None for 20 of them in the run, as many as "
+            "`mera compare` has.",
+            count(),
+        ),
+    ] = 200
     eval_images: Annotated[
         int,
         Option("test examples in an evaluation, spread over the test split; None for 500, of an action 2000.", count()),
@@ -158,6 +167,12 @@ class Settings:
         if self.steps is not None:
             return self.steps
         return STEPS if self.minutes is None else math.inf
+
+    def evaluates(self, step: int, before: float, progress: float) -> bool:
+        """Return whether an evaluation follows a step, which took a run from one fraction of its length to another."""
+        if self.eval_every is None:
+            return int(EVALUATIONS * progress) > int(EVALUATIONS * before)
+        return progress == 1 or step % self.eval_every == 0
 
 
 LIMITS = (

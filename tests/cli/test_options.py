@@ -19,6 +19,7 @@ from typer.main import get_command
 
 import mera
 import mera.explore
+from mera.analysis.comparison import Comparison
 from mera.cli.app import COMMANDS, _application
 from mera.data import ArrayDataset, DataSplits
 from mera.train import RunFolder, Settings
@@ -102,9 +103,10 @@ TABLE = {
     },
     "check run": {"json": "--json"},
     "compare rgflow --L 4 --data shades --steps 1 --out new": {
-        "weights new/rgflow/seed0": "--data shades2; --parameters 9000; --L 8; --root elsewhere; --download",
+        "weights new/rgflow/seed0": "--data shades2; --parameters 9000; --L 8; --root elsewhere; --download; "
+        "--conditional",
         "files .": "--out other",
-        "files new": "--seeds 2",
+        "files new": "--seeds 2; --tune",
         "score": "--images 5",
         "metrics new/rgflow/seed0": "--data-options test_size=11",
     },
@@ -371,7 +373,8 @@ def test_settings_of_a_comparison(monkeypatch, prepared):
     """`mera compare` passes on all settings, whose effects the table shows for `mera train`."""
     seen = []
     module = import_module("mera.cli.compare")
-    monkeypatch.setattr(module, "compare", lambda candidates, splits, settings, *others: seen.append(settings) or [])
+    empty = Comparison([], "shades")
+    monkeypatch.setattr(module, "compare", lambda *args, **options: seen.append(args[2]) or empty)
     names = {field.name: f"--{field.name.replace('_', '-')}" for field in fields(Settings)}
     rows = [row for row in rows_of(TRAIN) if row[1] != "refused" and row[0] != "--warmup 1"]  # not with a constant rate
     options = [option for option, _ in rows if flags(option) <= set(names.values())]

@@ -46,9 +46,13 @@ def test_masked_pixels_are_painted():
 def test_captions_and_curves():
     figure = inpainted({"one": IMAGES[0], "two": IMAGES[1]}, torch.eye(4, dtype=torch.bool))
     assert [axes.get_title() for axes in figure.axes if axes.get_title()] == ["one", "what is masked", "two"]
-    runs = {"a": [{"step": 1, "seconds": 0.5, "test_bits": 8.0}, {"step": 2, "seconds": 0.7, "test_bits": 7.0}]}
-    (line,) = loss_curves(runs, "step").axes[0].lines
+    first = [{"step": 1, "seconds": 0.5, "test_bits": 8.0}, {"step": 2, "seconds": 0.7, "test_bits": 7.0}]
+    (line,) = loss_curves({"a": [first]}, "step").axes[0].lines
     assert (list(line.get_xdata()), list(line.get_ydata())) == ([1, 2], [8.0, 7.0])
+    second = [{"step": 1, "seconds": 0.5, "test_bits": 6.0}, {"step": 2, "seconds": 0.8, "test_bits": 6.0}]
+    axes = loss_curves({"a": [first, second]}, "step").axes[0]
+    assert list(axes.lines[0].get_ydata()) == [7.0, 6.5]  # the mean of the two
+    assert axes.collections[0].get_datalim(axes.transData).intervaly.tolist() == [6.0, 8.0]  # the band of both
 
 
 def test_colours_of_numbers_and_of_zeros():
