@@ -14,19 +14,21 @@ import typer
 
 from mera import data, models, physics
 from mera._utils.errors import InputError
-from mera._utils.manifest import is_run
-from mera.cli.flows import model_commands, model_options
+from mera._utils.table import plus_minus
+from mera.cli.flows import LAYOUT, model_commands, model_options
 from mera.cli.options import DataOptions, DataRoot, Device, Download, Root, options_for
-from mera.cli.sources import choose_device, configured
+from mera.cli.sources import choose_device, configured, load_flow
 from mera.cli.terminal import OPTIONS, among, console, lazy_group, signature_options, with_options
 from mera.data import DataSplits, names
 from mera.data.dataset import Edges, count_of
 from mera.flow import Symmetrized
 from mera.flow.density import Density
 from mera.graph.summary import count_parameters
-from mera.models.saving import load_layout, load_layout_flow, rebuild_empty
+from mera.models.saving import load_layout, load_layout_flow, pretrained, rebuild_empty
 from mera.physics.action import as_action
 from mera.train import PRESETS, Result, RunFolder, Settings, fit
+from mera.train.evaluate import example_losses, mean_and_error, pictures_of
+from mera.train.likelihoods import likelihood_of
 
 ACTION_HELP = (
     f'A lattice action to learn, in place of data: {", ".join(physics.names())}; with options, "phi4(mass2=-4, '
@@ -45,6 +47,9 @@ def _resume(
     resume: Annotated[Path | None, typer.Option(help="Folder of a run to resume.", metavar="RUN")] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="More steps in all, for a longer run.")] = None,
     minutes: Annotated[float | None, typer.Option(help="More minutes in all, for a longer run.")] = None,
+    rewarm: Annotated[
+        bool, typer.Option("--rewarm", help="Begin a new warm-up and half a cosine at the step that was reached.")
+    ] = False,
     root: Root = None,
     device: Device = "auto",
     check: Check = True,
@@ -54,10 +59,17 @@ def _resume(
     Options of a new run follow the model, with `--help` behind it.
     """
     if (resume is None) == (context.invoked_subcommand is None):
-        expected = f"Expected a model ({', '.join(models.names())}), the file of a layout, or --resume RUN"
+        expected = f"Expected a model ({', '.join(models.names())}), a layout, a trained flow, or --resume RUN"
         raise typer.BadParameter(f"{expected}; got {'none' if resume is None else 'two of them'}")
     if resume is None:
-        values = {"steps": steps, "minutes": minutes, "root": root, "device": device != "auto", "no-check": not check}
+        values = {
+            "steps": steps,
+            "minutes": minutes,
+            "rewarm": rewarm,
+            "root": root,
+            "device": device != "auto",
+            "no-check": not check,
+        }
         if passed := [name for name, value in values.items() if value]:
             raise typer.BadParameter(f"Expected --{passed[0]} behind {context.invoked_subcommand}")
         return
@@ -74,32 +86,57 @@ def _resume(
         target = configured(run, flow.plan.input.event_shape, root)
     longer = {name: value for name, value in (("steps", steps), ("minutes", minutes)) if value is not None}
     settings = Settings(**facts["settings"] | facts["limits"] | longer)
-    train(flow.to(choose_device(device)), target, settings, run, resume=True, check=check)
+    train(flow.to(choose_device(device)), target, settings, run, resume=True, rewarm=rewarm, check=check)
 
 
-def _train_layout(
-    path: Annotated[Path, typer.Argument(help="The file of a layout, .toml; see mera.save_layout.")],
-    prior: Annotated[
-        str,
-        typer.Option(
-            help="Prior of the latents: gaussian, laplace, or a distribution of torch, StudentT(df=5).", metavar=CALL
+def _train_path(
+    path: Annotated[
+        Path,
+        typer.Argument(
+            help="The file of a layout, .toml, see mera.save_layout; or a trained flow to begin at: a run, a file of "
+            f"mera.save, or a flow of the package, {', '.join(pretrained())}."
         ),
-    ] = "gaussian",
+    ],
+    prior: Annotated[
+        str | None,
+        typer.Option(
+            help="Prior of the latents of a layout: gaussian, laplace, or a distribution of torch, StudentT(df=5).",
+            metavar=CALL,
+        ),
+    ] = None,
     **values: Any,
 ) -> None:
-    """Train a layout of your own."""
-    if is_run(path):
-        raise typer.BadParameter(f"Expected --resume {path} to go on with a run; got its path alone")
-    if not path.is_file():  # the name of a flow of the package
-        raise typer.BadParameter(f"Expected a layout; in Python, fit(mera.load({str(path)!r}), data) trains that flow")
-    if values["data"] is None or values["action"] is not None or values["symmetrize"] is not None:
-        raise typer.BadParameter("A layout needs --data, and takes no --action and no --symmetrize")
+    """Train a layout of your own, or begin at a trained flow: its weights, a small rate, the best weights are kept."""
+    if values["symmetrize"] is not None or values["action"] is not None or values["data"] is None:
+        raise typer.BadParameter("A layout or a trained flow needs --data, and takes no --action and no --symmetrize")
+    if path.suffix != LAYOUT:
+        if prior is not None or values["conditional"]:
+            name = "conditional" if prior is None else "prior"
+            raise typer.BadParameter(f"--{name} is for a new flow; {path} has its own")
+        _begin_at(path, values)
+        return
     settings, lattice = settings_of(values), load_layout(path).input.lattice
     images = _images(values, lattice.shape, lattice.channels)
     torch.manual_seed(settings.seed)
-    flow = load_layout_flow(path, prior, _count_classes(images) if values["conditional"] else None)
+    flow = load_layout_flow(path, prior or "gaussian", _count_classes(images) if values["conditional"] else None)
     flow = flow.to(choose_device(values["device"]))
     train(flow, images, settings, RunFolder(values["out"]), check=values["check"])
+
+
+def _begin_at(path: Path, values: dict[str, Any]) -> None:
+    """Train a flow from its trained weights on, and print by how much the loss on test examples changed."""
+    settings, flow = settings_of(values, PRESETS["trained"]), load_flow(path, values["device"])
+    images = _images(values, flow.plan.input.shape, flow.plan.input.channels)
+    n, kind = settings.filled({}).eval_images, likelihood_of(images.test[0])
+    before = example_losses(flow, images.test, n)
+    pictures = pictures_of(images.test, len(before))
+    start = plus_minus(*mean_and_error(before, pictures), 4)
+    console.print(f"begins at {path}: {start} {kind.unit} on {len(before)} test {kind.name}")
+    facts = {"begins at": {"flow": str(path), f"test {kind.unit}": before.mean().item()}}
+    result = train(flow, images, settings, RunFolder(values["out"]), extra=facts, check=values["check"])
+    mean, error = mean_and_error(example_losses(result.flow, images.test, n) - before, pictures)
+    unclear = "" if abs(mean) > 2 * error else ", within two errors of no change"
+    console.print(f"less than {path}: {plus_minus(mean, error, 4, sign=True)} {kind.unit}, example by example{unclear}")
 
 
 def _train_new(model: str, **values: Any) -> None:
@@ -188,7 +225,7 @@ def train(flow: Density, data: Any, settings: Settings, run: RunFolder, **option
     result = fit(flow, data, settings, run, console=console, on_signal="return", **options)
     done = "interrupted and saved" if result.interrupted else "finished"
     console.print(f"{done} after {result.steps} steps: {result.losses}; see {run.path}")
-    if settings.keep == "best" and result.best is not None and not result.interrupted:
+    if settings.keep != "last" and result.best is not None and not result.interrupted:
         console.print(f"the weights are those of step {result.best[0]}, the best on examples that were held out")
     console.print(result.verdict)
     if result.interrupted:
@@ -230,6 +267,6 @@ class RunOptions:
 _options = signature_options(RunOptions)
 settings_options = options_for(Settings, "Training")
 _commands = model_commands(_train_new, _options, settings_options)
-_group = lazy_group(_commands, with_options(_train_layout, _options, settings_options))
+_group = lazy_group(_commands, with_options(_train_path, _options, settings_options))
 train_command = typer.Typer(cls=_group, **OPTIONS)
 train_command.callback(invoke_without_command=True)(_resume)

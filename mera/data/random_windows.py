@@ -22,6 +22,8 @@ from mera.data.fingerprint import digest, digest_of_files
 from mera.data.items import check_finite
 from mera.data.sources import Source, dtype_of, open_image
 
+SEVERAL = 3
+"""The number of images of several that are held out at least."""
 MAX_HELD_OUT = 0.3
 """The largest share of the area that whole images may have to be held out; beyond, a part of one image is."""
 
@@ -99,10 +101,11 @@ class Windows(Dataset):
     def hold_out(self) -> tuple[Windows, Windows]:
         """Windows to learn from, and windows of a tenth of the area: other images, or another part of the largest one.
 
-        Random windows overlap, so that windows held out by their number would show pixels that are learnt.
+        Random windows overlap, so that windows held out by number would show pixels that are learnt. Of six images
+        or more at least three are held out, since a single one says little about others.
         """
-        share, total = 1 / HELD_OUT, sum(map(_area, self.parts))
-        training, held_out = _split(self.parts, share, self.size) if len(self.parts) > 1 else ([], self.parts)
+        share, total, several = 1 / HELD_OUT, sum(map(_area, self.parts)), SEVERAL if len(self.parts) >= 6 else 1
+        training, held_out = _split(self.parts, share, self.size, several) if len(self.parts) > 1 else ([], self.parts)
         if sum(map(_area, held_out)) > MAX_HELD_OUT * total:
             largest = max(self.parts, key=_area)
             by_rows = largest.size[0] >= largest.size[1]
@@ -204,12 +207,13 @@ def whole(source: Source) -> Part:
     return Part(source, (0, source.shape[1]), (0, source.shape[2]))
 
 
-def _split(parts: list[Part], share: float, size: tuple[int, int]) -> tuple[list[Part], list[Part]]:
-    """Training and test parts: the last ones are for the test; a single one is divided, a window's edge apart."""
+def _split(parts: list[Part], share: float, size: tuple[int, int], several: int = 1) -> tuple[list[Part], list[Part]]:
+    """Training and test parts: the last ones, at least `several`, are for the test; a single one is divided, a window's
+    edge apart."""
     if len(parts) > 1:
         areas = list(map(_area, parts))
         last = len(parts) - 1
-        while last > 1 and sum(areas[last:]) < share * sum(areas):
+        while last > 1 and (sum(areas[last:]) < share * sum(areas) or len(parts) - last < several):
             last -= 1
         return parts[:last], parts[last:]
     (part,) = parts

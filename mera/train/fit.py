@@ -16,7 +16,7 @@ from rich.console import Console
 from torch import Tensor
 from torch.optim.lr_scheduler import LRScheduler
 
-from mera._utils.checks import check_choice
+from mera._utils.checks import check_choice, check_flag
 from mera._utils.errors import InputError
 from mera._utils.processes import StopSignal, raise_signal
 from mera._utils.progress import check_console
@@ -32,13 +32,16 @@ from mera.train.batches import read_batches
 from mera.train.callbacks import Callback, History, Progress, RunLogger
 from mera.train.health import check_user_bijectors, divergence, inverse_error
 from mera.train.loop import Loop
-from mera.train.optimizers import UserOptimizer, UserSchedule
+from mera.train.optimizers import UserOptimizer, UserSchedule, cosine
 from mera.train.recognize import Objectives, is_action, recognize
 from mera.train.run import PARTS, RunFolder
 from mera.train.settings import LIMITS, PRESETS, Settings
 
 OF_REPLACED = {"optimizer": ("lr", "weight_decay", "optimizer_options"), "schedule": ("warmup",)}
 """The settings that have no effect if the user's own optimiser, or schedule, replaces the one of the settings."""
+
+SPENT = 0.1
+"""The share of the highest learning rate below which a run that is made longer is told that it learns little more."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -107,6 +110,7 @@ def fit(
     test_labels: Any = None,
     check: bool = True,
     resume: bool | str = False,
+    rewarm: bool = False,
     console: Console | None = None,
     quiet: bool = False,
     callbacks: Iterable[Callback] = (),
@@ -140,6 +144,8 @@ def fit(
         resume: resume from the last checkpoint in `run`; weights and metrics are then bitwise equal to those of an
             uninterrupted run. "auto" resumes if there is a checkpoint and starts otherwise, so that scripts and
             notebook cells can be re-run.
+        rewarm: begin the schedule anew where a run is resumed, with a warm-up, and let it end with the longer run.
+            Without it, the rates of a run that is made longer are those of the whole run's schedule from there on.
         console: the console on which progress is shown; None shows progress on terminals and in notebooks only.
         quiet: show no progress.
         on_signal: what a signal to stop does after everything is saved: "raise" `KeyboardInterrupt` or `SystemExit`, or
@@ -192,6 +198,8 @@ def fit(
     check_choice(on_signal, ("raise", "return"), "on_signal")
     run = run if run is None or isinstance(run, RunFolder) else RunFolder(run)
     resumed = _resumes(flow, run, resume)
+    if check_flag(rewarm, "rewarm") and (not resumed or not (schedule is None or isinstance(schedule, str))):
+        raise InputError("rewarm=True with a run that is resumed and a schedule of the settings", "another call")
     console = check_console(console, quiet)
     settings, user_optimizer, user_schedule = _settings(settings or Settings(), optimizer, schedule, options)
     settings = settings.filled(PRESETS["action"] if is_action(data) else {})
@@ -204,12 +212,17 @@ def fit(
     if not console.quiet and loop.is_main:
         standard.append(Progress(console))
     callbacks = [*standard, *callbacks]
-    before = run.facts()["threads"] if resumed and run is not None else None
-    threads = chosen_threads(count_parameters(flow), flow.device, before)
+    written: dict[str, Any] = run.facts() if resumed and run is not None else {}
+    threads = chosen_threads(count_parameters(flow), flow.device, written.get("threads"))
+    limits = written.get("limits", {})
     facts = {} if run is None else _facts(loop, learnt, threads, loss) | dict(extra or {})
     locked = run.locked() if run is not None and loop.is_main else nullcontext()
     with locked, restored_states(), StopSignal() as signal, threads_set(threads):
         _open(loop, facts, resumed)
+        if rewarm:
+            loop.schedule_from = loop.step, loop.elapsed
+        elif resumed and (reason := _spent(loop, limits)):
+            warnings.warn(reason, stacklevel=2)
         workers = 0 if learnt.in_order else settings.workers  # each worker would read the whole stream
         batches = read_batches(learnt.train, settings.seed, loop.rows, loop.step, workers)
         shows_cost = settings.minutes is not None and check and not console.quiet
@@ -227,7 +240,7 @@ def fit(
         finally:
             flow.checkpoint = saves_memory
             loop.set_rates()  # so that a user's own optimiser can serve again
-        if settings.keep == "best":
+        if settings.keep != "last":
             loop.use_best(learnt.test)
         number, diverged, verdict = loop.signal or signal.number, None, "not checked"
         if check:
@@ -322,6 +335,18 @@ def _facts(loop: Loop, learnt: Objectives, threads: int, loss: Any) -> dict[str,
         "classes": [] if learnt.splits is None else list(learnt.splits.classes),
         "parameters": count_parameters(loop.flow),
     }
+
+
+def _spent(loop: Loop, limits: Mapping[str, Any]) -> str | None:
+    """A sentence on a run that had ended, and is made longer by so little that its rates are almost 0; else None."""
+    before = replace(loop.settings, steps=limits["steps"], minutes=limits["minutes"])
+    had_ended = before.progress(loop.step, loop.elapsed) == 1 > loop.progress
+    highest = cosine(1, 0, loop.progress)
+    if not had_ended or loop.names["schedule"] != "cosine" or highest > SPENT:
+        return None
+    return (
+        f"The schedule is almost over: rates are at most {highest:.1%} of lr. rewarm=True (--rewarm) begins a new one"
+    )
 
 
 def _open(loop: Loop, facts: dict[str, Any], resumed: bool) -> None:

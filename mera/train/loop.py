@@ -22,8 +22,9 @@ from mera._utils.random import get_states, restored_states, set_states
 from mera.flow.density import Density
 from mera.models.saving import load
 from mera.train.batches import Batch, BatchLoss, Objective, autocast, micro_batches, rows_per_step
+from mera.train.best import BestWeights
 from mera.train.evaluate import PIECE, losses, mean_and_error, pictures_of
-from mera.train.health import first_not_finite, inverse_error
+from mera.train.health import inverse_error, place_not_finite
 from mera.train.optimizers import SCHEDULES, UserOptimizer, UserSchedule, make_optimizer, make_schedule
 from mera.train.run import RunFolder
 from mera.train.settings import Settings
@@ -54,10 +55,10 @@ class Loop:
         step: steps taken.
         elapsed: seconds of training steps, including earlier parts of a resumed run.
         outside: seconds besides steps: evaluations, callbacks, compilation; also including earlier parts.
+        schedule_from: the step, and the seconds of training steps, at which the schedule of the settings began.
         test_loss: the loss of the last evaluation, in `objective.unit`; NaN before the first evaluation.
         test_error: its standard error; NaN if it is not known.
-        best: step and loss of the best evaluation, on the held-out part of the training examples if the best weights
-            are kept, else on the test examples; None before the first evaluation.
+        kept: the best evaluation so far, and its weights if the run keeps them.
         stopping: whether the run ends after the current step, in all processes.
         signal: the number of the signal that asked any of the processes to stop; 0 for none.
     """
@@ -84,6 +85,7 @@ class Loop:
         self._shared = DistributedDataParallel(self._loss) if self.world_size > 1 else None
         self._parameters: list[Tensor] = list(flow.parameters())  # a walk through all modules takes a part of a step
         self.step, self.elapsed, self.outside = 0, 0.0, 0.0
+        self.schedule_from = 0, 0.0
         self.test_loss = self.test_error = math.nan
         name, options = settings.optimizer or objective.optimizer, settings.optimizer_options
         self.optimizer, name = make_optimizer(flow, name, settings.lr, settings.weight_decay, options, optimizer)
@@ -91,16 +93,21 @@ class Loop:
         self.schedule = None if schedule is None else make_schedule(schedule, self.optimizer)
         of_schedule = settings.schedule if self.schedule is None else f"your own {type(self.schedule).__name__}"
         self.names = {"optimizer": name, "schedule": of_schedule}
-        self.best: tuple[int, float] | None = None
+        self.kept = BestWeights(settings.keep)
         self.signal, self.stopping = 0, False
         self._stop_requested = False
-        self._best_weights: dict[str, Tensor] = {}
         self._recent: list[float] = []  # losses since the last evaluation
 
     @property
     def trained(self) -> Density:
         """The flow to evaluate, save and use: the running mean of the weights, or the flow itself if there is none."""
         return self.flow if self._average is None else self._average.module  # type: ignore[return-value]
+
+    @property
+    def best(self) -> tuple[int, float] | None:
+        """Step and loss of the best evaluation, on held-out training examples if the best weights are kept, else on the
+        test examples; None before the first one."""
+        return self.kept.best
 
     @property
     def device(self) -> torch.device:
@@ -110,8 +117,13 @@ class Loop:
     @property
     def progress(self) -> float:
         """The completed fraction of the run, 0 to 1."""
-        seconds = math.inf if self.settings.minutes is None else 60 * self.settings.minutes
-        return min(1.0, max(self.step / self.settings.last_step, self.elapsed / seconds))
+        return self.settings.progress(self.step, self.elapsed)
+
+    def rate(self) -> float:
+        """The factor of the highest learning rate, by the schedule of the settings, which begins at `schedule_from`."""
+        begun = self.settings.progress(*self.schedule_from)
+        progress = (self.progress - begun) / (1 - begun) if begun < 1 else 1.0
+        return SCHEDULES[self.settings.schedule](self.step - self.schedule_from[0], self.settings.warmup, progress)
 
     def stop(self) -> None:
         """Ask the run to save and to end after the current step, in all processes."""
@@ -139,6 +151,8 @@ class Loop:
                 callback.on_start(self)
                 stack.callback(callback.on_end, self)
             began = time.monotonic() - self.elapsed - self.outside
+            if self.settings.keep == "improved" and self.best is None:
+                self.evaluate(test, validation)  # the weights of the start may be the best
             while self.progress < 1 and not self.stopping:
                 start = time.monotonic()
                 self.outside = start - began - self.elapsed
@@ -185,14 +199,18 @@ class Loop:
         """
         batch = tuple(tensor.to(self.device) for tensor in batch)
         self._forget_gradients()
-        self.set_rates(SCHEDULES[self.settings.schedule](self.step, self.settings.warmup, self.progress))
+        self.set_rates(self.rate())
         mean_loss = reduced(self._backward(batch), is_mean=True)
         norm = nn.utils.clip_grad_norm_(self._parameters, self.settings.clip)
         lr = self.optimizer.param_groups[0]["lr"]
         loss, gradient_norm = torch.stack([mean_loss, norm]).tolist()  # the one place where a step waits for a GPU
         metrics = {f"train_{self.objective.metric}": loss, "gradient_norm": gradient_norm, "lr": lr}
         if not all(map(math.isfinite, metrics.values())):
-            raise FloatingPointError(self._explain_not_finite(metrics, batch))
+            parts = micro_batches(batch, self.settings.accumulate)
+            with autocast(self.device, self.settings.precision):
+                place = place_not_finite(self.flow, self.objective, parts)
+            got = f"{loss} {self.objective.unit} and gradient norm {gradient_norm} at step {self.step + 1}"
+            raise FloatingPointError(f"Expected a finite loss and gradient; got {got}: first in {place}")
         self.optimizer.step()
         self.step += 1
         self._recent.append(loss)
@@ -237,14 +255,11 @@ class Loop:
         metrics = {"step": self.step, "seconds": round(self.elapsed, 3), f"test_{test.metric}": self.test_loss}
         if not math.isnan(self.test_error):
             metrics[f"test_{test.metric}_error"] = self.test_error
-        chosen_by = self.test_loss
+        chosen = values if validation is None else self._losses(validation)
+        pictures = pictures_of(getattr(validation or test, "examples", None), len(chosen))
+        chosen_by = self.kept.update(self.step, chosen, self.trained, pictures)
         if validation is not None:
-            chosen_by = self._losses(validation).mean().item()
             metrics[f"validation_{test.metric}"] = chosen_by
-        if self.best is None or chosen_by < self.best[1] or math.isnan(self.best[1]):
-            self.best = self.step, chosen_by
-            weights = {} if validation is None else self.trained.state_dict()
-            self._best_weights = {name: value.detach().cpu().clone() for name, value in weights.items()}
         if isinstance(self.schedule, ReduceLROnPlateau):  # the test examples decide nothing
             self.schedule.step(statistics.fmean(self._recent) if validation is None else chosen_by)
         self._recent.clear()
@@ -266,13 +281,13 @@ class Loop:
     def save(self) -> None:
         """Write a checkpoint; only the main process writes."""
         if self.run is not None and self.is_main:
-            keeps_older = self.settings.keep == "best" and self.best is not None and self.best[0] != self.step
+            keeps_older = self.settings.keep != "last" and self.best is not None and self.best[0] != self.step
             flow = None if keeps_older else self.trained
             self.run.save(flow, self.state_dict(), self.step, self.settings.checkpoints)
 
     def use_best(self, test: Objective) -> None:
         """Load the best weights of the run into `trained`, from memory or from its folder, and evaluate them."""
-        weights = self._best_weights
+        weights = self.kept.weights
         if not weights and self.run is not None and self.best is not None:  # resumed after its best step
             weights = load(self.run.path).state_dict()
         if weights:
@@ -286,9 +301,10 @@ class Loop:
             "step": self.step,
             "elapsed": self.elapsed,
             "outside": self.outside,
+            "schedule_from": self.schedule_from,
             "test_loss": self.test_loss,
             "test_error": self.test_error,
-            "best": self.best,
+            "kept": self.kept.state_dict(),
             "recent": self._recent,
             "flow": self.flow.state_dict(),
             "ema": None if self._average is None else self._average.module.state_dict(),
@@ -308,7 +324,9 @@ class Loop:
             self.schedule.load_state_dict(state["schedule"])
         self.step, self._recent = int(state["step"]), list(state["recent"])
         self.elapsed, self.outside = float(state["elapsed"]), float(state["outside"])
-        self.test_loss, self.test_error, self.best = state["test_loss"], state["test_error"], state["best"]
+        self.schedule_from = tuple(state["schedule_from"])
+        self.test_loss, self.test_error = state["test_loss"], state["test_error"]
+        self.kept.load_state_dict(state["kept"])
         set_states(state["random"])
 
     def set_rates(self, factor: float = 1.0) -> None:
@@ -333,15 +351,3 @@ class Loop:
                 loss.backward()
             total = total + loss.detach()
         return total
-
-    def _explain_not_finite(self, metrics: Metrics, batch: Batch) -> str:
-        """The message for a loss or a gradient that is not finite."""
-        with autocast(self.device, self.settings.precision):
-            parts = micro_batches(batch, self.settings.accumulate)
-            places = (first_not_finite(self.flow, self.objective, part) for part in parts)
-            place = next(filter(None, places), f"none of the nodes for the {self.objective.name} of this process")
-        loss = metrics[f"train_{self.objective.metric}"]
-        return (
-            f"Expected a finite loss and gradient; got {loss} {self.objective.unit} and gradient norm "
-            f"{metrics['gradient_norm']} at step {self.step + 1}: first in {place}"
-        )

@@ -57,7 +57,7 @@ def recognize(
     """The objectives of training and evaluation for the arguments of `fit`, whose table lists all kinds of data."""
     if isinstance(data, Objective) or is_action(data):
         arguments: dict[str, Any] = {"loss": loss, "test": test, "labels": labels, "test_labels": test_labels}
-        arguments['keep="best"'] = settings.keep == "best" or None
+        arguments[f'keep="{settings.keep}"'] = settings.keep != "last" or None
         if refused := [name for name, value in arguments.items() if value is not None]:
             what = "An objective" if isinstance(data, Objective) else "An action"
             raise InputError(f"{what} of your own has no examples, and takes no {', '.join(refused)}", "")
@@ -79,9 +79,9 @@ def recognize(
         )
     splits = as_splits(data, flow.plan.input.event_shape, test, labels, test_labels)
     held_out = None
-    if settings.keep == "best":
+    if settings.keep != "last":
         if getattr(splits.train, "in_order", False) or length_hint(splits.train) < 2:
-            expected = 'at least 2 training examples that can be read in any order, for keep="best"'
+            expected = f'at least 2 training examples that can be read in any order, for keep="{settings.keep}"'
             raise InputError(expected, repr(splits))
         training, held_out = hold_out(splits.train)
         splits = replace(splits, train=training)

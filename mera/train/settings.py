@@ -131,10 +131,11 @@ class Settings:
     keep: Annotated[
         str,
         Option(
-            'weights to use at the end, also of a run that is stopped: "last", or "best", which have the lowest loss '
-            "on `eval_images` of one in ten of the training examples; that tenth is held out and not learnt (of random "
-            "windows, pictures or a part of the only one). The test examples never choose.",
-            choice(("last", "best"), "the weights to keep"),
+            'weights to use at the end, also of a run that is stopped: "last"; "best", which have the lowest loss on '
+            "`eval_images` of one in ten of the training examples; that tenth is held out and not learnt (of random "
+            'windows, pictures or a part of the only one); or "improved", the best too, but those of the start unless '
+            "later ones are better by more than the error of the difference. The test examples never choose.",
+            choice(("last", "best", "improved"), "the weights to keep"),
         ),
     ] = "last"
     checkpoints: Annotated[int, Option("how many of the last checkpoints are kept.", count())] = 2
@@ -168,6 +169,11 @@ class Settings:
             return self.steps
         return STEPS if self.minutes is None else math.inf
 
+    def progress(self, step: int, seconds: float) -> float:
+        """The fraction of the run, 0 to 1, that is done after a step and seconds of training steps."""
+        limit = math.inf if self.minutes is None else 60 * self.minutes
+        return min(1.0, max(step / self.last_step, seconds / limit))
+
     def evaluates(self, step: int, before: float, progress: float) -> bool:
         """Return whether an evaluation follows a step, which took a run from one fraction of its length to another."""
         if self.eval_every is None:
@@ -182,6 +188,8 @@ LIMITS = (
 PRESETS: dict[str, dict[str, Any]] = {
     "authors": {"batch_size": 64, "optimizer": "AdamW", "lr": 1e-3, "weight_decay": 5e-2, "schedule": "constant"},
     "action": {"batch_size": 64, "lr": 5e-3, "weight_decay": 0.0, "eval_images": 2000},
+    "trained": {"lr": 3e-4, "warmup": 20, "keep": "improved"},
 }
 """Settings by the name of a preset: "authors" has the settings of App. A of https://arxiv.org/abs/2010.00029, with the
-weight decay of the authors' code; "action" those for learning from an action."""
+weight decay of the authors' code; "action" those for learning from an action; "trained" those for a flow that begins at
+trained weights."""

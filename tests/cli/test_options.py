@@ -67,6 +67,7 @@ TABLE = {
         "refused": "--root elsewhere; --download; --conditional",
     },
     "train --steps 6": {"metrics run": "--resume run"},
+    "train --resume run --steps 30": {"metrics run": "--rewarm"},
     "train layout.toml --data shades --out new --steps 1 --eval-images 2": {
         "weights new": "--prior laplace; --seed 1; --data shades2; --root elsewhere; --download",
         "refused": "--action phi4; --symmetrize; --conditional",

@@ -81,6 +81,35 @@ def test_a_validation_loss_that_is_nan_is_never_the_best(monkeypatch):
     assert fit(flow_of(), data, steps=5, eval_every=1, keep="best").best == (2, 3.0)
 
 
+def test_improved_weights_replace_those_of_the_start_if_they_are_surely_better(monkeypatch):
+    """The losses of six held-out examples: lower by much, by less than the error, by more than the error, higher."""
+    noise = torch.tensor([1.0, -1.0, 1.0, -1.0, 1.0, -1.0], dtype=torch.float64)
+    held_out = iter([5 + 0 * noise, 4.9 + noise, 4.5 + 0.1 * noise, 4.7 + 0.1 * noise])
+    compute = loop.losses
+
+    def losses(flow, objective, n, piece):
+        found = compute(flow, objective, n, piece)
+        return next(held_out) if objective.size == 6 else found
+
+    monkeypatch.setattr(loop, "losses", losses)
+    data = torch.randn(60, 1, 4, 4)
+    steps = []
+    watch = At(1, lambda loop: steps.append(loop.best))
+    options = {"test": torch.randn(3, 1, 4, 4), "steps": 3, "eval_every": 1, "callbacks": [watch]}
+    result = fit(flow_of(), data, keep="improved", **options)
+    assert steps == [(0, 5.0)]
+    assert result.best == (2, 4.5)
+
+
+def test_weights_of_the_start_are_kept_if_training_spoils_them():
+    flow = flow_of()
+    flow.initialize(torch.randn(60, 1, 4, 4))
+    before = {name: value.clone() for name, value in flow.state_dict().items()}
+    spoil = At(5, lambda loop: [parameter.data.mul_(3) for parameter in loop.flow.parameters()])
+    fit(flow, torch.randn(60, 1, 4, 4), steps=10, eval_every=5, keep="improved", callbacks=[spoil], check=False)
+    assert all(torch.equal(value, before[name]) for name, value in flow.state_dict().items())
+
+
 def test_keep_best_needs_examples():
     with pytest.raises(ValueError, match=r"An action of your own has no examples, and takes no keep=.best."):
         fit(flow_of(), physics.FreeField(), steps=1, keep="best")

@@ -2,6 +2,7 @@
 
 import copy
 import math
+import shutil
 from itertools import chain
 from types import SimpleNamespace
 
@@ -158,6 +159,31 @@ def test_minutes_are_those_of_training_steps(tmp_path, monkeypatch):
     assert later.steps == 6
     assert later.history.metrics[-1]["seconds"] == 60.0
     assert "no step" not in later.verdict
+
+
+def test_a_longer_run_has_a_new_schedule_or_is_told_that_its_own_is_spent(tmp_path):
+    def flow():
+        return mera.build("rgflow", L=4, m=2, channels=1, hidden=(4,))
+
+    class Rates(Callback):
+        def on_step(self, loop, metrics):
+            rates.append(metrics["lr"])
+
+    x, options = torch.randn(20, 1, 4, 4), {"callbacks": [Rates()], "warmup": 3, "lr": 1e-2, "batch_size": 8}
+    rates = []
+    fit(flow(), x, run=tmp_path / "a", steps=20, **options)
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+    with pytest.warns(UserWarning, match=r"almost over: rates are at most 2\.0% of lr.*rewarm"):
+        fit(flow(), x, run=tmp_path / "b", steps=22, resume=True, **options)
+    rates.clear()
+    fit(flow(), x, run=tmp_path / "a", steps=30, resume=True, rewarm=True, **options)
+    expected = [min(1, (t + 1) / 3) * (1 + math.cos(math.pi * t / 10)) / 2 for t in range(10)]
+    assert rates == pytest.approx([1e-2 * factor for factor in expected])
+    rates.clear()
+    fit(flow(), x, run=tmp_path / "a", steps=40, resume=True, **options)  # the new schedule goes on to 40 steps
+    assert rates[0] == pytest.approx(1e-2 * (1 + math.cos(math.pi / 2)) / 2)
+    with pytest.raises(ValueError, match="rewarm=True with a run that is resumed"):
+        fit(flow(), x, steps=3, rewarm=True)
 
 
 @pytest.mark.parametrize("checkpoint", [False, True])

@@ -98,7 +98,7 @@ def test_an_interrupted_run_goes_on_as_if_it_had_not_been(tmp_path, step, other)
     assert same(expected.flow, result.flow)
     assert same(expected.flow, mera.load(cut.path))
     assert lines(cut) == lines(whole)
-    assert cut.state()["best"] == whole.state()["best"]
+    assert cut.state()["kept"]["best"] == whole.state()["kept"]["best"]
     if other == "ema":
         assert not same(flow, result.flow)
     if other == "plateau":
@@ -203,7 +203,7 @@ def test_an_evaluation_that_is_no_number_stops_the_run(tmp_path, monkeypatch):
     with pytest.raises(FloatingPointError, match="Expected finite bits/dim on test images; got inf after step 4"):
         fit(small_flow(), IMAGES, replace(SHORT, steps=5, eval_every=1), run)
     state = run.state()
-    assert (state["step"], state["best"]) == (3, (2, 3.0))
+    assert (state["step"], state["kept"]["best"]) == (3, (2, 3.0))
     assert [line["test_bits"] for line in run.metrics()] == [4, 3, 5]
 
 
