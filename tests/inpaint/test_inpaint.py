@@ -183,7 +183,7 @@ def test_a_request_to_stop_keeps_what_was_found(gaussian, monkeypatch, stage, dr
     def interrupted(bar, step, *values):
         if (
             stage != "start"
-            and bar.bar.desc.startswith(stage)
+            and bar.title.startswith(stage)
             and step == {"anneal": 1, "sample": 4, "climb": 2}[stage]
         ):
             raise KeyboardInterrupt
