@@ -2,6 +2,7 @@
 
 import csv
 import re
+import runpy
 from itertools import pairwise
 from pathlib import Path
 
@@ -77,10 +78,29 @@ def test_the_quoted_error():
 
 def test_tutorials_are_notebooks_for_jupytext_too():
     """It takes the kernel from the head of the page, and refuses one without a name to show."""
-    pages = [path.read_text() for path in (ROOT / "docs" / "tutorials").glob("*.md") if path.stem != "index"]
+    pages = {path.stem: path.read_text() for path in (ROOT / "docs" / "tutorials").glob("*.md") if path.stem != "index"}
     assert len(pages) == 7
-    for page in pages:
+    for name, page in pages.items():
+        assert f"{{nb-download}}`This page as a notebook <{name}.ipynb>`" in page
         assert "kernelspec:\n  display_name: Python 3\n  language: python\n  name: python3\n" in page.split("---\n")[1]
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "file", "first"),
+    [
+        ("mera", "Flow", "mera/flow/flow.py", "class Flow("),
+        ("mera.flow", "Density.sample", "mera/flow/density.py", "    @torch.no_grad()"),
+        ("mera", "FlowDistribution.support", "mera/flow/distribution.py", "    @property"),
+        ("mera", "build", "mera/models/by_name.py", "def build("),
+    ],
+)
+def test_links_of_the_reference_lead_to_lines_of_source(module, name, file, first):
+    source_lines = runpy.run_path(str(ROOT / "docs" / "source_links.py"))["source_lines"]
+    path, _, line = source_lines(module, name).partition("#L")
+    assert path == file
+    assert (ROOT / path).read_text().splitlines()[int(line.partition("-")[0]) - 1].startswith(first)
+    assert source_lines("mera", "Flow.reference_of_nothing") is None
+    assert source_lines("torch", "nn.Linear") is None
 
 
 def test_pictures_are_in_the_list_of_figures_with_commands_that_exist():
