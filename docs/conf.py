@@ -1,6 +1,8 @@
 """How Sphinx makes the site from these pages: `pip install -e '.[docs]'`, then `sphinx-build -W docs site`."""
 
 import re
+import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
@@ -10,16 +12,20 @@ from latex2mathml.converter import convert as mathml
 
 import mera
 
+sys.path.insert(0, str(Path(__file__).parent))
+from source_links import ROOT, source_lines
+
 project = "mera"
 author = copyright = "the mera developers"
 release = version = mera.__version__
+REPOSITORY = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["urls"].get("Repository")
 
 extensions = [
     "myst_nb",
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
     "sphinx.ext.intersphinx",
-    "sphinx.ext.viewcode",
+    "sphinx.ext.linkcode" if REPOSITORY else "sphinx.ext.viewcode",
     "sphinx_copybutton",
     "sphinx_design",
 ]
@@ -65,6 +71,14 @@ intersphinx_mapping = {name: (address, None) for name, address in INVENTORIES.it
 
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
+
+
+def linkcode_resolve(domain: str, info: dict[str, str]) -> str | None:
+    """The address of an object's lines in the repository, at the tag of a release; without a repository, the site
+    has pages of source of its own."""
+    lines = source_lines(info["module"], info["fullname"]) if domain == "py" and info["module"] else None
+    tag = "main" if "dev" in release else f"v{release}"
+    return f"{REPOSITORY}/blob/{tag}/{lines}" if lines else None
 
 
 def escape_shapes(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:

@@ -10,6 +10,7 @@ from itertools import chain
 from pathlib import Path
 
 import pytest
+from packaging.version import Version
 
 import mera
 
@@ -33,6 +34,15 @@ def test_every_dependency_stands_in_the_table_of_licences():
     names = {re.match(r"[\w-]+", text).group() for text in [*PROJECT["dependencies"], *EXTRAS]} - {"mera-flow"}
     table = (ROOT / "docs" / "licences.md").read_text()
     assert not [name for name in names if not re.search(rf"\b{name}\b", table)]
+
+
+def test_the_citation_is_of_the_newest_version():
+    """Of the newest release, or of the first one to come; the version of an installed release is the same."""
+    cited = re.search("^version: (.+)$", (ROOT / "CITATION.cff").read_text(), re.M)[1]
+    sections = re.findall(r"^## (\S+) \((.+)\)$", (ROOT / "CHANGELOG.md").read_text(), re.M)
+    assert cited == next((number for number, date in sections if date != "unreleased"), sections[-1][0])
+    installed = Version(mera.__version__)
+    assert installed.is_devrelease or cited == installed.public
 
 
 def test_the_weights_of_trained_flows_stay_small():

@@ -2,6 +2,7 @@
 
 import csv
 import re
+import runpy
 from itertools import pairwise
 from pathlib import Path
 
@@ -22,7 +23,12 @@ SLOW = {"README.md", "index.md", "physics.md", "analysis.md", "cones.md", "train
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in PAGES]
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name
+        for name in PAGES
+        if name != "coming_from.md"
+    ],
 )
 @pytest.mark.filterwarnings("ignore:The (errors mean nothing|averages are wrong)")  # which pages show
 def test_python_blocks_run_one_after_the_other(name, tmp_path, monkeypatch):
@@ -30,6 +36,19 @@ def test_python_blocks_run_one_after_the_other(name, tmp_path, monkeypatch):
     names = {"__name__": "page"}
     for block in BLOCKS[name]:
         exec(compile(block, name, "exec"), names)
+
+
+@pytest.mark.parametrize("library", ["mera", "zuko", "nflows", "normflows", "FrEIA", "flowjax"])
+@pytest.mark.filterwarnings("ignore")  # of other libraries
+def test_the_same_program_in_each_library(library):
+    pytest.importorskip(library)
+    data, *programs = BLOCKS["coming_from.md"]
+    (program,) = [block for block in programs if re.search(rf"^(import|from) {library}\b", block, re.M)]
+    names = {"__name__": "page"}
+    for block in (data, program):
+        exec(compile(block, library, "exec"), names)
+    assert tuple(names["log_prob"].shape) == (256,)
+    assert tuple(names["samples"].shape) in ((4, 64), (4, 1, 8, 8))
 
 
 def test_layouts_in_toml_are_layouts():
@@ -44,7 +63,7 @@ def test_there_are_blocks_and_the_links_exist_and_the_readme_is_short():
     assert len(README.splitlines()) <= 120
     assert {name: len(blocks) for name, blocks in BLOCKS.items() if blocks} == {
         "README.md": 1, "architecture.md": 1, "analysis.md": 6, "data.md": 3, "cones.md": 4, "index.md": 3,
-        "physics.md": 12, "large_images.md": 5, "models.md": 1, "toolkit.md": 7, "training.md": 5,
+        "coming_from.md": 7, "physics.md": 12, "large_images.md": 5, "models.md": 1, "toolkit.md": 8, "training.md": 5,
     }  # fmt: skip
     for page, text in PAGES.items():
         for link in re.findall(r"\]\((?!http)([^)]+)\)", text):
@@ -77,10 +96,29 @@ def test_the_quoted_error():
 
 def test_tutorials_are_notebooks_for_jupytext_too():
     """It takes the kernel from the head of the page, and refuses one without a name to show."""
-    pages = [path.read_text() for path in (ROOT / "docs" / "tutorials").glob("*.md") if path.stem != "index"]
+    pages = {path.stem: path.read_text() for path in (ROOT / "docs" / "tutorials").glob("*.md") if path.stem != "index"}
     assert len(pages) == 7
-    for page in pages:
+    for name, page in pages.items():
+        assert f"{{nb-download}}`This page as a notebook <{name}.ipynb>`" in page
         assert "kernelspec:\n  display_name: Python 3\n  language: python\n  name: python3\n" in page.split("---\n")[1]
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "file", "first"),
+    [
+        ("mera", "Flow", "mera/flow/flow.py", "class Flow("),
+        ("mera.flow", "Density.sample", "mera/flow/density.py", "    @torch.no_grad()"),
+        ("mera", "FlowDistribution.support", "mera/flow/distribution.py", "    @property"),
+        ("mera", "build", "mera/models/by_name.py", "def build("),
+    ],
+)
+def test_links_of_the_reference_lead_to_lines_of_source(module, name, file, first):
+    source_lines = runpy.run_path(str(ROOT / "docs" / "source_links.py"))["source_lines"]
+    path, _, line = source_lines(module, name).partition("#L")
+    assert path == file
+    assert (ROOT / path).read_text().splitlines()[int(line.partition("-")[0]) - 1].startswith(first)
+    assert source_lines("mera", "Flow.reference_of_nothing") is None
+    assert source_lines("torch", "nn.Linear") is None
 
 
 def test_pictures_are_in_the_list_of_figures_with_commands_that_exist():

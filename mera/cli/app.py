@@ -58,9 +58,15 @@ app = typer.Typer(
 
 
 def _show_version(is_requested: bool) -> None:
-    """Print the version and exit, if `--version` was passed."""
+    """Print the versions of mera and torch and the device of commands, and exit, if `--version` was passed."""
     if is_requested:
-        print(f"mera {__version__}")
+        import torch
+
+        from mera.cli.sources import choose_device
+
+        device = choose_device("auto")
+        name = f" ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else ""
+        print(f"mera {__version__}\ntorch {torch.__version__}\ndevice {device}{name}")
         raise typer.Exit
 
 
@@ -77,7 +83,10 @@ Modules = Annotated[
 @app.callback()
 def _mera(
     version: Annotated[
-        bool, typer.Option("--version", is_eager=True, callback=_show_version, help="Show the version and exit.")
+        bool,
+        typer.Option(
+            "--version", is_eager=True, callback=_show_version, help="Show versions and the device, and exit."
+        ),
     ] = False,
     modules: Modules = [],  # noqa: B006, typer wants a list
 ) -> None:

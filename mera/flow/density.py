@@ -1,4 +1,4 @@
-"""The base class of flows and of mixtures of flows: log-density, samples, images; and its distribution of torch."""
+"""The base class of flows and of mixtures of flows: log-density, samples, images."""
 
 from __future__ import annotations
 
@@ -6,23 +6,21 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import Distribution, constraints
 
 from mera._utils.checks import check_flag, check_images, check_window
 from mera._utils.errors import InputError
-from mera._utils.torch_private import is_wrapped_by_functorch
 from mera.bijectors import Bijector, with_noise
 from mera.bijectors.prior import Prior
 from mera.executor.contexts import Context, ContextEncoder
+from mera.flow.distribution import FlowDistribution
 from mera.graph import Layout, Plan
 from mera.graph.summary import Summary, count_parameters
 
 Temperature = float | Sequence[float]
-Size = torch.Size | list[int] | tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -275,105 +273,3 @@ class Density(nn.Module, ABC):
     def _repr_html_(self) -> str:
         """The summary as HTML for notebooks."""
         return self.summary._repr_html_()
-
-
-class FlowDistribution(Distribution):
-    r"""A flow as a `torch.distributions.Distribution`: :math:`p(x)`, or :math:`p(x | \text{context})` for contexts.
-
-    The event shape is (C, *shape), for data in the flow's own space. The batch shape is (), or (B,) for B contexts.
-    `rsample` is differentiable in the flow's parameters and the contexts; the parameters of the prior are constants.
-
-    Args:
-        flow: the flow, whose parameters the distribution shares.
-        context: the contexts of the batch; None for a flow without context.
-        validate_args: whether `log_prob` refuses NaN, and other values outside of the support.
-
-    Raises:
-        ValueError: if a context is missing or not of the flow's context shape.
-
-    >>> import mera, torch
-    >>> p = mera.build("rgflow", L=8, channels=1, hidden=(8,)).distribution()
-    >>> p.log_prob(p.sample((5,))).shape, p.event_shape
-    (torch.Size([5]), torch.Size([1, 8, 8]))
-    """
-
-    arg_constraints: ClassVar[dict[str, constraints.Constraint]] = {}
-    has_rsample = True
-
-    def __init__(self, flow: Density, context: Context | None = None, validate_args: bool = True) -> None:
-        self.flow, self.context = flow, flow.context_encoder.as_tensor(context)
-        n = len(self.context) if isinstance(self.context, Tensor) and self.context.ndim else 1
-        flow.context_encoder(self.context, n)  # checks it
-        shape = torch.Size([] if context is None else [n])
-        super().__init__(shape, torch.Size(flow.plan.input.event_shape), validate_args=validate_args)
-
-    def expand(self, batch_shape: Size, _instance: Any = None) -> FlowDistribution:
-        """The distribution with a larger batch shape, with which its own has to broadcast; samples are independent.
-
-        >>> import mera
-        >>> p = mera.build("rgflow", L=8, channels=1, hidden=(8,)).distribution().expand((3,))
-        >>> p.sample((5,)).shape
-        torch.Size([5, 3, 1, 8, 8])
-
-        Raises:
-            RuntimeError: if the batch shape does not broadcast to this shape.
-        """
-        other, shape = self._get_checked_instance(FlowDistribution, _instance), torch.Size(batch_shape)
-        torch.empty(self.batch_shape).expand(shape)  # refuses a shape that does not fit
-        other.flow, other.context = self.flow, self.context
-        if self.context is not None:
-            other.context = self.context.expand(*shape, *self.context.shape[len(self.batch_shape) :])
-        Distribution.__init__(other, shape, self.event_shape, validate_args=self._validate_args)
-        return other
-
-    def _no_closed_form(self) -> Any:
-        """Refuse what a flow does not have in closed form."""
-        raise NotImplementedError("no closed form: average over p.sample((n,)), -p.log_prob for the entropy")
-
-    mean, variance, entropy = property(_no_closed_form), property(_no_closed_form), _no_closed_form
-
-    @property
-    def support(self) -> constraints.Constraint:
-        """The interval of the prior for a flow of angles, else all real numbers."""
-        angles = constraints.interval(-math.pi, math.pi)
-        return constraints.independent(angles if self.flow.flow.of_angles else constraints.real, len(self.event_shape))
-
-    def rsample(self, sample_shape: Size = ()) -> Tensor:
-        """Draw samples (*sample_shape, *batch_shape, *event_shape), differentiable in parameters and contexts."""
-        return self.rsample_and_log_prob(sample_shape)[0]
-
-    def rsample_and_log_prob(self, sample_shape: int | Size = ()) -> tuple[Tensor, Tensor]:
-        """Draw samples as `rsample` does, with the log-density of each, (*sample_shape, *batch_shape), from one pass.
-
-        The shape may also be a number of samples.
-
-        >>> import mera
-        >>> p = mera.build("rgflow", L=8, channels=1, hidden=(8,)).distribution()
-        >>> x, log_prob = p.rsample_and_log_prob((5,))
-        >>> bool((log_prob - p.log_prob(x)).abs().max() < 1e-3)
-        True
-        """
-        shape = self._extended_shape(torch.Size([sample_shape] if isinstance(sample_shape, int) else sample_shape))
-        batch = shape[: len(shape) - len(self.event_shape)]
-        x, log_prob = self.flow.rsample_and_log_prob(batch.numel(), self._contexts(batch.numel()))
-        return x.reshape(shape), log_prob.reshape(batch)
-
-    def log_prob(self, value: Tensor) -> Tensor:
-        """The log-density, in nats, of events (*shape, *event_shape), where `shape` broadcasts with the batch shape.
-
-        Raises:
-            ValueError: if the values are not events, not of the flow's dtype and device, or outside of the support.
-            RuntimeError: if `shape` does not broadcast with the batch shape.
-        """
-        if self._validate_args and not is_wrapped_by_functorch(value):
-            self._validate_sample(value)
-        shape = torch.broadcast_shapes(value.shape[: value.ndim - len(self.event_shape)], self.batch_shape)
-        rows = value.expand(*shape, *self.event_shape).reshape(-1, *self.event_shape)
-        return self.flow.log_prob(rows, self._contexts(len(rows))).reshape(shape)
-
-    def _contexts(self, n: int) -> Tensor | None:
-        """The contexts of `n` samples, whose batch axes vary fastest; None for a flow without context."""
-        if self.context is None:
-            return None
-        rows = self.context.flatten(0, len(self.batch_shape) - 1)
-        return rows.repeat(n // max(1, len(rows)), *(1 for _ in rows.shape[1:]))

@@ -4,9 +4,17 @@ import math
 
 import pytest
 import torch
-from torch.distributions import Distribution, TransformedDistribution
+from torch.distributions import (
+    Categorical,
+    Distribution,
+    Independent,
+    MixtureSameFamily,
+    Normal,
+    TransformedDistribution,
+)
 from torch.distributions.transforms import AffineTransform
 
+import mera
 from mera.flow import FlowDistribution
 from tests.helpers.laws import randomize
 from tests.tables.models import CONDITIONAL, MODELS, contexts
@@ -94,13 +102,106 @@ def test_a_larger_batch_without_contexts():
     assert p.log_prob(p.sample()[:1]).shape == (2,)
 
 
-@pytest.mark.parametrize("name", ["mean", "mode", "variance", "stddev", "entropy"])
+@pytest.mark.parametrize("name", ["mean", "variance", "stddev", "entropy", "perplexity"])
 def test_what_has_no_closed_form(name):
     p = MODELS["rgflow"]().distribution()
-    with pytest.raises(
-        NotImplementedError, match="does not implement mode" if name == "mode" else "average over p.sample"
-    ):
+    what = {"stddev": "variance", "perplexity": "entropy"}.get(name, name)
+    with pytest.raises(NotImplementedError, match=f"The {what} of a flow has no closed form; .*p\\."):
         getattr(p, name)()
+
+
+def test_classes_as_numbers_and_lists():
+    flow = randomize(CONDITIONAL["rgflow-classes"](), 0.2)
+    one, many = flow.distribution(3), flow.distribution([3, 1])
+    assert (one.batch_shape, many.batch_shape) == ((), (2,))
+    assert one.sample().shape == one.event_shape
+    x = many.sample((5,))
+    torch.testing.assert_close(many.log_prob(x)[:, 0], one.log_prob(x[:, 0]))
+    torch.testing.assert_close(one.expand((5,)).log_prob(x[:, 0]), one.log_prob(x[:, 0]))
+    assert flow.distribution(torch.tensor(3)).batch_shape == ()
+    assert flow.distribution(torch.tensor([3])).batch_shape == (1,)
+    with pytest.raises(ValueError, match="class numbers from 0 to 4; got 9 to 9"):
+        flow.distribution(9)
+
+
+@pytest.mark.parametrize("validate", [True, False])
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (lambda x: x.float(), r"values of dtype torch.float64, as the flow's; got torch.float32"),
+        (lambda x: x.long(), r"values of dtype torch.float64, as the flow's; got torch.int64"),
+        (lambda x: x.to("meta"), "values on cpu, where the flow is; got meta"),
+        (lambda x: x[0, 0], r"values of shape \(..., 1, 8, 8\); got \(8, 8\)"),
+        (lambda x: x[..., :1], r"values of shape \(..., 1, 8, 8\); got \(2, 1, 8, 1\)"),
+    ],
+)
+def test_values_of_another_shape_dtype_or_device_are_refused(wrong, message, validate):
+    p = FlowDistribution(MODELS["rgflow"]().double(), validate_args=validate)
+    with pytest.raises(ValueError, match=f"Expected {message}"):
+        p.log_prob(wrong(torch.zeros(2, *EVENT, dtype=torch.float64)))
+
+
+def test_the_default_of_torch_says_whether_values_are_checked():
+    flow = MODELS["rgflow"]()
+    before = Distribution._validate_args
+    try:
+        Distribution.set_default_validate_args(False)
+        assert flow.distribution().log_prob(torch.full(EVENT, torch.nan)).isnan()
+    finally:
+        Distribution.set_default_validate_args(before)
+    with pytest.raises(ValueError, match="validate_args as True or False"):
+        FlowDistribution(flow, validate_args=1)
+
+
+def normal(mean=0.0):
+    return Independent(Normal(torch.full(EVENT, mean, dtype=torch.float64), 1.0), 3)
+
+
+def test_the_divergence_has_an_error():
+    """Of two shifted standard normals in n variables it is n / 2 times the square of the shift."""
+    flow = mera.build("rgflow", L=8, channels=1, hidden=(4,), norm=False, prior="gaussian").double()  # the identity
+    for p, q in ((flow.distribution(), normal(0.1)), (normal(0.1), flow.distribution())):
+        estimate, error = mera.flow.kl_divergence(p, q, 2000)
+        assert 0 < error < 0.03
+        assert abs(estimate - 64 * 0.1**2 / 2) < 4 * error
+        assert not error.requires_grad
+        gradients = torch.autograd.grad(estimate, list(flow.parameters()))
+        assert sum(gradient.abs().sum() for gradient in gradients) > 0
+    batch = Independent(Normal(torch.zeros(3, *EVENT, dtype=torch.float64), 1.0), 3)
+    estimate, error = mera.flow.kl_divergence(flow.distribution(), batch, 4)
+    assert estimate.shape == error.shape == (3,)
+
+
+def test_the_registry_of_torch_refuses_a_divergence_without_an_error():
+    p = MODELS["rgflow"]().distribution()
+    for q in (p, normal()):
+        with pytest.raises(NotImplementedError, match=r"mera.flow.kl_divergence\(p, q\) returns an estimate"):
+            torch.distributions.kl_divergence(p, q)
+    with pytest.raises(ValueError, match=r"events of one shape .* got \(1, 8, 8\) and \(\)"):
+        mera.flow.kl_divergence(p, Normal(torch.zeros(EVENT), 1.0))
+    with pytest.raises(ValueError, match="a number of samples as an integer >= 2; got 1"):
+        mera.flow.kl_divergence(p, p, 1)
+
+
+def test_a_mixture_of_classes():
+    """Each class a component, with learnt weights: log p is that of the sum, and samples come from each of them."""
+    flow = randomize(CONDITIONAL["rgflow-classes"](), 0.2)
+    logits = torch.tensor([0.3, -0.2, 0.1], dtype=torch.float64, requires_grad=True)
+    p = MixtureSameFamily(Categorical(logits=logits), flow.distribution([0, 2, 4]))
+    x = p.sample((6,))
+    assert x.shape == (6, *p.event_shape)
+    rows = torch.stack([flow.log_prob(x, label) for label in (0, 2, 4)], 1)
+    torch.testing.assert_close(p.log_prob(x), (rows + logits.log_softmax(0)).logsumexp(1))
+    assert torch.autograd.grad(p.log_prob(x).sum(), logits)[0].abs().sum() > 0
+    assert MixtureSameFamily(Categorical(torch.ones(2)), flow.distribution(1).expand((2,))).log_prob(x).shape == (6,)
+
+
+def test_independent_fields():
+    p = randomize(MODELS["rgflow"](), 0.2).distribution()
+    pair = Independent(p.expand((2,)), 1)
+    x = pair.rsample((3,))
+    assert x.shape == (3, 2, *EVENT)
+    torch.testing.assert_close(pair.log_prob(x), p.log_prob(x).sum(1))
 
 
 def test_torch_takes_it_for_one_of_its_own():

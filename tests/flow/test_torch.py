@@ -60,10 +60,11 @@ def test_torch_func(name):
     torch.testing.assert_close(slope, (flow(x + eps * v)[1] - flow(x - eps * v)[1]) / (2 * eps), atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["rgflow", "realnvp", "glow", "decimation"])
+@pytest.mark.parametrize("name", mera.models.names())
 def test_an_ensemble_in_one_pass(name):
     """vmap over `functional_call` of stacked weights: each flow's own values, and the flows stay as they are."""
-    options = {"L": 8, "channels": 2, "layers": 2, "hidden": (4,)}
+    options = {"L": 9 if name == "ternary" else 8, "channels": 2, "layers": 2, "hidden": (4,)}
+    options |= {"share_levels": True} if name == "rgflow" else {}
     flows = [randomize(mera.build(name, **options), 0.1) for _ in range(2)]
     parameters, buffers = torch.func.stack_module_state(flows)
     x = batch(flows[0])

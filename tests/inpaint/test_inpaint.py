@@ -181,11 +181,7 @@ def test_a_request_to_stop_keeps_what_was_found(gaussian, monkeypatch, stage, dr
         raise KeyboardInterrupt
 
     def interrupted(bar, step, *values):
-        if (
-            stage != "start"
-            and bar.bar.desc.startswith(stage)
-            and step == {"anneal": 1, "sample": 4, "climb": 2}[stage]
-        ):
+        if stage != "start" and bar.title.startswith(stage) and step == {"anneal": 1, "sample": 4, "climb": 2}[stage]:
             raise KeyboardInterrupt
         update(bar, step, *values)
 
