@@ -20,6 +20,6 @@ def source_lines(module: str, name: str) -> str | None:
         path = Path(inspect.getsourcefile(target) or "").resolve()
     except (AttributeError, ImportError, OSError, TypeError):
         return None
-    if not path.is_relative_to(ROOT):
+    if not path.is_relative_to(ROOT / "mera"):
         return None
     return f"{path.relative_to(ROOT)}#L{first}-L{first + len(lines) - 1}"

@@ -1,5 +1,6 @@
 """Analysis of trained flows: receptive fields, traversals, mixing, bits per level, latent statistics and factors."""
 
+from mera.analysis.classify import Classes, classify
 from mera.analysis.decompose import Parts, decompose
 from mera.analysis.factors import FactorTable, MixingTable, factors, mixing
 from mera.analysis.latents import LatentIndex, mix, traverse
@@ -8,6 +9,7 @@ from mera.analysis.receptive import Extent, Strengths, extents, leading, recepti
 from mera.analysis.statistics import LatentStatistics, statistics
 
 __all__ = [
+    "Classes",
     "Extent",
     "FactorTable",
     "LatentIndex",
@@ -16,6 +18,7 @@ __all__ = [
     "Parts",
     "PictureMap",
     "Strengths",
+    "classify",
     "decompose",
     "extents",
     "factors",

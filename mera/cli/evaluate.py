@@ -16,6 +16,7 @@ from mera._utils.files import make_folder, replacing
 from mera._utils.processes import is_main
 from mera._utils.progress import ProgressBar, check_console
 from mera._utils.table import Table
+from mera.analysis.classify import classify
 from mera.cli.options import Device, Lattice, Root, Seed, value
 from mera.cli.sources import (
     SOURCE_HELP,
@@ -48,7 +49,8 @@ def evaluate_command(
 ) -> None:
     """Evaluate runs on their test examples: the loss per variable, and the largest error of inverting the flow.
 
-    Several runs are compared in one table.
+    A flow that is conditional on classes also has the accuracy of Bayes' rule, for classes that are equally likely: as
+    many passes as classes. Several runs are compared in one table.
     """
     shown = check_console(None, quiet=as_json)  # on terminals
     results: list[dict[str, Any]] = []
@@ -58,6 +60,10 @@ def evaluate_command(
         kind = likelihood_of(test[0])
         with ProgressBar(f"evaluate {run}", shown, "example") as bar:
             losses = example_losses(flow, test, images, progress=bar.update)
+        by_class = None
+        if flow.context_encoder.classes is not None and flow.flow.needs_context:
+            with ProgressBar(f"classify {run}", shown, "example") as bar:
+                by_class = classify(flow, test, images, progress=bar.update)
         pictures = pictures_of(test, len(losses))
         mean, error = mean_and_error(losses, pictures)
         over = "" if pictures is None or len(pictures.unique()) < 2 else f" over {len(pictures.unique())} pictures"
@@ -66,6 +72,7 @@ def evaluate_command(
             f"test {kind.name}": len(losses),
             kind.unit: mean,
             f"standard error{over}": error,
+            **({} if by_class is None else {"accuracy": by_class.accuracy, "its error": by_class.error}),
             "largest error of x -> z -> x": inverse_error(flow, likelihood(flow, test)),
             "parameters": count_parameters(flow),
         })  # fmt: skip

@@ -156,7 +156,7 @@ def _train_new(model: str, **values: Any) -> None:
     images = _images(values, usual["L"], usual["channels"])
     if "channels" in parameters:
         options.setdefault("channels", images.channels)
-    if images.name == "pictures":
+    if (images.source or {}).get("name") == "pictures":
         options.setdefault("preset", "photographs")
     if values["conditional"]:
         options.setdefault("classes", _count_classes(images))

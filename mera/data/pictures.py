@@ -107,7 +107,7 @@ def pictures(
     check_channels(channels)
     augment: dict[str, Any] = {"flip": flip, "turn": turn, "colours": colours}
     if root.is_file():
-        return windows(open_image(root, channels), L, test_windows=test_windows, name="pictures", **augment)
+        return windows(open_image(root, channels), L, test_windows=test_windows, name=root.stem, **augment)
     if crop != "windows":
         if turn or colours:
             raise InputError('turn and colours with crop="windows" alone', f"crop={crop!r}")
@@ -116,7 +116,7 @@ def pictures(
         learnt = WholePictures(listed.train, L, channels, crop, check_flag(flip, "flip"), labels[0])
         kept = WholePictures(listed.test, L, channels, labels=labels[1])
         kept.names = listed.names
-        return DataSplits("pictures", channels, learnt, kept, classes=listed.classes)
+        return DataSplits(root.name, channels, learnt, kept, classes=listed.classes)
     listed = list_pictures(root, groups, arrays=scale is None)
     sources = _sources(listed, edges(L), scale, channels, root)
     train, test = ([whole(sources[file]) for file in files if file in sources] for files in listed[:2])
@@ -124,12 +124,12 @@ def pictures(
         size = " x ".join(map(str, edges(L)))
         raise InputError(f"pictures of {size} pixels in {root}/train and in {root}/test", "none in one of them")
     if len(sources) == 1:
-        return windows(list(sources.values()), L, test_windows=test_windows, name="pictures", **augment)
+        return windows(list(sources.values()), L, test_windows=test_windows, name=root.stem, **augment)
     train, test = (train, test) if test else (train[:-1], train[-1:])
     train, test = (train, test) if train else (test[:-1], test[-1:])
     tested = Windows(test, L, test_windows, seed=0)
     tested.names = [name for name, file in zip(listed.names, listed.test, strict=True) if file in sources]
-    return DataSplits("pictures", train[0].source.shape[0], Windows(train, L, **augment), tested)
+    return DataSplits(root.name, train[0].source.shape[0], Windows(train, L, **augment), tested)
 
 
 def _sources(

@@ -72,6 +72,9 @@ TABLE = {
         "weights new": "--prior laplace; --seed 1; --data shades2; --root elsewhere; --download",
         "refused": "--action phi4; --symmetrize; --conditional",
     },
+    "train flow.mera --data shades --out new --steps 1 --eval-images 2": {
+        "output": "--seed 1; --lr 1e-2; --data shades2", "refused": "--prior laplace; --conditional; --action phi4",
+    },
     "evaluate run": {"output": "--images 5; --L 8; --root elsewhere", "json": "--json"},
     **{
         f"measure phi4 --samples 64 --sampler {sampler} --warmup 2 --chains 4 --seed 0 "
