@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mera.bijectors.circular import wrap
@@ -23,8 +22,8 @@ DECAY = 2.5
 """The rate, per site, at which weights of neighbours decrease with their distance before training."""
 TINY = 1e-12
 """Added to the first component of a direction, so that there is one where all neighbours are zero."""
-SHORTEST = 1e-3
-"""The length of a first vector below which its map is linear."""
+SHORTEST = 1e-2
+"""The length below which a map of lengths is linear."""
 MAX_LOG_SCALE = 2.0
 """The bound of the log-scale of components across the direction."""
 
@@ -118,9 +117,10 @@ class VectorFrame(DirectedFrame):
     r"""A vector in the frame of neighbouring vectors: its component along their mean, and the components across.
 
     A reflection, of determinant :math:`\pm 1`, takes the direction of the mean to the first axis. The component along
-    is mapped by a monotone f, and the components across by a scale and by a shift, a part of the neighbours' mean
-    component across; both depend on the component along. Networks read components along, lengths of the
-    components across, and the length of the mean: if all vectors turn together, log-densities stay as they are.
+    is mapped by a monotone f. The vector of the components across is shifted by a part of the neighbours' mean
+    component across and scaled, and its length is mapped by another f, as in `RadialFrame`; all of this depends on the
+    component along. Networks read components along, lengths of the components across, and the length of the mean: if
+    all vectors turn together, log-densities stay as they are.
 
     Args:
         distances: the distance of each neighbour in sites, (K,).
@@ -142,7 +142,8 @@ class VectorFrame(DirectedFrame):
         self.transform, count = transform, len(distances)
         features = (2 if channels > 1 else 1) * count + 1 + context
         self.network = network((features,), (1,), transform.n_params)
-        self.across = network((features + 1,), (1,), 1 + count) if channels > 1 else None
+        n_across = 1 + count + transform.n_params
+        self.across = network((features + 1,), (1,), n_across) if channels > 1 else None
 
     def forward(self, x: Tensor, neighbours: Tensor, context: Tensor, inverse: bool) -> tuple[Tensor, Tensor]:
         """Map vectors to latents, or back."""
@@ -158,17 +159,20 @@ class VectorFrame(DirectedFrame):
         y = first.view(x.shape[:2])[..., None]
         if self.across is not None:
             observed = (y if inverse else x[..., :1]).flatten(0, 1)
-            raw = self.across(torch.cat([features, observed.to(features)], dim=1)).view(
-                *x.shape[:2], 1 + across.shape[1]
-            )
+            raw = self.across(torch.cat([features, observed.to(features)], dim=1))[..., 0]
+            sizes = [1 + across.shape[1], self.transform.n_params]
+            raw, radial = raw.view(*x.shape[:2], sum(sizes)).split(sizes, dim=-1)
+            radial, rest = radial.flatten(0, 1), x[..., 1:]
             log_scale = MAX_LOG_SCALE * torch.tanh(raw[..., :1] / MAX_LOG_SCALE)
             shares = torch.tanh(raw[..., 1:]) * torch.softmax(self.log_weights, 0)
             shift = (shares.transpose(1, 2)[..., None] * across).sum(1)
             if inverse:
-                rest, log_scale = x[..., 1:] * torch.exp(-log_scale) + shift, -log_scale
+                rest, log_radial = lengths_mapped(self.transform, rest, radial, True)
+                rest, log_scale = rest * torch.exp(-log_scale) + shift, -log_scale
             else:
-                rest = (x[..., 1:] - shift) * torch.exp(log_scale)
-            log_det = log_det + (x.shape[-1] - 1) * log_scale.flatten()
+                rest = (rest - shift) * torch.exp(log_scale)
+                rest, log_radial = lengths_mapped(self.transform, rest, radial, False)
+            log_det = log_det + (x.shape[-1] - 1) * log_scale.flatten() + log_radial.flatten()
             y = torch.cat([y, rest], dim=-1)
         return reflected(y, axis, sign) if inverse else y, log_det.view(x.shape[:2])
 
@@ -176,41 +180,46 @@ class VectorFrame(DirectedFrame):
 class RadialFrame(Frame):
     r"""A first vector, without neighbours: its length is mapped, its direction stays.
 
-    .. math:: |y| = \mathrm{softplus}(f(\mathrm{softplus}^{-1}(|x|)))
+    .. math:: |y| = f(|x|) - f(0)
 
-    Below a length of 0.001 the map is linear, so that log-densities stay finite at 0.
+    Below a length of 0.01 the map is linear, so that log-densities stay finite at 0.
 
     Args:
-        channels: the number of components.
         transform: f, a map of real numbers.
         network: makes the network of the parameters of f, which reads the context.
         context: the number of entries of the context.
     """
 
-    def __init__(self, channels: int, transform: Univariate, network: NetworkFactory, context: int = 0) -> None:
+    def __init__(self, transform: Univariate, network: NetworkFactory, context: int = 0) -> None:
         super().__init__()
-        self.channels, self.transform = channels, transform
+        self.transform = transform
         self.network = network((1 + context,), (1,), transform.n_params)
 
     def forward(self, x: Tensor, neighbours: Tensor, context: Tensor, inverse: bool) -> tuple[Tensor, Tensor]:
         """Map vectors to latents, or back."""
-        square = x.square().sum(-1)
-        params = self.network(rows(torch.ones_like(square)[:, None], context))[..., 0]
-        shortest = torch.full_like(square, SHORTEST)
-        if inverse:
-            shortest, _ = self._mapped(shortest, params, False)
-        length = torch.maximum(square, shortest.square()).sqrt()
-        mapped, log_slope = self._mapped(length, params, inverse)
-        ratio = mapped / length
-        log_slope = torch.where(square <= shortest.square(), ratio.log(), log_slope)
-        return x * ratio[..., None], log_slope + (self.channels - 1) * ratio.log()
+        params = self.network(rows(torch.ones_like(x[..., 0])[:, None], context))[..., 0]
+        return lengths_mapped(self.transform, x, params, inverse)
 
-    def _mapped(self, length: Tensor, params: Tensor, inverse: bool) -> tuple[Tensor, Tensor]:
-        """The mapped lengths, and the logarithms of their slopes."""
-        below = torch.log(-torch.expm1(-length))
-        y, log_slope = map_variables(self.transform, (length + below).flatten(), params, inverse)
-        y, log_slope = y.view(length.shape), log_slope.view(length.shape)
-        return F.softplus(y), log_slope - below + F.logsigmoid(y)
+
+def lengths_mapped(transform: Univariate, x: Tensor, params: Tensor, inverse: bool) -> tuple[Tensor, Tensor]:
+    """Map the lengths of vectors (n, B, D) as `RadialFrame` does; return the vectors and log-dets (n, B)."""
+    square = x.square().sum(-1)
+    shortest = torch.full_like(square, SHORTEST)
+    if inverse:
+        shortest, _ = _mapped(transform, shortest, params, False)
+    length = torch.maximum(square, shortest.square()).sqrt()
+    mapped, log_slope = _mapped(transform, length, params, inverse)
+    ratio = mapped / length
+    log_slope = torch.where(square <= shortest.square(), ratio.log(), log_slope)
+    return x * ratio[..., None], log_slope + (x.shape[-1] - 1) * ratio.log()
+
+
+def _mapped(transform: Univariate, length: Tensor, params: Tensor, inverse: bool) -> tuple[Tensor, Tensor]:
+    """The lengths f(r) - f(0) for lengths r, or back, and the logarithms of their slopes."""
+    zero = map_variables(transform, torch.zeros_like(length).flatten(), params, False)[0].view(length.shape)
+    y, log_slope = map_variables(transform, (length + zero if inverse else length).flatten(), params, inverse)
+    y, log_slope = y.view(length.shape), log_slope.view(length.shape)
+    return y if inverse else y - zero, log_slope
 
 
 def rows(features: Tensor, context: Tensor) -> Tensor:
@@ -247,5 +256,5 @@ def frame(
     if transform.of_angles:
         return AngleFrame(distances, transform, network, context) if distances else None
     if not distances:
-        return RadialFrame(channels, transform, network, context)
+        return RadialFrame(transform, network, context)
     return VectorFrame(distances, channels, transform, network, context)

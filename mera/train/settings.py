@@ -188,7 +188,7 @@ LIMITS = (
 PRESETS: dict[str, dict[str, Any]] = {
     "authors": {"batch_size": 64, "optimizer": "AdamW", "lr": 1e-3, "weight_decay": 5e-2, "schedule": "constant"},
     "action": {"batch_size": 64, "lr": 5e-3, "weight_decay": 0.0, "eval_images": 2000},
-    "trained": {"lr": 3e-4, "warmup": 20, "keep": "improved"},
+    "trained": {"lr": 2e-4, "warmup": 20, "ema": 0.98, "keep": "improved", "eval_every": 100},
 }
 """Settings by the name of a preset: "authors" has the settings of App. A of https://arxiv.org/abs/2010.00029, with the
 weight decay of the authors' code; "action" those for learning from an action; "trained" those for a flow that begins at
