@@ -57,10 +57,11 @@ class ProgressBar:
     """A progress bar with the rate of the work and the time left; plain lines without a terminal.
 
     In a notebook the bar changes in place, so that a saved notebook keeps only the last state. The rate counts from the
-    first update, since the first unit of work takes longer.
+    first update, since the first unit of work takes longer, or from the start if all is done by then. With `at_once`,
+    the bar is shown before any work is done.
     """
 
-    def __init__(self, title: str, console: Console, unit: str = "step") -> None:
+    def __init__(self, title: str, console: Console, unit: str = "step", at_once: bool = False) -> None:
         from tqdm.std import tqdm
 
         is_drawn, in_cell = console.is_terminal or console.is_jupyter, console.is_jupyter and not console.quiet
@@ -70,7 +71,10 @@ class ProgressBar:
             file=console.file if console.is_terminal and not console.is_jupyter and not console.quiet else lines,
             mininterval=0.2 if is_drawn else LINE_EVERY, delay=1e-9,
         )  # fmt: skip
+        self.began = self.bar.start_t
         self.bar.delay, self.is_started = 0, False  # only the first picture, of no work yet, is left out
+        if at_once and not console.quiet:
+            self.bar.refresh()
 
     def __enter__(self) -> ProgressBar:
         return self
@@ -84,6 +88,8 @@ class ProgressBar:
             self.is_started = True
             self.bar.unpause()
             self.bar.initial, self.bar.start_t = done, self.bar.last_print_t
+        if fraction >= 1 and done == self.bar.initial:  # nothing has been done since the first update
+            self.bar.initial, self.bar.start_t = 0, self.began
         self.bar.n, self.bar.total = done, done / fraction if fraction > 0 else None
         self.bar.set_postfix_str(note, refresh=False)
         self.bar.update(0)

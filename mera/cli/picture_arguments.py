@@ -11,6 +11,7 @@ import typer
 
 from mera._utils.errors import InputError
 from mera._utils.files import make_folder
+from mera.cli import stopping
 from mera.cli.sources import PHOTOGRAPHS, SOURCE_HELP, learnt_fields, load_flow
 from mera.cli.terminal import sources
 from mera.data.picture_files import SUFFIXES
@@ -96,5 +97,6 @@ def announce(*paths: Path) -> None:
 def save_stored(stored: StoredPicture, picture: Path, source: Path) -> None:
     """Write a picture with what its file holds, and say in one line what cannot be kept."""
     stored.save(picture)
+    stopping.done.append(str(picture))
     if stored.lost:
         typer.echo(f"{source}: {picture.name} does not keep {', '.join(stored.lost)}", err=True)

@@ -15,6 +15,7 @@ from mera._utils.progress import check_console
 from mera._utils.table import Table
 from mera.analysis import map_picture, mix_pictures, refine_picture
 from mera.analysis.pictures import COARSE_LONGEST, LONGEST, as_source
+from mera.cli import stopping
 from mera.cli.options import Device, Seed
 from mera.cli.picture_arguments import (
     SCALE,
@@ -70,6 +71,7 @@ def map_command(
         announce(picture)
         result = map_picture(flow, source, out=out, tile=tile, seed=seed, console=progress_console)
         save_figure(result.figure(), picture)
+        stopping.done.append(str(picture))
         if as_json:
             log_prob = None if result.is_reflected else result.streamed.log_prob
             numbers = {result.unit.replace("/", "_per_"): result.total, "levels": result.levels, "log_prob": log_prob}
@@ -119,7 +121,7 @@ def mix_command(
         stored, other = read_stored(a), read_stored(b)
         pictures = [picture, levels_picture] if level is None else [picture]
         announce(*pictures)
-        mixed = mix_pictures(flow, a, b, levels, longest=scale)
+        mixed = mix_pictures(flow, a, b, levels, longest=scale, console=check_console(console, quiet=as_json))
         if level is None:
             size = 2 * max(mixed[chosen].shape[1:]) // 3
             titles = {f"levels from {h} on of A": image for h, image in mixed.items()}
@@ -152,7 +154,9 @@ def refine_command(
         stored = read_stored(file)
         announce(picture)
         with warnings.catch_warnings(record=True) as caught:
-            refined = refine_picture(flow, file, times, temperature=temperature, longest=scale)
+            refined = refine_picture(
+                flow, file, times, temperature=temperature, longest=scale, console=check_console(console, quiet=as_json)
+            )
         for warning in caught:
             typer.echo(f"{file}: {warning.message}", err=True)
         save_stored(stored.with_pixels(refined), picture, file)
