@@ -48,6 +48,7 @@ class PictureMap:
         shape: the height and the width of the image.
         unit: "bits/dim", or "bits/variable" of fields.
         streamed: the pass over the image, reflected at its last row and column to edges that fit the flow.
+        even: the bits without the order of coding, which are drawn; see `Streamed.even_map`. Numbers are of `bits`.
     """
 
     image: Tensor
@@ -56,6 +57,7 @@ class PictureMap:
     shape: tuple[int, int]
     unit: str
     streamed: Streamed
+    even: Tensor
 
     @property
     def is_reflected(self) -> bool:
@@ -77,7 +79,7 @@ class PictureMap:
         """The image beside its maps, in which bright places are surprising."""
         from mera.drawing.curves import map_figure  # late: matplotlib takes a second
 
-        return map_figure(self.image, self.bits, self.sites, self.unit)
+        return map_figure(self.image, self.even, self.sites, self.unit, self.levels)
 
     def _repr_png_(self) -> bytes | None:
         return self.figure()._repr_png_()
@@ -112,14 +114,14 @@ def map_picture(flow: Flow, picture: PictureLike | Source, *, longest: int | Non
     streamed = resized.stream(fitting, **options)
     sites = site_edges(resized.plan)
     unit = "bits/dim" if source.dtype in (np.uint8, torch.uint8) else "bits/variable"
-    bits = streamed.bits(shape=shape).float()
+    bits, even = (streamed.bits(shape=shape, even=it).float() for it in (False, True))
     step = max(1, -(-max(shape) // SHOWN_EDGE))
     rows = [source[:, row : row + 1, :][:, :, ::step].float() for row in range(0, shape[0], step)]
     image = torch.cat(rows, 1)
     if image.max() > 1 or image.min() < 0:
         image = (image - image.min()) / (image.max() - image.min()).clamp(min=1e-12)
     image = image[:3] if len(image) > 2 else image[:1]
-    return PictureMap(image, bits, sites, (shape[0], shape[1]), unit, streamed)
+    return PictureMap(image, bits, sites, (shape[0], shape[1]), unit, streamed, even)
 
 
 def site_edges(plan: Plan) -> tuple[int, ...]:

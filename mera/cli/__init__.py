@@ -66,3 +66,5 @@ def main() -> None:
             raise
         print(f"error: Expected enough memory; got {str(error).splitlines()[0]}", file=sys.stderr)
         sys.exit(1)
+    finally:
+        stopping.last_words()

@@ -20,6 +20,7 @@ STATUS = 130
 done: list[str] = []
 """What the command has written."""
 _timers: list[threading.Timer] = []
+_said: list[bool] = []
 
 
 def install() -> None:
@@ -37,13 +38,22 @@ def stoppable(run: Callable[..., None]) -> Callable[..., None]:
         try:
             run(*arguments, **options)
         except KeyboardInterrupt:
-            print(sentence(), file=sys.stderr)
+            last_words()
             raise typer.Exit(STATUS) from None
+        else:
+            _said.append(True)  # what was found until then is there, and the command has said so
         finally:
             for timer in _timers:
                 timer.cancel()
 
     return command
+
+
+def last_words() -> None:
+    """Say what is done, once, if Ctrl-C has ended the command."""
+    if _timers and not _said:
+        print(sentence(), file=sys.stderr, flush=True)
+        _said.append(True)
 
 
 def sentence() -> str:
@@ -63,6 +73,6 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 def _end() -> None:
     """End the process, whatever its threads compute."""
-    print(sentence(), file=sys.stderr, flush=True)
+    last_words()
     sys.stdout.flush()
     os._exit(STATUS)

@@ -9,6 +9,7 @@ import time
 import numpy as np
 import pytest
 from PIL import Image
+from typer import Exit
 
 from mera.cli import stopping
 from mera.cli.first_words import first_words
@@ -74,6 +75,6 @@ def test_what_is_done_is_said():
         stopping.done.append("a_map.png")
         raise KeyboardInterrupt
 
-    with pytest.raises(Exception, match="130"):
+    with pytest.raises(Exit):
         stopping.stoppable(run)()
     assert stopping.sentence() == "stopped; done: a_map.png"
