@@ -56,17 +56,20 @@ class ProgressBar:
     """A progress bar with the rate of the work and the time left; plain lines without a terminal.
 
     In a notebook the bar changes in place, so that a saved notebook keeps only the last state; the bars of rich need
-    ipywidgets there. The rate counts from the first update, since the first unit of work takes longer.
+    ipywidgets there. The rate counts from the first update, since the first unit of work takes longer, or from the
+    start if all is done by then. With `at_once`, the bar is shown before any work is done.
     """
 
-    def __init__(self, title: str, console: Console, unit: str = "step") -> None:
+    def __init__(self, title: str, console: Console, unit: str = "step", at_once: bool = False) -> None:
         self.title, self._unit, self._console = title, unit, console
         self._is_drawn = console.is_terminal or console.is_jupyter
         is_cell, self._is_line = console.is_jupyter, console.is_terminal and not (console.is_jupyter or console.quiet)
         self._show = _Cell() if is_cell and not console.quiet else self._rewrite if self._is_line else self._print
         self._blocks = "#" if console.options.ascii_only else BLOCKS
         self._first: tuple[int, float] | None = None  # the units of work and the time of the first update
-        self._shown_at, self._line, self._last = 0.0, "", ""
+        self._began, self._shown_at, self._line, self._last = time.monotonic(), 0.0, "", ""
+        if at_once and not console.quiet:
+            self._show(f"{title}   0%  {unit} 0 [{self._times(0, 0, 0, 0)}]")
 
     def __enter__(self) -> ProgressBar:
         return self
@@ -81,6 +84,8 @@ class ProgressBar:
         now = time.monotonic()
         if self._first is None:
             self._first, self._shown_at = (done, now), now
+        if fraction >= 1 and done == self._first[0]:  # nothing has been done since the first update
+            self._first = 0, self._began
         times = self._times(done, fraction, done - self._first[0], now - self._first[1])
         numbers = f"{self._unit} {done}{f', {note}' if note else ''} [{times}]"
         whole, part = divmod(round(fraction * WIDTH * len(self._blocks)), len(self._blocks))

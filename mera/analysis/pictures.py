@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,15 +14,19 @@ from torch import Tensor
 
 from mera._utils.checks import check_count, check_type
 from mera._utils.errors import InputError
+from mera._utils.progress import check_console
 from mera.analysis.latents import mix
 from mera.cones import Streamed
 from mera.data import photograph, reflected, resize
 from mera.data.picture_files import SUFFIXES, reduced
 from mera.data.sources import Source, dtype_of, open_image
+from mera.executor.watching import passes_shown
 from mera.flow.flow import Flow
 from mera.graph import Plan
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from mera.drawing.figures import Picture
 
 LONGEST, COARSE_LONGEST = 960, 480
@@ -33,7 +37,7 @@ PictureLike = str | PathLike[str] | Tensor | np.ndarray
 """The path of a picture, or its pixels (C, H, W) uint8."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class PictureMap:
     """A map of how much an image surprises a flow, by site and level.
 
@@ -44,6 +48,7 @@ class PictureMap:
         shape: the height and the width of the image.
         unit: "bits/dim", or "bits/variable" of fields.
         streamed: the pass over the image, reflected at its last row and column to edges that fit the flow.
+        even: the bits without the order of coding, which are drawn; see `Streamed.even_map`. Numbers are of `bits`.
     """
 
     image: Tensor
@@ -51,7 +56,8 @@ class PictureMap:
     sites: tuple[int, ...]
     shape: tuple[int, int]
     unit: str
-    streamed: Streamed = field(repr=False)
+    streamed: Streamed
+    even: Tensor
 
     @property
     def is_reflected(self) -> bool:
@@ -73,10 +79,14 @@ class PictureMap:
         """The image beside its maps, in which bright places are surprising."""
         from mera.drawing.curves import map_figure  # late: matplotlib takes a second
 
-        return map_figure(self.image, self.bits, self.sites, self.unit)
+        return map_figure(self.image, self.even, self.sites, self.unit, self.levels)
 
     def _repr_png_(self) -> bytes | None:
         return self.figure()._repr_png_()
+
+    def __repr__(self) -> str:
+        levels = ", ".join(f"{bits:.3f}" for bits in self.levels)
+        return f"map of {self.shape[0]} x {self.shape[1]} pixels: {self.total:.3f} {self.unit}, by level {levels}"
 
 
 def map_picture(flow: Flow, picture: PictureLike | Source, *, longest: int | None = None, **options: Any) -> PictureMap:
@@ -104,14 +114,14 @@ def map_picture(flow: Flow, picture: PictureLike | Source, *, longest: int | Non
     streamed = resized.stream(fitting, **options)
     sites = site_edges(resized.plan)
     unit = "bits/dim" if source.dtype in (np.uint8, torch.uint8) else "bits/variable"
-    bits = streamed.bits(shape=shape).float()
+    bits, even = (streamed.bits(shape=shape, even=it).float() for it in (False, True))
     step = max(1, -(-max(shape) // SHOWN_EDGE))
     rows = [source[:, row : row + 1, :][:, :, ::step].float() for row in range(0, shape[0], step)]
     image = torch.cat(rows, 1)
     if image.max() > 1 or image.min() < 0:
         image = (image - image.min()) / (image.max() - image.min()).clamp(min=1e-12)
     image = image[:3] if len(image) > 2 else image[:1]
-    return PictureMap(image, bits, sites, (shape[0], shape[1]), unit, streamed)
+    return PictureMap(image, bits, sites, (shape[0], shape[1]), unit, streamed, even)
 
 
 def site_edges(plan: Plan) -> tuple[int, ...]:
@@ -121,8 +131,9 @@ def site_edges(plan: Plan) -> tuple[int, ...]:
 
 @torch.no_grad()
 def mix_pictures(
-    flow: Flow, first: PictureLike, second: PictureLike, levels: Sequence[int], *, longest: int = LONGEST
-) -> dict[int, Tensor]:
+    flow: Flow, first: PictureLike, second: PictureLike, levels: Sequence[int], *, longest: int = LONGEST,
+    console: Console | None = None,
+) -> dict[int, Tensor]:  # fmt: skip
     """Mix two pictures by scale (RG-Flow, Eq. 9): the shapes of the first with the fine structure of the second.
 
     Args:
@@ -131,6 +142,7 @@ def mix_pictures(
         second: the picture whose fine levels are taken; it is cropped and resized to the first.
         levels: the levels from which on all coarser ones are those of the first picture, each for one mixture.
         longest: the pixels of the longer edge to which the first picture is reduced.
+        console: the console that shows progress; None shows it on terminals and in notebooks only.
 
     Returns:
         By level, the mixture, (C, H, W) uint8.
@@ -139,16 +151,18 @@ def mix_pictures(
     pair = torch.stack([pixels, resize(_pixels(flow, second, longest), pixels.shape[1:])])
     images = reflected(pair, flow).to(flow.device)
     resized = flow.resized(images.shape[2:])
-    z = resized(resized.from_images(images))[0]
-    a, b = ([level[i : i + 1] for level in z] for i in range(2))
-    mixed = {h: resized.to_images(resized.inverse(mix(a, b, h))[0])[0].cpu() for h in levels}
+    with passes_shown("mix", resized.plan, 1, 2 + len(levels), check_console(console)):
+        z = resized(resized.from_images(images))[0]
+        a, b = ([level[i : i + 1] for level in z] for i in range(2))
+        mixed = {h: resized.to_images(resized.inverse(mix(a, b, h))[0])[0].cpu() for h in levels}
     return {h: image[:, : pixels.shape[1], : pixels.shape[2]] for h, image in mixed.items()}
 
 
 @torch.no_grad()
 def refine_picture(
-    flow: Flow, picture: PictureLike, times: int = 2, *, temperature: float = 0.5, longest: int = COARSE_LONGEST
-) -> Tensor:
+    flow: Flow, picture: PictureLike, times: int = 2, *, temperature: float = 0.5, longest: int = COARSE_LONGEST,
+    console: Console | None = None,
+) -> Tensor:  # fmt: skip
     """A picture of twice the edges or more, whose means over cells come near the picture, with details drawn by a flow.
 
     Args:
@@ -157,6 +171,7 @@ def refine_picture(
         times: the factor of the edges, a power of two.
         temperature: the temperature of the details; below 1 they are smoother.
         longest: the pixels of the longer edge to which the picture is reduced first.
+        console: the console that shows progress; None shows it on terminals and in notebooks only.
 
     Returns:
         The refined picture, (C, times H, times W) uint8.
@@ -171,7 +186,7 @@ def refine_picture(
     height, width = pixels.shape[1:]
     images = reflected(pixels[None], flow).to(flow.device)
     x = flow.resized(images.shape[2:]).from_images(images)
-    fine = flow.refine(x, levels, temperature=temperature, means=True)
+    fine = flow.refine(x, levels, temperature=temperature, means=True, console=console)
     return flow.resized(fine.shape[2:]).to_images(fine)[0, :, : times * height, : times * width].cpu()
 
 

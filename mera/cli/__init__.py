@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import re
 import sys
+import warnings
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from mera._utils.errors import InputError, with_notes
 
@@ -37,13 +39,22 @@ def import_extensions(arguments: Sequence[str]) -> list[str]:
     return [*(f"--import={name}" for name in names), *others]
 
 
+def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
+    """Show a warning as one line, without the line of code that gave it."""
+    print(f"warning: {message}", file=sys.stderr)
+
+
 def main() -> None:
     """Run the command that the process arguments name.
 
     An error that a user can correct is printed as one line on standard error, without a traceback, with exit status 1.
     """
-    from mera.cli.app import app
+    from mera.cli import stopping
+    from mera.cli.app import STOPPABLE, app
 
+    if not {*STOPPABLE}.isdisjoint(sys.argv[1:]):
+        stopping.install()
+    warnings.showwarning = _show_warning
     try:
         sys.argv[1:] = import_extensions(sys.argv[1:])
         app()
@@ -55,3 +66,5 @@ def main() -> None:
             raise
         print(f"error: Expected enough memory; got {str(error).splitlines()[0]}", file=sys.stderr)
         sys.exit(1)
+    finally:
+        stopping.last_words()

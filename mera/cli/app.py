@@ -9,6 +9,8 @@ from typing import Annotated
 import typer
 
 from mera import __version__
+from mera.cli.first_words import first_words
+from mera.cli.stopping import stoppable
 from mera.cli.terminal import OPTIONS, as_app, lazy_group
 
 COMMANDS = {
@@ -38,6 +40,8 @@ FILES = {
 }  # fmt: skip
 """The file of a command that shares it with others."""
 
+STOPPABLE = ("map", "mix", "refine", "inpaint", "find", "sample")
+"""The commands that Ctrl-C ends within two seconds."""
 EPILOG = (
     "Exit status: 0 if all is done, or if a run was interrupted and saved; 1 after an error that you can correct, "
     "which is one line on standard error; 2 if the arguments are not those of a command."
@@ -46,11 +50,14 @@ EPILOG = (
 
 def _application(name: str) -> typer.Typer:
     """The application of a command."""
-    return as_app(getattr(import_module(f"mera.cli.{FILES.get(name, name)}"), f"{name}_command"))
+    command = getattr(import_module(f"mera.cli.{FILES.get(name, name)}"), f"{name}_command")
+    return as_app(stoppable(command) if name in STOPPABLE else command)
 
 
 app = typer.Typer(
-    cls=lazy_group({name: (help_text, partial(_application, name)) for name, help_text in COMMANDS.items()}),
+    cls=lazy_group(
+        {name: (help_text, partial(_application, name)) for name, help_text in COMMANDS.items()}, before=first_words
+    ),
     no_args_is_help=True,
     epilog=EPILOG,
     **OPTIONS | {"add_completion": True},

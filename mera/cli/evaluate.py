@@ -30,6 +30,7 @@ from mera.cli.sources import (
 )
 from mera.cli.terminal import Json, console, show, show_json, sources
 from mera.drawing.images import png_path, save_grid, stretch
+from mera.executor.watching import passes_shown
 from mera.graph.summary import count_parameters
 from mera.train.evaluate import example_losses, mean_and_error, pictures_of, sample
 from mera.train.health import inverse_error
@@ -148,7 +149,8 @@ def sample_command(
         context = chosen[torch.arange(n, device=flow.device) % len(chosen)]
     is_image = flow.plan.input.is_picture and not learnt_fields(run)
     temperature = (PICTURES if is_image else 1.0) if temperature is None else temperature
-    samples = sample(flow, n, temperature, seed, context)[..., *map(slice, shape)]  # type: ignore[index]
+    with passes_shown("sample", flow.plan, n, 1, check_console(console)):
+        samples = sample(flow, n, temperature, seed, context)[..., *map(slice, shape)]  # type: ignore[index]
     samples = flow.to_images(samples) if is_image else samples
     name = "_".join(map(str, temperature)) if isinstance(temperature, tuple) else str(temperature)
     name += "" if classes is None else f"_classes_{'_'.join(map(str, chosen.tolist()))}"

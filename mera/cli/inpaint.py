@@ -16,12 +16,22 @@ from mera import graph
 from mera._utils.errors import InputError
 from mera._utils.progress import check_console
 from mera.cli.options import Class, Device, Lattice, Root, Seed, options_for
-from mera.cli.pictures import SCALE, Out, beside, flow_and_pictures, is_picture, run_and
+from mera.cli.picture_arguments import (
+    SCALE,
+    Out,
+    announce,
+    beside,
+    flow_and_pictures,
+    is_picture,
+    run_and,
+    save_stored,
+)
 from mera.cli.sources import examples_of, folder_of, select_class
 from mera.cli.terminal import Json, console, show_json, with_options
 from mera.cones import parse_region, sites_of
 from mera.data import class_numbers
 from mera.data.picture_files import read_picture
+from mera.data.stored_pictures import StoredPicture, read_stored
 from mera.drawing.images import inpainted, save_figure, save_image
 from mera.flow.flow import Flow
 from mera.graph.indexing import mask_from_sites
@@ -86,12 +96,17 @@ def _inpaint(
         files = [folder_of(run) / f"test_{test}"]
         images = [(files[0], examples[test], of_test)]
     results = beside(files, ["filled"] * len(files), out)
+    sheets = beside(results, ["samples"] * len(results))
     options = {name: value for name, value in options.items() if value is not None}
-    for (file, before, label_of_image), picture in zip(images, results, strict=True):
+    for (file, before, label_of_image), picture, sheet in zip(images, results, sheets, strict=True):
         conditioned, _ = select_class(run, flow, label_of_image)
         torch.manual_seed(seed)
         hidden = _hidden(before, mask, region, scale)
-        if _fill(conditioned, file, before, hidden, picture, as_json, options).stopped:
+        stored = None if test is not None else read_stored(file)
+        if stored is not None and stored.upright.shape[:2] != before.shape[1:]:
+            stored = stored.with_pixels(before)  # reduced
+        announce(picture, sheet)
+        if _fill(conditioned, file, before, hidden, (picture, sheet), as_json, options, stored).stopped:
             break
 
 
@@ -111,9 +126,11 @@ def _hidden(image: Tensor, mask: Path | None, region: str | None, scale: int | N
 
 
 def _fill(
-    flow: Flow, file: Path, whole: Tensor, hidden: Tensor, picture: Path, as_json: bool, options: dict[str, Any]
-) -> Inpainting:
+    flow: Flow, file: Path, whole: Tensor, hidden: Tensor, pictures: tuple[Path, Path], as_json: bool,
+    options: dict[str, Any], stored: StoredPicture | None,
+) -> Inpainting:  # fmt: skip
     """Fill the hidden pixels of a picture, write its pictures, and print what was found."""
+    changed = hidden
     window = _window(hidden, flow)
     beyond = [(0, max(span.stop - n, 0)) for span, n in zip(window, hidden.shape, strict=True)]
     if any(rows for _, rows in beyond):
@@ -125,7 +142,13 @@ def _fill(
     before, hidden = before.to(flow.device)[None], hidden.to(flow.device)
     x = flow.from_images(before)
     result = flow.inpaint(x, hidden, console=check_console(console, quiet=as_json), **options)
-    pictures = _draw(before, hidden, result, picture, whole, window)
+    filled = _draw(before, hidden, result, pictures[1], whole, window)
+    if stored is None:
+        save_image(filled, pictures[0])
+    else:
+        save_stored(stored.with_pixels(filled, changed), pictures[0], file)
+        if clear := int((stored.upright[..., -1][changed.numpy()] == 0).sum()) * stored.has_alpha:
+            typer.echo(f"{file}: {clear:,} filled pixels are transparent, and stay so", err=True)
     numbers: dict[str, Any] = {
         "file": str(file),
         "blocks": result.blocks,
@@ -180,27 +203,25 @@ def _by(shape: Sequence[int]) -> str:
 
 
 def _draw(
-    before: Tensor, hidden: Tensor, result: Inpainting, picture: Path, whole: Tensor, window: tuple[slice, ...],
-) -> list[Path]:  # fmt: skip
-    """Write the pictures and return their paths; pixels that are not masked keep the values of the whole image.
+    before: Tensor, hidden: Tensor, result: Inpainting, sheet: Path, whole: Tensor, window: tuple[slice, ...],
+) -> Tensor:  # fmt: skip
+    """Draw the surroundings of the hole, and return the whole image with the filling.
 
-    The second picture shows the surroundings of the hole: before, masked, the medoid, two other draws, their spread.
+    The picture shows the surroundings before, masked, the medoid, two other draws, their spread.
     """
     drawn = result.pictures or {}
     images = {name: drawn[name] for shown in SHOWN for name in drawn if name.partition(",")[0] == shown}
     filled = {name: torch.where(hidden, image, 0 if "spread" in name else before[0]) for name, image in images.items()}
-    paths = [picture, *beside([picture], ["samples"])]
     whole = whole.clone()
     height, width = whole[:, *window].shape[1:]
     whole[:, *window] = filled.get("medoid", filled["likeliest"])[:, :height, :width].cpu()
-    save_image(whole, paths[0])
     spans = [hidden.any(1 - axis).nonzero()[:, 0] for axis in range(2)]
     near = [slice(max(int(places[0]) - MARGIN, 0), int(places[-1]) + 1 + MARGIN) for places in spans]
     ordered = {name: image for name, image in filled.items() if name != "likeliest" or len(filled) == 1}
     shown = {name: image[:, near[0], near[1]] for name, image in ({"the image": before[0]} | ordered).items()}
     figure = inpainted(shown, hidden[near[0], near[1]], str(result.convergence or ""), width=2.2)
-    save_figure(figure, paths[1])
-    return paths
+    save_figure(figure, sheet)
+    return whole
 
 
 inpaint_command = with_options(_inpaint, options_for(SearchOptions, "Search"))

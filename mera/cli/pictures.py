@@ -3,90 +3,36 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import torch
 import typer
 
 from mera._utils.errors import InputError
-from mera._utils.files import make_folder
 from mera._utils.progress import check_console
 from mera._utils.table import Table
 from mera.analysis import map_picture, mix_pictures, refine_picture
 from mera.analysis.pictures import COARSE_LONGEST, LONGEST, as_source
+from mera.cli import stopping
 from mera.cli.options import Device, Seed
-from mera.cli.sources import PHOTOGRAPHS, SOURCE_HELP, learnt_fields, load_flow
-from mera.cli.terminal import Json, console, show, show_json, sources
+from mera.cli.picture_arguments import (
+    SCALE,
+    Out,
+    announce,
+    beside,
+    flow_and_pictures,
+    name_of,
+    run_and,
+    save_stored,
+)
+from mera.cli.sources import learnt_fields
+from mera.cli.terminal import Json, console, show, show_json
 from mera.data import photograph
-from mera.data.picture_files import SUFFIXES
 from mera.data.sources import open_image
-from mera.drawing.images import png_path, save_figure, save_image, titled
-from mera.flow.flow import Flow
-
-Out = Annotated[Path | None, typer.Option(help="The PNG to write, of another name than the usual.", metavar="FILE")]
-SCALE: Any = typer.Option(min=1, help="The longer edge in pixels to which pictures are reduced.")
-
-
-def run_and(help_text: str, metavar: str) -> Any:
-    """The declaration of the arguments of a command: a run or none, and then pictures."""
-    help_text = f"{SOURCE_HELP} If left out, {PHOTOGRAPHS}. Then {help_text}"
-    return typer.Argument(help=help_text, metavar=f"[RUN] {metavar}", autocompletion=sources)
-
-
-def flow_and_pictures(
-    paths: Sequence[Path], device: str, least: int = 1, fields: bool = False, L: Any = None
-) -> tuple[Path, Flow, Sequence[Path]]:
-    """From pictures, with or without a run before them: the run, its flow on two dimensions, and the pictures.
-
-    The first path is a run if there are more than `least` and it has no suffix of a picture or an array.
-    """
-    has_run = len(paths) > least and not is_picture(paths[0])
-    run, pictures = (paths[0], paths[1:]) if has_run else (Path(PHOTOGRAPHS), paths)
-    if len(pictures) < least:
-        raise typer.BadParameter(f"Expected {least} pictures or more, and a run before them or none")
-    for picture in pictures:
-        if least and not picture.exists():
-            raise InputError(f"a picture in {picture}", "no such file")
-    flow = load_flow(run, device, L)
-    if not isinstance(flow, Flow) or flow.plan.input.dim != 2:
-        raise InputError("a run of a Flow on two dimensions", f"a {type(flow).__name__} in {run}")
-    if not fields and learnt_fields(run):
-        raise InputError("a run that learnt images", f"fields in {run}")
-    return run, flow, pictures
-
-
-def is_picture(path: Path) -> bool:
-    """Return whether a path is that of a picture or an array, by its suffix, rather than that of a flow."""
-    return path.suffix.lower() in SUFFIXES | {".npy"}
-
-
-def beside(
-    pictures: Sequence[Path], endings: Sequence[str], out: Path | None = None, inputs: Sequence[Path] = ()
-) -> list[Path]:
-    """The PNGs to write for pictures: PICTURE_ending.png beside each, or `out` for a single one.
-
-    They are checked before the work begins, and files that will be replaced are named.
-
-    Raises:
-        ValueError: if there are several pictures and `out`, if `out` is no PNG, or if two results, or a result and a
-            picture or another of the `inputs`, would have one path.
-    """
-    if out is not None and len(pictures) > 1:
-        raise InputError("one picture with --out", f"{len(pictures)} pictures")
-    names = zip(pictures, endings, strict=True)
-    usual = [picture.with_name(f"{picture.stem}_{ending}.png") for picture, ending in names]
-    paths = [png_path(path) for path in (usual if out is None else [out])]
-    read = {path.resolve() for path in (*pictures, *inputs)}
-    for number, path in enumerate(paths):
-        if path.resolve() in read or path in paths[:number]:
-            raise InputError("results with names of their own, by --out or in calls of their own", f"{path} twice")
-        make_folder(path.parent)
-        if path.exists():
-            typer.echo(f"{path}: will be replaced", err=True)
-    return paths
+from mera.data.stored_pictures import read_stored
+from mera.drawing.images import save_figure, titled
 
 
 def map_command(
@@ -122,8 +68,10 @@ def map_command(
             raise InputError(f"fields of floats for {run}, which learnt fields", f"8-bit integers in {file}")
         if not (is_image or learnt_fields(run) or run.is_file()):
             raise InputError(f"8-bit integers for {run}, which learnt images", f"{source.dtype} in {file}")
+        announce(picture)
         result = map_picture(flow, source, out=out, tile=tile, seed=seed, console=progress_console)
         save_figure(result.figure(), picture)
+        stopping.done.append(str(picture))
         if as_json:
             log_prob = None if result.is_reflected else result.streamed.log_prob
             numbers = {result.unit.replace("/", "_per_"): result.total, "levels": result.levels, "log_prob": log_prob}
@@ -166,18 +114,22 @@ def mix_command(
     top = len(flow.plan.latents) - 1
     levels = range(1, top + 1) if level is None else [level]
     chosen = levels[-1]
-    results = beside([a] * len(others), [f"{b.stem}_mix_{chosen}" for b in others], out, others)
-    for b, picture in zip(others, results, strict=True):
+    results = beside([a] * len(others), [f"{name_of(b, others)}_mix_{chosen}" for b in others], out, others)
+    sheets = beside(results, ["levels"] * len(results))
+    for b, picture, levels_picture in zip(others, results, sheets, strict=True):
         torch.manual_seed(seed)
-        mixed = mix_pictures(flow, a, b, levels, longest=scale)
-        pictures = [picture]
+        stored, other = read_stored(a), read_stored(b)
+        pictures = [picture, levels_picture] if level is None else [picture]
+        announce(*pictures)
+        mixed = mix_pictures(flow, a, b, levels, longest=scale, console=check_console(console, quiet=as_json))
         if level is None:
-            pictures += beside([picture], ["levels"])
             size = 2 * max(mixed[chosen].shape[1:]) // 3
             titles = {f"levels from {h} on of A": image for h, image in mixed.items()}
             sheet = {"A": photograph(a, size), "B": photograph(b, size)} | titles
-            save_figure(titled(sheet, columns=3, width=3.2), pictures[1])
-        save_image(mixed[chosen], picture)
+            save_figure(titled(sheet, columns=3, width=3.2), levels_picture)
+        save_stored(stored.with_pixels(mixed[chosen]), picture, a)
+        if other.has_alpha or other.info.get("icc_profile") not in (None, stored.info.get("icc_profile")):
+            typer.echo(f"{b}: taken in front of white, and its numbers as they are, without its ICC profile", err=True)
         if as_json:
             show_json({"files": [str(a), str(b)], "level": chosen, "pictures": [str(path) for path in pictures]})
         else:
@@ -199,11 +151,15 @@ def refine_command(
     pictures = beside(files, ["refined"] * len(files), out)
     for file, picture in zip(files, pictures, strict=True):
         torch.manual_seed(seed)
+        stored = read_stored(file)
+        announce(picture)
         with warnings.catch_warnings(record=True) as caught:
-            refined = refine_picture(flow, file, times, temperature=temperature, longest=scale)
+            refined = refine_picture(
+                flow, file, times, temperature=temperature, longest=scale, console=check_console(console, quiet=as_json)
+            )
         for warning in caught:
             typer.echo(f"{file}: {warning.message}", err=True)
-        save_image(refined, picture)
+        save_stored(stored.with_pixels(refined), picture, file)
         height, width = refined.shape[1:]
         if as_json:
             show_json({"file": str(file), "pixels": [height, width], "picture": str(picture)})

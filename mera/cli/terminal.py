@@ -55,13 +55,16 @@ def plain(value: Any) -> Any:
 
 
 def lazy_group(
-    commands: Mapping[str, tuple[str, Callable[[], typer.Typer]]], of_path: Callable[..., None] | None = None
+    commands: Mapping[str, tuple[str, Callable[[], typer.Typer]]],
+    of_path: Callable[..., None] | None = None,
+    before: Callable[[str, Sequence[str]], None] | None = None,
 ) -> type[TyperGroup]:
     """Make a class of groups of commands, for `typer.Typer(cls=...)`.
 
     Args:
         commands: for the name of each command, its help text, and a function that makes its application.
         of_path: the command to run if the first argument is the path of a file or a folder, or a pretrained flow.
+        before: called with the name of a command and its words before its application is made.
     """
 
     class LazyGroup(TyperGroup):
@@ -76,6 +79,8 @@ def lazy_group(
             """Make and return the command that the first argument names."""
             name = args[0] if args else ""
             if name in commands:
+                if before is not None:
+                    before(name, args[1:])
                 self.commands[name] = _make(name, commands[name][1]())
             elif name and of_path is not None and (Path(name).exists() or name in pretrained_names()):
                 return name, _make(ctx.info_name, as_app(of_path)), args

@@ -132,7 +132,7 @@ def _fill(result: Streamed, tile: int, take: Callable[[Box], None], console: Con
             work(box)
         return math.prod(box.shape)
 
-    with ProgressBar("stream", check_console(console), "tile") as bar:
+    with ProgressBar("stream", check_console(console), "tile", at_once=True) as bar:
         done = number = 0
         result.begin([0], [plan.input])
         for step in (None, *plan.steps):

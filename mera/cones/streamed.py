@@ -95,7 +95,39 @@ class Streamed:
         """
         return np.load(self.check_map(self.flow.plan.check_level(level)), mmap_mode="c")
 
-    def bits(self, edge: int = 256, shape: Sequence[int] | None = None) -> Tensor:
+    def even_map(self, level: int, box: Box | None = None) -> Tensor:
+        """The map of a level without the order of coding, (*sites), in double precision.
+
+        A convolution that draws sites in turns, as the squares of a checkerboard, codes the second ones given the
+        first ones, and they cost less wherever they lie. A value is therefore the mean of itself and of the mean of its
+        neighbours in each direction, at the distance of the sites that take turns. Borders are reflected.
+
+        Args:
+            level: the level, 0 for the finest.
+            box: the sites; None for all.
+        """
+        lattice = self.lattices[self.flow.plan.check_level(level)]
+        steps = [
+            step.apply.lattice.shape
+            for step in self.flow.plan.bijections
+            if step.level == level and step.apply.is_field
+        ]
+        turns = sorted({tuple(n // m for n, m in zip(lattice.shape, shape, strict=True)) for shape in steps})
+        if box is None:
+            self.check_map(level)
+            box = Box.whole(lattice.shape)
+        reach = [sum(turn[axis] for turn in turns) for axis in range(lattice.dim)]
+        spans = list(zip(box.start, box.stop, lattice.shape, reach, strict=True))
+        outer = [np.arange(max(start - r, 0), min(stop + r, n)) for start, stop, n, r in spans]
+        array = np.load(self.file(f"map{level}"), mmap_mode="r")
+        values = torch.from_numpy(array[tuple(slice(at[0], at[-1] + 1) for at in outer)].astype(np.float64))
+        for turn in turns:
+            around = sum(_shifted(values, axis, step * edge) for axis, edge in enumerate(turn) for step in (1, -1))
+            values = values / 2 + around / (4 * lattice.dim)
+        inside = zip(box.start, box.stop, outer, strict=True)
+        return values[tuple(slice(start - int(at[0]), stop - int(at[0])) for start, stop, at in inside)]
+
+    def bits(self, edge: int = 256, shape: Sequence[int] | None = None, even: bool = False) -> Tensor:
         """The bits per dimension of each level in the cells of a coarse grid, for a picture.
 
         The preprocessing of images, a change of units, is shared among the levels by the numbers of their latents: bits
@@ -104,6 +136,8 @@ class Streamed:
         Args:
             edge: the most cells along the longest edge of the image.
             shape: the rows and columns of the image whose cells are returned, from the first on; None for all.
+            even: whether maps are those of `even_map`, for a picture without the order of coding; a border keeps
+                nearly its bits, and the mean changes by less than a percent.
 
         Returns:
             For each level, finest first, its bits in each cell per variable of the cell, (levels, *cells). The mean
@@ -115,7 +149,7 @@ class Streamed:
             raise InputError(f"a shape within {tuple(whole)}", str(tuple(shape)))
         longest = min(check_count(edge, "cells of an edge"), max(whole))
         cells = [max(1, round(longest * n / max(whole))) for n in whole]
-        levels = torch.stack([_pooled(self, number, cells) for number in range(len(self.levels))])
+        levels = torch.stack([_pooled(self, number, cells, even) for number in range(len(self.levels))])
         if self.is_image:
             plan, units = self.flow.plan, math.fsum(self.change) / math.prod(cells)
             shares = torch.tensor([latent.lattice.variables / plan.input.variables for latent in plan.latents])
@@ -217,13 +251,21 @@ class Streamed:
                 os.posix_fallocate(file.fileno(), 0, self.file(name).stat().st_size)
 
 
-def _pooled(streamed: Streamed, number: int, cells: list[int]) -> Tensor:
+def _shifted(values: Tensor, axis: int, step: int) -> Tensor:
+    """The neighbours of values at a distance along an axis; beyond a border, those at the same distance within."""
+    n = values.shape[axis]
+    at = torch.arange(n) + step
+    at = torch.where((at < 0) | (at >= n), at - 2 * step, at)
+    return values.index_select(axis, at.clamp(0, n - 1))
+
+
+def _pooled(streamed: Streamed, number: int, cells: list[int], even: bool) -> Tensor:
     """Sum a map of log p over a coarse grid; the value of a site is divided among the cells that it overlaps."""
     lattice = streamed.lattices[number]
     streamed.check_map(number)
     total = torch.zeros(cells, dtype=torch.float64)
     for box in tiles(lattice, [POOLED] * lattice.dim):
-        values = streamed.read(f"map{number}", box).double()
+        values = streamed.even_map(number, box) if even else streamed.read(f"map{number}", box).double()
         for axis, (start, stop, n, count) in enumerate(zip(box.start, box.stop, lattice.shape, cells, strict=True)):
             ends = torch.arange(start, stop + 1, dtype=torch.float64) * count / n
             edges = torch.arange(count + 1, dtype=torch.float64)

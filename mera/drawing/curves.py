@@ -42,19 +42,22 @@ def loss_curves(
     return figure
 
 
-def map_figure(image: Tensor, bits: Tensor, sites: Sequence[int], unit: str = "bits/dim") -> Picture:
+def map_figure(
+    image: Tensor, bits: Tensor, sites: Sequence[int], unit: str = "bits/dim", means: Sequence[float] | None = None
+) -> Picture:
     """Draw an image (C, H, W) from 0 to 1, and its bits per dimension in cells (levels, h, w), all and by level.
 
-    `sites` holds for each level the edge of one of its sites in pixels.
+    `sites` holds for each level the edge of one of its sites in pixels, and `means` its mean, that of `bits` if None.
     """
+    means = bits.mean((1, 2)).tolist() if means is None else means
     figure, axes = panels(2 + len(bits), 3, 3.6, 0.4 + 3.0 * image.shape[1] / image.shape[2], margin=0.2)
     axes[0].imshow(image.movedim(0, -1).squeeze(-1).numpy(), cmap="gray", vmin=0, vmax=1)
     axes[0].set_title("the image; in its maps, bright = surprising", fontsize=9)
     titles = ["all levels", *(f"level {level}, sites of {edge} pixels" for level, edge in enumerate(sites))]
-    for axis, title, values in zip(axes[1:], titles, [bits.sum(0), *bits], strict=True):
+    for axis, title, values, mean in zip(axes[1:], titles, [bits.sum(0), *bits], [sum(means), *means], strict=True):
         low, high = values.quantile(0.01).item(), values.quantile(0.99).item()
         shown = axis.imshow(values.numpy(), cmap="magma", vmin=low, vmax=max(high, low + 1e-9))
-        axis.set_title(f"{title}: {values.mean():.3f} {unit}", fontsize=9)
+        axis.set_title(f"{title}: {mean:.3f} {unit}", fontsize=9)
         figure.colorbar(shown, ax=axis, shrink=0.8, label=unit)
     for axis in axes:
         axis.set(xticks=[], yticks=[])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Collection
+from functools import partial
 from typing import Any, Self
 
 import torch
@@ -18,6 +19,7 @@ from mera.bijectors.local import is_local
 from mera.bijectors.prior import Prior
 from mera.executor.contexts import Context, ContextEncoder, event_context
 from mera.executor.passes import Transform
+from mera.executor.watching import watching
 from mera.graph.modules import Bijectors
 from mera.graph.plan import Plan, Step
 
@@ -86,6 +88,7 @@ class PlanModule(nn.Module):
 
     def transform(self, contexts: ContextOfStep, inverse: bool = False) -> Transform:
         """The function of a pass that applies the bijector of a step, or its inverse, to the events of the step."""
+        watch = watching.get()
 
         def transform(step: Step, events: Tensor) -> tuple[Tensor, Tensor]:
             bijector: Any = self.bijectors[step.module]
@@ -97,8 +100,11 @@ class PlanModule(nn.Module):
                 if self.keeps_inputs and not inverse:
                     return _keeping_inputs(bijector, events, *given)
             elif events.numel() > 2 * VALUES and events.device.type == "cpu":
-                return _in_pieces(run, events, *given)
-            return run(events, *given)
+                return _in_pieces(run, events, *given, watch=watch and partial(watch, step))
+            result: tuple[Tensor, Tensor] = run(events, *given)
+            if watch is not None:
+                watch(step, events.numel())
+            return result
 
         return transform
 
@@ -120,11 +126,19 @@ class PlanModule(nn.Module):
         return self.changed(bijectors=bijectors, prior=prior, context_encoder=context_encoder)
 
 
-def _in_pieces(run: Any, events: Tensor, *context: Tensor) -> tuple[Tensor, Tensor]:
+def _in_pieces(
+    run: Any, events: Tensor, *context: Tensor, watch: Callable[[int], None] | None = None
+) -> tuple[Tensor, Tensor]:
     """Transform events (n, *event_shape) piece by piece, which is faster without gradients."""
     rows = -(-len(events) // -(-events.numel() // VALUES))  # equal pieces: a small last one would cost a call
     pieces = zip(*(part.split(rows) for part in (events, *context)), strict=True)
-    changed, log_dets = zip(*(run(*piece) for piece in pieces), strict=True)
+    changed, log_dets = [], []
+    for piece in pieces:
+        values, log_det = run(*piece)
+        changed.append(values)
+        log_dets.append(log_det)
+        if watch is not None:
+            watch(piece[0].numel())
     return torch.cat(changed), torch.cat(log_dets)
 
 

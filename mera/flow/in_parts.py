@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from os import PathLike
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -18,6 +18,9 @@ from mera.flow.refine import refine
 from mera.graph import compile
 from mera.graph.resize import resize
 from mera.inpaint import Inpainting, inpaint, inpaint_behind
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 class FlowInParts(Density, PlanModule):
@@ -171,7 +174,7 @@ class FlowInParts(Density, PlanModule):
     @torch.no_grad()
     def refine(
         self, coarse: Tensor, levels: int = 1, *, temperature: Temperature = 1.0, context: Context | None = None,
-        means: bool = False,
+        means: bool = False, console: Console | None = None,
     ) -> Tensor:  # fmt: skip
         r"""Generate data of twice the edges, given its coarse lattice: super-resolution, and multilevel sampling.
 
@@ -190,6 +193,7 @@ class FlowInParts(Density, PlanModule):
             means: whether the means of cells are to be the coarse data for any flow, for the super-resolution of
                 pictures: its own coarse lattice is then found by iteration. The data are plausible ones of these means,
                 not draws from their density given the means.
+            console: the console that shows progress; None shows it on terminals and in notebooks only.
 
         Returns:
             Data in the flow's own space, (B, C, *twice the shape); with a warning if the iteration misses the means.
@@ -204,7 +208,7 @@ class FlowInParts(Density, PlanModule):
         >>> torch.allclose(torch.nn.functional.avg_pool2d(fine, 2), coarse, atol=1e-5)
         True
         """
-        return refine(self, coarse, levels, temperature, context, means)
+        return refine(self, coarse, levels, temperature, context, means, console)
 
     def behind_noise(self) -> tuple[LearntNoise | None, PlanModule]:
         """The learnt noise of pixels with which the flow begins, None if it has none; and the flow behind it."""

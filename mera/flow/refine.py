@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from mera._utils.checks import check_count, check_window
 from mera._utils.errors import InputError
+from mera._utils.progress import ProgressBar, check_console
 from mera.bijectors import DCT, BlockSpins
 from mera.executor.contexts import Context
 from mera.executor.passes import run_inverse
 from mera.flow.density import Temperature
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 STEP, MOST_STEPS, CLOSE = 0.7, 100, 0.02
 """The part of the difference of means that a step takes off, the most steps, and the largest difference at the end, in
@@ -22,8 +26,9 @@ standard deviations of the coarse data."""
 
 
 def refine(
-    flow: Any, coarse: Tensor, levels: int, temperature: Temperature, context: Context | None, means: bool
-) -> Tensor:
+    flow: Any, coarse: Tensor, levels: int, temperature: Temperature, context: Context | None, means: bool,
+    console: Console | None = None,
+) -> Tensor:  # fmt: skip
     """Generate data, given its coarse lattice; see `Flow.refine`."""
     check_window(coarse, flow.plan.input.channels, flow.plan.input.dim)
     number = len(flow.plan.entries)
@@ -47,17 +52,24 @@ def refine(
     def finer(lattice: Tensor) -> Tensor:
         return run_inverse(behind.plan, latents[:levels], transform, lattice * unit)[0]
 
-    x = finer(coarse)
-    x = _with_means(x, coarse, finer, factors) if means and x.numel() else x
+    with ProgressBar("refine", check_console(console), "pass", at_once=True) as bar:
+        x = finer(coarse)
+        x = _with_means(x, coarse, finer, factors, bar) if means and x.numel() else x
     return x if noise is None else noise.inverse(x)[0]
 
 
-def _with_means(x: Tensor, coarse: Tensor, finer: Callable[[Tensor], Tensor], factors: Sequence[int]) -> Tensor:
+def _with_means(
+    x: Tensor, coarse: Tensor, finer: Callable[[Tensor], Tensor], factors: Sequence[int], bar: ProgressBar
+) -> Tensor:
     """Move the coarse lattice, from which `finer` makes data, until the means of cells of the data are `coarse`."""
     lattice, step, close = coarse, STEP, CLOSE * coarse.std(correction=0)
     difference = coarse - means_of_cells(x, factors)
-    for _ in range(MOST_STEPS):
-        if difference.abs().max() <= close:
+    first = difference.abs().max()
+    for number in range(MOST_STEPS):
+        largest = difference.abs().max()
+        near = ((first / largest).log() / (first / close).log()).nan_to_num(1.0).clamp(0, 1).item()
+        bar.update(number + 1, 1.0 if largest <= close else max(near, number / MOST_STEPS), f"means {largest:.2g} off")
+        if largest <= close:
             return x
         moved = lattice + step * difference
         trial = finer(moved)

@@ -195,7 +195,7 @@ def _search(
         else:
             groups = min(STARTS, search.draws)
             space = LatentSpace(local, search.latents)
-            with ProgressBar("compete", console) as progress_bar:
+            with ProgressBar("compete", console, at_once=True) as progress_bar:
                 start = populate(space, groups, search.draws // groups, search.sweeps, progress_bar)
         steps, lr = ADAM_FROM_DRAWS if search.samples else ADAM
         steps = steps if search.steps is None else search.steps
@@ -228,13 +228,13 @@ def _draw(
     metric = partial(curvature, local, of_angles=flow.of_angles)
     if not _begins_at_gaussian(local, flow):
         space, size = LatentSpace(local), max(search.draws // search.samples, 1)
-        with ProgressBar("compete", console) as bar:
+        with ProgressBar("compete", console, at_once=True) as bar:
             latents = populate(space, search.samples, size, search.sweeps, bar)
         starts = space.decode(latents).flatten(1)
         mass = metric(starts[0])
     else:
         particles = max(search.particles, search.samples)
-        with ProgressBar("anneal", console) as bar:
+        with ProgressBar("anneal", console, at_once=True) as bar:
             gaussian = scaled(gaussian_filling(flow, local.image, local.hidden, context), log_prob_of_row, particles)
             rows, mass = anneal(log_prob_of_row, metric, gaussian, particles, search.leapfrog, bar, stop)
         starts = rows[torch.linspace(0, particles - 1, search.samples).long()]

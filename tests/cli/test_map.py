@@ -115,7 +115,7 @@ def test_results_have_names_of_their_own():
         ("mix flow.mera a.png b.png a.gif --out c.png", "one picture with --out; got 2 pictures"),
         ("mix flow.mera a.png b.png --out b.png", "names of their own, .*; got b.png twice"),
         ("refine flow.mera a.png --out a.png", "got a.png twice"),
-        ("map flow.mera a.png a.gif", "got a_map.png twice"),
+        ("refine flow.mera a.png a.png", "got a_png_refined.png twice"),
         ("refine flow.mera a.png none.png", "a picture in none.png; got no such file"),
         ("inpaint flow.mera a.png --region 2:4,2:4 --out x.jpg", "the path of a PNG; got x.jpg"),
     ):
@@ -123,6 +123,40 @@ def test_results_have_names_of_their_own():
     assert Path("a.png").read_bytes() == before
     assert not Path("a_refined.png").exists()
     assert run("inpaint", "a.png", "--test", 0, "--region", "2:4,2:4").exit_code == 2
+
+
+@pytest.mark.usefixtures("flow")
+def test_pictures_of_one_stem_do_not_clash_and_wrong_masks_replace_nothing():
+    for name in ("a.png", "a.webp", "b.png"):
+        painted(name, 16, 16)
+    assert run("refine", "flow.mera", "a.png").exit_code == 0
+    assert run("refine", "flow.mera", "a.webp", "b.png").exit_code == 0
+    assert {path.name for path in Path().glob("*_refined.png")} == {
+        "a_png_refined.png", "a_webp_refined.png", "b_refined.png",
+    }  # fmt: skip
+    Path("b_filled.png").write_bytes(b"")
+    painted("mask.png", 8, 8)
+    failed = run("inpaint", "flow.mera", "b.png", "--mask", "mask.png")
+    assert "a mask of the image's size" in str(failed.exception)
+    assert "will be replaced" not in failed.stderr
+
+
+@pytest.mark.usefixtures("flow")
+def test_a_filled_picture_keeps_what_its_file_holds():
+    values = np.random.default_rng(0).integers(0, 256, (20, 16, 4), dtype=np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(values).save("a.png", exif=exif, icc_profile=b"a profile")
+    words = ("--region", "3:5,4:6", "--samples", 0, "--steps", 1, "--draws", 4)
+    assert run("inpaint", "flow.mera", "a.png", *words).exit_code == 0
+    with Image.open("a_filled.png") as image:
+        assert (image.info["icc_profile"], image.getexif()[0x0112]) == (b"a profile", 6)
+        changed = (np.asarray(image) != values).any(2)
+    assert 0 < changed.sum() <= 4
+    assert not changed[:14].any()  # upright, the first rows are the left of what is stored... turned by 90 degrees
+    assert run("refine", "flow.mera", "a.png").exit_code == 0
+    with Image.open("a_refined.png") as image:
+        assert (image.size, image.mode, image.getexif()[0x0112]) == ((32, 40), "RGBA", 6)
 
 
 def test_samples_of_levels_that_share_are_the_corner_of_one_patch(monkeypatch, tmp_path):
@@ -185,5 +219,5 @@ def test_the_picture_of_a_filling_shows_two_draws(tmp_path, monkeypatch):
     zero = torch.zeros(())
     pictures = dict.fromkeys(names, image)
     result = Inpainting(image[None], zero, image[None], zero[None], 1, hidden, image[None], pictures=pictures)
-    command._draw(image[None], hidden, result, tmp_path / "a.png", image, (slice(0, 8), slice(0, 8)))
+    command._draw(image[None], hidden, result, tmp_path / "a_samples.png", image, (slice(0, 8), slice(0, 8)))
     assert shown == ["the image", "medoid", "sample 1", "sample 2", "spread, 0.1 is white"]

@@ -13,6 +13,7 @@ import torch
 
 import mera
 from mera import analysis
+from mera.bijectors.boxes import Box
 from mera.graph import Lattice, Node
 from mera.graph.operations import Move
 from tests.helpers.laws import randomize
@@ -311,3 +312,21 @@ def test_a_map_that_is_not_the_one_of_the_stream_is_refused(tmp_path, edit):
         with pytest.raises(ValueError, match=r"map0\.npy: Expected a map as this stream wrote it"):
             read()
     assert result.map(1).shape
+
+
+def test_a_map_is_drawn_without_the_order_of_coding():
+    flow = mera.build("rgflow", L=16, m=4, channels=1, details=1, hidden=(4,), boundary="open").float()
+    streamed = flow.resized((32, 48)).stream(torch.randn(1, 32, 48))
+    squares = np.indices((16, 24)).sum(0) % 2 * 2.0 - 1
+    np.save(streamed.file("map0"), np.kron(squares, np.ones((2, 2))).astype(np.float32))
+    np.save(streamed.file("map1"), np.pad(np.ones((1, 1), np.float32), ((7, 8), (11, 12))))
+    streamed.seal()
+    assert streamed.even_map(0).abs().max() == 0
+    spread = streamed.even_map(1)
+    assert spread.sum() == 1
+    assert [spread[7, 11], *(spread[at] for at in ((5, 11), (9, 11), (7, 9), (7, 13)))] == [0.5, *[0.125] * 4]
+    even, exact = (streamed.bits(edge=48, even=it) for it in (True, False))
+    assert torch.equal(even[2], exact[2])  # the coarsest level has no convolution
+    assert torch.allclose(even[1].mean(), exact[1].mean())
+    tile = Box((4, 3), (9, 24))
+    assert torch.equal(streamed.even_map(1, tile), spread[4:9, 3:24])

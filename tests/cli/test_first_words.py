@@ -1,0 +1,80 @@
+"""What commands for pictures say before they compute, and how Ctrl-C ends them."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer import Exit
+
+from mera.cli import stopping
+from mera.cli.first_words import first_words
+
+
+@pytest.fixture(autouse=True)
+def pictures(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(np.zeros((1000, 2000, 3), np.uint8)).save("a.png", exif=exif)
+    mask = np.zeros((1000, 2000), np.uint8)
+    mask[:10, :10] = 255
+    Image.fromarray(mask).save("m.png")
+
+
+@pytest.mark.parametrize(("words", "said"), [
+    ("map a.png", "map: a.png, 960 x 480 pixels: about 10 s on an idle core\n"),
+    ("map runs/a a.png --scale 100", "map: a.png, 100 x 50 pixels\n"),
+    ("mix a.png m.png --json", "mix: a.png, m.png, 960 x 480 and 480 x 960 pixels: about 35 s on an idle core\n"),
+    ("refine photographs a.png --times 4", "refine: a.png, 480 x 240 pixels: about 2 minutes on an idle core\n"),
+    ("inpaint a.png --region 4:8,4:8 --samples 0", "inpaint: a.png, 2000 x 1000 pixels\n"),
+    ("explore photographs --image a.png", ""),
+    ("inpaint runs/a --test 3 --region 4:8,4:8", ""),
+    ("train rgflow --data none.png", ""),
+])  # fmt: skip
+def test_the_first_line_has_the_time(capsys, words, said):
+    command, *rest = words.split()
+    first_words(command, rest)
+    assert capsys.readouterr().err == said
+
+
+@pytest.mark.parametrize(("words", "message"), [
+    ("map a.png b.png", "a picture in b.png; got no such file"),
+    ("inpaint a.png --mask b.png", "a mask in b.png; got no such file"),
+    ("explore photographs --image b.png", "a picture in b.png; got no such file"),
+])  # fmt: skip
+def test_a_missing_file_is_refused_before_torch_is_imported(words, message):
+    program = f"import sys; sys.argv = ['mera', *{words.split()!r}]; import atexit; from mera.cli import main; "
+    program += "atexit.register(lambda: print('torch' in sys.modules)); main()"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr == f"error: Expected {message}\n"
+    assert done.stdout == "False\n"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+def test_ctrl_c_ends_a_command_with_a_sentence():
+    words = [sys.executable, "-m", "mera", "map", "m.png", "a.png", "--scale", "2000"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert "map: m.png, a.png" in process.stderr.readline()
+        while not process.stdout.readline().startswith("stream"):
+            pass
+        start = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == stopping.STATUS
+        assert time.monotonic() - start < 3
+        assert process.stderr.read().endswith("stopped: nothing is written yet\n")
+
+
+def test_what_is_done_is_said():
+    def run() -> None:
+        stopping.done.append("a_map.png")
+        raise KeyboardInterrupt
+
+    with pytest.raises(Exit):
+        stopping.stoppable(run)()
+    assert stopping.sentence() == "stopped; done: a_map.png"
