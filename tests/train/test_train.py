@@ -128,7 +128,7 @@ def test_noise_is_a_function_of_seed_step_and_row():
         ({"lr": math.nan}, "Expected lr as a positive number; got nan"),
         ({"weight_decay": -1.0}, "Expected weight_decay as a number >= 0; got -1.0"),
         ({"ema": 1.0}, "Expected ema as a number >= 0, up to 0.99999; got 1.0"),
-        ({"keep": 0}, r"Expected the weights to keep among \['last', 'best'\]; got 0"),
+        ({"keep": 0}, r"Expected the weights to keep among \['last', 'best', 'improved'\]; got 0"),
         ({"checkpoints": 0}, "Expected checkpoints as an integer >= 1; got 0"),
         ({"precision": "float16"}, "Expected a precision among"),
         ({"optimizer": "adamw"}, r"Expected an optimizer among .*did you mean 'AdamW'"),
