@@ -46,7 +46,7 @@ class FlowDistribution(Distribution):
     arg_constraints: ClassVar[dict[str, constraints.Constraint]] = {}
     has_rsample = True
 
-    def __init__(self, flow: Density, context: Context | None = None, validate_args: bool | None = None) -> None:
+    def __init__(self, flow: Density, context: Context | None = None, validate_args: bool | None = True) -> None:
         encoder, self.flow = flow.context_encoder, flow
         contexts = encoder.as_tensor(context)
         batch_shape = torch.Size([len(contexts)] if isinstance(contexts, Tensor) and contexts.ndim else [])

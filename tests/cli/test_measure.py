@@ -30,7 +30,7 @@ def folder(tmp_path_factory):
 
 
 def test_a_run_of_an_action_is_resumed_and_listed(folder):
-    assert "going on from step 20 of 25" in plain(succeed("train", "--resume", folder, "--steps", 25))
+    assert "going on from step 20 of 25" in plain(succeed("train", "--resume", folder, "--steps", 25, "--rewarm"))
     assert RunFolder(folder).facts()["action"] == ACTION
     assert isinstance(mera.load(folder), Symmetrized)
     (listed,) = json.loads(run("runs", folder.parent, "--json").output)

@@ -368,7 +368,11 @@ CONTEXTS = [
 @pytest.mark.parametrize(("name", "context"), CONTEXTS)
 def test_every_option_is_tried_in_every_context(name, context):
     rows = [words for words in TABLE if words.split()[0] == name and context in words]
-    named = flags(*rows, *(option for words in rows for option, _ in rows_of(words))) | {"--device", "--resume"}
+    named = flags(*rows, *(option for words in rows for option, _ in rows_of(words))) | {
+        "--device",
+        "--resume",
+        "--rewarm",
+    }
     missing = [p.opts[0] for p in _options_of(name) if not named & {*p.opts, *p.secondary_opts}]
     assert set(missing) <= {"--prior"}  # of a layout, which has a row of its own
 
