@@ -116,14 +116,14 @@ def compare(
         scores.append(score)
         report = Comparison(
             scores, data.name, kind.name, kind.unit, arena.recipe(command), parameters,
-            pictures_of(data.test, examples), seeds, len(runs),
+            pictures_of(data.test, examples), len(runs),
         )  # fmt: skip
         report.save(out)
     return report or Comparison([], data.name, kind.name, kind.unit, expected=len(runs))
 
 
 class _Arena:
-    """What all runs of a comparison have in common: data, settings, folder, device."""
+    """The data, the settings, the folder and the device that all runs of a comparison share."""
 
     def __init__(
         self, data: DataSplits, settings: Settings, out: Path, examples: int, tune: bool,

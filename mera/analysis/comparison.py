@@ -81,7 +81,6 @@ class Comparison(Tabled):
         recipe: how the models were trained, as (name, value).
         parameters: the number of parameters that was asked for; None if none was.
         pictures: for test windows, the number of the picture of each, of which errors over examples are made.
-        seeds: the number of seeds that was asked for.
         expected: the number of runs that the whole comparison has.
     """
 
@@ -92,7 +91,6 @@ class Comparison(Tabled):
     recipe: Sequence[tuple[str, str]] = ()
     parameters: int | None = None
     pictures: Tensor | None = None
-    seeds: int = 1
     expected: int = 0
 
     @property
@@ -139,11 +137,11 @@ class Comparison(Tabled):
         """The paired differences to the first model, by the seeds of both; a trained flow has one run for all seeds."""
         if runs is base:
             return self._means("difference", "difference_error", [])
-        ours, others = ({run.seed: run.losses for run in part} for part in (runs, base))
-        trained = [part for part in (ours, others) if len(part) == 1]
-        seeds = sorted(set(ours) & set(others)) if not trained else sorted(ours if len(others) == 1 else others)
-        pairs = [(ours.get(seed, runs[0].losses), others.get(seed, base[0].losses)) for seed in seeds]
-        gaps = [[a - b for a, b in zip(first, second, strict=True)] for first, second in pairs]
+        sides = [(part, {run.seed: run.losses for run in part}) for part in (runs, base)]
+        learnt = [set(losses) for part, losses in sides if part[0].steps]
+        seeds = sorted(set.intersection(*learnt)) if learnt else [base[0].seed]
+        pairs = [[losses.get(seed, part[0].losses) for part, losses in sides] for seed in seeds]
+        gaps = [[a - b for a, b in zip(*pair, strict=True)] for pair in pairs]
         return self._means("difference", "difference_error", gaps)
 
     def _means(self, name: str, error: str, losses: Sequence[Sequence[float]]) -> dict[str, Any]:
@@ -158,7 +156,7 @@ class Comparison(Tabled):
         return {name: mean, f"{error}_examples": over, f"{error}_seeds": over_seeds}
 
     def _note(self, score: Score) -> str:
-        """What makes the budget of a model another than that of the others; empty for nothing."""
+        """How the budget of a model differs from that of the others, in words; empty if it does not."""
         notes = [] if score.steps else ["already trained, and evaluated as it is"]
         if self.parameters and abs(score.parameters / self.parameters - 1) > MARGIN:
             notes.append(f"not of {self.parameters:,} parameters")

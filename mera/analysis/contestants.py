@@ -14,7 +14,7 @@ from mera import models
 from mera._utils.errors import InputError
 from mera._utils.registry import parse_call
 from mera.flow import Density
-from mera.models.saving import describe_flow, load, load_layout_flow, pretrained
+from mera.models.saving import load, load_layout_flow, pretrained
 
 EXAMPLE = "rgflow(prior=gaussian)"
 
@@ -37,10 +37,6 @@ class Contestant:
     def folder(self) -> str:
         """The name of the folder of the contestant's runs."""
         return re.sub(r"[^\w.=,+-]+", "_", self.text).strip("_")
-
-    def facts(self) -> dict[str, Any]:
-        """The model and all options, or the layout, by which a rerun knows the contestant again."""
-        return describe_flow(self.make())
 
 
 def contestants(

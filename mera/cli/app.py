@@ -40,7 +40,7 @@ FILES = {
 }  # fmt: skip
 """The file of a command that shares it with others."""
 
-STOPPABLE = ("map", "mix", "refine", "inpaint", "find", "sample")
+STOPPABLE = ("map", "mix", "refine", "inpaint", "sample")
 """The commands that Ctrl-C ends within two seconds."""
 EPILOG = (
     "Exit status: 0 if all is done, or if a run was interrupted and saved; 1 after an error that you can correct, "

@@ -1,4 +1,4 @@
-"""What a command for pictures says and refuses at once, before torch is imported, which takes seconds."""
+"""The first line of a command for pictures, and its first refusals: before torch is imported, which takes seconds."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from mera._utils.errors import InputError
 from mera.cli.terminal import pretrained_names
 
-SECONDS = {"map": 15e-6, "find": 17e-6, "mix": 70e-6, "refine": 260e-6}
+SECONDS = {"map": 15e-6, "mix": 70e-6, "refine": 260e-6}
 """The seconds of the flow "photographs" for a pixel that is read, on an idle core; of `refine` by 2 x 2."""
 LONGEST = {"map": "960", "mix": "960", "refine": "480"}
 """The pixels of the longer edge to which a command reduces pictures."""

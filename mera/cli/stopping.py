@@ -18,7 +18,7 @@ LIMIT = 1.7
 STATUS = 130
 """The exit status of a command that Ctrl-C ended."""
 done: list[str] = []
-"""What the command has written."""
+"""The files that the command has written."""
 _timers: list[threading.Timer] = []
 _said: list[bool] = []
 

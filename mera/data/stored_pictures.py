@@ -1,4 +1,4 @@
-"""What the file of a picture holds beside the pixels that a flow sees, and how it is written again."""
+"""Pictures with all that their files hold, such as alpha and profiles, beside the pixels that a flow sees."""
 
 from __future__ import annotations
 

@@ -256,7 +256,7 @@ class Loop:
         if not math.isnan(self.test_error):
             metrics[f"test_{test.metric}_error"] = self.test_error
         chosen = values if validation is None else self._losses(validation)
-        pictures = pictures_of(getattr(validation or test, "examples", None), len(chosen))
+        pictures = pictures_of(getattr(test if validation is None else validation, "examples", None), len(chosen))
         chosen_by = self.kept.update(self.step, chosen, self.trained, pictures)
         if validation is not None:
             metrics[f"validation_{test.metric}"] = chosen_by

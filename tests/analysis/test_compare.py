@@ -165,7 +165,7 @@ def test_errors_over_examples_and_seeds():
         for model, values in losses.items()
         for seed, loss in enumerate(values)
     ]
-    first, second = Comparison(scores, "data", seeds=3, expected=6).rows()
+    first, second = Comparison(scores, "data", expected=6).rows()
     assert first["loss"] == 3
     assert first["error_examples"] == pytest.approx(1)  # two examples, 2 and 4
     assert first["error_seeds"] == pytest.approx(1 / 3**0.5)
@@ -177,6 +177,18 @@ def test_errors_over_examples_and_seeds():
     assert second["difference"] == 0.5
     assert "one seed" in single.legend
     assert "2 of 6 runs" in single.legend
+
+
+def test_differences_are_those_of_the_seeds_that_both_models_have():
+    """A model that is already trained has one run for all seeds; one whose later seeds are not done has fewer."""
+    first = [Score("a", seed, 9, 10, 1, (loss, loss + 1), 1, "") for seed, loss in enumerate((1.0, 2.0))]
+    unfinished, trained = Score("b", 0, 9, 10, 1, (1.5, 2.5), 1, ""), Score("c", 0, 9, 0, 0, (3.0, 4.0), 1, "c")
+    rows = Comparison([*first, unfinished, trained], "data", expected=5).rows()
+    assert [row["difference"] for row in rows] == [None, 0.5, 1.5]  # 1.5 - 1; 3 - (1 + 2) / 2
+    assert [row["difference_error_seeds"] for row in rows] == [None, None, 0.5]
+    assert [row["seeds"] for row in rows] == [2, 1, 0]
+    rows = Comparison([trained, *first], "data").rows()
+    assert [row["difference"] for row in rows] == [None, -1.5]
 
 
 def test_differences_within_two_errors_are_not_told_apart():
