@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
+from abc import ABC, abstractmethod
 from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -69,7 +70,7 @@ class Table:
         return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
-class Tabled:
+class Tabled(ABC):
     """The base class of results that show themselves as a table: as text when printed, as HTML in a notebook."""
 
     @property
@@ -78,9 +79,9 @@ class Tabled:
         return ""
 
     @property
+    @abstractmethod
     def table(self) -> Table:
         """The result as a table."""
-        raise NotImplementedError
 
     def __repr__(self) -> str:
         return f"{self.table}\n{self.legend}".rstrip("\n")
