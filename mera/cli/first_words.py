@@ -13,7 +13,7 @@ SECONDS = {"map": 15e-6, "mix": 70e-6, "refine": 260e-6}
 """The seconds of the flow "photographs" for a pixel that is read, on an idle core; of `refine` by 2 x 2."""
 LONGEST = {"map": "960", "mix": "960", "refine": "480"}
 """The pixels of the longer edge to which a command reduces pictures."""
-FILL_SECONDS = 10.0, 0.03
+FILL_SECONDS = 18.0, 0.03
 """The seconds of a filling at the defaults, and those for each pixel of the hole."""
 START = 5
 """The seconds until the flow is loaded."""
