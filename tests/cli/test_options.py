@@ -234,7 +234,7 @@ OBSERVED = {
     "exit": lambda result, events, path: result.exit_code,
     "json": lambda result, events, path: result.output.strip().endswith(("]", "}")),
     "score": lambda result, events, path: result.output.split("±")[-2].split()[-1],
-    "output": lambda result, events, path: (re.sub(r"\[[^]]*/s, .*?\]", "", result.output), repr(result.exception)),
+    "output": lambda result, events, path: (re.sub(r"\[[^]]*, [^]]* left]", "", result.output), repr(result.exception)),
     "events": lambda result, events, path: list(events),
     "files": lambda result, events, path: sorted(
         str(file) for file in path.rglob("*") if "events.out" not in file.name
