@@ -113,7 +113,7 @@ def test_inpaint_fills_what_is_masked_and_nothing_else(tmp_path):
     Image.fromarray(mask).resize((9, 9)).save(tmp_path / "small.png")
     for words, code, message in (
         ("--test 3", 2, "Pass either --mask FILE or --region"),
-        ("x.png --test 1 --region 0:2,0:2", 2, "Pass either pictures or --test N"),
+        (f"{tmp_path}/image.png --test 1 --region 0:2,0:2", 2, "Pass either pictures or --test N"),
         (f"--test 1 --mask {tmp_path}/small.png", 1, "a mask of the image's size, 16 x 16"),
         ("--test 99999 --region 0:2,0:2", 1, "Expected a test image from 0 to"),
         ("--test 1 --region 0:2,0:20", 1, "Expected dimension 1 within 0 to 16"),
