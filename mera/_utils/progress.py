@@ -69,7 +69,7 @@ class ProgressBar:
         self._first: tuple[int, float] | None = None  # the units of work and the time of the first update
         self._began, self._shown_at, self._line, self._last = time.monotonic(), 0.0, "", ""
         if at_once and not console.quiet:
-            self._show(f"{title}   0%  {unit} 0 [{self._times(0, 0, 0, 0)}]")
+            self._show(f"{title}   0%  {unit} 0")
 
     def __enter__(self) -> ProgressBar:
         return self
@@ -87,7 +87,7 @@ class ProgressBar:
         if fraction >= 1 and done == self._first[0]:  # nothing has been done since the first update
             self._first = 0, self._began
         times = self._times(done, fraction, done - self._first[0], now - self._first[1])
-        numbers = f"{self._unit} {done}{f', {note}' if note else ''} [{times}]"
+        numbers = f"{self._unit} {done}{f', {note}' if note else ''}{times}"
         whole, part = divmod(round(fraction * WIDTH * len(self._blocks)), len(self._blocks))
         bar = (self._blocks[-1] * whole + self._blocks[part - 1 : part]).ljust(WIDTH)
         self._line = f"{self.title} {100 * fraction:3.0f}%{f'|{bar}|' if self._is_drawn else ' '} {numbers}"
@@ -98,14 +98,14 @@ class ProgressBar:
             listener(fraction, numbers)
 
     def _times(self, done: int, fraction: float, new: int, seconds: float) -> str:
-        """The rate of the work, and the time left: "12.50step/s, 01:40 left"."""
+        """The rate of the work, and the time left, once they are known: " [12.50step/s, 01:40 left]"."""
         if not (new > 0 and seconds > 0 and fraction > 0):
-            return f"?{self._unit}/s, ? left"
+            return ""
         rate = new / seconds
         minutes, second = divmod(int(done * (1 / fraction - 1) / rate), 60)
         hour, minute = divmod(minutes, 60)
         pace = f"{rate:5.2f}{self._unit}/s" if rate >= 1 else f"{1 / rate:5.2f}s/{self._unit}"
-        return f"{pace}, {f'{hour}:' if hour else ''}{minute:02d}:{second:02d} left"
+        return f" [{pace}, {f'{hour}:' if hour else ''}{minute:02d}:{second:02d} left]"
 
     def _print(self, line: str) -> None:
         """Print a state of the bar, unless it differs from the one before in its times alone."""

@@ -7,6 +7,7 @@ from mera.analysis.latents import LatentIndex, mix, traverse
 from mera.analysis.pictures import PictureMap, map_picture, mix_pictures, refine_picture
 from mera.analysis.receptive import Extent, Strengths, extents, leading, receptive_fields, strengths
 from mera.analysis.statistics import LatentStatistics, statistics
+from mera.analysis.surprises import Surprise, Surprises, find_surprises
 
 __all__ = [
     "Classes",
@@ -18,10 +19,13 @@ __all__ = [
     "Parts",
     "PictureMap",
     "Strengths",
+    "Surprise",
+    "Surprises",
     "classify",
     "decompose",
     "extents",
     "factors",
+    "find_surprises",
     "leading",
     "map_picture",
     "mix",

@@ -27,6 +27,7 @@ COMMANDS = {
     "explain": "Print tables about runs: bits, receptive fields and known factors by level, and effects of mixing.",
     "inpaint": "Fill masked pixels of an image with the flow of a run.",
     "map": "Map log p of an image of any size, by site and level: a store on disk and a picture.",
+    "find": "Find what surprises in a picture, such as dust and scratches: a mask for `mera inpaint`, and a table.",
     "refine": "Refine a picture: twice the edges or more, with plausible details.",
     "mix": "Mix two pictures by scale: coarse levels of one with fine levels of the other.",
     "cone": "Show which latents some pixels can change, or which pixels some latents can change.",
@@ -35,12 +36,12 @@ COMMANDS = {
 """The help text of each command. The command NAME is the function or the application `NAME_command` in `mera.cli.NAME`,
 or in the file that `FILES` names."""
 FILES = {
-    "check": "runs", "sample": "evaluate", "figures": "explain", "map": "pictures", "mix": "pictures",
-    "refine": "pictures", "info": "flows", "cone": "flows", "explore": "flows",
+    "check": "runs", "sample": "evaluate", "figures": "explain", "map": "pictures", "find": "pictures",
+    "mix": "pictures", "refine": "pictures", "info": "flows", "cone": "flows", "explore": "flows",
 }  # fmt: skip
 """The file of a command that shares it with others."""
 
-STOPPABLE = ("map", "mix", "refine", "inpaint", "sample")
+STOPPABLE = ("map", "find", "mix", "refine", "inpaint", "sample")
 """The commands that Ctrl-C ends within two seconds."""
 EPILOG = (
     "Exit status: 0 if all is done, or if a run was interrupted and saved; 1 after an error that you can correct, "

@@ -9,9 +9,9 @@ from pathlib import Path
 from mera._utils.errors import InputError
 from mera.cli.terminal import pretrained_names
 
-SECONDS = {"map": 15e-6, "mix": 70e-6, "refine": 260e-6}
+SECONDS = {"map": 15e-6, "find": 30e-6, "mix": 70e-6, "refine": 260e-6}
 """The seconds of the flow "photographs" for a pixel that is read, on an idle core; of `refine` by 2 x 2."""
-LONGEST = {"map": "960", "mix": "960", "refine": "480"}
+LONGEST = {"map": "960", "find": "960", "mix": "960", "refine": "480"}
 """The pixels of the longer edge to which a command reduces pictures."""
 FILL_SECONDS = 18.0, 0.03
 """The seconds of a filling at the defaults, and those for each pixel of the hole."""

@@ -1,19 +1,21 @@
-"""The commands `mera map`, `mix` and `refine`, which take pictures of any size, with or without a run before them."""
+"""The commands `mera map`, `find`, `mix` and `refine`: pictures of any size, with a run before them or without."""
 
 from __future__ import annotations
 
 import warnings
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 import torch
 import typer
+from torch.nn.functional import interpolate
 
 from mera._utils.errors import InputError
 from mera._utils.progress import check_console
 from mera._utils.table import Table
-from mera.analysis import map_picture, mix_pictures, refine_picture
+from mera.analysis import find_surprises, map_picture, mix_pictures, refine_picture
 from mera.analysis.pictures import COARSE_LONGEST, LONGEST, as_source
 from mera.cli import stopping
 from mera.cli.options import Device, Seed
@@ -30,9 +32,10 @@ from mera.cli.picture_arguments import (
 from mera.cli.sources import learnt_fields
 from mera.cli.terminal import Json, console, show, show_json
 from mera.data import photograph
+from mera.data.picture_files import read_picture
 from mera.data.sources import open_image
 from mera.data.stored_pictures import read_stored
-from mera.drawing.images import save_figure, titled
+from mera.drawing.images import save_figure, save_image, titled
 
 
 def map_command(
@@ -87,6 +90,41 @@ def map_command(
         if result.is_reflected:
             text += ", reflected at its lower and right border for the flow; the bits are those of its own cells"
         show(text, table, *([] if out is None else [f"maps: {out}"]), f"picture: {picture}")
+
+
+def find_command(
+    paths: Annotated[list[Path], run_and("one picture or more.", "IMAGE...")],
+    most: Annotated[int, typer.Option(min=1, help="The most parts that are marked.")] = 10,
+    score: Annotated[float, typer.Option(min=1e-6, help="The least score of a part; 5 marks more than 10.")] = 10.0,
+    scale: Annotated[int, SCALE] = LONGEST,
+    out: Out = None,
+    seed: Seed = 0,
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Find what surprises in pictures: a mask IMAGE_found.png, white where it does, a picture with boxes, and a table.
+
+    `mera inpaint IMAGE --mask IMAGE_found.png` fills what is white. Look at the boxes first: stars and lights surprise
+    as dust does. With --json, one line for each picture; rows and columns are those of the picture after --scale.
+    """
+    _, flow, files = flow_and_pictures(paths, device)
+    masks = beside(files, ["found"] * len(files), out)
+    sheets = beside(masks, ["boxes"] * len(masks))
+    for file, picture, sheet in zip(files, masks, sheets, strict=True):
+        size = read_picture(file).shape[1:]
+        announce(picture, sheet)
+        progress_console = check_console(console, quiet=as_json)
+        found = find_surprises(flow, file, most=most, score=score, longest=scale, seed=seed, console=progress_console)
+        mask = (255 * found.mask[None, None]).to(torch.uint8)
+        save_image(interpolate(mask, tuple(size))[0], picture)  # of the size of the file
+        save_figure(found.figure(), sheet)
+        stopping.done.extend([str(picture), str(sheet)])
+        if as_json:
+            parts = [asdict(part) for part in found.parts]
+            show_json({"file": str(file), "found": parts, "pictures": [str(picture), str(sheet)]})
+        else:
+            height, width = found.mask.shape
+            show(f"{file}, as {height} x {width} pixels:", str(found), f"mask: {picture}", f"picture: {sheet}")
 
 
 def mix_command(

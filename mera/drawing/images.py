@@ -159,6 +159,21 @@ def inpainted(pictures: Mapping[str, Tensor], mask: Tensor, note: str = "", widt
     return figure
 
 
+def boxed(image: Tensor, boxes: Sequence[tuple[tuple[int, int], tuple[int, int]]], width: float = 7.0) -> Picture:
+    """Draw a uint8 image (1 or 3, H, W) with numbered boxes, each the span of its rows and that of its columns."""
+    from matplotlib.patches import Rectangle
+
+    height, edge = image.shape[1:]
+    figure, (axes,) = panels(1, 1, width, width * height / edge)
+    draw_image(axes, image)
+    for number, ((top, bottom), (left, right)) in enumerate(boxes, 1):
+        corner = left - 2.5, top - 2.5
+        axes.add_patch(Rectangle(corner, right - left + 4, bottom - top + 4, fill=False, color="red", lw=1))
+        axes.annotate(str(number), corner, color="red", fontsize=8, va="bottom")
+    axes.set(xlim=(-0.5, edge - 0.5), ylim=(height - 0.5, -0.5))
+    return figure
+
+
 def titled(
     pictures: Mapping[str, Tensor] | Iterable[tuple[str, Tensor]],
     columns: int = 6,
