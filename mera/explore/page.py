@@ -52,13 +52,13 @@ class Page:
             with ui.column().classes("beside w-full"):
                 self._add_picture()
             with ui.column().classes("w-full"):
-                self._add_tabs("Levels" if image is None else "Map")
+                self._add_tabs()
         self.visit.has_left = lambda: self.now.is_deleted
         self.visit.watchers.append(self._show)
         self.visit.marked = lambda: self.now.set_content(squares(self.visit.mask))
         if image is not None:
             self.visit.change(self.visit.studio.show, image)
-            ui.timer(0.3, self.map.open, once=True)  # once the page is there
+        ui.timer(0.3, self.map.open, once=True)  # once the page is there
         self.visit.changed()
 
     def _show(self) -> None:
@@ -109,14 +109,14 @@ class Page:
             )  # fmt: skip
             self.opener.classes("w-full max-w-lg").props('accept="image/*" aria-label="open a picture"')
 
-    def _add_tabs(self, first: str) -> None:
-        """Add all tabs; long computations start on a click."""
+    def _add_tabs(self) -> None:
+        """Add all tabs; only the map is computed without a click."""
         makers: dict[str, Callable[[Visit], Any]] = {"Map": MapTab, "Levels": LevelsTab, "Mix": MixTab, "Fill": FillTab}
         with ui.tabs().props('align="left" no-caps') as bar:
             for name in makers:
                 ui.tab(name)
         tabs: dict[str, Any] = {}
-        with ui.tab_panels(bar, value=first, animated=False).classes("w-full").props("keep-alive") as panels:
+        with ui.tab_panels(bar, value="Map", animated=False).classes("w-full").props("keep-alive") as panels:
             for name, make in makers.items():
                 with ui.tab_panel(name).classes("p-0 pt-2"):
                     tabs[name] = make(self.visit)

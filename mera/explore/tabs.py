@@ -84,8 +84,6 @@ class LevelsTab:
                             self._add_lead(*lead)
 
         panel.on_value_change(open_panel)
-        if level == self.visit.learnt.levels - 1:
-            ui.timer(0.3, lambda: panel.set_value(True), once=True)  # once the page is there
 
     def _add_lead(self, latent: LatentIndex, thumbnail: Tensor) -> None:
         """Add the receptive field and the slider of a latent."""
@@ -196,7 +194,7 @@ class MapTab:
                 image.props('alt="map of the cost"')
 
     async def open(self) -> None:
-        """Draw the map of a picture that was opened, and go to its most surprising window."""
+        """Draw the map of the first image, or of a picture that was opened, and go to its most surprising window."""
         await self.draw()
         self._go()
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
-from contextlib import contextmanager
+from concurrent.futures import Future, InvalidStateError
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import torch
@@ -76,33 +76,36 @@ class Visit:
     async def slowly(self, message: str, work: Callable[..., Any], *arguments: Any) -> Any:
         """Run a function in a thread, so that the page stays responsive, and return its result; None if it fails.
 
-        If the function shows its progress, the page shows how much is done and the time left, and a button stops it. If
-        the visitor has closed the page, a CancelledError is raised.
+        The page shows how much is done and the time left, if the function shows its progress. A button stops it: the
+        page goes on at once, and the thread ends where it shows progress next. If the visitor has closed the page, a
+        CancelledError is raised.
         """
-        stopped, progress = threading.Event(), ""
-        note = ui.notification(message, spinner=True, timeout=None, on_dismiss=stopped.set)
+        future: Future[Any] = Future()
+        future.set_running_or_notify_cancel()  # from now on a visitor who leaves cannot cancel it
+        progress = "0%"
+
+        def finish(result: Any, error: Exception | None = None) -> None:
+            with suppress(InvalidStateError):  # it was stopped before
+                future.set_result(result) if error is None else future.set_exception(error)
 
         def listen(fraction: float, text: str) -> None:
             nonlocal progress
             progress = f"{fraction:.0%}  {text}"
-            if stopped.is_set() or self.has_left():
+            if future.done() or self.has_left():
                 raise Stopped
-
-        future: Future[Any] = Future()
-        future.set_running_or_notify_cancel()  # from now on a visitor who leaves cannot cancel it
 
         def run() -> None:
             try:
                 with listening(listen):
-                    future.set_result(work(*arguments))
+                    finish(work(*arguments))
             except Exception as error:
-                future.set_exception(error)
+                finish(None, error)
 
-        def show() -> None:
-            if progress:
-                note.message, note.close_button = f"{message}: {progress}", "Stop"
-
-        timer = ui.timer(0.5, show)
+        note = ui.notification(
+            f"{message}: {progress}", spinner=True, timeout=None, close_button="Stop",
+            on_dismiss=lambda: finish(None, Stopped()),
+        )  # fmt: skip
+        timer = ui.timer(0.5, lambda: setattr(note, "message", f"{message}: {progress}"))
         try:
             with self.reporting():
                 threading.Thread(target=run, daemon=True).start()  # a daemon does not delay the exit of the process

@@ -55,7 +55,10 @@ def changes(page, act):
 
 
 def see_level(page):
-    """Wait for the sliders of the coarse level, whose panel opens by itself."""
+    """Open the panel of the coarse level, whose strongest latents are then searched."""
+    page.get_by_role("tab", name="Levels").click()
+    assert page.locator('[aria-label^="receptive field"]').count() == 0
+    page.get_by_text(re.compile(r"^z1: ")).click()
     page.locator('[aria-label^="receptive field of z1"]').first.wait_for()
 
 
@@ -77,6 +80,7 @@ def fill(page):
 
 
 def test_a_latent_is_moved_and_taken_back(page):
+    page.locator('[alt="map of the cost"]').wait_for()  # the first tab, drawn without a click
     see_level(page)
     slider = page.locator('[aria-label^="z1, channel"]').first
     value = float(slider.get_attribute("aria-valuenow"))
@@ -99,7 +103,6 @@ def test_pixels_are_marked_and_filled(page):
     assert page.locator('[aria-label="the image"] rect').count() == 3
     fill(page)
     page.locator('[aria-label="filling 4"]').wait_for()
-    page.get_by_role("tab", name="Levels").click()
     see_level(page)
     handle = page.locator('[aria-label^="z1, channel"] [tabindex="0"]').first
     changes(page, lambda: handle.press("PageUp"))
@@ -109,19 +112,18 @@ def test_pixels_are_marked_and_filled(page):
     page.locator('[aria-label="filling 4"]').wait_for()
     changes(page, lambda: page.get_by_text("Take it").first.click())
     assert page.locator('[aria-label="the image"] rect').count() == 0
-    page.get_by_role("tab", name="Map").click()
-    page.get_by_text("Draw the map").click()
-    page.locator('[alt="map of the cost"]').wait_for()
 
 
 def test_a_filling_is_stopped(browser):
     endless = "studio.SEARCH['iterations'] = 10**6"
     with served("rgflow", "--L", 8, first=endless) as address, opened(browser, address) as page:
+        page.locator('[alt="map of the cost"]').wait_for()  # until then it can be stopped, too
         mark(page)
         fill(page)
         page.get_by_text(re.compile(r"filling: \d+%")).wait_for()  # how much is done
         page.get_by_role("button", name="Stop").dispatch_event("click")  # it moves as the text beside it grows
         page.get_by_text("Stopped.").wait_for()
+        page.locator("button:not([disabled])", has_text=re.compile("^Fill$")).wait_for()
 
 
 def test_mixtures_are_chosen(page):
@@ -165,8 +167,8 @@ def test_two_visitors_have_their_own_images(browser, address):
 def test_it_fits_a_narrow_window(browser, address, width):
     with opened(browser, address, width) as page:
         assert page.evaluate("document.documentElement.scrollWidth") <= width
+        see_level(page)
         slider = page.locator('[aria-label^="z1, channel"]').last
-        slider.wait_for()
         slider.scroll_into_view_if_needed()
         box = image(page).bounding_box()  # what the slider changes is in sight
         assert 0 <= box["y"] <= page.viewport_size["height"] - box["height"]
