@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -74,15 +73,9 @@ class Box:
         sizes = zip(self.start, self.stop, sites, lattice.shape, lattice.periodic, strict=True)
         return Box.of((a - r, b + r) if wraps else (max(a - r, 0), min(b + r, n)) for a, b, r, n, wraps in sizes)
 
-    @cached_property
-    def interior_ends(self) -> tuple[bool, ...]:
-        """`interior` in the order of `torch.nn.functional.pad`, last dimension first; empty if no end is interior."""
-        ends = tuple(end for pair in reversed(self.interior) for end in pair)
-        return ends if any(ends) else ()
-
     def shrunk(self, radius: Sequence[int]) -> Box:
         """The box without the first or last `radius` sites of each dimension, where the end is interior."""
-        if not self.interior_ends:
+        if not any(map(any, self.interior)):
             return self
         ends = zip(self.start, self.stop, radius, self.interior, strict=True)
         spans = [(a + r * low, b - r * high) for a, b, r, (low, high) in ends]
@@ -90,7 +83,7 @@ class Box:
 
     def shrink(self, values: Tensor, radius: Sequence[int]) -> Tensor:
         """The values of `shrunk`, from values (..., *shape) of the box."""
-        return self.shrunk(radius).crop(values, self) if self.interior_ends else values
+        return self.shrunk(radius).crop(values, self)
 
     def take(self, values: Tensor) -> Tensor:
         """Select the values of the box, (..., *box.shape), from values on the whole lattice, (..., *shape)."""

@@ -99,8 +99,7 @@ class LearntNoise(LocalBijector):
     def on_sites(self, x: Tensor, context: Tensor | None, inverse: bool, sites: Box | None) -> tuple[Tensor, Tensor]:
         """Map the noise of each pixel, or map it back."""
         values = LEVELS * LOGIT.inverse(x.double())[0] + MARGIN
-        features = self._features(values.floor(), () if sites is None else sites.interior_ends).to(x.dtype)
-        box, values = _shrunk(sites, 1, values)
+        box, values, features = _shrunk(sites, 1, values, self._features(values.floor()).to(x.dtype))
         params = parameters_at(self.networks[0], features, box)
         box, values, features = _shrunk(box, self.radii[0], values, features)
         mapped = self._map_noise(values, params, inverse)
@@ -124,11 +123,10 @@ class LearntNoise(LocalBijector):
         noise, log_slope = map_variables(self.transform, u, params.double(), inverse)
         return torch.where(_are_levels(values), noise, u), log_slope
 
-    def _features(self, levels: Tensor, interior_ends: Sequence[bool]) -> Tensor:
+    def _features(self, levels: Tensor) -> Tensor:
         """The levels, and differences of the neighbours of each pixel along each axis, as channels of moderate size."""
         dims = levels.ndim - 2
-        beyond = [int(not end) for end in interior_ends or (False,) * 2 * dims]
-        padded = pad(levels, beyond, "circular" if self.circular else "replicate")
+        padded = pad(levels, (1, 1) * dims, "circular" if self.circular else "replicate")
 
         def part(axis: int, where: slice) -> Tensor:
             return padded[(..., *(where if a == axis else slice(1, -1) for a in range(dims)))]

@@ -18,7 +18,7 @@ from mera._utils.checks import check_type
 from mera._utils.drawn import Drawn
 from mera._utils.table import Table, Tabled, html
 from mera.cones.regions import Region, Site, sites_of
-from mera.graph.indexing import check_indexable, indices_at, mask_from_sites
+from mera.graph.indexing import indices_at, mask_from_sites
 from mera.graph.plan import Plan
 
 CPU = torch.device("cpu")
@@ -129,7 +129,6 @@ def generation_cone(plan: Plan, level: int, site: Site) -> Cone:
 
 def cone_of_data(plan: Plan, indices: Tensor) -> Cone:
     """The cone of variables of the data with flat indices (n,), in any order."""
-    check_indexable(plan.input)
     reached = {0: indices.unique()}
     for step in plan.steps:
         reached.update(zip(step.targets, step.operation.reached(reached[step.source]), strict=True))
@@ -141,7 +140,6 @@ def cone_of_latents(plan: Plan, indices: Mapping[int, Tensor]) -> Cone:
 
     The latents of levels that are left out do not change.
     """
-    check_indexable(plan.input)
     none = torch.empty(0, dtype=torch.int64, device="cpu")
     reached = {latent.value: indices.get(level, none).unique() for level, latent in enumerate(plan.latents)}
     for step in reversed(plan.steps):

@@ -17,7 +17,7 @@ from mera.cones.regions import Span, rectangle, spans_of
 from mera.cones.subplan import Subplan
 from mera.executor.plan_module import PlanModule
 from mera.graph import Lattice
-from mera.graph.indexing import Tiling, check_indexable, indices_at
+from mera.graph.indexing import Tiling, indices_at
 
 NOISE_BLOCK = {1: 256, 2: 16, 3: 8}
 """The edge of the blocks of latents that are drawn together, by the number of dimensions."""
@@ -35,7 +35,6 @@ def window(flow: PlanModule, seed: int, region: Sequence[Span], temperature: flo
     if not is_integer(seed) or not 0 <= seed < 2**64:
         raise InputError("a seed from 0 to 2^64 - 1", repr(seed))
     temperatures = temperature_per_level(temperature, len(plan.latents))
-    check_indexable(plan.input)
     for step in plan.bijections:
         lattice = step.apply.lattice
         if step.apply.is_field and lattice.sites > MAX_FIELD_SITES and not flow.is_local(step):

@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mera._utils.errors import InputError
 from mera.graph.lattice import Lattice
 
 
@@ -115,12 +114,6 @@ class Tiling:
 def indices_at(sites: Tensor, lattice: Lattice) -> Tensor:
     """The flat indices (channels, n) of all variables at sites with flat indices (n,)."""
     return sites * lattice.channels + torch.arange(lattice.channels)[:, None]
-
-
-def check_indexable(lattice: Lattice) -> None:
-    """Raise a ValueError if a lattice has 2^63 variables or more, too many for flat indices of type int64."""
-    if lattice.variables >= 2**63:
-        raise InputError("a lattice of fewer than 2^63 variables", str(lattice))
 
 
 def mask_from_sites(sites: Tensor, lattice: Lattice) -> Tensor:

@@ -51,6 +51,8 @@ class Lattice:
             raise LayoutError("a lattice shape of 1 to 3 edge lengths", f"{self.shape!r}", field="shape")
         if not all(is_integer(n) and n > 0 for n in self.shape):
             raise LayoutError("positive edge lengths", f"{self.shape!r}", field="shape")
+        if self.variables >= 2**63:  # flat indices are of type int64
+            raise LayoutError("a lattice of fewer than 2^63 variables", f"{self}", field="shape")
         periodic = self.periodic if isinstance(self.periodic, tuple) else ()
         if len(periodic) != self.dim or not all(type(value) is bool for value in periodic):
             expected = f"for each of {self.dim} dimensions whether it is periodic"

@@ -12,11 +12,11 @@ from torch import Tensor
 from mera._utils.errors import InputError
 from mera.bijectors.adapt import Adapted
 from mera.bijectors.base import Bijector
-from mera.bijectors.round_trip import LAWS, errors_of, round_trip_error, with_noise_on_parameters
 from mera.executor.passes import run_forward
 from mera.flow.density import Density
 from mera.graph import Step
 from mera.train.batches import Batch, Objective
+from mera.train.laws import LAWS, errors_of, round_trip_error, with_noise_on_parameters
 
 INVERSE_ROWS = 8
 """The number of examples whose round trip is computed at each evaluation."""

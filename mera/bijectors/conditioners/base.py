@@ -24,17 +24,12 @@ class Conditioner(nn.Module):
     takes the index of the half that it reads, 0 or 1, as a second argument.
 
     Any other module with such a forward may serve as a conditioner; the defaults of the attributes below then apply.
-    The forward of a network that `takes_sites` has a parameter `sites`, a `mera.bijectors.Box`: it may be called with
-    values of these sites, and returns parameters of `sites.shrunk(radius)`. From other networks with a `radius`, the
-    rest is cut off.
     """
 
     radius: int | None = None
     """For a convolution: number of sites to each side that an output depends on. None if it depends on all sites."""
     circular: bool = False
     """Whether the network continues at the opposite border of the lattice."""
-    takes_sites: bool = False
-    """Whether the forward has a parameter `sites`."""
     shared_between_halves: bool = False
     """Whether a coupling has one network for both halves, in place of one for each half."""
 
@@ -47,12 +42,12 @@ def contract(network: nn.Module) -> Conditioner | type[Conditioner]:
 
 
 def parameters_at(network: nn.Module, x: Tensor, sites: Box | None, *half: int) -> Tensor:
-    """Call a network with whole events; or with values at some sites, for parameters of `sites.shrunk(radius)`."""
-    if sites is None:
-        return network(x, *half)
-    if contract(network).takes_sites:
-        return network(x, *half, sites=sites)
-    return sites.shrink(network(x, *half), (contract(network).radius or 0,) * len(sites.shape))
+    """Call a network with whole events; or with values at some sites, for parameters of `sites.shrunk(radius)`.
+
+    A convolution is padded at all ends of the sites, and what the padding changes is cut off.
+    """
+    params: Tensor = network(x, *half)
+    return params if sites is None else sites.shrink(params, (contract(network).radius or 0,) * len(sites.shape))
 
 
 def joined_shape(shape: Shape, context_shape: Shape | None) -> Shape:
