@@ -36,9 +36,6 @@ class Coupling(LocalBijector):
             `Conditioner`. Of angles it reads cosines and sines.
         transform: :math:`f`; an affine map if None.
         context_shape: shape of a context that the networks also read; None for no context.
-
-    Raises:
-        ValueError: if the factory of conditioners does not return a module.
     """
 
     of_angles = None
@@ -107,9 +104,6 @@ def couplings(
         norm: whether there is an ActNorm before each coupling.
         norm_per_channel: whether all sites of a channel share the parameters of an ActNorm.
         mix: whether a linear map of the channels of each site follows each coupling, if there are several channels.
-
-    Raises:
-        ValueError: if the number of layers is not a positive integer, or `norm` or `mix` is not a bool.
     """
     shape = partition.event_shape
     norm, mix = check_flag(norm, "norm"), check_flag(mix, "mix_channels") and shape[0] > 1

@@ -55,9 +55,6 @@ class Conditional(LocalBijector):
         conditioner: makes the network :math:`c`; see `Conditioner`.
         context_shape: shape of the context, which the network reads.
         transform: :math:`f`; an affine map if None.
-
-    Raises:
-        ValueError: if the factory of conditioners does not return a module.
     """
 
     of_angles = None

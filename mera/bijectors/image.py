@@ -57,9 +57,6 @@ def with_noise(x: Tensor, noise: Tensor) -> Tensor:
     Args:
         x: the integers, of any shape.
         noise: the noise, floats of the same shape in [0, 1), which is checked on the CPU only.
-
-    Raises:
-        ValueError: if the noise is of another shape, not floats, or not in [0, 1), which is checked on the CPU only.
     """
     check_noise(noise, x)
     return x + noise.to(log_det_dtype(noise)) * (1 - 2 * MARGIN)
@@ -73,9 +70,6 @@ class Logit(Bijector):
 
     Args:
         constraint: :math:`c`, the width of the squeezed interval; a width below 1 keeps y finite.
-
-    Raises:
-        ValueError: if the constraint is not a number between 0 and 1.
     """
 
     def __init__(self, constraint: float = 0.9) -> None:

@@ -70,9 +70,6 @@ class Affine(Univariate):
 
     Args:
         max_log_scale: the bound :math:`b` of :math:`|s|`, up to 20, which keeps values finite during training.
-
-    Raises:
-        ValueError: if the bound is not a number above 0, up to 20.
     """
 
     n_params = 2
@@ -140,9 +137,6 @@ class Scaled(Composition):
     Args:
         inner: f.
         max_log_scale: the bound of :math:`|s|`; see `Affine`.
-
-    Raises:
-        ValueError: if the bound is not a number above 0, up to 20.
     """
 
     def __init__(self, inner: Univariate, max_log_scale: float = 2.0) -> None:

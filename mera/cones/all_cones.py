@@ -8,7 +8,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from mera.executor.passes import Transform, run_forward, run_inverse
+from mera.executor.passes import StepFunction, run_forward, run_inverse
 from mera.graph.lattice import Lattice
 from mera.graph.operations import Apply
 from mera.graph.plan import Plan, Step
@@ -51,8 +51,8 @@ def _marked(lattice: Lattice, sites: Tensor) -> Tensor:
     return rows.view(-1, 1, *lattice.shape).repeat(1, lattice.channels, *[1] * lattice.dim)
 
 
-def _spreading() -> Transform:
-    """A transform for the executor that marks the variables of each event that depend on a marked variable."""
+def _spreading() -> StepFunction:
+    """A function of a step that marks the variables of each event that depend on a marked variable."""
     neighbours = cache(_neighbours)
 
     def spread_events(step: Step, events: Tensor) -> tuple[Tensor, Tensor]:

@@ -105,9 +105,6 @@ def inference_cone(plan: Plan, region: Region) -> Cone:
     """The cone of pixels: all values, up to the latents, that can change when the pixels change (RG-Flow, Fig. 2d).
 
     Time and memory grow with the number of patches in the cone, hence with log L for a small region; see `Region`.
-
-    Raises:
-        ValueError: if the region is empty, is not a mask of the lattice's shape, or reaches outside of the lattice.
     """
     check_type(plan, Plan, "a Plan, such as flow.plan")
     with CPU:
@@ -118,9 +115,6 @@ def generation_cone(plan: Plan, level: int, site: Site) -> Cone:
     """The cone of latents: all values, down to the data, that can change with the latents at a site (RG-Flow, Fig. 2c).
 
     `site` has coordinates in the lattice of the level, or is a bool mask, or spans, of several sites.
-
-    Raises:
-        ValueError: if the level or the site does not exist.
     """
     lattice = check_type(plan, Plan, "a Plan, such as flow.plan").latents[plan.check_level(level)].lattice
     with CPU:

@@ -98,9 +98,6 @@ def _span(part: Any, n: int, d: int) -> tuple[int, int]:
 def parse_region(text: str) -> tuple[slice, ...]:
     """Parse a region of the command line, START:STOP or a site for each dimension, to slices; refuse any other text.
 
-    Raises:
-        ValueError: if the text has another form.
-
     >>> parse_region("8:16,5")
     (slice(8, 16, None), slice(5, 6, None))
     """

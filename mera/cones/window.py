@@ -63,10 +63,6 @@ def noise_of_latents(
     2011) computes random bits from a counter; numpy guarantees the same stream in all versions. Each counter belongs to
     a block of sites, not to one site: the quantile function is always evaluated on whole blocks, so that the noise is
     the same to the last bit whichever sites of a block are needed.
-
-    Raises:
-        ValueError: if the temperature is not positive, or the prior has no exact sampler at this temperature or no
-            quantile function.
     """
     edge = NOISE_BLOCK[lattice.dim]
     counts = tuple(-(-n // edge) for n in lattice.shape)

@@ -110,9 +110,6 @@ class Density(nn.Module, ABC):
         Args:
             context: the context of all samples, (1, *plan.context), or a class number. Methods of the result, and
                 `mera.train.fit`, take no context or labels.
-
-        Raises:
-            ValueError: if the context is not that of one sample of the flow.
         """
         return self.with_flow(self.flow.given(context))
 
@@ -190,10 +187,6 @@ class Density(nn.Module, ABC):
             images: uint8 images (B, C, *shape).
             context: the contexts of the images; None for a flow without context.
             noise: dequantisation noise, floats in [0, 1) of the images' shape; None to draw noise.
-
-        Raises:
-            ValueError: if the images are not uint8 or not of the flow's shape and device; or if the noise is not of the
-                images' shape or not in [0, 1), which is checked on the CPU only.
         """
         self._check_images(images)
         x, log_det = self.preprocess(images if noise is None else with_noise(images, noise))
@@ -215,11 +208,7 @@ class Density(nn.Module, ABC):
 
     @torch.no_grad()
     def from_images(self, images: Tensor) -> Tensor:
-        """Map uint8 images (B, C, *shape) to data in the flow's own space and dtype; dequantisation draws noise.
-
-        Raises:
-            ValueError: if the images are not uint8, or not of the flow's shape and device.
-        """
+        """Map uint8 images (B, C, *shape) to data in the flow's own space and dtype; dequantisation draws noise."""
         self._check_images(images)
         return self.preprocess(images)[0].to(self.dtype)
 

@@ -104,9 +104,6 @@ class Flow(FlowInParts):
         Args:
             number: the level, 0 for the finest.
 
-        Raises:
-            ValueError: if there is no such level.
-
         >>> import mera
         >>> flow = mera.build("rgflow", L=8, m=4, hidden=(8,))
         >>> _ = flow.level(1).requires_grad_(False)  # train only the finest level
@@ -128,7 +125,7 @@ class Flow(FlowInParts):
             :math:`\log |\det \partial z / \partial x|`, (B,).
         """
         self.check_data("data", x)
-        return run_forward(self.plan, x, self.transform(self.contexts(context, x)))
+        return run_forward(self.plan, x, self.step_function(self.contexts(context, x)))
 
     def inverse(self, z: Sequence[Tensor], context: Context | None = None) -> tuple[Tensor, Tensor]:
         r"""Map latents to data.
@@ -141,7 +138,7 @@ class Flow(FlowInParts):
             The data (B, C, *shape) in the flow's own space; and :math:`\log |\det \partial x / \partial z|`, (B,).
         """
         self._check_latents(z)
-        return run_inverse(self.plan, z, self.transform(self.contexts(context, z[0]), inverse=True))
+        return run_inverse(self.plan, z, self.step_function(self.contexts(context, z[0]), inverse=True))
 
     def to_lattice(self, z: Sequence[Tensor]) -> Tensor:
         """Lay out the latents z of all levels on the pixel lattice, (B, C, *shape), each latent at its own site.
@@ -164,8 +161,8 @@ class Flow(FlowInParts):
         """
         self._check_latents(z)
         values = {latent.value: level for latent, level in zip(self.plan.latents, z, strict=True)}
-        transform = self.transform(self.contexts(context, z[0]), inverse=True)
-        run_inverse(self.plan, z, transform, watch=values.__setitem__)
+        run_step = self.step_function(self.contexts(context, z[0]), inverse=True)
+        run_inverse(self.plan, z, run_step, watch=values.__setitem__)
         return tuple(values[value] for value in self.plan.entries)
 
     # Probability
@@ -299,5 +296,5 @@ class Flow(FlowInParts):
 
 
 def _identity(step: Step, events: Tensor) -> tuple[Tensor, Tensor]:
-    """The identity transform, for passes that only move variables."""
+    """Return events as they are, for passes that only move variables."""
     return events, events.new_zeros(events.shape[0])

@@ -15,11 +15,7 @@ from mera.graph.layout_error import LayoutError
 
 
 def per_dimension(value: int | Sequence[int], dim: int, field: str, minimum: int) -> tuple[int, ...]:
-    """Expand a setting, one integer >= `minimum` or one for each dimension, to a tuple; refuse any other value.
-
-    Raises:
-        LayoutError: if `value` has another form, or an integer is below `minimum`.
-    """
+    """Expand a setting, one integer >= `minimum` or one for each dimension, to a tuple; refuse any other value."""
     values: tuple[Any, ...] = tuple(value) if is_list(value) else (value,) * dim
     if len(values) != dim or not all(is_integer(v) and v >= minimum for v in values):
         expected = f"the {field} to be an integer >= {minimum} or {dim} of them"

@@ -46,9 +46,6 @@ class Input(Node):
         lattice: the lattice of the data.
         context: the shape of the context of a conditional flow, (K,) for K numbers per image or (K, *shape) for K
             numbers at each pixel; None if the flow is not conditional.
-
-    Raises:
-        LayoutError: if `context` has another form.
     """
 
     lattice: Lattice

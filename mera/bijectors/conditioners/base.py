@@ -73,9 +73,6 @@ def join(x: Tensor, context: Tensor | None, context_shape: Shape | None) -> Tens
         x: the input, (B, n) or (B, C, *sites).
         context: the context, (B, *context_shape); ignored if `context_shape` is None.
         context_shape: shape of the context, (K,) or (K, *sites); None for no context.
-
-    Raises:
-        ValueError: if the context is missing or has another shape.
     """
     if context_shape is None:
         return x

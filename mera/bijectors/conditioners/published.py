@@ -118,9 +118,6 @@ class SeparateMLPs(Conditioner):
         n_params: number of parameters for each variable, which is also the number of networks.
         hidden: widths of the hidden layers in one residual block.
         blocks: number of residual blocks.
-
-    Raises:
-        ValueError: if `blocks` is not positive, or a width is not a positive integer.
     """
 
     def __init__(
@@ -153,10 +150,6 @@ class PatchMLPs(Conditioner):
         n_params: number of parameters for each variable, which is also the number of networks.
         hidden: widths of the hidden layers in one residual block.
         blocks: number of residual blocks.
-
-    Raises:
-        ValueError: if the halves are not vectors of one length, if there is a context, if `blocks` is not positive,
-            or a width is not a positive integer.
     """
 
     shared_between_halves = True

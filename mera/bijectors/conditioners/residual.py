@@ -76,9 +76,6 @@ class ResidualMLP(Conditioner):
         n_params: number of parameters for each variable.
         hidden: widths of the hidden layers in one residual block; the first is also the width between blocks.
         blocks: number of residual blocks.
-
-    Raises:
-        ValueError: if `hidden` is empty, or a width is not a positive integer.
     """
 
     def __init__(
@@ -109,10 +106,6 @@ class ResidualConv(Conditioner):
         kernel: odd size of the convolutions in the first layer and in the first layer of each block; all other layers
             are 1 x 1 convolutions.
         padding: "zeros" between open borders, "circular" on a periodic lattice, whose edges are at least kernel // 2.
-
-    Raises:
-        ValueError: if the kernel is even, the padding is unknown, there is no hidden width, or a width is not a
-            positive integer.
     """
 
     def __init__(
