@@ -27,7 +27,6 @@ def reseeding() -> Iterator[Callable[..., None]]:
 
     Afterwards the random states of all three are restored. Seeding is cheap, so that each example can have its own.
     """
-    states = torch.get_rng_state(), np.random.get_state(), random.getstate()
 
     def seed(*keys: int) -> None:
         number = int(np.random.SeedSequence(keys).generate_state(1)[0])
@@ -35,12 +34,8 @@ def reseeding() -> Iterator[Callable[..., None]]:
         np.random.seed(number)
         random.seed(number)
 
-    try:
+    with restored_states():
         yield seed
-    finally:
-        torch.set_rng_state(states[0])
-        np.random.set_state(states[1])
-        random.setstate(states[2])
 
 
 @contextmanager

@@ -153,6 +153,14 @@ def tiles(lattice: Lattice, edges: Sequence[int]) -> list[Box]:
     ]
 
 
+def ravel(coordinates: Sequence[Tensor], shape: Sequence[int]) -> Tensor:
+    """The flat indices of coordinates, a tensor for each dimension: the inverse of `torch.unravel_index`."""
+    index = coordinates[0]
+    for coordinate, n in zip(coordinates[1:], shape[1:], strict=True):
+        index = index * n + coordinate
+    return index
+
+
 def hull(coordinates: Sequence[Sequence[int]], lattice: Lattice) -> Box:
     """The smallest box, across periodic borders, of sites whose coordinates are listed for each dimension."""
     spans = []

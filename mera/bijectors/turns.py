@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mera.bijectors.base import log_det_dtype
-from mera.bijectors.boxes import Box, PerBox
+from mera.bijectors.boxes import Box, PerBox, ravel
 from mera.bijectors.compose import Chain
 from mera.bijectors.conditioners.base import join
 from mera.bijectors.frames import Frame
@@ -193,7 +193,7 @@ class Turn(LocalBijector):
 
     def _variable(self, corner: Tensor, species: Tensor | int) -> Tensor:
         """The index of a variable of a cell, from the coordinates of its corner (..., dim)."""
-        return ravel(corner, self.order.stride) * self.order.species + species
+        return ravel(corner.unbind(-1), self.order.stride) * self.order.species + species
 
     def _computed_places(self, sites: Box) -> tuple[Tensor, Tensor, Tensor]:
         """The rows of the transformed variables, (n,); those of their neighbours, (n K,); and the cells, (n,)."""
@@ -208,7 +208,7 @@ class Turn(LocalBijector):
                 )
             ]
             cell = torch.tensor(list(itertools.product(*coordinates)), dtype=torch.int64).view(-1, len(start))
-            cells.append(ravel(cell - start, sites.shape))
+            cells.append(ravel((cell - start).unbind(-1), sites.shape))
             targets.append(self._variable(corner, group.species) * math.prod(sites.shape) + cells[-1])
             neighbours.append(self._read(cell * torch.tensor(self.order.stride) + corner, sites))
         return torch.cat(targets), torch.cat(neighbours).flatten(), torch.cat(cells)
@@ -226,7 +226,7 @@ class Turn(LocalBijector):
             cell, place = cell % edges, torch.where(wraps, place % shape, place)
         is_inside = ((place >= 0) & (place < shape)).all(-1)
         is_known = is_inside & (self.order.rank(cell * stride + corner, species) < self.number)
-        row = self._variable(corner, species) * math.prod(sites.shape) + ravel(place, sites.shape)
+        row = self._variable(corner, species) * math.prod(sites.shape) + ravel(place.unbind(-1), sites.shape)
         return torch.where(is_known, row, self.variables * math.prod(sites.shape))
 
 
@@ -256,11 +256,3 @@ def turns(
         if frame is not None:
             members.append(Turn(event_shape, order, number, neighbours, radius, frame, circular, context_shape))
     return Chain(members[::-1])
-
-
-def ravel(coordinates: Tensor, shape: Sequence[int]) -> Tensor:
-    """Flat indices of coordinates (..., dim) in an array."""
-    index = torch.zeros((), dtype=torch.int64)
-    for axis, n in enumerate(shape):
-        index = index * n + coordinates[..., axis]
-    return index

@@ -102,7 +102,7 @@ class Layout(Drawn):
         self.input = Port("input", 0, lattice, self)
 
     def add(self, node: Node, source: Port, name: str | None = None) -> tuple[Port, ...]:
-        """Add a node of any kind, and return its outputs; the other methods that add a node are shorthands of this one."""
+        """Add a node of any kind, and return its outputs; the other methods that add a node are shorthands of it."""
         if not isinstance(node, Node) or isinstance(node, Input):
             raise LayoutError("a node of a kind of mera.graph, other than another input", f"{node!r}")
         kind = type(node).__name__.lower()

@@ -252,39 +252,25 @@ class Decimation(FieldModel):
                 raise InputError(f"no {name} with frames={frames}", f"{name}={getattr(self, name)!r}")
         return {"frames": frames} | {name: value for name, value in usual.items() if getattr(self, name) is None}
 
-    @property
-    def shared(self) -> str | None:
-        """The name of the module that all levels but the coarsest share; None if levels have their own."""
-        return "details" if self.share_levels else None
-
     def layout(self) -> Layout:
         """Declare the layout; see `Model.layout`."""
         model = replace(self, **self.fitted())
-        if model.frames:
-            return model.framed()
-        fields = Fields(model, norm=model.norm)
-        kernel = kernels(self.shape, None, self.m, n_levels=self.levels)[-1]
+        fields = Fields(replace(model, layers=model.layers or 1), **({} if model.frames else {"norm": model.norm}))
+        details, share = "frames" if model.frames else "corners", "details" if self.share_levels else None
         x = fields.layout.input
         for level, blocks in enumerate(fields.options):
+            if model.frames:
+                del blocks["layers"]
             if level + 1 < fields.levels:
                 x = fields.layout.squeeze(x, name=f"squeeze{level}")
-                x = fields.add(x, "corners", f"details{level}", blocks, self.channels, self.shared)
+                turns = {"window": model.window, "together": level == 0 and share is None} if model.frames else {}
+                x = fields.add(x, details, f"details{level}", turns | blocks, self.channels, share)
                 x = fields.split(x, self.channels, level)
+        if model.frames:
+            return fields.finished(fields.add(x, "frames-by-site", f"top{level}", blocks))
+        kernel = kernels(self.shape, None, self.m, n_levels=self.levels)[-1]
         top = named("coupling", {"transform": "spline", "hidden": blocks["hidden"], "norm": model.norm})
         if (offset := offset_of(x.lattice, kernel, 0.5)) is not None:
             x = fields.layout.local(x, top, kernel, offset=offset, name=f"disentangler{level}")
         x = fields.layout.local(x, top, kernel, name=f"decimator{level}")
         return fields.finished(x)
-
-    def framed(self) -> Layout:
-        """Declare the layout with frames."""
-        fields = Fields(replace(self, layers=1))
-        x = fields.layout.input
-        for level, blocks in enumerate(fields.options):
-            del blocks["layers"]
-            if level + 1 < fields.levels:
-                x = fields.layout.squeeze(x, name=f"squeeze{level}")
-                options = {"window": self.window, "together": level == 0 and not self.share_levels, **blocks}
-                x = fields.add(x, "frames", f"details{level}", options, self.channels, self.shared)
-                x = fields.split(x, self.channels, level)
-        return fields.finished(fields.add(x, "frames-by-site", f"top{level}", blocks))

@@ -95,14 +95,10 @@ class ResidualMLP(Conditioner):
 class ResidualConv(Conditioner):
     """One residual network of convolutions for all parameters of a half of a lattice.
 
-    Dinh et al. (2017) condition the couplings of Real NVP like this, https://arxiv.org/abs/1605.08803.
+    Dinh et al. (2017) condition the couplings of Real NVP like this, https://arxiv.org/abs/1605.08803. Shapes are (C,
+    *sites), in 1, 2 or 3 dimensions, and a context adds channels. The arguments are those of `ResidualMLP`, and
 
     Args:
-        in_shape: shape (C, *sites) of the half that is read, in 1, 2 or 3 dimensions; a context adds channels.
-        out_shape: shape (C, *sites) of the half that is transformed.
-        n_params: number of parameters for each variable.
-        hidden: channels of the hidden layers in one residual block; the first is also the width between blocks.
-        blocks: number of residual blocks.
         kernel: odd size of the convolutions in the first layer and in the first layer of each block; all other layers
             are 1 x 1 convolutions.
         padding: "zeros" between open borders, "circular" on a periodic lattice, whose edges are at least kernel // 2.
