@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mera._utils.checks import check_flag, check_images, check_window
+from mera._utils.checks import check_flag, check_tensor, check_window
 from mera._utils.errors import InputError
 from mera.bijectors import Bijector, with_noise
 from mera.bijectors.prior import Prior
@@ -214,7 +214,11 @@ class Density(nn.Module, ABC):
 
     def _check_images(self, images: Tensor) -> None:
         """Refuse images that are not uint8, or not of the flow's shape and device."""
-        check_images(images, self.plan.input.event_shape, self.device)
+        check_tensor("images", images, self.plan.input.event_shape, None)
+        if images.dtype != torch.uint8:
+            raise InputError("images of dtype uint8", str(images.dtype))
+        if images.device != self.device:
+            raise InputError(f"images on {self.device}, where the flow is", str(images.device))
         if self.flow.of_angles:
             raise InputError("a flow of real numbers for images", "a flow of angles")
 

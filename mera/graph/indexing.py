@@ -121,4 +121,3 @@ def mask_from_sites(sites: Tensor, lattice: Lattice) -> Tensor:
     mask = torch.from_numpy(np.zeros(lattice.sites, dtype=bool))  # numpy allocates pages only when they are touched
     mask[sites] = True
     return mask.view(lattice.shape)
-

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar, cast
 
 from mera._utils.errors import InputError
-from mera._utils.flow_options import HIDDEN_CHANNELS, LAYERS, NORM, PADDING, WINDOW, Hidden, Norm, PerLevel
+from mera._utils.flow_options import HIDDEN_CHANNELS, LAYERS, NORM, PADDING, WINDOW, Hidden, Norm, PerLevel, Transform
 from mera._utils.options import Option, flag
 from mera.bijectors import Bijector, Named, named
 from mera.bijectors.catalogue import TRANSFORMS
@@ -22,7 +22,6 @@ from mera.models.options import (
     FieldLayers,
     FieldModel,
     TopWidth,
-    Transform,
     WidthsOfChannels,
     options_per_level,
 )
