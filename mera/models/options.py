@@ -40,7 +40,7 @@ LevelCount = Annotated[
     ),
 ]
 PriorOption = Annotated[
-    opt.PriorLike,
+    PriorLike,
     Option('prior of the latents: "gaussian", "laplace", or one such as "StudentT(df=5)"; see `mera.Prior`.'),
 ]
 ContextEdges = Annotated[
