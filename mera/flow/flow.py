@@ -24,7 +24,6 @@ from mera.graph import Layout, LayoutError, Step, compile
 from mera.graph.lattice import per_dimension
 from mera.graph.layout_error import within
 from mera.graph.modules import Bijectors, structure_of
-from mera.graph.resize import period, resize
 from mera.graph.summary import Summary, summarize
 
 Latents = tuple[Tensor, ...]
@@ -227,11 +226,11 @@ class Flow(FlowInParts):
         number = 1 + max((step.level for step in self.plan.steps), default=0)
         edges = per_dimension(shape, self.plan.input.dim, "shape", 1)
         if levels is None or (levels == number and not (self.recipe and self.recipe.options.get("share_levels"))):
-            units = period(self.plan)
+            units = self.plan.period
             if any(edge % unit for edge, unit in zip(edges, units, strict=True)):
                 got = f"{edges}; mera.data.reflected(images, flow) has such edges"
                 raise LayoutError(f"multiples of {units} as edges, which the patches tile", got, field="shape")
-            layout = resize(self.layout, edges)
+            layout = self.layout.resized(edges)
         elif self.recipe is None or "levels" not in self.recipe.options:
             raise InputError("a flow of mera.build, not resized before, of a model with levels", "another one")
         else:

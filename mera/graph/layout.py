@@ -13,7 +13,7 @@ import networkx as nx
 
 from mera._utils.checks import is_integer, is_list
 from mera._utils.drawn import Drawn
-from mera.graph.lattice import Lattice
+from mera.graph.lattice import Lattice, per_dimension
 from mera.graph.layout_error import LayoutError, within
 from mera.graph.modules import check_key
 from mera.graph.nodes import Decimate, Input, Latent, Local, Node, Split, Squeeze
@@ -169,6 +169,26 @@ class Layout(Drawn):
         other = copy.copy(self)
         other.graph = nx.freeze(nx.DiGraph(self.graph))
         other.input = replace(self.input, layout=other)
+        return other
+
+    def resized(self, shape: Sequence[int], without: str = "") -> Layout:
+        """The same nodes, in the same order, on a lattice of another shape.
+
+        The node `without` is left out; its output must have the shape of its input.
+
+        Raises:
+            LayoutError: if the shape has another number of dimensions, or a node does not fit.
+        """
+        lattice, context = self.input.lattice, self.context
+        edges = per_dimension(shape, lattice.dim, "shape", 1)
+        boundary = ["periodic" if periodic else "open" for periodic in lattice.periodic]
+        if context is not None and len(context) > 1:
+            context = (context[0], *edges)
+        other = Layout(edges, lattice.channels, boundary, context)
+        ports: dict[str, tuple[Port, ...]] = {"input": (other.input,)}
+        for name, node, source, output in self.walk():
+            port = ports[source][output]
+            ports[name] = (port,) if name == without else other.add(node, port, name)
         return other
 
     def walk(self) -> list[tuple[str, Node, str, int]]:

@@ -14,7 +14,7 @@ from mera.bijectors import Bijector, wrap
 from mera.bijectors.base import context_arguments
 from mera.bijectors.boxes import Box
 from mera.bijectors.local import is_local, run_on_box
-from mera.cones.all_cones import all_generation_cones, all_inference_cones
+from mera.cones.cone import all_generation_cones, all_inference_cones
 from mera.flow import Density, Flow
 from mera.graph import Lattice
 from mera.train.laws import (
