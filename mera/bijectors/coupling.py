@@ -11,9 +11,9 @@ from mera._utils.checks import MAX_LAYERS, check_count, check_flag
 from mera.bijectors.base import Bijector
 from mera.bijectors.boxes import Box
 from mera.bijectors.compose import Chain
-from mera.bijectors.conditioners.base import ConditionerFactory, contract, join, joined_shape, parameters_at
+from mera.bijectors.conditioners.base import ConditionerFactory, contract, join, joined_shape
 from mera.bijectors.linear import LULinear
-from mera.bijectors.local import LocalBijector, shrunk_context
+from mera.bijectors.local import LocalBijector
 from mera.bijectors.normalization import ActNorm
 from mera.bijectors.partition import Partition
 from mera.bijectors.univariate import Affine, Univariate, map_variables
@@ -78,13 +78,7 @@ class Coupling(LocalBijector):
             values = torch.cat([values.cos(), values.sin()], dim=1) if transform.of_angles else values
             values = values if self.context_shape is None else join(values, context, self.context_shape)
             index, half = (0, (read,)) if self.shared_between_halves else (read, ())
-            network = networks[index]
-            params = network(values, *half) if sites is None else parameters_at(network, values, sites, *half)
-            if sites is not None:
-                radius = (contract(network).radius or 0,) * (x.ndim - 2)
-                halves, log_dets = ([sites.shrink(part, radius) for part in parts] for parts in (halves, log_dets))
-                context, sites = shrunk_context(context, sites, radius), sites.shrunk(radius)
-            value, log_slope = map_variables(transform, halves[changed], params, inverse)
+            value, log_slope = map_variables(transform, halves[changed], networks[index](values, *half), inverse)
             # discard values at the positions of the other half
             halves[changed] = partition.confine(value, changed, sites)
             log_slope = partition.confine(log_slope, changed, sites)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from mera._utils.errors import InputError
 from mera.bijectors.base import Bijector, log_det_dtype
 from mera.bijectors.boxes import Box
-from mera.bijectors.conditioners.base import ConditionerFactory, contract, join, joined_shape, parameters_at
+from mera.bijectors.conditioners.base import ConditionerFactory, contract, join, joined_shape
 from mera.bijectors.local import LocalBijector, evaluate
 from mera.bijectors.univariate import Affine, Univariate, map_variables
 
@@ -77,8 +77,7 @@ class Conditional(LocalBijector):
 
     def on_sites(self, x: Tensor, context: Tensor | None, inverse: bool, sites: Box | None) -> tuple[Tensor, Tensor]:
         """Transform each variable, or transform it back, with the parameters that the network computes."""
-        params = parameters_at(self.network, join(x[:, :0], context, self.context_shape), sites)
-        x = x if sites is None else sites.shrink(x, self.radius)
+        params = self.network(join(x[:, :0], context, self.context_shape))
         values, log_slope = map_variables(self.transform, x, params, inverse)
         log_slope = log_slope.flatten(1) if sites is None else log_slope
         return values, log_slope.sum(1, dtype=log_det_dtype(x))

@@ -182,10 +182,8 @@ class Turn(LocalBijector):
         y = y.reshape(x.shape).to(x.dtype)
         if sites is None:
             return y, log_dets.sum(0)
-        inner = sites.shrunk(self.radius)
         flat = log_dets.new_zeros(n_cells, batch).index_add(0, cells, log_dets)
-        log_det = flat.mT.reshape(batch, *x.shape[2:])
-        return sites.shrink(y, self.radius), inner.crop(log_det, sites)
+        return y, flat.mT.reshape(batch, *x.shape[2:])
 
     def _context(self, context: Tensor | None, x: Tensor, cells: Tensor) -> Tensor:
         """The context of each transformed site, (n, B, E)."""

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 
 from mera._utils.errors import InputError
-from mera.bijectors.boxes import Box
 
 Shape = tuple[int, ...]
 
@@ -39,15 +38,6 @@ def contract(network: nn.Module) -> Conditioner | type[Conditioner]:
     if not isinstance(network, nn.Module):
         raise InputError("a torch.nn.Module from the factory of conditioners", type(network).__name__)
     return network if isinstance(network, Conditioner) else Conditioner
-
-
-def parameters_at(network: nn.Module, x: Tensor, sites: Box | None, *half: int) -> Tensor:
-    """Call a network with whole events; or with values at some sites, for parameters of `sites.shrunk(radius)`.
-
-    A convolution is padded at all ends of the sites, and what the padding changes is cut off.
-    """
-    params: Tensor = network(x, *half)
-    return params if sites is None else sites.shrink(params, (contract(network).radius or 0,) * len(sites.shape))
 
 
 def joined_shape(shape: Shape, context_shape: Shape | None) -> Shape:
