@@ -24,8 +24,8 @@ class Box:
 
     On a periodic lattice coordinates may be negative, or beyond the edge, and a box may be wider than the lattice.
 
-    A local bijector on a box knows the lattice around it. Where the lattice goes on behind an end of the box, values near
-    the end depend on sites outside of the box, and are cut off; see `shrunk`.
+    A local bijector on a box knows the lattice around it. Where the lattice goes on behind an end of the box, values
+    near the end depend on sites outside of the box, and are cut off; see `shrunk`.
 
     Args:
         start: the first coordinate in each dimension.

@@ -98,10 +98,6 @@ class Conditioned(LocalBijector):
             :math:`x_1`, followed by the channels of this bijector's context.
         context_shape: shape of a context in addition to :math:`x_1`; None for no context.
         changed: the channels :math:`x_2`, by index, none of which is read; None for all channels but :math:`x_1`.
-
-    Raises:
-        ValueError: if no channel is read or changed, a channel is both or does not exist, or :math:`f` has another
-            context shape.
     """
 
     of_angles = None

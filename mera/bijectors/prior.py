@@ -180,11 +180,7 @@ class Prior(nn.Module):
 
 
 def temperature_per_level(temperature: Any, levels: int) -> list[float]:
-    """Expand a temperature, a number for all levels or a number for each, to a list of numbers, finest level first.
-
-    Raises:
-        ValueError: if the sequence does not have a number for each level, or a temperature is not positive.
-    """
+    """Expand a temperature, a number for all levels or a number for each, to a list of numbers, finest level first."""
     values = as_plain(temperature)
     temperatures = list(values) if is_list(values) else [values] * levels
     if len(temperatures) != levels:

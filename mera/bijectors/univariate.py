@@ -45,9 +45,6 @@ def map_variables(univariate: Univariate, x: Tensor, params: Tensor, inverse: bo
 
     Variables and log-slopes are (B, *shape), parameters (B, n_params, *shape) in any floating-point dtype. The map runs
     in at least single precision; the variables come back in their own dtype.
-
-    Raises:
-        ValueError: if the parameters, the new variables or the log-slopes are not tensors of these shapes.
     """
     expected = x.shape[0], univariate.n_params, *x.shape[1:]
     if not isinstance(params, Tensor) or params.shape != expected:

@@ -49,11 +49,6 @@ class Restriction:
         prior: a copy of the flow's prior.
         flow: the flow with copies of the modules that are evaluated, whose parameters count as constants.
         evaluation: log p of pixels, recorded after the first calls; see `Recorded`.
-
-    Raises:
-        ValueError: if the region is empty, of another shape, or masks every pixel; if x is not one finite image of the
-            flow's shape, dtype and device; or if a context is missing or not of the flow's context shape. In methods,
-            if a number of levels, a shape, a dtype or a device is wrong.
     """
 
     def __init__(self, flow: PlanModule, x: Tensor, region: Region | Cone, context: Context | None = None) -> None:
@@ -205,7 +200,7 @@ def _constants_of(
             log_det = log_det.index_fill(0, touched, 0)
         else:
             lattice, (_, core, box) = step.apply.lattice, partial.boxes
-            whole = Box.of((0, n) for n in lattice.shape)
+            whole = Box.whole(lattice.shape)
             bijector = flow.bijector(step)
             transformed, by_site = run_on_box(bijector, lattice, events, whole, whole, contexts(step))
             inputs = box.take(events)

@@ -31,9 +31,6 @@ class Lattice:
         channels: the number of variables at a site.
         shape: for each dimension the number of sites along the edge.
         periodic: for each dimension, whether the last site is a neighbour of the first.
-
-    Raises:
-        LayoutError: if an argument is out of its range, or `shape` and `periodic` differ in length.
     """
 
     channels: int

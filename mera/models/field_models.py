@@ -234,11 +234,7 @@ class Decimation(FieldModel):
     ] = False
 
     def fitted(self) -> dict[str, Any]:
-        """Whether there are frames, and the options of either kind; see `Model.fitted`.
-
-        Raises:
-            ValueError: if an option of the other kind is set.
-        """
+        """Whether there are frames, and the options of either kind; see `Model.fitted`."""
         of_angles = TRANSFORMS.make(self.transform).of_angles
         if of_angles and self.frames is False:
             raise InputError("frames=True for a transform of angles", f"frames=False, transform={self.transform!r}")
