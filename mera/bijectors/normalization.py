@@ -165,9 +165,8 @@ class Spectral(StartsFromData):
 
     def start(self, x: Tensor) -> bool:
         """Set the scales from the power spectrum of a batch (B, *event_shape)."""
-        spectrum = (
-            torch.fft.fftn(x.to(log_det_dtype(x)), dim=tuple(range(2, x.ndim)), norm="ortho").abs().square().mean(0)
-        )
+        modes = torch.fft.fftn(x.to(log_det_dtype(x)), dim=tuple(range(2, x.ndim)), norm="ortho")
+        spectrum = modes.abs().square().mean(0)
         for axis, fold in enumerate(self._folds, start=1):  # average over wave numbers that share a scale
             fold = fold.to(x.device)
             sums = torch.zeros_like(spectrum).index_add(axis, fold, spectrum)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Annotated, Any, ClassVar, cast
 
 from mera._utils.errors import InputError
 from mera._utils.flow_options import HIDDEN_CHANNELS, LAYERS, NORM, PADDING, WINDOW, Hidden, Norm, PerLevel, Transform
 from mera._utils.options import Option, flag
-from mera.bijectors import Bijector, Named, named
+from mera.bijectors import Bijector, named
 from mera.bijectors.catalogue import TRANSFORMS
 from mera.graph import Layout, Port
 from mera.graph.layout_error import within
@@ -37,6 +38,7 @@ class Fields:
 
     Attributes:
         layout: the layout.
+        add: adds a node; see `add_field`.
         lattices: the number of lattices, one more than levels if a squeeze comes first.
         levels: the number of levels.
         options: the options of the bijectors of each level, finest first.
@@ -51,12 +53,7 @@ class Fields:
         per_level = options_per_level(self.levels, model.layers, model.residual_blocks, hidden)
         self.options = [common | options for options in per_level]
         self.layout = Layout(model.shape, model.channels, model.boundary, model.context_shape)
-
-    def add(
-        self, x: Port, bijector: str, name: str, options: dict[str, Any], passive: int = 0, share: str | None = None
-    ) -> Port:
-        """Add a node for a registered bijector, and return the output; see `add_field`."""
-        return add_field(self.layout, x, named(bijector, options), name, passive, share)
+        self.add = partial(add_field, self.layout)
 
     def split(self, x: Port, keep: int, level: int) -> Port:
         """Let all but the first `keep` channels leave as the latents of a level, and return the kept channels."""
@@ -70,9 +67,12 @@ class Fields:
         return self.layout
 
 
-def add_field(layout: Layout, x: Port, make: Named, name: str, passive: int = 0, share: str | None = None) -> Port:
+def add_field(
+    layout: Layout, x: Port, bijector: str, name: str, options: dict[str, Any], passive: int = 0,
+    share: str | None = None,
+) -> Port:  # fmt: skip
     """Add a node for a registered bijector, whose `receptive_kernel` is the node's kernel, and return the output."""
-    shape = x.lattice.event_shape
+    shape, make = x.lattice.event_shape, named(bijector, options)
     with within(f"node {name!r}"):  # a temporary instance, because only the bijector itself knows its kernel
         instance: Bijector = make(shape, context_of(layout.context, shape))
     kernel = cast(tuple, instance.receptive_kernel)
@@ -250,7 +250,8 @@ class Decimation(FieldModel):
     def layout(self) -> Layout:
         """Declare the layout; see `Model.layout`."""
         model = replace(self, **self.fitted())
-        fields = Fields(replace(model, layers=model.layers or 1), **({} if model.frames else {"norm": model.norm}))
+        common: dict[str, Any] = {} if model.frames else {"norm": model.norm}
+        fields = Fields(replace(model, layers=model.layers or 1), **common)
         details, share = "frames" if model.frames else "corners", "details" if self.share_levels else None
         x = fields.layout.input
         for level, blocks in enumerate(fields.options):

@@ -110,7 +110,7 @@ class Patches:
     def _given(self, x: Port, kept: int, step: int, bijector: str, role: str, suffix: str, **options: Any) -> Port:
         """Add a bijector of whole lattices that transforms all channels but the first, given these."""
         options |= {"passive": kept, "padding": PADDING[self.model.boundary]}
-        return add_field(self.layout, x, named(bijector, options), f"{role}{suffix}", kept, self._shared(step, role))
+        return add_field(self.layout, x, bijector, f"{role}{suffix}", options, kept, self._shared(step, role))
 
     def renormalize(self, rows: Rows, x: Port | None = None) -> Layout:
         """Add all levels, with a decimation after each level but the last; return the layout (RG-Flow, Eq. 2 to 5).
