@@ -11,7 +11,7 @@ from mera._utils.checks import MAX_LAYERS, check_count, check_flag
 from mera.bijectors.base import Bijector
 from mera.bijectors.boxes import Box
 from mera.bijectors.compose import Chain
-from mera.bijectors.conditioners.base import ConditionerFactory, contract, join, joined_shape
+from mera.bijectors.conditioners.base import ConditionerFactory, join, joined_shape, metadata
 from mera.bijectors.linear import LULinear
 from mera.bijectors.local import LocalBijector
 from mera.bijectors.normalization import ActNorm
@@ -55,16 +55,16 @@ class Coupling(LocalBijector):
             return conditioner(joined_shape(read, context_shape), changed, self.transform.n_params)
 
         networks = [make(first, second)]
-        self.shared_between_halves = contract(networks[0]).shared_between_halves
+        self.shared_between_halves = metadata(networks[0]).shared_between_halves
         if not self.shared_between_halves:
             networks.append(make(second, first))
         self.networks = nn.ModuleList(networks)
-        self.circular = any(contract(network).circular for network in networks)
+        self.circular = any(metadata(network).circular for network in networks)
 
     @property
     def receptive_kernel(self) -> tuple[int, ...] | None:
         """The window of both conditioners together if they are convolutions, else None."""
-        radii = [contract(self.networks[index]).radius for index in (0, -1)]  # of the update of each half
+        radii = [metadata(self.networks[index]).radius for index in (0, -1)]  # of the update of each half
         finite = [radius for radius in radii if radius is not None]
         return (1 + 2 * sum(finite),) * (len(self.partition.event_shape) - 1) if len(finite) == 2 else None
 

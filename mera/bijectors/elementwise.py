@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from mera._utils.errors import InputError
 from mera.bijectors.base import Bijector, log_det_dtype
 from mera.bijectors.boxes import Box
-from mera.bijectors.conditioners.base import ConditionerFactory, contract, join, joined_shape
+from mera.bijectors.conditioners.base import ConditionerFactory, join, joined_shape, metadata
 from mera.bijectors.local import LocalBijector, evaluate
 from mera.bijectors.univariate import Affine, Univariate, map_variables
 
@@ -67,12 +67,12 @@ class Conditional(LocalBijector):
         self.transform = transform if transform is not None else Affine()
         in_shape = joined_shape((0, *event_shape[1:]), context_shape)
         self.network = conditioner(in_shape, event_shape, self.transform.n_params)
-        self.circular = contract(self.network).circular
+        self.circular = metadata(self.network).circular
 
     @property
     def receptive_kernel(self) -> tuple[int, ...] | None:
         """The window of the network if it is a convolution, else None."""
-        radius = contract(self.network).radius
+        radius = metadata(self.network).radius
         return None if radius is None else (1 + 2 * radius,) * (len(self.event_shape or ()) - 1)
 
     def on_sites(self, x: Tensor, context: Tensor | None, inverse: bool, sites: Box | None) -> tuple[Tensor, Tensor]:

@@ -78,9 +78,7 @@ class Order:
     def neighbours(self, number: int, window: Sequence[range]) -> list[tuple[Site, int]]:
         """The variables that a turn reads, as pairs of a displacement in sites and a species, nearest first.
 
-        Args:
-            number: the turn.
-            window: for each dimension, the displacements.
+        `window` holds the displacements for each dimension.
         """
         sites = [
             [n * s + c for n, s, c in zip(cell, self.stride, group.corner, strict=True)]
@@ -234,13 +232,8 @@ def turns(
 ) -> Chain:  # fmt: skip
     """Make a chain of all turns of an order, the last one first, as in every map from data to latents.
 
-    Args:
-        event_shape: see `Turn`, as for all arguments that are not listed here.
-        order: the order.
-        window: how far neighbours are that a frame reads, in sites along each dimension; None for all sites.
-        make: makes the frame of each turn.
-        circular: whether the lattice is periodic.
-        context_shape: shape of a context.
+    `window` is how far neighbours are that a frame reads, in sites along each dimension, or None for all sites; `make`
+    makes the frame of each turn. The other arguments are those of `Turn`.
     """
     if window is None:
         ranges = [range(-(n // 2), n - n // 2) if circular else range(1 - n, n) for n in event_shape[1:]]

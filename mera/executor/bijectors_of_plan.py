@@ -1,4 +1,4 @@
-"""The bijectors of a plan's steps, from the bijectors or callables in the layout."""
+"""Build the module of each step of a plan."""
 
 from __future__ import annotations
 

@@ -34,13 +34,7 @@ caches of most processors. Larger pieces are limited by memory bandwidth, smalle
 class PlanModule(nn.Module):
     """A plan with its bijectors: the base class of `mera.Flow`, which all code that runs a flow in part asks for.
 
-    Attributes:
-        plan: the compiled layout.
-        bijectors: the bijectors, by the key in `Step.module` of the plan's steps.
-        prior: the density of the latents.
-        context_encoder: the module that checks contexts, and replaces class numbers by learnt vectors.
-        keeps_inputs: whether a forward pass keeps only the inputs of layers; see `Flow.checkpoint`.
-        of_angles: whether the flow acts on angles in [-pi, pi), and its density is periodic.
+    Its attributes are described at `mera.Flow`; `keeps_inputs` is `Flow.checkpoint`.
     """
 
     plan: Plan

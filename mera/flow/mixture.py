@@ -135,9 +135,8 @@ class Symmetrized(Density):
     sampled, which is all that `mera.train.fit` needs for examples and for actions, but has no latents. `mera.save`
     saves it.
 
-    A mixture over only a part of a large group is still a density, in general the closer to a symmetric density the
-    more elements it has. For measurements with a trained flow, many elements are worth their passes: where the errors
-    of the terms are independent, the error of their mean is smaller.
+    A mixture over only a part of a large group is still a density; more elements approximate the symmetry better, and
+    are worth their passes in measurements with a trained flow, as the error of the mean of their terms is smaller.
 
     Args:
         flow: the flow with density :math:`q`; the mixture shares its parameters.

@@ -33,8 +33,8 @@ class Conditioner(nn.Module):
     """Whether a coupling has one network for both halves, in place of one for each half."""
 
 
-def contract(network: nn.Module) -> Conditioner | type[Conditioner]:
-    """The object whose attributes describe a network: a conditioner itself; for any other module, `Conditioner`."""
+def metadata(network: nn.Module) -> Conditioner | type[Conditioner]:
+    """The conditioner, or the defaults for a plain module."""
     if not isinstance(network, nn.Module):
         raise InputError("a torch.nn.Module from the factory of conditioners", type(network).__name__)
     return network if isinstance(network, Conditioner) else Conditioner
