@@ -30,7 +30,6 @@ from torch.nn.functional import avg_pool1d, pad
 
 import mera
 from mera.cli.options import assignments
-from mera.graph.resize import period
 
 CODECS: dict[str, Callable[[np.ndarray], bytes]] = {
     "PNG": partial(imagecodecs.png_encode, level=9),
@@ -62,7 +61,7 @@ def whole(options: argparse.Namespace) -> None:
     }
     flow, bits, within = mera.load(options.flow), [], []
     for image in images:
-        shown = continued(image, *(-n % unit for n, unit in zip(image.shape[1:], period(flow.plan), strict=True)))
+        shown = continued(image, *(-n % unit for n, unit in zip(image.shape[1:], flow.plan.period, strict=True)))
         result = flow.resized(shown.shape[1:]).stream(shown, tile=256)
         bits.append(float(result.bits().double().mean((1, 2)).sum()) * shown.numel() / image.numel())
         within.append(float(result.bits(shape=image.shape[1:]).double().mean((1, 2)).sum()))

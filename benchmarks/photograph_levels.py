@@ -47,7 +47,7 @@ def coarse(flow: mera.Flow, x: Tensor, level: int) -> Tensor:
     plan, entry = flow.plan, flow.plan.entries[level]
     number = next(i for i, step in enumerate(plan.steps) if step.source == entry)
     part = replace(plan, steps=plan.steps[:number], latents=(replace(plan.latents[0], value=entry),))
-    return run_forward(part, x, flow.transform(flow.contexts(None, x)))[0][0]
+    return run_forward(part, x, flow.step_function(flow.contexts(None, x)))[0][0]
 
 
 def window(image: Tensor, edge: int) -> Tensor:

@@ -134,28 +134,6 @@ def check_latents(what: str, levels: Any, shapes: Sequence[tuple[int, ...]], lik
         raise InputError("one batch size for all levels", str([level.shape[0] for level in levels]))
 
 
-def check_images(images: Any, shape: tuple[int, ...], device: torch.device) -> None:
-    """Refuse a value that is not a batch of uint8 images (B, *shape) on the expected device."""
-    check_tensor("images", images, shape, None)
-    if images.dtype != torch.uint8:
-        raise InputError("images of dtype uint8", str(images.dtype))
-    if images.device != device:
-        raise InputError(f"images on {device}, where the flow is", str(images.device))
-
-
-def check_noise(noise: Any, images: Tensor) -> None:
-    """Refuse noise that cannot dequantise images (B, C, *shape): it must be floats in [0, 1) of the images' shape.
-
-    The range is checked on the CPU only, since reading numbers from another device waits for that device.
-    """
-    check_tensor("noise", noise, tuple(images.shape[1:]), None)
-    if noise.shape != images.shape or not noise.is_floating_point():
-        raise InputError(f"noise of shape {tuple(images.shape)}, floats", f"{tuple(noise.shape)}, {noise.dtype}")
-    is_cheap_to_read = noise.device.type == "cpu" and not torch.compiler.is_compiling()
-    if is_cheap_to_read and noise.numel() and not 0 <= noise.min() <= noise.max() < 1:
-        raise InputError("noise in [0, 1)", f"{noise.min().item():g} to {noise.max().item():g}")
-
-
 def check_window(x: Any, channels: int, dim: int) -> None:
     """Refuse a value that is not floating-point data without NaN, of these numbers of channels and dimensions."""
     if isinstance(x, Tensor) and (x.ndim != 2 + dim or x.shape[1] != channels):

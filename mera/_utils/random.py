@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -21,33 +21,19 @@ def fixed_seed(seed: int) -> Iterator[None]:
         yield
 
 
-@contextmanager
-def reseeding() -> Iterator[Callable[..., None]]:
-    """A context with a function that seeds torch on the CPU, numpy and Python from several integers.
-
-    Afterwards the random states of all three are restored. Seeding is cheap, so that each example can have its own.
-    """
-    states = torch.get_rng_state(), np.random.get_state(), random.getstate()
-
-    def seed(*keys: int) -> None:
-        number = int(np.random.SeedSequence(keys).generate_state(1)[0])
-        torch.default_generator.manual_seed(number)
-        np.random.seed(number)
-        random.seed(number)
-
-    try:
-        yield seed
-    finally:
-        torch.set_rng_state(states[0])
-        np.random.set_state(states[1])
-        random.setstate(states[2])
+def seed_cpu(*keys: int) -> None:
+    """Seed torch on the CPU, numpy and Python from several integers, which is cheap enough for each single example."""
+    number = int(np.random.SeedSequence(keys).generate_state(1)[0])
+    torch.default_generator.manual_seed(number)
+    np.random.seed(number)
+    random.seed(number)
 
 
 @contextmanager
 def seeded(*keys: int) -> Iterator[None]:
-    """A context in which torch on the CPU, numpy and Python draw from a seed of several integers; see `reseeding`."""
-    with reseeding() as seed:
-        seed(*keys)
+    """A context that begins with `seed_cpu`, and after which random states are as before."""
+    with restored_states():
+        seed_cpu(*keys)
         yield
 
 

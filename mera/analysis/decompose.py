@@ -80,7 +80,7 @@ def decompose(flow: Flow, x: Tensor, context: Tensor | None = None) -> Parts:
     plan = flow.plan
     flow.check_data("data", x)
     contexts = flow.contexts(context, x)
-    transform = flow.transform(contexts)
+    run_step = flow.step_function(contexts)
     changes: list[tuple[Step, Tensor]] = []
 
     def transform_and_record(step: Step, events: Tensor) -> tuple[Tensor, Tensor]:
@@ -90,7 +90,7 @@ def decompose(flow: Flow, x: Tensor, context: Tensor | None = None) -> Parts:
             y, by_site = run_on_box(bijector, lattice, events, whole, whole, contexts(step))
             changes.append((step, by_site))
             return y, by_site.flatten(1).sum(1)
-        y, log_det = transform(step, events)
+        y, log_det = run_step(step, events)
         changes.append((step, spread_evenly(step.apply, log_det, len(x))))
         return y, log_det
 

@@ -39,9 +39,6 @@ def adapt(
         context_shape: shape of the context of one event; None for a module that takes no context.
         flatten: whether to flatten events to vectors for the module, as those of zuko and nflows usually need.
 
-    Raises:
-        ValueError: if the object is not a module of one of these libraries.
-
     >>> import mera, torch, zuko
     >>> from torch.distributions.transforms import AffineTransform
     >>> lazy = zuko.lazy.UnconditionalTransform(AffineTransform, torch.tensor(-1.5), torch.tensor(0.5))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -25,8 +24,8 @@ class Box:
 
     On a periodic lattice coordinates may be negative, or beyond the edge, and a box may be wider than the lattice.
 
-    A local bijector on a box knows the lattice around it. It cannot compute values near an end of the box beyond which
-    the lattice goes on, as it would have to read sites outside of the box, and returns the values of `shrunk`.
+    A local bijector on a box knows the lattice around it. Where the lattice goes on behind an end of the box, values
+    near the end depend on sites outside of the box, and are cut off; see `shrunk`.
 
     Args:
         start: the first coordinate in each dimension.
@@ -74,15 +73,9 @@ class Box:
         sizes = zip(self.start, self.stop, sites, lattice.shape, lattice.periodic, strict=True)
         return Box.of((a - r, b + r) if wraps else (max(a - r, 0), min(b + r, n)) for a, b, r, n, wraps in sizes)
 
-    @cached_property
-    def interior_ends(self) -> tuple[bool, ...]:
-        """`interior` in the order of `torch.nn.functional.pad`, last dimension first; empty if no end is interior."""
-        ends = tuple(end for pair in reversed(self.interior) for end in pair)
-        return ends if any(ends) else ()
-
     def shrunk(self, radius: Sequence[int]) -> Box:
         """The box without the first or last `radius` sites of each dimension, where the end is interior."""
-        if not self.interior_ends:
+        if not any(map(any, self.interior)):
             return self
         ends = zip(self.start, self.stop, radius, self.interior, strict=True)
         spans = [(a + r * low, b - r * high) for a, b, r, (low, high) in ends]
@@ -90,7 +83,7 @@ class Box:
 
     def shrink(self, values: Tensor, radius: Sequence[int]) -> Tensor:
         """The values of `shrunk`, from values (..., *shape) of the box."""
-        return self.shrunk(radius).crop(values, self) if self.interior_ends else values
+        return self.shrunk(radius).crop(values, self)
 
     def take(self, values: Tensor) -> Tensor:
         """Select the values of the box, (..., *box.shape), from values on the whole lattice, (..., *shape)."""
@@ -158,6 +151,14 @@ def tiles(lattice: Lattice, edges: Sequence[int]) -> list[Box]:
         Box(start, tuple(min(a + e, n) for a, e, n in zip(start, edges, lattice.shape, strict=True)))
         for start in itertools.product(*ranges)
     ]
+
+
+def ravel(coordinates: Sequence[Tensor], shape: Sequence[int]) -> Tensor:
+    """The flat indices of coordinates, a tensor for each dimension: the inverse of `torch.unravel_index`."""
+    index = coordinates[0]
+    for coordinate, n in zip(coordinates[1:], shape[1:], strict=True):
+        index = index * n + coordinate
+    return index
 
 
 def hull(coordinates: Sequence[Sequence[int]], lattice: Lattice) -> Box:

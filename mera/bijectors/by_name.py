@@ -29,9 +29,6 @@ def register(name: str) -> Callable[[BijectorFactory], BijectorFactory]:
     Args:
         name: the name in layouts, files and on the command line.
 
-    Raises:
-        ValueError: if the name is taken.
-
     >>> from mera import bijectors
     >>> @bijectors.register("my-spline")
     ... def my_spline(event_shape, bins=4):

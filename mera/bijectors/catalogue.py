@@ -12,30 +12,10 @@ from functools import partial
 import torch
 from torch import nn
 
+from mera._utils import flow_options as opt
 from mera._utils.checks import MAX_LAYERS, check_choice, check_count, check_flag
 from mera._utils.errors import InputError
-from mera._utils.flow_options import (
-    Bins,
-    Bound,
-    Conditioners,
-    ContextShape,
-    HiddenChannels,
-    HiddenWidths,
-    Kernel,
-    Layers,
-    Mask,
-    Mix,
-    Norm,
-    OptionalNorm,
-    Padding,
-    Passive,
-    Period,
-    ResidualBlocks,
-    Shape,
-    Together,
-    Transform,
-    Window,
-)
+from mera._utils.flow_options import Shape
 from mera._utils.registry import Registry
 from mera.bijectors.base import Bijector
 from mera.bijectors.by_name import register
@@ -102,9 +82,10 @@ def halves(event_shape: Shape, mask: str, is_field: bool = False) -> Partition:
 
 @register("coupling")
 def coupling(
-    event_shape: Shape, *, layers: Layers = 2, residual_blocks: ResidualBlocks = 1, hidden: HiddenWidths = (128,),
-    norm: OptionalNorm = None, mix_channels: Mix = None, conditioner: Conditioners = "joint",
-    mask: Mask = "checkerboard", transform: Transform = "affine", context_shape: ContextShape = None,
+    event_shape: Shape, *, layers: opt.Layers = 2, residual_blocks: opt.ResidualBlocks = 1,
+    hidden: opt.HiddenWidths = (128,), norm: opt.OptionalNorm = None, mix_channels: opt.Mix = None,
+    conditioner: opt.Conditioners = "joint", mask: opt.Mask = "checkerboard", transform: opt.Transform = "affine",
+    context_shape: opt.ContextShape = None,
 ) -> Bijector:  # fmt: skip
     """Couplings of a patch, as in `Real NVP <https://arxiv.org/abs/1605.08803>`_ and RG-Flow (App. A)."""
     univariate: Univariate = TRANSFORMS.make(transform)
@@ -118,7 +99,7 @@ def coupling(
 
 
 @register("pointwise-spline")
-def pointwise_spline(event_shape: Shape, *, bins: Bins = 8, bound: Bound = 4.0) -> Bijector:
+def pointwise_spline(event_shape: Shape, *, bins: opt.Bins = 8, bound: opt.Bound = 4.0) -> Bijector:
     """A learnt scaled spline for each single variable; see `Elementwise`, `RationalQuadratic` and `Scaled`."""
     return Elementwise(event_shape, Scaled(RationalQuadratic(bins, bound)))
 
@@ -135,9 +116,10 @@ for name, kind in {
 
 @register("convolution")
 def convolution(
-    event_shape: Shape, *, layers: Layers = 2, residual_blocks: ResidualBlocks = 2, hidden: HiddenChannels = (48,),
-    norm: Norm = True, mask: Mask = "checkerboard", padding: Padding = "zeros", kernel: Kernel = 3,
-    transform: Transform = "affine", context_shape: ContextShape = None,
+    event_shape: Shape, *, layers: opt.Layers = 2, residual_blocks: opt.ResidualBlocks = 2,
+    hidden: opt.HiddenChannels = (48,), norm: opt.Norm = True, mask: opt.Mask = "checkerboard",
+    padding: opt.Padding = "zeros", kernel: opt.Kernel = 3, transform: opt.Transform = "affine",
+    context_shape: opt.ContextShape = None,
 ) -> Bijector:  # fmt: skip
     """Couplings of a whole lattice, conditioned by convolutions (Real NVP)."""
     network = partial(ResidualConv, hidden=hidden, blocks=residual_blocks, kernel=kernel, padding=padding)
@@ -149,9 +131,10 @@ def convolution(
 
 @register("details")
 def details(
-    event_shape: Shape, *, passive: Passive, layers: Layers = 2, residual_blocks: ResidualBlocks = 1,
-    hidden: HiddenChannels = (48,), norm: Norm = True, mask: Mask = "checkerboard", padding: Padding = "zeros",
-    kernel: Kernel = 3, transform: Transform = "affine", context_shape: ContextShape = None,
+    event_shape: Shape, *, passive: opt.Passive, layers: opt.Layers = 2, residual_blocks: opt.ResidualBlocks = 1,
+    hidden: opt.HiddenChannels = (48,), norm: opt.Norm = True, mask: opt.Mask = "checkerboard",
+    padding: opt.Padding = "zeros", kernel: opt.Kernel = 3, transform: opt.Transform = "affine",
+    context_shape: opt.ContextShape = None,
 ) -> Bijector:  # fmt: skip
     """Keep the first channels, which condition "convolution" couplings of the other channels; see `Conditioned`."""
     make = partial(
@@ -163,8 +146,9 @@ def details(
 
 @register("split-prior")
 def split_prior(
-    event_shape: Shape, *, passive: Passive, residual_blocks: ResidualBlocks = 0, hidden: HiddenChannels = (48,),
-    padding: Padding = "zeros", kernel: Kernel = 3, transform: Transform = "affine", context_shape: ContextShape = None,
+    event_shape: Shape, *, passive: opt.Passive, residual_blocks: opt.ResidualBlocks = 0,
+    hidden: opt.HiddenChannels = (48,), padding: opt.Padding = "zeros", kernel: opt.Kernel = 3,
+    transform: opt.Transform = "affine", context_shape: opt.ContextShape = None,
 ) -> Bijector:  # fmt: skip
     """Keep the first channels; map each variable of the others, given the kept ones: the learnt prior of Glow's splits.
 
@@ -178,9 +162,9 @@ def split_prior(
 
 @register("corners")
 def corners(
-    event_shape: Shape, *, layers: Layers = 1, residual_blocks: ResidualBlocks = 1, hidden: HiddenChannels = (32,),
-    norm: Norm = True, padding: Padding = "zeros", kernel: Kernel = 3, transform: Transform = "spline(max_log_scale=1)",
-    context_shape: ContextShape = None,
+    event_shape: Shape, *, layers: opt.Layers = 1, residual_blocks: opt.ResidualBlocks = 1,
+    hidden: opt.HiddenChannels = (32,), norm: opt.Norm = True, padding: opt.Padding = "zeros", kernel: opt.Kernel = 3,
+    transform: opt.Transform = "spline(max_log_scale=1)", context_shape: opt.ContextShape = None,
 ) -> Bijector:  # fmt: skip
     """Keep the first corner of each cell, the first channels; draw the other white corners, then the black corners.
 
@@ -222,9 +206,9 @@ def corners(
 
 @register("frames")
 def frames(
-    event_shape: Shape, *, window: Window = 3, period: Period = 2, together: Together = False,
-    residual_blocks: ResidualBlocks = 1, hidden: HiddenWidths = (64,), padding: Padding = "zeros",
-    transform: Transform = "spline(max_log_scale=1)", context_shape: ContextShape = None,
+    event_shape: Shape, *, window: opt.Window = 3, period: opt.Period = 2, together: opt.Together = False,
+    residual_blocks: opt.ResidualBlocks = 1, hidden: opt.HiddenWidths = (64,), padding: opt.Padding = "zeros",
+    transform: opt.Transform = "spline(max_log_scale=1)", context_shape: opt.ContextShape = None,
 ) -> Bijector:  # fmt: skip
     """Keep the first corner of each cell; draw the others in turns, relative to the direction of sites drawn before.
 
@@ -243,8 +227,9 @@ def frames(
 
 @register("frames-by-site")
 def frames_by_site(
-    event_shape: Shape, *, residual_blocks: ResidualBlocks = 1, hidden: HiddenWidths = (64,),
-    padding: Padding = "zeros", transform: Transform = "spline(max_log_scale=1)", context_shape: ContextShape = None,
+    event_shape: Shape, *, residual_blocks: opt.ResidualBlocks = 1, hidden: opt.HiddenWidths = (64,),
+    padding: opt.Padding = "zeros", transform: opt.Transform = "spline(max_log_scale=1)",
+    context_shape: opt.ContextShape = None,
 ) -> Bijector:  # fmt: skip
     """Draw the sites of a small lattice one by one, relative to the direction of the sites drawn before; see "frames".
 
@@ -258,9 +243,9 @@ def frames_by_site(
 
 @register("glow-steps")
 def glow_steps(
-    event_shape: Shape, *, layers: Layers = 2, residual_blocks: ResidualBlocks = 1, hidden: HiddenChannels = (48,),
-    padding: Padding = "zeros", kernel: Kernel = 3, transform: Transform = "affine",
-    context_shape: ContextShape = None,
+    event_shape: Shape, *, layers: opt.Layers = 2, residual_blocks: opt.ResidualBlocks = 1,
+    hidden: opt.HiddenChannels = (48,), padding: opt.Padding = "zeros", kernel: opt.Kernel = 3,
+    transform: opt.Transform = "affine", context_shape: opt.ContextShape = None,
 ) -> Bijector:  # fmt: skip
     """Steps of `Glow <https://arxiv.org/abs/1807.03039>`_ (Fig. 2a): ActNorm, 1 x 1 convolution, channel coupling."""
     network = partial(ResidualConv, hidden=hidden, blocks=residual_blocks, kernel=kernel, padding=padding)

@@ -41,9 +41,6 @@ class CircularSpline(RationalQuadratic):
 
     Args:
         bins: K, 2 or more.
-
-    Raises:
-        ValueError: if there are fewer than 2 bins.
     """
 
     of_angles = True

@@ -12,7 +12,7 @@ from mera._utils.checks import check_type
 from mera._utils.errors import InputError
 from mera.bijectors.base import Bijector, context_arguments, total
 from mera.bijectors.boxes import Box
-from mera.bijectors.local import LocalBijector, evaluate, shrunk_context
+from mera.bijectors.local import LocalBijector, evaluate
 
 
 class Chain(LocalBijector):
@@ -75,7 +75,7 @@ class Chain(LocalBijector):
         log_det: Any = None
         for member in self.bijectors[::-1] if inverse else self.bijectors:
             x, term = evaluate(member, x, context, inverse, sites)
-            context = shrunk_context(context, sites, member.radius)
+            context = context if context is None or context.ndim == 2 else sites.shrink(context, member.radius)
             log_det = term if log_det is None else sites.shrink(log_det, member.radius) + term
             sites = sites.shrunk(member.radius)
         return x, log_det

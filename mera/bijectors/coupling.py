@@ -11,9 +11,9 @@ from mera._utils.checks import MAX_LAYERS, check_count, check_flag
 from mera.bijectors.base import Bijector
 from mera.bijectors.boxes import Box
 from mera.bijectors.compose import Chain
-from mera.bijectors.conditioners.base import ConditionerFactory, contract, join, joined_shape, parameters_at
+from mera.bijectors.conditioners.base import ConditionerFactory, join, joined_shape, metadata
 from mera.bijectors.linear import LULinear
-from mera.bijectors.local import LocalBijector, shrunk_context
+from mera.bijectors.local import LocalBijector
 from mera.bijectors.normalization import ActNorm
 from mera.bijectors.partition import Partition
 from mera.bijectors.univariate import Affine, Univariate, map_variables
@@ -36,9 +36,6 @@ class Coupling(LocalBijector):
             `Conditioner`. Of angles it reads cosines and sines.
         transform: :math:`f`; an affine map if None.
         context_shape: shape of a context that the networks also read; None for no context.
-
-    Raises:
-        ValueError: if the factory of conditioners does not return a module.
     """
 
     of_angles = None
@@ -58,16 +55,16 @@ class Coupling(LocalBijector):
             return conditioner(joined_shape(read, context_shape), changed, self.transform.n_params)
 
         networks = [make(first, second)]
-        self.shared_between_halves = contract(networks[0]).shared_between_halves
+        self.shared_between_halves = metadata(networks[0]).shared_between_halves
         if not self.shared_between_halves:
             networks.append(make(second, first))
         self.networks = nn.ModuleList(networks)
-        self.circular = any(contract(network).circular for network in networks)
+        self.circular = any(metadata(network).circular for network in networks)
 
     @property
     def receptive_kernel(self) -> tuple[int, ...] | None:
         """The window of both conditioners together if they are convolutions, else None."""
-        radii = [contract(self.networks[index]).radius for index in (0, -1)]  # of the update of each half
+        radii = [metadata(self.networks[index]).radius for index in (0, -1)]  # of the update of each half
         finite = [radius for radius in radii if radius is not None]
         return (1 + 2 * sum(finite),) * (len(self.partition.event_shape) - 1) if len(finite) == 2 else None
 
@@ -81,13 +78,7 @@ class Coupling(LocalBijector):
             values = torch.cat([values.cos(), values.sin()], dim=1) if transform.of_angles else values
             values = values if self.context_shape is None else join(values, context, self.context_shape)
             index, half = (0, (read,)) if self.shared_between_halves else (read, ())
-            network = networks[index]
-            params = network(values, *half) if sites is None else parameters_at(network, values, sites, *half)
-            if sites is not None:
-                radius = (contract(network).radius or 0,) * (x.ndim - 2)
-                halves, log_dets = ([sites.shrink(part, radius) for part in parts] for parts in (halves, log_dets))
-                context, sites = shrunk_context(context, sites, radius), sites.shrunk(radius)
-            value, log_slope = map_variables(transform, halves[changed], params, inverse)
+            value, log_slope = map_variables(transform, halves[changed], networks[index](values, *half), inverse)
             # discard values at the positions of the other half
             halves[changed] = partition.confine(value, changed, sites)
             log_slope = partition.confine(log_slope, changed, sites)
@@ -107,9 +98,6 @@ def couplings(
         norm: whether there is an ActNorm before each coupling.
         norm_per_channel: whether all sites of a channel share the parameters of an ActNorm.
         mix: whether a linear map of the channels of each site follows each coupling, if there are several channels.
-
-    Raises:
-        ValueError: if the number of layers is not a positive integer, or `norm` or `mix` is not a bool.
     """
     shape = partition.event_shape
     norm, mix = check_flag(norm, "norm"), check_flag(mix, "mix_channels") and shape[0] > 1

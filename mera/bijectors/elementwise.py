@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from mera._utils.errors import InputError
 from mera.bijectors.base import Bijector, log_det_dtype
 from mera.bijectors.boxes import Box
-from mera.bijectors.conditioners.base import ConditionerFactory, contract, join, joined_shape, parameters_at
+from mera.bijectors.conditioners.base import ConditionerFactory, join, joined_shape, metadata
 from mera.bijectors.local import LocalBijector, evaluate
 from mera.bijectors.univariate import Affine, Univariate, map_variables
 
@@ -55,9 +55,6 @@ class Conditional(LocalBijector):
         conditioner: makes the network :math:`c`; see `Conditioner`.
         context_shape: shape of the context, which the network reads.
         transform: :math:`f`; an affine map if None.
-
-    Raises:
-        ValueError: if the factory of conditioners does not return a module.
     """
 
     of_angles = None
@@ -70,18 +67,17 @@ class Conditional(LocalBijector):
         self.transform = transform if transform is not None else Affine()
         in_shape = joined_shape((0, *event_shape[1:]), context_shape)
         self.network = conditioner(in_shape, event_shape, self.transform.n_params)
-        self.circular = contract(self.network).circular
+        self.circular = metadata(self.network).circular
 
     @property
     def receptive_kernel(self) -> tuple[int, ...] | None:
         """The window of the network if it is a convolution, else None."""
-        radius = contract(self.network).radius
+        radius = metadata(self.network).radius
         return None if radius is None else (1 + 2 * radius,) * (len(self.event_shape or ()) - 1)
 
     def on_sites(self, x: Tensor, context: Tensor | None, inverse: bool, sites: Box | None) -> tuple[Tensor, Tensor]:
         """Transform each variable, or transform it back, with the parameters that the network computes."""
-        params = parameters_at(self.network, join(x[:, :0], context, self.context_shape), sites)
-        x = x if sites is None else sites.shrink(x, self.radius)
+        params = self.network(join(x[:, :0], context, self.context_shape))
         values, log_slope = map_variables(self.transform, x, params, inverse)
         log_slope = log_slope.flatten(1) if sites is None else log_slope
         return values, log_slope.sum(1, dtype=log_det_dtype(x))
@@ -102,10 +98,6 @@ class Conditioned(LocalBijector):
             :math:`x_1`, followed by the channels of this bijector's context.
         context_shape: shape of a context in addition to :math:`x_1`; None for no context.
         changed: the channels :math:`x_2`, by index, none of which is read; None for all channels but :math:`x_1`.
-
-    Raises:
-        ValueError: if no channel is read or changed, a channel is both or does not exist, or :math:`f` has another
-            context shape.
     """
 
     of_angles = None

@@ -29,7 +29,11 @@ MAX_LOG_SCALE = 2.0
 
 
 class Frame(nn.Module, ABC):
-    """The base of frames; by default the vectors of values are the values themselves."""
+    """The base of frames; by default the vectors of values are the values themselves.
+
+    Arguments of frames are `distances`, the distance of each neighbour in sites, (K,); `transform`, the map f of single
+    variables; `network`, which makes networks; and `context`, the number of entries of the context.
+    """
 
     def vectors(self, values: Tensor) -> Tensor:
         """The vectors (..., D) of values (..., C)."""
@@ -41,11 +45,7 @@ class Frame(nn.Module, ABC):
 
 
 class DirectedFrame(Frame):
-    """The base of frames whose direction is that of a sum of neighbours with learnt positive weights.
-
-    Args:
-        distances: the distance of each neighbour in sites, (K,).
-    """
+    """The base of frames whose direction is that of a sum of neighbours with learnt positive weights."""
 
     log_weights: Tensor
 
@@ -74,12 +74,6 @@ class AngleFrame(DirectedFrame):
     The network c reads cosines and sines of the neighbours relative to :math:`\alpha` and the length r of the mean of
     :math:`e^{i \theta_k}`. If all angles turn by one angle, y stays as it is. The log-det is that of f, whose
     parameters `Univariate.aligned` increase with r from the start.
-
-    Args:
-        distances: the distance of each neighbour in sites, (K,).
-        transform: f, a map of angles.
-        network: makes c.
-        context: the number of entries of the context.
     """
 
     def __init__(
@@ -120,24 +114,13 @@ class VectorFrame(DirectedFrame):
     is mapped by a monotone f. The vector of the components across is shifted by a part of the neighbours' mean
     component across and scaled, and its length is mapped by another f, as in `RadialFrame`; all of this depends on the
     component along. Networks read components along, lengths of the components across, and the length of the mean: if
-    all vectors turn together, log-densities stay as they are.
-
-    Args:
-        distances: the distance of each neighbour in sites, (K,).
-        channels: the number of components.
-        transform: f, a map of real numbers.
-        network: makes networks.
-        context: the number of entries of the context.
+    all vectors turn together, log-densities stay as they are. `channels` is the number of components.
     """
 
     def __init__(
-        self,
-        distances: Sequence[float],
-        channels: int,
-        transform: Univariate,
-        network: NetworkFactory,
+        self, distances: Sequence[float], channels: int, transform: Univariate, network: NetworkFactory,
         context: int = 0,
-    ) -> None:
+    ) -> None:  # fmt: skip
         super().__init__(distances)
         self.transform, count = transform, len(distances)
         features = (2 if channels > 1 else 1) * count + 1 + context
@@ -183,11 +166,6 @@ class RadialFrame(Frame):
     .. math:: |y| = f(|x|) - f(0)
 
     Below a length of 0.01 the map is linear, so that log-densities stay finite at 0.
-
-    Args:
-        transform: f, a map of real numbers.
-        network: makes the network of the parameters of f, which reads the context.
-        context: the number of entries of the context.
     """
 
     def __init__(self, transform: Univariate, network: NetworkFactory, context: int = 0) -> None:
@@ -234,23 +212,12 @@ def reflected(vectors: Tensor, axis: Tensor, sign: Tensor) -> Tensor:
 
 
 def frame(
-    distances: Sequence[float],
-    context: int,
-    *,
-    transform: Univariate,
-    channels: int,
-    hidden: Sequence[int],
+    distances: Sequence[float], context: int, *, transform: Univariate, channels: int, hidden: Sequence[int],
     blocks: int,
-) -> Frame | None:
+) -> Frame | None:  # fmt: skip
     """Make the frame of a site whose neighbours have these distances; None for a first angle, which stays as it is.
 
-    Args:
-        distances: the distance of each neighbour in sites.
-        context: the number of entries of the context.
-        transform: the map of an angle, or of a component along the direction.
-        channels: the number of components of a vector.
-        hidden: widths of the hidden layers in one residual block of the networks.
-        blocks: number of residual blocks.
+    `hidden` and `blocks` are those of the networks, see `ResidualMLP`; for the other arguments see `Frame`.
     """
     network = partial(ResidualMLP, hidden=hidden, blocks=blocks)
     if transform.of_angles:

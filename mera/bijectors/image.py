@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mera._utils.checks import check_noise, check_positive
+from mera._utils.checks import check_positive, check_tensor
 from mera._utils.errors import InputError
 from mera.bijectors.base import Bijector, log_det_dtype
 from mera.bijectors.compose import Chain
@@ -57,11 +57,13 @@ def with_noise(x: Tensor, noise: Tensor) -> Tensor:
     Args:
         x: the integers, of any shape.
         noise: the noise, floats of the same shape in [0, 1), which is checked on the CPU only.
-
-    Raises:
-        ValueError: if the noise is of another shape, not floats, or not in [0, 1), which is checked on the CPU only.
     """
-    check_noise(noise, x)
+    check_tensor("noise", noise, tuple(x.shape[1:]), None)
+    if noise.shape != x.shape or not noise.is_floating_point():
+        raise InputError(f"noise of shape {tuple(x.shape)}, floats", f"{tuple(noise.shape)}, {noise.dtype}")
+    is_cheap_to_read = noise.device.type == "cpu" and not torch.compiler.is_compiling()
+    if is_cheap_to_read and noise.numel() and not 0 <= noise.min() <= noise.max() < 1:
+        raise InputError("noise in [0, 1)", f"{noise.min().item():g} to {noise.max().item():g}")
     return x + noise.to(log_det_dtype(noise)) * (1 - 2 * MARGIN)
 
 
@@ -73,9 +75,6 @@ class Logit(Bijector):
 
     Args:
         constraint: :math:`c`, the width of the squeezed interval; a width below 1 keeps y finite.
-
-    Raises:
-        ValueError: if the constraint is not a number between 0 and 1.
     """
 
     def __init__(self, constraint: float = 0.9) -> None:

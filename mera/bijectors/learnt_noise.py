@@ -12,7 +12,6 @@ from torch.nn.functional import pad
 from mera._utils.flow_options import HiddenChannels, Padding, ResidualBlocks
 from mera.bijectors.base import log_det_dtype
 from mera.bijectors.boxes import Box
-from mera.bijectors.conditioners.base import parameters_at
 from mera.bijectors.conditioners.residual import ResidualConv
 from mera.bijectors.image import LEVELS, MARGIN, Logit
 from mera.bijectors.local import LocalBijector
@@ -99,18 +98,14 @@ class LearntNoise(LocalBijector):
     def on_sites(self, x: Tensor, context: Tensor | None, inverse: bool, sites: Box | None) -> tuple[Tensor, Tensor]:
         """Map the noise of each pixel, or map it back."""
         values = LEVELS * LOGIT.inverse(x.double())[0] + MARGIN
-        features = self._features(values.floor(), () if sites is None else sites.interior_ends).to(x.dtype)
-        box, values = _shrunk(sites, 1, values)
-        params = parameters_at(self.networks[0], features, box)
-        box, values, features = _shrunk(box, self.radii[0], values, features)
+        features = self._features(values.floor()).to(x.dtype)
+        params = self.networks[0](features)
         mapped = self._map_noise(values, params, inverse)
-        for before, network, radius in zip(self.before, self.networks[1:], self.radii[1:], strict=True):
-            known = NOISE_SCALE * before.confine(values - values.floor() - 0.5 if inverse else mapped[0], 0, box)
-            more = parameters_at(network, torch.cat([features, known.to(x.dtype)], 1), box)
-            box, values, features, params, *mapped = _shrunk(box, radius, values, features, params, *mapped)
-            later = self._map_noise(values, params + more, inverse)
-            mapped = [before.confine(a, 0, box) + before.confine(b, 1, box) for a, b in zip(mapped, later, strict=True)]
-        _, x = _shrunk(sites, self.radius[0], x)
+        for before, network in zip(self.before, self.networks[1:], strict=True):
+            known = NOISE_SCALE * before.confine(values - values.floor() - 0.5 if inverse else mapped[0], 0, sites)
+            later = self._map_noise(values, params + network(torch.cat([features, known.to(x.dtype)], 1)), inverse)
+            pairs = zip(mapped, later, strict=True)
+            mapped = [before.confine(a, 0, sites) + before.confine(b, 1, sites) for a, b in pairs]
         noise, log_slope = mapped
         is_level, level = _are_levels(values), values.floor()
         y = LOGIT((torch.where(is_level, level, 0) + noise + 0.5 - MARGIN) / LEVELS)[0]
@@ -124,11 +119,10 @@ class LearntNoise(LocalBijector):
         noise, log_slope = map_variables(self.transform, u, params.double(), inverse)
         return torch.where(_are_levels(values), noise, u), log_slope
 
-    def _features(self, levels: Tensor, interior_ends: Sequence[bool]) -> Tensor:
+    def _features(self, levels: Tensor) -> Tensor:
         """The levels, and differences of the neighbours of each pixel along each axis, as channels of moderate size."""
         dims = levels.ndim - 2
-        beyond = [int(not end) for end in interior_ends or (False,) * 2 * dims]
-        padded = pad(levels, beyond, "circular" if self.circular else "replicate")
+        padded = pad(levels, (1, 1) * dims, "circular" if self.circular else "replicate")
 
         def part(axis: int, where: slice) -> Tensor:
             return padded[(..., *(where if a == axis else slice(1, -1) for a in range(dims)))]
@@ -140,14 +134,6 @@ class LearntNoise(LocalBijector):
 def _are_levels(values: Tensor) -> Tensor:
     """True where values are within the 256 levels."""
     return (values >= 0) & (values < LEVELS)
-
-
-def _shrunk(sites: Box | None, radius: int, *values: Tensor) -> tuple[Any, ...]:
-    """The box without `radius` sites at its interior ends, and the values there; all values of whole events."""
-    if sites is None:
-        return None, *values
-    edges = (radius,) * len(sites.shape)
-    return sites.shrunk(edges), *(sites.shrink(value, edges) for value in values)
 
 
 class _UnitSpline(RationalQuadratic):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, cast
 
 from torch import Tensor
@@ -36,8 +35,8 @@ class LocalBijector(Bijector):
             sites: the sites; None for whole events, of patches or lattices.
 
         Returns:
-            The values, and a log-det for each site, (B, *sites). At an end that is interior to the lattice there are
-            fewer sites than in x, by half the `receptive_kernel`. For whole events the log-det may also be (B,).
+            The values, and a log-det for each site, (B, *sites). Values within the `radius` of an end that is interior
+            to the lattice are not used, and may be left out. For whole events the log-det may also be (B,).
         """
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -64,10 +63,19 @@ class LocalBijector(Bijector):
 def evaluate(
     bijector: Bijector, x: Tensor, context: Tensor | None, inverse: bool, sites: Box | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Apply a bijector, or its inverse, to whole events, or a local bijector to sites; see `LocalBijector.on_sites`."""
-    if sites is not None:
-        return cast(LocalBijector, bijector).on_sites(x, context, inverse, sites)
-    return (bijector.inverse if inverse else bijector)(x, *context_arguments(bijector, context))
+    """Apply a bijector, or its inverse, to whole events; or a local bijector to sites, for values of the shrunk box."""
+    if sites is None:
+        return (bijector.inverse if inverse else bijector)(x, *context_arguments(bijector, context))
+    y, log_det = cast(LocalBijector, bijector).on_sites(x, context, inverse, sites)
+    inner = sites.shrunk(bijector.radius)
+    if y.shape[2:] == log_det.shape[1:] == sites.shape:
+        return inner.crop(y, sites), inner.crop(log_det, sites)
+    if not y.shape[2:] == log_det.shape[1:] == inner.shape:  # else the map has left out what is not used
+        got = f"{tuple(y.shape)}, {tuple(log_det.shape)}"
+        raise InputError(
+            f"values and log-dets of sites {sites.shape}", got, where=f"{type(bijector).__name__}.on_sites"
+        )
+    return y, log_det
 
 
 def is_local(bijector: Bijector, lattice: Lattice) -> bool:
@@ -83,14 +91,9 @@ def is_local(bijector: Bijector, lattice: Lattice) -> bool:
 
 
 def run_on_box(
-    bijector: Bijector,
-    lattice: Lattice,
-    values: Tensor,
-    box: Box,
-    target: Box,
-    context: Tensor | None = None,
+    bijector: Bijector, lattice: Lattice, values: Tensor, box: Box, target: Box, context: Tensor | None = None,
     inverse: bool = False,
-) -> tuple[Tensor, Tensor]:
+) -> tuple[Tensor, Tensor]:  # fmt: skip
     """Apply a bijector of the whole lattice, which `is_local`, to a box.
 
     Args:
@@ -105,11 +108,6 @@ def run_on_box(
     sites = box.on(lattice)
     values, log_det = evaluate(bijector, values, context, inverse, sites)
     sites = sites.shrunk(bijector.radius)
-    if not values.shape[2:] == log_det.shape[1:] == sites.shape:
-        got = f"{tuple(values.shape)}, {tuple(log_det.shape)}"
-        raise InputError(
-            f"values and log-dets of sites {sites.shape}", got, where=f"{type(bijector).__name__}.on_sites"
-        )
     return target.crop(values, sites), target.crop(log_det, sites)
 
 
@@ -122,11 +120,6 @@ def equal_log_dets(log_det: Tensor, x: Tensor, inverse: bool, sites: Box | None,
     if sites is not None:
         return log_det.expand(x.shape[0], *x.shape[2:])
     return (log_det * math.prod(x.shape[2:]) if of_site else log_det).expand(x.shape[0])
-
-
-def shrunk_context(context: Tensor | None, sites: Box, radius: Sequence[int]) -> Tensor | None:
-    """The context of `sites.shrunk(radius)`: a context for all sites stays as it is."""
-    return context if context is None or context.ndim == 2 else sites.shrink(context, radius)
 
 
 def _is_one_map(bijector: Bijector) -> bool:

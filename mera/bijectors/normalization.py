@@ -165,7 +165,8 @@ class Spectral(StartsFromData):
 
     def start(self, x: Tensor) -> bool:
         """Set the scales from the power spectrum of a batch (B, *event_shape)."""
-        spectrum = torch.fft.fftn(x.to(log_det_dtype(x)), dim=self._axes, norm="ortho").abs().square().mean(0)
+        modes = torch.fft.fftn(x.to(log_det_dtype(x)), dim=tuple(range(2, x.ndim)), norm="ortho")
+        spectrum = modes.abs().square().mean(0)
         for axis, fold in enumerate(self._folds, start=1):  # average over wave numbers that share a scale
             fold = fold.to(x.device)
             sums = torch.zeros_like(spectrum).index_add(axis, fold, spectrum)
@@ -184,11 +185,6 @@ class Spectral(StartsFromData):
         self.log_scale.copy_(scales[0])
         self.initialized.copy_(other.initialized)
 
-    @property
-    def _axes(self) -> tuple[int, ...]:
-        """The axes of the sites in a batch."""
-        return tuple(range(2, 2 + len(self._folds)))
-
     def _scaled(self, x: Tensor, sign: int) -> tuple[Tensor, Tensor]:
         """Multiply the modes by exp(sign s)."""
         self.check_events(x)
@@ -197,6 +193,6 @@ class Spectral(StartsFromData):
             log_scale = log_scale.index_select(axis, fold.to(x.device))
         if not x.numel():
             return x, log_scale.new_zeros(x.shape[0])
-        modes = torch.fft.fftn(x.to(log_scale.dtype), dim=self._axes) * (sign * log_scale).exp()
-        y = torch.fft.ifftn(modes, dim=self._axes).real.to(x.dtype)
+        modes = torch.fft.fftn(x.to(log_scale.dtype), dim=tuple(range(2, x.ndim))) * (sign * log_scale).exp()
+        y = torch.fft.ifftn(modes, dim=tuple(range(2, x.ndim))).real.to(x.dtype)
         return y, (sign * log_scale.sum()).expand(x.shape[0])

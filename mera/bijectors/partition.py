@@ -25,9 +25,6 @@ def even_sites(grids: Grids) -> Tensor:
 def checkerboard(event_shape: tuple[int, ...]) -> Tensor:
     """A bool mask of the shape (C, *sites) of an event that is true where the sum of a site's coordinates is even.
 
-    Raises:
-        ValueError: if the event has no sites.
-
     >>> checkerboard((1, 2, 4)).int()
     tensor([[[1, 0, 1, 0],
              [0, 1, 0, 1]]], dtype=torch.int32)
@@ -77,9 +74,6 @@ class Gather(Partition):
 
     Args:
         mask: bool tensor of the shape of an event, true for the variables of the first half, but not for all or none.
-
-    Raises:
-        ValueError: if the mask is not bool, or a half is empty.
     """
 
     order: Tensor
@@ -112,9 +106,6 @@ class Masked(Partition):
         event_shape: shape (C, *sites) of one event.
         mask: a function from open grids of channels and coordinates to bools, true for the variables of the first half;
             by default they are those at sites whose coordinates have an even sum.
-
-    Raises:
-        ValueError: if the mask is not bool, or a half is empty.
     """
 
     def __init__(self, event_shape: tuple[int, ...], mask: Callable[[Grids], Tensor] = even_sites) -> None:
@@ -149,9 +140,6 @@ class ChannelHalves(Partition):
     Args:
         event_shape: shape (C, *sites) of one event, with C >= 2.
         first: the channels of the first half, by index, but not all; None for the first half of the channels.
-
-    Raises:
-        ValueError: if there are fewer than 2 channels, or `first` holds none, all, or others than the channels.
     """
 
     order: Tensor | None

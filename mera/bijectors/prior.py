@@ -59,9 +59,6 @@ class Prior(nn.Module):
         values: the values of the parameters by name.
         distribution: p on the CPU, in double precision.
 
-    Raises:
-        ValueError: if the family or a parameter is unknown, or the value of a parameter is invalid.
-
     >>> Prior("laplace"), Prior("StudentT(df=5)")
     (Prior(Laplace of variance 1), Prior(StudentT(df=5, loc=0, scale=1)))
     """
@@ -116,9 +113,6 @@ class Prior(nn.Module):
             shapes: the shape of each tensor.
             temperatures: the temperature T of each tensor, at which :math:`p^{1/T}` must have a norm.
             like: a tensor with the dtype and the device of the result.
-
-        Raises:
-            ValueError: if a temperature is not positive, or :math:`p^{1/T}` has no norm.
         """
         samples = [
             self._tempered(temperature, like.device).sample(torch.Size(shape)).to(like)
@@ -138,10 +132,6 @@ class Prior(nn.Module):
         Returns:
             A function from probabilities in (0, 1) to quantiles, tensors in double precision on the CPU; torch has none
             for Student's t and the von Mises distribution, which are refused.
-
-        Raises:
-            ValueError: if the temperature is not positive, :math:`p^{1/T}` has no norm, or torch has no quantile
-                function of p.
         """
         if self.family in ("StudentT", "VonMises"):
             raise InputError("a prior with a quantile function (icdf) in torch", self.family)
@@ -190,11 +180,7 @@ class Prior(nn.Module):
 
 
 def temperature_per_level(temperature: Any, levels: int) -> list[float]:
-    """Expand a temperature, a number for all levels or a number for each, to a list of numbers, finest level first.
-
-    Raises:
-        ValueError: if the sequence does not have a number for each level, or a temperature is not positive.
-    """
+    """Expand a temperature, a number for all levels or a number for each, to a list of numbers, finest level first."""
     values = as_plain(temperature)
     temperatures = list(values) if is_list(values) else [values] * levels
     if len(temperatures) != levels:

@@ -32,9 +32,6 @@ class RationalQuadratic(Univariate):
     Args:
         bins: K, 2 or more.
         bound: B, up to 10,000.
-
-    Raises:
-        ValueError: if there are fewer than 2 bins, or the bound is out of its range.
     """
 
     def __init__(self, bins: int = 8, bound: float = 4.0) -> None:

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mera.bijectors.base import log_det_dtype
-from mera.bijectors.boxes import Box, PerBox
+from mera.bijectors.boxes import Box, PerBox, ravel
 from mera.bijectors.compose import Chain
 from mera.bijectors.conditioners.base import join
 from mera.bijectors.frames import Frame
@@ -78,9 +78,7 @@ class Order:
     def neighbours(self, number: int, window: Sequence[range]) -> list[tuple[Site, int]]:
         """The variables that a turn reads, as pairs of a displacement in sites and a species, nearest first.
 
-        Args:
-            number: the turn.
-            window: for each dimension, the displacements.
+        `window` holds the displacements for each dimension.
         """
         sites = [
             [n * s + c for n, s, c in zip(cell, self.stride, group.corner, strict=True)]
@@ -182,10 +180,8 @@ class Turn(LocalBijector):
         y = y.reshape(x.shape).to(x.dtype)
         if sites is None:
             return y, log_dets.sum(0)
-        inner = sites.shrunk(self.radius)
         flat = log_dets.new_zeros(n_cells, batch).index_add(0, cells, log_dets)
-        log_det = flat.mT.reshape(batch, *x.shape[2:])
-        return sites.shrink(y, self.radius), inner.crop(log_det, sites)
+        return y, flat.mT.reshape(batch, *x.shape[2:])
 
     def _context(self, context: Tensor | None, x: Tensor, cells: Tensor) -> Tensor:
         """The context of each transformed site, (n, B, E)."""
@@ -193,7 +189,7 @@ class Turn(LocalBijector):
 
     def _variable(self, corner: Tensor, species: Tensor | int) -> Tensor:
         """The index of a variable of a cell, from the coordinates of its corner (..., dim)."""
-        return ravel(corner, self.order.stride) * self.order.species + species
+        return ravel(corner.unbind(-1), self.order.stride) * self.order.species + species
 
     def _computed_places(self, sites: Box) -> tuple[Tensor, Tensor, Tensor]:
         """The rows of the transformed variables, (n,); those of their neighbours, (n K,); and the cells, (n,)."""
@@ -208,7 +204,7 @@ class Turn(LocalBijector):
                 )
             ]
             cell = torch.tensor(list(itertools.product(*coordinates)), dtype=torch.int64).view(-1, len(start))
-            cells.append(ravel(cell - start, sites.shape))
+            cells.append(ravel((cell - start).unbind(-1), sites.shape))
             targets.append(self._variable(corner, group.species) * math.prod(sites.shape) + cells[-1])
             neighbours.append(self._read(cell * torch.tensor(self.order.stride) + corner, sites))
         return torch.cat(targets), torch.cat(neighbours).flatten(), torch.cat(cells)
@@ -226,7 +222,7 @@ class Turn(LocalBijector):
             cell, place = cell % edges, torch.where(wraps, place % shape, place)
         is_inside = ((place >= 0) & (place < shape)).all(-1)
         is_known = is_inside & (self.order.rank(cell * stride + corner, species) < self.number)
-        row = self._variable(corner, species) * math.prod(sites.shape) + ravel(place, sites.shape)
+        row = self._variable(corner, species) * math.prod(sites.shape) + ravel(place.unbind(-1), sites.shape)
         return torch.where(is_known, row, self.variables * math.prod(sites.shape))
 
 
@@ -236,13 +232,8 @@ def turns(
 ) -> Chain:  # fmt: skip
     """Make a chain of all turns of an order, the last one first, as in every map from data to latents.
 
-    Args:
-        event_shape: see `Turn`, as for all arguments that are not listed here.
-        order: the order.
-        window: how far neighbours are that a frame reads, in sites along each dimension; None for all sites.
-        make: makes the frame of each turn.
-        circular: whether the lattice is periodic.
-        context_shape: shape of a context.
+    `window` is how far neighbours are that a frame reads, in sites along each dimension, or None for all sites; `make`
+    makes the frame of each turn. The other arguments are those of `Turn`.
     """
     if window is None:
         ranges = [range(-(n // 2), n - n // 2) if circular else range(1 - n, n) for n in event_shape[1:]]
@@ -256,11 +247,3 @@ def turns(
         if frame is not None:
             members.append(Turn(event_shape, order, number, neighbours, radius, frame, circular, context_shape))
     return Chain(members[::-1])
-
-
-def ravel(coordinates: Tensor, shape: Sequence[int]) -> Tensor:
-    """Flat indices of coordinates (..., dim) in an array."""
-    index = torch.zeros((), dtype=torch.int64)
-    for axis, n in enumerate(shape):
-        index = index * n + coordinates[..., axis]
-    return index

@@ -45,9 +45,6 @@ def map_variables(univariate: Univariate, x: Tensor, params: Tensor, inverse: bo
 
     Variables and log-slopes are (B, *shape), parameters (B, n_params, *shape) in any floating-point dtype. The map runs
     in at least single precision; the variables come back in their own dtype.
-
-    Raises:
-        ValueError: if the parameters, the new variables or the log-slopes are not tensors of these shapes.
     """
     expected = x.shape[0], univariate.n_params, *x.shape[1:]
     if not isinstance(params, Tensor) or params.shape != expected:
@@ -70,9 +67,6 @@ class Affine(Univariate):
 
     Args:
         max_log_scale: the bound :math:`b` of :math:`|s|`, up to 20, which keeps values finite during training.
-
-    Raises:
-        ValueError: if the bound is not a number above 0, up to 20.
     """
 
     n_params = 2
@@ -140,9 +134,6 @@ class Scaled(Composition):
     Args:
         inner: f.
         max_log_scale: the bound of :math:`|s|`; see `Affine`.
-
-    Raises:
-        ValueError: if the bound is not a number above 0, up to 20.
     """
 
     def __init__(self, inner: Univariate, max_log_scale: float = 2.0) -> None:

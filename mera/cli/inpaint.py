@@ -35,7 +35,6 @@ from mera.data.stored_pictures import StoredPicture, read_stored
 from mera.drawing.images import inpainted, save_figure, save_image
 from mera.flow.flow import Flow
 from mera.graph.indexing import mask_from_sites
-from mera.graph.resize import period
 from mera.inpaint import Inpainting, SearchOptions
 
 MARGIN = 8
@@ -188,7 +187,7 @@ def _window(hidden: Tensor, flow: Flow) -> tuple[slice, ...]:
     They end beyond the image where no edge within it has place for the hole.
     """
     spans = []
-    for axis, (unit, least) in enumerate(zip(period(flow.plan), flow.plan.input.shape, strict=True)):
+    for axis, (unit, least) in enumerate(zip(flow.plan.period, flow.plan.input.shape, strict=True)):
         n, places = hidden.shape[axis], hidden.any(1 - axis).nonzero()
         start, stop = int(places[0]), int(places[-1]) + 1
         edge = least if n <= least else max(least, -(-min(stop - start + 2 * MARGIN, n) // unit) * unit)

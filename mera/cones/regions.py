@@ -67,11 +67,7 @@ def rectangle(spans: Sequence[tuple[int, int]], lattice: Lattice) -> Tensor:
 
 
 def spans_of(parts: Sequence[Span] | slice, lattice: Lattice) -> tuple[tuple[int, int], ...]:
-    """For each dimension a pair of integers (start, stop), the stop not included, from spans of any form.
-
-    Raises:
-        ValueError: if there is not one span for each dimension, or a span is empty or reaches outside of the lattice.
-    """
+    """For each dimension a pair of integers (start, stop), the stop not included, from spans of any form."""
     parts = (parts,) if isinstance(parts, slice | range) else parts
     if len(parts) != lattice.dim:
         raise InputError(f"a span or a coordinate for each of {lattice.dim} dimensions", str(len(parts)))
@@ -97,9 +93,6 @@ def _span(part: Any, n: int, d: int) -> tuple[int, int]:
 
 def parse_region(text: str) -> tuple[slice, ...]:
     """Parse a region of the command line, START:STOP or a site for each dimension, to slices; refuse any other text.
-
-    Raises:
-        ValueError: if the text has another form.
 
     >>> parse_region("8:16,5")
     (slice(8, 16, None), slice(5, 6, None))

@@ -49,11 +49,6 @@ class Restriction:
         prior: a copy of the flow's prior.
         flow: the flow with copies of the modules that are evaluated, whose parameters count as constants.
         evaluation: log p of pixels, recorded after the first calls; see `Recorded`.
-
-    Raises:
-        ValueError: if the region is empty, of another shape, or masks every pixel; if x is not one finite image of the
-            flow's shape, dtype and device; or if a context is missing or not of the flow's context shape. In methods,
-            if a number of levels, a shape, a dtype or a device is wrong.
     """
 
     def __init__(self, flow: PlanModule, x: Tensor, region: Region | Cone, context: Context | None = None) -> None:
@@ -117,11 +112,7 @@ class Restriction:
         return torch.cat([torch.isin(indices, reached) for indices, reached in pairs])
 
     def log_prob(self, pixels: Tensor) -> Tensor:
-        """The log-densities (K,), in nats, of the whole image with new pixels (K, C, n) under the mask.
-
-        Raises:
-            ValueError: if shape, dtype or device is wrong.
-        """
+        """The log-densities (K,), in nats, of the whole image with new pixels (K, C, n) under the mask."""
         self._check_pixels(pixels)
         return self.evaluation(pixels)
 
@@ -129,9 +120,6 @@ class Restriction:
         """The latents in the cone, (K, C_h, n_h) for each level, finest first, for new pixels (K, C, n) under the mask.
 
         Latents outside of the cone do not change.
-
-        Raises:
-            ValueError: if shape, dtype or device is wrong.
         """
         self._check_pixels(pixels)
         levels, _ = self._evaluate(pixels)
@@ -142,19 +130,12 @@ class Restriction:
 
         `decode` inverts `encode`, and takes the latents as `encode` returns them. For other latents, the whole flow
         would also change pixels around the mask; changes outside of the mask are not computed.
-
-        Raises:
-            ValueError: if the number of levels, a shape, dtype or device is wrong.
         """
         check_latents("the cone's latents", latents, self.latent_shapes, self.image, "K")
         return self._decode(*latents)
 
     def fill(self, pixels: Tensor) -> Tensor:
-        """Copies (K, C, *shape) of `image`, equal bit for bit but for new pixels (K, C, n) under the mask.
-
-        Raises:
-            ValueError: if shape, dtype or device is wrong.
-        """
+        """Copies (K, C, *shape) of `image`, equal bit for bit but for new pixels (K, C, n) under the mask."""
         self._check_pixels(pixels)
         images = self.image.repeat(len(pixels), *(1 for _ in self.image.shape[1:]))
         return images.flatten(2).index_copy(2, self._places, pixels).view(images.shape)
@@ -205,21 +186,21 @@ def _constants_of(
     """
     partial_steps = {partial.step: partial for partial in subplan.steps}
     variables: list[Tensor] = []
-    transform = flow.transform(contexts)
+    run_step = flow.step_function(contexts)
 
     def keep(step: Step, events: Tensor) -> tuple[Tensor, Tensor]:
         """Transform the events of a step; log-dets of events in the subplan count as 0."""
         partial = partial_steps.get(step)
         if partial is None:
-            return transform(step, events)
+            return run_step(step, events)
         if partial.boxes is None:
-            transformed, log_det = transform(step, events)
+            transformed, log_det = run_step(step, events)
             touched = partial.positions.to(x.device)
             inputs = events.index_select(0, touched)
             log_det = log_det.index_fill(0, touched, 0)
         else:
             lattice, (_, core, box) = step.apply.lattice, partial.boxes
-            whole = Box.of((0, n) for n in lattice.shape)
+            whole = Box.whole(lattice.shape)
             bijector = flow.bijector(step)
             transformed, by_site = run_on_box(bijector, lattice, events, whole, whole, contexts(step))
             inputs = box.take(events)

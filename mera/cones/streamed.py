@@ -192,11 +192,7 @@ class Streamed:
                 self._make(f"value{target}", lattice.event_shape)
 
     def put(self, value: int, lattice: Lattice, box: Box, values: Tensor) -> None:
-        """Write a box (C, *sites) of a value, or count its log-density if the value is a level of latents.
-
-        Raises:
-            ValueError: if the values are not finite.
-        """
+        """Write a box (C, *sites) of a value, or count its log-density if the value is a level of latents."""
         if not values.isfinite().all():
             raise InputError("finite values", f"infinite values or NaN in the box {box.start} to {box.stop} of {value}")
         if value in self._level_of:
@@ -227,8 +223,8 @@ class Streamed:
         if not operation.events:
             return box.crop(values, here), values.new_zeros(1, *box.shape)
         events, outer = operation.gather(values)
-        transform = self.flow.transform(lambda _: None if context is None else context.expand(len(events), -1))
-        events, log_det = transform(step, events)
+        run_step = self.flow.step_function(lambda _: None if context is None else context.expand(len(events), -1))
+        events, log_det = run_step(step, events)
         by_site = spread_evenly(operation, log_det.double(), 1)
         return box.crop(operation.scatter(events, outer, 1), here), box.crop(by_site, here)
 

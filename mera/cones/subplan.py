@@ -20,7 +20,7 @@ from mera.bijectors.base import zero_log_det
 from mera.bijectors.boxes import Box, hull
 from mera.bijectors.local import run_on_box
 from mera.executor.contexts import Context, event_context
-from mera.executor.passes import Transform
+from mera.executor.passes import StepFunction
 from mera.executor.plan_module import ContextOfStep, PlanModule
 from mera.graph import Apply, Lattice, Plan, Step
 from mera.graph.indexing import indices_at
@@ -202,7 +202,7 @@ class Subplan:
         Returns:
             A row (K, n_latents) for each level of latents, finest first; and the log-det (K,) of the subplan's events.
         """
-        rows, transform = {-1: row}, flow.transform(contexts)
+        rows, run_step = {-1: row}, flow.step_function(contexts)
         log_det = zero_log_det(row)
         latents = []
         for i, (node, columns) in enumerate(zip(self._nodes, self._columns_of_parent, strict=True)):
@@ -210,7 +210,7 @@ class Subplan:
             inputs = _gather([rows[node.parent], *constant], columns)
             if isinstance(node, PartialStep):
                 if node.boxes is None:
-                    rows[i], change = _transform(node, inputs, transform)
+                    rows[i], change = _transform(node, inputs, run_step)
                 else:
                     rows[i], change = _transform_field(node, inputs, flow, contexts)
                 log_det = log_det + change
@@ -220,12 +220,12 @@ class Subplan:
 
     def inverse(self, latents: Sequence[Tensor], flow: PlanModule, contexts: ContextOfStep) -> Tensor:
         """Map rows of all latents at the levels' sites, (K, n_latents), to the reached variables, (K, size)."""
-        transform = flow.transform(contexts, inverse=True)
+        run_step = flow.step_function(contexts, inverse=True)
         rows = dict(enumerate(latents, start=len(self.steps)))
         for i, step in reversed(list(enumerate(self.steps))):
             row = self._collect(i, rows)
             if step.boxes is None:
-                rows[i] = _transform(step, row, transform)[0]
+                rows[i] = _transform(step, row, run_step)[0]
             else:
                 rows[i] = _transform_field(step, row, flow, contexts, inverse=True)[0]
         return self._collect(-1, rows)
@@ -314,11 +314,11 @@ def _gather(rows: list[Tensor], columns: Tensor) -> Tensor:
     return row.gather(1, columns.expand(row.shape[0], -1))
 
 
-def _transform(partial_step: PartialStep, row: Tensor, transform: Transform) -> tuple[Tensor, Tensor]:
+def _transform(partial_step: PartialStep, row: Tensor, run_step: StepFunction) -> tuple[Tensor, Tensor]:
     """Transform the events in a row; the variables outside of all events do not change."""
     changing, unchanged = row.split(partial_step.sizes, dim=1)
     events = changing.reshape(-1, *partial_step.step.apply.event_shape)
-    changed, log_det = transform(partial_step.step, events)
+    changed, log_det = run_step(partial_step.step, events)
     changed = changed.reshape(changing.shape)
     if partial_step.sizes[1]:
         changed = torch.cat([changed, unchanged], dim=1)

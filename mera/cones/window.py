@@ -17,7 +17,7 @@ from mera.cones.regions import Span, rectangle, spans_of
 from mera.cones.subplan import Subplan
 from mera.executor.plan_module import PlanModule
 from mera.graph import Lattice
-from mera.graph.indexing import Tiling, check_indexable, indices_at
+from mera.graph.indexing import Tiling, indices_at
 
 NOISE_BLOCK = {1: 256, 2: 16, 3: 8}
 """The edge of the blocks of latents that are drawn together, by the number of dimensions."""
@@ -35,7 +35,6 @@ def window(flow: PlanModule, seed: int, region: Sequence[Span], temperature: flo
     if not is_integer(seed) or not 0 <= seed < 2**64:
         raise InputError("a seed from 0 to 2^64 - 1", repr(seed))
     temperatures = temperature_per_level(temperature, len(plan.latents))
-    check_indexable(plan.input)
     for step in plan.bijections:
         lattice = step.apply.lattice
         if step.apply.is_field and lattice.sites > MAX_FIELD_SITES and not flow.is_local(step):
@@ -64,10 +63,6 @@ def noise_of_latents(
     2011) computes random bits from a counter; numpy guarantees the same stream in all versions. Each counter belongs to
     a block of sites, not to one site: the quantile function is always evaluated on whole blocks, so that the noise is
     the same to the last bit whichever sites of a block are needed.
-
-    Raises:
-        ValueError: if the temperature is not positive, or the prior has no exact sampler at this temperature or no
-            quantile function.
     """
     edge = NOISE_BLOCK[lattice.dim]
     counts = tuple(-(-n // edge) for n in lattice.shape)

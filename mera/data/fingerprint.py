@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mera._utils.random import reseeding
+from mera._utils.random import restored_states, seed_cpu, seeded
 from mera.data.dataset import Examples
 
 SAMPLE = 16
@@ -28,8 +28,7 @@ def fingerprint(examples: Examples) -> dict[str, Any]:
     a stream.
     """
     n = length_hint(examples, -1)
-    with reseeding() as seed:
-        seed(0)
+    with seeded(0):
         example = examples[0]
     facts = {"number": None if n < 0 else n, "shape": list(example.shape), "dtype": str(example.dtype)[6:]}
     identity = getattr(examples, "identity", None)
@@ -37,9 +36,9 @@ def fingerprint(examples: Examples) -> dict[str, Any]:
         digests = set()
         for _ in range(2):
             parts = []
-            with reseeding() as seed:
+            with restored_states():
                 for index in spread(n):
-                    seed(0, index)
+                    seed_cpu(0, index)
                     parts.append(bytes_of(examples[index]))
             digests.add(digest(parts))
         identity = digests.pop() if len(digests) == 1 else None

@@ -18,7 +18,6 @@ from mera.data.dataset import DataMissingError
 from mera.data.fingerprint import bytes_of
 from mera.data.picture_files import read_picture
 from mera.flow.density import Density
-from mera.graph.resize import period
 
 PROBES = 64
 """The number of pixels by which an image is recognised."""
@@ -93,7 +92,7 @@ def reflected(images: Any, flow: Density | Sequence[int]) -> Any:
     torch.Size([3, 32, 48])
     """
     if isinstance(flow, Density):
-        units = period(flow.plan)
+        units = flow.plan.period
     else:
         units = tuple(flow) if isinstance(flow, Sequence) else (flow,)
     if not all(is_integer(unit) and unit > 0 for unit in units) or (isinstance(images, Source) and len(units) != 2):

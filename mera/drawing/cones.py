@@ -18,7 +18,7 @@ from torch import Tensor
 from mera._utils.errors import InputError
 from mera._utils.progress import ProgressBar, check_console
 from mera.cones import Cone
-from mera.cones.all_cones import all_generation_cones, all_inference_cones
+from mera.cones.cone import all_generation_cones, all_inference_cones
 from mera.drawing.figures import Picture, check_dimension, panels, visible_sites
 from mera.drawing.layouts import Row, draw_side
 from mera.graph import Lattice, Layout, Plan, compile

@@ -1,4 +1,4 @@
-"""The bijectors of a plan's steps, from the bijectors or callables in the layout."""
+"""Build the module of each step of a plan."""
 
 from __future__ import annotations
 
@@ -21,12 +21,7 @@ from mera.graph.plan import Plan, Step, context_of
 
 
 def make_bijectors(plan: Plan, layout: Layout) -> Bijectors:
-    """The bijectors of all steps of a plan; steps with the same key share a bijector.
-
-    Raises:
-        LayoutError: if a callable does not make a bijector for the events of its step, lattices share a bijector that
-            does not fit both, or the plan has a context that none of the bijectors takes.
-    """
+    """The bijectors of all steps of a plan; steps with the same key share a bijector."""
     made: dict[str, Bijector] = {}
     for step in plan.bijections:
         if step.module not in made:

@@ -29,10 +29,6 @@ class ContextEncoder(nn.Module):
             if the flow does not have contexts.
         fixed: a context of one image, (1, *shape), or a class number, for which None stands; None for a flow whose
             context is not fixed.
-
-    Raises:
-        ValueError: if `classes` is not a positive integer, the shape of a context is not (K,), or `fixed` is not a
-            context of one image.
     """
 
     fixed: Tensor | None

@@ -1,7 +1,7 @@
 """The passes of a plan in both directions, with all patches of a step as one batch.
 
-The caller passes a function `transform(step, events)` that returns the transformed events and their log-dets. A flow
-calls its bijectors in `transform`; other callers only move or mark variables.
+The caller passes a function `run_step(step, events)` that returns the transformed events and their log-dets. A flow
+calls its bijectors in `run_step`; other callers only move or mark variables.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from mera.bijectors.base import total, zero_log_det
 from mera.graph.operations import Apply
 from mera.graph.plan import Plan, Step
 
-Transform = Callable[[Step, Tensor], tuple[Tensor, Tensor]]
+StepFunction = Callable[[Step, Tensor], tuple[Tensor, Tensor]]
 """From a step and its events (n, *event_shape) to the transformed events and the log-det (n,) of each."""
 
 
-def run_forward(plan: Plan, x: Tensor, transform: Transform) -> tuple[tuple[Tensor, ...], Tensor]:
+def run_forward(plan: Plan, x: Tensor, run_step: StepFunction) -> tuple[tuple[Tensor, ...], Tensor]:
     """Run the steps of a plan in order on data (B, channels, *shape).
 
     Returns:
@@ -32,7 +32,7 @@ def run_forward(plan: Plan, x: Tensor, transform: Transform) -> tuple[tuple[Tens
         value = values.pop(step.source)
         if step.module:
             events, outer = operation.gather(value)
-            events, log_det = transform(step, events)
+            events, log_det = run_step(step, events)
             values[step.targets[0]] = operation.scatter(events, outer, x.shape[0])
             log_dets.append(log_det.reshape(x.shape[0], operation.events).sum(1))
         else:
@@ -43,7 +43,7 @@ def run_forward(plan: Plan, x: Tensor, transform: Transform) -> tuple[tuple[Tens
 def run_inverse(
     plan: Plan,
     z: Sequence[Tensor],
-    transform: Transform,
+    run_step: StepFunction,
     coarse: Tensor | None = None,
     watch: Callable[[int, Tensor], None] | None = None,
 ) -> tuple[Tensor, Tensor]:
@@ -68,7 +68,7 @@ def run_inverse(
         operation: Any = step.operation
         if step.module:
             events, outer = operation.gather(values.pop(step.targets[0]))
-            events, log_det = transform(step, events)
+            events, log_det = run_step(step, events)
             value = operation.scatter(events, outer, n)
             log_dets.append(log_det.reshape(n, operation.events).sum(1))
         else:

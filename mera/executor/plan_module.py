@@ -18,7 +18,7 @@ from mera.bijectors.elementwise import Conditioned
 from mera.bijectors.local import is_local
 from mera.bijectors.prior import Prior
 from mera.executor.contexts import Context, ContextEncoder, event_context
-from mera.executor.passes import Transform
+from mera.executor.passes import StepFunction
 from mera.executor.watching import watching
 from mera.graph.modules import Bijectors
 from mera.graph.plan import Plan, Step
@@ -34,13 +34,7 @@ caches of most processors. Larger pieces are limited by memory bandwidth, smalle
 class PlanModule(nn.Module):
     """A plan with its bijectors: the base class of `mera.Flow`, which all code that runs a flow in part asks for.
 
-    Attributes:
-        plan: the compiled layout.
-        bijectors: the bijectors, by the key in `Step.module` of the plan's steps.
-        prior: the density of the latents.
-        context_encoder: the module that checks contexts, and replaces class numbers by learnt vectors.
-        keeps_inputs: whether a forward pass keeps only the inputs of layers; see `Flow.checkpoint`.
-        of_angles: whether the flow acts on angles in [-pi, pi), and its density is periodic.
+    Its attributes are described at `mera.Flow`; `keeps_inputs` is `Flow.checkpoint`.
     """
 
     plan: Plan
@@ -68,9 +62,6 @@ class PlanModule(nn.Module):
         """The contexts (B, *plan.context) of data or latents (B, ...), in their dtype; None for a flow without context.
 
         For `context` see `ContextEncoder.forward`.
-
-        Raises:
-            ValueError: if the context is missing, of another shape, dtype or device, or a class number is out of range.
         """
         values = self.context_encoder(context, batch.shape[0], batch.device)
         return None if values is None else values.to(batch.dtype).expand(batch.shape[0], *values.shape[1:])
@@ -86,11 +77,11 @@ class PlanModule(nn.Module):
 
         return of_step
 
-    def transform(self, contexts: ContextOfStep, inverse: bool = False) -> Transform:
+    def step_function(self, contexts: ContextOfStep, inverse: bool = False) -> StepFunction:
         """The function of a pass that applies the bijector of a step, or its inverse, to the events of the step."""
         watch = watching.get()
 
-        def transform(step: Step, events: Tensor) -> tuple[Tensor, Tensor]:
+        def run_step(step: Step, events: Tensor) -> tuple[Tensor, Tensor]:
             bijector: Any = self.bijectors[step.module]
             run = bijector.inverse if inverse else bijector
             given: Any = () if bijector.context_shape is None else (contexts(step),)
@@ -106,7 +97,7 @@ class PlanModule(nn.Module):
                 watch(step, events.numel())
             return result
 
-        return transform
+        return run_step
 
     def changed(self, **changes: Any) -> Self:
         """This module with other attributes, which shares all others, and so all parameters, with this one."""

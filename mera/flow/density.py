@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mera._utils.checks import check_flag, check_images, check_window
+from mera._utils.checks import check_flag, check_tensor, check_window
 from mera._utils.errors import InputError
 from mera.bijectors import Bijector, with_noise
 from mera.bijectors.prior import Prior
@@ -110,9 +110,6 @@ class Density(nn.Module, ABC):
         Args:
             context: the context of all samples, (1, *plan.context), or a class number. Methods of the result, and
                 `mera.train.fit`, take no context or labels.
-
-        Raises:
-            ValueError: if the context is not that of one sample of the flow.
         """
         return self.with_flow(self.flow.given(context))
 
@@ -190,10 +187,6 @@ class Density(nn.Module, ABC):
             images: uint8 images (B, C, *shape).
             context: the contexts of the images; None for a flow without context.
             noise: dequantisation noise, floats in [0, 1) of the images' shape; None to draw noise.
-
-        Raises:
-            ValueError: if the images are not uint8 or not of the flow's shape and device; or if the noise is not of the
-                images' shape or not in [0, 1), which is checked on the CPU only.
         """
         self._check_images(images)
         x, log_det = self.preprocess(images if noise is None else with_noise(images, noise))
@@ -215,17 +208,17 @@ class Density(nn.Module, ABC):
 
     @torch.no_grad()
     def from_images(self, images: Tensor) -> Tensor:
-        """Map uint8 images (B, C, *shape) to data in the flow's own space and dtype; dequantisation draws noise.
-
-        Raises:
-            ValueError: if the images are not uint8, or not of the flow's shape and device.
-        """
+        """Map uint8 images (B, C, *shape) to data in the flow's own space and dtype; dequantisation draws noise."""
         self._check_images(images)
         return self.preprocess(images)[0].to(self.dtype)
 
     def _check_images(self, images: Tensor) -> None:
         """Refuse images that are not uint8, or not of the flow's shape and device."""
-        check_images(images, self.plan.input.event_shape, self.device)
+        check_tensor("images", images, self.plan.input.event_shape, None)
+        if images.dtype != torch.uint8:
+            raise InputError("images of dtype uint8", str(images.dtype))
+        if images.device != self.device:
+            raise InputError(f"images on {self.device}, where the flow is", str(images.device))
         if self.flow.of_angles:
             raise InputError("a flow of real numbers for images", "a flow of angles")
 

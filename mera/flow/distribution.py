@@ -34,9 +34,6 @@ class FlowDistribution(Distribution):
         validate_args: whether `log_prob` refuses NaN, and other values outside of the support; None for the default of
             torch, `Distribution.set_default_validate_args`. Shapes, dtypes and devices are always checked.
 
-    Raises:
-        ValueError: if a context is missing, or not of the flow's context shape and device.
-
     >>> import mera, torch
     >>> p = mera.build("rgflow", L=8, channels=1, hidden=(8,)).distribution()
     >>> p.log_prob(p.sample((5,))).shape, p.event_shape
@@ -65,9 +62,6 @@ class FlowDistribution(Distribution):
         >>> p = mera.build("rgflow", L=8, channels=1, hidden=(8,)).distribution().expand((3,))
         >>> p.sample((5,)).shape
         torch.Size([5, 3, 1, 8, 8])
-
-        Raises:
-            RuntimeError: if the batch shape does not broadcast to this shape.
         """
         other, shape = self._get_checked_instance(FlowDistribution, _instance), torch.Size(batch_shape)
         torch.empty(self.batch_shape).expand(shape)  # refuses a shape that does not fit

@@ -24,7 +24,6 @@ from mera.graph import Layout, LayoutError, Step, compile
 from mera.graph.lattice import per_dimension
 from mera.graph.layout_error import within
 from mera.graph.modules import Bijectors, structure_of
-from mera.graph.resize import period, resize
 from mera.graph.summary import Summary, summarize
 
 Latents = tuple[Tensor, ...]
@@ -104,9 +103,6 @@ class Flow(FlowInParts):
         Args:
             number: the level, 0 for the finest.
 
-        Raises:
-            ValueError: if there is no such level.
-
         >>> import mera
         >>> flow = mera.build("rgflow", L=8, m=4, hidden=(8,))
         >>> _ = flow.level(1).requires_grad_(False)  # train only the finest level
@@ -128,7 +124,7 @@ class Flow(FlowInParts):
             :math:`\log |\det \partial z / \partial x|`, (B,).
         """
         self.check_data("data", x)
-        return run_forward(self.plan, x, self.transform(self.contexts(context, x)))
+        return run_forward(self.plan, x, self.step_function(self.contexts(context, x)))
 
     def inverse(self, z: Sequence[Tensor], context: Context | None = None) -> tuple[Tensor, Tensor]:
         r"""Map latents to data.
@@ -141,7 +137,7 @@ class Flow(FlowInParts):
             The data (B, C, *shape) in the flow's own space; and :math:`\log |\det \partial x / \partial z|`, (B,).
         """
         self._check_latents(z)
-        return run_inverse(self.plan, z, self.transform(self.contexts(context, z[0]), inverse=True))
+        return run_inverse(self.plan, z, self.step_function(self.contexts(context, z[0]), inverse=True))
 
     def to_lattice(self, z: Sequence[Tensor]) -> Tensor:
         """Lay out the latents z of all levels on the pixel lattice, (B, C, *shape), each latent at its own site.
@@ -164,8 +160,8 @@ class Flow(FlowInParts):
         """
         self._check_latents(z)
         values = {latent.value: level for latent, level in zip(self.plan.latents, z, strict=True)}
-        transform = self.transform(self.contexts(context, z[0]), inverse=True)
-        run_inverse(self.plan, z, transform, watch=values.__setitem__)
+        run_step = self.step_function(self.contexts(context, z[0]), inverse=True)
+        run_inverse(self.plan, z, run_step, watch=values.__setitem__)
         return tuple(values[value] for value in self.plan.entries)
 
     # Probability
@@ -230,11 +226,11 @@ class Flow(FlowInParts):
         number = 1 + max((step.level for step in self.plan.steps), default=0)
         edges = per_dimension(shape, self.plan.input.dim, "shape", 1)
         if levels is None or (levels == number and not (self.recipe and self.recipe.options.get("share_levels"))):
-            units = period(self.plan)
+            units = self.plan.period
             if any(edge % unit for edge, unit in zip(edges, units, strict=True)):
                 got = f"{edges}; mera.data.reflected(images, flow) has such edges"
                 raise LayoutError(f"multiples of {units} as edges, which the patches tile", got, field="shape")
-            layout = resize(self.layout, edges)
+            layout = self.layout.resized(edges)
         elif self.recipe is None or "levels" not in self.recipe.options:
             raise InputError("a flow of mera.build, not resized before, of a model with levels", "another one")
         else:
@@ -299,5 +295,5 @@ class Flow(FlowInParts):
 
 
 def _identity(step: Step, events: Tensor) -> tuple[Tensor, Tensor]:
-    """The identity transform, for passes that only move variables."""
+    """Return events as they are, for passes that only move variables."""
     return events, events.new_zeros(events.shape[0])

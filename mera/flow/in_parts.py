@@ -16,7 +16,6 @@ from mera.executor.plan_module import PlanModule
 from mera.flow.density import Density, Temperature
 from mera.flow.refine import refine
 from mera.graph import compile
-from mera.graph.resize import resize
 from mera.inpaint import Inpainting, inpaint, inpaint_behind
 
 if TYPE_CHECKING:
@@ -216,4 +215,4 @@ class FlowInParts(Density, PlanModule):
         noise = self.bijectors[first.module] if first is not None and first.module else None
         if first is None or not isinstance(noise, LearntNoise):
             return None, self
-        return noise, self.changed(plan=compile(resize(self.layout, self.plan.input.shape, without=first.node)))
+        return noise, self.changed(plan=compile(self.layout.resized(self.plan.input.shape, without=first.node)))

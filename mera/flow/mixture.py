@@ -80,15 +80,7 @@ def _group(name: str, lattice: Lattice) -> _Group:
 def symmetries(names: str | Sequence[str], lattice: Lattice, elements: int | None = None) -> list[Symmetry]:
     """The elements of a symmetry group, the identity first; for several groups, all products of their elements.
 
-    Args:
-        names: one or more names of groups, see `GROUPS`.
-        lattice: the lattice of the field.
-        elements: number of elements, of a group of at most 2^20: the identity and a fixed random selection, equal in
-            each call; None for all of a group of at most 256.
-
-    Raises:
-        ValueError: if a name is unknown, the lattice lacks the symmetry, the group has fewer than `elements` elements
-            or more than 2^20, or it has more than 256 elements and `elements` is None.
+    `elements` is as in `Symmetrized`, of a group of at most 2^20 elements.
     """
     names, lattice = _names(names), check_type(lattice, Lattice, "a Lattice, such as flow.plan.input")
     groups = [_group(name, lattice) for name in names]
@@ -143,9 +135,8 @@ class Symmetrized(Density):
     sampled, which is all that `mera.train.fit` needs for examples and for actions, but has no latents. `mera.save`
     saves it.
 
-    A mixture over only a part of a large group is still a density, in general the closer to a symmetric density the
-    more elements it has. For measurements with a trained flow, many elements are worth their passes: where the errors
-    of the terms are independent, the error of their mean is smaller.
+    A mixture over only a part of a large group is still a density; more elements approximate the symmetry better, and
+    are worth their passes in measurements with a trained flow, as the error of the mean of their terms is smaller.
 
     Args:
         flow: the flow with density :math:`q`; the mixture shares its parameters.
@@ -153,10 +144,6 @@ class Symmetrized(Density):
             "translations"; or several names, for all products of their elements.
         elements: number of group elements: the identity and a fixed random selection, equal for each flow; None for
             all elements of a group of at most 256.
-
-    Raises:
-        ValueError: if `flow` is not a flow, its lattice lacks a symmetry, or the group has fewer than `elements`
-            elements.
 
     >>> import mera, torch
     >>> p = mera.Symmetrized(mera.build("neuralrg", L=4, hidden=(8,)))

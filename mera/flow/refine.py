@@ -47,10 +47,10 @@ def refine(
     latents = larger.sample_latents(len(coarse), temperature)
     coarse, unit = coarse.to(larger.dtype), _unit(larger, levels)
     noise, behind = larger.behind_noise()
-    transform = behind.transform(behind.contexts(context, coarse), inverse=True)
+    run_step = behind.step_function(behind.contexts(context, coarse), inverse=True)
 
     def finer(lattice: Tensor) -> Tensor:
-        return run_inverse(behind.plan, latents[:levels], transform, lattice * unit)[0]
+        return run_inverse(behind.plan, latents[:levels], run_step, lattice * unit)[0]
 
     with ProgressBar("refine", check_console(console), "pass", at_once=True) as bar:
         x = finer(coarse)

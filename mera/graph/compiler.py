@@ -85,9 +85,6 @@ def _module_key(keys: dict[str, tuple[str, Local, Apply]], name: str, node: Node
 
     `keys` has for each key so far the name, the node and the operation that used it first; a new key is added. A node
     that cannot use the module of the first node with its key is refused.
-
-    Raises:
-        LayoutError: if the node cannot use the module of the first node with the same key.
     """
     if not isinstance(node, Local):
         raise LayoutError("a Local, or a subclass of it, to apply a bijector", f"{node!r}", node=name)

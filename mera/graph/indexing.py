@@ -7,14 +7,13 @@ indices of a part of a lattice, and its cost does not depend on the size of the 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from mera._utils.errors import InputError
+from mera.bijectors.boxes import ravel
 from mera.graph.lattice import Lattice
 
 
@@ -48,7 +47,7 @@ class Tiling:
             Three tensors (n,): the flat index of the box; the index of the variable within the box, in the order
             (channel, *sites); and whether the variable is in a box. If it is not, the first two are meaningless.
         """
-        sites, channels = sites_and_channels(indices, self.lattice)
+        sites, channels = indices // self.lattice.channels, indices % self.lattice.channels
         coordinates = self._shifted(sites)
         boxes = [coordinate // box for coordinate, box in zip(coordinates, self.box, strict=True)]
         places = [coordinate % box for coordinate, box in zip(coordinates, self.box, strict=True)]
@@ -117,27 +116,8 @@ def indices_at(sites: Tensor, lattice: Lattice) -> Tensor:
     return sites * lattice.channels + torch.arange(lattice.channels)[:, None]
 
 
-def check_indexable(lattice: Lattice) -> None:
-    """Raise a ValueError if a lattice has 2^63 variables or more, too many for flat indices of type int64."""
-    if lattice.variables >= 2**63:
-        raise InputError("a lattice of fewer than 2^63 variables", str(lattice))
-
-
 def mask_from_sites(sites: Tensor, lattice: Lattice) -> Tensor:
     """A bool mask of the lattice's shape that is true at the sites with flat indices (n,)."""
     mask = torch.from_numpy(np.zeros(lattice.sites, dtype=bool))  # numpy allocates pages only when they are touched
     mask[sites] = True
     return mask.view(lattice.shape)
-
-
-def sites_and_channels(indices: Tensor, lattice: Lattice) -> tuple[Tensor, Tensor]:
-    """For each variable the flat index of its site, and its channel."""
-    return indices // lattice.channels, indices % lattice.channels
-
-
-def ravel(coordinates: Sequence[Tensor], shape: tuple[int, ...]) -> Tensor:
-    """The flat indices of coordinates, a tensor for each dimension: the inverse of `torch.unravel_index`."""
-    index = coordinates[0]
-    for coordinate, n in zip(coordinates[1:], shape[1:], strict=True):
-        index = index * n + coordinate
-    return index

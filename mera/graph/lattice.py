@@ -15,11 +15,7 @@ from mera.graph.layout_error import LayoutError
 
 
 def per_dimension(value: int | Sequence[int], dim: int, field: str, minimum: int) -> tuple[int, ...]:
-    """Expand a setting, one integer >= `minimum` or one for each dimension, to a tuple; refuse any other value.
-
-    Raises:
-        LayoutError: if `value` has another form, or an integer is below `minimum`.
-    """
+    """Expand a setting, one integer >= `minimum` or one for each dimension, to a tuple; refuse any other value."""
     values: tuple[Any, ...] = tuple(value) if is_list(value) else (value,) * dim
     if len(values) != dim or not all(is_integer(v) and v >= minimum for v in values):
         expected = f"the {field} to be an integer >= {minimum} or {dim} of them"
@@ -35,9 +31,6 @@ class Lattice:
         channels: the number of variables at a site.
         shape: for each dimension the number of sites along the edge.
         periodic: for each dimension, whether the last site is a neighbour of the first.
-
-    Raises:
-        LayoutError: if an argument is out of its range, or `shape` and `periodic` differ in length.
     """
 
     channels: int
@@ -51,6 +44,8 @@ class Lattice:
             raise LayoutError("a lattice shape of 1 to 3 edge lengths", f"{self.shape!r}", field="shape")
         if not all(is_integer(n) and n > 0 for n in self.shape):
             raise LayoutError("positive edge lengths", f"{self.shape!r}", field="shape")
+        if self.variables >= 2**63:  # flat indices are of type int64
+            raise LayoutError("a lattice of fewer than 2^63 variables", f"{self}", field="shape")
         periodic = self.periodic if isinstance(self.periodic, tuple) else ()
         if len(periodic) != self.dim or not all(type(value) is bool for value in periodic):
             expected = f"for each of {self.dim} dimensions whether it is periodic"

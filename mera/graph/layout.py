@@ -13,7 +13,7 @@ import networkx as nx
 
 from mera._utils.checks import is_integer, is_list
 from mera._utils.drawn import Drawn
-from mera.graph.lattice import Lattice
+from mera.graph.lattice import Lattice, per_dimension
 from mera.graph.layout_error import LayoutError, within
 from mera.graph.modules import check_key
 from mera.graph.nodes import Decimate, Input, Latent, Local, Node, Split, Squeeze
@@ -102,19 +102,7 @@ class Layout(Drawn):
         self.input = Port("input", 0, lattice, self)
 
     def add(self, node: Node, source: Port, name: str | None = None) -> tuple[Port, ...]:
-        """Add a node of any kind; `local`, `decimate`, `squeeze`, `split` and `latent` are shorthands of this method.
-
-        Args:
-            node: the node.
-            source: the output of an earlier node that is the input of the new one.
-            name: the name of the node; if None, the kind of the node and a number.
-
-        Returns:
-            The outputs of the node.
-
-        Raises:
-            LayoutError: if the node is not a bijection on this output, the output is in use, or the name is taken.
-        """
+        """Add a node of any kind, and return its outputs; the other methods that add a node are shorthands of it."""
         if not isinstance(node, Node) or isinstance(node, Input):
             raise LayoutError("a node of a kind of mera.graph, other than another input", f"{node!r}")
         kind = type(node).__name__.lower()
@@ -142,57 +130,33 @@ class Layout(Drawn):
         passive: int = 0,
         field: bool = False,
     ) -> Port:
-        """Add a local bijector, and return its output; the other arguments are those of `mera.graph.Local`.
-
-        Raises:
-            LayoutError: if the node is not a bijection on this output.
-        """
+        """Add a local bijector, and return its output; the other arguments are those of `mera.graph.Local`."""
         with nullcontext() if name is None else within(f"node {name!r}"):
             node = Local(bijector, kernel, stride, offset, share, passive, field)
         (port,) = self.add(node, source, name)
         return port
 
     def decimate(self, source: Port, stride: int | tuple[int, ...] = 2, name: str | None = None) -> tuple[Port, Port]:
-        """Add a decimation: keep one site of each cell, and move the other sites to a second output.
+        """Add a decimation, which keeps one site of each cell.
 
-        Args:
-            source: the output of an earlier node.
-            stride: the edge of a cell, or its edges in each dimension.
-            name: the name of the node.
-
-        Returns:
-            The coarse lattice, and the other sites as channels on the coarse lattice.
-
-        Raises:
-            LayoutError: if the stride does not divide the edges of the lattice.
+        Returns the coarse lattice, and the other sites as channels on the coarse lattice. `stride` is the edge of a
+        cell, or its edges in each dimension.
         """
         coarse, fine = self.add(Decimate(stride), source, name)
         return coarse, fine
 
     def squeeze(self, source: Port, stride: int | tuple[int, ...] = 2, name: str | None = None) -> Port:
-        """Add a squeeze, which turns the sites of each cell into channels; `stride` is as in `decimate`.
-
-        Raises:
-            LayoutError: if the stride does not divide the edges of the lattice.
-        """
+        """Add a squeeze, which turns the sites of each cell into channels; `stride` is as in `decimate`."""
         (port,) = self.add(Squeeze(stride), source, name)
         return port
 
     def split(self, source: Port, keep: int, name: str | None = None) -> tuple[Port, Port]:
-        """Add a split, which cuts the channels in two; the first `keep` channels go to the first output.
-
-        Raises:
-            LayoutError: if one of the outputs would not have any channels.
-        """
+        """Add a split, which cuts the channels in two; the first `keep` channels go to the first output."""
         kept, rest = self.add(Split(keep), source, name)
         return kept, rest
 
     def latent(self, source: Port, name: str | None = None) -> None:
-        """Let variables leave the flow as the latents of one level, which has the name of the node.
-
-        Raises:
-            LayoutError: if the output is already the input of another node, or the name is taken.
-        """
+        """Let variables leave the flow as the latents of one level, which has the name of the node."""
         self.add(Latent(), source, name)
 
     @property
@@ -205,6 +169,26 @@ class Layout(Drawn):
         other = copy.copy(self)
         other.graph = nx.freeze(nx.DiGraph(self.graph))
         other.input = replace(self.input, layout=other)
+        return other
+
+    def resized(self, shape: Sequence[int], without: str = "") -> Layout:
+        """The same nodes, in the same order, on a lattice of another shape.
+
+        The node `without` is left out; its output must have the shape of its input.
+
+        Raises:
+            LayoutError: if the shape has another number of dimensions, or a node does not fit.
+        """
+        lattice, context = self.input.lattice, self.context
+        edges = per_dimension(shape, lattice.dim, "shape", 1)
+        boundary = ["periodic" if periodic else "open" for periodic in lattice.periodic]
+        if context is not None and len(context) > 1:
+            context = (context[0], *edges)
+        other = Layout(edges, lattice.channels, boundary, context)
+        ports: dict[str, tuple[Port, ...]] = {"input": (other.input,)}
+        for name, node, source, output in self.walk():
+            port = ports[source][output]
+            ports[name] = (port,) if name == without else other.add(node, port, name)
         return other
 
     def walk(self) -> list[tuple[str, Node, str, int]]:

@@ -37,25 +37,13 @@ def structure_of(module: nn.Module) -> list[tuple[str, str, dict[str, Any]]]:
     """The structure of a module: the class, the tensors' shapes, and the plain attributes of each of its modules.
 
     Two modules of one structure compute the same function of the values in their state dicts, but for attributes that
-    are neither numbers nor text.
+    are neither numbers nor text. Attributes of a user's class may be counters or flags, and are left out.
     """
     structure = []
     for part in module.modules():
         shapes = [tuple(t.shape) for t in (*part.parameters(recurse=False), *part.buffers(recurse=False))]
         name = f"{type(part).__module__}.{type(part).__qualname__}"
-        structure.append((name, str(shapes), _plain_attributes(part)))
+        public = {key: v for key, v in vars(part).items() if key != "training" and not key.startswith("_")}
+        plain = {key: v for key, v in public.items() if isinstance(v, (bool, int, float, str, tuple))}
+        structure.append((name, str(shapes), plain if name.startswith("mera.") else {}))
     return structure
-
-
-def _plain_attributes(module: nn.Module) -> dict[str, Any]:
-    """The public attributes of a module of this package that are numbers, text, or tuples, but for `training`.
-
-    Those of a user's class may be counters or flags.
-    """
-    if type(module).__module__.partition(".")[0] != "mera":
-        return {}
-    return {
-        name: value
-        for name, value in vars(module).items()
-        if name != "training" and not name.startswith("_") and isinstance(value, (bool, int, float, str, tuple))
-    }

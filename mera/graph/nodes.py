@@ -46,9 +46,6 @@ class Input(Node):
         lattice: the lattice of the data.
         context: the shape of the context of a conditional flow, (K,) for K numbers per image or (K, *shape) for K
             numbers at each pixel; None if the flow is not conditional.
-
-    Raises:
-        LayoutError: if `context` has another form.
     """
 
     lattice: Lattice
@@ -95,7 +92,7 @@ class Local(Node):
         stride: the number of sites between positions; if None the kernel: patches tile the lattice, and each patch is
             an event; or 1 for a field bijector. With a larger kernel than stride the bijector is a field bijector.
         offset: the site at which the grid of positions starts, 0 <= offset < stride. Patches continue around a
-            periodic border. Sites of patches that an open border would cut pass unchanged.
+            periodic border. At open borders, incomplete patches are left unchanged.
         share: a key, other than the name of a node; nodes with the same key use one module. None for a module of the
             node's own.
         passive: the number of first channels that are read but not changed, as in the bijector's attribute `passive`.

@@ -17,8 +17,8 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
-from mera.bijectors.boxes import Box
-from mera.graph.indexing import Tiling, ravel, sites_and_channels
+from mera.bijectors.boxes import Box, ravel
+from mera.graph.indexing import Tiling
 from mera.graph.lattice import Lattice, brief
 
 AXES = {1: ("w",), 2: ("h", "w"), 3: ("d", "h", "w")}
@@ -322,7 +322,7 @@ class Regroup(Move):
 
     def map_forward(self, indices: Tensor) -> tuple[tuple[Tensor, Tensor], ...]:
         """The place of a site in its cell becomes the first part of the channel."""
-        sites, channels = sites_and_channels(indices, self.lattice)
+        sites, channels = indices // self.lattice.channels, indices % self.lattice.channels
         coordinates = torch.unravel_index(sites, self.lattice.shape)
         slots = ravel([c % s for c, s in zip(coordinates, self.stride, strict=True)], self.stride)
         coarse = [c // s for c, s in zip(coordinates, self.stride, strict=True)]
@@ -333,7 +333,7 @@ class Regroup(Move):
     def map_inverse(self, outputs: Sequence[Tensor]) -> Tensor:
         """The first part of the channel becomes the place of a site in its cell."""
         (lattice,), channels_before = self.outputs, self.lattice.channels
-        sites, channels = sites_and_channels(outputs[0], lattice)
+        sites, channels = outputs[0] // lattice.channels, outputs[0] % lattice.channels
         slots = torch.unravel_index(channels // channels_before, self.stride)
         coarse = torch.unravel_index(sites, lattice.shape)
         fine = [c * s + slot for c, s, slot in zip(coarse, self.stride, slots, strict=True)]
@@ -372,7 +372,7 @@ class Cut(Move):
 
     def map_forward(self, indices: Tensor) -> tuple[tuple[Tensor, Tensor], ...]:
         """Each variable goes to the output of its channel."""
-        sites, channels = sites_and_channels(indices, self.lattice)
+        sites, channels = indices // self.lattice.channels, indices % self.lattice.channels
         kept, rest = self.outputs
         is_kept = channels < self.keep
         return (
@@ -384,6 +384,6 @@ class Cut(Move):
         """The channels of the second output follow those of the first."""
         inputs = []
         for indices, lattice, first in zip(outputs, self.outputs, (0, self.keep), strict=True):
-            sites, channels = sites_and_channels(indices, lattice)
+            sites, channels = indices // lattice.channels, indices % lattice.channels
             inputs.append(sites * self.lattice.channels + channels + first)
         return torch.cat(inputs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import cast
 
@@ -105,6 +106,18 @@ class Plan(Tabled):
                 if len(step.targets) > 1:
                     entries.append(value)
         return tuple(entries)
+
+    @property
+    def period(self) -> tuple[int, ...]:
+        """For each dimension, the number whose multiples are the edges of lattices that fit the patches."""
+        edges = (1,) * self.input.dim
+        cells = {0: edges}  # for each value, the pixels in a site
+        for step in self.steps:
+            cell, operation = cells[step.source], step.operation
+            blocks = step.apply.stride if step.module else operation.cell
+            edges = tuple(math.lcm(e, c * b) for e, c, b in zip(edges, cell, blocks, strict=True))
+            cells |= dict.fromkeys(step.targets, tuple(c * b for c, b in zip(cell, operation.cell, strict=True)))
+        return edges
 
     @property
     def table(self) -> Table:

@@ -26,22 +26,20 @@
 
 `input` is the output that a node acts on: "input" for the data, "halve" for the first output of the node "halve",
 "halve.1" for its second output. Its default is the first output of the node in the table before. A bijector is a name
-of `mera.bijectors.names()`, or a table of the name and options.
+of `mera.bijectors.names()`, "coupling" or "coupling(layers=5)", or a table of the name and options.
 """
 
 from __future__ import annotations
 
+import json
 import tomllib
 from collections.abc import Collection, Mapping
 from dataclasses import MISSING, fields
 from typing import Any, cast
 
-import tomli_w
-
 from mera._utils.checks import check_choice, check_type
 from mera._utils.registry import plain
-from mera.bijectors import Named
-from mera.bijectors.by_name import defaults
+from mera.bijectors import Named, named
 from mera.graph.compiler import compile
 from mera.graph.layout import Layout, Port
 from mera.graph.layout_error import LayoutError, within
@@ -88,9 +86,9 @@ def dumps(layout: Layout) -> str:
         nodes.append(row)
         previous = name
     lines: list[str] = []
-    for header, fields_of_table in [("[lattice]", table), *(("[[node]]", row) for row in nodes)]:
-        lines += [header, *(f"{key} = {_value(value)}" for key, value in fields_of_table.items()), ""]
-    return "\n".join(lines)
+    for header, row in [("[lattice]", table), *(("[[node]]", row) for row in nodes)]:
+        lines += [header, *(f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in row.items()), ""]
+    return "\n".join(lines).replace("\x7f", "\\u007f")  # which JSON allows in text, and TOML does not
 
 
 def loads(text: str, source: str = "layout") -> Layout:
@@ -125,33 +123,16 @@ def loads(text: str, source: str = "layout") -> Layout:
     return layout
 
 
-def _value(value: Any) -> str:
-    """A value of TOML on one line; `tomli_w` would write short tables in an array as one line."""
-    if isinstance(value, Mapping):
-        keys = [tomli_w.dumps({key: 0}).removesuffix(" = 0\n") for key in value]  # quoted if necessary
-        return "{" + ", ".join(f"{key} = {_value(item)}" for key, item in zip(keys, value.values(), strict=True)) + "}"
-    if isinstance(value, (list, tuple)):
-        return "[" + ", ".join(map(_value, value)) + "]"
-    return tomli_w.dumps({"x": value}).removeprefix("x = ").rstrip("\n")
-
-
-def _bijector(name: str, bijector: Any) -> str | dict[str, Any]:
-    """A registered bijector as its name, or as a table of its name and options; `name` is the name of the node.
-
-    A table has no None; an option None with another default makes it a text, "coupling(norm=None)".
-    """
+def _bijector(name: str, bijector: Any) -> str:
+    """A registered bijector as text, "coupling(layers=5)"; `name` is the name of the node."""
     if not isinstance(bijector, Named):
         expected = "a bijector by name, see mera.bijectors.register, to write it to a file"
         raise LayoutError(expected, f"{bijector!r}", field="bijector", node=name)
-    options = {key: plain(value) for key, value in bijector.options.items() if value is not None}
-    try:
-        tomli_w.dumps(options)
-    except TypeError as error:
-        raise LayoutError("options that TOML can hold", f"{options}: {error}", node=name) from None
-    common = defaults(bijector.name)
-    if any(value is None and common.get(key) is not None for key, value in bijector.options.items()):
-        return f"{bijector.name}({', '.join(f'{key}={plain(value)!r}' for key, value in bijector.options.items())})"
-    return {"name": bijector.name, **options} if options else bijector.name
+    options = ", ".join(f"{key}={plain(value)!r}" for key, value in bijector.options.items())
+    text = f"{bijector.name}({options})" if options else bijector.name
+    if named(text) != named(bijector.name, bijector.options):
+        raise LayoutError("options that are numbers, text, or lists of them", options, node=name)
+    return text
 
 
 def _add(layout: Layout, ports: Mapping[str, Port], previous: str, row: Mapping[str, Any]) -> tuple[Port, ...]:

@@ -91,7 +91,7 @@ def _samples(flow: PlanModule, n: int, context: Context | None) -> Tensor:
 
     def generate(z: Sequence[Tensor]) -> Tensor:
         with torch.no_grad():  # a mode of each thread
-            return run_inverse(flow.plan, z, flow.transform(flow.contexts(context, z[0]), inverse=True))[0]
+            return run_inverse(flow.plan, z, flow.step_function(flow.contexts(context, z[0]), inverse=True))[0]
 
     shapes = [(n, *latent.lattice.event_shape) for latent in flow.plan.latents]
     z = flow.prior.sample(shapes, [1.0] * len(shapes), flow.reference)

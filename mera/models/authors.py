@@ -24,10 +24,12 @@ from mera.models.by_name import build
 # Names of tensors in the authors' checkpoints. They contain the index of the block (two in a level), of the coupling
 # layer in the block, of the residual block in the network, and of the module in the residual block. The networks of the
 # log-scale are called s_layers, the networks of the translation t_layers.
-BLOCK = re.compile(r"layers\.(?P<block>\d+)\.(?P<rest>.+)")
-WEIGHT = re.compile(r"(?P<net>[st])_layers\.(?P<layer>\d+)\.res_blocks\.(?P<res>\d+)\.(?P<module>\d+)\.(?P<name>\w+)")
-SCALE = re.compile(r"(?P<net>[st])_layers\.(?P<layer>\d+)\.scale\.scale")
-CONSTANT = re.compile(r"mask_left|mask_right|[st]_layers\.\d+\.scale\.saved_(mean|var)")
+BLOCK = re.compile(r"layers\.(\d+)\..+")
+LEARNT = re.compile(
+    r"layers\.(?P<block>\d+)\.(?P<net>[st])_layers\.(?P<layer>\d+)\."
+    r"(res_blocks\.(?P<res>\d+)\.(?P<module>\d+)\.(?P<name>\w+)|scale\.scale)"
+)
+CONSTANT = re.compile(r"prior\.scale|layers\.\d+\.(mask_left|mask_right|[st]_layers\.\d+\.scale\.saved_(mean|var))")
 
 
 def load_rgflow_checkpoint(path: str | PathLike[str], prior: PriorLike | None = None) -> Flow:
@@ -67,7 +69,7 @@ def _read(path: Path) -> dict[str, Tensor]:
 
 def _options(state: Mapping[str, Tensor], prior: PriorLike | None) -> dict[str, Any]:
     """The options of `mera.build`, from the names and shapes of the tensors."""
-    blocks = 1 + max((int(match["block"]) for name in state if (match := BLOCK.fullmatch(name))), default=-1)
+    blocks = 1 + max((int(match[1]) for name in state if (match := BLOCK.fullmatch(name))), default=-1)
     if blocks == 0 or blocks % 2:
         raise InputError("two blocks for each level", f"{blocks} blocks")
     channels, *sites = state["layers.0.mask_left"].shape
@@ -98,10 +100,9 @@ def _depths(state: Mapping[str, Tensor], block: int) -> tuple[int, int, tuple[in
     """The number of coupling layers, the number of residual blocks, and the hidden widths of a block."""
     rows = {}  # (layer, residual block, module) -> number of rows of the weight of a linear layer
     for name, tensor in state.items():
-        match = BLOCK.fullmatch(name)
-        weight = WEIGHT.fullmatch(match["rest"]) if match and int(match["block"]) == block else None
-        if weight and weight["name"] == "weight_v":
-            rows[int(weight["layer"]), int(weight["res"]), int(weight["module"])] = tensor.shape[0]
+        match = LEARNT.fullmatch(name)
+        if match and int(match["block"]) == block and match["name"] == "weight_v":
+            rows[int(match["layer"]), int(match["res"]), int(match["module"])] = tensor.shape[0]
     first = sorted(key for key in rows if key[:2] == (0, 0))
     hidden = tuple(rows[key] for key in first[:-1])
     return 1 + max(key[0] for key in rows), 1 + max(key[1] for key in rows), hidden
@@ -151,21 +152,14 @@ def _ordered_by_halves(weights: Mapping[str, Tensor], flow: Flow) -> dict[str, T
 
 def _location(authors_name: str) -> tuple[str, int, int] | None:
     """The (name in the flow's state dict, residual block, network) of a tensor; None if the tensor is not learnt."""
-    if authors_name == "prior.scale":
+    if CONSTANT.fullmatch(authors_name):
         return None
-    match = BLOCK.fullmatch(authors_name)
+    match = LEARNT.fullmatch(authors_name)
     if match is None:
         raise InputError("names of tensors of an RG-Flow", repr(authors_name))
-    if CONSTANT.fullmatch(match["rest"]):
-        return None
     block = int(match["block"])
-    node = f"bijectors.{('disentangler', 'decimator')[block % 2]}{block // 2}"
-    if weight := WEIGHT.fullmatch(match["rest"]):
-        layer, is_linear = divmod(int(weight["module"]), 2)
-        tail = f"linears.{layer}.{weight['name']}" if is_linear else f"swishes.{layer}.slope"
-        residual = int(weight["res"])
-    elif weight := SCALE.fullmatch(match["rest"]):
-        tail, residual = "scale", 0
-    else:
-        raise InputError("names of tensors of an RG-Flow", repr(authors_name))
-    return f"{node}.members.{weight['layer']}.networks.0.networks.{tail}", residual, "st".index(weight["net"])
+    layer, is_linear = divmod(int(match["module"] or 0), 2)
+    tail = f"linears.{layer}.{match['name']}" if is_linear else f"swishes.{layer}.slope"
+    coupling = f"bijectors.{('disentangler', 'decimator')[block % 2]}{block // 2}.members.{match['layer']}"
+    name = f"{coupling}.networks.0.networks.{tail if match['module'] else 'scale'}"
+    return name, int(match["res"] or 0), "st".index(match["net"])

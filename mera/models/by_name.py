@@ -37,9 +37,6 @@ def register(name: str) -> Callable[[B], B]:
 
     Args:
         name: name of the model.
-
-    Raises:
-        ValueError: if the name is taken.
     """
     return cast(Any, _models.register(name))
 
@@ -70,9 +67,6 @@ def build(name: str, *, preset: str | None = None, checkpoint: bool = False, **o
         >>> flow = mera.build("rgflow", L=8, m=4, channels=1, layers=1, hidden=(8,))
         >>> [tuple(level.shape) for level in flow.sample_latents(2)]
         [(2, 3, 4, 4), (2, 1, 4, 4)]
-
-    Raises:
-        ValueError: if the name, the preset or an option is unknown, or the value of an option is invalid.
     """
     model = builder(name)
     _models.check_options(name, options)

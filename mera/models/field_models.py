@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Annotated, Any, ClassVar, cast
 
 from mera._utils.errors import InputError
-from mera._utils.flow_options import HIDDEN_CHANNELS, LAYERS, NORM, PADDING, WINDOW, Hidden, Norm, PerLevel
+from mera._utils.flow_options import HIDDEN_CHANNELS, LAYERS, NORM, PADDING, WINDOW, Hidden, Norm, PerLevel, Transform
 from mera._utils.options import Option, flag
-from mera.bijectors import Bijector, Named, named
+from mera.bijectors import Bijector, named
 from mera.bijectors.catalogue import TRANSFORMS
 from mera.graph import Layout, Port
 from mera.graph.layout_error import within
@@ -22,7 +23,6 @@ from mera.models.options import (
     FieldLayers,
     FieldModel,
     TopWidth,
-    Transform,
     WidthsOfChannels,
     options_per_level,
 )
@@ -38,6 +38,7 @@ class Fields:
 
     Attributes:
         layout: the layout.
+        add: adds a node; see `add_field`.
         lattices: the number of lattices, one more than levels if a squeeze comes first.
         levels: the number of levels.
         options: the options of the bijectors of each level, finest first.
@@ -52,12 +53,7 @@ class Fields:
         per_level = options_per_level(self.levels, model.layers, model.residual_blocks, hidden)
         self.options = [common | options for options in per_level]
         self.layout = Layout(model.shape, model.channels, model.boundary, model.context_shape)
-
-    def add(
-        self, x: Port, bijector: str, name: str, options: dict[str, Any], passive: int = 0, share: str | None = None
-    ) -> Port:
-        """Add a node for a registered bijector, and return the output; see `add_field`."""
-        return add_field(self.layout, x, named(bijector, options), name, passive, share)
+        self.add = partial(add_field, self.layout)
 
     def split(self, x: Port, keep: int, level: int) -> Port:
         """Let all but the first `keep` channels leave as the latents of a level, and return the kept channels."""
@@ -71,9 +67,12 @@ class Fields:
         return self.layout
 
 
-def add_field(layout: Layout, x: Port, make: Named, name: str, passive: int = 0, share: str | None = None) -> Port:
+def add_field(
+    layout: Layout, x: Port, bijector: str, name: str, options: dict[str, Any], passive: int = 0,
+    share: str | None = None,
+) -> Port:  # fmt: skip
     """Add a node for a registered bijector, whose `receptive_kernel` is the node's kernel, and return the output."""
-    shape = x.lattice.event_shape
+    shape, make = x.lattice.event_shape, named(bijector, options)
     with within(f"node {name!r}"):  # a temporary instance, because only the bijector itself knows its kernel
         instance: Bijector = make(shape, context_of(layout.context, shape))
     kernel = cast(tuple, instance.receptive_kernel)
@@ -235,11 +234,7 @@ class Decimation(FieldModel):
     ] = False
 
     def fitted(self) -> dict[str, Any]:
-        """Whether there are frames, and the options of either kind; see `Model.fitted`.
-
-        Raises:
-            ValueError: if an option of the other kind is set.
-        """
+        """Whether there are frames, and the options of either kind; see `Model.fitted`."""
         of_angles = TRANSFORMS.make(self.transform).of_angles
         if of_angles and self.frames is False:
             raise InputError("frames=True for a transform of angles", f"frames=False, transform={self.transform!r}")
@@ -252,39 +247,26 @@ class Decimation(FieldModel):
                 raise InputError(f"no {name} with frames={frames}", f"{name}={getattr(self, name)!r}")
         return {"frames": frames} | {name: value for name, value in usual.items() if getattr(self, name) is None}
 
-    @property
-    def shared(self) -> str | None:
-        """The name of the module that all levels but the coarsest share; None if levels have their own."""
-        return "details" if self.share_levels else None
-
     def layout(self) -> Layout:
         """Declare the layout; see `Model.layout`."""
         model = replace(self, **self.fitted())
-        if model.frames:
-            return model.framed()
-        fields = Fields(model, norm=model.norm)
-        kernel = kernels(self.shape, None, self.m, n_levels=self.levels)[-1]
+        common: dict[str, Any] = {} if model.frames else {"norm": model.norm}
+        fields = Fields(replace(model, layers=model.layers or 1), **common)
+        details, share = "frames" if model.frames else "corners", "details" if self.share_levels else None
         x = fields.layout.input
         for level, blocks in enumerate(fields.options):
+            if model.frames:
+                del blocks["layers"]
             if level + 1 < fields.levels:
                 x = fields.layout.squeeze(x, name=f"squeeze{level}")
-                x = fields.add(x, "corners", f"details{level}", blocks, self.channels, self.shared)
+                turns = {"window": model.window, "together": level == 0 and share is None} if model.frames else {}
+                x = fields.add(x, details, f"details{level}", turns | blocks, self.channels, share)
                 x = fields.split(x, self.channels, level)
+        if model.frames:
+            return fields.finished(fields.add(x, "frames-by-site", f"top{level}", blocks))
+        kernel = kernels(self.shape, None, self.m, n_levels=self.levels)[-1]
         top = named("coupling", {"transform": "spline", "hidden": blocks["hidden"], "norm": model.norm})
         if (offset := offset_of(x.lattice, kernel, 0.5)) is not None:
             x = fields.layout.local(x, top, kernel, offset=offset, name=f"disentangler{level}")
         x = fields.layout.local(x, top, kernel, name=f"decimator{level}")
         return fields.finished(x)
-
-    def framed(self) -> Layout:
-        """Declare the layout with frames."""
-        fields = Fields(replace(self, layers=1))
-        x = fields.layout.input
-        for level, blocks in enumerate(fields.options):
-            del blocks["layers"]
-            if level + 1 < fields.levels:
-                x = fields.layout.squeeze(x, name=f"squeeze{level}")
-                options = {"window": self.window, "together": level == 0 and not self.share_levels, **blocks}
-                x = fields.add(x, "frames", f"details{level}", options, self.channels, self.shared)
-                x = fields.split(x, self.channels, level)
-        return fields.finished(fields.add(x, "frames-by-site", f"top{level}", blocks))

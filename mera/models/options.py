@@ -7,32 +7,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
+from mera._utils import flow_options as opt
 from mera._utils.checks import MAX_LAYERS, is_integer, is_list
 from mera._utils.errors import InputError
-from mera._utils.flow_options import (
-    HIDDEN,
-    HIDDEN_CHANNELS,
-    LAYERS,
-    PADDING,
-    RESIDUAL_BLOCKS,
-    BijectorLike,
-    Conditioners,
-    Edges,
-    Hidden,
-    Mix,
-    OptionalNorm,
-    PerLevel,
-    PriorLike,
-    Transform,
-)
+from mera._utils.flow_options import Edges, Hidden, PerLevel, PriorLike
 from mera._utils.options import Option, check_fields, choice, count, flag
 from mera.graph import Layout
 from mera.models.lattices import Kernel, kernels, lattice_shape, plain_widths
 
-Layers = Annotated[PerLevel, LAYERS.per_level()]
-ResidualBlocks = Annotated[PerLevel, RESIDUAL_BLOCKS.per_level()]
-Widths = Annotated[Hidden, HIDDEN.per_level()]
-WidthsOfChannels = Annotated[Hidden, HIDDEN_CHANNELS.per_level()]
+Layers = Annotated[PerLevel, opt.LAYERS.per_level()]
+ResidualBlocks = Annotated[PerLevel, opt.RESIDUAL_BLOCKS.per_level()]
+Widths = Annotated[Hidden, opt.HIDDEN.per_level()]
+WidthsOfChannels = Annotated[Hidden, opt.HIDDEN_CHANNELS.per_level()]
 Channels = Annotated[int, Option("number of variables at a site.")]
 LatticeEdges = Annotated[Edges, Option("edge of the lattice, or all its edges, which halve as long as they are even.")]
 Dim = Annotated[int | None, Option("number of dimensions of the lattice, if L is one number; 2 if None.")]
@@ -54,7 +40,8 @@ LevelCount = Annotated[
     ),
 ]
 PriorOption = Annotated[
-    PriorLike, Option('prior of the latents: "gaussian", "laplace", or one such as "StudentT(df=5)"; see `mera.Prior`.')
+    PriorLike,
+    Option('prior of the latents: "gaussian", "laplace", or one such as "StudentT(df=5)"; see `mera.Prior`.'),
 ]
 ContextEdges = Annotated[
     Edges | None,
@@ -71,11 +58,11 @@ FieldBoundary = Annotated[
     str,
     Option(
         'borders of the lattice: "open", beyond which convolutions read zeros, or "periodic".',
-        choice(PADDING, "a boundary"),
+        choice(opt.PADDING, "a boundary"),
     ),
 ]
 Blocks = Annotated[
-    BijectorLike | None,
+    opt.BijectorLike | None,
     Option(
         "bijector of all blocks, in place of couplings: a name of `mera.bijectors.names()`, with or without options, "
         '"glow-steps(layers=5)" or {"name": "glow-steps", "layers": 5}; or a callable that makes a bijector from an '
@@ -167,10 +154,10 @@ class PatchModel(Model):
     layers: Layers = 2
     residual_blocks: ResidualBlocks = 1
     hidden: Widths = (128,)
-    conditioner: Conditioners = "joint"
-    norm: OptionalNorm = None
-    mix_channels: Mix = None
-    transform: Transform = "affine"
+    conditioner: opt.Conditioners = "joint"
+    norm: opt.OptionalNorm = None
+    mix_channels: opt.Mix = None
+    transform: opt.Transform = "affine"
     bijector: Blocks = None
     boundary: Boundary = "periodic"
 
@@ -209,8 +196,8 @@ class FieldModel(Model):
     layers: FieldLayers = 2
     levels: LevelCount = None
     residual_blocks: ResidualBlocks = 1
-    hidden: Annotated[Hidden | None, HIDDEN_CHANNELS.per_level()] = (48,)
-    transform: Transform = "affine"
+    hidden: Annotated[Hidden | None, opt.HIDDEN_CHANNELS.per_level()] = (48,)
+    transform: opt.Transform = "affine"
     boundary: FieldBoundary = "open"
 
 

@@ -76,22 +76,16 @@ class Patches:
             place = at_zero if any(n % self.stride for _, offset in shifts[:at_zero] for n in offset) else 0
         for index, (role, offset) in enumerate(shifts):
             if index == place:
-                cell, zero = (self.stride,) * len(kernel), (0,) * len(kernel)
-                x = self._add(x, step, "block-spins", cell, zero, "block_spins", suffix, "block_spins")
+                share = self._shared(step, "block_spins")
+                x = self.layout.local(x, "block-spins", self.stride, share=share, name=f"block_spins{suffix}")
             name = "top" if is_top and index == len(shifts) - 1 else role
-            x = self._add(x, step, self.bijectors[step], kernel, offset, role, suffix, name)
+            share = self._shared(step, name)
+            x = self.layout.local(x, self.bijectors[step], kernel, offset=offset, share=share, name=f"{role}{suffix}")
         return x
 
     def _shared(self, step: int, name: str) -> str | None:
         """The name of a bijector that levels share, for a level that does; else None."""
         return name if self.share is not None and step >= self.share else None
-
-    def _add(
-        self, x: Port, step: int, bijector: Any, kernel: Kernel, offset: Kernel, role: str, suffix: str, name: str
-    ) -> Port:
-        """Add a node for a bijector on patches, whose name is `name` at levels that share, and return its output."""
-        share = self._shared(step, name)
-        return self.layout.local(x, bijector, kernel, offset=offset, share=share, name=f"{role}{suffix}")
 
     def decimate(self, x: Port, step: int, suffix: str) -> tuple[Port, Port]:
         """Keep one site of each cell, and return the port of the kept sites and that of all others, as channels.
@@ -116,7 +110,7 @@ class Patches:
     def _given(self, x: Port, kept: int, step: int, bijector: str, role: str, suffix: str, **options: Any) -> Port:
         """Add a bijector of whole lattices that transforms all channels but the first, given these."""
         options |= {"passive": kept, "padding": PADDING[self.model.boundary]}
-        return add_field(self.layout, x, named(bijector, options), f"{role}{suffix}", kept, self._shared(step, role))
+        return add_field(self.layout, x, bijector, f"{role}{suffix}", options, kept, self._shared(step, role))
 
     def renormalize(self, rows: Rows, x: Port | None = None) -> Layout:
         """Add all levels, with a decimation after each level but the last; return the layout (RG-Flow, Eq. 2 to 5).

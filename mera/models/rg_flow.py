@@ -9,7 +9,6 @@ from typing import Annotated, Any, ClassVar
 from mera._utils.errors import InputError
 from mera._utils.flow_options import PADDING
 from mera._utils.options import Option, choice, count, flag
-from mera.bijectors import named
 from mera.graph import Layout
 from mera.models.by_name import register
 from mera.models.field_models import add_field
@@ -104,8 +103,8 @@ class RGFlow(StepModel):
         patches = Patches(self, self.kernels, share=self.shared_from if self.share_levels else None)
         x = patches.layout.input
         if self.learnt_noise is not None:
-            noise = named("learnt-noise", {"hidden": self.learnt_noise, "padding": PADDING[self.boundary]})
-            x = add_field(patches.layout, x, noise, "noise")  # first, since it acts on pixels
+            options = {"hidden": self.learnt_noise, "padding": PADDING[self.boundary]}
+            x = add_field(patches.layout, x, "learnt-noise", "noise", options)  # first, since it acts on pixels
         if self.spectral:
             x = patches.layout.local(x, "spectral", field=True, name="spectral")
         first, second = (0.5, 0) if self.order == "paper" else (0, 0.5)

@@ -176,9 +176,6 @@ def load_pretrained(name: str) -> Flow:
     Args:
         name: one of the names in `mera.models.pretrained()`, whose cards describe the training data.
 
-    Raises:
-        ValueError: if the name is unknown.
-
     >>> import mera
     >>> flow = mera.load_pretrained("msds1")
     >>> flow.to_images(flow.sample(2, temperature=0.6)).shape
@@ -223,11 +220,6 @@ def save_layout(layout: Layout, path: str | PathLike[str]) -> None:
     Args:
         layout: a layout of registered bijectors; see `mera.bijectors.register`.
         path: the file.
-
-    Raises:
-        LayoutError: if the argument is not a `Layout`, or the bijector of a node is not registered.
-        ValueError: if `path` is not a path.
-        OSError: if the file cannot be written.
     """
     write_atomically(as_path(path), dumps(layout).encode())
 
@@ -238,11 +230,6 @@ def load_layout(path: str | PathLike[str]) -> Layout:
     Args:
         path: a file, written by `save_layout` or by hand; `mera.graph.toml` describes its tables. A `LayoutError` names
             the file, the node and the field of a mistake.
-
-    Raises:
-        FileNotFoundError: if the file does not exist.
-        LayoutError: if the file does not describe a layout; the message names the file, the node and the field.
-        ValueError: if `path` is not a path.
     """
     path = as_path(path)
     try:

@@ -12,11 +12,11 @@ from torch import Tensor
 from mera._utils.errors import InputError
 from mera.bijectors.adapt import Adapted
 from mera.bijectors.base import Bijector
-from mera.bijectors.round_trip import LAWS, errors_of, round_trip_error, with_noise_on_parameters
 from mera.executor.passes import run_forward
 from mera.flow.density import Density
 from mera.graph import Step
 from mera.train.batches import Batch, Objective
+from mera.train.laws import LAWS, errors_of, round_trip_error, with_noise_on_parameters
 
 INVERSE_ROWS = 8
 """The number of examples whose round trip is computed at each evaluation."""
@@ -58,14 +58,14 @@ def check_user_bijectors(density: Density, x: Tensor, context: Tensor | None) ->
     if not remaining:
         return
     x, context = x[:LAW_EVENTS], None if context is None else context[:LAW_EVENTS]
-    transform = flow.transform(flow.contexts(context, x))
+    run_step = flow.step_function(flow.contexts(context, x))
 
     def transform_and_check(step: Step, events: Tensor) -> tuple[Tensor, Tensor]:
         bijector = flow.bijector(step)
         if step.module in remaining and bijector.context_shape is None:
             remaining.remove(step.module)
             _check(step.node, bijector, events[:LAW_EVENTS])
-        return transform(step, events)
+        return run_step(step, events)
 
     before = [(buffer, buffer.clone()) for buffer in flow.buffers()]  # which count calls, say
     run_forward(flow.plan, x, transform_and_check)
@@ -107,7 +107,7 @@ def first_not_finite(density: Density, objective: Objective, batch: Batch) -> st
     events: list[tuple[Step, Tensor, Tensor]] = []
 
     def transform_and_keep(step: Step, x: Tensor) -> tuple[Tensor, Tensor]:
-        y, log_det = transform(step, x)
+        y, log_det = run_step(step, x)
         if y.requires_grad:
             y.retain_grad()
         events.append((step, y, log_det))
@@ -120,7 +120,7 @@ def first_not_finite(density: Density, objective: Objective, batch: Batch) -> st
             return f"the {objective.name}, before any node"
         if (place := objective.not_finite(x)) is not None:
             return place
-        transform = flow.transform(flow.contexts(context, x))
+        run_step = flow.step_function(flow.contexts(context, x))
         z, log_det = run_forward(flow.plan, x, transform_and_keep)
         for step, y, change in events:
             if not (y.isfinite().all() and change.isfinite().all()):

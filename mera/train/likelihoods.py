@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils.data import default_collate
 
 from mera._utils.errors import InputError
-from mera._utils.random import reseeding
+from mera._utils.random import restored_states, seed_cpu
 from mera._utils.run_records import UNITS
 from mera.bijectors import with_noise
 from mera.data import Examples, class_numbers, labels
@@ -59,9 +59,9 @@ class Likelihood(Objective):
         """Examples with noise, each a function of seed, step and row."""
         indices = list(rows) if self.order is None else self.order.indices(step, rows)
         pairs: list[tuple[Tensor, Tensor]] = []
-        with reseeding() as reseed:
+        with restored_states():
             for row, index in zip(rows, indices, strict=True):
-                reseed(seed, step, row)
+                seed_cpu(seed, step, row)
                 example = self.examples[index]
                 pairs.append((example, self.noise(example)))
         batch = tuple(default_collate(pairs))

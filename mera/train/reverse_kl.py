@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from mera._utils.errors import InputError
-from mera._utils.random import fixed_seed, reseeding
+from mera._utils.random import fixed_seed, restored_states, seed_cpu
 from mera.flow.density import Density
 from mera.physics.family import ActionFamily
 from mera.physics.flow_samplers import estimate
@@ -117,9 +117,9 @@ class ReverseKL(Objective):
         if self.family is None:
             return noise
         contexts = torch.empty(len(rows), len(self.family.ranges))
-        with reseeding() as reseed:
+        with restored_states():
             for i, row in enumerate(rows):
-                reseed(seed, step, row, 2)
+                seed_cpu(seed, step, row, 2)
                 contexts[i] = 2 * torch.rand(len(self.family.ranges)) - 1
         return *noise, contexts
 
@@ -127,9 +127,9 @@ class ReverseKL(Objective):
         """The noise of rows, drawn for whole chunks of rows."""
         numbers = sorted({row // ROWS_PER_SEED for row in rows})
         chunks = []
-        with reseeding() as reseed:
+        with restored_states():
             for number in numbers:
-                reseed(seed, step, number)
+                seed_cpu(seed, step, number)
                 chunks.append(self.flow.draw_noise(ROWS_PER_SEED, device="cpu"))
         if not chunks:
             return self.flow.draw_noise(0, device="cpu")

@@ -149,8 +149,8 @@ def test_what_is_more_than_its_map_on_sites_is_evaluated_whole(flow):
         flow.stream(x[0].numpy())
 
 
-class Unshrunk(LocalBijector):
-    """Forgets that a box has ends, or that sites have log-dets of their own."""
+class Misshapen(LocalBijector):
+    """Loses a row of a box, or forgets that sites have log-dets of their own."""
 
     circular = True
 
@@ -163,14 +163,15 @@ class Unshrunk(LocalBijector):
         return (1 + 2 * self.reach,) * 2
 
     def on_sites(self, x, context, inverse, sites):
-        return -x, x.new_zeros(len(x), *(x.shape[2:] if self.reach else ()))
+        y = x if sites is None else x[:, :, self.reach :]
+        return -y, y.new_zeros(len(x), *(y.shape[2:] if self.reach else ()))
 
 
 @pytest.mark.parametrize("radius", [0, 1])
 def test_a_map_on_sites_of_other_shapes_is_refused(radius):
-    layout, make = mera.Layout((16, 16), 1), partial(Unshrunk, radius=radius)
+    layout, make = mera.Layout((16, 16), 1), partial(Misshapen, radius=radius)
     layout.latent(layout.local(layout.input, make, kernel=1 + 2 * radius, field=True))
-    with pytest.raises(ValueError, match=r"Unshrunk.on_sites: Expected values and log-dets of sites"):
+    with pytest.raises(ValueError, match=r"Misshapen.on_sites: Expected values and log-dets of sites"):
         mera.Flow(layout).window(0, (3, 5), (4, 6))
     assert not mera.check(make((1, 8, 8))).ok
 

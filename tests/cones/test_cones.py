@@ -8,8 +8,7 @@ from matplotlib.colors import to_hex
 import mera
 from mera.bijectors import ActNorm
 from mera.cones import parse_region, sites_of
-from mera.cones.all_cones import all_generation_cones, all_inference_cones
-from mera.cones.cone import cone_of_data, cone_of_latents, generation_cone
+from mera.cones.cone import all_generation_cones, all_inference_cones, cone_of_data, cone_of_latents, generation_cone
 from mera.drawing import level_masks, side_view
 from tests.tables.models import MODELS
 

@@ -14,7 +14,10 @@ from mera.bijectors import Bijector, wrap
 from mera.bijectors.base import context_arguments
 from mera.bijectors.boxes import Box
 from mera.bijectors.local import is_local, run_on_box
-from mera.bijectors.round_trip import (
+from mera.cones.cone import all_generation_cones, all_inference_cones
+from mera.flow import Density, Flow
+from mera.graph import Lattice
+from mera.train.laws import (
     LAWS,
     MAX_JACOBIAN_SIZE,
     SPREAD,
@@ -26,9 +29,6 @@ from mera.bijectors.round_trip import (
     round_trip_error,
     with_noise_on_parameters,
 )
-from mera.cones.all_cones import all_generation_cones, all_inference_cones
-from mera.flow import Density, Flow
-from mera.graph import Lattice
 
 TOLERANCE = 1e-8
 """The largest error in double precision that rounding explains, for events of a few hundred variables."""

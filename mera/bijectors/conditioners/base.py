@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 
 from mera._utils.errors import InputError
-from mera.bijectors.boxes import Box
 
 Shape = tuple[int, ...]
 
@@ -24,35 +23,21 @@ class Conditioner(nn.Module):
     takes the index of the half that it reads, 0 or 1, as a second argument.
 
     Any other module with such a forward may serve as a conditioner; the defaults of the attributes below then apply.
-    The forward of a network that `takes_sites` has a parameter `sites`, a `mera.bijectors.Box`: it may be called with
-    values of these sites, and returns parameters of `sites.shrunk(radius)`. From other networks with a `radius`, the
-    rest is cut off.
     """
 
     radius: int | None = None
     """For a convolution: number of sites to each side that an output depends on. None if it depends on all sites."""
     circular: bool = False
     """Whether the network continues at the opposite border of the lattice."""
-    takes_sites: bool = False
-    """Whether the forward has a parameter `sites`."""
     shared_between_halves: bool = False
     """Whether a coupling has one network for both halves, in place of one for each half."""
 
 
-def contract(network: nn.Module) -> Conditioner | type[Conditioner]:
-    """The object whose attributes describe a network: a conditioner itself; for any other module, `Conditioner`."""
+def metadata(network: nn.Module) -> Conditioner | type[Conditioner]:
+    """The conditioner, or the defaults for a plain module."""
     if not isinstance(network, nn.Module):
         raise InputError("a torch.nn.Module from the factory of conditioners", type(network).__name__)
     return network if isinstance(network, Conditioner) else Conditioner
-
-
-def parameters_at(network: nn.Module, x: Tensor, sites: Box | None, *half: int) -> Tensor:
-    """Call a network with whole events; or with values at some sites, for parameters of `sites.shrunk(radius)`."""
-    if sites is None:
-        return network(x, *half)
-    if contract(network).takes_sites:
-        return network(x, *half, sites=sites)
-    return sites.shrink(network(x, *half), (contract(network).radius or 0,) * len(sites.shape))
 
 
 def joined_shape(shape: Shape, context_shape: Shape | None) -> Shape:
@@ -78,9 +63,6 @@ def join(x: Tensor, context: Tensor | None, context_shape: Shape | None) -> Tens
         x: the input, (B, n) or (B, C, *sites).
         context: the context, (B, *context_shape); ignored if `context_shape` is None.
         context_shape: shape of the context, (K,) or (K, *sites); None for no context.
-
-    Raises:
-        ValueError: if the context is missing or has another shape.
     """
     if context_shape is None:
         return x

@@ -118,9 +118,6 @@ class SeparateMLPs(Conditioner):
         n_params: number of parameters for each variable, which is also the number of networks.
         hidden: widths of the hidden layers in one residual block.
         blocks: number of residual blocks.
-
-    Raises:
-        ValueError: if `blocks` is not positive, or a width is not a positive integer.
     """
 
     def __init__(
@@ -145,18 +142,8 @@ class PatchMLPs(Conditioner):
 
     This is the conditioner of the RG-Flow authors' code, https://github.com/hongyehu/RG-Flow. Its input is the patch,
     first half before second half, with zeros in place of the half that is transformed; the parameters are the outputs
-    at the positions of that half.
-
-    Args:
-        in_shape: shape of the half that is read, a vector.
-        out_shape: shape of the half that is transformed, equal to `in_shape`.
-        n_params: number of parameters for each variable, which is also the number of networks.
-        hidden: widths of the hidden layers in one residual block.
-        blocks: number of residual blocks.
-
-    Raises:
-        ValueError: if the halves are not vectors of one length, if there is a context, if `blocks` is not positive,
-            or a width is not a positive integer.
+    at the positions of that half. Halves are vectors of one length, without a context; the other arguments are those
+    of `SeparateMLPs`.
     """
 
     shared_between_halves = True

@@ -13,11 +13,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import conv1d, conv2d, conv3d, pad, silu
+from torch.nn.functional import silu
 
 from mera._utils.checks import MAX_LAYERS, check_choice, check_count, check_shape
 from mera._utils.errors import InputError
-from mera.bijectors.boxes import Box
 from mera.bijectors.conditioners.base import Conditioner, Shape
 
 REACH = 10.0
@@ -31,9 +30,8 @@ class _ResidualNetwork(nn.Module):
     in the input then does not make an outlier in the parameters, and its rounding error hardly changes the parameters,
     which the inverse has to reproduce.
 
-    At the ends of a box that are interior to the lattice, convolutions are not padded, and there are fewer outputs than
-    inputs. `layer` makes a layer from its input width, its output width, and whether it may read neighbouring sites.
-    `hidden` holds the widths of the hidden layers in one residual block.
+    `layer` makes a layer from its input width, its output width, and whether it may read neighbouring sites. `hidden`
+    holds the widths of the hidden layers in one residual block.
     """
 
     def __init__(
@@ -53,14 +51,13 @@ class _ResidualNetwork(nn.Module):
         for parameter in self.head.parameters():
             nn.init.zeros_(parameter)
 
-    def forward(self, x: Tensor, ends: Sequence[bool] = ()) -> Tensor:
-        x = torch.asinh(x / REACH) * REACH
-        x = _unpadded(self.stem, x, ends) if ends else self.stem(x)
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(torch.asinh(x / REACH) * REACH)
         for block in self.blocks:
             value = x
             for layer in block:
-                value = _unpadded(layer, silu(value), ends) if ends else layer(silu(value))
-            x = (pad(x, [-self.stem.padding[0] * end for end in ends]) if ends else x) + value
+                value = layer(silu(value))
+            x = x + value
         (head,) = self.head
         return head(silu(x))
 
@@ -68,16 +65,6 @@ class _ResidualNetwork(nn.Module):
 def _activated(*layers: nn.Module) -> nn.Sequential:
     """Layers, each behind an activation, which counts as a layer in their names."""
     return nn.Sequential(OrderedDict((str(2 * k + 1), layer) for k, layer in enumerate(layers)))
-
-
-def _unpadded(layer: Any, x: Tensor, ends: Sequence[bool]) -> Tensor:
-    """Apply a convolution that is not padded at the given ends, in the order of `pad`."""
-    padding = layer.padding[0]
-    if not padding:
-        return layer(x)
-    mode = "circular" if layer.padding_mode == "circular" else "constant"
-    x = pad(x, [padding * (not end) for end in ends], mode)
-    return (conv1d, conv2d, conv3d)[len(layer.padding) - 1](x, layer.weight, layer.bias)
 
 
 class ResidualMLP(Conditioner):
@@ -89,9 +76,6 @@ class ResidualMLP(Conditioner):
         n_params: number of parameters for each variable.
         hidden: widths of the hidden layers in one residual block; the first is also the width between blocks.
         blocks: number of residual blocks.
-
-    Raises:
-        ValueError: if `hidden` is empty, or a width is not a positive integer.
     """
 
     def __init__(
@@ -111,24 +95,14 @@ class ResidualMLP(Conditioner):
 class ResidualConv(Conditioner):
     """One residual network of convolutions for all parameters of a half of a lattice.
 
-    Dinh et al. (2017) condition the couplings of Real NVP like this, https://arxiv.org/abs/1605.08803.
+    Dinh et al. (2017) condition the couplings of Real NVP like this, https://arxiv.org/abs/1605.08803. Shapes are (C,
+    *sites), in 1, 2 or 3 dimensions, and a context adds channels. The arguments are those of `ResidualMLP`, and
 
     Args:
-        in_shape: shape (C, *sites) of the half that is read, in 1, 2 or 3 dimensions; a context adds channels.
-        out_shape: shape (C, *sites) of the half that is transformed.
-        n_params: number of parameters for each variable.
-        hidden: channels of the hidden layers in one residual block; the first is also the width between blocks.
-        blocks: number of residual blocks.
         kernel: odd size of the convolutions in the first layer and in the first layer of each block; all other layers
             are 1 x 1 convolutions.
         padding: "zeros" between open borders, "circular" on a periodic lattice, whose edges are at least kernel // 2.
-
-    Raises:
-        ValueError: if the kernel is even, the padding is unknown, there is no hidden width, or a width is not a
-            positive integer.
     """
-
-    takes_sites = True
 
     def __init__(
         self, in_shape: Shape, out_shape: Shape, n_params: int,
@@ -150,17 +124,6 @@ class ResidualConv(Conditioner):
         self.circular = padding == "circular"
         self.network = _ResidualNetwork(layer, in_shape[0], n_params * out_shape[0], hidden, blocks)
 
-    def forward(self, x: Tensor, sites: Box | None = None) -> Tensor:
-        """Map the half that is read, (B, C_in, *sites), to parameters, (B, n_params, C_out, *sites).
-
-        With `sites`, x is of these sites, and the parameters of `sites.shrunk(radius)`.
-        """
-        if sites is None or all(type(module) in PLAIN for module in self.modules()):
-            values = self.network(x, () if sites is None else sites.interior_ends)
-        else:  # padded everywhere, as other modules may need it; what the padding changes is cut off
-            values = sites.shrink(self.network(x), (self.radius or 0,) * len(sites.shape))
-        return values.unflatten(1, (self.n_params, -1))
-
-
-PLAIN = {ResidualConv, _ResidualNetwork, nn.ModuleList, nn.Sequential, nn.Conv1d, nn.Conv2d, nn.Conv3d}
-"""The modules of which a network is made that can be evaluated without padding."""
+    def forward(self, x: Tensor) -> Tensor:
+        """Map the half that is read, (B, C_in, *sites), to parameters, (B, n_params, C_out, *sites)."""
+        return self.network(x).unflatten(1, (self.n_params, -1))
