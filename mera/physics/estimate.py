@@ -59,6 +59,7 @@ class Estimate(Record, Drawn):
         observables: by name, the value and its standard error; NaN if fewer than two samples are effective.
         verdicts: by name, whether the value and its error can be trusted.
         correlator: the two-point function with its errors, (r,) each; None for open borders.
+        independent: the number of independent draws: of the slowest observable, of weights, or of populations.
         tau: by name, the integrated autocorrelation time in draws, 1/2 for independent draws.
         tau_error: by name, the standard error of the autocorrelation time.
         r_hat: by name, rank-normalised split R-hat: from 1.05 on, the chains do not agree yet.
@@ -81,6 +82,7 @@ class Estimate(Record, Drawn):
     observables: Mapping[str, Quantity]
     verdicts: Mapping[str, Verdict]
     correlator: tuple[Tensor, Tensor] | None
+    independent: float
     tau: Mapping[str, float] = field(default_factory=dict)
     tau_error: Mapping[str, float] = field(default_factory=dict)
     r_hat: Mapping[str, float] = field(default_factory=dict)
@@ -113,54 +115,40 @@ class Estimate(Record, Drawn):
 
     @property
     def table(self) -> Table:
-        """A table with a row for each quantity; errors from few effective samples have one digit."""
-        m2 = self.series["m2"]
-        independent = m2.numel() / (2 * max(self.tau.values())) if self.tau else len(m2)
-        if self.log_z_of_populations is not None:
-            independent = len(self.log_z_of_populations)
-        elif self.ess is not None:
-            independent *= self.ess
-        diagnostics = {
-            name: (f"{tau:.3g} +- {self.tau_error[name]:.2g}", f"{self.r_hat[name]:.3f}")
-            for name, tau in self.tau.items()
-        }
+        """A table with a row for each quantity; errors from few independent draws have one digit."""
         rows = [("ESS", f"{format_ess(self.ess, self.pareto_k or 0.0)} of {self.n:,} samples")] if self.ess else []
         if self.forward_ess is not None:
             rows.append(("ESS from fields of the target", f"{self.forward_ess:.4f}"))
         if self.free_energy is not None:
             rows.append(("variational free energy", str(self.free_energy)))
-        lines = [(*row, *[""] * (3 if self.tau else 1)) for row in rows]
         quantities = dict(self.observables)
         if self.log_z is not None and self.log_z_error is not None:
             name = "ln Z'/Z" if self.sampler == "reweighted chains" else "ln Z"
             quantities = {name: Quantity(self.log_z, self.log_z_error)} | quantities
-        for name, quantity in quantities.items():
-            along = diagnostics.get(name, ("", "")) if self.tau else ()
-            lines.append((name, quantity.text(independent), *along, marked(self.verdicts.get(name))))
+        rows += [(name, quantity.text(self.independent)) for name, quantity in quantities.items()]
+        diagnostics = {name: (f"{t:.3g} +- {self.tau_error[name]:.2g}", f"{self.r_hat[name]:.3f}")
+                       for name, t in self.tau.items()}  # fmt: skip
+        lines = [
+            (*row, *(diagnostics.get(row[0], ("", "")) if self.tau else ()), marked(self.verdicts.get(row[0])))
+            for row in rows
+        ]
         return Table(["quantity", "value", *(["autocorrelation time", "R-hat"] if self.tau else []), ""], lines)
 
     def __repr__(self) -> str:
-        """The table as text, followed by the numbers of draws, the effort, and the verdict."""
-        return f"{self.table}\n{self._effort}\n{self.verdict}"
-
-    @property
-    def _effort(self) -> str:
-        """The numbers of draws, their time and their acceptance rate."""
-        shape = self.series["m2"].shape
-        many = f"{shape[0]:,} draws of {shape[1]} chains" if len(shape) == 2 else f"{shape[0]:,} samples"
-        if self.log_z_of_populations is not None:
-            stages = int(self.figures["stages"])
-            many = f"{shape[0]:,} particles of {len(self.log_z_of_populations)} populations, {stages} stages"
+        """The table as text, followed by the numbers of draws, their time and acceptance rate, and the verdict."""
+        n, *chains = self.series["m2"].shape
+        populations = self.log_z_of_populations
+        many = f"{n:,} draws of {chains[0]} chains" if chains else f"{n:,} samples"
+        many = many if populations is None else f"{n:,} particles of {len(populations)} populations"
         text = f"{many} in {self.seconds:.3g} s"
         if self.acceptance is not None:
             text += f", accepted {self.acceptance:.2f}"
         if "trips" in self.figures:
             text += f", {int(self.figures['trips'])} round trips"
-        if not self.tau:
-            return text
-        slowest = max(self.tau, key=lambda name: self.tau[name])
-        independent = self.seconds * 2 * self.tau[slowest] / self.series["m2"].numel()
-        return f"{text}; {independent:.2g} s for an independent draw of {slowest}"
+        if self.tau:
+            slowest = max(self.tau, key=lambda name: self.tau[name])
+            text += f"; {self.seconds / self.independent:.2g} s for an independent draw of {slowest}"
+        return f"{self.table}\n{text}\n{self.verdict}"
 
     def derive(self, function: Average) -> Quantity:
         r"""A function of averages, with an error that has all correlations between the averages.
@@ -211,11 +199,11 @@ def estimate_of(record: Record, target: Target | None = None) -> Estimate:
     """
     entries = (_of_chains if record.is_chains else _of_weights)(record)
     none_kept = not len(record.fields) and bool(len(record.last))
-    for name in ("fields", "field_actions", "field_log_weights") if record.is_chains else ():
-        values = getattr(record, name)
-        entries[name] = values if values is None else values.flatten(0, 1)
-    entries |= {"fields": record.last} if none_kept else {}
-    return Estimate(**vars(record) | entries | {"target": target})
+    if record.is_chains:
+        of_fields = record.field_log_weights
+        entries |= {"fields": record.fields.flatten(0, 1), "field_actions": record.field_actions.flatten()}
+        entries["field_log_weights"] = None if of_fields is None else of_fields.flatten()
+    return Estimate(**vars(record) | entries | {"target": target} | ({"fields": record.last} if none_kept else {}))
 
 
 def averaged(
@@ -273,7 +261,7 @@ def _of_chains(record: Record) -> dict[str, Any]:
     if tempered:
         common |= {"trips": int(record.figures["trips"]), "exchanged": record.figures["exchanged"].min().item()}
     signed = facts.get("zero", ()) if facts.get("random_signs") else ()  # see the rows of |m| and m^2
-    scalars = {name: values for name, values in record.series.items() if values.ndim == 2}
+    scalars = _scalars(record)
     rows = {name: along(values, **({"folded": False} if name in signed else {})) for name, values in scalars.items()}
     seen = {name: common | row.seen for name, row in rows.items()}
     if log_weights is not None:
@@ -289,12 +277,18 @@ def _of_chains(record: Record) -> dict[str, Any]:
     shown = {name: row for name, row in rows.items() if not name.startswith("_")}
     apart = next((name for name in shown if judge(seen[name]).trust == Trust.MEANINGLESS), "")
     seen = {name: figures | {"apart": apart} for name, figures in seen.items()}
+    tau = {name: row.gamma.tau for name, row in shown.items()}
     return {
-        "tau": {name: row.gamma.tau for name, row in shown.items()},
+        "tau": tau, "independent": record.series["m2"].numel() / (2 * max(tau.values())),
         "tau_error": {name: row.gamma.tau_error for name, row in shown.items()},
         "r_hat": {name: row.r_hat for name, row in shown.items()},
         "acceptance": acceptance, **averaged(facts, record.series, ChainAverage(tempered), seen),
     }  # fmt: skip
+
+
+def _scalars(record: Record) -> dict[str, Tensor]:
+    """The series of numbers, but for the two-point function."""
+    return {name: values for name, values in record.series.items() if name != "correlator"}
 
 
 def _of_weights(record: Record) -> dict[str, Any]:
@@ -302,55 +296,45 @@ def _of_weights(record: Record) -> dict[str, Any]:
     log_w = finite_log_weights(record.log_weights)  # type: ignore[arg-type]
     of_kind = _of_samples if record.facts.get("populations") is None else _of_populations
     averaging = WeightedAverage(log_w.softmax(0), record.facts.get("populations"))
-    scalars = {name: values for name, values in record.series.items() if values.ndim == 1}
-    entries, seen = of_kind(record, scalars, log_w, averaging)
-    entries |= {"n": len(log_w), "log_z": _log_mean(log_w)}
+    log_z = log_w.logsumexp(0).item() - math.log(len(log_w))
+    entries, seen = of_kind(record, log_w, averaging, log_z)
+    entries |= {"n": len(log_w), "log_z": log_z}
     return entries | averaged(record.facts, record.series, averaging, seen)
 
 
-Seen = dict[str, dict[str, Any]]
+Parts = tuple[dict[str, Any], dict[str, dict[str, Any]]]
 
 
-def _log_mean(log_w: Tensor) -> float:
-    """The logarithm of the mean weight."""
-    return log_w.logsumexp(0).item() - math.log(len(log_w))
-
-
-def _of_samples(
-    record: Record, scalars: Mapping[str, Tensor], log_w: Tensor, averaging: WeightedAverage
-) -> tuple[dict[str, Any], Seen]:
+def _of_samples(record: Record, log_w: Tensor, averaging: WeightedAverage, log_z: float) -> Parts:
     """The entries of independent samples, and the figures of each row."""
     n, k, effective = len(log_w), pareto_k(log_w), effective_number(log_w).item()
     forward = forward_of(record.witness, log_w)
     common = tail_of(k, n) | {"effective": effective, "ess": effective / n} | (forward.seen if forward else {})
     seen = {"ln Z": common}
-    for name, values in scalars.items():
+    for name, values in _scalars(record).items():
         seen[name] = common | {"k_of_terms": pareto_k(log_w + values.abs().log())}
         if forward is not None:
             mean = averaging.average(values)
             error = averaging.error(values - mean)
-            seen[name]["error_ratio"] = forward.error_ratio(name, mean.item(), error, n, _log_mean(log_w))
+            seen[name]["error_ratio"] = forward.error_ratio(name, mean.item(), error, n, log_z)
     return {
-        "ess": effective / n, "pareto_k": k,
+        "ess": effective / n, "pareto_k": k, "independent": effective,
         "free_energy": Quantity(-log_w.mean().item(), log_w.std().item() / math.sqrt(n)),
         "log_z_error": math.sqrt(max(0.0, n / effective - 1) / n) if effective >= MIN_EFFECTIVE else math.nan,
         "missed": forward and forward.missed, "forward_ess": forward and forward.ess,
     }, seen  # fmt: skip
 
 
-def _of_populations(
-    record: Record, scalars: Mapping[str, Tensor], log_w: Tensor, averaging: WeightedAverage
-) -> tuple[dict[str, Any], Seen]:
+def _of_populations(record: Record, log_w: Tensor, averaging: WeightedAverage, log_z: float) -> Parts:
     """The entries of populations, and the figures of each row: its spread, and its change in a short run.
 
     The run follows the annealing; its averages are the `witness` of the record.
     """
     n: int = record.facts["populations"]
-    log_z = log_w.unflatten(0, (n, -1))[:, 0]
-    z, drifts = (log_z - log_z.max()).exp(), dict[str, float]()
-    common: dict[str, Any] = {"spread": log_z.std().item(), "populations": n}
-    seen: Seen = {"ln Z": common | {}}
-    for name, values in scalars.items():
+    of_populations, drifts = log_w.unflatten(0, (n, -1))[:, 0], dict[str, float]()
+    common: dict[str, Any] = {"spread": of_populations.std().item(), "populations": n}
+    seen = {"ln Z": common | {}}
+    for name, values in _scalars(record).items():
         seen[name], mean = common | {}, averaging.average(values)
         if name.startswith("_") or is_constant(values, mean):
             continue
@@ -368,9 +352,11 @@ def _of_populations(
         other = next(iter(drifts))
         elsewhere = {"drift_elsewhere": drifts[other], "elsewhere": other}
         row |= {"drift": drifts[name], "row": name} if name in drifts else elsewhere
-    relative = (z.std() / z.mean()).item() / math.sqrt(n) * student(n)
-    acceptance = record.rates.mean().item()
-    return {"log_z_of_populations": log_z, "acceptance": acceptance, "log_z_error": relative}, seen
+    z = (of_populations - of_populations.max()).exp()
+    return {
+        "log_z_of_populations": of_populations, "independent": n, "acceptance": record.rates.mean().item(),
+        "log_z_error": (z.std() / z.mean()).item() / math.sqrt(n) * student(n),
+    }, seen  # fmt: skip
 
 
 def load_chain(path: str | PathLike[str] | Iterable[str | PathLike[str]], action: ActionLike | None = None) -> Any:

@@ -99,7 +99,8 @@ def reweight(
     result = Estimate(
         facts=target.facts | {"sampler": "reweighted chains"}, series=series, fields=fields, field_actions=-log_c,
         log_weights=log_w, n=len(log_w), ess=effective / len(log_w), pareto_k=k, log_z=log_w.logsumexp(0).item(),
-        log_z_error=averaging.error(ones), target=target, seconds=sum(one.seconds for one in chains), **found,
+        log_z_error=averaging.error(ones), independent=effective, target=target,
+        seconds=sum(one.seconds for one in chains), **found,
     )  # fmt: skip
     result.verdict.warn()
     return result
