@@ -4,21 +4,30 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from os import PathLike
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from mera._utils.drawn import Drawn
 from mera._utils.installation import import_optional
 from mera._utils.table import Table
 from mera.physics.action import ActionLike
-from mera.physics.observables import Average, Averaging, Quantity, averages_of, is_constant, summarize
+from mera.physics.observables import Average, Averages, Quantity, averages_of, is_constant
 from mera.physics.record import Record, compare_functions, read_records
 from mera.physics.target import Target
-from mera.sampling.diagnostics import MIN_EFFECTIVE, ChainAverage, WeightedAverage, along, frozen_chains, student
-from mera.sampling.verdict import Trust, Verdict, judge, marked, worst
+from mera.sampling.diagnostics import (
+    MIN_EFFECTIVE,
+    Averaging,
+    ChainAverage,
+    WeightedAverage,
+    along,
+    frozen_chains,
+    student,
+)
+from mera.sampling.verdict import Trust, Verdict, judge, least_trusted, marked, worst
 from mera.sampling.weights import (
     effective_number,
     finite_log_weights,
@@ -29,28 +38,28 @@ from mera.sampling.weights import (
     tail_of,
 )
 
+FORBIDDEN = 5.0
+"""The number of errors from which an average that a symmetry forbids is not 0."""
 CHANCE = 0.005
 """The probability with which chance alone makes the verdict doubt an average of particles."""
 
 
 @dataclass(frozen=True, repr=False, kw_only=True)
-class Estimate(Drawn):
-    r"""The result of every sampler: averages, errors and verdicts, with the numbers that its kind of draws has.
+class Estimate(Record, Drawn):
+    r"""The result of every sampler: its record, with averages, errors and verdicts.
 
     What a kind of draws does not have is None, or an empty mapping: chains have autocorrelation times and R-hat;
-    weights have an effective sample size; :math:`\ln Z` is known where the density of the draws is.
+    weights have an effective sample size; :math:`\ln Z` is known where the density of the draws is. The log-weights of
+    samples of a flow with density q, and of its proposals to chains, are :math:`-S - \ln q`.
 
     Args:
-        sampler: the name of the sampler.
-        fields: the fields that are kept, (N, C, *shape), draw by draw; the last of each chain if none are.
-        field_actions: the actions of the fields that are kept by `every`, (N,).
-        field_log_weights: the log-weights of the fields that are kept, (N,).
-        series: by name, the observables of each draw; those of `history`, and what derived quantities take.
+        fields: the fields that are kept, (N, C, *shape), draw by draw; the last of each chain if none are. Their
+            `field_actions` and `field_log_weights` are (N,).
         averaging: how draws are averaged, and the standard error of an average.
         observables: by name, the value and its standard error; NaN if fewer than two samples are effective.
         verdicts: by name, whether the value and its error can be trusted.
         correlator: the two-point function with its errors, (r,) each; None for open borders.
-        log_weights: the log-weights of the draws, :math:`-S - \ln q` of proposals of a flow with density q.
+        independent: the number of independent draws: of the slowest observable, of weights, or of populations.
         tau: by name, the integrated autocorrelation time in draws, 1/2 for independent draws.
         tau_error: by name, the standard error of the autocorrelation time.
         r_hat: by name, rank-normalised split R-hat: from 1.05 on, the chains do not agree yet.
@@ -66,28 +75,18 @@ class Estimate(Drawn):
             exceeds :math:`-\ln Z` by the Kullback-Leibler divergence of the flow.
         missed: the fraction of fields of the target that the samples miss; None without such fields.
         forward_ess: the effective sample size from fields of the target, 0 to 1; None without such fields.
-        figures: by name, other numbers of the sampler, such as the rates of exchanges in tempering.
         target: what was sampled; None for a measurement that was loaded without its action.
-        seconds: the time of all measured draws.
     """
 
-    sampler: str
-    fields: Tensor
-    field_actions: Tensor
-    series: Mapping[str, Tensor]
     averaging: Averaging
     observables: Mapping[str, Quantity]
     verdicts: Mapping[str, Verdict]
     correlator: tuple[Tensor, Tensor] | None
-    figures: Mapping[str, Tensor]
-    seconds: float
-    tau: Mapping[str, float]
-    tau_error: Mapping[str, float]
-    r_hat: Mapping[str, float]
-    target: Target | None = None
+    independent: float
+    tau: Mapping[str, float] = field(default_factory=dict)
+    tau_error: Mapping[str, float] = field(default_factory=dict)
+    r_hat: Mapping[str, float] = field(default_factory=dict)
     acceptance: float | None = None
-    log_weights: Tensor | None = None
-    field_log_weights: Tensor | None = None
     n: int | None = None
     ess: float | None = None
     pareto_k: float | None = None
@@ -97,6 +96,12 @@ class Estimate(Drawn):
     free_energy: Quantity | None = None
     missed: float | None = None
     forward_ess: float | None = None
+    target: Target | None = None
+
+    @property
+    def sampler(self) -> str:
+        """The name of the sampler."""
+        return self.facts.get("sampler", "")
 
     @property
     def history(self) -> dict[str, Tensor]:
@@ -110,54 +115,40 @@ class Estimate(Drawn):
 
     @property
     def table(self) -> Table:
-        """A table with a row for each quantity; errors from few effective samples have one digit."""
-        m2 = self.series["m2"]
-        independent = m2.numel() / (2 * max(self.tau.values())) if self.tau else len(m2)
-        if self.log_z_of_populations is not None:
-            independent = len(self.log_z_of_populations)
-        elif self.ess is not None:
-            independent *= self.ess
-        diagnostics = {
-            name: (f"{tau:.3g} +- {self.tau_error[name]:.2g}", f"{self.r_hat[name]:.3f}")
-            for name, tau in self.tau.items()
-        }
+        """A table with a row for each quantity; errors from few independent draws have one digit."""
         rows = [("ESS", f"{format_ess(self.ess, self.pareto_k or 0.0)} of {self.n:,} samples")] if self.ess else []
         if self.forward_ess is not None:
             rows.append(("ESS from fields of the target", f"{self.forward_ess:.4f}"))
         if self.free_energy is not None:
             rows.append(("variational free energy", str(self.free_energy)))
-        lines = [(*row, *[""] * (3 if self.tau else 1)) for row in rows]
         quantities = dict(self.observables)
         if self.log_z is not None and self.log_z_error is not None:
             name = "ln Z'/Z" if self.sampler == "reweighted chains" else "ln Z"
             quantities = {name: Quantity(self.log_z, self.log_z_error)} | quantities
-        for name, quantity in quantities.items():
-            along = diagnostics.get(name, ("", "")) if self.tau else ()
-            lines.append((name, quantity.text(independent), *along, marked(self.verdicts.get(name))))
+        rows += [(name, quantity.text(self.independent)) for name, quantity in quantities.items()]
+        diagnostics = {name: (f"{t:.3g} +- {self.tau_error[name]:.2g}", f"{self.r_hat[name]:.3f}")
+                       for name, t in self.tau.items()}  # fmt: skip
+        lines = [
+            (*row, *(diagnostics.get(row[0], ("", "")) if self.tau else ()), marked(self.verdicts.get(row[0])))
+            for row in rows
+        ]
         return Table(["quantity", "value", *(["autocorrelation time", "R-hat"] if self.tau else []), ""], lines)
 
     def __repr__(self) -> str:
-        """The table as text, followed by the numbers of draws, the effort, and the verdict."""
-        return f"{self.table}\n{self._effort}\n{self.verdict}"
-
-    @property
-    def _effort(self) -> str:
-        """The numbers of draws, their time and their acceptance rate."""
-        shape = self.series["m2"].shape
-        many = f"{shape[0]:,} draws of {shape[1]} chains" if len(shape) == 2 else f"{shape[0]:,} samples"
-        if self.log_z_of_populations is not None:
-            stages = int(self.figures["stages"])
-            many = f"{shape[0]:,} particles of {len(self.log_z_of_populations)} populations, {stages} stages"
+        """The table as text, followed by the numbers of draws, their time and acceptance rate, and the verdict."""
+        n, *chains = self.series["m2"].shape
+        populations = self.log_z_of_populations
+        many = f"{n:,} draws of {chains[0]} chains" if chains else f"{n:,} samples"
+        many = many if populations is None else f"{n:,} particles of {len(populations)} populations"
         text = f"{many} in {self.seconds:.3g} s"
         if self.acceptance is not None:
             text += f", accepted {self.acceptance:.2f}"
         if "trips" in self.figures:
             text += f", {int(self.figures['trips'])} round trips"
-        if not self.tau:
-            return text
-        slowest = max(self.tau, key=lambda name: self.tau[name])
-        independent = self.seconds * 2 * self.tau[slowest] / self.series["m2"].numel()
-        return f"{text}; {independent:.2g} s for an independent draw of {slowest}"
+        if self.tau:
+            slowest = max(self.tau, key=lambda name: self.tau[name])
+            text += f"; {self.seconds / self.independent:.2g} s for an independent draw of {slowest}"
+        return f"{self.table}\n{text}\n{self.verdict}"
 
     def derive(self, function: Average) -> Quantity:
         r"""A function of averages, with an error that has all correlations between the averages.
@@ -182,8 +173,7 @@ class Estimate(Drawn):
         True
         """
         self.verdict.warn()
-        verdicts = dict.fromkeys(self.history, self.verdict)
-        return summarize(self.history, {"": function}, self.averaging, verdicts)[0][""]
+        return Averages(self.history, self.averaging).of(function)[0]
 
     def to_arviz(self) -> Any:
         """The histories as a DataTree of ArviZ, with the group "posterior", for its tables and plots.
@@ -207,137 +197,166 @@ def estimate_of(record: Record, target: Target | None = None) -> Estimate:
     Raises:
         FloatingPointError: if a weight is not finite.
     """
-    facts, series = record.facts, dict(record.series)
-    rest, averaging, seen = (_of_chains if record.is_chains else _of_weights)(record)
-    found = finish(facts, series, averaging, seen)
-    fields, actions = record.fields, record.field_actions
+    entries = (_of_chains if record.is_chains else _of_weights)(record)
+    none_kept = not len(record.fields) and bool(len(record.last))
     if record.is_chains:
-        fields, actions = fields.flatten(0, 1), actions.flatten()
-    none_kept = not len(fields) and bool(len(record.last))
-    return Estimate(
-        sampler=facts.get("sampler", ""), fields=record.last if none_kept else fields, field_actions=actions,
-        figures=record.figures, seconds=record.seconds, log_weights=record.log_weights, target=target, **found, **rest,
-    )  # fmt: skip
+        of_fields = record.field_log_weights
+        entries |= {"fields": record.fields.flatten(0, 1), "field_actions": record.field_actions.flatten()}
+        entries["field_log_weights"] = None if of_fields is None else of_fields.flatten()
+    return Estimate(**vars(record) | entries | {"target": target} | ({"fields": record.last} if none_kept else {}))
 
 
-def finish(
+def averaged(
     facts: Mapping[str, Any],
     series: Mapping[str, Tensor],
     averaging: Averaging,
     seen: Mapping[str, Mapping[str, Any]],
 ) -> dict[str, Any]:
-    """The parts of an estimate that follow from its series, and from the figures that were seen of each row."""
+    """The entries of an estimate that follow from its series, and from the figures that were seen of each row.
+
+    The verdict on a function of averages is the worst on the averages that it takes.
+    """
+    averages = Averages(series, averaging)
     verdicts = {name: judge(figures) for name, figures in seen.items()}
+    observables = {
+        name: Quantity(averages.means[name].item(), averages.errors(name)[0])
+        for name in series
+        if name != "correlator" and not name.startswith("_")
+    }
+    for name in facts.get("zero", ()):
+        verdicts[name] = judge_zero(*observables[name], verdicts[name])
     functions = averages_of(facts["shape"][1:], tuple(facts["periodic"]), facts["inverse_temperature"])
-    observables, verdicts, correlator = summarize(series, functions, averaging, verdicts, facts.get("zero", ()))
-    parts = {"series": series, "averaging": averaging, "observables": observables}
-    return parts | {"verdicts": verdicts, "correlator": correlator}
+    for name, function in functions.items():
+        observables[name], taken = averages.of(function)
+        if taken:
+            verdicts[name] = least_trusted(*[verdicts[k] for k in taken if k in verdicts] or verdicts.values())
+    correlator = None
+    if "correlator" in series:
+        correlator = averages.means["correlator"], torch.tensor(averages.errors("correlator"), dtype=torch.float64)
+    return {
+        "averaging": averaging, "observables": observables, "correlator": correlator,
+        "verdicts": {name: verdict for name, verdict in verdicts.items() if not name.startswith("_")},
+    }  # fmt: skip
 
 
-Parts = tuple[dict[str, Any], Averaging, dict[str, dict[str, Any]]]
+def judge_zero(value: float, error: float, otherwise: Verdict) -> Verdict:
+    """The verdict on an average that a symmetry of the action forbids, which a large value refutes.
+
+    An error that means nothing refutes nothing.
+    """
+    far = 0.0 if value == 0 else abs(value) / error if error > 0 else math.inf
+    if otherwise.trust <= Trust.TOO_FEW or not far > FORBIDDEN:
+        return otherwise
+    return judge({"errors_from_zero": min(1e6, far)})
 
 
-def _of_chains(record: Record) -> Parts:
-    """The averages of chains, with the figures of each row."""
-    facts, log_weights, averaging = record.facts, record.log_weights, ChainAverage("trips" in record.figures)
+def _of_chains(record: Record) -> dict[str, Any]:
+    """The entries of the estimate of chains."""
+    facts, log_weights, tempered = record.facts, record.log_weights, "trips" in record.figures
     acceptance, chains = record.rates.mean().item(), record.series["m2"].shape[1]
     moving = record.series["phi2"]  # which signs do not change; the energy of angles, whose phi^2 is 1
     moving = record.series["energy"] if is_constant(moving, moving.mean()) else moving
     common: dict[str, Any] = {"acceptance": acceptance, "chains": chains, "frozen": frozen_chains(moving, acceptance)}
     common |= {"dispersed": facts.get("dispersed", True)}
-    if "trips" in record.figures:
+    if tempered:
         common |= {"trips": int(record.figures["trips"]), "exchanged": record.figures["exchanged"].min().item()}
-    forward = None if log_weights is None else forward_of(record.witness, log_weights)
-    if log_weights is not None and not math.isnan(k := k_of_flow(log_weights)):
-        common |= tail_of(k, log_weights.numel())
     signed = facts.get("zero", ()) if facts.get("random_signs") else ()  # see the rows of |m| and m^2
-    rows = {
-        name: along(values, **({"folded": False} if name in signed else {}))
-        for name, values in record.series.items() if values.ndim == 2
-    }  # fmt: skip
+    scalars = _scalars(record)
+    rows = {name: along(values, **({"folded": False} if name in signed else {})) for name, values in scalars.items()}
     seen = {name: common | row.seen for name, row in rows.items()}
     if log_weights is not None:
+        k, forward = k_of_flow(log_weights), forward_of(record.witness, log_weights)
         mean_log_weight = math.log(log_weights.numel()) - (-log_weights).flatten().logsumexp(0).item()
-        for name, row in rows.items():
-            values = record.series[name]
+        for name, values in scalars.items():
+            seen[name] |= {} if math.isnan(k) else tail_of(k, log_weights.numel())
             seen[name]["k_of_terms"] = k_of_flow(log_weights + 2 * values.abs().log())
             if forward is not None:
-                error, n = row.gamma.error, values.numel()
-                ratio = forward.error_ratio(name, values.mean().item(), error, n, mean_log_weight)
-                seen[name]["error_ratio"] = ratio
+                mean, error = values.mean().item(), rows[name].gamma.error
+                seen[name]["error_ratio"] = forward.error_ratio(name, mean, error, values.numel(), mean_log_weight)
     # chains in different phases show both in unknown proportions, also in rows that differ too little to tell
-    apart = [name for name in seen if not name.startswith("_") and judge(seen[name]).trust == Trust.MEANINGLESS]
-    for figures in seen.values():
-        figures["apart"] = apart[0] if apart else ""
     shown = {name: row for name, row in rows.items() if not name.startswith("_")}
+    apart = next((name for name in shown if judge(seen[name]).trust == Trust.MEANINGLESS), "")
+    seen = {name: figures | {"apart": apart} for name, figures in seen.items()}
+    tau = {name: row.gamma.tau for name, row in shown.items()}
     return {
-        "tau": {name: row.gamma.tau for name, row in shown.items()},
+        "tau": tau, "independent": record.series["m2"].numel() / (2 * max(tau.values())),
         "tau_error": {name: row.gamma.tau_error for name, row in shown.items()},
         "r_hat": {name: row.r_hat for name, row in shown.items()},
-        "acceptance": acceptance,
-    }, averaging, seen  # fmt: skip
+        "acceptance": acceptance, **averaged(facts, record.series, ChainAverage(tempered), seen),
+    }  # fmt: skip
 
 
-def _of_weights(record: Record) -> Parts:
-    """The averages of weighted samples, or of the particles of populations, with the figures of each row."""
-    log_w, populations = finite_log_weights(record.log_weights), record.facts.get("populations")  # type: ignore[arg-type]
-    n, log_z = len(log_w), log_w.logsumexp(0).item() - math.log(len(log_w))
-    averaging = WeightedAverage(log_w.softmax(0), populations)
-    common, rest, rows = dict[str, Any](), dict[str, Any](), dict[str, dict[str, Any]]()
-    if populations is None:
-        k, effective, forward = pareto_k(log_w), effective_number(log_w).item(), forward_of(record.witness, log_w)
-        common = tail_of(k, n) | {"effective": effective, "ess": effective / n}
-        rest = {"ess": effective / n, "pareto_k": k, "field_log_weights": record.field_log_weights}
-        relative = math.sqrt(max(0.0, n / effective - 1) / n) if effective >= MIN_EFFECTIVE else math.nan
+def _scalars(record: Record) -> dict[str, Tensor]:
+    """The series of numbers, but for the two-point function."""
+    return {name: values for name, values in record.series.items() if name != "correlator"}
+
+
+def _of_weights(record: Record) -> dict[str, Any]:
+    """The entries of the estimate of weighted samples, or of the particles of populations."""
+    log_w = finite_log_weights(record.log_weights)  # type: ignore[arg-type]
+    of_kind = _of_samples if record.facts.get("populations") is None else _of_populations
+    averaging = WeightedAverage(log_w.softmax(0), record.facts.get("populations"))
+    log_z = log_w.logsumexp(0).item() - math.log(len(log_w))
+    entries, seen = of_kind(record, log_w, averaging, log_z)
+    entries |= {"n": len(log_w), "log_z": log_z}
+    return entries | averaged(record.facts, record.series, averaging, seen)
+
+
+Parts = tuple[dict[str, Any], dict[str, dict[str, Any]]]
+
+
+def _of_samples(record: Record, log_w: Tensor, averaging: WeightedAverage, log_z: float) -> Parts:
+    """The entries of independent samples, and the figures of each row."""
+    n, k, effective = len(log_w), pareto_k(log_w), effective_number(log_w).item()
+    forward = forward_of(record.witness, log_w)
+    common = tail_of(k, n) | {"effective": effective, "ess": effective / n} | (forward.seen if forward else {})
+    seen = {"ln Z": common}
+    for name, values in _scalars(record).items():
+        seen[name] = common | {"k_of_terms": pareto_k(log_w + values.abs().log())}
         if forward is not None:
-            common |= forward.seen
-            rest |= {"missed": forward.missed, "forward_ess": forward.ess}
-        for name, values in record.series.items():
-            if values.ndim == 1:
-                rows[name] = common | {"k_of_terms": pareto_k(log_w + values.abs().log())}
-                if forward is not None:
-                    mean = averaging.average(values)
-                    ratio = forward.error_ratio(name, mean.item(), averaging.error(values - mean), n, log_z)
-                    rows[name]["error_ratio"] = ratio
-    else:
-        of_populations = log_w.unflatten(0, (populations, -1))[:, 0]
-        z = (of_populations - of_populations.max()).exp()
-        relative = (z.std() / z.mean()).item() / math.sqrt(populations) * student(populations)
-        common = {"spread": of_populations.std().item(), "populations": populations}
-        rest = {"log_z_of_populations": of_populations, "acceptance": record.rates.mean().item()}
-        rows = _drifts(record, averaging, common)
-    drifts = {name: row["drift"] for name, row in rows.items() if row.get("drift", 0) > 0}
-    seen = {"ln Z": common, **rows}
-    for name, row in seen.items() if drifts else ():
-        other = next(iter(drifts))
-        seen[name] = row | ({} if name in drifts else {"drift_elsewhere": drifts[other], "elsewhere": other})
-    rest |= {"n": n, "log_z": log_z, "log_z_error": relative, "tau": {}, "tau_error": {}, "r_hat": {}}
-    rest["free_energy"] = Quantity(-log_w.mean().item(), log_w.std().item() / math.sqrt(n)) if not populations else None
-    return rest, averaging, seen
+            mean = averaging.average(values)
+            error = averaging.error(values - mean)
+            seen[name]["error_ratio"] = forward.error_ratio(name, mean.item(), error, n, log_z)
+    return {
+        "ess": effective / n, "pareto_k": k, "independent": effective,
+        "free_energy": Quantity(-log_w.mean().item(), log_w.std().item() / math.sqrt(n)),
+        "log_z_error": math.sqrt(max(0.0, n / effective - 1) / n) if effective >= MIN_EFFECTIVE else math.nan,
+        "missed": forward and forward.missed, "forward_ess": forward and forward.ess,
+    }, seen  # fmt: skip
 
 
-def _drifts(record: Record, averaging: WeightedAverage, common: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """The figures of the rows of populations: the spread of each average, and its change in a short run.
+def _of_populations(record: Record, log_w: Tensor, averaging: WeightedAverage, log_z: float) -> Parts:
+    """The entries of populations, and the figures of each row: its spread, and its change in a short run.
 
     The run follows the annealing; its averages are the `witness` of the record.
     """
-    n, rows = common["populations"], {}
-    for name, values in record.series.items():
-        if values.ndim > 1:
-            continue
-        rows[name], mean = dict(common), averaging.average(values)
+    n: int = record.facts["populations"]
+    of_populations, drifts = log_w.unflatten(0, (n, -1))[:, 0], dict[str, float]()
+    common: dict[str, Any] = {"spread": of_populations.std().item(), "populations": n}
+    seen = {"ln Z": common | {}}
+    for name, values in _scalars(record).items():
+        seen[name], mean = common | {}, averaging.average(values)
         if name.startswith("_") or is_constant(values, mean):
             continue
         centred = values - mean
         error, variance = averaging.error(centred), averaging.average(centred.square()).item()
-        rows[name]["independent_particles"] = variance / error**2
+        seen[name]["independent_particles"] = variance / error**2
         if name not in record.witness or name in record.facts.get("zero", ()):
             continue
         change = record.witness[name] - values
         drift = averaging.average(change)
         limit = averaging.error(change - drift) / student(n) * student(n, 1 - CHANCE)
-        rows[name] |= {"drift": abs(drift.item()) / error if abs(drift) > max(error, limit) else 0.0, "row": name}
-    return rows
+        if abs(drift) > max(error, limit):
+            drifts[name] = abs(drift.item()) / error
+    for name, row in seen.items() if drifts else ():
+        other = next(iter(drifts))
+        elsewhere = {"drift_elsewhere": drifts[other], "elsewhere": other}
+        row |= {"drift": drifts[name], "row": name} if name in drifts else elsewhere
+    z = (of_populations - of_populations.max()).exp()
+    return {
+        "log_z_of_populations": of_populations, "independent": n, "acceptance": record.rates.mean().item(),
+        "log_z_error": (z.std() / z.mean()).item() / math.sqrt(n) * student(n),
+    }, seen  # fmt: skip
 
 
 def load_chain(path: str | PathLike[str] | Iterable[str | PathLike[str]], action: ActionLike | None = None) -> Any:

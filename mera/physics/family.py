@@ -45,8 +45,9 @@ class Slope:
         \frac{d \langle O \rangle}{dp} = \langle O \rangle \left\langle \frac{\partial S}{\partial p} \right\rangle
         - \left\langle O\, \frac{\partial S}{\partial p} \right\rangle
 
-    for an observable O that does not depend on p itself. The product with a built-in observable is written as a tuple:
-    `observables={"slope": slope, "m2_slope": ("m2", slope)}` for `slope = Slope(action, "mass2")`.
+    for an observable O that does not depend on p itself. The product with a built-in observable, which may be one of
+    the order parameter rather than of the field, is written as a tuple: `observables={"slope": slope, "m2_slope":
+    ("m2", slope)}` for `slope = Slope(action, "mass2")`.
 
     Args:
         action: the action, a dataclass such as `Phi4`.
@@ -67,19 +68,7 @@ class Slope:
         self.action, self.name = action, name
 
     def __call__(self, phi: Tensor) -> Tensor:
-        """The derivative for each field, (B,).
-
-        Raises:
-            ValueError: if the action has an order parameter that is not the field: a function that multiplies this
-                derivative by a magnetisation of the field would not have the derivative of the built-in observable.
-        """
-        if type(self.action).order_parameter is not Action.order_parameter:
-            expected = f'("m2", slope) as the product of an observable and a slope of {self.action!r}'
-            raise InputError(expected, "a function of the field, which is not the order parameter")
-        return self.of_field(phi)
-
-    def of_field(self, phi: Tensor) -> Tensor:
-        """The derivative for each field (B, C, *shape), whatever the order parameter is, (B,)."""
+        """The derivative for each field (B, C, *shape), (B,)."""
         at = torch.tensor(float(getattr(self.action, self.name)), dtype=phi.dtype, device=phi.device)
         return torch.func.jvp(lambda p: _with(self.action, {self.name: p})(phi), (at,), (torch.ones_like(at),))[1]
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,8 +12,8 @@ from torch import Tensor
 from mera._utils.checks import check_choice, check_precise
 from mera._utils.errors import InputError
 from mera.physics.action import ActionLike, Periodic, as_action, by_direction, defines
-from mera.sampling.diagnostics import ROUNDING
-from mera.sampling.verdict import Trust, Verdict, judge
+from mera.physics.family import Slope
+from mera.sampling.diagnostics import ROUNDING, Averaging
 
 Observable = Callable[[Tensor], Tensor]
 """A function from fields (B, C, *shape) to a number for each field, (B,)."""
@@ -24,10 +24,8 @@ NAMES = (
     "correlator",
 )  # fmt: skip
 """The names of the built-in observables."""
-
-
-ROUGH_BELOW, FORBIDDEN = 50, 5.0
-"""The number of independent samples below which an error is rough, and the errors from which an average is not 0."""
+ROUGH_BELOW = 50
+"""The number of independent samples below which an error is rough."""
 SINGLE = NAMES[: NAMES.index("susceptibility")]
 """The names of those that are numbers of a single field, which products may contain."""
 Factor = Any
@@ -108,7 +106,7 @@ class Observables:
                 elif not callable(factor):
                     raise InputError(f"a function from fields to numbers (B,) as observable {name!r}", repr(factor))
             self._check_slopes(name, factors)
-            self.own[name] = tuple(getattr(factor, "of_field", factor) for factor in factors)  # for any order parameter
+            self.own[name] = factors
 
     @torch.no_grad()
     def measure(self, phi: Tensor, action: Tensor | None = None) -> dict[str, Tensor]:
@@ -165,7 +163,7 @@ class Observables:
 
     def _check_slopes(self, name: str, factors: Sequence[Factor]) -> None:
         """Refuse products of a slope by a parameter and an observable of a given field that depends on it, too."""
-        for parameter in (factor.name for factor in factors if hasattr(factor, "of_field")):
+        for parameter in (factor.name for factor in factors if isinstance(factor, Slope)):
             dependent = [] if defines(self.action, "energy") else ["energy"]
             if parameter in self.action.order_depends_on:
                 dependent = [name for name in SINGLE if name != "phi2"]
@@ -216,86 +214,54 @@ def two_point(phi: Tensor, axes: Sequence[int]) -> Tensor:
     return total / len(axes)
 
 
-class Averaging(Protocol):
-    """A rule for the average of the values of an observable, and for its standard error."""
-
-    def average(self, values: Tensor) -> Tensor:
-        """The average of the values of all draws."""
-
-    def error(self, centred: Tensor) -> float:
-        """The standard error of the average, from the values less their average."""
-
-
-@torch.inference_mode(False)
-@torch.enable_grad()
-def summarize(
-    series: Mapping[str, Tensor],
-    functions: Mapping[str, Average],
-    averaging: Averaging,
-    verdicts: Mapping[str, Verdict],
-    zero: Collection[str] = (),
-) -> tuple[dict[str, Quantity], dict[str, Verdict], tuple[Tensor, Tensor] | None]:
-    """Averages with their errors and verdicts; errors of functions of averages are propagated by linear expansion.
+class Averages:
+    """Averages of observables with their errors, and functions of averages, whose errors are by linear expansion.
 
     Args:
         series: by name, the values of each observable, (...,), and of the two-point function, (..., r).
-        functions: by name, functions of averages; see `averages_of`.
         averaging: how values are averaged, and the standard error of an average.
-        verdicts: by name, the verdicts on averages. The verdict on a function is the worst on the averages it takes.
-        zero: the names of averages that a symmetry of the action forbids.
 
-    Returns:
-        The quantities by name; the verdicts by name, but for quantities that noise makes NaN; and the two-point
-        function with its errors, (r,) each, if it was measured.
+    Attributes:
+        means: by name, the averages.
     """
-    scalars = {name: values for name, values in series.items() if name != "correlator"}
-    distances = series["correlator"].unbind(-1) if "correlator" in series else ()
-    columns = {f"_correlator {r}": column for r, column in enumerate(distances)}
-    scalars |= columns
-    means = {name: averaging.average(values).detach().requires_grad_() for name, values in scalars.items()}
-    averages = means | ({"correlator": torch.stack([means[name] for name in columns])} if columns else {})
-    centred = {}
-    for name, values in scalars.items():
-        difference, mean = values - means[name].detach(), means[name].detach()
-        centred[name] = torch.zeros_like(difference) if is_constant(values, mean) else difference
-    quantities = {
-        name: Quantity(means[name].item(), averaging.error(centred[name]))
-        for name in scalars
-        if not name.startswith("_")
-    }
-    verdicts = dict(verdicts)
-    for name in zero:
-        verdicts[name] = judge_zero(*quantities[name], verdicts[name])
-    for name, function in functions.items():
-        value = function(averages)
-        quantities[name] = Quantity(value.item(), math.nan)
+
+    def __init__(self, series: Mapping[str, Tensor], averaging: Averaging) -> None:
+        self._error, self.means, self._centred = averaging.error, dict[str, Tensor](), dict[str, list[Tensor]]()
+        for name, values in series.items():
+            columns = values.unbind(-1) if name == "correlator" else (values,)
+            means = [averaging.average(column) for column in columns]
+            self.means[name] = torch.stack(means) if name == "correlator" else means[0]
+            self._centred[name] = [
+                torch.zeros_like(column) if is_constant(column, mean) else column - mean
+                for column, mean in zip(columns, means, strict=True)
+            ]
+
+    def errors(self, name: str) -> list[float]:
+        """The standard error of an average; those of the two-point function, one for each distance."""
+        return [self._error(centred) for centred in self._centred[name]]
+
+    @torch.inference_mode(False)
+    @torch.enable_grad()
+    def of(self, function: Average) -> tuple[Quantity, list[str]]:
+        """A function of the averages, and the names of those that it takes; none if noise makes it NaN."""
+        leaves = {name: mean.clone().requires_grad_() for name, mean in self.means.items()}
+        value = function(leaves)
+        quantity = Quantity(value.item(), math.nan)
         if not value.isfinite():
-            continue
-        gradients = torch.autograd.grad(value, list(means.values()), allow_unused=True)
-        slopes = {key: slope for key, slope in zip(means, gradients, strict=True) if slope is not None}
-        total = torch.stack([slope * centred[key] for key, slope in slopes.items()]).sum(0)
+            return quantity, []
+        gradients = torch.autograd.grad(value, list(leaves.values()), allow_unused=True)
+        slopes = {name: slope for name, slope in zip(leaves, gradients, strict=True) if slope is not None}
+        terms = [
+            slope * centred
+            for name in slopes
+            for slope, centred in zip(slopes[name].view(-1), self._centred[name], strict=True)
+        ]
+        total = torch.stack(terms).sum(0)
         if total.isfinite().all():  # not where a root is 0
-            quantities[name] = Quantity(value.item(), averaging.error(total))
-        known = [verdicts[key] for key in slopes if key in verdicts] or list(verdicts.values())
-        verdicts[name] = min(known, key=lambda verdict: verdict.trust)
-    verdicts = {name: verdict for name, verdict in verdicts.items() if not name.startswith("_")}
-    if not columns:
-        return quantities, verdicts, None
-    errors = torch.tensor([averaging.error(centred[name]) for name in columns], dtype=torch.float64)
-    return quantities, verdicts, (averages["correlator"].detach(), errors)
+            quantity = Quantity(value.item(), self._error(total))
+        return quantity, list(slopes)
 
 
 def is_constant(values: Tensor, mean: Tensor) -> bool:
     """Return whether values differ from their mean by rounding alone."""
     return bool((values - mean).abs().max() <= ROUNDING * mean.abs())
-
-
-def judge_zero(value: float, error: float, otherwise: Verdict) -> Verdict:
-    """The verdict on an average that a symmetry of the action forbids, which a large value refutes.
-
-    An error that means nothing refutes nothing.
-    """
-    far = 0.0 if value == 0 else abs(value) / error if error > 0 else math.inf
-    if otherwise.trust <= Trust.TOO_FEW or not far > FORBIDDEN:
-        return otherwise
-    return judge({"errors_from_zero": min(1e6, far)})

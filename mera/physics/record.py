@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -59,12 +59,12 @@ class Record:
     log_weights: Tensor | None = None
     field_log_weights: Tensor | None = None
     last: Tensor = NOTHING
-    witness: Mapping[str, Tensor]
-    figures: Mapping[str, Tensor]
+    witness: Mapping[str, Tensor] = field(default_factory=dict)
+    figures: Mapping[str, Tensor] = field(default_factory=dict)
     seconds: float = 0.0
     done: int = 0
-    state: Mapping[str, Tensor]
-    random: Mapping[str, Tensor]
+    state: Mapping[str, Tensor] = field(default_factory=dict)
+    random: Mapping[str, Tensor] = field(default_factory=dict)
 
     @property
     def is_chains(self) -> bool:
@@ -75,49 +75,42 @@ class Record:
         return len(self.series.get("m2", ()))
 
 
-GROWING = ("rates", "fields", "field_actions", "log_weights", "field_log_weights")
-"""The entries of a record, beside the series, that grow with the draws."""
+GROWING = ("fields", "field_actions", "log_weights", "field_log_weights")
+"""The entries of a record, beside the series and rates, that grow with the draws."""
+
+
+def _joined(records: Sequence[Record], dim: int) -> dict[str, Any]:
+    """The draws of records one after the other (dim 0), or side by side as far as all of them go (dim 1)."""
+
+    def joined(values: Sequence[Tensor | None]) -> Tensor | None:
+        parts = [value for value in values if value is not None]
+        end = min(map(len, parts)) if parts and dim else None
+        return torch.cat([part[:end] for part in parts], dim) if parts else None
+
+    grown: dict[str, Any] = {name: joined([getattr(record, name) for record in records]) for name in GROWING}
+    return grown | {"series": {k: joined([record.series[k] for record in records]) for k in records[0].series}}
 
 
 def followed(pieces: Sequence[Record]) -> Record:
     """The successive pieces of one record as one: their draws one after the other, and the rest of the last piece."""
     filled = [piece for piece in pieces if len(piece)] or pieces[-1:]
-    grown: dict[str, Any] = {name: _cat([getattr(piece, name) for piece in filled]) for name in GROWING}
-    series = {name: torch.cat([piece.series[name] for piece in filled]) for name in filled[0].series}
     witness = next((piece.witness for piece in pieces if piece.witness), {})
-    return replace(pieces[-1], series=series, witness=witness, **grown)
+    rates = torch.cat([piece.rates for piece in filled])
+    return replace(pieces[-1], witness=witness, rates=rates, **_joined(filled, 0))
 
 
 def beside(records: Sequence[Record]) -> Record:
     """Chains of several records side by side, as far as all of them go; independent samples one after the other."""
-    first = records[0]
-    if not first.is_chains:
-        facts = dict(first.facts)
-        if "populations" in facts:
-            facts["populations"] = sum(record.facts["populations"] for record in records)
-        witness = first.witness
-        if "log_weights" not in witness:  # which are those of fields of the target, once
-            witness = {name: torch.cat([record.witness[name] for record in records]) for name in witness}
-        return replace(followed(records), facts=facts, witness=witness, seconds=sum(r.seconds for r in records))
-
-    def columns(values: Sequence[Tensor | None]) -> Any:
-        parts = [value for value in values if value is not None]
-        least = min((len(part) for part in parts), default=0)
-        return torch.cat([part[:least] for part in parts], 1) if parts else None
-
-    grown = {name: columns([getattr(record, name) for record in records]) for name in GROWING[1:]}
-    rates = [record.rates[: min(len(r.rates) for r in records)] for record in records]
-    series = {name: columns([record.series[name] for record in records]) for name in first.series}
-    return replace(
-        first, series=series, rates=torch.stack(rates).mean(0), last=torch.cat([r.last for r in records]),
-        seconds=sum(r.seconds for r in records), **grown,
-    )  # fmt: skip
-
-
-def _cat(values: Sequence[Tensor | None]) -> Tensor | None:
-    """Tensors one after the other; None if there are none."""
-    parts = [value for value in values if value is not None]
-    return torch.cat(parts) if parts else None
+    first, seconds = records[0], sum(record.seconds for record in records)
+    if first.is_chains:
+        rates = torch.stack([record.rates[: min(len(r.rates) for r in records)] for record in records]).mean(0)
+        last = torch.cat([record.last for record in records])
+        return replace(first, rates=rates, last=last, seconds=seconds, **_joined(records, 1))
+    facts, witness = dict(first.facts), first.witness
+    if "populations" in facts:
+        facts["populations"] = sum(record.facts["populations"] for record in records)
+        witness = {name: torch.cat([record.witness[name] for record in records]) for name in witness}
+    return replace(followed(records), facts=facts, witness=witness, seconds=seconds)
 
 
 class Folder(Manifest):

@@ -13,10 +13,10 @@ from torch import Tensor
 
 from mera._utils.errors import InputError
 from mera.physics.action import ActionLike
-from mera.physics.estimate import Estimate, finish
-from mera.physics.observables import Averaging, Observables
+from mera.physics.estimate import Estimate, averaged
+from mera.physics.observables import Observables
 from mera.physics.target import Target
-from mera.sampling.diagnostics import MIN_DRAWS, along
+from mera.sampling.diagnostics import MIN_DRAWS, Averaging, WeightedAverage, along
 from mera.sampling.verdict import judge, least_trusted
 from mera.sampling.weights import effective_number, finite_log_weights, pareto_k, tail_of
 
@@ -84,7 +84,7 @@ def reweight(
         actions = torch.stack([_actions(one, parts) for one in known])
     posterior, log_c = _mixture(actions, torch.tensor([math.prod(one.shape) for one in sets]).double())
     log_w = finite_log_weights(-_actions(target, parts) - log_c)
-    averaging = MixtureAverage(log_w.softmax(0), sets, posterior)
+    averaging = MixtureAverage(log_w.softmax(0), sets=sets, posterior=posterior)
     series = Observables(target.action, observables).measure_parts(parts)
     k, effective, ones = pareto_k(log_w), effective_number(log_w).item(), torch.ones_like(log_w)
     common = tail_of(k, len(log_w)) | {"effective": effective, "overlap": averaging.overlap}
@@ -93,13 +93,14 @@ def reweight(
         if name != "correlator":
             of_terms = {"k_of_terms": pareto_k(log_w + values.abs().log())}
             seen[name] = common | of_terms | averaging.seen(values - averaging.average(values))
-    found = finish(target.facts, series, averaging, seen)
-    before = min((one.verdict for one in chains), key=lambda verdict: verdict.trust)
-    found["verdicts"] = {name: least_trusted(before, verdict) for name, verdict in found["verdicts"].items()}
+    found = averaged(target.facts, series, averaging, seen)
+    before = [one.verdict for one in chains]
+    found["verdicts"] = {name: least_trusted(*before, verdict) for name, verdict in found["verdicts"].items()}
     result = Estimate(
-        sampler="reweighted chains", fields=fields, field_actions=-log_c, log_weights=log_w, n=len(log_w),
-        ess=effective / len(log_w), pareto_k=k, log_z=log_w.logsumexp(0).item(), log_z_error=averaging.error(ones),
-        target=target, seconds=sum(one.seconds for one in chains), figures={}, tau={}, tau_error={}, r_hat={}, **found,
+        facts=target.facts | {"sampler": "reweighted chains"}, series=series, fields=fields, field_actions=-log_c,
+        log_weights=log_w, n=len(log_w), ess=effective / len(log_w), pareto_k=k, log_z=log_w.logsumexp(0).item(),
+        log_z_error=averaging.error(ones), independent=effective, target=target,
+        seconds=sum(one.seconds for one in chains), **found,
     )  # fmt: skip
     result.verdict.warn()
     return result
@@ -165,20 +166,18 @@ def _information(posterior: Tensor) -> Tensor:
     return posterior[1:].sum(1).diag() - posterior[1:] @ posterior[1:].mT
 
 
-@dataclass(frozen=True)
-class MixtureAverage:
+@dataclass(frozen=True, kw_only=True)
+class MixtureAverage(WeightedAverage):
     r"""The weighted mean of fields of several sets of chains, with the errors of their :math:`\ln Z`.
 
     The error comes from the influence of each field on the average, also by way of :math:`\ln Z` of what was sampled,
     which has the correlations of successive draws; sets of chains are independent, but for those of one run.
 
     Args:
-        weights: the weights of all fields, with sum 1, (N,).
         sets: the sets of chains, whose fields follow one another.
         posterior: the probability of each sampled density for each field, (K, N).
     """
 
-    weights: Tensor
     sets: Sequence[_Set]
     posterior: Tensor
 
@@ -188,10 +187,6 @@ class MixtureAverage:
         scaled = self.posterior / self.posterior.sum(1, keepdim=True).sqrt()
         values = torch.linalg.eigvalsh(scaled @ scaled.mT)  # the largest is 1
         return 1 - values[-2].item() if len(values) > 1 else 1.0
-
-    def average(self, values: Tensor) -> Tensor:
-        """The weighted mean, of values (N,)."""
-        return self.weights @ values
 
     def influences(self, centred: Tensor) -> dict[Any, Tensor]:
         """By run, the influence of its fields on the average, times the number of fields of a set, (draws, chains)."""

@@ -7,6 +7,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from operator import attrgetter
 from os import PathLike
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypedDict
@@ -154,9 +155,8 @@ def run(
         "fingerprint": {} if out is None else _fingerprint(sampler, measured),
     }  # fmt: skip
     with ExitStack() as context:
-        folder = None
-        if out is not None:
-            folder = Folder(out)
+        folder = None if out is None else Folder(out)
+        if folder is not None:
             context.enter_context(folder.locked())
             facts, pieces = folder.start(facts, resume)
         done, seconds = 0, 0.0
@@ -191,18 +191,19 @@ def run(
                     "witness": {} if any(piece[0].witness for piece in pieces) else dict(sampler.witness),
                 }  # fmt: skip
                 last = NOTHING if sampler.independent else sampler.fields.detach().cpu().clone()
-                pieces.append([
-                    Record(**vars(followed(part)) | now | {"last": fields}) if part
-                    else Record(facts={}, series={}, last=fields, **now)
-                    for part, fields in zip(parts, last.chunk(len(points)), strict=True)
-                ])  # fmt: skip
+                pieces.append(
+                    [
+                        replace(followed(part or [Record(facts={}, series={})]), last=fields, **now)
+                        for part, fields in zip(parts, last.chunk(len(points)), strict=True)
+                    ]
+                )
                 parts, written = [[] for _ in points], time.monotonic()
                 if folder is not None:
                     folder.append_piece(pieces[-1])
             if stop.number:
                 raise_signal(stop.number)
     found = [followed(point) for point in zip(*pieces, strict=True)]
-    return [Record(**vars(record) | {"facts": at}) for record, at in zip(found, points_of(facts), strict=True)]
+    return [replace(record, facts=at) for record, at in zip(found, points_of(facts), strict=True)]
 
 
 def check_chains(chains: int, draws: int, warmup: int, least: int = 1) -> tuple[int, int, int]:
@@ -225,7 +226,7 @@ def _measured(measured: Observables, draw: Draw, number: int, every: int, sample
     kept: list[Any] = [None if part is None else part[is_kept] for part in values]
     return Record(
         facts={}, series=series, rates=torch.tensor([draw.rate], dtype=torch.float64), log_weights=values[2],
-        fields=kept[0], field_actions=kept[1], field_log_weights=kept[2], witness={}, figures={}, state={}, random={},
+        fields=kept[0], field_actions=kept[1], field_log_weights=kept[2],
     )  # fmt: skip
 
 

@@ -252,6 +252,10 @@ class WeightedAverage:
         return error if self.populations is None else error * student(n)
 
 
+Averaging = ChainAverage | WeightedAverage
+"""A rule for the average of the values of an observable, and for its standard error from the values less their mean."""
+
+
 @lru_cache
 def student(n: int, coverage: float = 0.6827) -> float:
     """The number of standard errors from n values within which a mean lies so often, by Student's t.

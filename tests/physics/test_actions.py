@@ -95,6 +95,16 @@ def test_kaufman_against_brute_force(shape, temperature):
     assert kaufman(shape, temperature) == pytest.approx(exact.ising(temperature, shape)["ln Z of spins"], abs=1e-9)
 
 
+@pytest.mark.parametrize("temperature", [0.01, 0.003, 1e-3, 1e-6])
+def test_kaufman_at_low_temperatures(temperature):
+    """Only the two ordered configurations have weight, of an energy of -2 for each site."""
+    expected = 2 * 15 / temperature + math.log(2)
+    assert kaufman((3, 5), temperature) == pytest.approx(expected, rel=1e-12)
+    local, other = Ising(temperature, local=True), Ising(temperature)
+    assert math.isfinite(local.log_z((4, 6)))
+    assert math.isfinite(other.log_z((4, 6)))
+
+
 def test_log_z_of_the_ising_field_by_the_sum_over_spins():
     """The field is a mixture of Gaussians, one for each configuration of spins."""
     shape, temperature = (3, 4), 2.7

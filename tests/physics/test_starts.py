@@ -8,7 +8,7 @@ import torch
 import mera
 from mera import physics
 from mera.flow import Symmetrized
-from mera.physics.observables import judge_zero
+from mera.physics.estimate import judge_zero
 from mera.physics.target import Target
 from mera.sampling.verdict import Trust, Verdict
 
