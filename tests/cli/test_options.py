@@ -162,6 +162,9 @@ TABLE = {
         "output": "--seed 1; --scale 8",
         "json": "--json",
     },
+    "find flow.mera a.png --score 0.1": {
+        "output": "--score 2; --most 1; --scale 12; --seed 1", "files .": "--out c.png", "json": "--json",
+    },
     "mix flow.mera a.png b.png": {
         "file a_b_mix_2.png": "--scale 8; --seed 1", "files .": "--out c.png; --level 0", "json": "--json",
     },
@@ -178,7 +181,7 @@ TABLE = {
 }  # fmt: skip
 """By a command, what changes with further words: its output, a file, or what passes through the flow (events)."""
 WITH_DEVICES = [TRAIN, "evaluate run", "sample run", "figures run", "explain run", FILL, "map flow.mera a.png",
-                "mix flow.mera a.png b.png", "refine flow.mera a.png", "measure phi4", "demo",
+                "find flow.mera a.png", "mix flow.mera a.png b.png", "refine flow.mera a.png", "measure phi4", "demo",
                 "compare rgflow --data shades"]  # fmt: skip
 
 
