@@ -162,9 +162,10 @@ TABLE = {
         "output": "--seed 1; --scale 8",
         "json": "--json",
     },
-    "find flow.mera a.png --score 0.1": {
-        "output": "--score 2; --most 1; --scale 12; --seed 1", "files .": "--out c.png", "json": "--json",
+    "find flow.mera spots.png --json": {
+        "output": "--score 120; --most 1; --scale 24; --seed 1", "files .": "--out c.png",
     },
+    "find flow.mera spots.png": {"json": "--json"},
     "mix flow.mera a.png b.png": {
         "file a_b_mix_2.png": "--scale 8; --seed 1", "files .": "--out c.png; --level 0", "json": "--json",
     },
@@ -219,6 +220,9 @@ def prepared(tmp_path_factory):
             assert result.exit_code == 0, result.output
         for name in ("a", "b"):
             Image.fromarray(draw(0, 256, (16, 24, 3), dtype=np.uint8)).save(f"{name}.png")
+        spots = draw(100, 110, (32, 48, 3), dtype=np.uint8)
+        spots[5, 5], spots[20:22, 30] = 255, 160
+        Image.fromarray(spots).save("spots.png")
         for number in range(6):
             Path("photos", "ab"[number % 2]).mkdir(parents=True, exist_ok=True)
             pixels = draw(0, 256, (12, 12, 3), dtype=np.uint8)
