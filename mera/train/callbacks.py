@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections import deque
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -18,8 +20,8 @@ from mera.train.run import RunFolder
 if TYPE_CHECKING:
     from mera.drawing.figures import Picture
 
-SMOOTHING = 0.98
-"""Decay of the running mean of the loss on the progress bar."""
+RECENT = 20
+"""The number of steps over which the loss on the progress bar is averaged."""
 GRID_IMAGES = 64
 """The number of images in a grid of samples."""
 
@@ -60,7 +62,7 @@ class Progress(Callback):
 
     def __init__(self, console: Console) -> None:
         self.console = console
-        self.train_loss = math.nan
+        self._losses = deque[float](maxlen=RECENT)
 
     def on_start(self, loop: Loop) -> None:
         """Show the bar."""
@@ -69,8 +71,7 @@ class Progress(Callback):
 
     def on_step(self, loop: Loop, metrics: Metrics) -> None:
         """Move the bar."""
-        loss = metrics[f"train_{loop.objective.metric}"]
-        self.train_loss = loss if math.isnan(self.train_loss) else SMOOTHING * self.train_loss + (1 - SMOOTHING) * loss
+        self._losses.append(metrics[f"train_{loop.objective.metric}"])
         if loop.progress < 1:  # `on_end` shows the end
             self._show(loop)
 
@@ -80,7 +81,7 @@ class Progress(Callback):
         self.progress_bar.__exit__()
 
     def _show(self, loop: Loop) -> None:
-        parts = [] if math.isnan(self.train_loss) else [f"{self.train_loss:.3f} {loop.objective.unit}"]
+        parts = [f"{fmean(self._losses):.3f} {loop.objective.unit}"] if self._losses else []
         parts += [] if math.isnan(loop.test_loss) else [f"test {loop.test_loss:.3f}"]
         parts += [f"{loop.outside:.0f} s besides steps"] if loop.outside >= 1 else []
         self.progress_bar.update(loop.step, loop.progress, ", ".join(parts))

@@ -1,6 +1,7 @@
 """A run is the plain loop of torch: batches, warm-up and cosine, clipping before the step, a running mean after it."""
 
 import copy
+import io
 import math
 import shutil
 from itertools import chain
@@ -8,10 +9,12 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from rich.console import Console
 
 import mera
 from mera.train import Callback, Settings, fit
 from mera.train.batches import Order, micro_batches, rows_per_step
+from mera.train.callbacks import Progress
 from mera.train.loop import Loop
 from mera.train.recognize import recognize
 
@@ -201,3 +204,17 @@ def test_progress_by_the_clock_and_checkpoints(checkpoint):
         flow.checkpoint = own
         fit(flow, torch.randn(20, 1, 4, 4), steps=10, minutes=1, checkpoint=checkpoint, callbacks=[Half()])
     assert seen == [(0.5, checkpoint), (0.5, True)]
+
+
+def test_the_bar_shows_the_loss_of_recent_steps():
+    """A loss that has fallen is not shown as a mean with the first ones, which would lag."""
+    log = Console(file=io.StringIO(), width=200)
+    bar = Progress(log)
+    objective = SimpleNamespace(metric="bits", unit="bits/dim")
+    loop = SimpleNamespace(objective=objective, progress=0.5, test_loss=math.nan, outside=0.0, step=0)
+    bar.on_start(loop)
+    for loop.step in range(1, 101):
+        bar.on_step(loop, {"train_bits": 12.0 if loop.step <= 80 else 3.0 + loop.step % 2})
+    loop.progress = 1.0
+    bar.on_end(loop)
+    assert "step 100, 3.500 bits/dim" in log.file.getvalue()
