@@ -117,18 +117,16 @@ def test_pixels_are_marked_and_filled(page):
 def test_a_filling_is_stopped(browser):
     endless = "studio.SEARCH['iterations'] = 10**6"
     with served("rgflow", "--L", 8, first=endless) as address, opened(browser, address) as page:
-        page.locator('[alt="map of the cost"]').wait_for()  # until then it can be stopped, too
         mark(page)
         fill(page)
-        page.get_by_text(re.compile(r"filling: \d+%")).wait_for()  # how much is done
-        page.get_by_role("button", name="Stop").dispatch_event("click")  # it moves as the text beside it grows
+        note = page.locator(".q-notification", has_text=re.compile(r"filling: \d+%"))  # and not that of the map
+        note.get_by_role("button", name="Stop").dispatch_event("click")  # it moves as the text beside it grows
         page.get_by_text("Stopped.").wait_for()
         page.locator("button:not([disabled])", has_text=re.compile("^Fill$")).wait_for()
 
 
 def test_mixtures_are_chosen(page):
-    page.get_by_role("tab", name="Mix").click()
-    page.get_by_text("Show the mixtures").click()
+    page.get_by_role("tab", name="Mix").click()  # which draws them: a second click could take the buttons away
     changes(page, lambda: page.get_by_text("z1 and coarser").click())
 
 

@@ -93,10 +93,10 @@ class ResidualMLP(Conditioner):
 
 
 class ResidualConv(Conditioner):
-    """One residual network of convolutions for all parameters of a half of a lattice.
+    r"""One residual network of convolutions for all parameters of a half of a lattice.
 
-    Dinh et al. (2017) condition the couplings of Real NVP like this, https://arxiv.org/abs/1605.08803. Shapes are (C,
-    *sites), in 1, 2 or 3 dimensions, and a context adds channels. The arguments are those of `ResidualMLP`, and
+    Dinh et al. (2017) condition the couplings of Real NVP like this, https://arxiv.org/abs/1605.08803. Shapes are
+    (C, *sites), in 1, 2 or 3 dimensions, and a context adds channels. The arguments are those of `ResidualMLP`, and
 
     Args:
         kernel: odd size of the convolutions in the first layer and in the first layer of each block; all other layers
