@@ -23,7 +23,7 @@ FEATURES = 1024
 """The largest number of variables around the mask that the mean depends on."""
 RIDGES = tuple(10.0**k for k in range(-5, 2))
 """The penalties that are tried, relative to the mean variance of the features."""
-SCALES, MARGIN = (1.0, 0.7, 0.5, 0.35), 10.0
+SCALES, MARGIN = (1.4, 1.0, 0.7, 0.5, 0.35), 10.0
 """The factors of deviations that are tried, and how far below the largest a lower bound may be, in nats."""
 HELD_OUT = 8
 """One sample in so many chooses the penalty."""
@@ -68,22 +68,26 @@ def regression(flow: PlanModule, x: Tensor, mask: Tensor, context: Context | Non
 
 
 @torch.no_grad()
-def scaled(gaussian: MultivariateNormal, log_prob: Callable[[Tensor], Tensor], draws: int) -> MultivariateNormal:
-    r"""The Gaussian g with the scale of its deviations that fits a density p, which is known up to a constant.
+def scaled(
+    gaussian: MultivariateNormal, log_prob: Callable[[Tensor], Tensor], draws: int, margin: float = MARGIN
+) -> tuple[MultivariateNormal, float]:
+    r"""The Gaussian g with the scale of its deviations that fits a density p, and its evidence lower bound.
 
     Samples of a flow differ more than pictures with the same pixels around a mask. Of a few scales it is the largest
-    whose evidence lower bound, the mean of :math:`\ln p - \ln g` over draws from g, is nearly the best: the best
-    Gaussian itself is often too narrow, and misses modes.
+    whose evidence lower bound, the mean of :math:`\ln p - \ln g` over draws from g, is the best up to `margin` in
+    nats: the best Gaussian itself is often too narrow, and misses modes. The density p is known up to a constant.
     """
     noise = torch.randn(draws, len(gaussian.loc), dtype=gaussian.loc.dtype).to(gaussian.loc) @ gaussian.scale_tril.mT
+    entropy = gaussian.entropy().item()
 
     def bound(scale: float) -> float:
         found = log_prob(gaussian.loc + scale * noise).nan_to_num(-torch.inf).mean()
-        return found.item() + len(gaussian.loc) * math.log(scale)
+        return found.item() + entropy + len(gaussian.loc) * math.log(scale)
 
     bounds = {scale: bound(scale) for scale in SCALES}
-    fitting = max(scale for scale in SCALES if bounds[scale] >= max(bounds.values()) - MARGIN)
-    return MultivariateNormal(gaussian.loc, scale_tril=fitting * gaussian.scale_tril, validate_args=False)
+    fitting = max(scale for scale in SCALES if bounds[scale] >= max(bounds.values()) - margin)
+    scaled_tril = fitting * gaussian.scale_tril
+    return MultivariateNormal(gaussian.loc, scale_tril=scaled_tril, validate_args=False), bounds[fitting]
 
 
 def _samples(flow: PlanModule, n: int, context: Context | None) -> Tensor:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
+from torch.distributions import MultivariateNormal
 
 from mera._utils.checks import check_choice, check_precise
 from mera._utils.drawn import Drawn
@@ -19,23 +20,28 @@ from mera.cones import Region, Restriction
 from mera.executor.contexts import Context
 from mera.executor.plan_module import PlanModule
 from mera.inpaint.blocks import MAX_HIDDEN, TOGETHER, blocks_of, tell_cost
-from mera.inpaint.gaussian import gaussian_filling, regression, scaled
-from mera.inpaint.metric import curvature
+from mera.inpaint.gaussian import gaussian_filling, scaled
+from mera.inpaint.metric import curvature, whitening
 from mera.inpaint.posterior import Convergence, LogProbInThreads, Stop, anneal, convergence_of, hmc
 from mera.inpaint.search import LatentSpace, climb, populate
 from mera.inpaint.search_options import SearchOptions
+from mera.inpaint.surface import biharmonic
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 MAX_VARIABLES = 2**20
 """The most variables of an image or window of which a Gaussian is learnt from samples of the flow."""
+SPACIOUS, LONG = 4, 36
+"""A hole is filled in blocks if its box has so many times its pixels, and an edge longer than so many."""
 DRAWS_KEPT = 64
 """The approximate number of draws that are kept for the mean and the spread."""
-ADAM, ADAM_FROM_DRAWS = (300, 0.05), (15, 0.1)
-"""The steps and the learning rate of Adam from random settings, and from draws."""
+ADAM, ADAM_FROM_SURFACE = (300, 0.05), (20, 0.3)
+"""The steps and the learning rate of Adam from random latents, and from a surface, in units of deviations."""
 STARTS = 4
 """The number of starting points of Adam without samples, side by side, each from a group of draws."""
+DEVIATIONS = 5.0
+"""How far log p of draws may be below the mean of a Gaussian's, in its deviations, before they are implausible."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,9 +49,9 @@ class Inpainting(Drawn):
     """The result of inpainting an image.
 
     Args:
-        image: the filled image, (1, C, *shape): the medoid of the draws, which is the draw with the smallest mean
-            distance to all draws, or the likeliest filling without samples.
-            Unmasked pixels are unchanged, bit for bit.
+        image: the filled image, (1, C, *shape), by the option `keep`: the draw with the smallest mean distance to all
+            draws, the mean of the draws, or the likeliest filling; if it is not plausible, the smooth surface through
+            the pixels around the hole. Unmasked pixels are unchanged, bit for bit.
         log_prob: log p of `image`, in nats, a scalar.
         likeliest: the image with the likeliest filling of the search, which is often smoother than any sample.
         history: log p of the likeliest filling at each step of the search, (steps + 1,) or fewer after Ctrl-C; the
@@ -59,10 +65,13 @@ class Inpainting(Drawn):
         draws: evenly spaced draws of the chains, (D, C, *shape), the last of which are `samples`; None without samples.
         convergence: diagnostics of the chains that drew the samples; None without samples, or if Ctrl-C came first.
         stopped: whether Ctrl-C ended the search or the sampling early; what was found until then is kept.
-        blocks: the number of blocks in which a large hole was filled, each given those before it; `image` is then one
-            plausible filling, and there are no samples.
+        blocks: the number of blocks in which a large or a long hole was filled, each given those before it; there are
+            then no samples.
+        plausible: whether log p of the filling that was to be kept is not far below log p of the smooth surface; draws
+            of d variables, which lie below a peak, may lie below it by d / 2 + 5 sqrt(d / 2) nats. Always True for
+            angles, and without samples.
         pictures: by name, uint8 images (C, H, W) for notebooks: the original image and the likeliest filling; with
-            samples, also the medoid, mean and spread of the draws, and the samples; values are from 0 to 1, and the
+            samples, also a draw, the mean and the spread of the draws, and the samples; values are from 0 to 1, and the
             name of the spread says which standard deviation is white. None unless the lattice has two dimensions and 1
             or 3 channels.
     """
@@ -79,6 +88,7 @@ class Inpainting(Drawn):
     convergence: Convergence | None = None
     stopped: bool = False
     blocks: int = 1
+    plausible: bool = True
     pictures: dict[str, Tensor] | None = None
 
     @torch.no_grad()
@@ -89,7 +99,7 @@ class Inpainting(Drawn):
             draws = to_images(self.draws).float() / 255
             spread = draws.std(0, correction=0)
             white = max(round(spread.max().item(), 2), 0.01)
-            pictures |= {"medoid": to_images(self.image)[0], "mean": _uint8(draws.mean(0)),
+            pictures |= {"draw": to_images(self.draws[medoid(self.draws)][None])[0], "mean": _uint8(draws.mean(0)),
                          f"spread, {white} is white": _uint8(spread / white)}  # fmt: skip
             pictures |= {f"sample {i}": image for i, image in enumerate(to_images(self.samples), start=1)}
         return replace(self, pictures=pictures)
@@ -97,8 +107,15 @@ class Inpainting(Drawn):
     def __repr__(self) -> str:
         drawn = "" if self.samples is None else f", {len(self.samples)} samples ({self.convergence})"
         if self.blocks > 1:
-            drawn = ", stopped" if self.stopped else f", one plausible filling of {self.blocks} blocks in turn"
+            drawn = ", stopped" if self.stopped else f", filled in {self.blocks} blocks in turn"
+        drawn += "" if self.plausible else ", implausible: the surface is kept"
         return f"Inpainting(log_prob={self.log_prob:.1f}, {self.varied:,} variables varied{drawn})"
+
+
+def medoid(draws: Tensor) -> int:
+    """The index of the draw (D, ...) with the smallest mean distance to all draws."""
+    rows = draws.flatten(1)
+    return int(torch.cdist(rows, rows, compute_mode="donot_use_mm_for_euclid_dist").sum(1).argmin())
 
 
 def _uint8(image: Tensor) -> Tensor:
@@ -117,12 +134,13 @@ def inpaint(
 ) -> Inpainting:
     """Fill masked pixels of one image (RG-Flow, Section 4 and App. D); see `Flow.inpaint`.
 
-    Only the inference cone of the mask is evaluated, and unmasked pixels do not change, bit for bit. For samples,
-    particles are annealed from a Gaussian, which is learnt from samples of the flow, to p(masked pixels |
-    other pixels), so that they start by mass; the likeliest filling of a picture is often blank, and holds next to no
-    mass. Chains of Hamiltonian Monte Carlo then begin at some of the particles, and draw fillings. Adam maximises log p
-    from the last draws. Without samples, it starts at the likeliest of random settings of the varied variables, which
-    compete in groups, the coarsest level first, while the other variables are those of noise in the masked pixels.
+    Only the inference cone of the mask is evaluated, and unmasked pixels do not change, bit for bit. For samples, Adam
+    climbs from the smooth surface through the pixels around the hole to a mode of p(masked pixels | other pixels),
+    where the curvature of log p gives a Gaussian. Another Gaussian is learnt from samples of the flow. The one with the
+    larger evidence lower bound starts chains of Hamiltonian Monte Carlo, which draw fillings: that of the mode by its
+    draws, that of samples by particles that are annealed, so that they start by mass. Without samples, Adam starts at
+    the likeliest of random settings of the varied latents, which compete in groups, the coarsest level first, while the
+    other latents are those of noise in the masked pixels.
 
     Args:
         flow: the flow.
@@ -140,117 +158,147 @@ def inpaint(
         check_precise(flow.reference.dtype, "samples of fillings")
     with torch.inference_mode(False), torch.enable_grad():  # Adam needs gradients, whatever mode the caller is in
         local = Restriction(flow, x, mask, context)
-        unused = {"draws", "sweeps"} if _begins_at_gaussian(local, flow) else {"particles"}
-        unused |= {"steps", "latents"} if local.pixels[0].numel() > TOGETHER else set()
-        unused = unused if search.samples else {"particles", "warmup", "iterations", "leapfrog"}
+        in_blocks = search.samples > 0 and (local.pixels[0].numel() > TOGETHER or _is_long(local.hidden))
+        unused = {"latents", "sweeps"} if search.samples else {"particles", "warmup", "iterations", "leapfrog"}
+        unused -= {"sweeps"} if flow.of_angles else set()
+        unused |= {"draws"} if search.samples and not flow.of_angles else set()
+        unused |= {"particles"} if flow.of_angles else set()
         if passed := sorted(name for name in unused if options.get(name)):
             expected = f"no option that the search does not use, with samples={search.samples}"
             raise InputError(expected, ", ".join(passed))
+        if not search.samples and options.get("keep", "likeliest") != "likeliest":
+            raise InputError(f"samples, of which {search.keep!r} can be kept", "samples=0")
         with threads_for_calls(x.device):
-            if search.samples and local.pixels[0].numel() > TOGETHER:
+            if in_blocks:
                 return _fill_blocks(local, flow, context, search, progress_console)
             if search.samples:
                 tell_cost(local, search, progress_console)
-            return _search(local, flow, context, search, progress_console)
+                return _draw(local, flow, context, search, progress_console)
+            return _search(local, search, progress_console)
+
+
+def _is_long(hidden: Tensor) -> bool:
+    """Return whether masked pixels are a scratch, or specks far from each other, and not one compact hole."""
+    at = hidden.nonzero()
+    edges = at.amax(0) - at.amin(0) + 1
+    return int(edges.max()) > LONG and int(edges.prod()) > SPACIOUS * len(at)
 
 
 def _fill_blocks(
     local: Restriction, flow: PlanModule, context: Context | None, search: SearchOptions, console: Console
 ) -> Inpainting:
-    """Fill a large hole block by block, each given the blocks before it, and a regression for the blocks behind it."""
-    hidden, search = local.hidden, replace(search, steps=0)
+    """Fill a hole block by block, each given the blocks before it, and the smooth surface in the blocks behind it."""
+    hidden = local.hidden
     if (count := int(hidden.sum())) > MAX_HIDDEN:
         expected = f"at most {MAX_HIDDEN:,} masked pixels (reduce the image, fill parts of the hole, or samples=0)"
         raise InputError(expected, f"{count:,}")
-    parts, varied = blocks_of(hidden, local.pixels.shape[1]), 0
+    parts = blocks_of(hidden, local.pixels.shape[1])
     tell_cost(Restriction(flow, local.image, parts[0], context), search, console, len(parts))
-    start = regression(flow, local.image, hidden, context)[0].to(local.pixels)
-    image = local.fill(start.view(1, *local.pixels.shape[1:]))
+    lattice = flow.plan.input
+    image = local.image if flow.of_angles else biharmonic(local.image, hidden, lattice)
+    plausible = True
     for part in parts:
         block = Restriction(flow, image, part, context)
-        found = _search(block, flow, context, search, console)
-        image, varied = found.image, varied + found.varied
+        found = _draw(block, flow, context, search, console, in_block=True)
+        image, plausible = found.image, plausible and found.plausible
         if found.stopped:
             break
     log_prob = local.log_prob(image[:, :, hidden])[0].detach()
     return Inpainting(
-        image, log_prob, image, log_prob[None], min(varied, image.numel()), hidden, local.image,
-        stopped=found.stopped, blocks=len(parts),
+        image, log_prob, image, log_prob[None], local.pixels[0].numel(), hidden, local.image,
+        stopped=found.stopped, blocks=len(parts), plausible=plausible,
     )  # fmt: skip
 
 
-def _search(
-    local: Restriction, flow: PlanModule, context: Context | None, search: SearchOptions, console: Console
-) -> Inpainting:
-    """Draw samples, or search for the likeliest filling among random ones, then climb."""
-    stop = Stop()
-    drawn: dict[str, Any] = {}
-    if search.samples:
-        pixels, log_prob, drawn = _draw(local, flow, context, search, console, stop)
-        history, varied = log_prob.max()[None], 0
-    if not stop.requested:
-        if search.samples:
-            space = LatentSpace(local, search.latents, pixels[:1])
-            start = space.latents(pixels)
-        else:
-            groups = min(STARTS, search.draws)
-            space = LatentSpace(local, search.latents)
-            with ProgressBar("compete", console, at_once=True) as progress_bar:
-                start = populate(space, groups, search.draws // groups, search.sweeps, progress_bar)
-        steps, lr = ADAM_FROM_DRAWS if search.samples else ADAM
-        steps = steps if search.steps is None else search.steps
-        with ProgressBar("climb", console) as progress_bar:
-            pixels, log_prob, history = climb(space, start, steps, lr, progress_bar, stop)
-        varied = space.size
+def _search(local: Restriction, search: SearchOptions, console: Console) -> Inpainting:
+    """Search for the likeliest filling among random ones, then climb."""
+    stop, groups = Stop(), min(STARTS, search.draws)
+    space = LatentSpace(local, search.latents)
+    with ProgressBar("compete", console, at_once=True) as progress_bar:
+        start = populate(space, groups, search.draws // groups, search.sweeps, progress_bar)
+    steps, lr = ADAM
+    with ProgressBar("climb", console) as progress_bar:
+        found, log_prob, history = climb(
+            lambda part: local.log_prob(space.decode(part)), start,
+            steps if search.steps is None else search.steps, lr, progress_bar, stop,
+        )  # fmt: skip
     top = int(log_prob.argmax())
-    image = local.fill(pixels[top : top + 1])
-    base = {"image": image, "log_prob": log_prob[top]} | drawn
+    image = local.fill(space.decode(found[top : top + 1]).detach())
     return Inpainting(
-        **base, likeliest=image, history=history, varied=varied, mask=local.hidden, original=local.image,
-        stopped=stop.requested,
-    )  # fmt: skip
-
-
-def _begins_at_gaussian(local: Restriction, flow: PlanModule) -> bool:
-    """Return whether chains begin at particles that were annealed from a Gaussian, not at fillings that competed."""
-    return not flow.of_angles and local.image.numel() <= MAX_VARIABLES
+        image, log_prob[top], image, history, space.size, local.hidden, local.image, stopped=stop.requested
+    )
 
 
 def _draw(
-    local: Restriction, flow: PlanModule, context: Context | None, search: SearchOptions, console: Console, stop: Stop
-) -> tuple[Tensor, Tensor, dict[str, Any]]:
-    """The last fillings of all chains, (S, C, n), their log p (S,), and fields of an `Inpainting` from all draws."""
-    shape = local.pixels.shape[1:]
+    local: Restriction, flow: PlanModule, context: Context | None, search: SearchOptions, console: Console,
+    in_block: bool = False,
+) -> Inpainting:  # fmt: skip
+    """Climb to a mode, and draw fillings by chains from the better of two Gaussians."""
+    stop, shape = Stop(), local.pixels.shape[1:]
+    particles, variables = max(search.particles, search.samples), local.pixels[0].numel()
 
     def log_prob_of_row(row: Tensor) -> Tensor:  # (K, C n) to (K,)
         return LogProbInThreads.apply(row, lambda part: local.log_prob(part.unflatten(1, shape)))
 
     metric = partial(curvature, local, of_angles=flow.of_angles)
-    if not _begins_at_gaussian(local, flow):
+    if flow.of_angles:
         space, size = LatentSpace(local), max(search.draws // search.samples, 1)
         with ProgressBar("compete", console, at_once=True) as bar:
-            latents = populate(space, search.samples, size, search.sweeps, bar)
-        starts = space.decode(latents).flatten(1)
-        mass = metric(starts[0])
+            starts = space.decode(populate(space, search.samples, size, search.sweeps, bar)).detach().flatten(1)
     else:
-        particles = max(search.particles, search.samples)
-        with ProgressBar("anneal", console, at_once=True) as bar:
-            gaussian = scaled(gaussian_filling(flow, local.image, local.hidden, context), log_prob_of_row, particles)
-            rows, mass = anneal(log_prob_of_row, metric, gaussian, particles, search.leapfrog, bar, stop)
-        starts = rows[torch.linspace(0, particles - 1, search.samples).long()]
+        surface = biharmonic(local.image, local.hidden, flow.plan.input)[:, :, local.hidden]
+        starts = surface.flatten(1).expand(search.samples, -1)
+    first, mass = starts[:1], torch.eye(variables).to(starts)
+    mode, top, history = first, log_prob_of_row(first).detach(), log_prob_of_row(first).detach()
+    with ProgressBar("climb", console, at_once=True) as bar, stop:
+        mass = metric(first[0])
+        to_row = whitening(mass)
+        steps, lr = ADAM_FROM_SURFACE
+        found, top, history = climb(
+            lambda part: log_prob_of_row(first + part @ to_row.mT), torch.zeros_like(first),
+            steps if search.steps is None else search.steps, lr, bar, stop,
+        )  # fmt: skip
+        mode = (first + found @ to_row.mT).detach()
+        mass = metric(mode[0])
+    if not (flow.of_angles or stop.requested):
+        laplace = MultivariateNormal(mode[0], scale_tril=_lower(whitening(mass)), validate_args=False)
+        laplace, bound = scaled(laplace, log_prob_of_row, particles, margin=0.0)
+        starts = laplace.sample((search.samples,))
+        if not in_block and local.image.numel() <= MAX_VARIABLES:
+            learnt = gaussian_filling(flow, local.image, local.hidden, context)
+            learnt, other_bound = scaled(learnt, log_prob_of_row, particles)
+            if other_bound > bound:
+                with ProgressBar("anneal", console, at_once=True) as bar:
+                    rows, mass = anneal(log_prob_of_row, metric, learnt, particles, search.leapfrog, bar, stop)
+                starts = rows[torch.linspace(0, particles - 1, search.samples).long()]
     with ProgressBar("sample", console) as bar:
         lengths = search.warmup, search.iterations, search.leapfrog
-        chains, values, acceptance = hmc(log_prob_of_row, metric, starts, mass, *lengths, bar, stop)
+        chains, values, acceptance = hmc(log_prob_of_row, starts, mass, *lengths, bar, stop)
     convergence = None if stop.requested and len(chains) < 2 else convergence_of(chains, values, acceptance)
     draws_per_chain = min(len(chains), -(-DRAWS_KEPT // search.samples))
-    kept = torch.linspace(len(chains) - 1, 0, draws_per_chain).long().flip(0)
-    draws = chains[kept].flatten(0, 1).unflatten(1, shape)
-    rows = draws.flatten(1)
-    medoid = int(torch.cdist(rows, rows, compute_mode="donot_use_mm_for_euclid_dist").sum(1).argmin())
-    last = chains[-1].unflatten(1, shape)
-    fields: dict[str, Any] = {
-        "image": local.fill(draws[medoid : medoid + 1]),
-        "log_prob": values[kept].flatten()[medoid],
-    }
-    fields |= {"samples": local.fill(last), "draws": local.fill(draws), "convergence": convergence}
-    return last, values[-1], fields
+    draws = chains[torch.linspace(len(chains) - 1, 0, draws_per_chain).long().flip(0)].flatten(0, 1)
+    best = int(values.argmax())
+    likeliest = mode if top >= values.max() else chains.flatten(0, 1)[best : best + 1]
+    kept = {"draw": draws[medoid(draws)][None], "mean": draws.mean(0, keepdim=True), "likeliest": likeliest}[
+        search.keep
+    ]
+    log_prob, plausible = log_prob_of_row(kept).detach(), True
+    if not flow.of_angles:
+        least = log_prob_of_row(first).item() - variables / 2 - DEVIATIONS * (variables / 2) ** 0.5
+        plausible = log_prob.item() >= least
+        kept, log_prob = (kept, log_prob) if plausible else (first, log_prob_of_row(first).detach())
+
+    def filled(rows: Tensor) -> Tensor:
+        return local.fill(rows.unflatten(1, shape))
+
+    return Inpainting(
+        image=filled(kept), log_prob=log_prob[0], likeliest=filled(likeliest),
+        history=torch.cat([history, values.max()[None]]) if likeliest is not mode else history,
+        varied=variables, mask=local.hidden, original=local.image, samples=filled(chains[-1]), draws=filled(draws),
+        convergence=convergence, stopped=stop.requested, plausible=plausible,
+    )  # fmt: skip
+
+
+def _lower(factor: Tensor) -> Tensor:
+    """The lower triangular L with L L^T = S S^T, for an upper triangular S."""
+    return torch.linalg.cholesky(factor.double() @ factor.double().mT).to(factor)

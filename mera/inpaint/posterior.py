@@ -115,15 +115,14 @@ def anneal(
 
 
 def hmc(
-    log_prob: LogProb, metric: Metric, start: Tensor, mass: Tensor, warmup: int, iterations: int, leapfrog: int,
+    log_prob: LogProb, start: Tensor, mass: Tensor, warmup: int, iterations: int, leapfrog: int,
     progress_bar: ProgressBar, stop: Stop,
 ) -> tuple[Tensor, Tensor, float]:  # fmt: skip
     """Draw samples by chains (K, d): (iterations, K, d), their log-densities (iterations, K), the acceptance rate.
 
-    During the warm-up each chain tunes its own step size to the acceptance rate 0.8. After half of the warm-up, the
-    mass matrix `mass` (d, d) of all chains is replaced by the metric at the first. Both are constant after the
-    warm-up. The number of leapfrog steps is random, up to `leapfrog`, so that trajectories do not close. After a
-    request to stop, the draws until then are returned, or the start if there are none.
+    During the warm-up each chain tunes its own step size to the acceptance rate 0.8; all have the mass matrix `mass`
+    (d, d). The number of leapfrog steps is random, up to `leapfrog`, so that trajectories do not close. After a request
+    to stop, the draws until then are returned, or the start if there are none.
     """
     step = StepSize(torch.full_like(start[:, :1], 0.5 / start.shape[1] ** 0.25))
     positions, values, accepted = [], [], 0.0
@@ -131,9 +130,7 @@ def hmc(
         for i in range(0 if stop.requested else warmup + iterations):
             if i == 0:
                 chains = HamiltonianChains([log_prob], start)
-            if i in (0, warmup // 2):
-                chains.scale = whitening(mass if i < warmup // 2 else metric(chains.x[0]))
-                step.restart()
+                chains.scale = whitening(mass)
             rate = chains.trajectory(step.value, 1 + int(torch.randint(leapfrog, ())))
             if i < warmup:
                 step.tune(rate[:, None])

@@ -14,6 +14,7 @@ from mera._utils.progress import ProgressBar
 from mera.cones import Restriction
 from mera.inpaint.posterior import SURVIVORS, LogProbInThreads, Stop
 from mera.sampling.annealing import largest_change
+from mera.sampling.hamiltonian import LogProb
 
 CHUNK = 64
 """The number of fillings that are evaluated together."""
@@ -116,13 +117,13 @@ def _log_prob(space: LatentSpace, values: Tensor) -> Tensor:
 
 
 def climb(
-    space: LatentSpace, start: Tensor, steps: int, lr: float, progress_bar: ProgressBar, stop: Stop
+    log_prob: LogProb, start: Tensor, steps: int, lr: float, progress_bar: ProgressBar, stop: Stop
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Maximise log p of filled images with Adam, from K starting points (K, coordinates), with a cosine schedule.
+    """Maximise a log-density with Adam, from K starting points (K, coordinates), with a cosine schedule.
 
     Returns:
-        For each starting point the masked pixels of the likeliest filling of any step, (K, C, n), and their log p (K,);
-        and log p of the likeliest filling at each step, (steps + 1,).
+        For each starting point the best coordinates of any step, (K, coordinates), and their log-density (K,); and the
+        largest log-density at each step, (steps + 1,).
     """
     values, best_values = start.clone().requires_grad_(), start
     optimizer = torch.optim.Adam([values], lr=lr)
@@ -130,16 +131,15 @@ def climb(
     best, history = torch.full_like(start[:, 0], -torch.inf), []
     with stop:
         for step in range(steps + 1):
-            log_prob = LogProbInThreads.apply(values, lambda part: space.local.log_prob(space.decode(part)))
-            current = torch.where(log_prob.isnan(), -torch.inf, log_prob).detach()  # NaN ranks last
+            found = LogProbInThreads.apply(values, log_prob)
+            current = torch.where(found.isnan(), -torch.inf, found).detach()  # NaN ranks last
             better = current > best
             best = torch.where(better, current, best)
             best_values = torch.where(better[:, None], values.detach(), best_values)
             history.append(current.max())
             progress_bar.update(step, step / max(steps, 1), f"log p {best.max():.1f}")
             if step < steps:
-                (values.grad,) = torch.autograd.grad(-log_prob.sum(), values)
+                (values.grad,) = torch.autograd.grad(-found.sum(), values)
                 optimizer.step()
                 schedule.step()
-    best = best if history else _log_prob(space, start)
-    return space.decode(best_values).detach(), best, torch.stack(history or [best.max()])
+    return best_values, best, torch.stack(history or [best.max()])

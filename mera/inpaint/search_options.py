@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
-from mera._utils.options import Option, check_fields, count, documented
+from mera._utils.options import Option, check_fields, choice, count, documented
+
+KEPT = ("draw", "mean", "likeliest")
+"""What can be kept as the filling: a draw has texture, the mean has the least error, the likeliest is the smoothest."""
 
 
 @documented
@@ -13,18 +16,26 @@ from mera._utils.options import Option, check_fields, count, documented
 class SearchOptions:
     """Options of `Flow.inpaint`: the search for the likeliest filling, and the sampling of plausible fillings."""
 
+    keep: Annotated[
+        str,
+        Option(
+            "which filling is kept: a draw, the mean of the draws, which is smoother and has a smaller error, or the "
+            "likeliest filling, which is all that there is without samples.",
+            choice(KEPT, "a kind of filling"),
+        ),
+    ] = "draw"
     latents: Annotated[
         int | None,
         Option(
-            "number of latents of the flow, chosen at random, that are varied; if None, those in the inference cone of "
-            "the mask, which are all that matter.",
+            "number of latents of the flow, chosen at random, that are varied without samples; if None, those in the "
+            "inference cone of the mask, which are all that matter.",
         ),
     ] = None
     draws: Annotated[
         int,
         Option(
             "number of random settings of the variables that compete without samples, where the likeliest start Adam, "
-            "or where chains do not begin at particles: of angles and of large images.",
+            "and for angles, where they start the chains.",
             count(1),
         ),
     ] = 200
@@ -36,9 +47,7 @@ class SearchOptions:
             count(0),
         ),
     ] = 4
-    steps: Annotated[
-        int | None, Option("number of steps of Adam; if None, 300, or 15 where it begins at draws.", count(0))
-    ] = None
+    steps: Annotated[int | None, Option("number of steps of Adam; if None, 300, or 20 with samples.", count(0))] = None
     samples: Annotated[
         int,
         Option(
@@ -50,11 +59,12 @@ class SearchOptions:
     particles: Annotated[
         int,
         Option(
-            "number of particles that are annealed to start the chains, but for angles and for large images.",
+            "number of particles, with which the Gaussians are compared that chains may start from, and which are "
+            "annealed if that of samples of the flow is the better one.",
             count(8),
         ),
     ] = 32
-    warmup: Annotated[int, Option("number of iterations in which a chain tunes its step size.", count(0))] = 20
+    warmup: Annotated[int, Option("number of iterations in which a chain tunes its step size.", count(0))] = 10
     iterations: Annotated[
         int, Option("number of iterations of a chain after the warm-up, from which convergence is estimated.", count(4))
     ] = 20
