@@ -17,6 +17,8 @@ SMALL = {
     "ising.py": "--L 8 --minutes 0.05 --samples 500",
     "next_field.py": "--L 8 --pairs 500 --minutes 0.05",
     "phi4.py": "--L 8 --steps 20 --samples 500",
+    "paper_figures.py": "msds1 --images 20 --only 3a,3b,3c,4,5,8,14a,tree --out .",
+    "paper_tables.py": "msds1 --images 60 --latents 2",
     "pinwheel.py": "--seeds 1 --steps 20",
     "source_line.py": "--minutes 0.05 --seconds 5 --fields 200",
     "sweep.py": "--seeds 2 --steps 10",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import accumulate, combinations_with_replacement
@@ -41,10 +40,6 @@ class LatentStatistics(Tabled):
         information: the mean mutual information of two different latents, within a level and between levels, in nats,
             (levels, levels).
         information_error: the standard error of `information` over pairs of latents for fixed images, (levels, levels).
-        tree_distances: the distances on the tree that occur, (n,).
-        tree_information: the mean mutual information of pairs of latents at each distance, in nats, (n,). Each level is
-            sampled equally often, so that the few coarse latents contribute too.
-        tree_error: the standard errors of `tree_information`, (n,).
     """
 
     images: int
@@ -54,9 +49,6 @@ class LatentStatistics(Tabled):
     distance: Tensor
     information: Tensor
     information_error: Tensor
-    tree_distances: Tensor
-    tree_information: Tensor
-    tree_error: Tensor
 
     @property
     def table(self) -> Numbers:
@@ -74,16 +66,16 @@ def statistics(
     """Compare the latents of data with independent samples of the prior.
 
     Training of an RG-Flow minimises the mutual information of latents (Section 3.1 of the paper). The statistics show
-    the remaining mutual information within levels, between levels, and by the distance of two latents on the tree.
+    the remaining mutual information within levels and between levels.
 
     Args:
         images: images (B, C, *shape), uint8; or data in the flow's own space; at least 20.
         context: for a conditional flow, the contexts of the images.
-        pairs: the number of random pairs of latents for each pair of levels, and for each distance on the tree.
+        pairs: the number of random pairs of latents for each pair of levels.
         seed: the seed of the dequantisation, of the pairs and of the samples of the prior.
 
     Returns:
-        The statistics by level, finest first, and by distance on the tree; information is in nats.
+        The statistics by level, finest first; information is in nats.
 
     Raises:
         ValueError: if there are fewer than 20 images.
@@ -106,7 +98,6 @@ def statistics(
         (draws,) = flow.prior.sample([(PRIOR_DRAWS,)], [1.0], z[0])
         bins = torch.cat([rank_bins(level) for level in z], dim=1)
         information = _information(flow.plan, bins, pairs)
-        by_distance = _by_distance(flow.plan, bins, pairs)
         samples = [level.flatten()[torch.randperm(level.numel())[:PRIOR_DRAWS]] for level in z]
     means = [level.mean(0).square().mean() - level.var(0).mean() / len(level) for level in z]  # less sampling noise
     return LatentStatistics(
@@ -117,7 +108,6 @@ def statistics(
         torch.tensor([ks_2samp(values.numpy(), draws.cpu().numpy(), method="asymp").statistic for values in samples]),
         information[..., 0],
         information[..., 1],
-        *by_distance,
     )
 
 
@@ -129,39 +119,19 @@ def _information(plan: Plan, bins: Tensor, pairs: int) -> Tensor:
     for a, b in combinations_with_replacement(range(len(sizes)), 2):
         n, m = sizes[a], sizes[b]
         drawn = torch.randint(n * m, (4 * pairs,)) if n * m > 16 * pairs else torch.arange(n * m)
-        i, j = _distinct(drawn // m + ends[a] - n, drawn % m + ends[b] - m, ends[-1])
-        information[a, b] = information[b, a] = _mean_information(bins, i[:pairs], j[:pairs])
+        i, j = distinct_pairs(drawn // m + ends[a] - n, drawn % m + ends[b] - m, ends[-1])
+        information[a, b] = information[b, a] = mean_information(bins, i[:pairs], j[:pairs])
     return information
 
 
-def _by_distance(plan: Plan, bins: Tensor, pairs: int) -> tuple[Tensor, Tensor, Tensor]:
-    """The distances on the tree that occur, the mean mutual information at each, and its standard error, (n,) each."""
-    lattices = [latent.lattice for latent in plan.latents]
-    sizes = torch.tensor([lattice.variables for lattice in lattices])
-    level, starts = torch.arange(len(sizes)).repeat_interleave(sizes), sizes.cumsum(0) - sizes
-    site = torch.cat([
-        torch.stack(torch.unravel_index(torch.arange(lattice.sites), lattice.shape), dim=1).repeat(lattice.channels, 1)
-        for lattice in lattices
-    ])  # fmt: skip
-    h = torch.randint(len(sizes), (2, 20 * pairs))  # each level equally often, so that the few coarse latents count too
-    drawn = starts[h] + (torch.rand(h.shape, dtype=torch.float64) * sizes[h]).long()
-    a, b = _distinct(drawn[0], drawn[1], len(level))
-    distance = tree_distance(level[a], site[a], level[b], site[b], [lattice.shape for lattice in lattices])
-    distances, means = distance.unique(), []
-    for d in distances:
-        rows = (distance == d).nonzero()[:pairs, 0]
-        means.append(_mean_information(bins, a[rows], b[rows]))
-    return distances, *torch.stack(means, dim=1)
-
-
-def _distinct(i: Tensor, j: Tensor, n: int) -> tuple[Tensor, Tensor]:
+def distinct_pairs(i: Tensor, j: Tensor, n: int) -> tuple[Tensor, Tensor]:
     """The distinct unordered pairs of two different numbers among pairs of numbers below n, in random order."""
     pairs = (torch.minimum(i, j) * n + torch.maximum(i, j))[i != j].unique()
     pairs = pairs[torch.randperm(len(pairs))]
     return pairs // n, pairs % n
 
 
-def _mean_information(bins: Tensor, i: Tensor, j: Tensor) -> Tensor:
+def mean_information(bins: Tensor, i: Tensor, j: Tensor) -> Tensor:
     """The mean mutual information of pairs of latents and its standard error, (2,); NaN if there are too few."""
     values = information_of_bins(bins[:, i], bins[:, j])
     error = values.std() / len(values) ** 0.5 if len(values) > 1 else torch.full_like(values.sum(), torch.nan)
@@ -208,22 +178,3 @@ def independent_mean(n: int, bins: int) -> float:
     count = np.arange(1, sizes.max() + 1)  # an empty cell adds nothing
     parts = hypergeom.pmf(count, n, a, b) * count / n * np.log(count * n / (a * b))
     return float(copies @ parts.sum(2) @ copies)
-
-
-def tree_distance(
-    level_a: Tensor, site_a: Tensor, level_b: Tensor, site_b: Tensor, lattices: Sequence[Sequence[int]]
-) -> Tensor:
-    """The tree distance of pairs of latents, (pairs,): the steps up to the first common ancestor and down again.
-
-    The parent of a site is the site of the next level that covers the same pixels. Sites of the coarsest level have a
-    common root as parent. Latents of the same level and site are at distance 0. Levels are (pairs,), sites (pairs,
-    dim), and `lattices` holds the lattice edges of each level, finest first.
-    """
-    edges = torch.tensor(lattices)
-    ancestor = torch.full_like(level_a, len(lattices))  # the level of the first common ancestor; the root at first
-    lowest = torch.maximum(level_a, level_b)
-    for level in reversed(range(len(lattices))):
-        above_a, above_b = site_a * edges[level] // edges[level_a], site_b * edges[level] // edges[level_b]
-        is_common = (above_a == above_b).all(1) & (lowest <= level)
-        ancestor = torch.where(is_common, level, ancestor)
-    return 2 * ancestor - level_a - level_b

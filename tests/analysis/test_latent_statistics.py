@@ -1,7 +1,9 @@
 """Statistics of latents: mutual information without bias, distances on the tree, and what is known of samples."""
 
 import math
+import runpy
 from itertools import product
+from pathlib import Path
 
 import networkx as nx
 import pytest
@@ -9,7 +11,9 @@ import torch
 
 import mera
 from mera import analysis
-from mera.analysis.statistics import independent_mean, information_of_bins, rank_bins, tree_distance
+from mera.analysis.statistics import independent_mean, information_of_bins, rank_bins
+
+PAPER = runpy.run_path(str(Path(__file__).parents[2] / "examples" / "paper_figures.py"))
 
 
 def draws(*shape, seed=0):
@@ -52,7 +56,7 @@ def test_tree_distances_are_those_of_a_graph():
     exact = dict(nx.all_pairs_shortest_path_length(tree))
     pairs = list(product(places, places))
     a, b = (torch.tensor([pair[i] for pair in pairs]) for i in (0, 1))
-    found = tree_distance(a[:, 0], a[:, 1:], b[:, 0], b[:, 1:], lattices)
+    found = PAPER["tree_distance"](a[:, 0], a[:, 1:], b[:, 0], b[:, 1:], lattices)
     assert found.tolist() == [exact[p][q] for p, q in pairs]
 
 
@@ -63,12 +67,14 @@ def flow():
 
 
 def test_latents_of_samples_are_those_of_the_prior(flow):
-    found = analysis.statistics(flow, flow.sample(3000), pairs=500)
+    x = flow.sample(3000)
+    found = analysis.statistics(flow, x, pairs=500)
     assert found.distance.max() < 0.02
     assert (found.std - 1).abs().max() < 0.05
     assert found.kurtosis.abs().max() < 0.1
     assert (found.information.abs() < 5 * found.information_error).all()
-    assert (found.tree_information.abs() < 5 * found.tree_error).all()
+    _, means, errors = PAPER["information_by_distance"](flow, x, 500)
+    assert (means.abs() < 5 * errors).all()
 
 
 def test_planted_dependence_is_found_where_it_is(flow):
@@ -80,7 +86,8 @@ def test_planted_dependence_is_found_where_it_is(flow):
     assert (found.information[1, 1] - expected).abs() < 4 * found.information_error[1, 1]
     assert found.information[1, 1] > 0.01
     assert found.information[0, 0].abs() < 5 * found.information_error[0, 0]
-    assert found.tree_information[found.tree_distances == 0] > 0.02  # they share a site
+    distances, means, _ = PAPER["information_by_distance"](flow, flow.inverse(tuple(z))[0], 2000)
+    assert means[distances == 0] > 0.02  # they share a site
     again = analysis.statistics(flow, flow.inverse(tuple(z))[0], pairs=2000)
     assert torch.equal(found.information, again.information)
 

@@ -140,7 +140,7 @@ def test_every_option_of_a_model_is_an_option_of_the_command(model):
 @pytest.mark.slow
 def test_demo_ends_with_pictures_and_a_table(tmp_path):
     output = succeed("demo", "--out", tmp_path, "--seconds", 0.5, "--train-size", 70).output
-    drawn = "curves data mixing photograph photograph_map photograph_mixed photograph_refined realnvp_samples "
+    drawn = "curves data photograph photograph_map photograph_mixed photograph_refined realnvp_samples "
     drawn += "rgflow_progression rgflow_samples"
     assert sorted(path.stem for path in tmp_path.glob("*.png")) == drawn.split()
     for word in ("rgflow", "realnvp", "test bits/dim", "error of x -> z -> x"):
@@ -157,7 +157,7 @@ MISTAKES = [
     ("train", 2, "a layout, a trained flow, or --resume RUN; got none"),
     ("train --steps 3 rgflow --out x", 2, "Expected --steps behind rgflow"),
     ("train --resume x rgflow --out x", 2, "got two of them"),
-    ("figures nowhere", 1, "nowhere"),
+    ("explain nowhere", 1, "nowhere"),
     ("info nowhere", 2, "or the path of a run or a file; got 'nowhere'"),
     ("info rgflo", 2, "did you mean 'rgflow'?"),
     ("mix a.png", 1, "Expected a picture in a.png; got no such file"),

@@ -128,9 +128,6 @@ TABLE = {
         "output": "--images 70; --only bits; --seed 1; --L 16", "json": "--json",
         "refused": "--root elsewhere; --class dark",
     },
-    "figures run --only 8": {"files .": "--out other", "files run": "--only 5", "output": "--list"},
-    "figures run --only 5": {"file run/figures/figure_5.png": "--root elsewhere"},
-    "figures classes --class dark --only 8": {"files classes": "--class bright"},
     "explain run --images 60 --only bits": {
         "output": "--images 70; --only latents; --seed 1; --L 8; --root elsewhere",
         "json": "--json",
@@ -181,7 +178,7 @@ TABLE = {
     },
 }  # fmt: skip
 """By a command, what changes with further words: its output, a file, or what passes through the flow (events)."""
-WITH_DEVICES = [TRAIN, "evaluate run", "sample run", "figures run", "explain run", FILL, "map flow.mera a.png",
+WITH_DEVICES = [TRAIN, "evaluate run", "sample run", "explain run", FILL, "map flow.mera a.png",
                 "find flow.mera a.png", "mix flow.mera a.png b.png", "refine flow.mera a.png", "measure phi4", "demo",
                 "compare rgflow --data shades"]  # fmt: skip
 

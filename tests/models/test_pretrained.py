@@ -66,6 +66,5 @@ def test_commands_take_their_names(tmp_path, monkeypatch):
         succeed("sample", "msds1", "--n", 2, "--out", tmp_path / name)
     assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["a.npy", "a.png"]
     assert not (tmp_path / "msds1").exists()
-    figure = succeed("figures", "digits", "--only", "8", "--out", tmp_path)
-    assert "using samples of the flow instead" in figure.output  # MNIST is not here
-    assert (tmp_path / "figure_8.png").exists()
+    explained = succeed("explain", "digits", "--only", "bits", "--images", 60)
+    assert "using samples of the flow instead" in explained.output  # MNIST is not here

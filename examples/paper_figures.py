@@ -1,27 +1,37 @@
-"""The figures of the RG-Flow paper (https://arxiv.org/abs/2010.00029) for any flow of images."""
+"""The figures of the RG-Flow paper (https://arxiv.org/abs/2010.00029) for any flow of images.
+
+    python examples/paper_figures.py msds1
+    python examples/paper_figures.py runs/a --data msds1 --only 3b,5 --out figures
+    python examples/paper_figures.py --list
+
+The flow is a run, a file of `mera.save` or a flow of the package. Its images are test images of a data set; without
+one, samples of the flow. A figure of its own, "tree", has the mutual information of latents by their distance.
+"""
 
 from __future__ import annotations
 
+import argparse
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import chain
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from matplotlib.axes import Axes
+from rich.progress import track
 from torch import Tensor
 
-from mera._utils.errors import InputError
+import mera
 from mera._utils.random import fixed_seed
-from mera.analysis import LatentStatistics, mix, receptive_fields, statistics, strengths, traverse
-from mera.analysis.latents import LatentIndex, random_latents
+from mera.analysis import mix, receptive_fields, statistics, strengths, traverse
+from mera.analysis.latents import LatentIndex, encode_levels, random_latents
 from mera.analysis.receptive import strongest
-from mera.analysis.statistics import MIN_IMAGES
+from mera.analysis.statistics import distinct_pairs, mean_information, rank_bins
 from mera.drawing.figures import Picture, panels
-from mera.drawing.images import draw_image, paint_mask, progression, titled
-from mera.flow.flow import Flow
+from mera.drawing.images import draw_image, paint_mask, progression, save_figure, titled
 
 COLUMNS = 8
 SEED = 0
@@ -42,7 +52,7 @@ SEARCH: dict[str, Any] = {"samples": 4, "particles": 16, "warmup": 10, "iteratio
 class Subject:
     """A flow, test images (N, C, H, W) uint8, and results that several figures use, each computed once."""
 
-    flow: Flow
+    flow: mera.Flow
     images: Tensor
 
     @cached_property
@@ -51,11 +61,6 @@ class Subject:
         with fixed_seed(SEED):
             return strengths(self.flow)
 
-    @cached_property
-    def statistics(self) -> LatentStatistics:
-        """Statistics of the latents of the images."""
-        return statistics(self.flow, self.images, pairs=PAIRS)
-
     @property
     def temperatures(self) -> list[float]:
         """The mixed temperature of App. B, one for each level."""
@@ -63,11 +68,10 @@ class Subject:
 
 
 class PaperFigure(NamedTuple):
-    """A figure of the paper: its title in lists, the function that draws it, and the fewest images that it needs."""
+    """A figure of the paper: its title in lists, and the function that draws it."""
 
     title: str
     draw: Callable[[Subject], Picture]
-    least: int = 1
 
 
 def generation(subject: Subject) -> Picture:
@@ -144,8 +148,6 @@ def traversals(subject: Subject) -> Picture:
 def mixed_images(subject: Subject) -> Picture:
     """Fig. 5: coarse levels of one image with fine levels of another, at each level, and the other way round."""
     flow, images = subject.flow, subject.images
-    if len(images) < 4:
-        raise InputError("at least 4 images to mix", str(len(images)))
     with fixed_seed(SEED):
         z, _ = flow(flow.from_images(_spread(images, 4).to(flow.device)))
     levels = len(z)
@@ -188,9 +190,9 @@ def samples(subject: Subject) -> Picture:
 
 def dependence(subject: Subject) -> Picture:
     """The mutual information of two latents, for each pair of levels and by their distance on the tree."""
-    statistics = subject.statistics
+    found = statistics(subject.flow, subject.images, pairs=PAIRS)
     figure, (left, right) = panels(2, 2, 4.25, 3.4)
-    values = 1e3 * statistics.information
+    values = 1e3 * found.information
     shown = left.imshow(values, cmap="viridis", vmin=0)
     for a, row in enumerate(values.tolist()):
         for b, value in enumerate(row):
@@ -199,17 +201,55 @@ def dependence(subject: Subject) -> Picture:
     left.set(xlabel="level", ylabel="level", xticks=levels, yticks=levels)
     left.set_title("two latents of two levels", fontsize=9)
     figure.colorbar(shown, ax=left, shrink=0.8)
-    right.errorbar(
-        statistics.tree_distances.tolist(), (1e3 * statistics.tree_information).tolist(),
-        (1e3 * statistics.tree_error).tolist(),
-        fmt="o-", ms=4, capsize=2,
-    )  # fmt: skip
+    distances, means, errors = information_by_distance(subject.flow, subject.images, PAIRS)
+    right.errorbar(distances, 1e3 * means, 1e3 * errors, fmt="o-", ms=4, capsize=2)
     right.axhline(0, color="0.6", lw=0.8)
     right.set(xlabel="distance on the tree")
     right.set_title("two latents at a distance on the tree", fontsize=9)
     right.grid(alpha=0.3)
-    figure.suptitle(f"mean mutual information of two latents of {statistics.images:,} images, 0.001 nats", fontsize=10)
+    figure.suptitle(f"mean mutual information of two latents of {found.images:,} images, 0.001 nats", fontsize=10)
     return figure
+
+
+def information_by_distance(flow: mera.Flow, images: Tensor, pairs: int) -> tuple[Tensor, Tensor, Tensor]:
+    """The distances on the tree that occur, the mean mutual information at each in nats, and its error, (n,) each."""
+    lattices = [latent.lattice for latent in flow.plan.latents]
+    sizes = torch.tensor([lattice.variables for lattice in lattices])
+    level, starts = torch.arange(len(sizes)).repeat_interleave(sizes), sizes.cumsum(0) - sizes
+    site = torch.cat([
+        torch.stack(torch.unravel_index(torch.arange(lattice.sites), lattice.shape), dim=1).repeat(lattice.channels, 1)
+        for lattice in lattices
+    ])  # fmt: skip
+    with fixed_seed(SEED):
+        z = encode_levels(flow, images)
+        bins = torch.cat([rank_bins(values.flatten(1).double()) for values in z], dim=1)
+        h = torch.randint(len(sizes), (2, 20 * pairs))  # each level equally often: the few coarse latents count too
+        drawn = starts[h] + (torch.rand(h.shape, dtype=torch.float64) * sizes[h]).long()
+        a, b = distinct_pairs(drawn[0], drawn[1], len(level))
+    distance = tree_distance(level[a], site[a], level[b], site[b], [lattice.shape for lattice in lattices])
+    distances = distance.unique()
+    rows = [(distance == d).nonzero()[:pairs, 0] for d in distances]
+    means, errors = torch.stack([mean_information(bins, a[row], b[row]) for row in rows], dim=1)
+    return distances, means, errors
+
+
+def tree_distance(
+    level_a: Tensor, site_a: Tensor, level_b: Tensor, site_b: Tensor, lattices: Sequence[Sequence[int]]
+) -> Tensor:
+    """The tree distance of pairs of latents, (pairs,): the steps up to the first common ancestor and down again.
+
+    The parent of a site is the site of the next level that covers the same pixels. Sites of the coarsest level have a
+    common root as parent. Latents of the same level and site are at distance 0. Levels are (pairs,), sites (pairs,
+    dim), and `lattices` holds the lattice edges of each level, finest first.
+    """
+    edges = torch.tensor(lattices)
+    ancestor = torch.full_like(level_a, len(lattices))  # the level of the first common ancestor; the root at first
+    lowest = torch.maximum(level_a, level_b)
+    for level in reversed(range(len(lattices))):
+        above_a, above_b = site_a * edges[level] // edges[level_a], site_b * edges[level] // edges[level_b]
+        is_common = (above_a == above_b).all(1) & (lowest <= level)
+        ancestor = torch.where(is_common, level, ancestor)
+    return 2 * ancestor - level_a - level_b
 
 
 def _field_rows(
@@ -262,7 +302,7 @@ FIGURES = {
     "3b": PaperFigure("the strongest receptive fields of each level", fields),
     "3c": PaperFigure("the statistics of the strengths of receptive fields (14b for Real NVP)", strength_histogram),
     "4": PaperFigure("traversals: images along the leading latents of each level", traversals),
-    "5": PaperFigure("mixing: coarse levels of one image, fine levels of another", mixed_images, 4),
+    "5": PaperFigure("mixing: coarse levels of one image, fine levels of another", mixed_images),
     "6": PaperFigure("inpainting: squares are filled in their inference cones", repairs),
     "8": PaperFigure("samples at the mixed temperature", samples),
     "10": PaperFigure("receptive fields at random, the coarsest level", partial(random_fields, level=-1)),
@@ -270,6 +310,39 @@ FIGURES = {
     "12": PaperFigure("receptive fields at random, the third level from the top", partial(random_fields, level=-3)),
     "13": PaperFigure("receptive fields at random, the finest level", partial(random_fields, level=0)),
     "14a": PaperFigure("receptive fields at random, all levels (of Real NVP in the paper)", random_fields),
-    "tree": PaperFigure("mutual information of latents by distance", dependence, MIN_IMAGES),
+    "tree": PaperFigure("mutual information of latents by distance", dependence),
 }
 """The figures of the paper by number, and one that its text suggests."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("flow", nargs="?", default="msds1", help="a run, a file, or a flow of the package")
+    parser.add_argument("--data", help="a data set; if left out, that of the flow's name, or else samples of the flow")
+    parser.add_argument("--images", type=int, default=500, help="the number of images, of which most figures show few")
+    parser.add_argument("--only", default=",".join(FIGURES), help="the figures to draw, separated by commas")
+    parser.add_argument("--out", type=Path, default=Path("figures"), help="the folder of the pictures")
+    parser.add_argument("--list", action="store_true", help="list the figures without drawing them")
+    arguments = parser.parse_args()
+    if arguments.list:
+        print("\n".join(f"{name:5} {figure.title}" for name, figure in FIGURES.items()))
+        return
+    chosen = {name: FIGURES[name] for name in arguments.only.split(",")}
+    flow = mera.load(arguments.flow)
+    data = arguments.data or (arguments.flow if arguments.flow in mera.data.names() else None)
+    torch.manual_seed(SEED)
+    if data is None:
+        images = flow.to_images(flow.sample(arguments.images)).cpu()
+    else:
+        options = {"train_size": 1} if mera.data.takes(data, "train_size") else {}
+        test = mera.data.load(data, flow.plan.input.shape, **options).test
+        images = torch.stack([test[i] for i in torch.randperm(len(test))[: arguments.images].tolist()])
+    subject = Subject(flow, images)
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    for name, figure in track(chosen.items(), "draw"):
+        save_figure(figure.draw(subject), arguments.out / f"figure_{name}.png")
+    print(f"pictures: {arguments.out}")
+
+
+if __name__ == "__main__":
+    main()
