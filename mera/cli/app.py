@@ -30,7 +30,7 @@ COMMANDS = {
     "refine": "Refine a picture: twice the edges or more, with plausible details.",
     "mix": "Mix two pictures by scale: coarse levels of one with fine levels of the other.",
     "cone": "Show which latents some pixels can change, or which pixels some latents can change.",
-    "explore": "Explore a flow in a browser: latents, mixtures, fillings and a map of its cost.",
+    "explore": "Explore a flow in a browser: latents, fillings and a map of its cost.",
 }
 """The help text of each command. The command NAME is the function or the application `NAME_command` in `mera.cli.NAME`,
 or in the file that `FILES` names."""

@@ -172,7 +172,7 @@ def _explore(
     ] = None,
     browser: Annotated[bool, typer.Option(help="Open the page in a browser.")] = True,
 ) -> None:
-    """Explore a model, a run or a layout in a browser: its levels and latents, mixtures, fillings, a map of its cost.
+    """Explore a model, a run or a layout in a browser: its levels and latents, fillings, a map of its cost.
 
     The page is served to this machine only, and only to browsers that open the printed address with its token. Needs
     the extra `explore`, unless `--html` is passed.

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
 from mera._utils.errors import InputError
-from mera.analysis import decompose, leading, map_picture, mix, receptive_fields
+from mera.analysis import decompose, leading, map_picture, receptive_fields
 from mera.analysis.latents import LatentIndex
 from mera.analysis.pictures import site_edges
 from mera.data.dataset import resize
@@ -149,10 +149,6 @@ class Studio:
         self.photograph = self.whole
         self._take_window(self.photograph, row, column)
 
-    def reduce(self) -> None:
-        """Take the whole photograph, cut to the proportions of the flow's lattice and reduced to its size."""
-        self.show(resize(self.whole, self.flow.plan.input.shape))
-
     @property
     def whole(self) -> Tensor:
         """The photograph with the present window, or the image if there is no photograph, (C, H, W) uint8."""
@@ -188,10 +184,6 @@ class Studio:
         fresh = self.flow.sample_latents(1, self.temperatures)
         z = tuple(new if h == level else old for h, (new, old) in enumerate(zip(fresh, self.latents, strict=True)))
         self.replace(self._decode(z))
-
-    def mixture(self, other: Studio, level: int) -> Tensor:
-        """This image's latents of `level` and coarser with the finer ones of another image (Eq. 9), as data."""
-        return self._decode(mix(self.latents, other.latents, level))
 
     def replace(self, x: Tensor) -> None:
         """Replace the image by data (1, C, H, W) in the flow's own space, such as a filling; `undo` reverts this."""

@@ -140,7 +140,7 @@ def test_a_photograph_stays_a_photograph(studio):
     row, column = studio.surprising  # the middle of the window that is noise
     assert abs(row - 20) <= 2
     assert abs(column - 40) <= 2
-    studio.reduce()
+    studio.draw()
     assert studio.photograph is None
 
 
