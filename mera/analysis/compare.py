@@ -137,23 +137,16 @@ class _Arena:
         }  # fmt: skip
 
     def recipe(self, command: str) -> list[tuple[str, str]]:
-        """How the models were trained, as (name, value)."""
-        settings = self.settings
-        length = "" if math.isinf(settings.last_step) else f"{settings.last_step:,} steps"
-        length += "" if settings.minutes is None else f"{' or ' if length else ''}{settings.minutes:g} minutes of steps"
-        optimizer = settings.optimizer or "Muon"
-        rate = f"{settings.lr:g}" + (f" times {', '.join(f'{r:.2g}' for r in RATES)}, the best" if self.tune else "")
+        """How the models were trained, as (name, value): the settings have the names of the options."""
+        settings = {"optimizer": likelihood_of(self.data.test[0]).optimizer, "steps": self.settings.last_step}
+        settings |= {name: value for name, value in asdict(self.settings).items() if value is not None}
+        if self.tune:
+            settings["lr"] = f"{self.settings.lr:g} times {', '.join(f'{r:.2g}' for r in RATES)}, the best"
         return [
             ("command", f"`{command}`"),
             ("data", f"{count_of(self.data.train)} training and {count_of(self.data.test)} test examples"),
             ("score", f"{self.examples:,} test examples"),
-            ("length", f"{length}, in batches of {settings.batch_size}"),
-            (
-                "optimiser",
-                f"{optimizer}, weight decay {settings.weight_decay:g}, gradients clipped at {settings.clip:g}",
-            ),
-            ("learning rate", f"{rate}, {settings.schedule}, {settings.warmup or 0} steps of warm-up"),
-            ("weights", f"{settings.keep}" + (f", running mean {settings.ema:g}" if settings.ema else "")),
+            *((name, str(value)) for name, value in settings.items()),
             ("versions", f"mera {VERSION}, torch {torch.__version__}"),
             ("machine", machine(self.device)),
         ]

@@ -192,14 +192,11 @@ def refine_picture(
 
 def _pixels(flow: Flow, picture: PictureLike, longest: int) -> Tensor:
     """The pixels of a picture, reduced, with as many channels as the flow has."""
-    check_type(flow, Flow, "a Flow")
-    if isinstance(picture, (str, PathLike)):
-        return photograph(picture, longest, flow.plan.input.channels)
-    pixels = torch.as_tensor(np.ascontiguousarray(picture) if isinstance(picture, np.ndarray) else picture)
-    if pixels.dtype != torch.uint8 or pixels.ndim != 3 or len(pixels) != flow.plan.input.channels:
-        expected = f"a picture of {flow.plan.input.channels} channels, (C, H, W) uint8"
-        raise InputError(expected, f"{tuple(pixels.shape)} {pixels.dtype}")
-    return reduced(pixels, check_count(longest, "longest"))
+    channels = check_type(flow, Flow, "a Flow").plan.input.channels
+    pixels = as_source(picture, channels, longest)[:, :, :]
+    if len(pixels) != channels:
+        raise InputError(f"a picture of {channels} channels, (C, H, W) uint8", str(tuple(pixels.shape)))
+    return pixels
 
 
 def as_source(picture: PictureLike | Source, channels: int, longest: int | None = None) -> Source:

@@ -95,8 +95,8 @@ def test_the_command_line(tmp_path):
         succeed(*command)
     for command, message in (
         (["explain", out], "Expected --class, a number from 0 to 1 or a name, for a conditional flow; got none"),
-        (["figures", out, "--class", "darc"], "Expected a class from 0 to 1, or one of dark, bright; got 'darc'"),
-        (["figures", out, "--class", "0,1"], "Expected one class; got '0,1'"),
+        (["explain", out, "--class", "darc"], "Expected a class from 0 to 1, or one of dark, bright; got 'darc'"),
+        (["explain", out, "--class", "0,1"], "Expected one class; got '0,1'"),
         (["sample", out, "--classes", "2"], "Expected a class from 0 to 1, or one of dark, bright; got '2'"),
     ):
         assert message in str(run(*command).exception)
