@@ -22,8 +22,7 @@ from mera.cli.options import Class, Device, Lattice, Root, Seed
 from mera.cli.sources import (
     Runs,
     class_indices,
-    known_examples,
-    learnt_fields,
+    examples_of,
     load_flow,
     select_class,
     set_threads,
@@ -31,7 +30,11 @@ from mera.cli.sources import (
 from mera.cli.terminal import Json, console, show, show_json
 from mera.flow.flow import Flow
 
-TABLES: dict[str, tuple[str, Callable[[Flow, torch.Tensor, Any], Numbers]]] = {
+FACTORS = "factors"
+"""The table that needs scikit-learn, and data with known factors."""
+WITHOUT_IMAGES = "strengths"
+"""The table that needs no images."""
+TABLES: dict[str, tuple[str, Callable[[Flow, Any, Any], Numbers]]] = {
     "bits": (
         "bits per dimension of each level, without the preprocessing",
         lambda flow, images, factors: _parts(flow, images).table,
@@ -40,18 +43,16 @@ TABLES: dict[str, tuple[str, Callable[[Flow, torch.Tensor, Any], Numbers]]] = {
         "latents of images, compared with the prior",
         lambda flow, images, factors: analysis.statistics(flow, images).table,
     ),
-    "strengths": (
+    WITHOUT_IMAGES: (
         "strengths of receptive fields: Euclidean norms, geometric means over samples",
         lambda flow, images, factors: analysis.strengths(flow, 1024).table,
     ),
-    "factors": (
+    FACTORS: (
         "known factors that each level predicts: R^2 or balanced accuracy on other images, and of shuffled factors",
         lambda flow, images, factors: analysis.factors(flow, images, factors).table,
     ),
 }
 """By name, the title of a table, and a function of a flow, images and their factors that makes it."""
-FACTORS = "factors"
-"""The table that needs scikit-learn, and data with known factors."""
 BATCH = 100
 
 
@@ -68,24 +69,28 @@ def explain_command(
 ) -> None:
     """Print tables about runs: bits, latents, strengths and known factors by level.
 
-    Of several runs, means and standard errors are printed.
+    Of several runs, means and standard errors are printed. All tables but that of strengths need the run's test images.
     """
     names = [check_choice(name.strip(), TABLES, "a table") for name in only.split(",")]
     if find_spec("sklearn") is None and FACTORS in names:
         typer.echo("left out: factors, which need scikit-learn (pip install 'mera-flow[analysis]')", err=True)
         names.remove(FACTORS)
+    needs_images = set(names) != {WITHOUT_IMAGES}
+    if root is not None and not needs_images:
+        raise typer.BadParameter(f"--root is the folder of test images, which the table {WITHOUT_IMAGES} does not need")
     all_tables: list[dict[str, Numbers]] = []
     with ProgressBar("explain", check_console(console, quiet=as_json), "table") as progress_bar:
         for path in runs:
-            flow, pictures, factors = _read(path, images, label, L, root, device, seed)
+            flow, number = _load(path, label, L, device)
+            pictures, factors = _images(path, flow, number, images, root, seed) if needs_images else (None, {})
             possible = [name for name in names if factors or name != FACTORS]
             if not possible:
                 raise InputError(f"data with known factors for the table {FACTORS}", "none")
             all_tables.append({})
-            for number, name in enumerate(possible, start=1):
+            for count, name in enumerate(possible, start=1):
                 with fixed_seed(seed):
                     all_tables[-1][name] = TABLES[name][1](flow, pictures, factors)
-                done = (len(all_tables) - 1) * len(possible) + number
+                done = (len(all_tables) - 1) * len(possible) + count
                 progress_bar.update(done, done / (len(runs) * len(possible)), f"{path.name}: {name}")
     if as_json:
         results = []
@@ -106,27 +111,26 @@ def explain_command(
         show(f"\n{TABLES[name][0]}", table if len(runs) == 1 else _means([tables[name] for tables in all_tables]))
 
 
-def _read(
-    path: Path, n: int, label: str | None, L: Any, root: Path | None, device: str, seed: int
-) -> tuple[Flow, torch.Tensor, dict[str, Any]]:
-    """The flow of a run, `n` random test images or else samples, and their known factors."""
+def _load(path: Path, label: str | None, L: Any, device: str) -> tuple[Flow, int | None]:
+    """The flow of a run, and the number of its class."""
     flow = load_flow(path, device, L)
     set_threads(flow)
     if not isinstance(flow, Flow):
         raise InputError("a flow with latents", f"{type(flow).__name__} in {path}")
-    flow, number = select_class(path, flow, label)
-    test = known_examples(path, flow, root)
-    if test is None:
-        with fixed_seed(seed):
-            batches = [flow.sample(min(BATCH, n - i)) for i in range(0, n, BATCH)]
-        are_images = flow.plan.input.is_picture and not learnt_fields(path)
-        return flow, torch.cat([flow.to_images(batch) if are_images else batch for batch in batches]), {}
+    return select_class(path, flow, label)
+
+
+def _images(
+    path: Path, flow: Flow, number: int | None, n: int, root: Path | None, seed: int
+) -> tuple[torch.Tensor, dict[str, Any]]:
+    """At most `n` random test images of a run, of a class if its number is not None, and their known factors."""
+    test = examples_of(path, flow, root)
     candidates = class_indices(test, number)
     with seeded(seed):
         indices = candidates[torch.randperm(len(candidates))[:n]]
     images = torch.stack([test[i] for i in indices.tolist()])
     factors = {name: value[indices] for name, value in data.factors(test).items() if number is None or name != "class"}
-    return flow, images, factors
+    return images, factors
 
 
 def _parts(flow: Flow, images: torch.Tensor) -> analysis.Parts:

@@ -144,28 +144,6 @@ def examples_of(path: Path, flow: Flow, root: Path | None) -> Examples:
     return data.load(**card.data | options | ({} if root is None else {"root": root})).test
 
 
-def known_examples(path: Path, flow: Flow, root: Path | None) -> Examples | None:
-    """Load the test examples that a flow learnt, see `examples_of`; if there are none, print why and return None."""
-    card, reason = _card(path), None
-    if path.is_file():
-        reason = "a file does not name its data"
-    elif card is not None and card.data["name"] not in data.names():
-        reason = f"no data set {card.data['name']}"
-    elif card is None and RunFolder(path).facts().get("source") is None and not learnt_fields(path):
-        reason = "its data came from Python"
-    try:
-        if reason is None:
-            return examples_of(path, flow, root)
-    except DataMissingError:
-        if card is None or root is not None:
-            raise
-        reason = "no data set found (--root names its folder)"
-    if root is not None:
-        raise InputError("no --root where there is no data set to find in it", f"{path}: {reason}")
-    typer.echo(f"{path}: {reason}; using samples of the flow instead", err=True)
-    return None
-
-
 def configured(run: RunFolder, shape: Sequence[int], root: Path | None = None, test_only: bool = False) -> DataSplits:
     """Load the data of a run by its manifest; warn if they are not the data that it learnt.
 

@@ -225,9 +225,6 @@ def fit(
             warnings.warn(reason, stacklevel=2)
         workers = 0 if learnt.in_order else settings.workers  # each worker would read the whole stream
         batches = read_batches(learnt.train, settings.seed, loop.rows, loop.step, workers)
-        shows_cost = settings.minutes is not None and check and not console.quiet
-        if shows_cost and (seconds := learnt.test.check_seconds(flow)) > 1:
-            console.print(f"the final check takes about {seconds:.0f} s besides; check=False or --no-check omits it")
         saves_memory, first_step = flow.checkpoint, loop.step
         flow.checkpoint = saves_memory or settings.checkpoint
         try:
@@ -244,6 +241,8 @@ def fit(
             loop.use_best(learnt.test)
         number, diverged, verdict = loop.signal or signal.number, None, "not checked"
         if check:
+            if is_action(data) and not (number or console.quiet):
+                console.print("checking the weights of samples and short chains; check=False or --no-check omits it")
             diverged = divergence(loop.trained, inverse_error(loop.trained, learnt.test) if history.metrics else 0.0)
             verdict = diverged or (not number and learnt.test.verdict(loop.trained)) or "no sign of divergence"
         if resumed and loop.step == first_step and not number:

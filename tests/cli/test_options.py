@@ -124,9 +124,8 @@ TABLE = {
         "file a.npy": "--n 5; --L 16; --temperature 0.5; --seed 1", "refused": "--classes dark",
     },
     "compare rgflow(hidden=(8,)) --L 4 --data shades --steps 1 --out new": {"refused": "--parameters 9000"},
-    "explain flow.mera --images 60 --only latents": {
-        "output": "--images 70; --only bits; --seed 1; --L 16", "json": "--json",
-        "refused": "--root elsewhere; --class dark",
+    "explain flow.mera --only strengths": {
+        "output": "--seed 1; --L 16", "json": "--json", "refused": "--only bits; --root elsewhere; --class dark",
     },
     "explain run --images 60 --only bits": {
         "output": "--images 70; --only latents; --seed 1; --L 8; --root elsewhere",
