@@ -5,7 +5,7 @@
     python examples/paper_figures.py --list
 
 The flow is a run, a file of `mera.save` or a flow of the package. Its images are test images of a data set; without
-one, samples of the flow. A figure of its own, "tree", has the mutual information of latents by their distance.
+one, samples of the flow.
 """
 
 from __future__ import annotations
@@ -26,10 +26,9 @@ from torch import Tensor
 
 import mera
 from mera._utils.random import fixed_seed
-from mera.analysis import mix, receptive_fields, statistics, strengths, traverse
-from mera.analysis.latents import LatentIndex, encode_levels, random_latents
+from mera.analysis import mix, receptive_fields, strengths, traverse
+from mera.analysis.latents import LatentIndex, random_latents
 from mera.analysis.receptive import strongest
-from mera.analysis.statistics import distinct_pairs, mean_information, rank_bins
 from mera.drawing.figures import Picture, panels
 from mera.drawing.images import draw_image, paint_mask, progression, save_figure, titled
 
@@ -40,8 +39,6 @@ FINEST, COARSER = 0.2, 0.6
 """The temperatures of App. B: the finest level takes the longest to learn, and its latents are drawn colder."""
 FIELD_SAMPLES = 15
 """The number of samples of which receptive fields are the medians, as means can hang on single samples."""
-PAIRS = 1000
-"""The number of pairs of latents for each estimate of mutual information."""
 REPAIRED = 4
 """The number of images that are filled."""
 SEARCH: dict[str, Any] = {"samples": 4, "particles": 16, "warmup": 10, "iterations": 10, "steps": 0}
@@ -188,70 +185,6 @@ def samples(subject: Subject) -> Picture:
     return titled([("", image) for image in drawn], COLUMNS, 1.0, title=title)
 
 
-def dependence(subject: Subject) -> Picture:
-    """The mutual information of two latents, for each pair of levels and by their distance on the tree."""
-    found = statistics(subject.flow, subject.images, pairs=PAIRS)
-    figure, (left, right) = panels(2, 2, 4.25, 3.4)
-    values = 1e3 * found.information
-    shown = left.imshow(values, cmap="viridis", vmin=0)
-    for a, row in enumerate(values.tolist()):
-        for b, value in enumerate(row):
-            left.text(b, a, f"{value:.2f}", ha="center", va="center", fontsize=8, color="white")
-    levels = list(range(len(values)))
-    left.set(xlabel="level", ylabel="level", xticks=levels, yticks=levels)
-    left.set_title("two latents of two levels", fontsize=9)
-    figure.colorbar(shown, ax=left, shrink=0.8)
-    distances, means, errors = information_by_distance(subject.flow, subject.images, PAIRS)
-    right.errorbar(distances, 1e3 * means, 1e3 * errors, fmt="o-", ms=4, capsize=2)
-    right.axhline(0, color="0.6", lw=0.8)
-    right.set(xlabel="distance on the tree")
-    right.set_title("two latents at a distance on the tree", fontsize=9)
-    right.grid(alpha=0.3)
-    figure.suptitle(f"mean mutual information of two latents of {found.images:,} images, 0.001 nats", fontsize=10)
-    return figure
-
-
-def information_by_distance(flow: mera.Flow, images: Tensor, pairs: int) -> tuple[Tensor, Tensor, Tensor]:
-    """The distances on the tree that occur, the mean mutual information at each in nats, and its error, (n,) each."""
-    lattices = [latent.lattice for latent in flow.plan.latents]
-    sizes = torch.tensor([lattice.variables for lattice in lattices])
-    level, starts = torch.arange(len(sizes)).repeat_interleave(sizes), sizes.cumsum(0) - sizes
-    site = torch.cat([
-        torch.stack(torch.unravel_index(torch.arange(lattice.sites), lattice.shape), dim=1).repeat(lattice.channels, 1)
-        for lattice in lattices
-    ])  # fmt: skip
-    with fixed_seed(SEED):
-        z = encode_levels(flow, images)
-        bins = torch.cat([rank_bins(values.flatten(1).double()) for values in z], dim=1)
-        h = torch.randint(len(sizes), (2, 20 * pairs))  # each level equally often: the few coarse latents count too
-        drawn = starts[h] + (torch.rand(h.shape, dtype=torch.float64) * sizes[h]).long()
-        a, b = distinct_pairs(drawn[0], drawn[1], len(level))
-    distance = tree_distance(level[a], site[a], level[b], site[b], [lattice.shape for lattice in lattices])
-    distances = distance.unique()
-    rows = [(distance == d).nonzero()[:pairs, 0] for d in distances]
-    means, errors = torch.stack([mean_information(bins, a[row], b[row]) for row in rows], dim=1)
-    return distances, means, errors
-
-
-def tree_distance(
-    level_a: Tensor, site_a: Tensor, level_b: Tensor, site_b: Tensor, lattices: Sequence[Sequence[int]]
-) -> Tensor:
-    """The tree distance of pairs of latents, (pairs,): the steps up to the first common ancestor and down again.
-
-    The parent of a site is the site of the next level that covers the same pixels. Sites of the coarsest level have a
-    common root as parent. Latents of the same level and site are at distance 0. Levels are (pairs,), sites (pairs,
-    dim), and `lattices` holds the lattice edges of each level, finest first.
-    """
-    edges = torch.tensor(lattices)
-    ancestor = torch.full_like(level_a, len(lattices))  # the level of the first common ancestor; the root at first
-    lowest = torch.maximum(level_a, level_b)
-    for level in reversed(range(len(lattices))):
-        above_a, above_b = site_a * edges[level] // edges[level_a], site_b * edges[level] // edges[level_b]
-        is_common = (above_a == above_b).all(1) & (lowest <= level)
-        ancestor = torch.where(is_common, level, ancestor)
-    return 2 * ancestor - level_a - level_b
-
-
 def _field_rows(
     subject: Subject, rows: Sequence[Sequence[LatentIndex]], title: str, same_scale: bool = False
 ) -> Picture:
@@ -310,9 +243,8 @@ FIGURES = {
     "12": PaperFigure("receptive fields at random, the third level from the top", partial(random_fields, level=-3)),
     "13": PaperFigure("receptive fields at random, the finest level", partial(random_fields, level=0)),
     "14a": PaperFigure("receptive fields at random, all levels (of Real NVP in the paper)", random_fields),
-    "tree": PaperFigure("mutual information of latents by distance", dependence),
 }
-"""The figures of the paper by number, and one that its text suggests."""
+"""The figures of the paper by number."""
 
 
 def main() -> None:
