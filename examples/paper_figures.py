@@ -19,6 +19,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from matplotlib.axes import Axes
 from rich.progress import track
@@ -27,7 +28,7 @@ from torch import Tensor
 import mera
 from mera._utils.random import fixed_seed
 from mera.analysis import mix, receptive_fields, strengths, traverse
-from mera.analysis.latents import LatentIndex, random_latents
+from mera.analysis.latents import LatentIndex
 from mera.analysis.receptive import strongest
 from mera.drawing.figures import Picture, panels
 from mera.drawing.images import draw_image, paint_mask, progression, save_figure, titled
@@ -183,6 +184,12 @@ def samples(subject: Subject) -> Picture:
         drawn = subject.flow.to_images(subject.flow.sample(32, temperature=subject.temperatures))
     title = f"samples, T = {subject.temperatures}"
     return titled([("", image) for image in drawn], COLUMNS, 1.0, title=title)
+
+
+def random_latents(plan: mera.graph.Plan, level: int, n: int) -> list[LatentIndex]:
+    """At most n distinct latents of a level, in random order."""
+    latents = [(level, *place) for place in np.ndindex(plan.latents[level].lattice.event_shape)]
+    return [latents[i] for i in torch.randperm(len(latents))[:n].tolist()]
 
 
 def _field_rows(

@@ -25,7 +25,7 @@ from mera._utils.random import fixed_seed
 from mera._utils.table import Numbers, Table, numbers, with_error
 from mera.analysis import mix, receptive_fields
 from mera.analysis.factors import fit_forest, in_random_order
-from mera.analysis.latents import BATCH, encode_levels, random_latents
+from mera.analysis.latents import BATCH, encode_levels
 
 FOREST_PIXELS = 100
 """The number of variables of an image that a forest uses: those most correlated with the factor."""
@@ -64,7 +64,8 @@ def extents_by_level(flow: mera.Flow, latents: int = 16, samples: int = 16) -> N
     """A table of the extents of receptive fields: means over random latents of each level, with standard errors."""
     rows = []
     for level in range(len(flow.plan.latents)):
-        selected = random_latents(flow.plan, level, latents)
+        every = [(level, *place) for place in np.ndindex(flow.plan.latents[level].lattice.event_shape)]
+        selected = [every[i] for i in torch.randperm(len(every))[:latents].tolist()]
         pixels, radius = extents(receptive_fields(flow, selected, samples), flow.plan.input.periodic)
         cones = [flow.generation_cone(level, latent[2:]).pixels.sum().item() for latent in selected]
         errors = [values.std().item() / len(values) ** 0.5 for values in (pixels, radius)]

@@ -159,7 +159,8 @@ class _Arena:
             self.console.print(f"{contestant.text}: {count_parameters(flow):,} parameters, already trained")
             return self._evaluated(contestant, flow, seed, 0, 0.0, contestant.text)
         lr, tuning = self._tuned(contestant) if self.tune else (self.settings.lr, 0.0)
-        run, settings = RunFolder(self._folder(contestant) / f"seed{seed}"), replace(self.settings, seed=seed, lr=lr)
+        run = RunFolder(self.out / contestant.folder / f"seed{seed}")
+        settings = replace(self.settings, seed=seed, lr=lr)
         comparison = {**describe_flow(flow), **self.facts, **asdict(settings)}
         if run.steps():
             run.compare({"comparison": comparison})
@@ -188,10 +189,6 @@ class _Arena:
         parameters = count_parameters(flow)
         return Score(contestant.text, seed, parameters, steps, minutes, losses, statistics.median(times), run)
 
-    def _folder(self, contestant: Contestant) -> Path:
-        """The folder of the runs of a contestant."""
-        return self.out / contestant.folder
-
     def _tuned(self, contestant: Contestant) -> tuple[float, float]:
         """The best of three rates on examples that are held out, and the minutes that the short runs took."""
         settings, (learnt, held_out) = self.settings, hold_out(self.data.train)
@@ -203,7 +200,8 @@ class _Arena:
         losses, seconds = {}, 0.0
         for rate in (factor * settings.lr for factor in RATES):
             torch.manual_seed(settings.seed)
-            trial, run = contestant.make().to(self.device), RunFolder(self._folder(contestant) / TUNED / f"{rate:.3g}")
+            trial = contestant.make().to(self.device)
+            run = RunFolder(self.out / contestant.folder / TUNED / f"{rate:.3g}")
             self.console.print(f"{contestant.text}: rate {rate:.3g}")
             fit(trial, data, replace(short, lr=rate), run, resume="auto", console=self.console, check=False)
             last = run.metrics()[-1]

@@ -104,9 +104,8 @@ def explain_command(
         return
     shapes = [[(name, table.header, len(table.rows)) for name, table in tables.items()] for tables in all_tables]
     if any(shape != shapes[0] for shape in shapes):
-        raise InputError(
-            f"runs of one lattice and one data set, as {runs[0]}, for means", ", ".join(map(str, runs[1:]))
-        )
+        others = ", ".join(map(str, runs[1:]))
+        raise InputError(f"runs of one lattice and one data set, as {runs[0]}, for means", others)
     for name, table in all_tables[0].items():
         show(f"\n{TABLES[name][0]}", table if len(runs) == 1 else _means([tables[name] for tables in all_tables]))
 

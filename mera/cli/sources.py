@@ -24,7 +24,7 @@ from mera.flow.density import Density
 from mera.flow.flow import Flow
 from mera.graph.lattice import per_dimension
 from mera.graph.summary import count_parameters
-from mera.models import Card, pretrained
+from mera.models import pretrained
 from mera.models.saving import load
 from mera.train import RunFolder
 
@@ -128,14 +128,9 @@ def class_indices(examples: Examples, number: int | None) -> Tensor:
 # Data
 
 
-def _card(path: Path) -> Card | None:
-    """The card of a pretrained flow; None if the path is not its name, or is a file or a run."""
-    return None if path.is_file() or is_run(path) else pretrained().get(str(path))
-
-
 def examples_of(path: Path, flow: Flow, root: Path | None) -> Examples:
     """Load the test examples of the data set that a flow learnt; a `FileNotFoundError` if the data is missing."""
-    card = _card(path)
+    card = None if path.is_file() or is_run(path) else pretrained().get(str(path))
     if card is None:
         return configured(RunFolder(path), flow.plan.input.event_shape, root, test_only=True).test
     options: dict[str, Any] = {"L": flow.plan.input.shape}

@@ -62,7 +62,7 @@ class Page:
         self.visit.changed()
 
     def _show(self) -> None:
-        """Show the current image, and its log p."""
+        """Show the current image, and its bits per dimension."""
         studio, learnt = self.visit.studio, self.visit.learnt
         self.now.set_source(address_of(studio.picture))
         has_photograph = studio.photograph is not None
@@ -74,11 +74,7 @@ class Page:
             frame = f'x="{column}" y="{row}" width="{width}" height="{height}"'
             self.photograph.set_content(f'<rect {frame} fill="none" stroke="#e0218a" stroke-width="2"/>')
         self.hint.set_text(HINT_OF_WINDOW if has_photograph else HINT)
-        if learnt.is_image:
-            self.facts.set_text(f"{studio.bits_per_dim():.3f} bits/dim{learnt.note}")
-        else:
-            nats = studio.log_prob() / learnt.flow.plan.input.variables
-            self.facts.set_text(f"log p = {nats:.3f} nats for each variable{learnt.note}")
+        self.facts.set_text(f"{studio.bits_per_dim():.3f} bits/dim{learnt.note}")
 
     def _add_picture(self) -> None:
         """Add the photograph, the current image, and buttons."""
@@ -95,14 +91,12 @@ class Page:
             ui.button("New image", on_click=lambda: visit.change(studio.draw))
             outlined("Undo", self._undo)
             outlined("Unmark", visit.unmark)
-            if visit.learnt.is_image:
-                outlined("Save", self._save)
-        if visit.learnt.is_image:
-            self.opener = ui.upload(
-                label="or open a picture", on_upload=self._upload, on_rejected=self._reject,
-                auto_upload=True, max_files=None, max_file_size=MAX_UPLOAD,
-            )  # fmt: skip
-            self.opener.classes("w-full max-w-lg").props('accept="image/*" aria-label="open a picture"')
+            outlined("Save", self._save)
+        self.opener = ui.upload(
+            label="or open a picture", on_upload=self._upload, on_rejected=self._reject,
+            auto_upload=True, max_files=None, max_file_size=MAX_UPLOAD,
+        )  # fmt: skip
+        self.opener.classes("w-full max-w-lg").props('accept="image/*" aria-label="open a picture"')
 
     def _add_tabs(self) -> None:
         """Add all tabs; only the map is computed without a click."""

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from nicegui import events, ui
+from nicegui import ui
 from PIL import Image
 from torch import Tensor
 
@@ -60,18 +60,9 @@ class LevelsTab:
     def _add_level(self, level: int) -> None:
         """Add the panel of a level; its leading latents are computed when the panel is first opened."""
         lattice = self.visit.learnt.flow.plan.latents[level].lattice
-
-        def set_temperature(event: events.ValueChangeEventArguments) -> None:
-            self.studio.temperatures[level] = float(event.value)
-
         name = f"z{level}: {lattice.channels} at each of {' x '.join(map(str, lattice.shape))} sites"
         with ui.expansion(name).classes("w-full border rounded").props(f'data-level="{level}"') as panel:
-            with ui.row().classes("items-center gap-4"):
-                ui.label("temperature")
-                slider = ui.slider(min=0.1, max=1.5, step=0.05, value=1.0).classes("w-32")
-                slider.props(f'label aria-label="temperature of level {level}"')
-                slider.on_value_change(set_temperature)
-                outlined("Redraw the level", lambda: self.visit.change(self.studio.redraw, level))
+            outlined("Redraw the level", lambda: self.visit.change(self.studio.redraw, level))
             latents = ui.row().classes("gap-6")
 
         async def open_panel() -> None:

@@ -29,7 +29,7 @@ from mera.graph.summary import count_parameters
 from mera.models.saving import describe_flow
 from mera.sampling.weights import format_ess
 from mera.train.batches import read_batches
-from mera.train.callbacks import Callback, History, Progress, RunLogger
+from mera.train.callbacks import Callback, History, Progress
 from mera.train.health import check_user_bijectors, divergence, inverse_error
 from mera.train.loop import Loop
 from mera.train.optimizers import UserOptimizer, UserSchedule, cosine
@@ -206,9 +206,6 @@ def fit(
     learnt = recognize(flow, data, settings, loss, test, labels, test_labels)
     loop, history = Loop(flow, settings, run, learnt.train, user_optimizer, user_schedule), History()
     standard: list[Callback] = [history]
-    if run is not None:  # logged samples cycle through all classes
-        has_classes = flow.context_encoder.classes is not None
-        standard.append(RunLogger(run, None if has_classes else learnt.test.contexts))
     if not console.quiet and loop.is_main:
         standard.append(Progress(console))
     callbacks = [*standard, *callbacks]

@@ -34,8 +34,8 @@ def test_a_run_is_evaluated_sampled_and_made_longer(tmp_path, monkeypatch):
     assert "bits/dim" in succeed("evaluate", out, "--images", 10).output
     succeed("sample", out, "--n", 4)
     assert (out / "samples_T0.8.png").stat().st_size > 100
-    succeed("sample", out, "--n", 2, "--L", 16, "--levels", 3)
-    assert (out / "samples_T0.8_L_16_16_levels_3.png").is_file()
+    succeed("sample", out, "--n", 2, "--L", 16)
+    assert (out / "samples_T0.8_L_16_16.png").is_file()
     refused = run("train", "--resume", out, "--lr", 1, "--data", "mnist")
     assert refused.exit_code == 2
     assert "No such option: --lr" in plain(refused)

@@ -116,7 +116,7 @@ TABLE = {
     },
     "runs .": {"json": "--json"},
     "sample run --n 4 --L 8 --out a.npy": {
-        "file a.npy": "--n 5; --L 4; --levels 3; --temperature 0.5; --seed 1",
+        "file a.npy": "--n 5; --L 4; --temperature 0.5; --seed 1",
         "files .": "--out b.npy",
     },
     "sample classes --n 4 --out a.npy": {"file a.npy": "--classes dark"},
@@ -172,7 +172,7 @@ TABLE = {
     f"cone {SMALL} --region 1:2,1:2": {"output": "--region 1:2,1:3", "files .": "--out other.png"},
     f"cone {SMALL}": {"output": "--latent 1:0,0"},
     "explore run --no-browser": {
-        "events": "--image a.png; --fields; --port 4321; --browser",
+        "events": "--image a.png; --port 4321; --browser",
         "files .": "--html a.html",
     },
 }  # fmt: skip
