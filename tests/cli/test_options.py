@@ -125,7 +125,7 @@ TABLE = {
     },
     "compare rgflow(hidden=(8,)) --L 4 --data shades --steps 1 --out new": {"refused": "--parameters 9000"},
     "explain flow.mera --only strengths": {
-        "output": "--seed 1; --L 16", "json": "--json", "refused": "--only bits; --root elsewhere; --class dark",
+        "output": "--seed 1; --L 16", "json": "--json", "refused": "--root elsewhere; --class dark",
     },
     "explain run --images 60 --only bits": {
         "output": "--images 70; --only latents; --seed 1; --L 8; --root elsewhere",
