@@ -21,7 +21,7 @@ from mera._utils.files import write_atomically
 from mera.graph.summary import count_parameters
 from mera.models.archive import write_archive
 from mera.models.saving import FOLDER, Card, describe_flow, load
-from mera.train import RunFolder, bits_per_dim
+from mera.train import RunFolder, example_losses
 
 
 def main() -> None:
@@ -50,7 +50,7 @@ def main() -> None:
         parameters=count_parameters(flow),
         data=source,
         command=f"{' '.join(command.split())} --out runs/{arguments.name}",
-        bits_per_dim=round(bits_per_dim(flow, test), 4),
+        bits_per_dim=round(example_losses(flow, test).mean().item(), 4),
         test_images=len(test),
         steps=metrics[-1]["step"],
         minutes=round(metrics[-1]["seconds"] / 60, 1),

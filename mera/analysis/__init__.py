@@ -2,20 +2,18 @@
 
 from mera.analysis.classify import Classes, classify
 from mera.analysis.decompose import Parts, decompose
-from mera.analysis.factors import FactorTable, MixingTable, factors, mixing
+from mera.analysis.factors import FactorTable, factors
 from mera.analysis.latents import LatentIndex, mix, traverse
 from mera.analysis.pictures import PictureMap, map_picture, mix_pictures, refine_picture
-from mera.analysis.receptive import Extent, Strengths, extents, leading, receptive_fields, strengths
+from mera.analysis.receptive import Strengths, leading, receptive_fields, strengths
 from mera.analysis.statistics import LatentStatistics, statistics
 from mera.analysis.surprises import Surprise, Surprises, find_surprises
 
 __all__ = [
     "Classes",
-    "Extent",
     "FactorTable",
     "LatentIndex",
     "LatentStatistics",
-    "MixingTable",
     "Parts",
     "PictureMap",
     "Strengths",
@@ -23,14 +21,12 @@ __all__ = [
     "Surprises",
     "classify",
     "decompose",
-    "extents",
     "factors",
     "find_surprises",
     "leading",
     "map_picture",
     "mix",
     "mix_pictures",
-    "mixing",
     "receptive_fields",
     "refine_picture",
     "statistics",

@@ -123,13 +123,13 @@ def classify(
     shares = shares.double()
     if shares.shape != (count,) or not (shares >= 0).all() or not abs(shares.sum() - 1) < 1e-6:
         raise InputError(f"{count} probabilities of classes, whose sum is 1", str(shares.tolist())[:80])
-    losses = []
+    losses: list[Tensor] = []
+
+    def show(done: int, fraction: float) -> None:
+        if progress is not None:
+            progress(done, (len(losses) + fraction) / count)
+
     for number in range(count):
-
-        def show(done: int, fraction: float, number: int = number) -> None:
-            if progress is not None:
-                progress(done, (number + fraction) / count)
-
         losses.append(example_losses(flow.given(number), examples, n, progress=show))
     nats = flow.plan.input.variables * (math.log(2) if likelihood_of(examples[0]) is ImageLikelihood else 1.0)
     has_labels = "class" in getattr(examples, "labels", {})

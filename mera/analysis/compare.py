@@ -137,23 +137,16 @@ class _Arena:
         }  # fmt: skip
 
     def recipe(self, command: str) -> list[tuple[str, str]]:
-        """How the models were trained, as (name, value)."""
-        settings = self.settings
-        length = "" if math.isinf(settings.last_step) else f"{settings.last_step:,} steps"
-        length += "" if settings.minutes is None else f"{' or ' if length else ''}{settings.minutes:g} minutes of steps"
-        optimizer = settings.optimizer or "Muon"
-        rate = f"{settings.lr:g}" + (f" times {', '.join(f'{r:.2g}' for r in RATES)}, the best" if self.tune else "")
+        """How the models were trained, as (name, value): the settings have the names of the options."""
+        settings = {"optimizer": likelihood_of(self.data.test[0]).optimizer, "steps": self.settings.last_step}
+        settings |= {name: value for name, value in asdict(self.settings).items() if value is not None}
+        if self.tune:
+            settings["lr"] = f"{self.settings.lr:g} times {', '.join(f'{r:.2g}' for r in RATES)}, the best"
         return [
             ("command", f"`{command}`"),
             ("data", f"{count_of(self.data.train)} training and {count_of(self.data.test)} test examples"),
             ("score", f"{self.examples:,} test examples"),
-            ("length", f"{length}, in batches of {settings.batch_size}"),
-            (
-                "optimiser",
-                f"{optimizer}, weight decay {settings.weight_decay:g}, gradients clipped at {settings.clip:g}",
-            ),
-            ("learning rate", f"{rate}, {settings.schedule}, {settings.warmup or 0} steps of warm-up"),
-            ("weights", f"{settings.keep}" + (f", running mean {settings.ema:g}" if settings.ema else "")),
+            *((name, str(value)) for name, value in settings.items()),
             ("versions", f"mera {VERSION}, torch {torch.__version__}"),
             ("machine", machine(self.device)),
         ]
@@ -166,7 +159,8 @@ class _Arena:
             self.console.print(f"{contestant.text}: {count_parameters(flow):,} parameters, already trained")
             return self._evaluated(contestant, flow, seed, 0, 0.0, contestant.text)
         lr, tuning = self._tuned(contestant) if self.tune else (self.settings.lr, 0.0)
-        run, settings = RunFolder(self._folder(contestant) / f"seed{seed}"), replace(self.settings, seed=seed, lr=lr)
+        run = RunFolder(self.out / contestant.folder / f"seed{seed}")
+        settings = replace(self.settings, seed=seed, lr=lr)
         comparison = {**describe_flow(flow), **self.facts, **asdict(settings)}
         if run.steps():
             run.compare({"comparison": comparison})
@@ -195,10 +189,6 @@ class _Arena:
         parameters = count_parameters(flow)
         return Score(contestant.text, seed, parameters, steps, minutes, losses, statistics.median(times), run)
 
-    def _folder(self, contestant: Contestant) -> Path:
-        """The folder of the runs of a contestant."""
-        return self.out / contestant.folder
-
     def _tuned(self, contestant: Contestant) -> tuple[float, float]:
         """The best of three rates on examples that are held out, and the minutes that the short runs took."""
         settings, (learnt, held_out) = self.settings, hold_out(self.data.train)
@@ -210,7 +200,8 @@ class _Arena:
         losses, seconds = {}, 0.0
         for rate in (factor * settings.lr for factor in RATES):
             torch.manual_seed(settings.seed)
-            trial, run = contestant.make().to(self.device), RunFolder(self._folder(contestant) / TUNED / f"{rate:.3g}")
+            trial = contestant.make().to(self.device)
+            run = RunFolder(self.out / contestant.folder / TUNED / f"{rate:.3g}")
             self.console.print(f"{contestant.text}: rate {rate:.3g}")
             fit(trial, data, replace(short, lr=rate), run, resume="auto", console=self.console, check=False)
             last = run.metrics()[-1]

@@ -20,13 +20,10 @@ from mera._utils.files import make_folder, write_atomically
 from mera._utils.table import Table, Tabled, plus_minus
 from mera.drawing.curves import loss_curves
 from mera.drawing.figures import Picture
-from mera.drawing.images import grid, save_figure, titled
-from mera.models.saving import load
-from mera.train import RunFolder, sample
+from mera.drawing.images import save_figure
+from mera.train import RunFolder
 from mera.train.evaluate import mean_and_error
 
-SAMPLES_SHOWN, TEMPERATURE = 16, 0.7
-"""The number of samples of each model in the picture, and their temperature."""
 MARGIN = 0.1
 """The share by which a number of parameters may differ from the one that was asked for before the table marks it."""
 
@@ -227,30 +224,15 @@ class Comparison(Tabled):
         body = [r"\toprule", lines[0], r"\midrule", *lines[1:], r"\bottomrule"]
         return "\n".join([*notes, rf"\begin{{tabular}}{{{align}}}", *body, r"\end{tabular}", ""])
 
-    def curves(self, x: str = "seconds") -> Picture:
-        """Draw the loss over the course of training: the mean over seeds of each model, within a band of all seeds.
-
-        Args:
-            x: the horizontal axis, "seconds" or "step".
-        """
+    def curves(self) -> Picture:
+        """Draw the loss over the seconds of training: the mean over seeds of each model, within a band of all seeds."""
         learnt = {model: [run for run in runs if run.steps] for model, runs in self.runs().items()}
         lines = {model: [RunFolder(run.run).metrics() for run in runs] for model, runs in learnt.items() if runs}
         metric = f"test_{'bits' if self.unit == 'bits/dim' else 'nats'}"
-        return loss_curves(lines, x, metric, f"test {self.unit}", f"learning {self.data}")
-
-    def samples(self) -> Picture | None:
-        """Draw samples of each model, of its first seed; None if its examples are not pictures."""
-        grids = {}
-        for model, (score, *_) in self.runs().items():
-            flow = load(score.run)
-            if self.unit != "bits/dim" or not flow.plan.input.is_picture:
-                return None
-            pictures = flow.to_images(sample(flow, SAMPLES_SHOWN, TEMPERATURE))
-            grids[f"{model}\n{score.loss:.3f}"] = grid(pictures, columns=4)
-        return titled(grids, 4, 2.6)
+        return loss_curves(lines, "seconds", metric, f"test {self.unit}", f"learning {self.data}")
 
     def save(self, out: str | Path) -> Path:
-        """Write report.md, table.csv, table.json, table.tex, curves.png and .pdf, and samples.png for pictures.
+        """Write report.md, table.csv, table.json, table.tex, curves.png and curves.pdf.
 
         Args:
             out: the folder.
@@ -267,9 +249,6 @@ class Comparison(Tabled):
             for suffix in ("png", "pdf"):
                 save_figure(self.curves(), out / f"curves.{suffix}")
             parts.append("![test loss over time: mean over seeds, and the band of all seeds](curves.png)")
-        if (samples := self.samples()) is not None:
-            save_figure(samples, out / "samples.png")
-            parts.append(f"Samples at temperature {TEMPERATURE}:\n\n![samples](samples.png)")
         texts["report.md"] = "\n\n".join(parts) + "\n"
         for name, text in texts.items():
             write_atomically(out / name, text.encode())

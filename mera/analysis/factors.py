@@ -1,8 +1,8 @@
-"""Known factors of the data: their prediction from the latents of each level, and their change by mixing."""
+"""Known factors of the data: their prediction from the latents of each level."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,18 +13,16 @@ from torch import Tensor
 from mera._utils.checks import check_type
 from mera._utils.errors import InputError
 from mera._utils.installation import import_optional
-from mera._utils.random import fixed_seed
 from mera._utils.table import Numbers, Tabled, numbers
-from mera.analysis.latents import BATCH, encode_levels, mix
+from mera.analysis.latents import encode_levels
 from mera.flow.flow import Flow
 
-MIN_IMAGES, MIN_MIXED = 20, 60
-"""The smallest number of images of `factors` and of `mixing`."""
+MIN_IMAGES = 20
+"""The smallest number of images."""
 MAX_CLASSES = 20
 """An integer factor with at most this many different values is a class, with more values a number."""
-FOREST_LATENTS, FOREST_PIXELS = 30, 100
-"""The number of latents of a level, and of variables of the data, that a forest uses: those most correlated with the
-factor."""
+FOREST_LATENTS = 30
+"""The number of latents of a level that a forest uses: those most correlated with the factor."""
 TREES = 100
 
 
@@ -78,7 +76,7 @@ def factors(flow: Flow, images: Tensor, factors: Mapping[str, Any], context: Ten
         ValueError: if scikit-learn is not installed: `pip install 'mera-flow[analysis]'`.
     """
     n = len(check_type(images, Tensor, "images as a tensor"))
-    order, values = _ordered(factors, n, MIN_IMAGES)
+    order, values = in_random_order(factors, n)
     levels = [level.flatten(1).numpy()[order] for level in encode_levels(flow, images, context)]
     shuffled = {name: value[np.random.default_rng(1).permutation(n)] for name, value in values.items()}
     scores = [
@@ -89,100 +87,11 @@ def factors(flow: Flow, images: Tensor, factors: Mapping[str, Any], context: Ten
     return FactorTable(tuple(values), *scores)
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class MixingTable(Tabled):
-    """The weights of both source images in the factors of mixed images.
-
-    Args:
-        names: the names of the factors, in the order of the columns.
-        coarse: the weight of image A, which gives level h and coarser levels, (levels + 1, factors).
-        fine: the weight of image B, which gives the levels finer than h, (levels + 1, factors).
-        regressors: the test score of the forests on images, R^2 or the balanced accuracy of classes, (factors,).
-    """
-
-    names: tuple[str, ...]
-    coarse: Tensor
-    fine: Tensor
-    regressors: Tensor
-
-    @property
-    def table(self) -> Numbers:
-        """The weights of images A and B in each factor, with a row for each level h."""
-        columns = [f"{name}, {image}" for name in self.names for image in ("A", "B")]
-        rows = torch.stack([self.coarse, self.fine], dim=2).flatten(1).tolist()
-        return numbers([f"h = {level}" for level in range(len(rows))], columns, rows)
-
-
-@torch.no_grad()
-def mixing(flow: Flow, images: Tensor, factors: Mapping[str, Any], seed: int = 0) -> MixingTable:
-    r"""Measure which factors of images mixed by scale (RG-Flow, Eq. 9) follow the coarse and which the fine levels.
-
-    Forests learn to predict factors from a random half of the images, the same at each call. The other half makes pairs
-    A and B, mixed at each level h. The predictions f for mixed images are fitted by the predictions for A and B, by
-    least squares:
-
-    .. math:: f(\mathrm{mix}_h) \approx a_h \, f(A) + b_h \, f(B)
-
-    with f less its mean over the other half. At h = 0 the mixed image is A, so that a = 1 and b = 0;
-    above the coarsest level it is B.
-
-    Args:
-        flow: the flow, which must not be conditional.
-        images: images (B, C, *shape), uint8, at least 60.
-        factors: the factors by name; see `factors`.
-        seed: the seed of the dequantisation.
-
-    Returns:
-        The weights a and b for h from 0 to the number of levels, and the test scores of the forests.
-
-    Raises:
-        ValueError: if scikit-learn is not installed: `pip install 'mera-flow[analysis]'`.
-    """
-    order, values = _ordered(factors, len(check_type(images, Tensor, "images as a tensor")), MIN_MIXED)
-    images = images[torch.from_numpy(order)]
-    pixels = _flat(images)
-    readers, test_scores = zip(*(_reader(pixels, value) for value in values.values()), strict=True)
-    half = len(images) // 2
-    pairs = (len(images) - half) // 2
-    sources = images[half : half + pairs], images[half + pairs : half + 2 * pairs]
-    with fixed_seed(seed):
-        z_a, z_b = (encode_levels(flow, source) for source in sources)
-    a, b = sources
-    mixed = [a]
-    for h in range(1, len(z_a)):
-        batches = zip(*(level.to(flow.device, flow.dtype).split(BATCH) for level in mix(z_a, z_b, h)), strict=True)
-        mixed.append(torch.cat([flow.to_images(flow.inverse(batch)[0]).cpu() for batch in batches]))
-    mixed.append(b)
-    weights = torch.zeros(2, len(mixed), len(values), dtype=torch.float64)
-    for column, read in enumerate(readers):
-        design = np.stack([read(_flat(source)).ravel() for source in sources], axis=1)
-        for level, images_of_level in enumerate(mixed):
-            fit = np.linalg.lstsq(design, read(_flat(images_of_level)).ravel(), rcond=None)
-            weights[:, level, column] = torch.from_numpy(fit[0])
-    return MixingTable(tuple(values), weights[0], weights[1], torch.tensor(test_scores))
-
-
-def _reader(pixels: np.ndarray, value: np.ndarray) -> tuple[Callable[[np.ndarray], np.ndarray], float]:
-    """Fit a forest that predicts a factor (B, k) from images (B, variables) on the first half; return its test score.
-
-    The function predicts the factor, or the probability of each class, less the mean over the second half, (B, k).
-    """
-    columns, test_score, model = fit_forest(pixels, value, FOREST_PIXELS, min_samples_leaf=2, max_features=0.5)
-    predict = getattr(model, "predict_proba", model.predict)
-    mean = predict(pixels[len(pixels) // 2 :, columns]).mean(0)
-    return lambda images: (predict(images[:, columns]) - mean).reshape(len(images), -1), test_score
-
-
-def _flat(images: Tensor) -> np.ndarray:
-    """Flatten images to rows of floats, (B, variables)."""
-    return images.flatten(1).float().cpu().numpy()
-
-
-def _ordered(factors: Mapping[str, Any], n: int, least: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+def in_random_order(factors: Mapping[str, Any], n: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """A fixed random order of n images, and the factors of the images in this order, arrays (n, k), by name."""
     import_optional("sklearn", "analysis")
-    if n < least:
-        raise InputError(f"at least {least} images", str(n))
+    if n < MIN_IMAGES:
+        raise InputError(f"at least {MIN_IMAGES} images", str(n))
     if not factors:
         raise InputError("a factor", "none")
     order, arrays = np.random.default_rng(0).permutation(n), {}

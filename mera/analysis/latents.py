@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -33,12 +32,6 @@ def check_latent(plan: Plan, latent: object) -> LatentIndex:
     ):
         raise InputError(f"a channel and a site of level {numbers[0]}, which is {lattice}", repr(numbers[1:]))
     return tuple(map(int, numbers))
-
-
-def random_latents(plan: Plan, level: int, n: int) -> list[LatentIndex]:
-    """At most n distinct latents of a level, in random order."""
-    latents = [(level, *place) for place in np.ndindex(plan.latents[level].lattice.event_shape)]
-    return [latents[i] for i in torch.randperm(len(latents))[:n].tolist()]
 
 
 def own_space(flow: Flow, examples: Tensor) -> Tensor:

@@ -22,7 +22,6 @@ from mera.data.picture_files import SUFFIXES, reduced
 from mera.data.sources import Source, dtype_of, open_image
 from mera.executor.watching import passes_shown
 from mera.flow.flow import Flow
-from mera.graph import Plan
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -112,7 +111,7 @@ def map_picture(flow: Flow, picture: PictureLike | Source, *, longest: int | Non
     fitting: Source = reflected(source, flow)
     resized = flow.resized(fitting.shape[1:])
     streamed = resized.stream(fitting, **options)
-    sites = site_edges(resized.plan)
+    sites = tuple(resized.plan.input.shape[0] // latent.lattice.shape[0] for latent in resized.plan.latents)
     unit = "bits/dim" if source.dtype in (np.uint8, torch.uint8) else "bits/variable"
     bits, even = (streamed.bits(shape=shape, even=it).float() for it in (False, True))
     step = max(1, -(-max(shape) // SHOWN_EDGE))
@@ -122,11 +121,6 @@ def map_picture(flow: Flow, picture: PictureLike | Source, *, longest: int | Non
         image = (image - image.min()) / (image.max() - image.min()).clamp(min=1e-12)
     image = image[:3] if len(image) > 2 else image[:1]
     return PictureMap(image, bits, sites, (shape[0], shape[1]), unit, streamed, even)
-
-
-def site_edges(plan: Plan) -> tuple[int, ...]:
-    """For each level, finest first, the edge of the part of the lattice that a site of its latents stands for."""
-    return tuple(plan.input.shape[0] // latent.lattice.shape[0] for latent in plan.latents)
 
 
 @torch.no_grad()
@@ -192,14 +186,11 @@ def refine_picture(
 
 def _pixels(flow: Flow, picture: PictureLike, longest: int) -> Tensor:
     """The pixels of a picture, reduced, with as many channels as the flow has."""
-    check_type(flow, Flow, "a Flow")
-    if isinstance(picture, (str, PathLike)):
-        return photograph(picture, longest, flow.plan.input.channels)
-    pixels = torch.as_tensor(np.ascontiguousarray(picture) if isinstance(picture, np.ndarray) else picture)
-    if pixels.dtype != torch.uint8 or pixels.ndim != 3 or len(pixels) != flow.plan.input.channels:
-        expected = f"a picture of {flow.plan.input.channels} channels, (C, H, W) uint8"
-        raise InputError(expected, f"{tuple(pixels.shape)} {pixels.dtype}")
-    return reduced(pixels, check_count(longest, "longest"))
+    channels = check_type(flow, Flow, "a Flow").plan.input.channels
+    pixels = as_source(picture, channels, longest)[:, :, :]
+    if len(pixels) != channels:
+        raise InputError(f"a picture of {channels} channels, (C, H, W) uint8", str(tuple(pixels.shape)))
+    return pixels
 
 
 def as_source(picture: PictureLike | Source, channels: int, longest: int | None = None) -> Source:

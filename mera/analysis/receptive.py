@@ -5,15 +5,13 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from mera._utils.checks import as_plain, check_count, check_type, is_list
-from mera._utils.errors import InputError
+from mera._utils.checks import as_plain, check_count, check_type
 from mera._utils.table import Numbers, Tabled, numbers
-from mera.analysis.latents import LatentIndex, check_latent, random_latents
+from mera.analysis.latents import LatentIndex, check_latent
 from mera.flow.flow import Flow
 from mera.graph import Plan
 
@@ -99,74 +97,6 @@ def derivatives(
             along = [sums[level][tuple(place)] for level, *place in latents]
         parts.append(torch.stack([torch.autograd.grad(one, v, retain_graph=True)[0].flatten(1) for one in along]))
     return torch.cat(parts, dim=1)
-
-
-@dataclass(frozen=True)
-class Extent:
-    """The extent of receptive fields.
-
-    Args:
-        pixels: the participation ratio of each field, the number of pixels that the field is spread over, (n,).
-        radius: the root mean square distance of the squared field from its centre, in pixels, (n,).
-    """
-
-    pixels: Tensor
-    radius: Tensor
-
-
-def extents(fields: Tensor, periodic: Sequence[bool] | None = None) -> Extent:
-    r"""Compute the extent of receptive fields.
-
-    With the weight :math:`w_x = \sum_c f_{cx}^2` of a pixel, the participation ratio is
-    :math:`(\sum_x w_x)^2 / \sum_x w_x^2`: 1 for a field on one pixel, and the number of pixels for a uniform one.
-
-    Args:
-        fields: receptive fields, (n, C, *shape).
-        periodic: for each dimension, whether the lattice is periodic, as in `flow.plan.input.periodic`, so that
-            distances are measured on a circle. None for open borders.
-
-    Raises:
-        ValueError: if `fields` is not a tensor (n, C, *shape), or `periodic` has another number of dimensions.
-
-    >>> import torch
-    >>> field = torch.zeros(1, 1, 8, 8)
-    >>> field[0, 0, 2, 3:5] = 1
-    >>> extent = extents(field)
-    >>> extent.pixels.item(), extent.radius.item()
-    (2.0, 0.5)
-    """
-    dim = check_type(fields, Tensor, "receptive fields as a tensor").ndim - 2
-    if dim < 1 or not (periodic is None or (is_list(periodic) and len(periodic) == dim)):
-        raise InputError("fields (n, C, *shape), periodic for each of shape", f"{tuple(fields.shape)} and {periodic}")
-    weights = fields.square().sum(1)
-    flat = weights.flatten(1)
-    total = flat.sum(1).clamp(min=torch.finfo(flat.dtype).tiny)
-    square = torch.zeros_like(total)
-    for d, n in enumerate(weights.shape[1:]):
-        marginal = (weights.movedim(1 + d, 1).flatten(2).sum(2) if weights.ndim > 2 else weights) / total[:, None]
-        sites = torch.arange(n, dtype=flat.dtype, device=flat.device)
-        if periodic is not None and periodic[d]:  # about the best site or midpoint of sites
-            centres = torch.arange(0, n, 0.5, dtype=flat.dtype, device=flat.device)
-            distance = (sites - centres[:, None]).abs()
-            square = square + (marginal @ torch.minimum(distance, n - distance).square().mT).amin(1)
-        else:
-            mean = marginal @ sites
-            square = square + (marginal * (sites - mean[:, None]).square()).sum(1)
-    return Extent(total.square() / flat.square().sum(1).clamp(min=torch.finfo(flat.dtype).tiny), square.sqrt())
-
-
-def extents_by_level(flow: Flow, latents: int = 16, samples: int = 16) -> Numbers:
-    """A table of the extents of receptive fields: means over random latents of each level, with standard errors."""
-    rows = []
-    for level in range(len(flow.plan.latents)):
-        selected = random_latents(flow.plan, level, latents)
-        extent = extents(receptive_fields(flow, selected, samples), flow.plan.input.periodic)
-        cones = [flow.generation_cone(level, latent[2:]).pixels.sum().item() for latent in selected]
-        errors = [values.std().item() / len(values) ** 0.5 for values in (extent.pixels, extent.radius)]
-        pixels, radius = extent.pixels.mean().item(), extent.radius.mean().item()
-        rows.append([sum(cones) / len(cones), pixels, errors[0], radius, errors[1]])
-    columns = ["cone, pixels", "field, pixels", "error of field", "radius", "error of radius"]
-    return numbers([f"level {level}" for level in range(len(rows))], columns, rows)
 
 
 class Strengths(Tabled, tuple[Tensor, ...]):

@@ -13,7 +13,6 @@ from mera import data
 from mera._utils.files import make_folder
 from mera._utils.table import Table, plus_minus
 from mera.analysis import map_picture, mix_pictures, refine_picture
-from mera.analysis.paper import Subject, mixed_images
 from mera.cli.options import Device
 from mera.cli.sources import choose_device
 from mera.cli.terminal import console, show
@@ -47,8 +46,7 @@ def demo_command(
 
     It begins with a flow of the package that learnt photographs: photograph_map.png has the bits per dimension of a cat
     by level and place, photograph_mixed.png the cat with the fine structure of its picture turned by a right angle, and
-    photograph_refined.png a part of it in half of the pixels, and enlarged again. mixing.png is by a flow that learnt
-    the same images as the two for 6,000 steps.
+    photograph_refined.png a part of it in half of the pixels, and enlarged again.
     """
     begin = time.monotonic()
     where = choose_device(device)
@@ -80,8 +78,6 @@ def demo_command(
         if result.interrupted:
             break
     save_figure(loss_curves(metrics, title="learning msds1 for the same time"), out / "curves.png")
-    mixture = mixed_images(Subject(load_pretrained("msds1"), data.first(images.test, 4)))
-    save_figure(mixture, out / "mixing.png")
     show(Table(["model", "parameters", "steps", "test bits/dim", "error of x -> z -> x"], rows))
     console.print(f"{time.monotonic() - begin:.0f} s. Pictures, and the runs in {runs}:")
     for path in sorted(out.glob("*.png")):

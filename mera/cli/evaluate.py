@@ -109,14 +109,6 @@ def sample_command(
     run: Annotated[Path, typer.Argument(help=SOURCE_HELP, autocompletion=sources)],
     n: Annotated[int, typer.Option(min=1, help="Number of samples.")] = 64,
     L: Lattice = None,
-    levels: Annotated[
-        int | None,
-        typer.Option(
-            help="Another number of levels, of a flow whose levels share their bijectors. With --L alone and open "
-            "borders, samples are the corner of a square lattice that is one patch at its coarsest level.",
-            min=1,
-        ),
-    ] = None,
     temperature: Annotated[
         Any,
         typer.Option(
@@ -138,8 +130,7 @@ def sample_command(
     """Draw samples of a run, and write a grid, or an array if they are not images; of all classes in turn."""
     flow = load_flow(run, device)
     shape = shape_of(flow, L)
-    if L is not None or levels is not None:
-        flow = covering(flow, shape) if levels is None else flow.resized(shape, levels)
+    flow = flow if L is None else covering(flow, shape)
     as_array = out.suffix == ".npy" if out is not None else not flow.plan.input.is_picture
     if not as_array and not flow.plan.input.is_picture:
         raise InputError("a .npy file for samples that are not images", str(out))
@@ -154,9 +145,8 @@ def sample_command(
     samples = flow.to_images(samples) if is_image else samples
     name = "_".join(map(str, temperature)) if isinstance(temperature, tuple) else str(temperature)
     name += "" if classes is None else f"_classes_{'_'.join(map(str, chosen.tolist()))}"
-    edges = "" if L is None else f"_L_{'_'.join(map(str, shape))}"
-    edges += "" if levels is None else f"_levels_{levels}"
-    name += edges + (f"_seed_{seed}" if seed else "")  # keeps the pictures of other lattices and seeds
+    name += "" if L is None else f"_L_{'_'.join(map(str, shape))}"
+    name += f"_seed_{seed}" if seed else ""  # keeps the pictures of other lattices and seeds
     out = folder_of(run) / f"samples_T{name}.{'npy' if as_array else 'png'}" if out is None else out
     out = out if as_array else png_path(out)
     make_folder(out.parent)

@@ -1,4 +1,4 @@
-"""The commands `mera explain` and `mera figures`: tables and pictures of what runs have learnt."""
+"""The command `mera explain`: tables about what runs have learnt."""
 
 from __future__ import annotations
 
@@ -14,28 +14,27 @@ import typer
 from mera import analysis, data
 from mera._utils.checks import check_choice
 from mera._utils.errors import InputError
-from mera._utils.files import make_folder
 from mera._utils.progress import ProgressBar, check_console
 from mera._utils.random import fixed_seed, seeded
 from mera._utils.table import Numbers, Table, with_error
 from mera.analysis.latents import own_space
-from mera.analysis.receptive import extents_by_level
 from mera.cli.options import Class, Device, Lattice, Root, Seed
 from mera.cli.sources import (
-    SOURCE_HELP,
     Runs,
     class_indices,
-    folder_of,
-    known_examples,
-    learnt_fields,
+    examples_of,
     load_flow,
     select_class,
     set_threads,
 )
-from mera.cli.terminal import Json, console, show, show_json, sources
+from mera.cli.terminal import Json, console, show, show_json
 from mera.flow.flow import Flow
 
-TABLES: dict[str, tuple[str, Callable[[Flow, torch.Tensor, Any], Numbers]]] = {
+FACTORS = "factors"
+"""The table that needs scikit-learn, and data with known factors."""
+WITHOUT_IMAGES = "strengths"
+"""The table that needs no images."""
+TABLES: dict[str, tuple[str, Callable[[Flow, Any, Any], Numbers]]] = {
     "bits": (
         "bits per dimension of each level, without the preprocessing",
         lambda flow, images, factors: _parts(flow, images).table,
@@ -44,28 +43,17 @@ TABLES: dict[str, tuple[str, Callable[[Flow, torch.Tensor, Any], Numbers]]] = {
         "latents of images, compared with the prior",
         lambda flow, images, factors: analysis.statistics(flow, images).table,
     ),
-    "fields": (
-        "extents of receptive fields: pixels of the cone, participation ratio, root mean square radius",
-        lambda flow, images, factors: extents_by_level(flow),
-    ),
-    "strengths": (
+    WITHOUT_IMAGES: (
         "strengths of receptive fields: Euclidean norms, geometric means over samples",
         lambda flow, images, factors: analysis.strengths(flow, 1024).table,
     ),
-    "factors": (
+    FACTORS: (
         "known factors that each level predicts: R^2 or balanced accuracy on other images, and of shuffled factors",
         lambda flow, images, factors: analysis.factors(flow, images, factors).table,
     ),
-    "mixing": (
-        "mixing: weights in the factors of image A, which gives level h and coarser levels, and of image B",
-        lambda flow, images, factors: analysis.mixing(flow, images, factors).table,
-    ),
 }
 """By name, the title of a table, and a function of a flow, images and their factors that makes it."""
-NEED_FACTORS = ("factors", "mixing")
 BATCH = 100
-IMAGES = 500
-"""The number of test images of figures for statistics of latents; most figures show only a few images."""
 
 
 def explain_command(
@@ -79,28 +67,30 @@ def explain_command(
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
-    """Print tables about runs: bits, latents, receptive fields and known factors by level, and effects of mixing.
+    """Print tables about runs: bits, latents, strengths and known factors by level.
 
-    Of several runs, means and standard errors are printed.
+    Of several runs, means and standard errors are printed. All tables but that of strengths need the run's test images.
     """
     names = [check_choice(name.strip(), TABLES, "a table") for name in only.split(",")]
-    if find_spec("sklearn") is None and set(names) & set(NEED_FACTORS):
-        typer.echo(
-            "left out: factors and mixing, which need scikit-learn (pip install 'mera-flow[analysis]')", err=True
-        )
-        names = [name for name in names if name not in NEED_FACTORS]
+    if find_spec("sklearn") is None and FACTORS in names:
+        typer.echo("left out: factors, which need scikit-learn (pip install 'mera-flow[analysis]')", err=True)
+        names.remove(FACTORS)
+    needs_images = set(names) != {WITHOUT_IMAGES}
+    if root is not None and not needs_images:
+        raise typer.BadParameter(f"--root is the folder of test images, which the table {WITHOUT_IMAGES} does not need")
     all_tables: list[dict[str, Numbers]] = []
     with ProgressBar("explain", check_console(console, quiet=as_json), "table") as progress_bar:
         for path in runs:
-            flow, _, pictures, factors = _read(path, images, label, L, root, device, seed)
-            possible = [name for name in names if factors or name not in NEED_FACTORS]
+            flow, number = _load(path, label, L, device)
+            pictures, factors = _images(path, flow, number, images, root, seed) if needs_images else (None, {})
+            possible = [name for name in names if factors or name != FACTORS]
             if not possible:
-                raise InputError(f"data with known factors for {' and '.join(names)}", "none")
+                raise InputError(f"data with known factors for the table {FACTORS}", "none")
             all_tables.append({})
-            for number, name in enumerate(possible, start=1):
+            for count, name in enumerate(possible, start=1):
                 with fixed_seed(seed):
                     all_tables[-1][name] = TABLES[name][1](flow, pictures, factors)
-                done = (len(all_tables) - 1) * len(possible) + number
+                done = (len(all_tables) - 1) * len(possible) + count
                 progress_bar.update(done, done / (len(runs) * len(possible)), f"{path.name}: {name}")
     if as_json:
         results = []
@@ -114,34 +104,32 @@ def explain_command(
         return
     shapes = [[(name, table.header, len(table.rows)) for name, table in tables.items()] for tables in all_tables]
     if any(shape != shapes[0] for shape in shapes):
-        raise InputError(
-            f"runs of one lattice and one data set, as {runs[0]}, for means", ", ".join(map(str, runs[1:]))
-        )
+        others = ", ".join(map(str, runs[1:]))
+        raise InputError(f"runs of one lattice and one data set, as {runs[0]}, for means", others)
     for name, table in all_tables[0].items():
         show(f"\n{TABLES[name][0]}", table if len(runs) == 1 else _means([tables[name] for tables in all_tables]))
 
 
-def _read(
-    path: Path, n: int, label: str | None, L: Any, root: Path | None, device: str, seed: int = 0
-) -> tuple[Flow, int | None, torch.Tensor, dict[str, Any]]:
-    """The flow of a run, the number of its class, `n` random test images or else samples, and their known factors."""
+def _load(path: Path, label: str | None, L: Any, device: str) -> tuple[Flow, int | None]:
+    """The flow of a run, and the number of its class."""
     flow = load_flow(path, device, L)
     set_threads(flow)
     if not isinstance(flow, Flow):
         raise InputError("a flow with latents", f"{type(flow).__name__} in {path}")
-    flow, number = select_class(path, flow, label)
-    test = known_examples(path, flow, root)
-    if test is None:
-        with fixed_seed(seed):
-            batches = [flow.sample(min(BATCH, n - i)) for i in range(0, n, BATCH)]
-        are_images = flow.plan.input.is_picture and not learnt_fields(path)
-        return flow, number, torch.cat([flow.to_images(batch) if are_images else batch for batch in batches]), {}
+    return select_class(path, flow, label)
+
+
+def _images(
+    path: Path, flow: Flow, number: int | None, n: int, root: Path | None, seed: int
+) -> tuple[torch.Tensor, dict[str, Any]]:
+    """At most `n` random test images of a run, of a class if its number is not None, and their known factors."""
+    test = examples_of(path, flow, root)
     candidates = class_indices(test, number)
     with seeded(seed):
         indices = candidates[torch.randperm(len(candidates))[:n]]
     images = torch.stack([test[i] for i in indices.tolist()])
     factors = {name: value[indices] for name, value in data.factors(test).items() if number is None or name != "class"}
-    return flow, number, images, factors
+    return images, factors
 
 
 def _parts(flow: Flow, images: torch.Tensor) -> analysis.Parts:
@@ -164,43 +152,3 @@ def _means(tables: Sequence[Numbers]) -> Table:
             counted = "" if len(numbers) == len(cell) else f" ({len(numbers)} of {len(cell)} runs)"
             rows[-1].append(with_error(numbers, first.digits) + counted if numbers else "")
     return Table(first.header, rows)
-
-
-def figures_command(
-    run: Annotated[Path | None, typer.Argument(help=SOURCE_HELP, autocompletion=sources, show_default=False)] = None,
-    out: Annotated[
-        Path | None, typer.Option(help="Folder for the pictures; RUN/figures if left out.", metavar="DIR")
-    ] = None,
-    only: Annotated[str | None, typer.Option(help="The figures to draw.", metavar="N[,N...]")] = None,
-    show_list: Annotated[bool, typer.Option("--list", help="List the figures without drawing them.")] = False,
-    label: Class = None,
-    root: Root = None,
-    device: Device = "auto",
-) -> None:
-    """Draw the figures of the RG-Flow paper for a run: receptive fields, traversals, mixing and samples."""
-    from mera.analysis.paper import FIGURES, Subject
-    from mera.drawing.images import save_figure
-
-    if show_list:
-        show(Table(["figure", "what it shows"], [(name, figure.title) for name, figure in FIGURES.items()]))
-        return
-    names = list(FIGURES) if only is None else [name.strip() for name in only.split(",")]
-    if unknown := [name for name in names if name not in FIGURES]:
-        raise typer.BadParameter(f"Expected figures among {', '.join(FIGURES)}; got {', '.join(unknown)}")
-    if run is None:
-        raise typer.BadParameter("Expected a RUN, or --list")
-    flow, number, images, _ = _read(run, IMAGES, label, None, root, device)
-    if not flow.plan.input.is_picture or images.dtype != torch.uint8:
-        got = f"{flow.plan.input}" + ("" if images.dtype == torch.uint8 else ", and fields")
-        raise InputError("a flow of images, with 1 or 3 channels in two dimensions", got)
-    subject = Subject(flow, images)
-    if only is None:
-        names = [name for name in names if FIGURES[name].least <= len(subject.images)]
-    folder = "figures" if number is None else f"figures_class_{number}"
-    out = folder_of(run) / folder if out is None else out
-    make_folder(out)
-    with ProgressBar("draw", console, "figure") as progress_bar:
-        for done, name in enumerate(names, start=1):
-            save_figure(FIGURES[name].draw(subject), path := out / f"figure_{name}.png")
-            progress_bar.update(done, done / len(names), path.name)
-            console.print(f"  {path}")

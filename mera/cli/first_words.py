@@ -95,15 +95,12 @@ def _size(file: Path, longest: str) -> tuple[int, int]:
 
 def _hole(options: dict[str, str]) -> int:
     """The number of masked pixels, 0 if it cannot be told."""
-    if "--region" in options:
-        try:
-            (top, bottom), (left, right) = (map(int, span.split(":")) for span in options["--region"].split(","))
-        except ValueError:
-            return 0
-        return max(bottom - top, 0) * max(right - left, 0)
     from PIL import Image
 
     try:
+        if "--region" in options:
+            (top, bottom), (left, right) = (map(int, span.split(":")) for span in options["--region"].split(","))
+            return max(bottom - top, 0) * max(right - left, 0)
         with Image.open(options["--mask"]) as image:
             return sum(image.convert("L").histogram()[128:])
     except Exception:  # as above

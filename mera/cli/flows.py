@@ -164,23 +164,20 @@ def _explore(
     html: Annotated[
         Path | None, typer.Option("--html", help="Write the cones into an HTML file; start no server.", metavar="FILE")
     ] = None,
-    fields: Annotated[
-        bool, typer.Option("--fields", help="Show data as fields of real numbers, even if no run says so.")
-    ] = False,
     port: Annotated[
         int | None, typer.Option(min=1, max=65535, help="Port on this machine; a free one if left out.")
     ] = None,
     browser: Annotated[bool, typer.Option(help="Open the page in a browser.")] = True,
 ) -> None:
-    """Explore a model, a run or a layout in a browser: its levels and latents, mixtures, fillings, a map of its cost.
+    """Explore a model, a run or a layout in a browser: its levels and latents, fillings, a map of its cost.
 
     The page is served to this machine only, and only to browsers that open the printed address with its token. Needs
     the extra `explore`, unless `--html` is passed.
     """
     title = Path(source).stem
     if html is not None:
-        if port is not None or fields or image is not None:
-            raise typer.BadParameter("--html starts no server: leave out --port, --fields and --image")
+        if port is not None or image is not None:
+            raise typer.BadParameter("--html starts no server: leave out --port and --image")
         from mera.drawing import cone_page
 
         write_atomically(html, cone_page(make().plan, title, console).encode())
@@ -188,14 +185,13 @@ def _explore(
         return
     from mera.explore import Explorer
 
-    is_field = fields or (isinstance(source, Path) and learnt_fields(source))
+    if isinstance(source, Path) and learnt_fields(source):
+        raise InputError("a run that learnt images, or --html", f"fields in {source}")
     flow = make()
     pixels = photograph() if str(source) == PHOTOGRAPHS else None
     if image is not None:
-        if is_field:
-            raise typer.BadParameter("--image is for flows of images, and not for fields")
         pixels = read_picture(image, flow.plan.input.channels, 1024)  # as an upload
-    explorer = Explorer(flow, title, port, not is_field, pixels)
+    explorer = Explorer(flow, title, port, pixels)
     console.print(f"exploring {title} at {explorer.address} (Ctrl-C ends it)")
     explorer.run(show=browser)
     sys.stdout.flush()

@@ -24,7 +24,7 @@ from mera.flow.density import Density
 from mera.flow.flow import Flow
 from mera.graph.lattice import per_dimension
 from mera.graph.summary import count_parameters
-from mera.models import Card, pretrained
+from mera.models import pretrained
 from mera.models.saving import load
 from mera.train import RunFolder
 
@@ -128,42 +128,15 @@ def class_indices(examples: Examples, number: int | None) -> Tensor:
 # Data
 
 
-def _card(path: Path) -> Card | None:
-    """The card of a pretrained flow; None if the path is not its name, or is a file or a run."""
-    return None if path.is_file() or is_run(path) else pretrained().get(str(path))
-
-
 def examples_of(path: Path, flow: Flow, root: Path | None) -> Examples:
     """Load the test examples of the data set that a flow learnt; a `FileNotFoundError` if the data is missing."""
-    card = _card(path)
+    card = None if path.is_file() or is_run(path) else pretrained().get(str(path))
     if card is None:
         return configured(RunFolder(path), flow.plan.input.event_shape, root, test_only=True).test
     options: dict[str, Any] = {"L": flow.plan.input.shape}
     if data.takes(card.data["name"], "train_size"):
         options["train_size"] = 1  # the test examples are enough
     return data.load(**card.data | options | ({} if root is None else {"root": root})).test
-
-
-def known_examples(path: Path, flow: Flow, root: Path | None) -> Examples | None:
-    """Load the test examples that a flow learnt, see `examples_of`; if there are none, print why and return None."""
-    card, reason = _card(path), None
-    if path.is_file():
-        reason = "a file does not name its data"
-    elif card is not None and card.data["name"] not in data.names():
-        reason = f"no data set {card.data['name']}"
-    elif card is None and RunFolder(path).facts().get("source") is None and not learnt_fields(path):
-        reason = "its data came from Python"
-    try:
-        if reason is None:
-            return examples_of(path, flow, root)
-    except DataMissingError:
-        if card is None or root is not None:
-            raise
-        reason = "no data set found (--root names its folder)"
-    if root is not None:
-        raise InputError("no --root where there is no data set to find in it", f"{path}: {reason}")
-    typer.echo(f"{path}: {reason}; using samples of the flow instead", err=True)
-    return None
 
 
 def configured(run: RunFolder, shape: Sequence[int], root: Path | None = None, test_only: bool = False) -> DataSplits:

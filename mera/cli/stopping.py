@@ -52,13 +52,9 @@ def stoppable(run: Callable[..., None]) -> Callable[..., None]:
 def last_words() -> None:
     """Say what is done, once, if Ctrl-C has ended the command."""
     if _timers and not _said:
-        print(sentence(), file=sys.stderr, flush=True)
+        sentence = f"stopped; done: {', '.join(done)}" if done else "stopped: nothing is written yet"
+        print(sentence, file=sys.stderr, flush=True)
         _said.append(True)
-
-
-def sentence() -> str:
-    """Say what is done."""
-    return f"stopped; done: {', '.join(done)}" if done else "stopped: nothing is written yet"
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

@@ -62,16 +62,9 @@ def _resume(
         expected = f"Expected a model ({', '.join(models.names())}), a layout, a trained flow, or --resume RUN"
         raise typer.BadParameter(f"{expected}; got {'none' if resume is None else 'two of them'}")
     if resume is None:
-        values = {
-            "steps": steps,
-            "minutes": minutes,
-            "rewarm": rewarm,
-            "root": root,
-            "device": device != "auto",
-            "no-check": not check,
-        }
-        if passed := [name for name, value in values.items() if value]:
-            raise typer.BadParameter(f"Expected --{passed[0]} behind {context.invoked_subcommand}")
+        for name in context.params:
+            if context.get_parameter_source(name).name == "COMMANDLINE":  # type: ignore[union-attr]
+                raise typer.BadParameter(f"Expected --{name} behind {context.invoked_subcommand}")
         return
     run = RunFolder(resume)
     facts = run.facts()

@@ -14,11 +14,7 @@ from mera._utils.files import as_path, reading
 from mera._utils.installation import import_optional
 from mera.data.dataset import ARRAYS, HELD_OUT, ArrayDataset, DataMissingError, DataSplits, register
 from mera.data.examples import as_images, hold_out
-
-EXAMPLE_NAMES = ("fields", "images", "x", "data")
-"""The names under which examples are looked for in a file of several arrays."""
-LABEL_NAMES = ("labels", "label", "class", "y", "context")
-"""The names under which labels are looked for."""
+from mera.data.items import EXAMPLE_KEYS, LABEL_KEYS, key_of
 
 
 @register("array")
@@ -26,12 +22,12 @@ def array(root: Path, key: str | None = None, kind: str | None = None) -> DataSp
     """Images or fields of one file, (N, C, *shape), whose last tenth is for the test; neighbours may be correlated.
 
     An array (N, H, W) with three axes is one of fields with one channel, unless its second axis has one entry. Labels
-    of the file, an array "labels", "label", "class", "y" or "context", are class numbers or names (N,), or contexts; of
+    of the file, an array "labels", "label", "class", "context" or "y", are class numbers or names (N,), or contexts; of
     examples with labels, which may be sorted by class, one of each ten is for the test, at a random place.
 
     Args:
         root: the file, .npy, .npz or .h5.
-        key: the name of the array in a file of several; "fields", "images", "x" or "data" if None.
+        key: the name of the array in a file of several; "images", "fields", "x" or "data" if None.
         kind: "images" for pixels that are not uint8 (see `as_images`); "fields" for floats in [0, 1], not pixels.
     """
     path = as_path(root)
@@ -73,10 +69,10 @@ def _read(path: Path, key: str | None) -> tuple[np.ndarray, np.ndarray | None]:
 
 def _keys(names: list[Any], key: str | None, path: Path) -> list[str]:
     """The name of the array of examples among those of a file, followed by that of the labels, if there are any."""
-    labels = next((name for name in LABEL_NAMES if name in names and name != key), None)
+    labels = key_of([name for name in names if name != key], LABEL_KEYS)
     if key is None:
         others = [name for name in names if name != labels]
-        key = others[0] if len(others) == 1 else next((name for name in EXAMPLE_NAMES if name in names), None)
+        key = others[0] if len(others) == 1 else key_of(names, EXAMPLE_KEYS)
     if key is None or key not in names:
         expected = f"one of the arrays {', '.join(map(str, names))} of {path} (key=...)"
         raise InputError(expected, "none" if key is None else repr(key))

@@ -62,15 +62,13 @@ class ItemDataset(Dataset):
         data = self.data
         told = getattr(data, "labels", None)
         told = getattr(data, "targets", None) if told is None else told
-        if isinstance(told, Mapping):
-            return check_labels(told, len(self))
         if told is None and hasattr(data, "column_names"):
             column = key_of(data.column_names, LABEL_KEYS)
             return check_labels(None if column is None else data[column][:], len(self))
         has_labels = len(data) > 0 and label_of(data[0]) is not None
-        if told is not None and not (has_labels and self._is_transformed(told)):
-            return check_labels(told, len(self))
-        return check_labels([label_of(data[index]) for index in range(len(data))] if has_labels else None, len(self))
+        if has_labels and (told is None or (not isinstance(told, Mapping) and self._is_transformed(told))):
+            told = [label_of(data[index]) for index in range(len(data))]
+        return check_labels(told, len(self))
 
     def _is_transformed(self, told: Any) -> bool:
         """Return whether labels of items differ from those that the data set tells, as far as a few items show it."""

@@ -12,10 +12,10 @@ from torch import Tensor
 
 from mera._utils.errors import InputError
 
-EXAMPLE_KEYS = ("image", "img", "pixel_values", "field", "x")
-"""Keys of the example in items that are dicts; without such a key, the first entry is the example."""
+EXAMPLE_KEYS = ("image", "images", "img", "pixel_values", "field", "fields", "x", "data")
+"""Keys of the example in items that are dicts, whose first entry is the example without such a key; and of files."""
 LABEL_KEYS = ("label", "labels", "fine_label", "class", "context", "y")
-"""Keys of the label in items that are dicts."""
+"""Keys of the label in items that are dicts, and of files of arrays."""
 AS_IMAGES = "mera.data.as_images(examples) converts them"
 """The advice for numbers that are pixels, but not uint8 images (C, H, W)."""
 
@@ -67,15 +67,22 @@ def pixels_of(image: Image.Image, channels: int | None) -> Tensor:
 
 def _eight_bits(image: Image.Image) -> Image.Image:
     """Scale an image from 16 to 8 bits per value; PIL itself would clip all values above 255."""
-    if image.mode == "I" or image.mode.startswith("I;16"):
-        values = np.asarray(image)
-        if values.min() < 0 or values.max() > 65535:
-            raise InputError("an image of 8 or 16 bits per value", f"values from {values.min()} to {values.max()}")
+    if (values := sixteen_bits(image)) is not None:
         transparent = values == image.info.get("transparency", -1)
         return Image.fromarray(np.where(transparent, 255, (values / 257).round()).astype(np.uint8))
     if image.mode == "F":
         raise InputError("an image of 8 or 16 bits per value", "one of floating-point values of unknown range")
     return image
+
+
+def sixteen_bits(image: Image.Image) -> np.ndarray | None:
+    """The values of a grey image of 16 bits, (H, W) uint16; None for other images."""
+    if image.mode != "I" and not image.mode.startswith("I;16"):
+        return None
+    values = np.asarray(image)
+    if values.min() < 0 or values.max() > 65535:
+        raise InputError("an image of 8 or 16 bits per value", f"values from {values.min()} to {values.max()}")
+    return values.astype(np.uint16)
 
 
 def _on_white(image: Image.Image) -> Image.Image:

@@ -95,11 +95,7 @@ def pictures(
             decoded once, and kept in the cache folder of the user. None for all pixels: files .npy are then read as
             well, and only the part of a window.
         channels: 3 to read pictures in colour, 1 in grey; None for colour, and for all channels of files .npy.
-        flip: whether training examples are flipped left to right at random.
-        turn: whether training windows are turned by multiples of 90 degrees at random.
-        colours: whether the channels of every second training window are permuted at random: with few photographs, a
-            flow meets colours in the test that it has never seen.
-        test_windows: the number of test windows, at fixed random places.
+        flip, turn, colours, test_windows: as those of `windows`; whole pictures are only flipped.
         groups: files that stay in one split, so that no photograph is in both: "folder" for the files of one folder; or
             a regular expression, whose match in the path of a file is the name of its group.
     """

@@ -157,7 +157,8 @@ def windows(
         test_windows: the number of test windows, at fixed random places.
         flip: whether training windows are flipped left to right at random.
         turn: whether training windows are turned by multiples of 90 degrees at random.
-        colours: whether the channels of every second training window are permuted at random.
+        colours: whether the channels of every second training window are permuted at random: with few photographs, a
+            flow meets colours in the test that it has never seen.
         channels: 1 to read pictures in grey, 3 in colour.
         name: the name of the data set.
 

@@ -13,8 +13,8 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from mera._utils.errors import InputError
 from mera._utils.files import reading, replacing
+from mera.data.items import sixteen_bits
 
 ORIENTATION = 0x0112
 """The EXIF tag of the orientation, from 1 to 8."""
@@ -147,11 +147,8 @@ def _sixteen_bits(image: Image.Image, file: Path) -> np.ndarray | None:
     PIL keeps 8 of 16 bits where there are several bands. A second pass, as if the bytes were in the other order, gives
     the other 8.
     """
-    if image.mode == "I" or image.mode.startswith("I;16"):
-        values = np.asarray(image)
-        if values.min() < 0 or values.max() > 65535:
-            raise InputError("an image of 8 or 16 bits per value", f"values from {values.min()} to {values.max()}")
-        return values.astype(np.uint16)[..., None]
+    if (grey := sixteen_bits(image)) is not None:
+        return grey[..., None]
     tiles = getattr(image, "tile", [])
     raw = next((str(tile[3] if isinstance(tile[3], str) else tile[3][0]) for tile in tiles), "")
     if raw == "LA;16B":  # whose four bytes are those of 8-bit colours and alpha

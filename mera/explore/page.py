@@ -11,7 +11,7 @@ from torch import Tensor
 
 from mera.drawing.images import to_pil
 from mera.explore.studio import MAX_UPLOAD, Learnt
-from mera.explore.tabs import FillTab, LevelsTab, MapTab, MixTab, address_of, outlined, squares
+from mera.explore.tabs import FillTab, LevelsTab, MapTab, address_of, outlined, squares
 from mera.explore.visit import Visit
 
 PRIMARY = "#1f6299"
@@ -62,7 +62,7 @@ class Page:
         self.visit.changed()
 
     def _show(self) -> None:
-        """Show the current image, and its log p."""
+        """Show the current image, and its bits per dimension."""
         studio, learnt = self.visit.studio, self.visit.learnt
         self.now.set_source(address_of(studio.picture))
         has_photograph = studio.photograph is not None
@@ -74,12 +74,7 @@ class Page:
             frame = f'x="{column}" y="{row}" width="{width}" height="{height}"'
             self.photograph.set_content(f'<rect {frame} fill="none" stroke="#e0218a" stroke-width="2"/>')
         self.hint.set_text(HINT_OF_WINDOW if has_photograph else HINT)
-        if learnt.is_image:
-            self.reduce.set_visibility(has_photograph)
-            self.facts.set_text(f"{studio.bits_per_dim():.3f} bits/dim{learnt.note}")
-        else:
-            nats = studio.log_prob() / learnt.flow.plan.input.variables
-            self.facts.set_text(f"log p = {nats:.3f} nats for each variable{learnt.note}")
+        self.facts.set_text(f"{studio.bits_per_dim():.3f} bits/dim{learnt.note}")
 
     def _add_picture(self) -> None:
         """Add the photograph, the current image, and buttons."""
@@ -93,39 +88,31 @@ class Page:
         self.facts = ui.label().classes("text-sm").props('role="status"')
         self.hint = ui.label().classes("text-sm opacity-70")
         with ui.row().classes("gap-2 items-center"):
-            ui.label("Mark with the").classes("text-sm")
-            self.tool = ui.toggle(["rectangle", "brush"], value="rectangle").props("dense no-caps")
             ui.button("New image", on_click=lambda: visit.change(studio.draw))
             outlined("Undo", self._undo)
             outlined("Unmark", visit.unmark)
-            if visit.learnt.is_image:
-                outlined("Save", self._save)
-                self.reduce = outlined("Reduce it all", lambda: visit.change(studio.reduce))
-                self.reduce.tooltip("Take the whole photograph, reduced to the size of the flow")
-        if visit.learnt.is_image:
-            self.opener = ui.upload(
-                label="or open a picture", on_upload=self._upload, on_rejected=self._reject,
-                auto_upload=True, max_files=None, max_file_size=MAX_UPLOAD,
-            )  # fmt: skip
-            self.opener.classes("w-full max-w-lg").props('accept="image/*" aria-label="open a picture"')
+            outlined("Save", self._save)
+        self.opener = ui.upload(
+            label="or open a picture", on_upload=self._upload, on_rejected=self._reject,
+            auto_upload=True, max_files=None, max_file_size=MAX_UPLOAD,
+        )  # fmt: skip
+        self.opener.classes("w-full max-w-lg").props('accept="image/*" aria-label="open a picture"')
 
     def _add_tabs(self) -> None:
         """Add all tabs; only the map is computed without a click."""
-        makers: dict[str, Callable[[Visit], Any]] = {"Map": MapTab, "Levels": LevelsTab, "Mix": MixTab, "Fill": FillTab}
+        makers: dict[str, Callable[[Visit], Any]] = {"Map": MapTab, "Levels": LevelsTab, "Fill": FillTab}
         with ui.tabs().props('align="left" no-caps') as bar:
             for name in makers:
                 ui.tab(name)
         tabs: dict[str, Any] = {}
-        with ui.tab_panels(bar, value="Map", animated=False).classes("w-full").props("keep-alive") as panels:
+        with ui.tab_panels(bar, value="Map", animated=False).classes("w-full").props("keep-alive"):
             for name, make in makers.items():
                 with ui.tab_panel(name).classes("p-0 pt-2"):
                     tabs[name] = make(self.visit)
         self.map: MapTab = tabs["Map"]
 
-        panels.on_value_change(lambda event: tabs["Mix"].show() if event.value == "Mix" else None)
-
     def _paint(self, event: events.MouseEventArguments) -> None:
-        """Mark a rectangle, or what the brush touches; or unmark it, if the first pixel was marked."""
+        """Mark a rectangle, or unmark it if its first pixel was marked."""
         mask = self.visit.mask
         places = zip(mask.shape, (event.image_y, event.image_x), strict=True)
         row, column = (min(n - 1, max(0, int(place))) for n, place in places)
@@ -136,12 +123,9 @@ class Page:
         if self._drag is None:
             return
         first_row, first_column, value, before = self._drag
-        if self.tool.value == "brush":
-            mask[max(row - 1, 0) : row + 2, max(column - 1, 0) : column + 2] = value
-        else:
-            mask.copy_(before)
-            (top, bottom), (left, right) = sorted((first_row, row)), sorted((first_column, column))
-            mask[top : bottom + 1, left : right + 1] = value
+        mask.copy_(before)
+        (top, bottom), (left, right) = sorted((first_row, row)), sorted((first_column, column))
+        mask[top : bottom + 1, left : right + 1] = value
         self.visit.marked()
 
     def _look(self, event: events.MouseEventArguments) -> None:

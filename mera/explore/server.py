@@ -32,10 +32,9 @@ class Explorer:
     NiceGUI serves one page in a process, so a process should make only one explorer.
 
     Args:
-        flow: a flow without context on a lattice of two dimensions.
+        flow: a flow of images without context, on a lattice of two dimensions.
         title: the title of the page.
         port: the port; None for any free port.
-        is_image: whether the data are images rather than fields.
         image: a picture (C, H, W), uint8, to begin with; None for a sample.
 
     Attributes:
@@ -47,14 +46,9 @@ class Explorer:
     """
 
     def __init__(
-        self,
-        flow: Density,
-        title: str = "a flow",
-        port: int | None = None,
-        is_image: bool = True,
-        image: Tensor | None = None,
+        self, flow: Density, title: str = "a flow", port: int | None = None, image: Tensor | None = None
     ) -> None:
-        self.image, self.learnt = image, Learnt(flow, is_image, title)
+        self.image, self.learnt = image, Learnt(flow, title)
         import_optional("nicegui", "explore")
         self._socket = _bound(port)
         weakref.finalize(self, self._socket.close)

@@ -14,12 +14,10 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
 from mera._utils.errors import InputError
-from mera.analysis import decompose, leading, map_picture, mix, receptive_fields
+from mera.analysis import leading, map_picture, receptive_fields
 from mera.analysis.latents import LatentIndex
-from mera.analysis.pictures import site_edges
 from mera.data.dataset import resize
 from mera.data.picture_files import read_picture
-from mera.drawing.curves import map_figure
 from mera.drawing.figures import Picture, visible_sites
 from mera.drawing.images import coloured
 from mera.flow.density import Density
@@ -42,21 +40,16 @@ STRENGTH_SAMPLES = 512
 
 
 class Learnt:
-    """A flow without context on a lattice of two dimensions, with a title, and a cache of receptive fields.
+    """A flow of images without context, with a title, and a cache of receptive fields."""
 
-    If data are not images, of 1 or 3 channels, the first channel is shown, blue below 0 and red above.
-    """
-
-    def __init__(self, flow: Density, is_image: bool = True, title: str = "a flow") -> None:
+    def __init__(self, flow: Density, title: str = "a flow") -> None:
         bijection = flow.flow
         lattice = bijection.plan.input
-        if bijection.plan.context is not None or lattice.dim != 2 or (is_image and not lattice.is_picture):
-            raise InputError(
-                "a flow of two dimensions without context, and for images with 1 or 3 channels",
-                f"a flow on {lattice}" + ("" if bijection.plan.context is None else ", with a context"),
-            )
+        if bijection.plan.context is not None or not lattice.is_picture:
+            got = f"a flow on {lattice}" + ("" if bijection.plan.context is None else ", with a context")
+            raise InputError("a flow of images without context, of two dimensions and 1 or 3 channels", got)
         self.flow: Flow = copy.deepcopy(bijection).eval().requires_grad_(False)
-        self.is_image, self.title = is_image, title
+        self.title = title
         self.note = "" if bijection is flow else ", of one element of the mixture"
         self._lock = threading.Lock()
         self._leads: dict[int, list[tuple[LatentIndex, Tensor]]] = {}
@@ -68,7 +61,7 @@ class Learnt:
 
     def picture(self, x: Tensor) -> Tensor:
         """Convert one example (1, C, H, W) in the flow's own space to a picture, (1 or 3, H, W) uint8."""
-        return self.flow.to_images(x)[0].cpu() if self.is_image else coloured(x[0, 0].cpu())
+        return self.flow.to_images(x)[0].cpu()
 
     def leads(self, level: int) -> list[tuple[LatentIndex, Tensor]]:
         """The latents of a level with the strongest receptive fields, and these as pictures (3, H, W) uint8; cached."""
@@ -84,7 +77,6 @@ class Studio:
     """The image of one visitor, and its latents.
 
     Attributes:
-        temperatures: the temperature of latents that are drawn, for each level, finest first.
         data: the image in the flow's own space, (1, C, H, W).
         latents: its latents, one tensor (1, C_h, *shape_h) for each level, finest first.
         photograph: the photograph (C, H, W) of which the image is a window, uint8; None if there is none.
@@ -96,7 +88,6 @@ class Studio:
         self.learnt, self.flow = learnt, learnt.flow
         self.photograph: Tensor | None = None
         self.corner = self.surprising = 0, 0
-        self.temperatures = [1.0] * learnt.levels
         self._kept: deque[Tensor] = deque(maxlen=UNDO_STEPS)
         self._moved: LatentIndex | None = None  # the latent that changed last, if nothing else has changed since
         self.latents: Latents
@@ -119,14 +110,14 @@ class Studio:
 
     @torch.no_grad()
     def bits_per_dim(self) -> float:
-        """Bits per dimension of the image, as of uint8 pixels, for flows of images."""
+        """Bits per dimension of the image, as of uint8 pixels."""
         stretched = float(self.flow.preprocess.inverse(self.data)[1])
         return -(self.log_prob() - stretched) / (self.data.numel() * math.log(2))
 
     def draw(self) -> None:
-        """Draw an image at the temperatures of the levels."""
+        """Draw an image."""
         self.photograph = None
-        self._open(self._decode(self.flow.sample_latents(1, self.temperatures)))
+        self._open(self._decode(self.flow.sample_latents(1)))
 
     def read(self, content: bytes) -> Tensor:
         """The pixels (C, H, W) of an image file, reduced if they are many; the image stays."""
@@ -148,10 +139,6 @@ class Studio:
         """Take the window of the photograph around a pixel, after the changes of the present one are pasted."""
         self.photograph = self.whole
         self._take_window(self.photograph, row, column)
-
-    def reduce(self) -> None:
-        """Take the whole photograph, cut to the proportions of the flow's lattice and reduced to its size."""
-        self.show(resize(self.whole, self.flow.plan.input.shape))
 
     @property
     def whole(self) -> Tensor:
@@ -185,13 +172,9 @@ class Studio:
 
     def redraw(self, level: int) -> None:
         """Redraw all latents of a level, 0 for the finest."""
-        fresh = self.flow.sample_latents(1, self.temperatures)
+        fresh = self.flow.sample_latents(1)
         z = tuple(new if h == level else old for h, (new, old) in enumerate(zip(fresh, self.latents, strict=True)))
         self.replace(self._decode(z))
-
-    def mixture(self, other: Studio, level: int) -> Tensor:
-        """This image's latents of `level` and coarser with the finer ones of another image (Eq. 9), as data."""
-        return self._decode(mix(self.latents, other.latents, level))
 
     def replace(self, x: Tensor) -> None:
         """Replace the image by data (1, C, H, W) in the flow's own space, such as a filling; `undo` reverts this."""
@@ -218,11 +201,6 @@ class Studio:
 
     def cost(self) -> Picture:
         """Draw the bits per dimension of the photograph or the image, by pixel and level, and set `surprising`."""
-        if not self.learnt.is_image:
-            parts = decompose(self.flow, self.data)
-            maps = torch.stack([-level_map[0] for level_map in parts.maps]).cpu().float()
-            bits = maps / (self.data.shape[1] * math.log(2))
-            return map_figure(self.picture / 255, bits, site_edges(self.flow.plan), "bits/variable")
         found = map_picture(self.flow, self.whole)
         if self.photograph is not None:
             scale = found.shape[0] / found.bits.shape[1]  # pixels of a cell

@@ -1,4 +1,4 @@
-"""Tabs of the page: the map, latents by level, mixtures with a second image, fillings of marked pixels."""
+"""Tabs of the page: the map, latents by level, fillings of marked pixels."""
 
 from __future__ import annotations
 
@@ -9,13 +9,12 @@ from functools import partial
 from typing import Any
 
 import torch
-from nicegui import events, ui
+from nicegui import ui
 from PIL import Image
 from torch import Tensor
 
 from mera.analysis.latents import LatentIndex
 from mera.drawing.images import to_pil
-from mera.explore.studio import Studio
 from mera.explore.visit import Visit
 
 MAX_VALUE = 4.0
@@ -61,18 +60,9 @@ class LevelsTab:
     def _add_level(self, level: int) -> None:
         """Add the panel of a level; its leading latents are computed when the panel is first opened."""
         lattice = self.visit.learnt.flow.plan.latents[level].lattice
-
-        def set_temperature(event: events.ValueChangeEventArguments) -> None:
-            self.studio.temperatures[level] = float(event.value)
-
         name = f"z{level}: {lattice.channels} at each of {' x '.join(map(str, lattice.shape))} sites"
         with ui.expansion(name).classes("w-full border rounded").props(f'data-level="{level}"') as panel:
-            with ui.row().classes("items-center gap-4"):
-                ui.label("temperature")
-                slider = ui.slider(min=0.1, max=1.5, step=0.05, value=1.0).classes("w-32")
-                slider.props(f'label aria-label="temperature of level {level}"')
-                slider.on_value_change(set_temperature)
-                outlined("Redraw the level", lambda: self.visit.change(self.studio.redraw, level))
+            outlined("Redraw the level", lambda: self.visit.change(self.studio.redraw, level))
             latents = ui.row().classes("gap-6")
 
         async def open_panel() -> None:
@@ -107,35 +97,6 @@ class LevelsTab:
             self.visit.shown()
 
 
-class MixTab:
-    """A second image, and its mixtures with the current image at each level."""
-
-    def __init__(self, visit: Visit) -> None:
-        self.visit, self.other = visit, Studio(visit.learnt)
-        ui.label("Coarse levels of the image, fine levels of another one. Choose a mixture to keep it.")
-        with ui.row().classes("items-center"):
-            self.picture = picture_element("the other image", 24, self.other.picture)
-            ui.button("Another image", on_click=lambda: self.show(self.other.draw))
-            outlined("Take the current image", lambda: self.show(self.other.replace, self.visit.studio.data))
-            outlined("Show the mixtures", self.show)
-        self.mixtures = ui.row().classes("gap-3")
-
-    def show(self, change: Callable[..., None] | None = None, *arguments: Tensor) -> None:
-        """Change the second image, and show it with the mixtures at all levels."""
-        with self.visit.reporting():
-            if change is not None:
-                change(*arguments)
-            self.picture.set_source(address_of(self.other.picture))
-            self.mixtures.clear()
-            with self.mixtures:
-                for level in range(1, self.visit.learnt.levels):
-                    mixture = self.visit.studio.mixture(self.other, level)
-                    with ui.column().classes("items-center gap-1"):
-                        picture_element(f"mixture from z{level} on", 24, self.visit.learnt.picture(mixture))
-                        replace = partial(self.visit.change, self.visit.studio.replace, mixture)
-                        outlined(f"z{level} and coarser", replace).props("size=sm")
-
-
 class FillTab:
     """Fillings of the marked pixels."""
 
@@ -150,7 +111,7 @@ class FillTab:
         """Compute several fillings of the marked pixels, and show them."""
         mask, before = self.visit.mask.clone(), self.visit.studio.data.clone()
         if not mask.any():
-            ui.notify("First mark the pixels to fill: drag a rectangle on the image, or choose the brush.")
+            ui.notify("First mark the pixels to fill: drag a rectangle on the image.")
             return
         self.button.disable()
         fillings = await self.visit.slowly("filling", self.visit.studio.fill, mask)

@@ -3,7 +3,7 @@
 from mera._utils.processes import is_main
 from mera.train.batches import Objective
 from mera.train.callbacks import Callback, History
-from mera.train.evaluate import bits_per_dim, sample
+from mera.train.evaluate import example_losses, sample
 from mera.train.fit import Result, fit
 from mera.train.loop import Loop
 from mera.train.optimizers import Muon
@@ -20,7 +20,7 @@ __all__ = [
     "Result",
     "RunFolder",
     "Settings",
-    "bits_per_dim",
+    "example_losses",
     "fit",
     "is_main",
     "sample",

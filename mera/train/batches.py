@@ -92,10 +92,6 @@ class Objective(ABC):
         """A sentence about the trained flow in addition to its loss; "" for none."""
         return ""
 
-    def check_seconds(self, flow: Density) -> float:
-        """About the seconds that `verdict` takes; 0 for next to none."""
-        return 0.0
-
     def pictures(self, flow: Density, samples: Tensor) -> Tensor:
         """Samples on a lattice of pictures as uint8 images (N, 1 or 3, H, W), stretched over their range."""
         from mera.drawing.images import stretch

@@ -1,4 +1,4 @@
-"""Callbacks of a run: the progress bar, the history of metrics, and the files of metrics and samples."""
+"""Callbacks of a run: the progress bar, and the history of metrics with the files of metrics and samples."""
 
 from __future__ import annotations
 
@@ -8,14 +8,12 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from torch import Tensor
 
 from mera._utils.files import make_folder
 from mera._utils.progress import ProgressBar
 from mera._utils.run_records import METRICS
 from mera.train.evaluate import sample
 from mera.train.loop import Loop, Metrics
-from mera.train.run import RunFolder
 
 if TYPE_CHECKING:
     from mera.drawing.figures import Picture
@@ -90,6 +88,8 @@ class Progress(Callback):
 class History(Callback):
     """The metrics of all evaluations of a run, which plot themselves in a notebook.
 
+    If the run has a folder, they are also written to it, with a grid of samples from the same noise each time.
+
     Attributes:
         metrics: a dict for each evaluation: step, seconds, test_bits or test_nats, and the metrics of its step.
     """
@@ -105,8 +105,21 @@ class History(Callback):
             self.metrics = [line for line in loop.run.metrics() if line["step"] <= loop.step]
 
     def on_evaluation(self, loop: Loop, metrics: Metrics) -> None:
-        """Keep the metrics."""
+        """Keep the metrics, and write them and samples to the folder of the run."""
         self.metrics.append(metrics)
+        if loop.run is None or not loop.is_main:
+            return
+        loop.run.append(METRICS, metrics)
+        if loop.trained.plan.input.is_picture:
+            from mera.drawing.images import save_grid
+
+            has_classes = loop.trained.context_encoder.classes is not None  # the samples cycle through all of them
+            contexts = None if has_classes else loop.objective.contexts
+            contexts = None if contexts is None else contexts[:GRID_IMAGES].to(loop.device)
+            n = GRID_IMAGES if contexts is None else len(contexts)
+            pictures = loop.objective.pictures(loop.trained, sample(loop.trained, n, context=contexts))
+            make_folder(loop.run.samples)
+            save_grid(pictures, loop.run.samples / f"step_{loop.step:06d}.png")
 
     def plot(self, x: str = "step") -> Picture:
         """Plot the test loss over the run, and the loss of the batch in the step before each evaluation.
@@ -130,30 +143,3 @@ class History(Callback):
     def _repr_png_(self) -> bytes | None:
         """The curves as a PNG, which notebooks ask for; None before the first evaluation."""
         return self.plot()._repr_png_() if self.metrics else None
-
-
-class RunLogger(Callback):
-    """A callback that writes metrics and grids of samples to a run.
-
-    Args:
-        contexts: contexts of the samples, (N, ...), of which the first `GRID_IMAGES` are used; None for a flow without
-            context, or to cycle through all classes.
-    """
-
-    def __init__(self, run: RunFolder, contexts: Tensor | None = None) -> None:
-        self.run = run
-        self.contexts = None if contexts is None else contexts[:GRID_IMAGES]
-
-    def on_evaluation(self, loop: Loop, metrics: Metrics) -> None:
-        """Write a line of metrics, and a grid of samples from the same noise each time."""
-        if not loop.is_main:
-            return
-        self.run.append(METRICS, metrics)
-        if loop.trained.plan.input.is_picture:
-            from mera.drawing.images import save_grid
-
-            contexts = None if self.contexts is None else self.contexts.to(loop.device)
-            n = GRID_IMAGES if contexts is None else len(contexts)
-            pictures = loop.objective.pictures(loop.trained, sample(loop.trained, n, context=contexts))
-            make_folder(self.run.samples)
-            save_grid(pictures, self.run.samples / f"step_{loop.step:06d}.png")

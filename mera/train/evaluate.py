@@ -1,4 +1,4 @@
-"""Bits per dimension of a data set, and samples."""
+"""Losses of a data set, and samples."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from torch import Tensor
 from mera._utils.errors import InputError
 from mera._utils.installation import tune_allocator
 from mera._utils.random import fixed_seed
-from mera.data import Examples, first
+from mera.data import Examples
 from mera.flow.density import Density
 from mera.train.batches import Objective
-from mera.train.likelihoods import ImageLikelihood, likelihood, likelihood_of
+from mera.train.likelihoods import likelihood
 
 PIECE = 100
 """The most examples that are evaluated at once."""
@@ -89,27 +89,6 @@ def losses(
             done = min(start + batch_size, len(rows))
             progress(done, done / len(rows))
     return torch.cat(parts)
-
-
-def bits_per_dim(
-    flow: Density, images: Examples, n: int | None = None, batch_size: int = PIECE, seed: int = 0
-) -> float:
-    """The mean bits per dimension of `n` images, spread evenly over the data set.
-
-    Args:
-        flow: the flow.
-        images: a data set whose items are (C, *shape) uint8.
-        n: the number of images; all if None or if there are fewer.
-        batch_size: images in a forward pass.
-        seed: seed of the noise.
-
-    Raises:
-        ValueError: if there is no image, or the examples are not uint8.
-    """
-    example = first(images, 1)[0]
-    if likelihood_of(example) is not ImageLikelihood:
-        raise InputError("uint8 images for bits per dimension", str(example.dtype))
-    return example_losses(flow, images, n, batch_size, seed).mean().item()
 
 
 @torch.no_grad()

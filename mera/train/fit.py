@@ -29,7 +29,7 @@ from mera.graph.summary import count_parameters
 from mera.models.saving import describe_flow
 from mera.sampling.weights import format_ess
 from mera.train.batches import read_batches
-from mera.train.callbacks import Callback, History, Progress, RunLogger
+from mera.train.callbacks import Callback, History, Progress
 from mera.train.health import check_user_bijectors, divergence, inverse_error
 from mera.train.loop import Loop
 from mera.train.optimizers import UserOptimizer, UserSchedule, cosine
@@ -206,9 +206,6 @@ def fit(
     learnt = recognize(flow, data, settings, loss, test, labels, test_labels)
     loop, history = Loop(flow, settings, run, learnt.train, user_optimizer, user_schedule), History()
     standard: list[Callback] = [history]
-    if run is not None:  # logged samples cycle through all classes
-        has_classes = flow.context_encoder.classes is not None
-        standard.append(RunLogger(run, None if has_classes else learnt.test.contexts))
     if not console.quiet and loop.is_main:
         standard.append(Progress(console))
     callbacks = [*standard, *callbacks]
@@ -225,9 +222,6 @@ def fit(
             warnings.warn(reason, stacklevel=2)
         workers = 0 if learnt.in_order else settings.workers  # each worker would read the whole stream
         batches = read_batches(learnt.train, settings.seed, loop.rows, loop.step, workers)
-        shows_cost = settings.minutes is not None and check and not console.quiet
-        if shows_cost and (seconds := learnt.test.check_seconds(flow)) > 1:
-            console.print(f"the final check takes about {seconds:.0f} s besides; check=False or --no-check omits it")
         saves_memory, first_step = flow.checkpoint, loop.step
         flow.checkpoint = saves_memory or settings.checkpoint
         try:
@@ -244,6 +238,8 @@ def fit(
             loop.use_best(learnt.test)
         number, diverged, verdict = loop.signal or signal.number, None, "not checked"
         if check:
+            if is_action(data) and not (number or console.quiet):
+                console.print("checking the weights of samples and short chains; check=False or --no-check omits it")
             diverged = divergence(loop.trained, inverse_error(loop.trained, learnt.test) if history.metrics else 0.0)
             verdict = diverged or (not number and learnt.test.verdict(loop.trained)) or "no sign of divergence"
         if resumed and loop.step == first_step and not number:

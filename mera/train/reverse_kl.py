@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-import time
 import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -18,8 +17,7 @@ from mera._utils.random import fixed_seed, restored_states, seed_cpu
 from mera.flow.density import Density
 from mera.physics.family import ActionFamily
 from mera.physics.flow_samplers import estimate
-from mera.physics.target import MIN_CHAINS, SNAPSHOTS, Target
-from mera.sampling.hamiltonian import BETWEEN, START, Trajectories
+from mera.physics.target import MIN_CHAINS, Target
 from mera.sampling.verdict import Verdict
 from mera.sampling.weights import effective_number, pareto_k
 from mera.train.batches import Batch, Objective
@@ -32,8 +30,6 @@ MAX_START_VALUES = 2**20
 """Approximate upper limit of the numbers in the fields from which layers are initialised."""
 VERDICT_SAMPLES = 2000
 """The number of samples whose weights are judged at the end of a run."""
-PROBE_SAMPLES = 64
-"""The number of samples, and of chains, whose time tells that of the verdict."""
 SHOWN_SAMPLES = 64
 """The number of samples that are shown in training, from the smallest parameters of a family to the largest."""
 CORNER_MASKS = (1, 2, 4, 7, 3, 5, 6)
@@ -186,19 +182,6 @@ class ReverseKL(Objective):
             verdicts.append((_judged(conditioned, self.family.at(**point)), at))
         verdict, at = min(verdicts, key=lambda pair: pair[0].trust)
         return f"of {VERDICT_SAMPLES:,} samples at each of {len(points)} points, the worst with {at}: {verdict}"
-
-    @torch.no_grad()
-    def check_seconds(self, flow: Density) -> float:
-        """About the seconds that `verdict` takes, in proportion to those of a few samples and trajectories."""
-        family, began = self.family, time.perf_counter()
-        with fixed_seed(0):
-            context = None if family is None else family.context(**family.middle).to(flow.device)
-            phi, _ = flow.generate_with_log_prob(flow.draw_noise(PROBE_SAMPLES), context)
-            sampled = time.perf_counter()
-            Trajectories(self.target.log_prob, phi).run(1)
-        samples, trajectory = sampled - began, time.perf_counter() - sampled
-        points = 1 if family is None else 1 + len(corners(family.ranges))
-        return points * (VERDICT_SAMPLES / PROBE_SAMPLES * samples + (START + SNAPSHOTS * BETWEEN) * trajectory)
 
     def not_finite(self, x: Tensor) -> str | None:
         """The words "the action" if the action of a sample is not finite; None otherwise."""

@@ -161,17 +161,9 @@ def test_mixing_by_scale():
             analysis.mix(a, wrong, 1)
 
 
-@pytest.mark.parametrize(
-    ("fields", "periodic"), [(None, None), (torch.ones(8), None), (torch.ones(2, 1, 8, 8), [True])]
-)
-def test_extents_of_what_is_not_a_field_are_refused(fields, periodic):
-    with pytest.raises(ValueError, match=r"Expected (receptive fields as a tensor|fields \(n, C, \*shape\))"):
-        analysis.extents(fields, periodic)
-
-
-@pytest.mark.parametrize("analyse", [analysis.statistics, *(
-    lambda flow, images, of=of: of(flow, images, {"a": torch.arange(60)}) for of in (analysis.factors, analysis.mixing)
-)])  # fmt: skip
+@pytest.mark.parametrize("analyse", [
+    analysis.statistics, lambda flow, images: analysis.factors(flow, images, {"a": torch.arange(60)}),
+])  # fmt: skip
 def test_images_that_are_no_tensor_are_refused(analyse):
     with pytest.raises(ValueError, match="Expected images as a tensor; got NoneType"):
         analyse(MODELS["rgflow"](), None)

@@ -10,7 +10,6 @@ import torch
 
 import mera
 from mera import data, physics
-from mera.analysis.laws import LawError
 from mera.bijectors import Bijector, Coupling, Gather, LocalBijector, ResidualMLP, checkerboard, named
 from mera.bijectors.local import equal_log_dets
 from mera.train import RunFolder, fit
@@ -87,13 +86,12 @@ def test_broken_bijectors(law):
     report = mera.check(BROKEN[law]())
     assert law in {law.name for law in report.failures}
     assert not report.ok
-    with pytest.raises(LawError, match="laws fail"):
-        report.raise_if_failed()
+    assert "laws fail" in str(report)
 
 
 def test_a_right_bijector_of_your_own():
     report = mera.check(Scale())
-    report.raise_if_failed()
+    assert report.ok
     with pytest.raises(ValueError, match=r"Expected a bijector, not its class, .* to check; got ABCMeta"):
         mera.check(Scale)
     assert report.ok
@@ -124,7 +122,7 @@ RIGHT = {
 
 @pytest.mark.parametrize("name", RIGHT)
 def test_what_is_right_passes(name):
-    mera.check(RIGHT[name]()).raise_if_failed()
+    assert mera.check(RIGHT[name]()).ok
 
 
 def test_a_flow_with_a_wrong_bijector():
@@ -165,7 +163,7 @@ def test_a_name_of_data_and_of_a_flow(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "msds1").mkdir()  # where commands have written pictures
     report = mera.check("msds1")
-    report.raise_if_failed()
+    assert report.ok
     names = [law.name for law in report.laws]
     assert "both splits have one shape and dtype" in names
     assert "cones of both directions agree" in names
@@ -179,9 +177,9 @@ def test_a_path_that_is_no_file_is_refused():
 def test_runs(tmp_path):
     folder = tmp_path / "run"
     fit(small_flow(), IMAGES, SHORT, folder)
-    mera.check(folder).raise_if_failed()
-    mera.check(RunFolder(folder)).raise_if_failed()
-    mera.check(folder / "flow.safetensors").raise_if_failed()
+    assert mera.check(folder).ok
+    assert mera.check(RunFolder(folder)).ok
+    assert mera.check(folder / "flow.safetensors").ok
     assert "all checked laws hold" in plain(succeed("check", folder))
     with open(folder / "metrics.jsonl", "a") as file:
         file.write("nothing\n")

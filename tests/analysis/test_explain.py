@@ -1,16 +1,19 @@
-"""The tables of `mera explain`: factors of data, effects of mixing, and agreement with their sources."""
+"""The tables of `mera explain`, and those of the program on the claims of the paper."""
 
 import json
+import runpy
+from pathlib import Path
 
 import pytest
 import torch
 
 import mera
-from mera import analysis, data
-from mera.analysis.receptive import extents_by_level
+from mera import data
 from mera.data import ArrayDataset
 from mera.train import fit
 from tests.helpers.command import run, succeed
+
+PAPER = runpy.run_path(str(Path(__file__).parents[2] / "examples" / "paper_tables.py"))
 
 
 def test_factors_of_msds_are_what_cells_share_and_where_they_differ():
@@ -54,7 +57,7 @@ def test_coarse_factors_follow_a_and_fine_ones_b():
     flow = mera.build("wavelet", L=8, channels=1, layers=1, hidden=(16,))
     wavelet = fit(flow, halves(500)[0], steps=100, quiet=True, eval_every=100).flow
     images, factors = halves(300, seed=1)
-    table = analysis.mixing(wavelet, images, factors)
+    table = PAPER["mixing"](wavelet, images, factors)
     levels = len(wavelet.plan.latents)
     assert (table.regressors > 0.9).all()
     assert torch.allclose(table.coarse[0], torch.ones(2, dtype=torch.float64), atol=0.02)  # h = 0: the image is A
@@ -64,14 +67,14 @@ def test_coarse_factors_follow_a_and_fine_ones_b():
     assert table.coarse[1, mean] > 0.9 > 0.2 > table.fine[1, mean].abs()
     assert table.fine[1, contrast] > 0.8 > 0.2 > table.coarse[1, contrast].abs()
     images, factors = halves(200, seed=2)  # a class, too, is read off mixed images
-    table = analysis.mixing(wavelet, images, {"bright": (factors["mean"] > 0.5).long()})
+    table = PAPER["mixing"](wavelet, images, {"bright": (factors["mean"] > 0.5).long()})
     assert table.regressors[0] > 0.9
     assert table.coarse[1, 0] > 0.85
 
 
 def test_extents_lie_within_cones():
     flow = mera.build("tebd", L=8, dim=1, m=2, channels=1, layers=1, hidden=(4,))
-    cone, field, error, *_ = zip(*extents_by_level(flow, 4, 2).values, strict=True)
+    cone, field, error, *_ = zip(*PAPER["extents_by_level"](flow, 4, 2).values, strict=True)
     assert all(f <= c + 1e-6 for f, c in zip(field, cone, strict=True))
     assert all(0 <= e < c for e, c in zip(error, cone, strict=True))
 
@@ -87,5 +90,5 @@ def test_the_command_prints_tables_and_standard_errors(tmp_path):
     assert "±" not in one.output
     assert "±" in succeed("explain", *runs, "--images", 80, "--only", "bits").output
     tables = json.loads(run("explain", runs[0], "--images", 80, "--json").stdout.strip().splitlines()[-1])[0]["tables"]
-    assert [table["name"] for table in tables] == ["bits", "latents", "fields", "strengths", "factors", "mixing"]
+    assert [table["name"] for table in tables] == ["bits", "latents", "strengths", "factors"]
     assert tables[0]["columns"][0] == "bits/dim"

@@ -1,7 +1,9 @@
-"""Statistics of latents: mutual information without bias, distances on the tree, and what is known of samples."""
+"""Statistics of latents, and the program on their mutual information: no bias, distances on the tree, samples."""
 
 import math
+import runpy
 from itertools import product
+from pathlib import Path
 
 import networkx as nx
 import pytest
@@ -9,7 +11,9 @@ import torch
 
 import mera
 from mera import analysis
-from mera.analysis.statistics import independent_mean, information_of_bins, rank_bins, tree_distance
+
+PROGRAM = runpy.run_path(str(Path(__file__).parents[2] / "examples" / "latent_information.py"))
+information_of_bins, rank_bins = PROGRAM["information_of_bins"], PROGRAM["rank_bins"]
 
 
 def draws(*shape, seed=0):
@@ -25,7 +29,7 @@ def test_information_of_independent_variables_is_zero_on_average(n, bins):
     found = mutual_information(draws(n, 5000), draws(n, 5000, seed=1), bins)
     error = found.std() / len(found) ** 0.5
     assert found.mean().abs() < 4 * error
-    assert independent_mean(n, bins) > 30 * error  # without the correction the test would see it
+    assert PROGRAM["independent_mean"](n, bins) > 30 * error  # without the correction the test would see it
 
 
 def test_information_of_gaussian_pairs():
@@ -52,7 +56,7 @@ def test_tree_distances_are_those_of_a_graph():
     exact = dict(nx.all_pairs_shortest_path_length(tree))
     pairs = list(product(places, places))
     a, b = (torch.tensor([pair[i] for pair in pairs]) for i in (0, 1))
-    found = tree_distance(a[:, 0], a[:, 1:], b[:, 0], b[:, 1:], lattices)
+    found = PROGRAM["tree_distance"](a[:, 0], a[:, 1:], b[:, 0], b[:, 1:], lattices)
     assert found.tolist() == [exact[p][q] for p, q in pairs]
 
 
@@ -62,36 +66,45 @@ def flow():
     return mera.build("rgflow", L=16, m=4, channels=1, hidden=(8,))
 
 
+def information(flow, x, pairs, seed=0):
+    """Mutual information by level, (levels, levels) with its error; and by distance on the tree."""
+    torch.manual_seed(seed)
+    bins = PROGRAM["bins_of_latents"](flow, x)
+    by_level = PROGRAM["information_by_level"](flow.plan, bins, pairs).unbind(-1)
+    return *by_level, PROGRAM["information_by_distance"](flow.plan, bins, pairs)
+
+
 def test_latents_of_samples_are_those_of_the_prior(flow):
-    found = analysis.statistics(flow, flow.sample(3000), pairs=500)
+    x = flow.sample(3000)
+    found = analysis.statistics(flow, x)
     assert found.distance.max() < 0.02
     assert (found.std - 1).abs().max() < 0.05
     assert found.kurtosis.abs().max() < 0.1
-    assert (found.information.abs() < 5 * found.information_error).all()
-    assert (found.tree_information.abs() < 5 * found.tree_error).all()
+    between, error, (_, means, errors) = information(flow, x, 500)
+    assert (between.abs() < 5 * error).all()
+    assert (means.abs() < 5 * errors).all()
 
 
 def test_planted_dependence_is_found_where_it_is(flow):
     z = list(flow.sample_latents(2000))
     z[1] = z[1].clone()
     z[1][:, 1] = z[1][:, 0]  # two channels of level 1 are equal, at each site
-    found = analysis.statistics(flow, flow.inverse(tuple(z))[0], pairs=2000)
+    x = flow.inverse(tuple(z))[0]
+    found, error, (distances, means, _) = information(flow, x, 2000)
     expected = 16 / (48 * 47 / 2) * math.log(8)  # 16 of the pairs of this level are equal
-    assert (found.information[1, 1] - expected).abs() < 4 * found.information_error[1, 1]
-    assert found.information[1, 1] > 0.01
-    assert found.information[0, 0].abs() < 5 * found.information_error[0, 0]
-    assert found.tree_information[found.tree_distances == 0] > 0.02  # they share a site
-    again = analysis.statistics(flow, flow.inverse(tuple(z))[0], pairs=2000)
-    assert torch.equal(found.information, again.information)
+    assert (found[1, 1] - expected).abs() < 4 * error[1, 1]
+    assert found[1, 1] > 0.01
+    assert found[0, 0].abs() < 5 * error[0, 0]
+    assert means[distances == 0] > 0.02  # they share a site
+    assert torch.equal(found, information(flow, x, 2000)[0])
 
 
 def test_errors_count_each_pair_once():
     """The spread of the mean over data sets is near the error that a single data set gives."""
     torch.manual_seed(0)
     flow = mera.build("tree", L=8, m=2, channels=1, layers=1, hidden=(4,))
-    found = [analysis.statistics(flow, flow.sample(200), pairs=2000, seed=seed) for seed in range(8)]
-    coarse = torch.stack([f.information[-1, -1] for f in found])
-    claimed = torch.stack([f.information_error[-1, -1] for f in found])
+    found = [information(flow, flow.sample(200), 2000, seed) for seed in range(8)]
+    coarse, claimed = (torch.stack([pair[part][-1, -1] for pair in found]) for part in (0, 1))
     assert 0.3 < coarse.std() / claimed.mean() < 3
 
 
@@ -99,5 +112,5 @@ def test_contexts_of_conditional_flows():
     torch.manual_seed(0)
     flow = mera.build("rgflow", L=8, channels=1, layers=1, hidden=(4,), context=2)
     x, context = flow.sample(150, torch.randn(150, 2)), torch.randn(150, 2)
-    assert torch.isfinite(analysis.statistics(flow, x, context, pairs=10).std).all()
-    assert torch.isfinite(analysis.statistics(flow, x, context[:1], pairs=10).std).all()
+    assert torch.isfinite(analysis.statistics(flow, x, context).std).all()
+    assert torch.isfinite(analysis.statistics(flow, x, context[:1]).std).all()

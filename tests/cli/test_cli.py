@@ -34,8 +34,8 @@ def test_a_run_is_evaluated_sampled_and_made_longer(tmp_path, monkeypatch):
     assert "bits/dim" in succeed("evaluate", out, "--images", 10).output
     succeed("sample", out, "--n", 4)
     assert (out / "samples_T0.8.png").stat().st_size > 100
-    succeed("sample", out, "--n", 2, "--L", 16, "--levels", 3)
-    assert (out / "samples_T0.8_L_16_16_levels_3.png").is_file()
+    succeed("sample", out, "--n", 2, "--L", 16)
+    assert (out / "samples_T0.8_L_16_16.png").is_file()
     refused = run("train", "--resume", out, "--lr", 1, "--data", "mnist")
     assert refused.exit_code == 2
     assert "No such option: --lr" in plain(refused)
@@ -140,7 +140,7 @@ def test_every_option_of_a_model_is_an_option_of_the_command(model):
 @pytest.mark.slow
 def test_demo_ends_with_pictures_and_a_table(tmp_path):
     output = succeed("demo", "--out", tmp_path, "--seconds", 0.5, "--train-size", 70).output
-    drawn = "curves data mixing photograph photograph_map photograph_mixed photograph_refined realnvp_samples "
+    drawn = "curves data photograph photograph_map photograph_mixed photograph_refined realnvp_samples "
     drawn += "rgflow_progression rgflow_samples"
     assert sorted(path.stem for path in tmp_path.glob("*.png")) == drawn.split()
     for word in ("rgflow", "realnvp", "test bits/dim", "error of x -> z -> x"):
@@ -157,7 +157,7 @@ MISTAKES = [
     ("train", 2, "a layout, a trained flow, or --resume RUN; got none"),
     ("train --steps 3 rgflow --out x", 2, "Expected --steps behind rgflow"),
     ("train --resume x rgflow --out x", 2, "got two of them"),
-    ("figures nowhere", 1, "nowhere"),
+    ("explain nowhere", 1, "nowhere"),
     ("info nowhere", 2, "or the path of a run or a file; got 'nowhere'"),
     ("info rgflo", 2, "did you mean 'rgflow'?"),
     ("mix a.png", 1, "Expected a picture in a.png; got no such file"),

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import numpy as np
@@ -70,11 +71,14 @@ def test_ctrl_c_ends_a_command_with_a_sentence():
         assert process.stderr.read().endswith("stopped: nothing is written yet\n")
 
 
-def test_what_is_done_is_said():
+def test_what_is_done_is_said(capsys, monkeypatch):
+    monkeypatch.setattr(stopping, "_timers", [threading.Timer(60, print)])
+    monkeypatch.setattr(stopping, "_said", [])
+
     def run() -> None:
         stopping.done.append("a_map.png")
         raise KeyboardInterrupt
 
     with pytest.raises(Exit):
         stopping.stoppable(run)()
-    assert stopping.sentence() == "stopped; done: a_map.png"
+    assert capsys.readouterr().err == "stopped; done: a_map.png\n"

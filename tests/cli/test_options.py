@@ -116,7 +116,7 @@ TABLE = {
     },
     "runs .": {"json": "--json"},
     "sample run --n 4 --L 8 --out a.npy": {
-        "file a.npy": "--n 5; --L 4; --levels 3; --temperature 0.5; --seed 1",
+        "file a.npy": "--n 5; --L 4; --temperature 0.5; --seed 1",
         "files .": "--out b.npy",
     },
     "sample classes --n 4 --out a.npy": {"file a.npy": "--classes dark"},
@@ -124,13 +124,9 @@ TABLE = {
         "file a.npy": "--n 5; --L 16; --temperature 0.5; --seed 1", "refused": "--classes dark",
     },
     "compare rgflow(hidden=(8,)) --L 4 --data shades --steps 1 --out new": {"refused": "--parameters 9000"},
-    "explain flow.mera --images 60 --only latents": {
-        "output": "--images 70; --only bits; --seed 1; --L 16", "json": "--json",
-        "refused": "--root elsewhere; --class dark",
+    "explain flow.mera --only strengths": {
+        "output": "--seed 1; --L 16", "json": "--json", "refused": "--root elsewhere; --class dark",
     },
-    "figures run --only 8": {"files .": "--out other", "files run": "--only 5", "output": "--list"},
-    "figures run --only 5": {"file run/figures/figure_5.png": "--root elsewhere"},
-    "figures classes --class dark --only 8": {"files classes": "--class bright"},
     "explain run --images 60 --only bits": {
         "output": "--images 70; --only latents; --seed 1; --L 8; --root elsewhere",
         "json": "--json",
@@ -176,12 +172,12 @@ TABLE = {
     f"cone {SMALL} --region 1:2,1:2": {"output": "--region 1:2,1:3", "files .": "--out other.png"},
     f"cone {SMALL}": {"output": "--latent 1:0,0"},
     "explore run --no-browser": {
-        "events": "--image a.png; --fields; --port 4321; --browser",
+        "events": "--image a.png; --port 4321; --browser",
         "files .": "--html a.html",
     },
 }  # fmt: skip
 """By a command, what changes with further words: its output, a file, or what passes through the flow (events)."""
-WITH_DEVICES = [TRAIN, "evaluate run", "sample run", "figures run", "explain run", FILL, "map flow.mera a.png",
+WITH_DEVICES = [TRAIN, "evaluate run", "sample run", "explain run", FILL, "map flow.mera a.png",
                 "find flow.mera a.png", "mix flow.mera a.png b.png", "refine flow.mera a.png", "measure phi4", "demo",
                 "compare rgflow --data shades"]  # fmt: skip
 

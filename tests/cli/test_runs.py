@@ -54,7 +54,7 @@ def test_runs_are_compared(tmp_path, monkeypatch):
     assert [row.split()[0] for row in (first, second)] == ["runs/a", "runs/deep/b"]
     evaluated = json.loads(mera_command(tmp_path, *both, "--json").stdout)
     flow, test = mera.load(tmp_path / "runs" / "a"), mera.data.load("msds1", L=8, train_size=1, test_size=20).test
-    assert evaluated[0]["bits/dim"] == pytest.approx(mera.train.bits_per_dim(flow, test, 10))
+    assert evaluated[0]["bits/dim"] == pytest.approx(mera.train.example_losses(flow, test, 10).mean().item())
     assert 0 < evaluated[1]["nats/variable"] < 3
     assert evaluated[1]["test fields"] == 10
 

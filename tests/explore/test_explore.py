@@ -125,11 +125,6 @@ def test_a_filling_is_stopped(browser):
         page.locator("button:not([disabled])", has_text=re.compile("^Fill$")).wait_for()
 
 
-def test_mixtures_are_chosen(page):
-    page.get_by_role("tab", name="Mix").click()  # which draws them: a second click could take the buttons away
-    changes(page, lambda: page.get_by_text("z1 and coarser").click())
-
-
 def test_pictures_are_opened_or_refused(page, tmp_path):
     good = io.BytesIO()
     Image.linear_gradient("L").convert("RGB").save(good, format="PNG")
@@ -149,7 +144,7 @@ def test_pictures_are_opened_or_refused(page, tmp_path):
     changes(page, lambda: chooser.set_input_files(tmp_path / "good.png"))
     photograph = page.locator('[aria-label="the photograph"]')
     changes(page, lambda: photograph.click(position={"x": 5, "y": 5}))  # another window of it
-    changes(page, lambda: page.get_by_text("Reduce it all").click())
+    changes(page, lambda: page.get_by_text("New image").click())
     photograph.wait_for(state="hidden")
 
 

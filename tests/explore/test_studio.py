@@ -3,7 +3,6 @@
 import io
 import math
 from concurrent.futures import ThreadPoolExecutor
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -95,9 +94,6 @@ def test_redrawing_a_level(learnt, studio):
     for h, (before, after) in enumerate(zip(old, studio.latents, strict=True)):
         close = torch.isclose(before, after, atol=1e-4)
         assert close.all() if h != 1 else not close.all()
-    studio.temperatures = [0.01] * learnt.levels
-    studio.redraw(0)
-    assert studio.latents[0].abs().mean() < 0.1
 
 
 @pytest.mark.usefixtures("quick")
@@ -140,7 +136,7 @@ def test_a_photograph_stays_a_photograph(studio):
     row, column = studio.surprising  # the middle of the window that is noise
     assert abs(row - 20) <= 2
     assert abs(column - 40) <= 2
-    studio.reduce()
+    studio.draw()
     assert studio.photograph is None
 
 
@@ -155,20 +151,9 @@ def test_small_pictures_are_enlarged(studio):
         assert (studio.picture.int() - torch.tensor(colour).view(3, 1, 1)).abs().max() <= 1
 
 
-def test_fields_have_colours(tmp_path, monkeypatch):
-    """Those of a run on fields, which the command line knows from images."""
-    is_image = {}
-
-    def fake(flow, title, port, images, image):
-        is_image[title] = images
-        return SimpleNamespace(address="nowhere", run=lambda show: None)
-
-    monkeypatch.setattr("mera.explore.Explorer", fake)
-    monkeypatch.setattr("os._exit", lambda status: None)
+def test_fields_are_refused_and_a_mixture_is_opened(tmp_path):
     flow = mera.build("rgflow", L=8, m=4, channels=1, hidden=(6,), norm=False, prior="gaussian")
     fit(flow, torch.randn(40, 1, 8, 8), run=RunFolder(tmp_path / "fields"), steps=1, batch_size=8)
-    mera.save(flow, tmp_path / "flow.safetensors")
-    for path in ("fields", "flow.safetensors"):
-        assert run("explore", tmp_path / path).exit_code == 0
-    assert list(is_image.values()) == [False, True]
-    assert Studio(Learnt(mera.Symmetrized(flow), is_image=False)).picture.shape == (3, 8, 8)
+    refused = run("explore", tmp_path / "fields", "--no-browser").exception
+    assert "Expected a run that learnt images, or --html; got fields in" in str(refused)
+    assert Studio(Learnt(mera.Symmetrized(flow))).picture.shape == (1, 8, 8)

@@ -10,7 +10,7 @@ import mera
 from mera import data
 from mera.models import pretrained
 from mera.models.saving import FOLDER
-from tests.helpers.command import succeed
+from tests.helpers.command import run, succeed
 
 ROOT = Path(__file__).parent.parent.parent
 NAMES = ["clothes", "digits", "msds1", "msds2", "photographs"]
@@ -45,7 +45,7 @@ def test_every_flow_loads_and_draws(name):
 def test_the_bits_are_those_of_the_card(name):
     card = pretrained()[name]
     test = data.load(**card.data, train_size=1, test_size=200).test
-    found = mera.train.bits_per_dim(mera.load_pretrained(name), test)
+    found = mera.train.example_losses(mera.load_pretrained(name), test).mean()
     assert abs(found - card.bits_per_dim) < 0.05  # 200 images of 10,000
 
 
@@ -66,6 +66,6 @@ def test_commands_take_their_names(tmp_path, monkeypatch):
         succeed("sample", "msds1", "--n", 2, "--out", tmp_path / name)
     assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["a.npy", "a.png"]
     assert not (tmp_path / "msds1").exists()
-    figure = succeed("figures", "digits", "--only", "8", "--out", tmp_path)
-    assert "using samples of the flow instead" in figure.output  # MNIST is not here
-    assert (tmp_path / "figure_8.png").exists()
+    assert "Expected mnist in" in str(run("explain", "digits", "--only", "bits").exception)  # MNIST is not here
+    with pytest.warns(UserWarning, match="take more than 1024 samples"):
+        succeed("explain", "digits", "--only", "strengths")

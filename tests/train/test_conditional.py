@@ -7,7 +7,7 @@ import mera
 import mera.train
 from mera import data
 from mera.data import ArrayDataset, DataSplits
-from mera.train import Settings, bits_per_dim, fit, sample
+from mera.train import Settings, example_losses, fit, sample
 from mera.train.health import first_not_finite
 from mera.train.likelihoods import likelihood
 from tests.helpers.command import SMALL, run, succeed
@@ -37,13 +37,14 @@ def test_a_conditional_flow_learns_the_classes():
     torch.manual_seed(1)
     flow = mera.build("rgflow", L=8, channels=1, layers=1, hidden=(16,), classes=2)
     result = fit(flow, IMAGES, Settings(steps=150, batch_size=40, eval_every=150))
-    assert result.test_loss == bits_per_dim(flow, IMAGES.test, 20)
-    assert result.test_loss == pytest.approx(bits_per_dim(flow, IMAGES.test, 20, batch_size=7), abs=1e-5)
+    assert result.test_loss == example_losses(flow, IMAGES.test, 20).mean().item()
+    by_sevens = example_losses(flow, IMAGES.test, 20, batch_size=7).mean().item()
+    assert result.test_loss == pytest.approx(by_sevens, abs=1e-5)
     for label in (0, 1):
         of_class = flow.to_images(flow.sample(50, torch.tensor([label]))).float()
         assert abs(of_class.mean() - (60 + 140 * label)) < 25
     wrong = ArrayDataset(IMAGES.test.array, {"class": 1 - IMAGES.test.labels["class"]})
-    assert bits_per_dim(flow, wrong) > result.test_loss + 0.5
+    assert example_losses(flow, wrong).mean().item() > result.test_loss + 0.5
     in_turn = flow.to_images(sample(flow, 6, temperature=0.5)).float().flatten(1).mean(1)
     assert (in_turn > 130).tolist() == [False, True] * 3
 
@@ -95,8 +96,8 @@ def test_the_command_line(tmp_path):
         succeed(*command)
     for command, message in (
         (["explain", out], "Expected --class, a number from 0 to 1 or a name, for a conditional flow; got none"),
-        (["figures", out, "--class", "darc"], "Expected a class from 0 to 1, or one of dark, bright; got 'darc'"),
-        (["figures", out, "--class", "0,1"], "Expected one class; got '0,1'"),
+        (["explain", out, "--class", "darc"], "Expected a class from 0 to 1, or one of dark, bright; got 'darc'"),
+        (["explain", out, "--class", "0,1"], "Expected one class; got '0,1'"),
         (["sample", out, "--classes", "2"], "Expected a class from 0 to 1, or one of dark, bright; got '2'"),
     ):
         assert message in str(run(*command).exception)

@@ -69,7 +69,7 @@ def check(subject: Any = None, shape: Sequence[int] | None = None) -> CheckRepor
             one.
 
     Returns:
-        A report with `ok`, `table()` and `raise_if_failed()`.
+        A report with `ok` and `table()`; `assert report.ok, report` in a test.
 
     Raises:
         ValueError: if no laws are known for the object.
@@ -231,17 +231,17 @@ def _machine_report() -> CheckReport:
     cores = f"{os.cpu_count()} cores, {torch.backends.cpu.get_cpu_capability()}, {torch.get_num_threads()} threads"
     report.add("processor", True, cores)
     report.add("accelerators", True, ", ".join(devices) or "none")
-    extras = sorted({*(metadata(DISTRIBUTION).get_all("Provides-Extra") or ())} - FOR_DEVELOPERS)
+    extras = ["", *sorted({*(metadata(DISTRIBUTION).get_all("Provides-Extra") or ())} - FOR_DEVELOPERS)]
     for requirement in map(Requirement, requires(DISTRIBUTION) or ()):
         marker = requirement.marker
-        extra = None if marker is None else next((e for e in extras if marker.evaluate({"extra": e})), "")
-        if extra == "":
+        extra = next((e for e in extras if marker is None or marker.evaluate({"extra": e})), None)
+        if extra is None:
             continue
         name = f"{requirement.name} {requirement.specifier}"
         try:
             found = version(requirement.name)
             report.add(name, requirement.specifier.contains(found, prereleases=True), found)
         except PackageNotFoundError:
-            missing = f"missing: pip install '{DISTRIBUTION}{'' if extra is None else f'[{extra}]'}'"
-            report.add(name, False, missing) if extra is None else report.skip(name, missing)
+            missing = f"missing: pip install '{DISTRIBUTION}{f'[{extra}]' if extra else ''}'"
+            report.skip(name, missing) if extra else report.add(name, False, missing)
     return report

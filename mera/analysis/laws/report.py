@@ -11,10 +11,6 @@ from mera._utils.table import Table
 HOLDS, FAILS, SKIPPED = "holds", "fails", "not checked"
 
 
-class LawError(AssertionError):
-    """A law that does not hold; `CheckReport.raise_if_failed` raises it, for tests."""
-
-
 @dataclass(frozen=True)
 class Law:
     """A law and what was found.
@@ -55,11 +51,6 @@ class CheckReport:
     def table(self) -> Table:
         """A table with a row for each law."""
         return Table(["law", "status", "found"], [(law.name, law.status, law.found) for law in self.laws])
-
-    def raise_if_failed(self) -> None:
-        """Raise a `LawError` with the table if a law fails, for tests."""
-        if not self.ok:
-            raise LawError(repr(self))
 
     def __repr__(self) -> str:
         """The subject, the table and the verdict as text."""

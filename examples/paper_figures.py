@@ -1,27 +1,37 @@
-"""The figures of the RG-Flow paper (https://arxiv.org/abs/2010.00029) for any flow of images."""
+"""The figures of the RG-Flow paper (https://arxiv.org/abs/2010.00029) for any flow of images.
+
+    python examples/paper_figures.py msds1
+    python examples/paper_figures.py runs/a --data msds1 --only 3b,5 --out figures
+    python examples/paper_figures.py --list
+
+The flow is a run, a file of `mera.save` or a flow of the package. Its images are test images of a data set; without
+one, samples of the flow.
+"""
 
 from __future__ import annotations
 
+import argparse
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import chain
+from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from matplotlib.axes import Axes
+from rich.progress import track
 from torch import Tensor
 
-from mera._utils.errors import InputError
+import mera
 from mera._utils.random import fixed_seed
-from mera.analysis import LatentStatistics, mix, receptive_fields, statistics, strengths, traverse
-from mera.analysis.latents import LatentIndex, random_latents
+from mera.analysis import mix, receptive_fields, strengths, traverse
+from mera.analysis.latents import LatentIndex
 from mera.analysis.receptive import strongest
-from mera.analysis.statistics import MIN_IMAGES
 from mera.drawing.figures import Picture, panels
-from mera.drawing.images import draw_image, paint_mask, progression, titled
-from mera.flow.flow import Flow
+from mera.drawing.images import draw_image, paint_mask, progression, save_figure, titled
 
 COLUMNS = 8
 SEED = 0
@@ -30,8 +40,6 @@ FINEST, COARSER = 0.2, 0.6
 """The temperatures of App. B: the finest level takes the longest to learn, and its latents are drawn colder."""
 FIELD_SAMPLES = 15
 """The number of samples of which receptive fields are the medians, as means can hang on single samples."""
-PAIRS = 1000
-"""The number of pairs of latents for each estimate of mutual information."""
 REPAIRED = 4
 """The number of images that are filled."""
 SEARCH: dict[str, Any] = {"samples": 4, "particles": 16, "warmup": 10, "iterations": 10, "steps": 0}
@@ -42,7 +50,7 @@ SEARCH: dict[str, Any] = {"samples": 4, "particles": 16, "warmup": 10, "iteratio
 class Subject:
     """A flow, test images (N, C, H, W) uint8, and results that several figures use, each computed once."""
 
-    flow: Flow
+    flow: mera.Flow
     images: Tensor
 
     @cached_property
@@ -51,11 +59,6 @@ class Subject:
         with fixed_seed(SEED):
             return strengths(self.flow)
 
-    @cached_property
-    def statistics(self) -> LatentStatistics:
-        """Statistics of the latents of the images."""
-        return statistics(self.flow, self.images, pairs=PAIRS)
-
     @property
     def temperatures(self) -> list[float]:
         """The mixed temperature of App. B, one for each level."""
@@ -63,11 +66,10 @@ class Subject:
 
 
 class PaperFigure(NamedTuple):
-    """A figure of the paper: its title in lists, the function that draws it, and the fewest images that it needs."""
+    """A figure of the paper: its title in lists, and the function that draws it."""
 
     title: str
     draw: Callable[[Subject], Picture]
-    least: int = 1
 
 
 def generation(subject: Subject) -> Picture:
@@ -144,8 +146,6 @@ def traversals(subject: Subject) -> Picture:
 def mixed_images(subject: Subject) -> Picture:
     """Fig. 5: coarse levels of one image with fine levels of another, at each level, and the other way round."""
     flow, images = subject.flow, subject.images
-    if len(images) < 4:
-        raise InputError("at least 4 images to mix", str(len(images)))
     with fixed_seed(SEED):
         z, _ = flow(flow.from_images(_spread(images, 4).to(flow.device)))
     levels = len(z)
@@ -186,30 +186,10 @@ def samples(subject: Subject) -> Picture:
     return titled([("", image) for image in drawn], COLUMNS, 1.0, title=title)
 
 
-def dependence(subject: Subject) -> Picture:
-    """The mutual information of two latents, for each pair of levels and by their distance on the tree."""
-    statistics = subject.statistics
-    figure, (left, right) = panels(2, 2, 4.25, 3.4)
-    values = 1e3 * statistics.information
-    shown = left.imshow(values, cmap="viridis", vmin=0)
-    for a, row in enumerate(values.tolist()):
-        for b, value in enumerate(row):
-            left.text(b, a, f"{value:.2f}", ha="center", va="center", fontsize=8, color="white")
-    levels = list(range(len(values)))
-    left.set(xlabel="level", ylabel="level", xticks=levels, yticks=levels)
-    left.set_title("two latents of two levels", fontsize=9)
-    figure.colorbar(shown, ax=left, shrink=0.8)
-    right.errorbar(
-        statistics.tree_distances.tolist(), (1e3 * statistics.tree_information).tolist(),
-        (1e3 * statistics.tree_error).tolist(),
-        fmt="o-", ms=4, capsize=2,
-    )  # fmt: skip
-    right.axhline(0, color="0.6", lw=0.8)
-    right.set(xlabel="distance on the tree")
-    right.set_title("two latents at a distance on the tree", fontsize=9)
-    right.grid(alpha=0.3)
-    figure.suptitle(f"mean mutual information of two latents of {statistics.images:,} images, 0.001 nats", fontsize=10)
-    return figure
+def random_latents(plan: mera.graph.Plan, level: int, n: int) -> list[LatentIndex]:
+    """At most n distinct latents of a level, in random order."""
+    latents = [(level, *place) for place in np.ndindex(plan.latents[level].lattice.event_shape)]
+    return [latents[i] for i in torch.randperm(len(latents))[:n].tolist()]
 
 
 def _field_rows(
@@ -262,7 +242,7 @@ FIGURES = {
     "3b": PaperFigure("the strongest receptive fields of each level", fields),
     "3c": PaperFigure("the statistics of the strengths of receptive fields (14b for Real NVP)", strength_histogram),
     "4": PaperFigure("traversals: images along the leading latents of each level", traversals),
-    "5": PaperFigure("mixing: coarse levels of one image, fine levels of another", mixed_images, 4),
+    "5": PaperFigure("mixing: coarse levels of one image, fine levels of another", mixed_images),
     "6": PaperFigure("inpainting: squares are filled in their inference cones", repairs),
     "8": PaperFigure("samples at the mixed temperature", samples),
     "10": PaperFigure("receptive fields at random, the coarsest level", partial(random_fields, level=-1)),
@@ -270,6 +250,38 @@ FIGURES = {
     "12": PaperFigure("receptive fields at random, the third level from the top", partial(random_fields, level=-3)),
     "13": PaperFigure("receptive fields at random, the finest level", partial(random_fields, level=0)),
     "14a": PaperFigure("receptive fields at random, all levels (of Real NVP in the paper)", random_fields),
-    "tree": PaperFigure("mutual information of latents by distance", dependence, MIN_IMAGES),
 }
-"""The figures of the paper by number, and one that its text suggests."""
+"""The figures of the paper by number."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("flow", nargs="?", default="msds1", help="a run, a file, or a flow of the package")
+    parser.add_argument("--data", help="a data set; if left out, that of the flow's name, or else samples of the flow")
+    parser.add_argument("--images", type=int, default=500, help="the number of images, of which most figures show few")
+    parser.add_argument("--only", default=",".join(FIGURES), help="the figures to draw, separated by commas")
+    parser.add_argument("--out", type=Path, default=Path("figures"), help="the folder of the pictures")
+    parser.add_argument("--list", action="store_true", help="list the figures without drawing them")
+    arguments = parser.parse_args()
+    if arguments.list:
+        print("\n".join(f"{name:5} {figure.title}" for name, figure in FIGURES.items()))
+        return
+    chosen = {name: FIGURES[name] for name in arguments.only.split(",")}
+    flow = mera.load(arguments.flow)
+    data = arguments.data or (arguments.flow if arguments.flow in mera.data.names() else None)
+    torch.manual_seed(SEED)
+    if data is None:
+        images = flow.to_images(flow.sample(arguments.images)).cpu()
+    else:
+        options = {"train_size": 1} if mera.data.takes(data, "train_size") else {}
+        test = mera.data.load(data, flow.plan.input.shape, **options).test
+        images = torch.stack([test[i] for i in torch.randperm(len(test))[: arguments.images].tolist()])
+    subject = Subject(flow, images)
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    for name, figure in track(chosen.items(), "draw"):
+        save_figure(figure.draw(subject), arguments.out / f"figure_{name}.png")
+    print(f"pictures: {arguments.out}")
+
+
+if __name__ == "__main__":
+    main()
