@@ -39,7 +39,7 @@ from mera.inpaint import Inpainting, SearchOptions
 
 MARGIN = 8
 """The least number of pixels around a hole in its window, and the number in its picture."""
-SHOWN = ("likeliest", "medoid", "sample 1", "sample 2", "spread")
+SHOWN = ("likeliest", "surface", "draw", "mean", "sample 1", "sample 2", "spread")
 """The pictures of an inpainting that are drawn, the likeliest filling only without samples."""
 
 
@@ -64,7 +64,7 @@ def _inpaint(
     as_json: Json = False,
     **options: Any,
 ) -> None:
-    """Fill masked pixels of pictures with a trained flow: samples, their medoid and spread, the likeliest filling.
+    """Fill masked pixels of pictures with a trained flow: by a draw, the mean of draws, or the likeliest filling.
 
     A rectangle is in rows and columns of the picture, after --scale. All other pixels of the picture stay as they are;
     of a picture that has another size than the flow, a window around the hole is filled.
@@ -141,7 +141,7 @@ def _fill(
     before, hidden = before.to(flow.device)[None], hidden.to(flow.device)
     x = flow.from_images(before)
     result = flow.inpaint(x, hidden, console=check_console(console, quiet=as_json), **options)
-    filled = _draw(before, hidden, result, pictures[1], whole, window)
+    filled = _draw(before, hidden, result, flow.to_images(result.image)[0], pictures[1], whole, window)
     if stored is None:
         save_image(filled, pictures[0])
     else:
@@ -152,6 +152,8 @@ def _fill(
         "file": str(file),
         "blocks": result.blocks,
         "stopped": result.stopped,
+        "kept": result.kept,
+        "plausible": result.plausible,
         "masked_pixels": int(hidden.sum()),
         "pixels": hidden.numel(),
         "varied": result.varied,
@@ -173,7 +175,9 @@ def _fill(
     if result.stopped:
         console.print("stopped: the pictures show the best that was found until then")
     elif result.blocks > 1:
-        console.print(f"one plausible filling, of {result.blocks} blocks in turn, each given those before it")
+        console.print(f"filled in {result.blocks} blocks in turn, each given those before it")
+    if not result.plausible:
+        console.print("[bold]implausible[/]: the flow found no filling as likely as the smooth surface, which is kept")
     if result.convergence is not None:
         console.print(f"samples: {result.convergence.verdict}")
     for path in pictures:
@@ -202,18 +206,19 @@ def _by(shape: Sequence[int]) -> str:
 
 
 def _draw(
-    before: Tensor, hidden: Tensor, result: Inpainting, sheet: Path, whole: Tensor, window: tuple[slice, ...],
+    before: Tensor, hidden: Tensor, result: Inpainting, kept: Tensor, sheet: Path, whole: Tensor,
+    window: tuple[slice, ...],
 ) -> Tensor:  # fmt: skip
     """Draw the surroundings of the hole, and return the whole image with the filling.
 
-    The picture shows the surroundings before, masked, the medoid, two other draws, their spread.
+    The picture shows the surroundings before, masked, a draw, the mean, two other draws, their spread.
     """
     drawn = result.pictures or {}
     images = {name: drawn[name] for shown in SHOWN for name in drawn if name.partition(",")[0] == shown}
     filled = {name: torch.where(hidden, image, 0 if "spread" in name else before[0]) for name, image in images.items()}
     whole = whole.clone()
     height, width = whole[:, *window].shape[1:]
-    whole[:, *window] = filled.get("medoid", filled["likeliest"])[:, :height, :width].cpu()
+    whole[:, *window] = torch.where(hidden, kept, before[0])[:, :height, :width].cpu()
     spans = [hidden.any(1 - axis).nonzero()[:, 0] for axis in range(2)]
     near = [slice(max(int(places[0]) - MARGIN, 0), int(places[-1]) + 1 + MARGIN) for places in spans]
     ordered = {name: image for name, image in filled.items() if name != "likeliest" or len(filled) == 1}

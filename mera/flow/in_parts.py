@@ -92,11 +92,12 @@ class FlowInParts(Density, PlanModule):
             mask: the pixels to fill, which are not all, as a region of `restrict`.
             context: the context of the image; None for a flow without context.
             options: `console`, a `rich.console.Console` on which progress is shown; and the fields of
-                `mera.inpaint.SearchOptions`: latents, draws, sweeps, steps, samples, particles, warmup,
-                iterations, leapfrog.
+                `mera.inpaint.SearchOptions`: keep, latents, draws, sweeps, steps, samples, particles,
+                warmup, iterations, leapfrog.
 
         Returns:
-            The filled image (the medoid of draws), the draws with their spread, and the likeliest filling.
+            The filled image (by `keep` a draw, the mean of draws or the likeliest filling), the draws with their
+            spread, and the likeliest filling.
 
         Raises:
             ValueError: if the mask is empty, of another shape, or masks every pixel; if x is not one finite image; or

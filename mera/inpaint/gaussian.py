@@ -23,7 +23,7 @@ FEATURES = 1024
 """The largest number of variables around the mask that the mean depends on."""
 RIDGES = tuple(10.0**k for k in range(-5, 2))
 """The penalties that are tried, relative to the mean variance of the features."""
-SCALES, MARGIN = (1.4, 1.0, 0.7, 0.5, 0.35), 10.0
+SCALES, MARGIN = (1.0, 0.7, 0.5, 0.35), 10.0
 """The factors of deviations that are tried, and how far below the largest a lower bound may be, in nats."""
 HELD_OUT = 8
 """One sample in so many chooses the penalty."""
@@ -69,7 +69,11 @@ def regression(flow: PlanModule, x: Tensor, mask: Tensor, context: Context | Non
 
 @torch.no_grad()
 def scaled(
-    gaussian: MultivariateNormal, log_prob: Callable[[Tensor], Tensor], draws: int, margin: float = MARGIN
+    gaussian: MultivariateNormal,
+    log_prob: Callable[[Tensor], Tensor],
+    draws: int,
+    scales: Sequence[float] = SCALES,
+    margin: float = MARGIN,
 ) -> tuple[MultivariateNormal, float]:
     r"""The Gaussian g with the scale of its deviations that fits a density p, and its evidence lower bound.
 
@@ -84,8 +88,8 @@ def scaled(
         found = log_prob(gaussian.loc + scale * noise).nan_to_num(-torch.inf).mean()
         return found.item() + entropy + len(gaussian.loc) * math.log(scale)
 
-    bounds = {scale: bound(scale) for scale in SCALES}
-    fitting = max(scale for scale in SCALES if bounds[scale] >= max(bounds.values()) - margin)
+    bounds = {scale: bound(scale) for scale in scales}
+    fitting = max(scale for scale in scales if bounds[scale] >= max(bounds.values()) - margin)
     scaled_tril = fitting * gaussian.scale_tril
     return MultivariateNormal(gaussian.loc, scale_tril=scaled_tril, validate_args=False), bounds[fitting]
 

@@ -23,7 +23,7 @@ from mera.inpaint.blocks import MAX_HIDDEN, TOGETHER, blocks_of, tell_cost
 from mera.inpaint.gaussian import gaussian_filling, scaled
 from mera.inpaint.metric import curvature, whitening
 from mera.inpaint.posterior import Convergence, LogProbInThreads, Stop, anneal, convergence_of, hmc
-from mera.inpaint.search import LatentSpace, climb, populate
+from mera.inpaint.search import LatentSpace, ascend, climb, populate
 from mera.inpaint.search_options import SearchOptions
 from mera.inpaint.surface import biharmonic
 
@@ -33,13 +33,15 @@ if TYPE_CHECKING:
 MAX_VARIABLES = 2**20
 """The most variables of an image or window of which a Gaussian is learnt from samples of the flow."""
 SPACIOUS, LONG = 4, 36
-"""A hole is filled in blocks if its box has so many times its pixels, and an edge longer than so many."""
+"""A hole longer than so many pixels is filled in blocks if a cube of its length has so many times its pixels."""
 DRAWS_KEPT = 64
 """The approximate number of draws that are kept for the mean and the spread."""
-ADAM, ADAM_FROM_SURFACE = (300, 0.05), (20, 0.3)
-"""The steps and the learning rate of Adam from random latents, and from a surface, in units of deviations."""
+STEPS, RATE, STEPS_FROM_SURFACE = 300, 0.05, 30
+"""The steps and the learning rate of Adam from random latents, and the steps of L-BFGS from a surface."""
 STARTS = 4
 """The number of starting points of Adam without samples, side by side, each from a group of draws."""
+WIDER = (2.0, 1.4, 1.0, 0.7, 0.5)
+"""The scales that are tried of the Gaussian at a mode, whose tails are often too light."""
 DEVIATIONS = 5.0
 """How far log p of draws may be below the mean of a Gaussian's, in its deviations, before they are implausible."""
 
@@ -67,9 +69,9 @@ class Inpainting(Drawn):
         stopped: whether Ctrl-C ended the search or the sampling early; what was found until then is kept.
         blocks: the number of blocks in which a large or a long hole was filled, each given those before it; there are
             then no samples.
-        plausible: whether log p of the filling that was to be kept is not far below log p of the smooth surface; draws
-            of d variables, which lie below a peak, may lie below it by d / 2 + 5 sqrt(d / 2) nats. Always True for
-            angles, and without samples.
+        kept: "draw", "mean", "likeliest", or "surface" where that filling is not plausible.
+            A filling of d variables is plausible if its log p is at most d / 2 + 5 sqrt(d / 2) nats below that of the
+            surface: draws from a Gaussian are so far below its peak. Of angles and without samples, all are.
         pictures: by name, uint8 images (C, H, W) for notebooks: the original image and the likeliest filling; with
             samples, also a draw, the mean and the spread of the draws, and the samples; values are from 0 to 1, and the
             name of the spread says which standard deviation is white. None unless the lattice has two dimensions and 1
@@ -88,13 +90,14 @@ class Inpainting(Drawn):
     convergence: Convergence | None = None
     stopped: bool = False
     blocks: int = 1
-    plausible: bool = True
+    kept: str = "likeliest"
     pictures: dict[str, Tensor] | None = None
 
     @torch.no_grad()
     def with_pictures(self, to_images: Callable[[Tensor], Tensor]) -> Inpainting:
         """The inpainting with `pictures`, made by `Flow.to_images`."""
-        pictures = {"the image": to_images(self.original)[0], "likeliest": to_images(self.likeliest)[0]}
+        name = "likeliest" if self.blocks == 1 else self.kept
+        pictures = {"the image": to_images(self.original)[0], name: to_images(self.likeliest)[0]}
         if self.draws is not None and self.samples is not None:
             draws = to_images(self.draws).float() / 255
             spread = draws.std(0, correction=0)
@@ -103,6 +106,11 @@ class Inpainting(Drawn):
                          f"spread, {white} is white": _uint8(spread / white)}  # fmt: skip
             pictures |= {f"sample {i}": image for i, image in enumerate(to_images(self.samples), start=1)}
         return replace(self, pictures=pictures)
+
+    @property
+    def plausible(self) -> bool:
+        """Return whether the filling was as likely as the smooth surface, which is kept if it was not."""
+        return self.kept != "surface"
 
     def __repr__(self) -> str:
         drawn = "" if self.samples is None else f", {len(self.samples)} samples ({self.convergence})"
@@ -134,13 +142,13 @@ def inpaint(
 ) -> Inpainting:
     """Fill masked pixels of one image (RG-Flow, Section 4 and App. D); see `Flow.inpaint`.
 
-    Only the inference cone of the mask is evaluated, and unmasked pixels do not change, bit for bit. For samples, Adam
-    climbs from the smooth surface through the pixels around the hole to a mode of p(masked pixels | other pixels),
-    where the curvature of log p gives a Gaussian. Another Gaussian is learnt from samples of the flow. The one with the
-    larger evidence lower bound starts chains of Hamiltonian Monte Carlo, which draw fillings: that of the mode by its
-    draws, that of samples by particles that are annealed, so that they start by mass. Without samples, Adam starts at
-    the likeliest of random settings of the varied latents, which compete in groups, the coarsest level first, while the
-    other latents are those of noise in the masked pixels.
+    Only the inference cone of the mask is evaluated, and unmasked pixels do not change, bit for bit. For samples, a
+    search climbs from the smooth surface through the pixels around the hole to a mode of p(masked pixels | other
+    pixels), where the curvature of log p gives a Gaussian. Another Gaussian is learnt from samples of the flow. The one
+    with the larger evidence lower bound starts chains of Hamiltonian Monte Carlo, which draw fillings: that of the mode
+    by its draws, that of samples by particles that are annealed, so that they start by mass. Without samples, Adam
+    starts at the likeliest of random settings of the varied latents, which compete in groups, the coarsest level first,
+    while the other latents are those of noise in the masked pixels.
 
     Args:
         flow: the flow.
@@ -180,8 +188,8 @@ def inpaint(
 def _is_long(hidden: Tensor) -> bool:
     """Return whether masked pixels are a scratch, or specks far from each other, and not one compact hole."""
     at = hidden.nonzero()
-    edges = at.amax(0) - at.amin(0) + 1
-    return int(edges.max()) > LONG and int(edges.prod()) > SPACIOUS * len(at)
+    edge = int((at.amax(0) - at.amin(0)).max()) + 1
+    return edge > LONG and edge**hidden.ndim > SPACIOUS * len(at)
 
 
 def _fill_blocks(
@@ -196,17 +204,17 @@ def _fill_blocks(
     tell_cost(Restriction(flow, local.image, parts[0], context), search, console, len(parts))
     lattice = flow.plan.input
     image = local.image if flow.of_angles else biharmonic(local.image, hidden, lattice)
-    plausible = True
+    kept = search.keep
     for part in parts:
         block = Restriction(flow, image, part, context)
         found = _draw(block, flow, context, search, console, in_block=True)
-        image, plausible = found.image, plausible and found.plausible
+        image, kept = found.image, kept if found.plausible else found.kept
         if found.stopped:
             break
     log_prob = local.log_prob(image[:, :, hidden])[0].detach()
     return Inpainting(
         image, log_prob, image, log_prob[None], local.pixels[0].numel(), hidden, local.image,
-        stopped=found.stopped, blocks=len(parts), plausible=plausible,
+        stopped=found.stopped, blocks=len(parts), kept=kept,
     )  # fmt: skip
 
 
@@ -216,12 +224,11 @@ def _search(local: Restriction, search: SearchOptions, console: Console) -> Inpa
     space = LatentSpace(local, search.latents)
     with ProgressBar("compete", console, at_once=True) as progress_bar:
         start = populate(space, groups, search.draws // groups, search.sweeps, progress_bar)
-    steps, lr = ADAM
+    steps = STEPS if search.steps is None else search.steps
     with ProgressBar("climb", console) as progress_bar:
         found, log_prob, history = climb(
-            lambda part: local.log_prob(space.decode(part)), start,
-            steps if search.steps is None else search.steps, lr, progress_bar, stop,
-        )  # fmt: skip
+            lambda part: local.log_prob(space.decode(part)), start, steps, RATE, progress_bar, stop
+        )
     top = int(log_prob.argmax())
     image = local.fill(space.decode(found[top : top + 1]).detach())
     return Inpainting(
@@ -253,16 +260,15 @@ def _draw(
     with ProgressBar("climb", console, at_once=True) as bar, stop:
         mass = metric(first[0])
         to_row = whitening(mass)
-        steps, lr = ADAM_FROM_SURFACE
-        found, top, history = climb(
-            lambda part: log_prob_of_row(first + part @ to_row.mT), torch.zeros_like(first),
-            steps if search.steps is None else search.steps, lr, bar, stop,
-        )  # fmt: skip
+        steps = STEPS_FROM_SURFACE if search.steps is None else search.steps
+        found, top, history = ascend(
+            lambda part: log_prob_of_row(first + part @ to_row.mT), torch.zeros_like(first), steps, bar, stop
+        )
         mode = (first + found @ to_row.mT).detach()
-        mass = metric(mode[0])
+        mass = metric(mode[0]) if steps else mass
     if not (flow.of_angles or stop.requested):
         laplace = MultivariateNormal(mode[0], scale_tril=_lower(whitening(mass)), validate_args=False)
-        laplace, bound = scaled(laplace, log_prob_of_row, particles, margin=0.0)
+        laplace, bound = scaled(laplace, log_prob_of_row, particles, WIDER, 0.0)
         starts = laplace.sample((search.samples,))
         if not in_block and local.image.numel() <= MAX_VARIABLES:
             learnt = gaussian_filling(flow, local.image, local.hidden, context)
@@ -282,11 +288,9 @@ def _draw(
     kept = {"draw": draws[medoid(draws)][None], "mean": draws.mean(0, keepdim=True), "likeliest": likeliest}[
         search.keep
     ]
-    log_prob, plausible = log_prob_of_row(kept).detach(), True
-    if not flow.of_angles:
-        least = log_prob_of_row(first).item() - variables / 2 - DEVIATIONS * (variables / 2) ** 0.5
-        plausible = log_prob.item() >= least
-        kept, log_prob = (kept, log_prob) if plausible else (first, log_prob_of_row(first).detach())
+    name, log_prob, at_surface = search.keep, log_prob_of_row(kept).detach(), log_prob_of_row(first).detach()
+    if not flow.of_angles and log_prob < at_surface - variables / 2 - DEVIATIONS * (variables / 2) ** 0.5:
+        name, kept, log_prob = "surface", first, at_surface
 
     def filled(rows: Tensor) -> Tensor:
         return local.fill(rows.unflatten(1, shape))
@@ -295,7 +299,7 @@ def _draw(
         image=filled(kept), log_prob=log_prob[0], likeliest=filled(likeliest),
         history=torch.cat([history, values.max()[None]]) if likeliest is not mode else history,
         varied=variables, mask=local.hidden, original=local.image, samples=filled(chains[-1]), draws=filled(draws),
-        convergence=convergence, stopped=stop.requested, plausible=plausible,
+        convergence=convergence, stopped=stop.requested, kept=name,
     )  # fmt: skip
 
 

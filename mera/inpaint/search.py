@@ -143,3 +143,30 @@ def climb(
                 optimizer.step()
                 schedule.step()
     return best_values, best, torch.stack(history or [best.max()])
+
+
+def ascend(
+    log_prob: LogProb, start: Tensor, steps: int, progress_bar: ProgressBar, stop: Stop
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Maximise a log-density of rows (1, d) by L-BFGS, in coordinates in which its curvature is nearly isotropic.
+
+    Returns:
+        The best row of any step, (1, d), its log-density (1,), and the log-density of each evaluation, (evaluations,).
+    """
+    values, best_values, history = start.clone().requires_grad_(), start, []
+    best = torch.full_like(start[:, 0], -torch.inf)
+    optimizer = torch.optim.LBFGS([values], max_iter=steps, max_eval=2 * steps, line_search_fn="strong_wolfe")
+
+    def evaluate() -> Tensor:
+        nonlocal best, best_values
+        found = LogProbInThreads.apply(values, log_prob)
+        (values.grad,) = torch.autograd.grad(-found.sum(), values)
+        history.append(found.detach()[0])
+        if found > best:
+            best, best_values = found.detach(), values.detach().clone()
+        progress_bar.update(len(history), min(len(history) / (steps + 1), 1.0), f"log p {best.item():.1f}")
+        return -found.detach().sum()
+
+    with stop:
+        optimizer.step(evaluate) if steps else evaluate()
+    return best_values, best, torch.stack(history or [best[0]])

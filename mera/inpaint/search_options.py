@@ -47,7 +47,13 @@ class SearchOptions:
             count(0),
         ),
     ] = 4
-    steps: Annotated[int | None, Option("number of steps of Adam; if None, 300, or 20 with samples.", count(0))] = None
+    steps: Annotated[
+        int | None,
+        Option(
+            "number of steps of the search; if None, 300 of Adam, or 30 of L-BFGS from a surface, with samples.",
+            count(0),
+        ),
+    ] = None
     samples: Annotated[
         int,
         Option(

@@ -16,8 +16,10 @@ from mera._utils.progress import ProgressBar
 from mera.bijectors import Bijector
 from mera.inpaint import posterior
 from mera.inpaint.blocks import blocks_of
+from mera.inpaint.inpaint import _is_long
 from mera.inpaint.posterior import Convergence, Stop, judged_quantities
 from mera.inpaint.search import LatentSpace, climb, populate
+from mera.inpaint.surface import biharmonic
 from mera.sampling.diagnostics import MIXED, r_hat
 from tests.helpers.laws import randomize
 
@@ -165,15 +167,15 @@ def test_draws_and_starts_that_are_not_a_number_lose(gaussian, progress):
     with pytest.raises(ValueError, match="Expected a random filling of finite density; got none in 5 draws"):
         populate(Never(local, filling=local.pixels), 1, 5, 0, progress)
     start = torch.stack([best[0], best[0].abs() + 1])
-    pixels, log_prob, history = climb(space, start, 3, 0.01, progress, Stop())
+    found, log_prob, history = climb(lambda part: local.log_prob(space.decode(part)), start, 3, 0.01, progress, Stop())
     assert history.isfinite().all()
     assert log_prob.isfinite().tolist() == [True, False]
-    assert pixels[0].isfinite().all()
+    assert space.decode(found[:1]).isfinite().all()
 
 
-@pytest.mark.parametrize(("stage", "draws"), [("anneal", 2), ("start", 2), ("sample", 6), ("climb", 8)])
+@pytest.mark.parametrize(("stage", "draws"), [("climb", 2), ("anneal", 2), ("start", 2), ("sample", 6)])
 def test_a_request_to_stop_keeps_what_was_found(gaussian, monkeypatch, stage, draws):
-    """Ctrl-C in the annealing, before the first step of the chains, in their third draw, and in the climb."""
+    """Ctrl-C in the climb, in the annealing, before the first step of the chains, and in their third draw."""
     flow, image, mask, *_ = gaussian
     update = ProgressBar.update
 
@@ -186,11 +188,13 @@ def test_a_request_to_stop_keeps_what_was_found(gaussian, monkeypatch, stage, dr
         update(bar, step, *values)
 
     monkeypatch.setattr(ProgressBar, "update", interrupted)
+    if stage == "anneal":
+        prefer_samples(monkeypatch)
     if stage == "start":
         monkeypatch.setattr(posterior, "HamiltonianChains", refused)
     result = flow.inpaint(image, mask, samples=2, warmup=1, iterations=4, steps=5, leapfrog=2)
     assert result.stopped
-    if stage in ("anneal", "start"):
+    if stage != "sample":
         assert result.convergence is None  # nothing was drawn
         assert len(result.samples) == draws
     else:
@@ -225,7 +229,7 @@ def test_progress_is_shown_where_it_is_asked_for(gaussian):
     console = Console(record=True, width=200, file=io.StringIO())
     flow.inpaint(image, mask, steps=3, samples=2, warmup=2, iterations=4, leapfrog=2, console=console)
     text = console.export_text()
-    assert "climb 100%  step 3" in text
+    assert "climb 100%" in text
     assert "sample 100%  step 6" in text
     flow.inpaint(image, mask, steps=1, draws=8, sweeps=3, samples=0, console=console)
     assert re.search(r"compete 100%  step \d+, log p", console.export_text())
@@ -274,6 +278,77 @@ def test_the_levels_of_coordinates_are_those_of_the_latents(gaussian):
     assert counts == [int(level.sum()) * c for level, c in zip(local.cone.levels, channels, strict=True)]
 
 
+def prefer_samples(monkeypatch):
+    """Let the Gaussian that is learnt from samples be the better one."""
+    bounds = iter([0.0, 1.0])
+    module = sys.modules["mera.inpaint.inpaint"]
+    monkeypatch.setattr(module, "scaled", lambda gaussian, *_, **__: (gaussian, next(bounds)))
+
+
+@pytest.mark.parametrize("learnt", [False, True])
+def test_chains_start_at_draws_of_either_gaussian(gaussian, monkeypatch, learnt):
+    """Both are nearly exact here, so that one draw of each chain has the right mean and deviations."""
+    flow, image, mask, mean, covariance = gaussian
+    if learnt:
+        prefer_samples(monkeypatch)
+    draws = flow.inpaint(image, mask, samples=400, particles=400, warmup=0, iterations=4, steps=60).samples
+    drawn = draws[:, :, mask].flatten(1)
+    deviation = covariance.diagonal().sqrt()
+    assert ((drawn.mean(0) - mean).abs() < (0.3 if learnt else 0.25) * deviation).all()
+    assert torch.allclose(drawn.std(0), deviation, rtol=0.25)
+
+
+def test_what_is_kept(gaussian):
+    flow, image, mask, mean, _ = gaussian
+    kept = {}
+    for keep in ("draw", "mean", "likeliest"):
+        torch.manual_seed(0)
+        result = flow.inpaint(image, mask, samples=4, warmup=10, iterations=16, steps=200, keep=keep)
+        torch.testing.assert_close(result.log_prob, flow.log_prob(result.image)[0])
+        assert (result.kept, result.plausible) == (keep, True)
+        kept[keep] = result.image
+    assert torch.equal(kept["likeliest"], result.likeliest)
+    torch.testing.assert_close(kept["likeliest"][:, :, mask].flatten(), mean, atol=2e-2, rtol=0)
+    torch.testing.assert_close(kept["mean"], result.draws.mean(0, keepdim=True))
+    assert (result.draws == kept["draw"]).flatten(1).all(1).any()
+    with pytest.raises(ValueError, match="Expected samples, of which 'mean' can be kept; got samples=0"):
+        flow.inpaint(image, mask, samples=0, keep="mean")
+    with pytest.raises(ValueError, match="Expected a kind of filling among"):
+        flow.inpaint(image, mask, keep="middle")
+
+
+def test_a_filling_far_less_likely_than_the_surface_is_not_kept(gaussian, monkeypatch):
+    flow, image, mask, mean, covariance = gaussian
+    surface = biharmonic(image, mask, flow.plan.input)
+    exact = image.clone()
+    exact[:, :, mask] = mean.view(1, 2, -1)
+    monkeypatch.setattr(sys.modules["mera.inpaint.inpaint"], "biharmonic", lambda *_: exact)
+    result = flow.inpaint(image, mask, samples=4, warmup=10, iterations=16)
+    assert result.plausible  # draws are 3 nats below the likeliest
+    far = lambda *_: (exact[:, :, mask].flatten(1) + 20 * covariance.diagonal().sqrt()).expand(4, -1)  # noqa: E731
+    monkeypatch.setattr(posterior, "HamiltonianChains", None)
+    module = sys.modules["mera.inpaint.inpaint"]
+    monkeypatch.setattr(module, "hmc", lambda log_prob, *_: (far()[None], log_prob(far())[None], 0.0))
+    monkeypatch.setattr(module, "convergence_of", lambda *_: None)
+    result = flow.inpaint(image, mask, samples=4, steps=0)
+    assert (result.kept, result.plausible) == ("surface", False)
+    assert torch.equal(result.image, exact)
+    torch.testing.assert_close(result.log_prob, flow.log_prob(exact)[0])
+    assert "implausible: the surface is kept" in repr(result)
+    assert not torch.equal(surface, exact)
+
+
+def test_scratches_are_filled_in_blocks_and_compact_holes_are_not():
+    mask = torch.zeros(64, 64, dtype=torch.bool)
+    mask[10, 4:60] = True
+    assert _is_long(mask)
+    mask[10:30, 4:60] = True
+    assert not _is_long(mask)
+    mask[:] = False
+    mask[3:5, 3:5] = mask[60:62, 50:52] = True
+    assert _is_long(mask)
+
+
 def test_the_filling_is_the_medoid_of_the_draws(gaussian):
     flow, image, mask, *_ = gaussian
     torch.manual_seed(0)
@@ -298,11 +373,11 @@ def test_pictures_of_an_inpainting():
     result = flow.inpaint(flow.sample(1), mask, steps=2, samples=2, warmup=4, iterations=8, leapfrog=2)
     names = list(result.pictures)
     spread = names.pop(4)
-    assert names == ["the image", "likeliest", "medoid", "mean", "sample 1", "sample 2"]
+    assert names == ["the image", "likeliest", "draw", "mean", "sample 1", "sample 2"]
     assert spread.startswith("spread, 0.")
     assert all(image.dtype == torch.uint8 and image.shape == (1, 8, 8) for image in result.pictures.values())
     assert (result.pictures[spread][:, ~mask] == 0).all()
-    for name in ("likeliest", "medoid", "mean", "sample 1"):
+    for name in ("likeliest", "draw", "mean", "sample 1"):
         assert torch.equal(result.pictures[name][:, ~mask], result.pictures["the image"][:, ~mask])
     assert result._repr_png_().startswith(b"\x89PNG")
 
@@ -335,14 +410,14 @@ def test_large_holes_are_filled_in_blocks(monkeypatch):
     monkeypatch.setattr(module, "blocks_of", partial(blocks_of, variables=25))
     x, shown = flow.sample(1), io.StringIO()
     console = Console(file=shown, width=300)
-    short = {"samples": 2, "particles": 8, "warmup": 2, "iterations": 4, "leapfrog": 2}
+    short = {"samples": 2, "warmup": 2, "iterations": 4, "leapfrog": 2}
     result = flow.inpaint(x, mask, console=console, **short)
     assert "filling 4 blocks of about 14 variables, in turn: about 10 s and 0.6 GB" in shown.getvalue()
     assert (result.blocks, result.samples, result.stopped) == (4, None, False)
     assert torch.equal(result.image[..., ~mask], x[..., ~mask])
     assert (result.image[..., mask] != x[..., mask]).all()
     assert result.log_prob == pytest.approx(flow.log_prob(result.image).item(), abs=1e-3)
-    assert "one plausible filling of 4 blocks in turn" in repr(result)
+    assert "filled in 4 blocks in turn" in repr(result)
     monkeypatch.setattr(module, "MAX_HIDDEN", 40)
     with pytest.raises(ValueError, match=r"at most 40 masked pixels .*; got 53"):
         flow.inpaint(x, mask, **short)
