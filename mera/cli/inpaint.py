@@ -14,7 +14,7 @@ from torch import Tensor
 
 from mera import graph
 from mera._utils.errors import InputError
-from mera._utils.progress import check_console
+from mera._utils.progress import ProgressBar, check_console
 from mera.cli.options import Class, Device, Lattice, Root, Seed, options_for
 from mera.cli.picture_arguments import (
     SCALE,
@@ -36,11 +36,15 @@ from mera.drawing.images import inpainted, save_figure, save_image
 from mera.flow.flow import Flow
 from mera.graph.indexing import mask_from_sites
 from mera.inpaint import Inpainting, SearchOptions
+from mera.inpaint.blocks import pieces_of
+from mera.inpaint.surface import biharmonic
 
 MARGIN = 8
 """The least number of pixels around a hole in its window, and the number in its picture."""
 SHOWN = ("likeliest", "surface", "draw", "mean", "sample 1", "sample 2", "spread")
 """The pictures of an inpainting that are drawn, the likeliest filling only without samples."""
+SHORT = {"samples": 2, "warmup": 5, "iterations": 10}
+"""Options by default of the fillings of pieces of a scratch, whose chains are not judged."""
 
 
 def _inpaint(
@@ -129,60 +133,120 @@ def _fill(
     options: dict[str, Any], stored: StoredPicture | None,
 ) -> Inpainting:  # fmt: skip
     """Fill the hidden pixels of a picture, write its pictures, and print what was found."""
-    changed = hidden
-    window = _window(hidden, flow)
-    beyond = [(0, max(span.stop - n, 0)) for span, n in zip(window, hidden.shape, strict=True)]
-    if any(rows for _, rows in beyond):
-        typer.echo(f"{file}: reflected at its lower and right border, to fit the flow", err=True)
-    before = torch.from_numpy(np.pad(whole, [(0, 0), *beyond], "reflect"))[:, *window]
-    hidden = torch.from_numpy(np.pad(hidden, beyond, "reflect"))[window]
-    if hidden.shape != flow.plan.input.shape:
-        flow = flow.resized(hidden.shape)
-    before, hidden = before.to(flow.device)[None], hidden.to(flow.device)
-    x = flow.from_images(before)
-    result = flow.inpaint(x, hidden, console=check_console(console, quiet=as_json), **options)
-    filled = _draw(before, hidden, result, flow.to_images(result.image)[0], pictures[1], whole, window)
+    pieces, filled, listener = pieces_of(hidden), whole, check_console(console, quiet=as_json)
+    if len(pieces) > 1:
+        options = SHORT | options
+        lattice = graph.Lattice(len(whole), tuple(hidden.shape), (False, False))
+        smooth = biharmonic(whole[None].double(), hidden, lattice)[0]
+        filled = torch.where(hidden, smooth.round().to(whole), whole)
+    implausible = 0
+    with ProgressBar("pieces", listener) as bar:
+        for number, piece in enumerate(pieces, start=1):
+            shown = listener if len(pieces) == 1 else check_console(None, quiet=True)
+            found = _Window(flow, file, filled, piece)
+            result = found.flow.inpaint(found.x, found.hidden, console=shown, **options)
+            filled, implausible = found.paste(filled, result), implausible + (not result.plausible)
+            if len(pieces) > 1:
+                bar.update(number, number / len(pieces), "")
+            if result.stopped:
+                break
+    if len(pieces) == 1:
+        save_figure(found.figure(result), pictures[1])
+    else:
+        near = _near(hidden)
+        both = {"the image": whole[:, *near], "filled": filled[:, *near]}
+        save_figure(inpainted(both, hidden[near], f"{len(pieces)} pieces", width=4.4), pictures[1])
     if stored is None:
         save_image(filled, pictures[0])
     else:
-        save_stored(stored.with_pixels(filled, changed), pictures[0], file)
-        if clear := int((stored.upright[..., -1][changed.numpy()] == 0).sum()) * stored.has_alpha:
+        save_stored(stored.with_pixels(filled, hidden), pictures[0], file)
+        if clear := int((stored.upright[..., -1][hidden.numpy()] == 0).sum()) * stored.has_alpha:
             typer.echo(f"{file}: {clear:,} filled pixels are transparent, and stay so", err=True)
+    masked, plausible = int(hidden.sum()), implausible == 0
     numbers: dict[str, Any] = {
-        "file": str(file),
-        "blocks": result.blocks,
-        "stopped": result.stopped,
-        "kept": result.kept,
-        "plausible": result.plausible,
-        "masked_pixels": int(hidden.sum()),
-        "pixels": hidden.numel(),
-        "varied": result.varied,
-        "variables": x.numel(),
-        "log_prob": result.log_prob.item(),
-        "log_prob_of_likeliest": result.history.max().item(),
-        "log_prob_of_image": flow.log_prob(x).item(),
-    }
-    if result.convergence is not None:
+        "file": str(file), "pieces": len(pieces), "blocks": result.blocks, "stopped": result.stopped,
+        "kept": result.kept, "plausible": plausible, "masked_pixels": masked,
+    }  # fmt: skip
+    if len(pieces) == 1:
+        numbers |= {
+            "pixels": found.hidden.numel(), "varied": result.varied, "variables": found.x.numel(),
+            "log_prob": result.log_prob.item(), "log_prob_of_likeliest": result.history.max().item(),
+            "log_prob_of_image": found.flow.log_prob(found.x).item(),
+        }  # fmt: skip
+    if result.convergence is not None and len(pieces) == 1:
         numbers |= asdict(result.convergence) | {"mixed": result.convergence.mixed}
     if as_json:
         show_json(numbers | {"pictures": [str(path) for path in pictures]})
         return result
-    console.print(
-        "{masked_pixels:,} of {pixels:,} pixels filled by varying {varied:,} of {variables:,} variables: "
-        "log p {log_prob:.1f} of the filled image, {log_prob_of_likeliest:.1f} with the likeliest filling, "
-        "{log_prob_of_image:.1f} of the original, in nats".format(**numbers)
-    )
+    if len(pieces) > 1:
+        console.print(f"{masked:,} pixels filled in {len(pieces)} pieces, each by two short chains or as you chose")
+    else:
+        console.print(
+            "{masked_pixels:,} of {pixels:,} pixels filled by varying {varied:,} of {variables:,} variables: "
+            "log p {log_prob:.1f} of the filled image, {log_prob_of_likeliest:.1f} with the likeliest filling, "
+            "{log_prob_of_image:.1f} of the original, in nats".format(**numbers)
+        )
     if result.stopped:
         console.print("stopped: the pictures show the best that was found until then")
     elif result.blocks > 1:
         console.print(f"filled in {result.blocks} blocks in turn, each given those before it")
-    if not result.plausible:
-        console.print("[bold]implausible[/]: the flow found no filling as likely as the smooth surface, which is kept")
-    if result.convergence is not None:
+    if not plausible:
+        of_pieces = f" in {implausible} of {len(pieces)} pieces" if len(pieces) > 1 else ""
+        console.print(f"implausible{of_pieces}: no filling was as likely as the smooth surface, which is kept")
+    if result.convergence is not None and len(pieces) == 1:
         console.print(f"samples: {result.convergence.verdict}")
     for path in pictures:
         console.print(f"  {path}")
     return result
+
+
+class _Window:
+    """The part of a picture (C, H, W) around masked pixels (H, W) that a flow fills.
+
+    Attributes:
+        flow: the flow of the size of the window.
+        span: the rows and the columns of the window.
+        before: the window, (1, C, h, w) uint8.
+        x: the window in the flow's own space.
+        hidden: the masked pixels of the window, (h, w).
+    """
+
+    def __init__(self, flow: Flow, file: Path, whole: Tensor, hidden: Tensor) -> None:
+        self.span = _window(hidden, flow)
+        beyond = [(0, max(span.stop - n, 0)) for span, n in zip(self.span, hidden.shape, strict=True)]
+        if any(rows for _, rows in beyond):
+            typer.echo(f"{file}: reflected at its lower and right border, to fit the flow", err=True)
+        before = torch.from_numpy(np.pad(whole, [(0, 0), *beyond], "reflect"))[:, *self.span]
+        inside = torch.from_numpy(np.pad(hidden, beyond, "reflect"))[self.span]
+        self.flow = flow if inside.shape == flow.plan.input.shape else flow.resized(inside.shape)
+        self.before, self.hidden = before.to(flow.device)[None], inside.to(flow.device)
+        self.x = self.flow.from_images(self.before)
+
+    def paste(self, whole: Tensor, result: Inpainting) -> Tensor:
+        """The picture with the filling in its place."""
+        whole = whole.clone()
+        height, width = whole[:, *self.span].shape[1:]
+        kept = torch.where(self.hidden, self.flow.to_images(result.image)[0], self.before[0])
+        whole[:, *self.span] = kept[:, :height, :width].cpu()
+        return whole
+
+    def figure(self, result: Inpainting) -> Any:
+        """The surroundings of the hole: masked, with a draw, the mean, two other draws, and their spread."""
+        drawn = result.pictures or {}
+        images = {name: drawn[name] for shown in SHOWN for name in drawn if name.partition(",")[0] == shown}
+        ordered = {name: image for name, image in images.items() if name != "likeliest" or len(images) == 1}
+        near = _near(self.hidden)
+        shown = {"the image": self.before[0][:, *near]}
+        for name, image in ordered.items():
+            shown[name] = torch.where(self.hidden, image, 0 if "spread" in name else self.before[0])[:, *near]
+        return inpainted(shown, self.hidden[near], str(result.convergence or ""), width=2.2)
+
+
+def _near(hidden: Tensor) -> tuple[slice, slice]:
+    """The rows and the columns of the masked pixels, and a margin around them."""
+    rows, columns = (hidden.any(1 - axis).nonzero()[:, 0] for axis in range(2))
+    high, wide = (slice(max(int(at[0]) - MARGIN, 0), int(at[-1]) + 1 + MARGIN) for at in (rows, columns))
+    return high, wide
 
 
 def _window(hidden: Tensor, flow: Flow) -> tuple[slice, ...]:
@@ -203,29 +267,6 @@ def _window(hidden: Tensor, flow: Flow) -> tuple[slice, ...]:
 def _by(shape: Sequence[int]) -> str:
     """A shape as text, "32 x 32"."""
     return " x ".join(map(str, shape))
-
-
-def _draw(
-    before: Tensor, hidden: Tensor, result: Inpainting, kept: Tensor, sheet: Path, whole: Tensor,
-    window: tuple[slice, ...],
-) -> Tensor:  # fmt: skip
-    """Draw the surroundings of the hole, and return the whole image with the filling.
-
-    The picture shows the surroundings before, masked, a draw, the mean, two other draws, their spread.
-    """
-    drawn = result.pictures or {}
-    images = {name: drawn[name] for shown in SHOWN for name in drawn if name.partition(",")[0] == shown}
-    filled = {name: torch.where(hidden, image, 0 if "spread" in name else before[0]) for name, image in images.items()}
-    whole = whole.clone()
-    height, width = whole[:, *window].shape[1:]
-    whole[:, *window] = torch.where(hidden, kept, before[0])[:, :height, :width].cpu()
-    spans = [hidden.any(1 - axis).nonzero()[:, 0] for axis in range(2)]
-    near = [slice(max(int(places[0]) - MARGIN, 0), int(places[-1]) + 1 + MARGIN) for places in spans]
-    ordered = {name: image for name, image in filled.items() if name != "likeliest" or len(filled) == 1}
-    shown = {name: image[:, near[0], near[1]] for name, image in ({"the image": before[0]} | ordered).items()}
-    figure = inpainted(shown, hidden[near[0], near[1]], str(result.convergence or ""), width=2.2)
-    save_figure(figure, sheet)
-    return whole
 
 
 inpaint_command = with_options(_inpaint, options_for(SearchOptions, "Search"))

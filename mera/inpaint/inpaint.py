@@ -32,8 +32,6 @@ if TYPE_CHECKING:
 
 MAX_VARIABLES = 2**20
 """The most variables of an image or window of which a Gaussian is learnt from samples of the flow."""
-SPACIOUS, LONG = 4, 36
-"""A hole longer than so many pixels is filled in blocks if a cube of its length has so many times its pixels."""
 DRAWS_KEPT = 64
 """The approximate number of draws that are kept for the mean and the spread."""
 STEPS, RATE, STEPS_FROM_SURFACE = 300, 0.05, 30
@@ -67,7 +65,7 @@ class Inpainting(Drawn):
         draws: evenly spaced draws of the chains, (D, C, *shape), the last of which are `samples`; None without samples.
         convergence: diagnostics of the chains that drew the samples; None without samples, or if Ctrl-C came first.
         stopped: whether Ctrl-C ended the search or the sampling early; what was found until then is kept.
-        blocks: the number of blocks in which a large or a long hole was filled, each given those before it; there are
+        blocks: the number of blocks in which a large hole was filled, each given those before it; there are
             then no samples.
         kept: "draw", "mean", "likeliest", or "surface" where that filling is not plausible.
             A filling of d variables is plausible if its log p is at most d / 2 + 5 sqrt(d / 2) nats below that of the
@@ -166,7 +164,7 @@ def inpaint(
         check_precise(flow.reference.dtype, "samples of fillings")
     with torch.inference_mode(False), torch.enable_grad():  # Adam needs gradients, whatever mode the caller is in
         local = Restriction(flow, x, mask, context)
-        in_blocks = search.samples > 0 and (local.pixels[0].numel() > TOGETHER or _is_long(local.hidden))
+        in_blocks = search.samples > 0 and local.pixels[0].numel() > TOGETHER
         unused = {"latents", "sweeps"} if search.samples else {"particles", "warmup", "iterations", "leapfrog"}
         unused -= {"sweeps"} if flow.of_angles else set()
         unused |= {"draws"} if search.samples and not flow.of_angles else set()
@@ -183,13 +181,6 @@ def inpaint(
                 tell_cost(local, search, progress_console)
                 return _draw(local, flow, context, search, progress_console)
             return _search(local, search, progress_console)
-
-
-def _is_long(hidden: Tensor) -> bool:
-    """Return whether masked pixels are a scratch, or specks far from each other, and not one compact hole."""
-    at = hidden.nonzero()
-    edge = int((at.amax(0) - at.amin(0)).max()) + 1
-    return edge > LONG and edge**hidden.ndim > SPACIOUS * len(at)
 
 
 def _fill_blocks(
