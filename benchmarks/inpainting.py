@@ -142,9 +142,7 @@ def photographs(options: argparse.Namespace) -> None:
 
     flow = mera.load_pretrained("photographs")
     test = mera.data.load("wallpapers", root=options.root).test
-    print(
-        "| hole | seconds | mean of the draws | medoid | biharmonic | Telea | within one spread |\n" + 7 * "|---" + "|"
-    )
+    print("| hole | seconds | mean of the draws | draw | biharmonic | Telea | within one spread |\n" + 7 * "|---" + "|")
     for size in options.sizes:
         low = (32 - size) // 2
         rows = []
@@ -157,11 +155,11 @@ def photographs(options: argparse.Namespace) -> None:
             picture, mask = pixels.movedim(0, -1).numpy(), result.mask.numpy()
             truth = pixels[:, result.mask].float() / 255
             draws = flow.to_images(result.draws)[:, :, result.mask].float() / 255
-            medoid = flow.to_images(result.image)[0][:, result.mask].float() / 255
+            draw = flow.to_images(result.image)[0][:, result.mask].float() / 255
             smooth = torch.from_numpy(inpaint_biharmonic(picture / 255, mask, channel_axis=-1)[mask].T).float()
             telea = cv2.inpaint(picture, mask.astype("uint8"), 3, cv2.INPAINT_TELEA)
             others = smooth, torch.from_numpy(telea[mask].T).float() / 255
-            errors = [(a - truth).square().mean().sqrt().item() for a in (draws.mean(0), medoid, *others)]
+            errors = [(a - truth).square().mean().sqrt().item() for a in (draws.mean(0), draw, *others)]
             within = ((truth - draws.mean(0)).abs() <= draws.std(0)).float().mean().item()
             rows.append([seconds, *errors, within])
         values = torch.tensor(rows)

@@ -7,7 +7,7 @@
 
 The first command trains an RG-Flow and a Real NVP of about the same size on generated images, for four minutes each.
 It then masks a square of each of eight test images and fills it: with RG-Flow by the latents in the inference cone of
-the square, the likeliest filling, and the medoid and the mean of samples; with Real NVP by as many latents, and by all
+the square, the likeliest filling, and a draw and the mean of samples; with Real NVP by as many latents, and by all
 latents. The search is the same for both flows: Adam from the best of 50 random fillings. Filling takes a minute or more
 for each image; `--images 2 --steps 50` shows sooner what comes of it.
 
@@ -83,7 +83,7 @@ def repair(
         warmup=arguments.iterations, iterations=arguments.iterations,
     )  # fmt: skip
     r_hats.append(found.convergence.r_hat)
-    filled |= {f"RG-Flow, {name}": (found.pictures[name][None], found.varied) for name in ("medoid", "mean")}
+    filled |= {f"RG-Flow, {name}": (found.pictures[name][None], found.varied) for name in ("draw", "mean")}
     cone = flow.inference_cone(mask).count
     flow = flows["realnvp"]
     ways = {"as many": cone, "all": None} if arguments.constrained else {"all": None}

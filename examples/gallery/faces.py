@@ -26,7 +26,7 @@ def main(seconds: float = 120, out: str = "faces.png") -> None:
     mask[20:28, 8:24] = True
     rows = [truth, torch.cat([paint_mask(one[None], mask)[:, :1] for one in truth])]
     filled = [
-        flow.inpaint(flow.from_images(one[None]), mask, samples=4, warmup=60, iterations=60).pictures["medoid"]
+        flow.inpaint(flow.from_images(one[None]), mask, samples=4, warmup=60, iterations=60).pictures["draw"]
         for one in truth
     ]
     samples = flow.to_images(flow.sample(len(truth), temperature=0.7))

@@ -43,7 +43,7 @@ MARGIN = 8
 """The least number of pixels around a hole in its window, and the number in its picture."""
 SHOWN = ("likeliest", "surface", "draw", "mean", "sample 1", "sample 2", "spread")
 """The pictures of an inpainting that are drawn, the likeliest filling only without samples."""
-SHORT = {"samples": 2, "warmup": 5, "iterations": 10}
+SHORT = {"samples": 2, "particles": 0, "steps": 10, "warmup": 5, "iterations": 10}
 """Options by default of the fillings of pieces of a scratch, whose chains are not judged."""
 
 
@@ -72,6 +72,7 @@ def _inpaint(
 
     A rectangle is in rows and columns of the picture, after --scale. All other pixels of the picture stay as they are;
     of a picture that has another size than the flow, a window around the hole is filled.
+    A scratch or specks far apart are filled in pieces, each in a window of its own.
     IMAGE_filled.png is the picture, and IMAGE_filled_samples.png shows the hole with several fillings. With --json, one
     line for each picture.
     """

@@ -19,7 +19,7 @@ TOGETHER = 3072
 """The most masked variables that are drawn together: memory grows with their square, and time beyond it."""
 BLOCK = 1728
 """The most masked variables of a block of a larger hole: 24 x 24 pixels in colour."""
-SPACIOUS, LONG, PIECE = 4, 36, 24
+SPACIOUS, LONG, PIECE = 4, 36, 16
 """A hole longer than LONG pixels, whose square has SPACIOUS times its pixels, has pieces of up to PIECE pixels."""
 MAX_HIDDEN = 4096
 """The most masked pixels of a hole with samples."""

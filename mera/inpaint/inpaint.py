@@ -38,6 +38,8 @@ STEPS, RATE, STEPS_FROM_SURFACE = 300, 0.05, 30
 """The steps and the learning rate of Adam from random latents, and the steps of L-BFGS from a surface."""
 STARTS = 4
 """The number of starting points of Adam without samples, side by side, each from a group of draws."""
+LEAST = 8
+"""The least number of draws with which the scales of a Gaussian are compared."""
 WIDER = (2.0, 1.4, 1.0, 0.7, 0.5)
 """The scales that are tried of the Gaussian at a mode, whose tails are often too light."""
 DEVIATIONS = 5.0
@@ -173,7 +175,7 @@ def inpaint(
             expected = f"no option that the search does not use, with samples={search.samples}"
             raise InputError(expected, ", ".join(passed))
         if not search.samples and options.get("keep", "likeliest") != "likeliest":
-            raise InputError(f"samples, of which {search.keep!r} can be kept", "samples=0")
+            raise InputError(f"samples for keep={search.keep!r}", "samples=0")
         with threads_for_calls(x.device):
             if in_blocks:
                 return _fill_blocks(local, flow, context, search, progress_console)
@@ -233,7 +235,7 @@ def _draw(
 ) -> Inpainting:  # fmt: skip
     """Climb to a mode, and draw fillings by chains from the better of two Gaussians."""
     stop, shape = Stop(), local.pixels.shape[1:]
-    particles, variables = max(search.particles, search.samples), local.pixels[0].numel()
+    particles, variables = max(search.particles, search.samples, LEAST), local.pixels[0].numel()
 
     def log_prob_of_row(row: Tensor) -> Tensor:  # (K, C n) to (K,)
         return LogProbInThreads.apply(row, lambda part: local.log_prob(part.unflatten(1, shape)))
@@ -261,7 +263,7 @@ def _draw(
         laplace = MultivariateNormal(mode[0], scale_tril=_lower(whitening(mass)), validate_args=False)
         laplace, bound = scaled(laplace, log_prob_of_row, particles, WIDER, 0.0)
         starts = laplace.sample((search.samples,))
-        if not in_block and local.image.numel() <= MAX_VARIABLES:
+        if search.particles and not in_block and local.image.numel() <= MAX_VARIABLES:
             learnt = gaussian_filling(flow, local.image, local.hidden, context)
             learnt, other_bound = scaled(learnt, log_prob_of_row, particles)
             if other_bound > bound:

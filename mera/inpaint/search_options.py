@@ -65,9 +65,9 @@ class SearchOptions:
     particles: Annotated[
         int,
         Option(
-            "number of particles, with which the Gaussians are compared that chains may start from, and which are "
-            "annealed if that of samples of the flow is the better one.",
-            count(8),
+            "number of particles, with which the Gaussian at a mode is compared with that of samples of the flow, and "
+            "which are annealed from the latter if it is the better one; 0 for the Gaussian at a mode alone.",
+            count(0),
         ),
     ] = 32
     warmup: Annotated[int, Option("number of iterations in which a chain tunes its step size.", count(0))] = 10

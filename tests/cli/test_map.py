@@ -208,16 +208,17 @@ def test_bytes_are_no_fields(tmp_path, monkeypatch):
     assert listed["model"] == "damaged"
 
 
-def test_the_picture_of_a_filling_shows_two_draws(tmp_path, monkeypatch):
-    """Of twelve draws, the first two, between the medoid and the spread."""
+def test_the_picture_of_a_filling_shows_two_more_draws(monkeypatch):
+    """Of twelve draws, the first two, between the mean and the spread."""
     command = import_module("mera.cli.inpaint")
     shown = []
     monkeypatch.setattr(command, "inpainted", lambda images, *rest, **options: shown.extend(images) or Figure())
     image, hidden = torch.zeros(1, 8, 8, dtype=torch.uint8), torch.zeros(8, 8, dtype=torch.bool)
     hidden[2, 3] = True
-    names = ["the image", "likeliest", "medoid", "mean", "spread, 0.1 is white", *(f"sample {i}" for i in range(1, 13))]
+    names = ["the image", "likeliest", "draw", "mean", "spread, 0.1 is white", *(f"sample {i}" for i in range(1, 13))]
     zero = torch.zeros(())
     pictures = dict.fromkeys(names, image)
     result = Inpainting(image[None], zero, image[None], zero[None], 1, hidden, image[None], pictures=pictures)
-    command._draw(image[None], hidden, result, tmp_path / "a_samples.png", image, (slice(0, 8), slice(0, 8)))
-    assert shown == ["the image", "medoid", "sample 1", "sample 2", "spread, 0.1 is white"]
+    flow = mera.build("rgflow", L=8, channels=1, layers=1, hidden=(4,))
+    command._Window(flow, Path("a.png"), image, hidden).figure(result)
+    assert shown == ["the image", "draw", "mean", "sample 1", "sample 2", "spread, 0.1 is white"]

@@ -133,23 +133,23 @@ TABLE = {
     },
     "explain classes --images 60 --only bits --class dark": {"output": "--class bright"},
     FILL: {
-        "output": "--test 2; --region 1:3,1:2; --L 8; --root elsewhere; --seed 1; --latents 5; --steps 0; "
+        "output": "--test 2; --region 1:3,1:2; --L 8; --root elsewhere; --seed 1; --keep mean; --steps 0; "
          "--samples 3; --particles 9; --warmup 2; --iterations 5; --leapfrog 2",
         "files .": "--out other",
-        "refused": "--mask mask.png; --scale 8; --class dark; --draws 300; --sweeps 2",
+        "refused": "--mask mask.png; --scale 8; --class dark; --draws 300; --sweeps 2; --latents 5",
     },
     CLIMB: {
-        "output": "--draws 300; --sweeps 2",
-        "refused": "--particles 9; --warmup 2; --iterations 5; --leapfrog 2",
+        "output": "--draws 300; --sweeps 2; --latents 5",
+        "refused": "--particles 9; --warmup 2; --iterations 5; --leapfrog 2; --keep mean",
     },
     "inpaint run a.png --mask mask.png --samples 0 --steps 0 --out new.png": {
         "file new.png": "--mask mask2.png", "output": "--scale 20",
     },
     "inpaint run a.png --region 3:5,3:5 --particles 8 --iterations 4 --warmup 1 --steps 1 --samples 2 --json": {
-        "output": "--region 3:5,3:6; --L 32; --seed 1; --latents 900; --steps 0; --samples 3; --particles 9; "
+        "output": "--region 3:5,3:6; --L 32; --seed 1; --keep mean; --steps 0; --samples 3; --particles 9; "
          "--warmup 2; --iterations 5; --leapfrog 2; --scale 20",
         "files .": "--out other.png",
-        "refused": "--mask mask.png; --class dark; --root elsewhere; --draws 300; --sweeps 2; --test 1",
+        "refused": "--mask mask.png; --class dark; --root elsewhere; --draws 300; --sweeps 2; --latents 900; --test 1",
     },
     "inpaint classes --test 1 --region 1:2,1:2 --samples 0 --steps 1": {"output": "--class dark", "json": "--json"},
     "map flow.mera a.png --tile 16": {
