@@ -40,6 +40,8 @@ SAMPLERS: dict[str, Callable[..., physics.Estimate]] = {
 }
 """The functions of a flow, an action and options, by the name of the option; the last three take the lattice alone."""
 WITHOUT_CHAINS = ("reweighting", "annealing")
+WITH_FLOW = ("reweighting", "metropolis", "hmc")
+"""The samplers that draw fields, or only their starts, from the flow; the others take its lattice alone."""
 SamplerName: Any = Literal[tuple(SAMPLERS)]
 
 
@@ -100,6 +102,8 @@ def measure_command(
         raise typer.BadParameter(f"Expected --action for {run}, which does not name an action")
     if sampler in WITHOUT_CHAINS and not (warmup is None and chains is None):
         raise typer.BadParameter(f"--warmup and --chains are for samplers with chains, not for {sampler}")
+    if sampler not in WITH_FLOW and symmetries is not None:
+        raise typer.BadParameter(f"--symmetries mixes the flow, from which --sampler {sampler} does not draw")
     target = physics.make(text)
     flow = load_flow(run, device, L)
     set_threads(flow)

@@ -98,6 +98,10 @@ TABLE = {
     },
     "measure phi4 --samples 64 --seed 0": {"refused": "--elements 2"},
     **{
+        f"measure phi4 --samples 64 --sampler {sampler}": {"refused": "--symmetries flip"}
+        for sampler in ("tempering", "cluster", "annealing")
+    },
+    **{
         f"measure phi4 --samples 128 --sampler {sampler} --out {kept}": {f"history {kept}": "--resume"}
         for sampler, kept in (("metropolis --chains 4 --warmup 2", "kept"), ("hmc --chains 4 --warmup 2", "kept_hmc"),
                               ("reweighting", "kept_weights"))
