@@ -176,6 +176,8 @@ def inpaint(
             raise InputError(expected, ", ".join(passed))
         if not search.samples and options.get("keep", "likeliest") != "likeliest":
             raise InputError(f"samples for keep={search.keep!r}", "samples=0")
+        if flow.of_angles and search.keep == "mean":
+            raise InputError("keep='draw' or keep='likeliest' for angles, which have no mean", "keep='mean'")
         with threads_for_calls(x.device):
             if in_blocks:
                 return _fill_blocks(local, flow, context, search, progress_console)

@@ -102,6 +102,8 @@ def test_an_option_that_does_nothing_for_angles_is_refused():
                       prior="Uniform(low=-3.141592653589793, high=3.141592653589793)")  # fmt: skip
     with pytest.raises(ValueError, match="no option that the search does not use, with samples=2; got particles"):
         flow.inpaint(flow.sample(1), ((0, 2), (0, 2)), samples=2, particles=16)
+    with pytest.raises(ValueError, match="for angles, which have no mean; got keep='mean'"):
+        flow.inpaint(flow.sample(1), ((0, 2), (0, 2)), samples=2, keep="mean")
 
 
 def test_angles_are_compared_around_the_circle():
