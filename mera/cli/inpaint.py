@@ -136,7 +136,7 @@ def _fill(
     """Fill the hidden pixels of a picture, write its pictures, and print what was found."""
     pieces, filled, listener = pieces_of(hidden), whole, check_console(console, quiet=as_json)
     if len(pieces) > 1:
-        options = SHORT | options
+        options = options if options.get("samples") == 0 else SHORT | options
         lattice = graph.Lattice(len(whole), tuple(hidden.shape), (False, False))
         smooth = biharmonic(whole[None].double(), hidden, lattice)[0]
         filled = torch.where(hidden, smooth.round().to(whole), whole)
