@@ -163,7 +163,7 @@ def _fill(
         save_stored(stored.with_pixels(filled, hidden), pictures[0], file)
         if clear := int((stored.upright[..., -1][hidden.numpy()] == 0).sum()) * stored.has_alpha:
             typer.echo(f"{file}: {clear:,} filled pixels are transparent, and stay so", err=True)
-    masked, plausible = int(hidden.sum()), implausible == 0
+    masked, plausible = int((found.hidden if len(pieces) == 1 else hidden).sum()), implausible == 0
     numbers: dict[str, Any] = {
         "file": str(file), "pieces": len(pieces), "blocks": result.blocks, "stopped": result.stopped,
         "kept": result.kept, "plausible": plausible, "masked_pixels": masked,
