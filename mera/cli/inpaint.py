@@ -141,7 +141,7 @@ def _fill(
         smooth = biharmonic(whole[None].double(), hidden, lattice)[0]
         filled = torch.where(hidden, smooth.round().to(whole), whole)
     implausible = 0
-    with ProgressBar("pieces", listener) as bar:
+    with ProgressBar("pieces", listener, at_once=len(pieces) > 1) as bar:
         for number, piece in enumerate(pieces, start=1):
             shown = listener if len(pieces) == 1 else check_console(None, quiet=True)
             found = _Window(flow, file, filled, piece)
@@ -180,7 +180,7 @@ def _fill(
         show_json(numbers | {"pictures": [str(path) for path in pictures]})
         return result
     if len(pieces) > 1:
-        console.print(f"{masked:,} pixels filled in {len(pieces)} pieces, each by two short chains or as you chose")
+        console.print(f"{masked:,} pixels filled in {len(pieces)} pieces, each in a window of its own")
     else:
         console.print(
             "{masked_pixels:,} of {pixels:,} pixels filled by varying {varied:,} of {variables:,} variables: "

@@ -8,7 +8,7 @@ from typing import Annotated
 from mera._utils.options import Option, check_fields, choice, count, documented
 
 KEPT = ("draw", "mean", "likeliest")
-"""What can be kept as the filling: a draw has texture, the mean has the least error, the likeliest is the smoothest."""
+"""The fillings to choose from: a draw has texture, the mean has the least error, the likeliest is the smoothest."""
 
 
 @documented
