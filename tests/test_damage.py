@@ -117,7 +117,7 @@ def test_damage_is_refused_by_name_or_changes_nothing(folders, tmp_path, kind, f
         else:
             assert same(found, before) or (kind, way) == ("flow", "other's"), way
         shutil.rmtree(folder)
-    assert refused > 10 or kind == "stream"  # most damages of a stream are mended
+    assert refused > 10
 
 
 def doubled_draws(folder):

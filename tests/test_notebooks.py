@@ -10,18 +10,8 @@ import mera
 from mera.drawing.images import save_image
 from mera.train import fit
 from tests.helpers import command
-from tests.helpers.callbacks import StopAt
 from tests.helpers.command import SMALL, mera_command, run
-from tests.helpers.training import IMAGES, SHORT, small_flow
-
-
-def test_the_history_of_a_resumed_run_is_whole_and_shows_itself(tmp_path):
-    folder = mera.train.RunFolder(tmp_path)
-    fit(small_flow(), IMAGES, SHORT, folder, callbacks=[StopAt(4)])
-    result = fit(small_flow(), IMAGES, SHORT, folder, resume=True)
-    assert result.history._repr_png_().startswith(b"\x89PNG")
-    assert [line["step"] for line in result.history.metrics] == [3, 6]
-    assert result.history.metrics[-1]["test_bits"] == result.test_loss
+from tests.helpers.training import SHORT, small_flow
 
 
 def succeed(words, *arguments):

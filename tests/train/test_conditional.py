@@ -60,17 +60,6 @@ def test_an_own_loss_of_a_flow_with_contexts_shows_samples(tmp_path):
     assert len(list((tmp_path / "samples").iterdir())) == 2
 
 
-def test_a_run_knows_its_labels(tmp_path):
-    def flow():
-        return mera.build("rgflow", L=4, m=2, channels=1, hidden=(4,), classes=2)
-
-    x, y = torch.randn(64, 1, 4, 4), torch.arange(64) % 2
-    fit(flow(), x, labels=y, run=tmp_path, steps=1)
-    with pytest.raises(ValueError, match="Expected the labels of the run in"):
-        fit(flow(), x, labels=1 - y, run=tmp_path, resume=True, steps=2)
-    assert fit(flow(), x, labels=y.tolist(), run=tmp_path, resume=True, steps=2).steps == 2
-
-
 def test_what_is_not_finite_is_found_in_a_conditional_flow():
     flow = mera.build("rgflow", L=8, channels=1, layers=1, hidden=(8,), classes=2)
     with torch.no_grad():

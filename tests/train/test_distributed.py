@@ -48,22 +48,21 @@ def close(path: Path, other: Path) -> None:
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory):
     path = tmp_path_factory.mktemp("alone") / "run"
-    launch(1, path, 6)
+    launch(1, "images", path, 6)
     return path
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("processes", "by"), [(2, TORCHRUN), (4, TORCHRUN), (2, ACCELERATE)])
 def test_processes_that_share_a_batch_equal_one(tmp_path, alone, processes, by):
-    launch(processes, tmp_path / "run", 6, by=by)
+    launch(processes, "images", tmp_path / "run", 6, by=by)
     close(alone, tmp_path / "run")
 
 
 @pytest.mark.slow
 def test_processes_that_learn_an_action_equal_one(tmp_path):
-    worker = WORKER.with_name("action_worker.py")
-    launch(1, tmp_path / "alone", 10, worker=worker)
-    launch(2, tmp_path / "shared", 10, worker=worker)
+    launch(1, "action", tmp_path / "alone", 10)
+    launch(2, "action", tmp_path / "shared", 10)
     close(tmp_path / "alone", tmp_path / "shared")
 
 
@@ -75,9 +74,9 @@ def test_shared_gradients_of_every_model():
 
 
 @pytest.mark.slow
-def test_learning_rates_and_the_best_weights_follow_the_losses_of_the_first_process():
+def test_learning_rates_and_the_best_weights_follow_the_losses_of_the_first_process(tmp_path):
     """Each process evaluates by itself, and losses that differ must not let the weights drift apart."""
-    printed = launch(2, worker=WORKER.with_name("plateau_worker.py"))
+    printed = launch(2, "plateau", tmp_path, 4)
     first, second = re.findall(r"\[\d[^]]*\]", printed)  # two processes may print into one line
     assert first == second
     *rates, _ = json.loads(first)
@@ -86,7 +85,7 @@ def test_learning_rates_and_the_best_weights_follow_the_losses_of_the_first_proc
 
 @pytest.mark.slow
 def test_a_run_goes_on_with_another_number_of_processes(tmp_path, alone):
-    launch(2, tmp_path / "run", 2)  # stops after two steps
+    launch(2, "images", tmp_path / "run", 2)  # stops after two steps
     assert RunFolder(tmp_path / "run").state()["step"] == 2
-    launch(1, tmp_path / "run", 6)
+    launch(1, "images", tmp_path / "run", 6)
     close(alone, tmp_path / "run")

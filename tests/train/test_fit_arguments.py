@@ -45,26 +45,28 @@ def test_one_image_is_enough_without_normalisation_to_start_and_two_are_with_it(
     assert fit(flow, few, replace(SHORT, steps=1)).test_loss < 20
 
 
-def labelled(classes):
-    train = data.ArrayDataset(IMAGES.train.array, {"class": classes})
-    test = data.ArrayDataset(IMAGES.test.array, {"class": classes[: len(IMAGES.test)]})
-    return data.DataSplits("labelled", 3, train, test)
-
-
 @pytest.mark.parametrize(
-    ("classes", "message"),
+    ("name", "labels", "message"),
     [
-        (torch.zeros(60, dtype=torch.complex64), r"Expected class numbers, integers \(N,\); got .* torch\.complex64"),
-        (torch.zeros(60, dtype=torch.bool), r"Expected class numbers, integers \(N,\); got .* torch\.bool"),
-        (torch.zeros(60, 1, dtype=torch.int64), r"Expected class numbers, integers \(N,\); got .* shape \(60, 1\)"),
-        (torch.zeros(59, dtype=torch.int64), "Expected labels 'class' for each of 60 examples; got labels of shape"),
-        (torch.full((60,), 3), "Expected class numbers from 0 to 2; got 3 to 3"),
+        ("class", torch.zeros(60, dtype=torch.complex64), r"class numbers, integers \(N,\); got .* torch\.complex64"),
+        ("class", torch.zeros(60, dtype=torch.bool), r"class numbers, integers \(N,\); got .* torch\.bool"),
+        ("class", torch.zeros(60, 1, dtype=torch.int64), r"class numbers, integers \(N,\); got .* shape \(60, 1\)"),
+        ("class", torch.zeros(59, dtype=torch.int64), "labels 'class' for each of 60 examples; got labels of shape"),
+        ("class", torch.full((60,), 3), "class numbers from 0 to 2; got 3 to 3"),
+        ("context", torch.zeros(60, 3), r"finite contexts \(60, 2\); got"),
+        ("context", torch.full((60, 2), torch.nan), r"finite contexts \(60, 2\); got"),
     ],
 )
-def test_wrong_class_numbers(tmp_path, classes, message):
-    flow = mera.build("rgflow", L=8, layers=1, hidden=(8,), classes=3)
-    with pytest.raises(ValueError, match=message):
-        fit(flow, labelled(classes), SHORT, tmp_path / "run")
+def test_wrong_labels(tmp_path, name, labels, message):
+    flow = mera.build("rgflow", L=8, layers=1, hidden=(8,), **({"classes": 3} if name == "class" else {"context": 2}))
+
+    def examples():
+        train = data.ArrayDataset(IMAGES.train.array, {name: labels})
+        test = data.ArrayDataset(IMAGES.test.array, {name: labels[: len(IMAGES.test)]})
+        return data.DataSplits("labelled", 3, train, test)
+
+    with pytest.raises(ValueError, match=f"Expected {message}"):
+        fit(flow, examples(), SHORT, tmp_path / "run")
     assert not list(tmp_path.iterdir())
 
 
@@ -91,33 +93,11 @@ def test_settings_by_name_and_as_an_object_train_alike():
     assert Settings().filled({}).lr == Settings(lr=8e-3).filled({"lr": 1.0}).lr == 8e-3
 
 
-def test_checkpointing_ends_with_the_run():
-    flow = small_flow()
-    fit(flow, IMAGES, SHORT, checkpoint=True, steps=1)
-    assert not flow.checkpoint
-
-
-def test_the_final_check_of_an_action_can_be_left_out(monkeypatch):
-    judged = []
+def test_the_final_check_of_an_action_is_announced_or_left_out(monkeypatch):
+    judged, console = [], Console(file=io.StringIO())
     monkeypatch.setattr("mera.train.reverse_kl.ReverseKL.verdict", lambda *args: judged.append(1) or "judged")
-    flow = mera.build("rgflow", L=4, m=2, channels=1, hidden=(4,))
-    for options, verdict in (({"check": False}, "not checked"), ({"callbacks": [StopAt(1)]}, "judged")):
-        assert fit(flow, mera.physics.FreeField(1.0), steps=2, eval_images=2, **options).verdict == verdict
-    assert judged == [1]
-
-
-def test_the_final_check_of_an_action_is_announced():
     flow, action = mera.build("rgflow", L=4, m=2, channels=1, hidden=(4,)), mera.physics.FreeField(1.0)
-    for check in (True, False):
-        console = Console(file=io.StringIO())
-        fit(flow, action, minutes=1e-9, eval_images=2, check=check, console=console)
-        assert ("checking the weights of samples" in console.file.getvalue()) == check
-
-
-@pytest.mark.parametrize("contexts", [torch.zeros(40, 3), torch.full((40, 2), torch.nan)])
-def test_wrong_contexts_are_refused_before_anything_is_written(contexts, tmp_path):
-    flow = mera.build("rgflow", L=4, m=2, channels=1, hidden=(4,), context=2)
-    examples = data.ArrayDataset(torch.randn(40, 1, 4, 4), {"context": contexts})
-    with pytest.raises(ValueError, match=r"Expected finite contexts \(40, 2\); got"):
-        fit(flow, examples, test=examples, steps=1, run=tmp_path / "run")
-    assert not any(tmp_path.iterdir())
+    for options, verdict in (({"check": False}, "not checked"), ({"callbacks": [StopAt(1)]}, "judged")):
+        assert fit(flow, action, steps=2, eval_images=2, console=console, **options).verdict == verdict
+        assert ("checking the weights of samples" in console.file.getvalue()) == (verdict == "judged")
+    assert judged == [1]

@@ -3,7 +3,6 @@
 import copy
 import io
 import math
-import shutil
 from itertools import chain
 from types import SimpleNamespace
 
@@ -56,6 +55,10 @@ class Record(Callback):
 
     def on_evaluation(self, loop, metrics):
         self.evaluations.append((loop.step, metrics["test_nats"], metrics["test_nats_error"], loop.best))
+
+
+def flow():
+    return mera.build("rgflow", L=4, m=2, channels=1, hidden=(4,))
 
 
 @pytest.mark.parametrize(("accumulate", "ema", "clip"), [(1, 0.0, 100.0), (3, 0.0, 0.05), (2, 0.7, 1.0)])
@@ -148,9 +151,6 @@ def test_minutes_are_those_of_training_steps(tmp_path, monkeypatch):
         def on_step(self, loop, metrics):
             now[0] += 1000.0
 
-    def flow():
-        return mera.build("rgflow", L=4, m=2, channels=1, hidden=(4,))
-
     x, options = torch.randn(20, 1, 4, 4), {"run": tmp_path, "callbacks": [Slow()], "eval_every": 2}
     result = fit(flow(), x, minutes=0.5, **options)
     assert result.steps == 3
@@ -164,34 +164,9 @@ def test_minutes_are_those_of_training_steps(tmp_path, monkeypatch):
     assert "no step" not in later.verdict
 
 
-def test_a_longer_run_has_a_new_schedule_or_is_told_that_its_own_is_spent(tmp_path):
-    def flow():
-        return mera.build("rgflow", L=4, m=2, channels=1, hidden=(4,))
-
-    class Rates(Callback):
-        def on_step(self, loop, metrics):
-            rates.append(metrics["lr"])
-
-    x, options = torch.randn(20, 1, 4, 4), {"callbacks": [Rates()], "warmup": 3, "lr": 1e-2, "batch_size": 8}
-    rates = []
-    fit(flow(), x, run=tmp_path / "a", steps=20, **options)
-    shutil.copytree(tmp_path / "a", tmp_path / "b")
-    with pytest.warns(UserWarning, match=r"almost over: rates are at most 2\.0% of lr.*rewarm"):
-        fit(flow(), x, run=tmp_path / "b", steps=22, resume=True, **options)
-    rates.clear()
-    fit(flow(), x, run=tmp_path / "a", steps=30, resume=True, rewarm=True, **options)
-    expected = [min(1, (t + 1) / 3) * (1 + math.cos(math.pi * t / 10)) / 2 for t in range(10)]
-    assert rates == pytest.approx([1e-2 * factor for factor in expected])
-    rates.clear()
-    fit(flow(), x, run=tmp_path / "a", steps=40, resume=True, **options)  # the new schedule goes on to 40 steps
-    assert rates[0] == pytest.approx(1e-2 * (1 + math.cos(math.pi / 2)) / 2)
-    with pytest.raises(ValueError, match="rewarm=True with a run that is resumed"):
-        fit(flow(), x, steps=3, rewarm=True)
-
-
 @pytest.mark.parametrize("checkpoint", [False, True])
 def test_progress_by_the_clock_and_checkpoints(checkpoint):
-    """A flow that saves memory already goes on to do so."""
+    """Checkpointing ends with the run, unless the flow saved memory before."""
     seen = []
 
     class Half(Callback):
@@ -200,9 +175,10 @@ def test_progress_by_the_clock_and_checkpoints(checkpoint):
             seen.append((loop.progress, loop.flow.checkpoint))
 
     for own in (False, True):
-        flow = mera.build("rgflow", L=4, m=2, channels=1, hidden=(4,))
-        flow.checkpoint = own
-        fit(flow, torch.randn(20, 1, 4, 4), steps=10, minutes=1, checkpoint=checkpoint, callbacks=[Half()])
+        learnt = flow()
+        learnt.checkpoint = own
+        fit(learnt, torch.randn(20, 1, 4, 4), steps=10, minutes=1, checkpoint=checkpoint, callbacks=[Half()])
+        assert learnt.checkpoint == own
     assert seen == [(0.5, checkpoint), (0.5, True)]
 
 

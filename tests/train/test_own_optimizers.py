@@ -11,7 +11,6 @@ from torch import optim
 from mera.train import Settings, fit
 from mera.train.optimizers import cosine
 from tests.helpers.callbacks import At
-from tests.helpers.command import run
 from tests.helpers.training import IMAGES, SHORT, same, small_flow
 
 
@@ -35,9 +34,7 @@ def test_name_instance_and_factory_are_the_same():
 def test_schedules_of_the_user():
     flow = small_flow()
     schedule = halved(optim.Adam(flow.parameters(), lr=0.01))
-    result = fit(
-        flow, IMAGES, SHORT, schedule=schedule, warmup=None, eval_every=1
-    )  # the optimiser is that of the schedule
+    result = fit(flow, IMAGES, SHORT, schedule=schedule, warmup=None, eval_every=1)  # with the schedule's optimiser
     rates = [line["lr"] for line in result.history.metrics]
     assert rates == pytest.approx([0.01 * 0.5**step for step in range(6)])
     own = replace(SHORT, warmup=None, eval_every=1)
@@ -74,13 +71,6 @@ def test_a_plateau_does_not_look_at_the_test():
     assert seen == pytest.approx([line["validation_bits"] for line in result.history.metrics])
 
 
-def test_the_command_line_does_not_resume_with_another_optimizer(tmp_path):
-    fit(small_flow(), IMAGES, SHORT, tmp_path, optimizer=partial(optim.RMSprop, lr=1e-3), steps=1)
-    resumed = run("train", "--resume", tmp_path, "--steps", 9)
-    assert resumed.exit_code == 1
-    assert "Expected the optimizer of the run in" in str(resumed.exception)
-
-
 def other_parameters():
     return optim.Adam(torch.nn.Linear(2, 2).parameters())
 
@@ -89,6 +79,7 @@ def other_parameters():
     ("options", "message"),
     [
         ({"optimizer": optim.SGD, "lr": 0.1}, "Pass lr to your own optimizer itself, not to fit"),
+        ({"optimizer": optim.SGD, "settings": Settings(weight_decay=0.1)}, "Pass weight_decay to your own optimizer"),
         ({"optimizer": other_parameters()}, "Expected an optimiser of the flow's parameters; got one with 2 other"),
         (
             {"schedule": halved(other_parameters()), "optimizer": "AdamW"},
@@ -102,7 +93,7 @@ def other_parameters():
 )
 def test_options_that_are_refused(options, message, tmp_path):
     with pytest.raises(ValueError, match=message):
-        fit(small_flow(), IMAGES, SHORT, tmp_path / "run", **options)
+        fit(small_flow(), IMAGES, run=tmp_path / "run", **{"settings": SHORT} | options)
     assert not list(tmp_path.iterdir())
 
 
@@ -147,11 +138,3 @@ def test_callbacks_see_the_gradients_that_are_used():
 
     fit(small_flow(), IMAGES, SHORT, clip=1e-3, callbacks=[At(2, norm)])
     assert norms == pytest.approx([1e-3], rel=1e-3)
-
-
-@pytest.mark.parametrize("settings", [{"lr": 0.1}, {"weight_decay": 0.1}])
-def test_rates_of_an_own_optimizer_are_its_own(settings):
-    """By name and in an object."""
-    for options in ({"settings": Settings(steps=1, **settings)}, {"steps": 1, **settings}):
-        with pytest.raises(ValueError, match=f"Pass {next(iter(settings))} to your own optimizer itself, not to fit"):
-            fit(small_flow(), IMAGES, **options, optimizer=optim.SGD)

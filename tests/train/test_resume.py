@@ -1,15 +1,21 @@
 """Runs that stop, for whatever reason, and go on as if they had not."""
 
 import math
+import random
+import re
+import shutil
 import signal
 import subprocess
 import sys
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import optim
+from torch.utils.data import IterableDataset
 
 import mera
 from mera import data, physics
@@ -20,7 +26,7 @@ from mera.train.likelihoods import ImageLikelihood
 from tests.helpers.callbacks import At, interrupt
 from tests.helpers.command import run as command
 from tests.helpers.laws import randomize
-from tests.helpers.training import FLIPPED, IMAGES, SHORT, lines, same, small_flow
+from tests.helpers.training import FLIPPED, IMAGES, SHORT, Stream, lines, same, small_flow
 
 
 def labelled_flow():
@@ -33,6 +39,24 @@ def field_flow():
     return randomize(mera.build("rgflow", L=4, m=2, channels=1, layers=1, hidden=(8,), norm=False, prior="gaussian"))
 
 
+class Turned(data.ArrayDataset):
+    """Images that are augmented by random numbers of numpy and of Python."""
+
+    def __getitem__(self, index):
+        example = super().__getitem__(index)
+        example = example.flip(-1) if np.random.random() < 0.5 else example
+        return example.flip(-2) if random.random() < 0.5 else example
+
+
+class File(IterableDataset):
+    """Fields in a file, whose position all copies of an open file share."""
+
+    def __iter__(self):
+        with open("fields", "rb", buffering=0) as file:
+            while content := file.read(4 * 16):
+                yield torch.frombuffer(bytearray(content), dtype=torch.float32).view(1, 4, 4)
+
+
 def noisy_loss(flow, x):
     """A loss that draws from torch's own random state."""
     return -flow.log_prob(x + 0.1 * torch.randn_like(x)) / 192
@@ -43,6 +67,7 @@ LABELLED = data.DataSplits(
     3,
     *(data.ArrayDataset(x.array, {"class": torch.arange(len(x)) % 2}) for x in (IMAGES.train, IMAGES.test)),
 )
+PHOTOGRAPH = data.photograph()[:, :60, :50]
 OWN = {
     "plain": {},
     "ema": {"ema": 0.9, "accumulate": 2},
@@ -61,6 +86,11 @@ OWN = {
     "bfloat16": {"precision": "bfloat16"},
     "compiled": {"compile": True},
     "workers": {"workers": 1},
+    "turned": {"workers": 2},
+    "stream": {},  # its 54 training examples start again in step 4
+    "stream with workers": {"workers": 2},
+    "file": {"workers": 2},
+    "windows": {},
     "noise": {"loss": noisy_loss},
     "classes": {"accumulate": 2},
     "action": {"batch_size": 8},
@@ -68,6 +98,10 @@ OWN = {
 }
 LEARNT = {
     **dict.fromkeys(("plain", "workers"), (small_flow, FLIPPED)),
+    "turned": (small_flow, data.DataSplits("turned", 3, Turned(IMAGES.train.array), IMAGES.test)),
+    **dict.fromkeys(("stream", "stream with workers"), (small_flow, Stream())),
+    "file": (lambda: field_flow().float(), File()),
+    "windows": (small_flow, data.windows([PHOTOGRAPH, PHOTOGRAPH.mT], L=8, flip=True, turn=True)),
     "classes": (labelled_flow, LABELLED),
     "action": (field_flow, physics.Phi4(0.5, 0.3)),
     "symmetrized": (lambda: mera.Symmetrized(field_flow()), physics.Phi4(0.5, 0.3)),
@@ -79,9 +113,11 @@ MARKS = {"compiled": (pytest.mark.slow, OF_TORCH)}
 
 @pytest.mark.parametrize(
     ("step", "other"),
-    [(1, "plain"), (5, "plain"), *(pytest.param(3, other, marks=MARKS.get(other, ())) for other in OWN)],
+    [(1, "plain"), (3, "plain"), *(pytest.param(4, other, marks=MARKS.get(other, ())) for other in OWN)],
 )
-def test_an_interrupted_run_goes_on_as_if_it_had_not_been(tmp_path, step, other):
+def test_an_interrupted_run_goes_on_as_if_it_had_not_been(tmp_path, monkeypatch, step, other):
+    monkeypatch.chdir(tmp_path)
+    Path("fields").write_bytes(torch.randn(60, 1, 4, 4).numpy().tobytes())
     (make_flow, examples), own = LEARNT.get(other, (small_flow, IMAGES)), OWN[other]
     whole, cut = RunFolder(tmp_path / "whole"), RunFolder(tmp_path / "cut")
     flow = make_flow()
@@ -91,6 +127,7 @@ def test_an_interrupted_run_goes_on_as_if_it_had_not_been(tmp_path, step, other)
     assert (result.steps, result.interrupted) == (step, True)
     assert signal.getsignal(signal.SIGINT) == before
     torch.manual_seed(99)
+    np.random.seed(5)
     again = make_flow()
     result = fit(again, examples, SHORT, cut, resume="auto", **own)
     assert not result.interrupted
@@ -98,6 +135,7 @@ def test_an_interrupted_run_goes_on_as_if_it_had_not_been(tmp_path, step, other)
     assert same(expected.flow, result.flow)
     assert same(expected.flow, mera.load(cut.path))
     assert lines(cut) == lines(whole)
+    assert result.history.metrics == cut.metrics()
     assert cut.state()["kept"]["best"] == whole.state()["kept"]["best"]
     if other == "ema":
         assert not same(flow, result.flow)
@@ -138,8 +176,7 @@ def test_no_other_run_starts_between_the_configuration_and_the_first_step(tmp_pa
 
 
 def test_resuming_a_finished_run_changes_nothing(tmp_path):
-    run = RunFolder(tmp_path)
-    flow = small_flow()
+    run, flow = RunFolder(tmp_path), small_flow()
     result = fit(flow, IMAGES, SHORT, run)
     before = run.metrics()
     again = fit(mera.load(run.path), IMAGES, SHORT, run, resume=True)
@@ -209,38 +246,50 @@ def test_an_evaluation_that_is_no_number_stops_the_run(tmp_path, monkeypatch):
 
 def test_a_run_of_other_facts_is_not_resumed(tmp_path):
     run = RunFolder(tmp_path)
-    fit(small_flow(), IMAGES, replace(SHORT, ema=0.9), run)
-    flipped = data.ArrayDataset(IMAGES.train.array.flip(-1))
-    renamed = data.DataSplits("renamed", 3, data.ArrayDataset(IMAGES.train.array.clone()), IMAGES.test)
-    shorter = data.ArrayDataset(IMAGES.train.array[:-1])
-    for name, other in {
-        "settings": {"ema": 0.0},
-        "optimizer": {"optimizer": "AdamW"},
-        "optimizer options": {"weight_decay": 0.3},
-        "schedule": {"schedule": partial(optim.lr_scheduler.ExponentialLR, gamma=1), "warmup": None},
-        "loss": {"loss": noisy_loss},
-        "data": {"data": data.DataSplits("flipped", 3, flipped, IMAGES.test)},
-        "data ": {"data": data.DataSplits("shorter", 3, shorter, IMAGES.test)},
-        "settings of": {"seed": 3},
-        "settings of the": {"batch_size": 8},
-    }.items():
-        changes = {"ema": 0.9, "data": IMAGES} | other
-        with pytest.raises(
-            ValueError, match=rf"Expected the ({name.strip()}|optimizer options|settings).* (of|that) the run in"
-        ):
-            fit(small_flow(), changes.pop("data"), SHORT, run, resume=True, **changes)
-    flow = mera.build("rgflow", L=8, layers=1, hidden=(9,))
-    with pytest.raises(ValueError, match=r"Expected the options of the run in .*, hidden=.*8.*; got hidden=.*9"):
-        fit(flow, IMAGES, SHORT, run, resume=True, ema=0.9)
-    fit(small_flow(), renamed, replace(SHORT, ema=0.9), run, resume=True, eval_images=3)  # which may change
+    fit(labelled_flow(), LABELLED, replace(SHORT, ema=0.9), run)
+    train, test = LABELLED.train, LABELLED.test
+
+    def splits(name, pixels, labels):
+        return data.DataSplits(name, 3, data.ArrayDataset(pixels, {"class": labels}), test)
+
+    images, labels = train.array, train.labels["class"]
+    for name, other in (
+        ("settings", {"ema": 0.0}),
+        ("optimizer", {"optimizer": "AdamW"}),
+        ("optimizer options", {"weight_decay": 0.3}),
+        ("schedule", {"schedule": partial(optim.lr_scheduler.ExponentialLR, gamma=1), "warmup": None}),
+        ("loss", {"loss": noisy_loss}),
+        ("data", {"data": splits("flipped", images.flip(-1), labels)}),
+        ("data", {"data": splits("shorter", images[:-1], labels[:-1])}),
+        ("labels", {"data": splits("other labels", images, 1 - labels)}),
+        ("settings", {"seed": 3}),
+        ("settings", {"batch_size": 8}),
+        ("options", {"flow": mera.build("rgflow", L=8, layers=1, hidden=(9,), classes=2)}),
+    ):
+        changes = {"flow": labelled_flow(), "data": LABELLED, "ema": 0.9} | other
+        expected = rf"Expected the ({name}|optimizer options|settings).* (of|that) the run in"
+        with pytest.raises(ValueError, match=expected):
+            fit(changes.pop("flow"), changes.pop("data"), SHORT, run, resume=True, **changes)
+    renamed = splits("renamed", images.clone(), labels)
+    fit(labelled_flow(), renamed, replace(SHORT, ema=0.9), run, resume=True, eval_images=3)  # which may change
     assert run.facts()["limits"]["eval_images"] == 3
 
 
-def test_the_command_line_does_not_go_on_with_another_loss(tmp_path):
-    fit(small_flow(), IMAGES, SHORT, tmp_path, loss=noisy_loss)
-    refused = str(command("train", "--resume", tmp_path, "--steps", 9).exception)
-    assert f"Expected a run that the command line can resume; go on with {tmp_path} in Python; got" in refused
-    assert refused.endswith("test_resume.noisy_loss")
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"loss": noisy_loss},
+            r"a run that the command line can resume; go on with .*test_resume\.noisy_loss$",
+        ),
+        ({"optimizer": partial(optim.RMSprop, lr=1e-3)}, "Expected the optimizer of the run in"),
+    ],
+)
+def test_the_command_line_does_not_go_on_with_a_loss_or_an_optimizer_of_your_own(tmp_path, options, message):
+    fit(small_flow(), IMAGES, SHORT, tmp_path, steps=1, **options)
+    resumed = command("train", "--resume", tmp_path, "--steps", 9)
+    assert resumed.exit_code == 1
+    assert re.search(message, str(resumed.exception))
 
 
 def test_what_is_written_is_what_is_used(tmp_path):
@@ -304,13 +353,27 @@ def test_a_folder_without_a_run_and_a_line_of_a_killed_process(tmp_path):
     assert run.metrics() == [{"step": 1}]
 
 
-def test_a_prolonged_run_has_the_rates_of_its_new_settings(tmp_path):
-    """Of more steps and of another learning rate, from the next step on; a finished cosine is at 0."""
-    settings = replace(SHORT, eval_every=1)
-    whole = fit(small_flow(), IMAGES, settings, steps=8)
-    fit(small_flow(), IMAGES, settings, tmp_path, steps=4)
-    fit(small_flow(), IMAGES, settings, tmp_path, steps=6, resume=True)
-    last = fit(small_flow(), IMAGES, settings, tmp_path, steps=8, lr=1.6e-2, resume=True)
-    expected, rates = ([line["lr"] for line in result.history.metrics[6:]] for result in (whole, last))
-    assert rates == pytest.approx([2 * rate for rate in expected])
-    assert min(rates) > 0
+def test_a_longer_run_has_a_new_schedule_or_is_told_that_its_own_is_spent(tmp_path):
+    """With the rates of its new settings, from the next step on."""
+    rates, x = [], torch.randn(20, 1, 4, 4)
+
+    class Rates(Callback):
+        def on_step(self, loop, metrics):
+            rates.append(metrics["lr"])
+
+    def learn(run, **options):
+        rates.clear()
+        settings = {"callbacks": [Rates()], "warmup": 3, "lr": 1e-2, "batch_size": 8}
+        fit(field_flow().float(), x, run=run, **settings | options)
+
+    learn(tmp_path / "a", steps=20)
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+    with pytest.warns(UserWarning, match=r"almost over: rates are at most 2\.0% of lr.*rewarm"):
+        learn(tmp_path / "b", steps=22, resume=True)
+    learn(tmp_path / "a", steps=30, resume=True, rewarm=True)
+    expected = [min(1, (t + 1) / 3) * (1 + math.cos(math.pi * t / 10)) / 2 for t in range(10)]
+    assert rates == pytest.approx([1e-2 * factor for factor in expected])
+    learn(tmp_path / "a", steps=40, lr=2e-2, resume=True)  # the new schedule goes on to 40 steps
+    assert rates[0] == pytest.approx(2e-2 * (1 + math.cos(math.pi / 2)) / 2)
+    with pytest.raises(ValueError, match="rewarm=True with a run that is resumed"):
+        learn(None, steps=3, rewarm=True)

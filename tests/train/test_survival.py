@@ -184,25 +184,23 @@ def damaged_run(tmp_path):
     return run, run.checkpoints / "step_00000006.pt"
 
 
-def test_an_older_checkpoint_takes_the_place_of_a_damaged_one(tmp_path):
+def flip(path):
+    content = bytearray(path.read_bytes())
+    content[100] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("damage", [truncate, flip])
+def test_an_older_checkpoint_takes_the_place_of_a_damaged_one(tmp_path, damage):
+    """The line of facts may be whole, and counts evaluations that are repeated."""
     run, newest = damaged_run(tmp_path)
     expected = mera.load(run.path)
-    truncate(newest)
+    damage(newest)
     flow = small_flow()
     with pytest.warns(UserWarning, match=r"step_00000006.*damaged.*; going on from step 3 instead"):
         fit(flow, IMAGES, SHORT, run, resume=True)
     assert same(flow, expected)
     assert run.state()["step"] == 6
-
-
-def test_metrics_are_whole_after_a_checkpoint_whose_content_is_damaged(tmp_path):
-    """Its line of facts may be whole, and counts evaluations that are repeated."""
-    run, newest = damaged_run(tmp_path)
-    content = bytearray(newest.read_bytes())
-    content[100] ^= 1
-    newest.write_bytes(content)
-    with pytest.warns(UserWarning, match="going on from step 3 instead"):
-        fit(small_flow(), IMAGES, SHORT, run, resume=True)
     assert [line["step"] for line in run.metrics()] == [3, 6]
 
 

@@ -1,4 +1,4 @@
-"""Training goes down, stops when it is told to, and shares its batches."""
+"""Training stops when it is told to, writes a whole folder, and shares its batches."""
 
 import math
 from dataclasses import replace
@@ -13,14 +13,6 @@ from mera.train.likelihoods import ImageLikelihood
 from mera.train.recognize import recognize
 from tests.helpers.callbacks import At
 from tests.helpers.training import FLIPPED, IMAGES, SHORT, small_flow
-
-
-def test_training_lowers_the_bits():
-    flow = small_flow()
-    before = example_losses(flow, IMAGES.test).mean()
-    result = fit(flow, IMAGES, Settings(steps=60, batch_size=16, lr=5e-3, warmup=5))
-    assert (result.steps, result.interrupted) == (60, False)
-    assert result.test_loss < before - 0.5
 
 
 def test_evaluation_is_repeatable_and_leaves_the_random_state():
@@ -41,6 +33,7 @@ def test_run_folder_holds_everything(tmp_path):
     metrics = run.metrics()
     assert [line["step"] for line in metrics] == [3, 6]
     assert metrics[-1]["test_bits"] == result.test_loss
+    assert result.history._repr_png_().startswith(b"\x89PNG")
     assert {"seconds", "train_bits", "gradient_norm", "lr"} <= set(metrics[0])
     assert [p.name for p in sorted(run.samples.iterdir())] == ["step_000003.png", "step_000006.png"]
     x = torch.randn(2, 3, 8, 8)

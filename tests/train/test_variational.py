@@ -60,7 +60,7 @@ def draws(flow, n):
 def test_estimators_have_one_mean(symmetrized):
     """They differ from the total gradient by terms of mean zero, which span about five dimensions here."""
     flow, action = small_flow(symmetrized=symmetrized), Phi4(0.5, 0.3)
-    noise = draws(flow, 3000)
+    noise = draws(flow, 1500)
     difference = gradients(flow, action, path, noise, 50) - gradients(flow, action, total, noise, 50)
     z = difference.mean(0) / (difference.std(0) / math.sqrt(len(difference)))
     assert difference.abs().max() > 1e-3  # they are different estimators
