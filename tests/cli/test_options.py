@@ -210,6 +210,7 @@ def prepared(tmp_path_factory):
     draw = np.random.default_rng(0).integers
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
+        patch.setattr(Figure, "savefig", save_numbers)
         for words in (TRAIN.replace("--out new", "--out run --share-levels"), LEARN.replace("new", "phi4"),
                       LEARN.replace("new", "range").replace("mass2=1", "mass2=(1,2)"),
                       TRAIN.replace("--out new", "--out classes --conditional"),

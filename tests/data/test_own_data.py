@@ -129,9 +129,9 @@ def test_names_and_fields_without_an_axis_of_channels(monkeypatch):
     assert torch.equal(splits.train.array, PIXELS)
     assert torch.equal(splits.test.array, PIXELS[:7])
     assert as_splits(splits, SHAPE) is splits
-    monkeypatch.setattr(dataset, "_loaders", Registry("a data set"))
-    data.register("own")(lambda L: IMAGES)
-    assert as_splits("own", SHAPE) is IMAGES
+    monkeypatch.setattr(dataset, "_loaders", registry := Registry("a data set"))
+    registry.register("own")(lambda L: IMAGES)
+    assert as_splits("own", SHAPE).train is IMAGES.train
     assert as_splits(torch.randn(20, 8, 8), (1, 8, 8)).train[0].shape == (1, 8, 8)
     for ambiguous in ((PIXELS, PIXELS[:7]), {"train": PIXELS, "test": PIXELS[:7]}, (PIXELS, torch.arange(60))):
         with pytest.raises(ValueError, match=r"a pair or a dict: fit\(flow, train, labels=y, test=test"):

@@ -1,5 +1,7 @@
 """Growth to larger lattices, level by level."""
 
+import math
+
 import pytest
 import torch
 
@@ -60,7 +62,10 @@ def test_scales_of_fourier_modes_grow():
         spectrum(small).initialized.fill_(True)
     larger = physics.grow(small)
     assert bool(spectrum(larger).initialized)
-    torch.testing.assert_close(spectrum(larger).log_scale, exact_scales(16), rtol=0, atol=0.03)
+    found, exact = spectrum(larger).log_scale, exact_scales(16)
+    torch.testing.assert_close(found[:, ::2, ::2], exact[:, ::2, ::2])  # the momenta that L=8 has too
+    # momenta of L=8 are h = pi/4 apart, and both second derivatives are at most 1/4: the error is h^2 / 8 * (1/4 + 1/4)
+    torch.testing.assert_close(found, exact, rtol=0, atol=(math.pi / 4) ** 2 / 16)
     assert physics.estimate(larger, physics.FreeField(4.0), 500).ess > 0.5
 
 
