@@ -120,6 +120,7 @@ def test_pictures_are_reduced_once_and_upright(photos, tmp_path, monkeypatch):
     splits = data.load(str(photos), L=16, scale=80)
     sizes = {part.source.shape for part in splits.train.parts}
     assert sizes == {(3, 53, 80), (3, 80, 40)}
+    assert all(part.source.name == str(part.source.file) for part in splits.train.parts)  # in messages
     (turned,) = (part.source[:1, :, :].float() for part in splits.train.parts if part.source.shape == (3, 80, 40))
     assert turned[0, 0].max() < 10 < 245 < turned[0, -1].min()  # the left as stored is the top as seen
     monkeypatch.setattr("mera.data.pictures.read_picture", lambda *_: pytest.fail("decoded again"))
