@@ -41,6 +41,7 @@ myst_heading_anchors = 3
 nb_execution_mode = "cache"
 nb_execution_timeout = 300
 nb_execution_raise_on_error = True
+nb_output_stderr = "remove"  # progress bars
 
 autodoc_default_options = {"members": True, "show-inheritance": True, "member-order": "bysource"}
 autodoc_typehints = "description"
@@ -86,10 +87,24 @@ def escape_shapes(app: Any, what: str, name: str, obj: Any, options: Any, lines:
     lines[:] = [re.sub(r"(?<=[ (,])\*(?=\w)(?!\w+\*)", r"\\*", line) for line in lines]
 
 
+def plain_types(app: Any, domain: str, kind: str, content: Any) -> None:
+    """Show the types of options without the help in their annotations, before Sphinx lists the types of parameters."""
+    for types in app.env.current_document.autodoc_annotations.values():
+        types.update({name: re.sub(r"Annotated\[(.*), \S*Option\(.*\)\]", r"\1", text) for name, text in types.items()})
+
+
+def keep_errors_with_values(app: Any, name: str, source: list[str]) -> None:
+    """Keep a value and its error in one line."""
+    source[0] = source[0].replace(" ± ", "\u00a0±\u00a0")
+
+
 def write_math(writer: Any, node: Any) -> None:
     """Write a formula as MathML, which browsers draw without a network."""
     is_block = isinstance(node, math_block)
     body = mathml(node.astext(), display="block" if is_block else "inline")
+    body = re.sub(
+        r"(<m[io]>(?:ln|log|sin|cos|cosh|tanh)</m[io]>)(?=<m[io]>\w|<mi>&)", r'\1<mspace width="0.17em"/>', body
+    )
     writer.body.append(f'<div class="math">{body}</div>' if is_block else body)
     raise SkipNode
 
@@ -100,3 +115,5 @@ def setup(app: Any) -> None:
     (Path(app.srcdir) / "_static" / "cones.html").write_text(page, encoding="utf-8")
     app.add_html_math_renderer("mathml", (write_math, None), (write_math, None))
     app.connect("autodoc-process-docstring", escape_shapes)
+    app.connect("object-description-transform", plain_types, priority=100)
+    app.connect("source-read", keep_errors_with_values)

@@ -1,4 +1,4 @@
-"""The door to pictures: objects that `mera.drawing`, which knows all of them, draws.
+"""The base class of objects that `mera.drawing` can draw.
 
 Rooms above the drawings need no more than this base class; matplotlib is imported when a picture is asked for.
 """

@@ -52,7 +52,7 @@ class RunRecords(Manifest):
         return 0
 
     def _checkpoint(self, step: int) -> str:
-        """The name of the checkpoint of a step, below the folder."""
+        """The path of the checkpoint of a step within the folder."""
         return f"checkpoints/step_{step:08d}.pt"
 
     def learnt_fields(self) -> bool:

@@ -43,7 +43,7 @@ def record(function: Callable[..., Any], examples: tuple[Tensor, ...]) -> Callab
 
 
 class _PlainShapes(TorchFunctionMode):
-    """A mode in which shapes are Python's integers, constants of a recording, for which torch has tensors otherwise.
+    """A mode in which shapes are Python's integers, constants of a recording; otherwise torch records them as tensors.
 
     A recording is of one set of shapes, so that the recorded code may look at shapes as it does elsewhere.
     """

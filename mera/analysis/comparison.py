@@ -103,7 +103,7 @@ class Comparison(Tabled):
         return by_model
 
     def rows(self) -> list[dict[str, Any]]:
-        """A row of numbers for each model, in the order of the models; None for what is not known.
+        """A row of numbers for each model, in the order of the models; None for unknown numbers.
 
         A row has the keys model, parameters, steps, minutes, seeds, lr, tuning_minutes; loss with error_examples and
         error_seeds; difference (to the loss of the first model) with difference_error_examples and
@@ -163,7 +163,7 @@ class Comparison(Tabled):
 
     @property
     def table(self) -> Table:
-        """A row for each model: losses and differences with both errors, a star at a budget that is not equal."""
+        """A table of the models, with both errors of losses and differences, and a star at an unequal budget."""
         rows = self.rows()
         errors = " ± examples" + (" ± seeds" if any(row["error_seeds"] is not None for row in rows) else "")
         columns = ["model", "parameters", "steps", "minutes", f"test {self.unit}{errors}", f"less the first{errors}"]
@@ -186,7 +186,7 @@ class Comparison(Tabled):
 
     @property
     def legend(self) -> str:
-        """The lines below the table: notes, and which differences the errors do not tell apart."""
+        """The lines below the table, with notes, and with the differences that errors do not tell from 0."""
         rows = self.rows()
         lines = [f"* {row['model']}: {row['note']}" for row in rows if row["note"]]
         unclear = [row["model"] for row in rows if row["difference"] is not None and not _is_clear(row)]

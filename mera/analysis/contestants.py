@@ -67,7 +67,7 @@ def contestants(
 
 
 def _contestant(text: str, common: Mapping[str, Any], parameters: int | None) -> Contestant:
-    """The contestant of a text."""
+    """Parse one contestant."""
     if text.endswith(".toml"):
         return Contestant(text, partial(load_layout_flow, Path(text), classes=common.get("classes")))
     if text not in models.names() and (text in pretrained() or Path(text).exists()):

@@ -41,7 +41,7 @@ class Frame(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, x: Tensor, neighbours: Tensor, context: Tensor, inverse: bool) -> tuple[Tensor, Tensor]:
-        """Map data to latents, or back; see the head of this file."""
+        """Map data to latents, or back, as described at the head of this file."""
 
 
 class DirectedFrame(Frame):

@@ -33,7 +33,7 @@ class Univariate(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, x: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
-        """Transform variables; see the class for shapes."""
+        """Transform variables (B, *shape) with parameters (B, n_params, *shape)."""
 
     @abstractmethod
     def inverse(self, y: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:

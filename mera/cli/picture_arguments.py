@@ -71,7 +71,7 @@ def beside(
     They are checked before the work begins; `announce` names those that will be replaced.
 
     Raises:
-        ValueError: if there are several pictures and `out`, if `out` is no PNG, or if two results, or a result and a
+        ValueError: if there are several pictures and `out`, if `out` is not a PNG, or if two results, or a result and a
             picture or another of the `inputs`, would have one path.
     """
     if out is not None and len(pictures) > 1:
@@ -95,7 +95,7 @@ def announce(*paths: Path) -> None:
 
 
 def save_stored(stored: StoredPicture, picture: Path, source: Path) -> None:
-    """Write a picture with what its file holds, and say in one line what cannot be kept."""
+    """Write a picture with the metadata of its file, and print in one line what cannot be kept."""
     stored.save(picture)
     stopping.done.append(str(picture))
     if stored.lost:

@@ -102,7 +102,7 @@ def find_command(
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
-    """Find what surprises in pictures: a mask IMAGE_found.png, white where it does, a picture with boxes, and a table.
+    """Find surprising parts of pictures: their mask IMAGE_found.png, a picture with boxes, and a table.
 
     `mera inpaint IMAGE --mask IMAGE_found.png` fills what is white. Look at the boxes first: stars and lights surprise
     as dust does. With --json, one line for each picture; rows and columns are those of the picture after --scale.

@@ -24,13 +24,13 @@ _said: list[bool] = []
 
 
 def install() -> None:
-    """Take Ctrl-C from now on, also while modules are imported."""
+    """Handle Ctrl-C from now on, also while modules are imported."""
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, _interrupt)
 
 
 def stoppable(run: Callable[..., None]) -> Callable[..., None]:
-    """A command that Ctrl-C ends with a sentence."""
+    """Wrap a command so that Ctrl-C ends it with a sentence."""
 
     @wraps(run)
     def command(*arguments: Any, **options: Any) -> None:

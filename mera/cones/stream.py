@@ -86,7 +86,7 @@ def stream(
 
 
 def _check_step(step: Step, flow: PlanModule) -> None:
-    """Refuse a step that cannot be computed in tiles, or whose outputs are several lattices that go on."""
+    """Refuse a step that cannot be computed in tiles, or with several outputs that are not latents."""
     if step.module and step.apply.is_field and not flow.is_local(step):
         expected = "a bijector of patches, or one whose log-det is a sum over sites"
         raise LayoutError(expected, "one that acts on the whole lattice at once", node=step.node)

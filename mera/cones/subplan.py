@@ -26,7 +26,7 @@ from mera.graph import Apply, Lattice, Plan, Step
 from mera.graph.indexing import indices_at
 
 IsLocal = Callable[[Step], bool]
-"""Whether the field bijector of a step can be evaluated on a box."""
+"""A function that returns whether the field bijector of a step can be evaluated on a box."""
 
 
 class Boxes(NamedTuple):

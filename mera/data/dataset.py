@@ -145,7 +145,7 @@ def takes(name: str | Path, option: str) -> bool:
 
 
 def _named(name: str | Path) -> str:
-    """The name of the data set of a name, a file or a folder; refuses any other text."""
+    """The registered name of the data set that a name, a file or a folder stands for; refuses any other text."""
     known, text = _loaders.names(), name if isinstance(name, str) else str(as_path(name))
     if text.endswith(ARRAYS):
         return "array"

@@ -262,7 +262,7 @@ def as_fields(data: Any) -> Fields:
 
 
 def misread_floats(examples: Any, shape: Sequence[int]) -> str:
-    """Words on why a few examples, floats, should not be learnt as fields, with a conversion; "" if they may be.
+    """The reason why a few float examples should not be learnt as fields, and the remedy; "" if they may be.
 
     Pixels in [0, 1], [0, 255] or [-1, 1] belong to bits per dimension. The density of whole numbers, or of few values
     that recur, has no upper bound: a flow learns to be narrow at these values, and nothing else.

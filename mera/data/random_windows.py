@@ -49,7 +49,7 @@ class Part:
 
 
 class Windows(Dataset):
-    """Windows of images of any size, as many of each image as its area deserves.
+    """Windows of images of any size, in proportion to the area of each image.
 
     Args:
         parts: rectangles of images, with as many channels each.

@@ -127,7 +127,7 @@ class _Reflected:
 
 
 def open_image(image: Any, channels: int | None = None) -> Source:
-    """An image of any size, by its file, or from an array (C, H, W) or (H, W).
+    """Open an image of any size, a file or an array (C, H, W) or (H, W).
 
     A file is a picture, which is read as a whole, or a file .npy, of which parts are read. Of arrays of zarr and h5py,
     and of a `numpy.memmap`, parts are read as well.

@@ -142,7 +142,7 @@ class Studio:
 
     @property
     def whole(self) -> Tensor:
-        """The photograph with the present window, or the image if there is no photograph, (C, H, W) uint8."""
+        """The photograph with the present window pasted in, or else the image, (C, H, W) uint8."""
         if self.photograph is None:
             return self.picture
         whole, (row, column) = self.photograph.clone(), self.corner

@@ -59,7 +59,7 @@ def compile(layout: Layout) -> Plan:
 
 
 def _with_levels(steps: Sequence[Step], latents: Sequence[LatentLevel]) -> tuple[Step, ...]:
-    """The steps with their levels: that of the latents that leave next behind a step, the finest of several."""
+    """Set the level of each step: that of the first latents that leave after it, the finest if several do."""
     leaving = {latent.value: level for level, latent in enumerate(latents)}
     levels = dict(leaving)
     for step in reversed(steps):

@@ -67,9 +67,9 @@ def pieces_of(hidden: Tensor) -> list[Tensor]:
 
 
 def tell_cost(local: Restriction, search: SearchOptions, console: Console, blocks: int = 1) -> None:
-    """Say how long draws are going to take, roughly, and how much memory, before the first step.
+    """Print roughly how long draws will take, and how much memory, before the first step.
 
-    Nothing is timed, and nothing said, where nobody listens.
+    Nothing is timed or printed if the console is quiet.
     """
     if console.quiet:
         return

@@ -110,7 +110,7 @@ class Estimate(Record, Drawn):
 
     @property
     def verdict(self) -> Verdict:
-        """Return whether averages and errors can be trusted: the worst verdict on a quantity."""
+        """The worst verdict on a quantity, which says whether averages and errors can be trusted."""
         return worst(self.verdicts)
 
     @property

@@ -49,7 +49,7 @@ class Loop:
         schedule: the user's own schedule, which replaces the schedule of the settings.
 
     Attributes:
-        rank, world_size: the index of this process among the processes that train together, and their number.
+        rank: the index of this process among the `world_size` processes that train together.
         is_main: whether this process writes the files of the run.
         rows: indices of the rows of each batch that this process computes; a batch shrinks if there are fewer examples.
         step: steps taken.
@@ -100,7 +100,7 @@ class Loop:
 
     @property
     def trained(self) -> Density:
-        """The flow to evaluate, save and use: the running mean of the weights, or the flow itself if there is none."""
+        """The flow to evaluate, save and use, which has the running mean of the weights, if the run keeps one."""
         return self.flow if self._average is None else self._average.module  # type: ignore[return-value]
 
     @property

@@ -209,7 +209,7 @@ def _check_nodes(flow: Flow, report: CheckReport) -> None:
 
 @torch.no_grad()
 def _check_cones(flow: Flow, x: Tensor, context: Tensor | None, report: CheckReport) -> None:
-    """Compare what changes with what cones say, at random places; and the cones of both directions."""
+    """Compare the variables that change with the cones of random sites, and the cones of both directions."""
     wrong, z = 0, flow(x, context)[0]
     generated = flow.inverse(z, context)[0]
     places = torch.randperm(flow.plan.input.sites)[:PLACES_COMPARED].tolist()
