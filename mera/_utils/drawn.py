@@ -29,7 +29,7 @@ class Drawn:
         Raises:
             ValueError: if there is nothing to draw, such as a picture of data that are not images.
         """
-        from mera.drawing.draw import draw  # late: it knows all objects, and matplotlib takes a second
+        from mera.drawing.draw import draw  # late, since it imports all objects and matplotlib
 
         return draw(self)
 

@@ -58,7 +58,7 @@ def in_threads(function: Callable[[Item], Result], items: Iterable[Item], device
         for future in futures:
             future.cancel()
         wait(futures)
-        torch.set_num_threads(threads)  # which a thread may have changed for all
+        torch.set_num_threads(threads)  # a thread may have changed it for all
 
 
 @cache

@@ -128,7 +128,7 @@ def find_surprises(
     parts, mask = list[Surprise](), np.zeros(size, bool)
     for part, sites in sorted(found, key=lambda pair: -pair[0].score):
         box = mask[slice(*part.rows), slice(*part.columns)]
-        if len(parts) < most and not (box & sites).any():  # otherwise one of a higher score has marked the place
+        if len(parts) < most and not (box & sites).any():  # else a part of a higher score covers it
             parts.append(part)
             box |= sites
     return Surprises(image, torch.from_numpy(mask), tuple(parts))

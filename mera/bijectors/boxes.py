@@ -166,7 +166,7 @@ def hull(coordinates: Sequence[Sequence[int]], lattice: Lattice) -> Box:
     spans = []
     for values, n, wraps in zip(coordinates, lattice.shape, lattice.periodic, strict=True):
         places = sorted(set(values))
-        if wraps:  # begin behind the largest gap
+        if wraps:  # begin after the largest gap
             _, first = max((b - a, i) for i, (a, b) in enumerate(itertools.pairwise([places[-1] - n, *places])))
             places = [*places[first:], *(p + n for p in places[:first])]
         spans.append((places[0], places[-1] + 1))

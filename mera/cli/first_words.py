@@ -87,7 +87,7 @@ def _size(file: Path, longest: str) -> tuple[int, int]:
             width, height = image.size
             if image.getexif().get(0x0112, 1) > 4:  # turned by a quarter
                 width, height = height, width
-    except Exception:  # it is refused by its name when it is read
+    except Exception:  # the reader will refuse the file later
         return 0, 0
     share = min(1.0, int(longest) / max(height, width)) if longest.isdecimal() else 1.0
     return round(share * height), round(share * width)

@@ -41,7 +41,7 @@ def stoppable(run: Callable[..., None]) -> Callable[..., None]:
             last_words()
             raise typer.Exit(STATUS) from None
         else:
-            _said.append(True)  # what was found until then is there, and the command has said so
+            _said.append(True)  # the command itself has said what is done
         finally:
             for timer in _timers:
                 timer.cancel()

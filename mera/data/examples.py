@@ -119,7 +119,7 @@ class Part(Dataset):
         """The index in the whole data set."""
         period = self.period
         group, place = (index, 0) if self.held_out else divmod(index, period - 1)
-        if group >= len(self._places):  # behind the last whole group
+        if group >= len(self._places):  # after the last whole group
             return index + len(self._places)
         chosen = int(self._places[group])
         return group * period + (chosen if self.held_out else place + (place >= chosen))

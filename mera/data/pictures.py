@@ -136,7 +136,7 @@ def _sources(
     if scale is not None:
         check_count(scale, "the longer edge")
         cache_folder().mkdir(parents=True, exist_ok=True)
-        write_atomically(cache_folder() / ".probe", b"")  # else each picture would be refused
+        write_atomically(cache_folder() / ".probe", b"")  # an unwritable folder is one error, not one for each picture
 
     def read(file: Path) -> Source | Exception:
         try:

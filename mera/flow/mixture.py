@@ -111,7 +111,7 @@ def _distinct(numbers: Iterable[int], groups: Sequence[_Group], lattice: Lattice
     """The products of elements by number, the last group varying fastest; where several are one map, only the first."""
     start, sizes, seen = torch.arange(1, lattice.sites + 1).view(lattice.shape), [group.size for group in groups], set()
     for number in numbers:
-        signed = start  # sites from 1 on, negative where the sign is
+        signed = start  # sites count from 1; a negative number is a flipped sign
         for group, place in zip(groups, np.unravel_index(number, sizes), strict=True):
             signed = group.move(signed, int(place))
         key = signed.numpy().tobytes()

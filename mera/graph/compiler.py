@@ -54,7 +54,7 @@ def compile(layout: Layout) -> Plan:
         for index, output_value in enumerate(outputs):
             values[name, index], ways[output_value[0]] = output_value, (*way, -index)
     _check_conservation(entry, steps, latents)
-    latents.sort(key=lambda latent: (-latent.lattice.sites, ways[latent.value]))  # however they are declared
+    latents.sort(key=lambda latent: (-latent.lattice.sites, ways[latent.value]))  # whatever the order of declaration
     return Plan(entry, _with_levels(steps, latents), tuple(latents), layout.context)
 
 

@@ -62,7 +62,7 @@ def _groups(local: Restriction) -> tuple[Tensor, Tensor]:
         stride = edges / torch.tensor(latent.lattice.shape)
         gap = ((_coordinates(sites, latent.lattice.shape) + 0.5) * stride - 0.5)[:, None] - at
         gap = torch.where(periodic, torch.minimum(gap.abs(), edges - gap.abs()), gap)
-        distance = gap.square().sum(2)  # of the site of a latent and a pixel
+        distance = gap.square().sum(2)  # squared, between the site of a latent and a pixel
         nearest = [distance.where(group == k, torch.inf).argmin(1) for k in range(int(group.max()) + 1)]
         levels.append(torch.stack(nearest).repeat(1, latent.lattice.channels))
     return group, torch.cat(levels, dim=1)

@@ -48,7 +48,7 @@ class LatentSpace:
         self.size = len(indices)
         if latents is not None:
             self.size = check_count(latents, "the number of latents", 1, variables)
-            draws = torch.randperm(variables)[: self.size]  # latents in the cone are numbered first
+            draws = torch.randperm(variables)[: self.size]  # the first numbers are the latents in the cone
             indices = indices[draws[draws < len(indices)]]
             if not len(indices):
                 raise InputError("latents of which one can change the masked pixels", f"{latents} others: vary more")

@@ -41,7 +41,7 @@ class Patches:
         self.model, self.kernels, self.share = model, kernels, share
         self.stride: int = getattr(model, "stride", 2)  # the edge of the cells of a decimation (RG-Flow, Eq. 5)
         steps = len(kernels)
-        rows = steps if share is None else min(steps, share + 1)  # the last is for all levels that share
+        rows = steps if share is None else min(steps, share + 1)  # the last one serves all levels that share
         learnt = getattr(model, "learnt_prior", None)
         values: Sequence[list[Any]] = (
             bijectors_per_step(rows, model),
@@ -55,7 +55,7 @@ class Patches:
             check_choice(model.boundary, PADDING, "a boundary of a flow with details or a learnt prior")
         self.layout = Layout(model.shape, model.channels, model.boundary, model.context_shape)
         prior = model.prior if isinstance(model.prior, Prior) else Prior(model.prior)
-        self.block_spins = getattr(model, "block_spins", False) and not prior.of_angles  # which have no arithmetic mean
+        self.block_spins = getattr(model, "block_spins", False) and not prior.of_angles  # which have no mean
 
     def add_rows(self, x: Port, step: int, rows: Rows, suffix: str) -> Port:
         """Add the rows of bijectors of one level, and return the output of the last node.

@@ -142,7 +142,7 @@ class Populations(Sampler):
             self._rate += annealing.move(chains, beta, StepSize(step), self._moves, LEAPFROG) / stages
             if action.is_even:
                 chains.mirror()
-        else:  # the run that follows: its first half, then the looks
+        else:  # the check run: its first half, then the measured fields
             if not len(self._annealed):
                 self._annealed = start.to_fields(chains.x).contiguous()  # as it is read again
             part = LOOKS if self._stage == stages else 1

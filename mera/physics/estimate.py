@@ -254,13 +254,13 @@ def _of_chains(record: Record) -> dict[str, Any]:
     """The entries of the estimate of chains."""
     facts, log_weights, tempered = record.facts, record.log_weights, "trips" in record.figures
     acceptance, chains = record.rates.mean().item(), record.series["m2"].shape[1]
-    moving = record.series["phi2"]  # which signs do not change; the energy of angles, whose phi^2 is 1
+    moving = record.series["phi2"]  # unchanged by signs; for angles, whose phi^2 is 1, the energy
     moving = record.series["energy"] if is_constant(moving, moving.mean()) else moving
     common: dict[str, Any] = {"acceptance": acceptance, "chains": chains, "frozen": frozen_chains(moving, acceptance)}
     common |= {"dispersed": facts.get("dispersed", True)}
     if tempered:
         common |= {"trips": int(record.figures["trips"]), "exchanged": record.figures["exchanged"].min().item()}
-    signed = facts.get("zero", ()) if facts.get("random_signs") else ()  # see the rows of |m| and m^2
+    signed = facts.get("zero", ()) if facts.get("random_signs") else ()  # their information is in |m| and m^2
     scalars = _scalars(record)
     rows = {name: along(values, **({"folded": False} if name in signed else {})) for name, values in scalars.items()}
     seen = {name: common | row.seen for name, row in rows.items()}

@@ -91,7 +91,7 @@ class HamiltonianChains:
             momentum = momentum + step / 2 * self._scaled(self._weighted(gradients), transposed=True)
         value = self._weighted(values)
         change = value.double() - momentum.double().square().sum(1) / 2 - energy
-        if (value.isnan() & (x.abs().amax(1) < ORDINARY)).any():  # beyond, inf - inf is that of a diverging trajectory
+        if (value.isnan() & (x.abs().amax(1) < ORDINARY)).any():  # not inf - inf of a diverging trajectory
             raise FloatingPointError("Expected a finite log-density of finite variables; got NaN")
         change = torch.where(change.isfinite(), change, -math.inf)
         accepted = torch.rand_like(change).log() < change

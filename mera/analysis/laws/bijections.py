@@ -56,7 +56,7 @@ def check_bijector(bijector: Bijector, report: CheckReport) -> None:
     tolerance, version = TOLERANCE, double_copy(bijector)
     try:
         version(x, *context_arguments(version, context))
-    except Exception:  # a constant in single precision, or an error of the user's code, of which the laws will tell
+    except Exception:  # a constant in single precision, or an error that the laws will report
         tolerance, version, x = SINGLE, copy.deepcopy(bijector).cpu(), x.float()
         context = None if context is None else context.float()
     versions = {"": version}
