@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
-from docutils.nodes import SkipNode, math_block
+from docutils.nodes import SkipNode, literal_block, math_block
 from latex2mathml.converter import convert as mathml
 
 import mera
@@ -41,7 +41,7 @@ myst_heading_anchors = 3
 nb_execution_mode = "cache"
 nb_execution_timeout = 300
 nb_execution_raise_on_error = True
-nb_output_stderr = "remove"  # progress bars
+nb_output_stderr = "remove"
 
 autodoc_default_options = {"members": True, "show-inheritance": True, "member-order": "bysource"}
 autodoc_typehints = "description"
@@ -98,6 +98,12 @@ def keep_errors_with_values(app: Any, name: str, source: list[str]) -> None:
     source[0] = source[0].replace(" ± ", "\u00a0±\u00a0")
 
 
+def without_progress(app: Any, doctree: Any) -> None:
+    """Leave progress bars out of the output of cells."""
+    for block in [block for block in doctree.findall(literal_block) if "100%|" in block.astext()]:
+        block.parent.remove(block)
+
+
 def write_math(writer: Any, node: Any) -> None:
     """Write a formula as MathML, which browsers draw without a network."""
     is_block = isinstance(node, math_block)
@@ -117,3 +123,4 @@ def setup(app: Any) -> None:
     app.connect("autodoc-process-docstring", escape_shapes)
     app.connect("object-description-transform", plain_types, priority=100)
     app.connect("source-read", keep_errors_with_values)
+    app.connect("doctree-read", without_progress)

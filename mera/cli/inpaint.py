@@ -188,7 +188,7 @@ def _fill(
             "{log_prob_of_image:.1f} of the original, in nats".format(**numbers)
         )
     if result.stopped:
-        console.print("stopped: the pictures show the best that was found until then")
+        console.print("stopped: the pictures show the best filling so far")
     elif result.blocks > 1:
         console.print(f"filled in {result.blocks} blocks in turn, each given those before it")
     if not plausible:

@@ -19,7 +19,7 @@ from mera.data.stored_pictures import StoredPicture
 from mera.drawing.images import png_path
 from mera.flow.flow import Flow
 
-Out = Annotated[Path | None, typer.Option(help="The PNG to write, of another name than the usual.", metavar="FILE")]
+Out = Annotated[Path | None, typer.Option(help="The PNG to write, in place of the usual name.", metavar="FILE")]
 SCALE: Any = typer.Option(min=1, help="The longer edge in pixels to which pictures are reduced.")
 
 
@@ -82,7 +82,7 @@ def beside(
     read = {path.resolve() for path in (*pictures, *inputs)}
     for number, path in enumerate(paths):
         if path.resolve() in read or path in paths[:number]:
-            raise InputError("results with names of their own, by --out or in calls of their own", f"{path} twice")
+            raise InputError("results with different names: pass --out, or one picture at a time", f"{path} twice")
         make_folder(path.parent)
     return paths
 

@@ -95,7 +95,7 @@ def _check_step(step: Step, flow: PlanModule) -> None:
         raise LayoutError(expected, str(step.operation), node=step.node)
     going_on = set(step.targets) - {latent.value for latent in flow.plan.latents}
     if len(going_on) > 1:
-        raise LayoutError("one lattice that goes on behind a cut", str(len(going_on)), node=step.node)
+        raise LayoutError("one output of a step that is not a level of latents", str(len(going_on)), node=step.node)
 
 
 @contextmanager

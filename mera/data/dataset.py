@@ -152,7 +152,7 @@ def _named(name: str | Path) -> str:
     if text in known:
         return text
     if not text or not Path(text).is_dir():
-        got = f"{text!r}: there is no such path, and no such data set{closest(name, known) or IMPORT_FIRST}"
+        got = f"{text!r}: neither a path nor a data set{closest(name, known) or IMPORT_FIRST}"
         raise InputError(f"a file, a folder or a data set among {known}", got)
     if is_run(text):
         raise InputError("a folder of pictures", f"{text}, the folder of a run")

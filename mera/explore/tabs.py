@@ -139,7 +139,7 @@ class MapTab:
 
     def __init__(self, visit: Visit) -> None:
         self.visit = visit
-        ui.label("Where the picture surprises the flow: bits per dimension by place and level, bright where most.")
+        ui.label("Bits per dimension by place and level: bright places surprise the flow most.")
         with ui.row():
             ui.button("Draw the map", on_click=self.draw)
             outlined("Go to the most surprising window", self._go)

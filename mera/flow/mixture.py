@@ -158,7 +158,7 @@ class Symmetrized(Density):
         self.group = group if isinstance(group, str) else _names(group)
         if len(flow.plan.context or ()) > 1 and {*_names(group)} != {"flip"}:
             raise InputError(
-                "one context for all sites beside symmetries that move sites", f"one for each {flow.plan.context}"
+                "one context for all sites, for symmetries that move sites", f"one for each {flow.plan.context}"
             )
         with torch.device("cpu"):
             self.elements = symmetries(group, flow.plan.input, elements)

@@ -79,7 +79,7 @@ def _with_means(
         else:
             step /= 2
     far = difference.abs().max().item()
-    warnings.warn(f"Expected the coarse data as means of cells; got means up to {far:.2g} beside them", stacklevel=5)
+    warnings.warn(f"Expected the coarse data as means of cells; got means that differ by {far:.2g}", stacklevel=5)
     return x
 
 

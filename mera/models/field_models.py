@@ -179,9 +179,7 @@ class WaveletFlow(FieldModel):
         return fields.finished(x)
 
 
-LayersWithoutFrames = Annotated[
-    PerLevel | None, Option(f"{LAYERS.help} 1 if None; there are none with frames.").per_level()
-]
+LayersWithoutFrames = Annotated[PerLevel | None, Option(f"{LAYERS.help} 1 if None; only without frames.").per_level()]
 
 
 @register("decimation")
@@ -218,13 +216,13 @@ class Decimation(FieldModel):
     ] = None
     transform: Transform = "spline(max_log_scale=1)"
     boundary: FieldBoundary = "periodic"
-    norm: Annotated[bool | None, Option(f"{NORM.help} True if None; there are none with frames.", flag)] = None
+    norm: Annotated[bool | None, Option(f"{NORM.help} True if None; only without frames.", flag)] = None
     frames: Annotated[
         bool | None,
         Option(
             "whether new sites are drawn in turns, relative to the direction of a learnt sum of neighbours, so that "
             "log p is the same for fields that are turned as a whole: angles (XY), or vectors of all channels (O(n)). "
-            "If None, for angles only, which know no other way.",
+            "If None, for angles only, which need them.",
             flag,
         ),
     ] = None

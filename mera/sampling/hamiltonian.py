@@ -179,7 +179,7 @@ class Trajectories:
         """Go on from other fields (K, C, *shape)."""
         self.chains = HamiltonianChains([lambda row: self._log_prob(row.unflatten(1, self._shape))], fields.flatten(1))
         if not (self.chains.value.isfinite().all() and self.chains.gradients.isfinite().all()):
-            raise FloatingPointError("Expected a finite action and gradient of the fields at the start; got others")
+            raise FloatingPointError("Expected a finite action and gradient at the start; got infinite values or NaN")
 
     @property
     def fields(self) -> Tensor:
