@@ -93,6 +93,11 @@ def plain_types(app: Any, domain: str, kind: str, content: Any) -> None:
         types.update({name: re.sub(r"Annotated\[(.*), \S*Option\(.*\)\]", r"\1", text) for name, text in types.items()})
 
 
+def skip_entries(app: Any, what: str, name: str, obj: Any, skip: bool, options: Any) -> bool | None:
+    """Skip the entries of named tuples, which the docstring of the class describes."""
+    return True if type(obj).__name__ == "_tuplegetter" else None
+
+
 def keep_errors_with_values(app: Any, name: str, source: list[str]) -> None:
     """Keep a value and its error in one line."""
     source[0] = source[0].replace(" ± ", "\u00a0±\u00a0")
@@ -122,5 +127,6 @@ def setup(app: Any) -> None:
     app.add_html_math_renderer("mathml", (write_math, None), (write_math, None))
     app.connect("autodoc-process-docstring", escape_shapes)
     app.connect("object-description-transform", plain_types, priority=100)
+    app.connect("autodoc-skip-member", skip_entries)
     app.connect("source-read", keep_errors_with_values)
     app.connect("doctree-read", without_progress)

@@ -132,7 +132,7 @@ class Scaled(Composition):
     The parameters are those of an `Affine` map, followed by those of f.
 
     Args:
-        inner: f.
+        inner: the map f.
         max_log_scale: the bound of :math:`|s|`; see `Affine`.
     """
 

@@ -56,7 +56,7 @@ class Convergence:
 
     @property
     def verdict(self) -> Verdict:
-        """Say if the draws have the proportions of p(masked pixels | other pixels), and why, with the numbers."""
+        """The verdict on whether the draws have the proportions of p(masked pixels | other pixels), with numbers."""
         numbers = f"{self.draws:,} draws, of which {self.effective:.0f} are independent, accepted {self.acceptance:.2f}"
         agreement = {"r_hat": self.r_hat, "by_chance": self.by_chance, "chains": self.chains}
         found = judge({"fillings": True, "independent": self.effective, **agreement})
