@@ -27,9 +27,9 @@ class Manifest:
 
     The file `manifest.json` holds the kind, the facts (what was computed: the flow, the data, settings, the seed), the
     identity, a digest of the first facts, and a checksum of all of it, so that an edited file is refused. Each part, a
-    file that counts, has a checksum that binds its content to its `seal`: a part of another folder, or under another
-    name, does not have the right one. Lines of JSON have it as an entry, other files in a line of JSON behind their
-    content; a flow in safetensors holds the seal in the description that its own checksum covers.
+    file of the folder that is read again, has a checksum of its content and its `seal`: a part of another folder, or
+    under another name, does not have the right one. Lines of JSON have it as an entry, other files in a line of JSON
+    behind their content; a flow in safetensors holds the seal in the description that its own checksum covers.
 
     Args:
         path: the folder, which need not exist yet.

@@ -67,8 +67,8 @@ class Comparison(Tabled):
     """The scores of a comparison, which show themselves as a table with the errors of all means.
 
     A loss has two errors. The one over test examples says how much the mean would change with other test examples; that
-    of a difference is computed of the paired differences of single examples, and is smaller. The one over seeds says
-    how much training again would change it; one seed does not tell it.
+    of a difference is computed from the paired differences of single examples, and is smaller. The one over seeds says
+    how much training again would change it, which a single seed does not tell.
 
     Args:
         scores: the results of the runs so far.
@@ -77,7 +77,7 @@ class Comparison(Tabled):
         unit: the unit of losses.
         recipe: how the models were trained, as (name, value).
         parameters: the number of parameters that was asked for; None if none was.
-        pictures: for test windows, the number of the picture of each, of which errors over examples are made.
+        pictures: the number of the picture of each test window; errors over examples are then over pictures.
         expected: the number of runs that the whole comparison has.
     """
 

@@ -54,7 +54,7 @@ def contestants(
             Layouts, trained flows, and models without the option `hidden` have the number that they have.
 
     Raises:
-        ValueError: if a text is none of these, or sets the width beside `parameters`, two texts are the same, or
+        ValueError: if a text is none of these, or sets the width although `parameters` does, two texts are the same, or
             `texts` is empty.
 
     >>> [c.make().recipe.options["hidden"] for c in contestants(["rgflow", "realnvp"], {"L": 16}, parameters=100_000)]

@@ -47,7 +47,7 @@ class PictureMap:
         shape: the height and the width of the image.
         unit: "bits/dim", or "bits/variable" of fields.
         streamed: the pass over the image, reflected at its last row and column to edges that fit the flow.
-        even: the bits without the order of coding, which are drawn; see `Streamed.even_map`. Numbers are of `bits`.
+        even: the bits of `Streamed.even_map`, which the picture shows; numbers are those of `bits`.
     """
 
     image: Tensor

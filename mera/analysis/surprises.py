@@ -87,18 +87,18 @@ def find_surprises(
 ) -> Surprises:
     """Find the surprising parts of a picture: candidates for dust, scratches, noise and whatever is unlike the rest.
 
-    The surprise of a cell is minus the part of log p of level 0, without the order of coding, in robust standard
-    deviations (1.48 times the median deviation) from the median of the 21 x 21 cells around. Pixels of a spot surprise,
-    and differ from the median of the pixels around: the geometric mean of both deviations is above 3, and the second
-    above 2. Regions surprise by more than 1 on average over 9 x 9 cells, where cells of spots count as 0. Coarser
-    levels add nothing to either. Connected pixels are one part; of parts that share pixels, the one with the highest
-    score is kept. What fits its surroundings, as a clone does, is not found; stars and lights are.
+    The surprise of a cell is minus the part of log p of level 0 (`Streamed.even_map`), in robust standard deviations
+    (1.48 times the median deviation) from the median of the 21 x 21 cells around. Pixels of a spot surprise, and differ
+    from the median of the pixels around: the geometric mean of both deviations is above 3, and the second above 2.
+    Regions surprise by more than 1 on average over 9 x 9 cells, where cells of spots count as 0. Coarser levels add
+    nothing to either. Connected pixels are one part; of parts that share pixels, the one with the highest score is
+    kept. What fits its surroundings, as a clone does, is not found; stars and lights are.
 
     Args:
         flow: the flow, on two dimensions, which learnt images.
         picture: the path of a picture, or pixels (C, H, W) uint8.
-        most: the most parts.
-        score: the least score of a part; see `Surprise`.
+        most: the largest number of parts.
+        score: the lowest score of a part; see `Surprise`.
         longest: the pixels of the longer edge to which the picture is reduced; None for 960 if it is a path, and for
             all pixels of arrays.
         options: those of `Flow.stream`: `tile`, `seed`, `console`.

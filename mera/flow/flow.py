@@ -60,7 +60,7 @@ class Flow(FlowInParts):
 
     Raises:
         LayoutError: if the layout is not a bijection.
-        ValueError: if bijectors of angles stand beside bijectors of real numbers, or have a prior of real numbers.
+        ValueError: if bijectors of angles are mixed with bijectors of real numbers, or have a prior of real numbers.
     """
 
     bijectors: Bijectors

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 TOGETHER = 3072
-"""The most masked variables that are drawn together: memory grows with their square, and time beyond it."""
+"""The most masked variables that are drawn together: memory grows with their square, and time even faster."""
 BLOCK = 1728
 """The most masked variables of a block of a larger hole: 24 x 24 pixels in colour."""
 SPACIOUS, LONG, PIECE = 4, 36, 16

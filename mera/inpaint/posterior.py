@@ -174,8 +174,8 @@ class LogProbInThreads(torch.autograd.Function):
 def judged_quantities(chains: Tensor, log_prob: Tensor) -> Tensor:
     """log p (draws, K) and random projections of chains (draws, K, d) of fillings: (draws, K, 1 + PROJECTIONS).
 
-    The largest R-hat of all variables grows with their number, although the chains have mixed: of 200 runs of four
-    chains with 768 variables that did, it would refuse all.
+    The largest R-hat of all variables grows with their number, although the chains have mixed: it would refuse all of
+    200 runs of four chains with 768 variables that did mix.
     """
     flat = chains.double().flatten(0, 1)
     with seeded(0):

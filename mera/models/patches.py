@@ -1,7 +1,7 @@
 """Construction of layouts of bijectors on patches, shared by RG-Flow, NeuralRG, trees, brick walls, branching MERAs.
 
-A level of such a model consists of rows of bijectors, in the order from data to latents. A row is a pair: a role,
-which begins the names of nodes, and the offset of the patches as a part of their width: 0 or 1/2, say.
+A level of such a model consists of rows of bijectors, in the order from data to latents. A row is a pair: a role, which
+begins the names of nodes, and the offset of the patches as a fraction of their width, such as 0 or 1/2.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class Patches:
         `offset_of`. With the option `block_spins`, a row of `BlockSpins` comes before the rows; or before the first row
         at offset 0 if patches of an earlier row would cut cells, so that no causal cone grows. The last step has none,
         as no further step would couple the means, unless all levels share one. If levels share, the last row of the
-        last step is the bijector "top", as its output is all prior.
+        last step is the bijector "top", as all of its outputs are latents.
         """
         kernel = self.kernels[step]
         offsets = [(role, offset_of(x.lattice, kernel, part)) for role, part in rows]

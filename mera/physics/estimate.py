@@ -48,9 +48,9 @@ CHANCE = 0.005
 class Estimate(Record, Drawn):
     r"""The result of every sampler: its record, with averages, errors and verdicts.
 
-    What a kind of draws does not have is None, or an empty mapping: chains have autocorrelation times and R-hat;
-    weights have an effective sample size; :math:`\ln Z` is known where the density of the draws is. The log-weights of
-    samples of a flow with density q, and of its proposals to chains, are :math:`-S - \ln q`.
+    Attributes that do not apply to the draws are None, or an empty mapping: chains have autocorrelation times and
+    R-hat; weights have an effective sample size; :math:`\ln Z` is known where the density of the draws is. The
+    log-weights of samples of a flow with density q, and of its proposals to chains, are :math:`-S - \ln q`.
 
     Args:
         fields: the fields that are kept, (N, C, *shape), draw by draw; the last of each chain if none are. Their
@@ -68,7 +68,7 @@ class Estimate(Record, Drawn):
         ess: the effective sample size of the weights as a fraction of n, 0 to 1.
         pareto_k: the shape of the tail of the weights: below 0.5 errors can be trusted, from 0.7 on they mean nothing;
             NaN for fewer than 100 samples.
-        log_z: the estimate of :math:`\ln Z`; of `reweight` :math:`\ln Z' / Z`.
+        log_z: the estimate of :math:`\ln Z`; for `reweight`, of :math:`\ln Z' / Z`.
         log_z_error: its standard error.
         log_z_of_populations: :math:`\ln Z` of each population of annealing, (P,); in the mean a lower bound.
         free_energy: the variational free energy, the mean of :math:`\ln q + S`, an upper bound of :math:`-\ln Z`; it

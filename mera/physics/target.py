@@ -66,7 +66,7 @@ class Target:
 
     Raises:
         ValueError: if the shape or the action is of another type, the action does not return one number for each field,
-            is not bounded from below, or has none of the properties that it declares.
+            is not bounded from below, or lacks a property that it declares.
         FloatingPointError: if the action of a field is not finite.
 
     >>> from mera import physics
