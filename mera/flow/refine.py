@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 STEP, MOST_STEPS, CLOSE = 0.7, 100, 0.02
-"""The fraction of the difference of means that a step removes, the most steps, and the largest difference at the end, in
+"""The fraction of the difference of means that a step removes, the most steps, and the largest difference left, in
 standard deviations of the coarse data."""
 
 
