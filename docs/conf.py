@@ -114,7 +114,9 @@ def write_math(writer: Any, node: Any) -> None:
     is_block = isinstance(node, math_block)
     body = mathml(node.astext(), display="block" if is_block else "inline")
     body = re.sub(
-        r"(<m[io]>(?:ln|log|sin|cos|cosh|tanh)</m[io]>)(?=<m[io]>\w|<mi>&)", r'\1<mspace width="0.17em"/>', body
+        r"(<m[io]>(?:ln|log|sin|cos|cosh|tanh)</m[io]>)(?=<(?:mi|mfrac|msub|msup|msqrt)\b|<mo>\w)",
+        r'\1<mspace width="0.17em"/>',
+        body,
     )
     writer.body.append(f'<div class="math">{body}</div>' if is_block else body)
     raise SkipNode

@@ -90,7 +90,7 @@ class Streamed:
             level: the level, 0 for the finest.
 
         Raises:
-            ValueError: if there is no such level, or the file is no longer as the stream wrote it.
+            ValueError: if the level does not exist, or the file has changed since the stream wrote it.
             FileNotFoundError: if the folder is gone.
         """
         return np.load(self.check_map(self.flow.plan.check_level(level)), mmap_mode="c")

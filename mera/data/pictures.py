@@ -188,7 +188,7 @@ def photograph(path: str | PathLike[str] | None = None, longest: int = 960, chan
         channels: 3 for colour, 1 for grey.
 
     Raises:
-        ValueError: if there is no such file, or it cannot be read as a picture.
+        ValueError: if the file does not exist, or cannot be read as a picture.
 
     >>> photograph().shape
     torch.Size([3, 288, 448])

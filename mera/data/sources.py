@@ -137,7 +137,7 @@ def open_image(image: Any, channels: int | None = None) -> Source:
         channels: 1 to read a picture in grey, 3 in colour; None for colour, and for all channels of files .npy.
 
     Raises:
-        DataMissingError: if there is no such file.
+        DataMissingError: if the file does not exist.
         ValueError: if it cannot be read as an image.
     """
     if not isinstance(image, (str, Path)):

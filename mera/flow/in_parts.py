@@ -53,7 +53,7 @@ class FlowInParts(Density, PlanModule):
             site: the coordinates of the site in the lattice of the level; or a bool mask (H_h, W_h) of several sites.
 
         Raises:
-            ValueError: if there is no such level or site.
+            ValueError: if the level or the site does not exist.
 
         >>> import mera
         >>> cone = mera.build("rgflow", L=32, m=4).generation_cone(level=1, site=(1, 3))
