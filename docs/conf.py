@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
-from docutils.nodes import SkipNode, math_block
+from docutils.nodes import SkipNode, literal_block, math_block
 from latex2mathml.converter import convert as mathml
 
 import mera
@@ -41,6 +41,7 @@ myst_heading_anchors = 3
 nb_execution_mode = "cache"
 nb_execution_timeout = 300
 nb_execution_raise_on_error = True
+nb_output_stderr = "remove"
 
 autodoc_default_options = {"members": True, "show-inheritance": True, "member-order": "bysource"}
 autodoc_typehints = "description"
@@ -86,10 +87,37 @@ def escape_shapes(app: Any, what: str, name: str, obj: Any, options: Any, lines:
     lines[:] = [re.sub(r"(?<=[ (,])\*(?=\w)(?!\w+\*)", r"\\*", line) for line in lines]
 
 
+def plain_types(app: Any, domain: str, kind: str, content: Any) -> None:
+    """Show the types of options without the help in their annotations, before Sphinx lists the types of parameters."""
+    for types in app.env.current_document.autodoc_annotations.values():
+        types.update({name: re.sub(r"Annotated\[(.*), \S*Option\(.*\)\]", r"\1", text) for name, text in types.items()})
+
+
+def skip_entries(app: Any, what: str, name: str, obj: Any, skip: bool, options: Any) -> bool | None:
+    """Skip the entries of named tuples, which the docstring of the class describes."""
+    return True if type(obj).__name__ == "_tuplegetter" else None
+
+
+def keep_errors_with_values(app: Any, name: str, source: list[str]) -> None:
+    """Keep a value and its error in one line."""
+    source[0] = source[0].replace(" ± ", "\u00a0±\u00a0")
+
+
+def without_progress(app: Any, doctree: Any) -> None:
+    """Leave progress bars out of the output of cells."""
+    for block in [block for block in doctree.findall(literal_block) if "100%|" in block.astext()]:
+        block.parent.remove(block)
+
+
 def write_math(writer: Any, node: Any) -> None:
     """Write a formula as MathML, which browsers draw without a network."""
     is_block = isinstance(node, math_block)
     body = mathml(node.astext(), display="block" if is_block else "inline")
+    body = re.sub(
+        r"(<m[io]>(?:ln|log|sin|cos|cosh|tanh)</m[io]>)(?=<(?:mi|mfrac|msub|msup|msqrt)\b|<mo>\w)",
+        r'\1<mspace width="0.17em"/>',
+        body,
+    )
     writer.body.append(f'<div class="math">{body}</div>' if is_block else body)
     raise SkipNode
 
@@ -100,3 +128,7 @@ def setup(app: Any) -> None:
     (Path(app.srcdir) / "_static" / "cones.html").write_text(page, encoding="utf-8")
     app.add_html_math_renderer("mathml", (write_math, None), (write_math, None))
     app.connect("autodoc-process-docstring", escape_shapes)
+    app.connect("object-description-transform", plain_types, priority=100)
+    app.connect("autodoc-skip-member", skip_entries)
+    app.connect("source-read", keep_errors_with_values)
+    app.connect("doctree-read", without_progress)

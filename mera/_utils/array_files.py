@@ -1,4 +1,4 @@
-"""Arrays in files: .npz, read without running code; and parts of arrays, of which only these are read."""
+"""Arrays in files: archives .npz, which are read without running code; and parts of arrays, read by themselves."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FLOATS = {"float16", "float32", "float64", "bfloat16", "f2", "f4", "f8"}
 
 
 def read_npz(path: Path, names: Callable[[list[str]], list[str]] | None = None) -> dict[str, Any]:
-    """The arrays of a file by name: all, or those whose names a function chooses from the names of the file.
+    """Read the arrays of a file .npz by name: all, or those that a function chooses from the names in the file.
 
     Raises:
         ValueError: if the file is damaged, or has objects other than numbers and text; the message names the file.

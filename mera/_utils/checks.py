@@ -30,7 +30,7 @@ def is_list(value: object) -> TypeGuard[Sequence[Any]]:
 
 
 def check_type(value: Any, kind: type[Any], what: str) -> Any:
-    """Return a value of a type, and refuse any other; messages call it `what`, which begins with an article."""
+    """Return a value of a type, and refuse any other; messages call it `what`, such as "a flow"."""
     if not isinstance(value, kind):
         raise InputError(what, type(value).__name__)
     return value
@@ -84,7 +84,7 @@ def _as_float(value: object) -> float:
 
 
 def check_precise(dtype: torch.dtype, what: str) -> None:
-    """Refuse dtypes below single precision, for `what` a flow or its fields are to be used."""
+    """Refuse dtypes below single precision; `what` is the use of the flow or the fields, in messages."""
     if not dtype.is_floating_point or torch.finfo(dtype).bits < 32:
         raise InputError(f"single or double precision for {what}", str(dtype).removeprefix("torch."))
 
@@ -135,7 +135,7 @@ def check_latents(what: str, levels: Any, shapes: Sequence[tuple[int, ...]], lik
 
 
 def check_window(x: Any, channels: int, dim: int) -> None:
-    """Refuse a value that is not floating-point data without NaN, of these numbers of channels and dimensions."""
+    """Refuse anything but floating-point data without NaN, with these numbers of channels and dimensions."""
     if isinstance(x, Tensor) and (x.ndim != 2 + dim or x.shape[1] != channels):
         raise InputError(f"data of {channels} channels in {dim} dimensions, (B, C, ...)", str(tuple(x.shape)))
     check_tensor("data", x, tuple(x.shape[1:]) if isinstance(x, Tensor) else (), None)

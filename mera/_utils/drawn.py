@@ -1,4 +1,4 @@
-"""The door to pictures: objects that `mera.drawing`, which knows all of them, draws.
+"""The base class of objects that `mera.drawing` can draw.
 
 Rooms above the drawings need no more than this base class; matplotlib is imported when a picture is asked for.
 """
@@ -29,7 +29,7 @@ class Drawn:
         Raises:
             ValueError: if there is nothing to draw, such as a picture of data that are not images.
         """
-        from mera.drawing.draw import draw  # late: it knows all objects, and matplotlib takes a second
+        from mera.drawing.draw import draw  # late, since it imports all objects and matplotlib
 
         return draw(self)
 

@@ -34,7 +34,7 @@ class InputError(ValueError):
 
 
 def with_notes(error: BaseException) -> str:
-    """The message of an error behind its notes, from the outermost place inwards: "my.toml: node 'halve': ..."."""
+    """The message of an error after its notes, the outermost first: "my.toml: node 'halve': ..."."""
     return ": ".join([*reversed(getattr(error, "__notes__", [])), str(error)])
 
 

@@ -50,7 +50,7 @@ OPTIONAL_NORM = Option(
 
 MIX = Option(
     "a learnt linear map of the channels of each site behind each coupling layer, which begins as the identity (Glow, "
-    "Kingma and Dhariwal 2018); there is none if a site has one channel. If None, only with the joint conditioner, "
+    "Kingma and Dhariwal 2018); sites with one channel have none. If None, only with the joint conditioner, "
     "since neither the RG-Flow paper nor the authors' code has these maps.",
     flag,
 )
@@ -81,7 +81,7 @@ Padding = Annotated[
     str, Option('padding mode of the convolutions: "zeros" for open borders, "circular" for a periodic lattice.')
 ]
 Kernel = Annotated[int, Option("kernel size of the convolutions, odd.")]
-WINDOW = Option("how far neighbours are that a site reads, in sites along each dimension.", count(1))
+WINDOW = Option("the distance up to which a site reads its neighbours, in sites along each dimension.", count(1))
 Window = Annotated[int, WINDOW]
 Period = Annotated[
     int,

@@ -27,9 +27,9 @@ class Manifest:
 
     The file `manifest.json` holds the kind, the facts (what was computed: the flow, the data, settings, the seed), the
     identity, a digest of the first facts, and a checksum of all of it, so that an edited file is refused. Each part, a
-    file that counts, has a checksum that binds its content to its `seal`: a part of another folder, or under another
-    name, does not have the right one. Lines of JSON have it as an entry, other files in a line of JSON behind their
-    content; a flow in safetensors holds the seal in the description that its own checksum covers.
+    file of the folder that is read again, has a checksum of its content and its `seal`: a part of another folder, or
+    under another name, does not have the right one. Lines of JSON have it as an entry, other files in a line of JSON
+    behind their content; a flow in safetensors holds the seal in the description that its own checksum covers.
 
     Args:
         path: the folder, which need not exist yet.
@@ -46,7 +46,7 @@ class Manifest:
         return (self.path / NAME).is_file()
 
     def locked(self) -> AbstractContextManager[None]:
-        """A context in which no other process writes to the folder, without leftovers of killed processes.
+        """A context in which no other process writes to the folder.
 
         Raises:
             FileExistsError: if another process, or another call in this one, has locked the folder.
@@ -89,7 +89,7 @@ class Manifest:
         return content
 
     def compare(self, facts: Mapping[str, Any], but: Collection[str] = ()) -> None:
-        """Refuse facts that differ from those of the folder, by name, except for some of them."""
+        """Refuse facts that differ from those of the folder, and name the first one; the facts `but` may differ."""
         before, now = self.facts(), json.loads(json.dumps(facts, default=str))
         for name in now:
             if name not in but and before.get(name) != now[name]:
@@ -99,21 +99,21 @@ class Manifest:
     # Parts
 
     def seal(self, name: str) -> str:
-        """The text that the part of a name holds."""
+        """The text that ties a part to this folder and to its name: kind, identity of the folder, name."""
         return f"{self.kind} {self._read()['identity']} {name}"
 
     def check(self, name: str, seal: object) -> None:
-        """Refuse a part that holds another seal than that of its name in this folder."""
+        """Refuse a part with the seal of another folder or another name."""
         if seal != self.seal(name):
             raise InputError(f"the file of this {self.kind}", f"that of another: {seal}", where=str(self.path / name))
 
     def write_part(self, name: str, content: bytes, **facts: Any) -> None:
-        """Write a part of bytes, with its checksum and further facts in a line of JSON behind it."""
+        """Write bytes as a part, followed by a line of JSON with their checksum and further facts."""
         facts["content"] = hashlib.sha256(content).hexdigest()
         write_atomically(self.path / name, content + b"\n" + _summed(facts, self.seal(name)))
 
     def read_part(self, name: str) -> tuple[bytes, dict[str, Any]]:
-        """The bytes of a part, whose checksum must be right, and the facts behind them."""
+        """Check the checksum of a part, and return its bytes and the facts that follow them."""
         content, _, line = (self.path / name).read_bytes().rpartition(b"\n")
         facts: dict[str, Any] = {}
         with suppress(InputError):  # bytes that are not JSON have no right checksum either
@@ -124,7 +124,7 @@ class Manifest:
         return content, facts
 
     def append(self, name: str, *entries: Mapping[str, Any]) -> None:
-        """Add lines of JSON to a part, and flush it to the disk; the checksum of a line binds its place, too."""
+        """Add lines of JSON to a part, and flush it to the disk; the checksum of a line depends on its number, too."""
         self._lines.setdefault(name, self.count(name))
         with open(self.path / name, "ab") as file:
             file.write(self._written(name, entries, self._lines[name]))
@@ -133,7 +133,7 @@ class Manifest:
         self._lines[name] += len(entries)
 
     def count(self, name: str) -> int:
-        """The number of lines of a part, complete ones."""
+        """The number of complete lines of a part."""
         return (self.path / name).read_bytes().count(b"\n") if (self.path / name).exists() else 0
 
     def entries(self, name: str) -> list[dict[str, Any]]:
@@ -151,12 +151,12 @@ class Manifest:
         self._lines[name] = len(entries)
 
     def _written(self, name: str, entries: Iterable[Mapping[str, Any]], first: int) -> bytes:
-        """Entries as lines of JSON, the first of which has a number in the part."""
+        """Entries as lines of JSON with checksums, which begin at line `first` of the part."""
         seal = self.seal(name)
         return b"".join(_summed(entry, (seal, first + i)) + b"\n" for i, entry in enumerate(entries))
 
     def _checked(self, name: str, value: dict[str, Any], seal: object) -> dict[str, Any]:
-        """A value without its checksum, which must be right."""
+        """Check the checksum in a value, and return the value without it."""
         content = {key: item for key, item in value.items() if key != SUM}
         if value.get(SUM) != _digest(content, seal):
             raise InputError(f"a file as mera wrote it for this {self.kind}", DAMAGED, where=str(self.path / name))

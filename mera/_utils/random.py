@@ -31,7 +31,7 @@ def seed_cpu(*keys: int) -> None:
 
 @contextmanager
 def seeded(*keys: int) -> Iterator[None]:
-    """A context that begins with `seed_cpu`, and after which random states are as before."""
+    """A context that begins with `seed_cpu`, and restores the random states at its end."""
     with restored_states():
         seed_cpu(*keys)
         yield
@@ -46,7 +46,7 @@ def seed_all(seed: int) -> None:
 
 @contextmanager
 def restored_states() -> Iterator[None]:
-    """A context after which the random states of torch, numpy and Python are as before."""
+    """A context that restores the random states of torch, numpy and Python at its end."""
     states = get_states()
     try:
         yield

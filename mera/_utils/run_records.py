@@ -37,7 +37,7 @@ class RunRecords(Manifest):
         Raises:
             ValueError: if lines are damaged, or some are gone that the last checkpoint counts.
         """
-        expected = self._evaluations()  # before the lines, which another process may add
+        expected = self._evaluations()  # first, since another process may add lines meanwhile
         lines = self.entries(METRICS)
         if len(lines) < expected:
             got = f"{len(lines)}: lines are gone"
@@ -52,7 +52,7 @@ class RunRecords(Manifest):
         return 0
 
     def _checkpoint(self, step: int) -> str:
-        """The name of the checkpoint of a step, below the folder."""
+        """The path of the checkpoint of a step within the folder."""
         return f"checkpoints/step_{step:08d}.pt"
 
     def learnt_fields(self) -> bool:

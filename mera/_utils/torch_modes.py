@@ -1,4 +1,4 @@
-"""Modes in which torch runs: variables without autocast, and calls in threads of one torch thread each."""
+"""Modes in which torch runs: the number of threads, calls in parallel threads, and operations without autocast."""
 
 from __future__ import annotations
 
@@ -58,12 +58,12 @@ def in_threads(function: Callable[[Item], Result], items: Iterable[Item], device
         for future in futures:
             future.cancel()
         wait(futures)
-        torch.set_num_threads(threads)  # which a thread may have changed for all
+        torch.set_num_threads(threads)  # a thread may have changed it for all
 
 
 @cache
 def _pool(calls: int, process: int) -> ThreadPoolExecutor:
-    """Threads of a process, each of which runs torch in one thread; they are kept, as their memory is warm."""
+    """Threads that each run torch on one thread; they are kept, since the memory of a new thread is slow at first."""
     return ThreadPoolExecutor(calls, initializer=torch.set_num_threads, initargs=(1,))
 
 
@@ -76,7 +76,7 @@ the slowest."""
 
 
 def chosen_threads(parameters: int, device: torch.device, before: int | None = None) -> int:
-    """The number of torch's threads for a flow: that of the user, or of an earlier part of the run, or one if small.
+    """The number of torch's threads for a flow: the user's, that of an earlier part of the run, or 1 for a small flow.
 
     The rounding of sums depends on the number of threads, so a resumed run keeps the one `before`.
     """

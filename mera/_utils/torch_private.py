@@ -43,7 +43,7 @@ def record(function: Callable[..., Any], examples: tuple[Tensor, ...]) -> Callab
 
 
 class _PlainShapes(TorchFunctionMode):
-    """A mode in which shapes are Python's integers, constants of a recording, for which torch has tensors otherwise.
+    """A mode in which shapes are Python's integers, constants of a recording; otherwise torch records them as tensors.
 
     A recording is of one set of shapes, so that the recorded code may look at shapes as it does elsewhere.
     """
@@ -66,7 +66,7 @@ class WithoutData(TorchDispatchMode):
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Call an operation of torch, unless it looks at data."""
         shape_of_data = torch.Tag.dynamic_output_shape in function.tags
-        if shape_of_data and function is torch.ops.aten.index.Tensor:  # only masks; places have a shape of their own
+        if shape_of_data and function is torch.ops.aten.index.Tensor:  # only if an index is a mask
             shape_of_data = any(index is not None and index.dtype in (torch.bool, torch.uint8) for index in args[1])
         if shape_of_data or torch.Tag.data_dependent_output in function.tags:
             raise RuntimeError(f"Expected operations that do not look at data; got {function}")

@@ -67,8 +67,8 @@ class Comparison(Tabled):
     """The scores of a comparison, which show themselves as a table with the errors of all means.
 
     A loss has two errors. The one over test examples says how much the mean would change with other test examples; that
-    of a difference is computed of the paired differences of single examples, and is smaller. The one over seeds says
-    how much training again would change it; one seed does not tell it.
+    of a difference is computed from the paired differences of single examples, and is smaller. The one over seeds says
+    how much training again would change it, which a single seed does not tell.
 
     Args:
         scores: the results of the runs so far.
@@ -77,7 +77,7 @@ class Comparison(Tabled):
         unit: the unit of losses.
         recipe: how the models were trained, as (name, value).
         parameters: the number of parameters that was asked for; None if none was.
-        pictures: for test windows, the number of the picture of each, of which errors over examples are made.
+        pictures: the number of the picture of each test window; errors over examples are then over pictures.
         expected: the number of runs that the whole comparison has.
     """
 
@@ -103,7 +103,7 @@ class Comparison(Tabled):
         return by_model
 
     def rows(self) -> list[dict[str, Any]]:
-        """A row of numbers for each model, in the order of the models; None for what is not known.
+        """A row of numbers for each model, in the order of the models; None for unknown numbers.
 
         A row has the keys model, parameters, steps, minutes, seeds, lr, tuning_minutes; loss with error_examples and
         error_seeds; difference (to the loss of the first model) with difference_error_examples and
@@ -163,7 +163,7 @@ class Comparison(Tabled):
 
     @property
     def table(self) -> Table:
-        """A row for each model: losses and differences with both errors, a star at a budget that is not equal."""
+        """A table of the models, with both errors of losses and differences, and a star at an unequal budget."""
         rows = self.rows()
         errors = " ± examples" + (" ± seeds" if any(row["error_seeds"] is not None for row in rows) else "")
         columns = ["model", "parameters", "steps", "minutes", f"test {self.unit}{errors}", f"less the first{errors}"]
@@ -186,7 +186,7 @@ class Comparison(Tabled):
 
     @property
     def legend(self) -> str:
-        """The lines below the table: notes, and which differences the errors do not tell apart."""
+        """The lines below the table, with notes, and with the differences that errors do not tell from 0."""
         rows = self.rows()
         lines = [f"* {row['model']}: {row['note']}" for row in rows if row["note"]]
         unclear = [row["model"] for row in rows if row["difference"] is not None and not _is_clear(row)]

@@ -54,7 +54,7 @@ def contestants(
             Layouts, trained flows, and models without the option `hidden` have the number that they have.
 
     Raises:
-        ValueError: if a text is none of these, or sets the width beside `parameters`, two texts are the same, or
+        ValueError: if a text is none of these, or sets the width although `parameters` does, two texts are the same, or
             `texts` is empty.
 
     >>> [c.make().recipe.options["hidden"] for c in contestants(["rgflow", "realnvp"], {"L": 16}, parameters=100_000)]
@@ -67,7 +67,7 @@ def contestants(
 
 
 def _contestant(text: str, common: Mapping[str, Any], parameters: int | None) -> Contestant:
-    """The contestant of a text."""
+    """Parse one contestant."""
     if text.endswith(".toml"):
         return Contestant(text, partial(load_layout_flow, Path(text), classes=common.get("classes")))
     if text not in models.names() and (text in pretrained() or Path(text).exists()):

@@ -58,7 +58,7 @@ class FactorTable(Tabled):
 
 @torch.no_grad()
 def factors(flow: Flow, images: Tensor, factors: Mapping[str, Any], context: Tensor | None = None) -> FactorTable:
-    """Score how well the latents of each level predict known factors of images, beside shuffled ones.
+    """Score how well the latents of each level predict known factors of images, and shuffled factors.
 
     Regressors are fitted to one half of the images and scored on the other. Images are divided at random, in the same
     way at each call.

@@ -1,4 +1,4 @@
-"""Pictures of any size under a flow: maps of what surprises it, mixtures by scale, and refined pictures."""
+"""Pictures of any size under a flow: maps of how unlikely their parts are, mixtures by scale, and refined pictures."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class PictureMap:
         shape: the height and the width of the image.
         unit: "bits/dim", or "bits/variable" of fields.
         streamed: the pass over the image, reflected at its last row and column to edges that fit the flow.
-        even: the bits without the order of coding, which are drawn; see `Streamed.even_map`. Numbers are of `bits`.
+        even: the bits of `Streamed.even_map`, which the picture shows; numbers are those of `bits`.
     """
 
     image: Tensor
@@ -194,7 +194,7 @@ def _pixels(flow: Flow, picture: PictureLike, longest: int) -> Tensor:
 
 
 def as_source(picture: PictureLike | Source, channels: int, longest: int | None = None) -> Source:
-    """An image of which parts are read; a picture is reduced first. See `map_picture`."""
+    """Open an image whose parts are read as needed; a picture is reduced first, as `map_picture` describes."""
     if isinstance(picture, (str, PathLike)) and Path(picture).suffix.lower() in SUFFIXES:
         return Source(photograph(picture, LONGEST if longest is None else longest, channels), name=str(picture))
     source = open_image(picture, channels)

@@ -50,7 +50,7 @@ def receptive_fields(
         samples: the number of samples z of the prior over which the mean is taken.
         temperature: the temperature of the prior, a number for all levels, or for each level, finest first.
         context: for a conditional flow, a context for each sample (samples, ...), or one context for all samples.
-        median: whether to take the median over the samples in place of the mean, which can hang on single samples: in
+        median: whether to take the median over the samples in place of the mean, which can depend on single samples: in
             photographs the derivatives have heavy tails.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Statistics of the latents of data: their distribution compared with the prior."""
+"""Comparison of the latents of data with the prior."""
 
 from __future__ import annotations
 

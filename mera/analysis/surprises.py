@@ -1,4 +1,4 @@
-"""What surprises in a picture: spots such as scratches and dust, and regions such as noise, by a flow and medians."""
+"""Surprising parts of pictures, found by a flow and by medians: spots such as dust, and regions such as noise."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ if TYPE_CHECKING:
     from mera.drawing.figures import Picture
 
 AROUND = 21
-"""The edge in cells of the square in which the median and the spread of a cell's surroundings are taken."""
+"""The edge, in cells, of the square around a cell in which medians are taken."""
 NEAR = 5, 9
-"""The edges in pixels of the medians from which a spot differs: of lines of one or two pixels, and of wider ones."""
+"""The edges, in pixels, of the medians that pixels are compared with: for lines of 1 or 2 pixels, and wider ones."""
 LEAST_NEAR = 2.0
 """The least deviation of a pixel of a spot from the medians around it."""
 REGION = 9
-"""The edge in cells of the square over which the surprise of a region is averaged."""
+"""The edge, in cells, of the square over which the surprise of a region is averaged."""
 BOUNDS = {"spot": 3.0, "region": 1.0}
 """The deviations above which sites belong to a spot or to a region."""
 
 
 @dataclass(frozen=True)
 class Surprise:
-    """A part of a picture that surprises.
+    """A surprising part of a picture.
 
     Args:
         kind: "spot" or "region".
@@ -52,7 +52,7 @@ class Surprise:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Surprises:
-    """What surprises in a picture, the most surprising part first; as text a table.
+    """The surprising parts of a picture, the most surprising one first; they print as a table.
 
     Args:
         image: the picture, (C, H, W) uint8.
@@ -85,20 +85,20 @@ class Surprises:
 def find_surprises(
     flow: Flow, picture: PictureLike, *, most: int = 10, score: float = 10.0, longest: int | None = None, **options: Any
 ) -> Surprises:
-    """Find what surprises in a picture: candidates for dust, scratches, noise, and whatever else is unlike the rest.
+    """Find the surprising parts of a picture: candidates for dust, scratches, noise and whatever is unlike the rest.
 
-    The surprise of a cell is minus the part of log p of level 0, without the order of coding, in robust standard
-    deviations (1.48 times the median deviation) from the median of the 21 x 21 cells around. Pixels of a spot surprise,
-    and differ from the median of the pixels around: the geometric mean of both deviations is above 3, and the second
-    above 2. Regions surprise by more than 1 on average over 9 x 9 cells, where cells of spots count as 0. Coarser
-    levels add nothing to either. Connected pixels are one part; of parts that share pixels, the one with the highest
-    score is kept. What fits its surroundings, as a clone does, is not found; stars and lights are.
+    The surprise of a cell is minus the part of log p of level 0 (`Streamed.even_map`), in robust standard deviations
+    (1.48 times the median deviation) from the median of the 21 x 21 cells around. Pixels of a spot surprise, and differ
+    from the median of the pixels around: the geometric mean of both deviations is above 3, and the second above 2.
+    Regions surprise by more than 1 on average over 9 x 9 cells, where cells of spots count as 0. Coarser levels add
+    nothing to either. Connected pixels are one part; of parts that share pixels, the one with the highest score is
+    kept. What fits its surroundings, as a clone does, is not found; stars and lights are.
 
     Args:
         flow: the flow, on two dimensions, which learnt images.
         picture: the path of a picture, or pixels (C, H, W) uint8.
-        most: the most parts.
-        score: the least score of a part; see `Surprise`.
+        most: the largest number of parts.
+        score: the lowest score of a part; see `Surprise`.
         longest: the pixels of the longer edge to which the picture is reduced; None for 960 if it is a path, and for
             all pixels of arrays.
         options: those of `Flow.stream`: `tile`, `seed`, `console`.
@@ -128,7 +128,7 @@ def find_surprises(
     parts, mask = list[Surprise](), np.zeros(size, bool)
     for part, sites in sorted(found, key=lambda pair: -pair[0].score):
         box = mask[slice(*part.rows), slice(*part.columns)]
-        if len(parts) < most and not (box & sites).any():  # otherwise one of a higher score has marked the place
+        if len(parts) < most and not (box & sites).any():  # else a part of a higher score covers it
             parts.append(part)
             box |= sites
     return Surprises(image, torch.from_numpy(mask), tuple(parts))
@@ -155,7 +155,7 @@ def _parts(kind: str, values: np.ndarray, least_score: float) -> list[tuple[Surp
 
 
 def _deviations(values: np.ndarray, edge: int, cell: int, least: float) -> np.ndarray:
-    """How far values are from the median in squares around, in robust standard deviations of the cells around."""
+    """Values minus the median of the square around each, in robust standard deviations of the cells around it."""
     excess = values - ndimage.median_filter(values, edge, mode="reflect")
     sizes = 1.4826 * _pooled(np.abs(excess), cell)
     spread = ndimage.median_filter(sizes, AROUND, mode="reflect")

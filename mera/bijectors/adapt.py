@@ -86,7 +86,7 @@ class Adapted(Bijector):
         try:
             value, log_det = self.run(self.object, x.flatten(1) if self.flatten else x, context, inverse)
         except RuntimeError as error:
-            if not self.flatten and x.ndim > 2 and type(error) is RuntimeError:  # a subclass has a reason of its own
+            if not self.flatten and x.ndim > 2 and type(error) is RuntimeError:  # subclasses have other causes
                 error.add_note("adapt(..., flatten=True) passes events as vectors")
             raise
         log_det = torch.as_tensor(log_det, dtype=log_det_dtype(x), device=x.device)

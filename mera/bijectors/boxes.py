@@ -24,14 +24,14 @@ class Box:
 
     On a periodic lattice coordinates may be negative, or beyond the edge, and a box may be wider than the lattice.
 
-    A local bijector on a box knows the lattice around it. Where the lattice goes on behind an end of the box, values
+    A local bijector on a box knows the lattice around it. Where the lattice continues beyond an end of the box, values
     near the end depend on sites outside of the box, and are cut off; see `shrunk`.
 
     Args:
         start: the first coordinate in each dimension.
         stop: the coordinate after the last.
         lattice: the edges of the lattice; empty if no bijector is evaluated on the box.
-        interior: for each dimension, whether the lattice goes on before the first and behind the last site of the box.
+        interior: for each dimension, whether the lattice continues before the first and after the last site of the box.
             A box as wide as a periodic lattice has no interior ends in that dimension.
     """
 
@@ -166,7 +166,7 @@ def hull(coordinates: Sequence[Sequence[int]], lattice: Lattice) -> Box:
     spans = []
     for values, n, wraps in zip(coordinates, lattice.shape, lattice.periodic, strict=True):
         places = sorted(set(values))
-        if wraps:  # begin behind the largest gap
+        if wraps:  # begin after the largest gap
             _, first = max((b - a, i) for i, (a, b) in enumerate(itertools.pairwise([places[-1] - n, *places])))
             places = [*places[first:], *(p + n for p in places[:first])]
         spans.append((places[0], places[-1] + 1))

@@ -91,5 +91,5 @@ def check_angles(bijectors: Mapping[str, Bijector], prior: Prior) -> bool:
         got = "one on [{:g}, {:g}]".format(*prior.support)
         raise InputError(f"a prior of angles, such as {examples}, for the bijector of angles {first!r}", got)
     if other is not None:
-        raise InputError(f"bijectors of angles beside node {first!r}", f"one of real numbers, node {other!r}")
+        raise InputError(f"bijectors of angles together with node {first!r}", f"one of real numbers, node {other!r}")
     return True

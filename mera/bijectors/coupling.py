@@ -64,7 +64,7 @@ class Coupling(LocalBijector):
     @property
     def receptive_kernel(self) -> tuple[int, ...] | None:
         """The window of both conditioners together if they are convolutions, else None."""
-        radii = [metadata(self.networks[index]).radius for index in (0, -1)]  # of the update of each half
+        radii = [metadata(self.networks[index]).radius for index in (0, -1)]  # of the network of each half
         finite = [radius for radius in radii if radius is not None]
         return (1 + 2 * sum(finite),) * (len(self.partition.event_shape) - 1) if len(finite) == 2 else None
 

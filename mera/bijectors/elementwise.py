@@ -33,7 +33,7 @@ class Elementwise(LocalBijector):
 
     @property
     def fits_any_lattice(self) -> bool:
-        """False: each variable has parameters."""
+        """False, since each variable has its own parameters."""
         return False
 
     def on_sites(self, x: Tensor, context: Tensor | None, inverse: bool, sites: Box | None) -> tuple[Tensor, Tensor]:

@@ -41,7 +41,7 @@ class Frame(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, x: Tensor, neighbours: Tensor, context: Tensor, inverse: bool) -> tuple[Tensor, Tensor]:
-        """Map data to latents, or back; see the head of this file."""
+        """Map data to latents, or back, as described at the head of this file."""
 
 
 class DirectedFrame(Frame):
@@ -69,7 +69,7 @@ class DirectedFrame(Frame):
 class AngleFrame(DirectedFrame):
     r"""An angle relative to the direction of neighbouring angles, :math:`y = f(x - \alpha; c)`.
 
-    .. math:: \alpha = \arg \sum_k w_k e^{i \theta_k}
+    .. math:: \alpha = \mathrm{arg} \sum_k w_k e^{i \theta_k}
 
     The network c reads cosines and sines of the neighbours relative to :math:`\alpha` and the length r of the mean of
     :math:`e^{i \theta_k}`. If all angles turn by one angle, y stays as it is. The log-det is that of f, whose

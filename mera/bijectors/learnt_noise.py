@@ -92,7 +92,7 @@ class LearntNoise(LocalBijector):
 
     @property
     def receptive_kernel(self) -> tuple[int, ...]:
-        """The windows of all networks, one behind the other, and a pixel more to each side."""
+        """The combined window of all networks, and one more pixel on each side."""
         return (3 + 2 * sum(self.radii),) * (len(self.event_shape or ()) - 1)
 
     def on_sites(self, x: Tensor, context: Tensor | None, inverse: bool, sites: Box | None) -> tuple[Tensor, Tensor]:

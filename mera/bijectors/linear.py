@@ -77,7 +77,7 @@ class DCT(Bijector):
 
     In each dimension, n neighbours are mapped to
 
-    .. math:: y_k = \sqrt{\frac{2 - \delta_{k0}}{n}} \sum_{j=0}^{n-1} x_j \cos\frac{\pi k (2j + 1)}{2n}
+    .. math:: y_k = \sqrt{(2 - \delta_{k0}) / n} \sum_{j=0}^{n-1} x_j \cos\frac{\pi k (2j + 1)}{2n}
 
     (Ahmed, Natarajan and Rao 1974, https://doi.org/10.1109/T-C.1974.223784). The first variable of a cell is then its
     block spin (Kadanoff 1966), the mean times the square root of the number of sites, and the others are the details. A

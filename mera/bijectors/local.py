@@ -70,7 +70,7 @@ def evaluate(
     inner = sites.shrunk(bijector.radius)
     if y.shape[2:] == log_det.shape[1:] == sites.shape:
         return inner.crop(y, sites), inner.crop(log_det, sites)
-    if not y.shape[2:] == log_det.shape[1:] == inner.shape:  # else the map has left out what is not used
+    if not y.shape[2:] == log_det.shape[1:] == inner.shape:  # else the map returned the shrunk box itself
         got = f"{tuple(y.shape)}, {tuple(log_det.shape)}"
         raise InputError(
             f"values and log-dets of sites {sites.shape}", got, where=f"{type(bijector).__name__}.on_sites"

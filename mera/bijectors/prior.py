@@ -89,9 +89,9 @@ class Prior(nn.Module):
         low, high = self.support
         if low == -math.inf:
             return self.distribution.log_prob(z)
-        inside = (z >= low) & (z <= high)  # the formula is only evaluated there, so that no gradient is NaN
+        inside = (z >= low) & (z <= high)  # elsewhere gradients of the formula may be NaN
         log_density = self.distribution.log_prob(torch.where(inside, z, (low + high) / 2))
-        return torch.where(inside, log_density.to(z), -math.inf)  # torch's Uniform answers on the CPU
+        return torch.where(inside, log_density.to(z), -math.inf)  # Uniform of torch returns CPU tensors
 
     def log_prob(self, z: Sequence[Tensor]) -> Tensor:
         """The log-density of latents, (B,), in nats.
@@ -118,7 +118,7 @@ class Prior(nn.Module):
             self._tempered(temperature, like.device).sample(torch.Size(shape)).to(like)
             for shape, temperature in zip(shapes, temperatures, strict=True)
         ]
-        if self.support[1] < math.inf:  # which rounding to the dtype may have reached
+        if self.support[1] < math.inf:  # rounding may have reached the bound
             last = torch.nextafter(like.new_tensor(self.support[1]), like.new_tensor(-math.inf))
             samples = [x.minimum(last) for x in samples]
         return tuple(samples)

@@ -210,7 +210,7 @@ class Turn(LocalBijector):
         return torch.cat(targets), torch.cat(neighbours).flatten(), torch.cat(cells)
 
     def _read(self, targets: Tensor, sites: Box) -> Tensor:
-        """The rows of the neighbours of sites (n, dim), (n, K); the row behind the last one for unknown variables."""
+        """The rows of the neighbours of sites (n, dim), (n, K); one past the last row for unknown variables."""
         steps = torch.tensor([step for step, _ in self.neighbours], dtype=torch.int64).view(-1, len(sites.start))
         species = torch.tensor([s for _, s in self.neighbours], dtype=torch.int64)
         stride, edges, shape = (torch.tensor(t) for t in (self.order.stride, sites.lattice, sites.shape))

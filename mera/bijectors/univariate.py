@@ -33,7 +33,7 @@ class Univariate(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, x: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
-        """Transform variables; see the class for shapes."""
+        """Transform variables (B, *shape) with parameters (B, n_params, *shape)."""
 
     @abstractmethod
     def inverse(self, y: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
@@ -132,7 +132,7 @@ class Scaled(Composition):
     The parameters are those of an `Affine` map, followed by those of f.
 
     Args:
-        inner: f.
+        inner: the map f.
         max_log_scale: the bound of :math:`|s|`; see `Affine`.
     """
 

@@ -59,7 +59,7 @@ def first_words(command: str, words: Sequence[str]) -> None:
 
 
 def _parsed(words: Sequence[str]) -> tuple[dict[str, str], list[str]]:
-    """Options with their values, and the words that are no options, without knowing which options have values."""
+    """Options with their values, and all other words, without knowing which options take values."""
     options, files, name = dict[str, str](), list[str](), ""
     for word in words:
         if word.startswith("-"):
@@ -74,12 +74,12 @@ def _parsed(words: Sequence[str]) -> tuple[dict[str, str], list[str]]:
 
 
 def _is_picture(file: str) -> bool:
-    """Return whether a word is a picture and no flow, by its suffix; PIL says later what it is."""
+    """Return whether a word names a picture rather than a flow, by its suffix; PIL reads the file later."""
     return Path(file).suffix.lower() not in ("", ".npy", ".mera", ".safetensors", ".toml", ".pt")
 
 
 def _size(file: Path, longest: str) -> tuple[int, int]:
-    """The height and the width of a picture, reduced to a longer edge; (0, 0) for what is none."""
+    """The height and the width of a picture, reduced to a longer edge; (0, 0) for other files."""
     from PIL import Image
 
     try:
@@ -87,7 +87,7 @@ def _size(file: Path, longest: str) -> tuple[int, int]:
             width, height = image.size
             if image.getexif().get(0x0112, 1) > 4:  # turned by a quarter
                 width, height = height, width
-    except Exception:  # it is refused by its name when it is read
+    except Exception:  # the reader will refuse the file later
         return 0, 0
     share = min(1.0, int(longest) / max(height, width)) if longest.isdecimal() else 1.0
     return round(share * height), round(share * width)

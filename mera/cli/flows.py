@@ -89,7 +89,7 @@ def flow_app(act: Callable[..., None]) -> typer.Typer:
 
     of_path.__doc__ = inspect.getdoc(act)
     app = typer.Typer(cls=lazy_group(model_commands(of_model, options), with_options(of_path, options)), **OPTIONS)
-    app.callback(help=f"{of_path.__doc__}\n\nOptions follow the model or the path, with `--help` behind it.")(
+    app.callback(help=f"{of_path.__doc__}\n\nOptions follow the model or the path; `--help` after it lists them.")(
         lambda: None
     )
     return app

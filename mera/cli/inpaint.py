@@ -188,7 +188,7 @@ def _fill(
             "{log_prob_of_image:.1f} of the original, in nats".format(**numbers)
         )
     if result.stopped:
-        console.print("stopped: the pictures show the best that was found until then")
+        console.print("stopped: the pictures show the best filling so far")
     elif result.blocks > 1:
         console.print(f"filled in {result.blocks} blocks in turn, each given those before it")
     if not plausible:
@@ -253,7 +253,7 @@ def _near(hidden: Tensor) -> tuple[slice, slice]:
 def _window(hidden: Tensor, flow: Flow) -> tuple[slice, ...]:
     """The rows and the columns of a window around the masked pixels (H, W), whose edges fit the flow.
 
-    They end beyond the image where no edge within it has place for the hole.
+    They end beyond the image if no edge within it has room for the hole.
     """
     spans = []
     for axis, (unit, least) in enumerate(zip(flow.plan.period, flow.plan.input.shape, strict=True)):

@@ -19,7 +19,7 @@ from mera.data.stored_pictures import StoredPicture
 from mera.drawing.images import png_path
 from mera.flow.flow import Flow
 
-Out = Annotated[Path | None, typer.Option(help="The PNG to write, of another name than the usual.", metavar="FILE")]
+Out = Annotated[Path | None, typer.Option(help="The PNG to write, in place of the usual name.", metavar="FILE")]
 SCALE: Any = typer.Option(min=1, help="The longer edge in pixels to which pictures are reduced.")
 
 
@@ -71,7 +71,7 @@ def beside(
     They are checked before the work begins; `announce` names those that will be replaced.
 
     Raises:
-        ValueError: if there are several pictures and `out`, if `out` is no PNG, or if two results, or a result and a
+        ValueError: if there are several pictures and `out`, if `out` is not a PNG, or if two results, or a result and a
             picture or another of the `inputs`, would have one path.
     """
     if out is not None and len(pictures) > 1:
@@ -82,7 +82,7 @@ def beside(
     read = {path.resolve() for path in (*pictures, *inputs)}
     for number, path in enumerate(paths):
         if path.resolve() in read or path in paths[:number]:
-            raise InputError("results with names of their own, by --out or in calls of their own", f"{path} twice")
+            raise InputError("results with different names: pass --out, or one picture at a time", f"{path} twice")
         make_folder(path.parent)
     return paths
 
@@ -95,7 +95,7 @@ def announce(*paths: Path) -> None:
 
 
 def save_stored(stored: StoredPicture, picture: Path, source: Path) -> None:
-    """Write a picture with what its file holds, and say in one line what cannot be kept."""
+    """Write a picture with the metadata of its file, and print in one line what cannot be kept."""
     stored.save(picture)
     stopping.done.append(str(picture))
     if stored.lost:

@@ -95,14 +95,14 @@ def map_command(
 def find_command(
     paths: Annotated[list[Path], run_and("one picture or more.", "IMAGE...")],
     most: Annotated[int, typer.Option(min=1, help="The most parts that are marked.")] = 10,
-    score: Annotated[float, typer.Option(min=1e-6, help="The least score of a part; 5 marks more than 10.")] = 10.0,
+    score: Annotated[float, typer.Option(min=1e-6, help="The lowest score of a part; 5 marks more than 10.")] = 10.0,
     scale: Annotated[int, SCALE] = LONGEST,
     out: Out = None,
     seed: Seed = 0,
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
-    """Find what surprises in pictures: a mask IMAGE_found.png, white where it does, a picture with boxes, and a table.
+    """Find surprising parts of pictures: their mask IMAGE_found.png, a picture with boxes, and a table.
 
     `mera inpaint IMAGE --mask IMAGE_found.png` fills what is white. Look at the boxes first: stars and lights surprise
     as dust does. With --json, one line for each picture; rows and columns are those of the picture after --scale.
@@ -167,7 +167,7 @@ def mix_command(
             save_figure(titled(sheet, columns=3, width=3.2), levels_picture)
         save_stored(stored.with_pixels(mixed[chosen]), picture, a)
         if other.has_alpha or other.info.get("icc_profile") not in (None, stored.info.get("icc_profile")):
-            typer.echo(f"{b}: taken in front of white, and its numbers as they are, without its ICC profile", err=True)
+            typer.echo(f"{b}: read in front of white, and without its ICC profile", err=True)
         if as_json:
             show_json({"files": [str(a), str(b)], "level": chosen, "pictures": [str(path) for path in pictures]})
         else:

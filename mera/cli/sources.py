@@ -38,7 +38,7 @@ Runs = Annotated[list[Path], typer.Argument(metavar="RUN...", autocompletion=sou
 
 
 def choose_device(name: str) -> torch.device:
-    """Return a device by name, a ValueError if it is not available on this machine."""
+    """Return a device by name, and refuse one that this machine does not have."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name == "cuda":

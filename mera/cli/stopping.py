@@ -24,13 +24,13 @@ _said: list[bool] = []
 
 
 def install() -> None:
-    """Take Ctrl-C from now on, also while modules are imported."""
+    """Handle Ctrl-C from now on, also while modules are imported."""
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, _interrupt)
 
 
 def stoppable(run: Callable[..., None]) -> Callable[..., None]:
-    """A command that Ctrl-C ends with a sentence."""
+    """Wrap a command so that Ctrl-C ends it with a sentence."""
 
     @wraps(run)
     def command(*arguments: Any, **options: Any) -> None:
@@ -41,7 +41,7 @@ def stoppable(run: Callable[..., None]) -> Callable[..., None]:
             last_words()
             raise typer.Exit(STATUS) from None
         else:
-            _said.append(True)  # what was found until then is there, and the command has said so
+            _said.append(True)  # the command itself has said what is done
         finally:
             for timer in _timers:
                 timer.cancel()

@@ -64,7 +64,7 @@ def _resume(
     if resume is None:
         for name in context.params:
             if context.get_parameter_source(name).name == "COMMANDLINE":  # type: ignore[union-attr]
-                raise typer.BadParameter(f"Expected --{name} behind {context.invoked_subcommand}")
+                raise typer.BadParameter(f"Expected --{name} after {context.invoked_subcommand}")
         return
     run = RunFolder(resume)
     facts = run.facts()
@@ -93,7 +93,7 @@ def _train_path(
     prior: Annotated[
         str | None,
         typer.Option(
-            help="Prior of the latents of a layout: gaussian, laplace, or a distribution of torch, StudentT(df=5).",
+            help="Prior of the latents of a layout: gaussian, laplace, or a family of mera.Prior, StudentT(df=5).",
             metavar=CALL,
         ),
     ] = None,

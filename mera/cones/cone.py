@@ -45,7 +45,7 @@ class Cone(Tabled, Drawn):
 
     @cached_property
     def levels(self) -> tuple[Tensor, ...]:
-        """For each level of latents, finest first, whether the latents at a site can change: a bool mask (H_h, W_h).
+        """Bool masks (H_h, W_h), one for each level of latents, finest first, true where latents can change.
 
         The masks cover whole lattices. For a small cone in a huge lattice, use `sites`.
         """
@@ -59,7 +59,7 @@ class Cone(Tabled, Drawn):
 
     @cached_property
     def pixels(self) -> Tensor:
-        """Return whether a pixel can change: a bool mask (H, W)."""
+        """A bool mask (H, W) of the pixels that can change."""
         return mask_from_sites((self.reached[0] // self.plan.input.channels).unique(), self.plan.input)
 
     @property
@@ -85,7 +85,7 @@ class Cone(Tabled, Drawn):
 
     @property
     def table(self) -> Table:
-        """A table with a row for each level: how many of its latents can change."""
+        """A table of how many latents of each level can change."""
         rows = []
         for h, (latent, count) in enumerate(zip(self.plan.latents, self.counts, strict=True)):
             total, sites = latent.lattice.variables, f"{len(self.sites[h]):,}"
@@ -94,7 +94,7 @@ class Cone(Tabled, Drawn):
 
     @property
     def legend(self) -> str:
-        """The caption below the table: the numbers of latents and blocks in the whole cone."""
+        """The caption below the table, with the numbers of latents and blocks in the whole cone."""
         blocks = sum(step.apply.events for step in self.plan.bijections)
         return (
             f"{self.count:,} of {self.plan.input.variables:,} latent variables, a fraction of "

@@ -64,7 +64,7 @@ class Recorded:
             return found.clone() if isinstance(found, Tensor) else tuple(value.clone() for value in found)
 
     def _count(self, key: Any, tensors: tuple[Tensor, ...]) -> None:
-        """Count a call without a recording, and record the function if this is the call that does."""
+        """Count a call without a recording; at call number `RECORDED_AT_CALL`, record the function."""
         self._calls[key] += 1
         if self._calls[key] < RECORDED_AT_CALL:
             return

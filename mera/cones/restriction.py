@@ -92,7 +92,7 @@ class Restriction:
 
     @cached_property
     def hidden(self) -> Tensor:
-        """Return whether a pixel is masked: `cone.pixels`, on the device of the image."""
+        """The bool mask of the masked pixels, `cone.pixels`, on the device of the image."""
         return self.cone.pixels.to(self.image.device)
 
     @cached_property
@@ -103,7 +103,7 @@ class Restriction:
 
     @cached_property
     def in_cone(self) -> Tensor:
-        """Return whether each latent of `encode` is in the cone: bool, one entry for each latent, level by level.
+        """A bool tensor with an entry for each latent of `encode`, level by level, true if the latent is in the cone.
 
         `encode` returns all channels at each site of the cone, also channels that are outside of the cone.
         """

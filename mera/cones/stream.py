@@ -86,7 +86,7 @@ def stream(
 
 
 def _check_step(step: Step, flow: PlanModule) -> None:
-    """Refuse a step that cannot be computed in tiles, or whose outputs are several lattices that go on."""
+    """Refuse a step that cannot be computed in tiles, or with several outputs that are not latents."""
     if step.module and step.apply.is_field and not flow.is_local(step):
         expected = "a bijector of patches, or one whose log-det is a sum over sites"
         raise LayoutError(expected, "one that acts on the whole lattice at once", node=step.node)
@@ -95,7 +95,7 @@ def _check_step(step: Step, flow: PlanModule) -> None:
         raise LayoutError(expected, str(step.operation), node=step.node)
     going_on = set(step.targets) - {latent.value for latent in flow.plan.latents}
     if len(going_on) > 1:
-        raise LayoutError("one lattice that goes on behind a cut", str(len(going_on)), node=step.node)
+        raise LayoutError("one output of a step that is not a level of latents", str(len(going_on)), node=step.node)
 
 
 @contextmanager

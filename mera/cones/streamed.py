@@ -90,13 +90,13 @@ class Streamed:
             level: the level, 0 for the finest.
 
         Raises:
-            ValueError: if there is no such level, or the file is no longer as the stream wrote it.
+            ValueError: if the level does not exist, or the file has changed since the stream wrote it.
             FileNotFoundError: if the folder is gone.
         """
         return np.load(self.check_map(self.flow.plan.check_level(level)), mmap_mode="c")
 
     def even_map(self, level: int, box: Box | None = None) -> Tensor:
-        """The map of a level without the order of coding, (*sites), in double precision.
+        """The map of a level, (*sites), averaged over sites that are drawn in turns, in double precision.
 
         A convolution that draws sites in turns, as the squares of a checkerboard, codes the second ones given the
         first ones, and they cost less wherever they lie. A value is therefore the mean of itself and of the mean of its

@@ -26,7 +26,7 @@ from mera.graph import Apply, Lattice, Plan, Step
 from mera.graph.indexing import indices_at
 
 IsLocal = Callable[[Step], bool]
-"""Whether the field bijector of a step can be evaluated on a box."""
+"""A function that returns whether the field bijector of a step can be evaluated on a box."""
 
 
 class Boxes(NamedTuple):
@@ -128,9 +128,9 @@ class PartialLevel:
 class Subplan:
     """The part of a plan that variables of the data pass through, with all variables of the events that they meet.
 
-    These are more than a cone has, such as passive channels: the inverse of an event depends on all of its variables.
-    A subplan runs in both directions, with rows (K, variables): K settings of the variables of a value in one batch.
-    Other variables are constant.
+    These are more variables than a cone has, such as passive channels: the inverse of an event depends on all of its
+    variables. A subplan runs in both directions, with rows (K, variables): K settings of the variables of a value in
+    one batch. Other variables are constant.
 
     Args:
         plan: the whole plan.

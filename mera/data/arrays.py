@@ -53,7 +53,7 @@ def array(root: Path, key: str | None = None, kind: str | None = None) -> DataSp
 
 
 def _read(path: Path, key: str | None) -> tuple[np.ndarray, np.ndarray | None]:
-    """The array of examples of a file, that of a .npy file stays on the disk; and the labels, None without any."""
+    """Read the array of examples of a file, which stays on the disk if it is .npy, and the labels, None without any."""
     if path.suffix not in ARRAYS:
         raise InputError(f"a file {', '.join(ARRAYS)}", str(path))
     with reading(path, "an array"):

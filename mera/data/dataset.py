@@ -145,14 +145,14 @@ def takes(name: str | Path, option: str) -> bool:
 
 
 def _named(name: str | Path) -> str:
-    """The name of the data set of a name, a file or a folder; refuses any other text."""
+    """The registered name of the data set that a name, a file or a folder stands for; refuses any other text."""
     known, text = _loaders.names(), name if isinstance(name, str) else str(as_path(name))
     if text.endswith(ARRAYS):
         return "array"
     if text in known:
         return text
     if not text or not Path(text).is_dir():
-        got = f"{text!r}: there is no such path, and no such data set{closest(name, known) or IMPORT_FIRST}"
+        got = f"{text!r}: neither a path nor a data set{closest(name, known) or IMPORT_FIRST}"
         raise InputError(f"a file, a folder or a data set among {known}", got)
     if is_run(text):
         raise InputError("a folder of pictures", f"{text}, the folder of a run")

@@ -119,7 +119,7 @@ class Part(Dataset):
         """The index in the whole data set."""
         period = self.period
         group, place = (index, 0) if self.held_out else divmod(index, period - 1)
-        if group >= len(self._places):  # behind the last whole group
+        if group >= len(self._places):  # after the last whole group
             return index + len(self._places)
         chosen = int(self._places[group])
         return group * period + (chosen if self.held_out else place + (place >= chosen))
@@ -262,7 +262,7 @@ def as_fields(data: Any) -> Fields:
 
 
 def misread_floats(examples: Any, shape: Sequence[int]) -> str:
-    """Words on why a few examples, floats, should not be learnt as fields, with a conversion; "" if they may be.
+    """The reason why a few float examples should not be learnt as fields, and the remedy; "" if they may be.
 
     Pixels in [0, 1], [0, 255] or [-1, 1] belong to bits per dimension. The density of whole numbers, or of few values
     that recur, has no upper bound: a flow learns to be narrow at these values, and nothing else.

@@ -1,4 +1,4 @@
-"""Fingerprints of data sets: what tells examples apart, at a cost that does not depend on their number."""
+"""Fingerprints of data sets, which tell data sets apart at a cost that does not depend on their size."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ def example_of(item: Any, shape: Sequence[int] | None = None) -> Tensor:
 
 
 def label_of(item: Any) -> Any:
-    """The label of an item: the second entry of a tuple, or an entry of a dict; None if there is none."""
+    """The label of an item: the second entry of a tuple, or an entry of a dict; None without a label."""
     if isinstance(item, Mapping):
         key = key_of(item, LABEL_KEYS)
         return None if key is None else item[key]

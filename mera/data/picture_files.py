@@ -39,7 +39,7 @@ def read_picture(file: Path | BinaryIO, channels: int | None = 3, longest: int |
         longest: the most pixels along the longer edge, to which the picture is reduced; None for all pixels.
 
     Raises:
-        ValueError: if there is no such file, or it cannot be read as a picture; the message names the file.
+        ValueError: if the file does not exist, or cannot be read as a picture; the message names the file.
     """
     if isinstance(file, Path) and not file.is_file():
         raise InputError(f"a picture in {file}", "a folder" if file.is_dir() else "no such file")
@@ -99,7 +99,7 @@ def list_pictures(root: Path, groups: str | None = None, arrays: bool = False) -
         arrays: whether files .npy are listed, too.
 
     Raises:
-        DataMissingError: if there are no pictures.
+        DataMissingError: if the folder has no pictures.
     """
     suffixes = SUFFIXES | {".npy"} if arrays else SUFFIXES
     divided = (root / "train").is_dir() and (root / "test").is_dir()

@@ -136,7 +136,7 @@ def _sources(
     if scale is not None:
         check_count(scale, "the longer edge")
         cache_folder().mkdir(parents=True, exist_ok=True)
-        write_atomically(cache_folder() / ".probe", b"")  # else each picture would be refused
+        write_atomically(cache_folder() / ".probe", b"")  # an unwritable folder is one error, not one for each picture
 
     def read(file: Path) -> Source | Exception:
         try:
@@ -188,7 +188,7 @@ def photograph(path: str | PathLike[str] | None = None, longest: int = 960, chan
         channels: 3 for colour, 1 for grey.
 
     Raises:
-        ValueError: if there is no such file, or it cannot be read as a picture.
+        ValueError: if the file does not exist, or cannot be read as a picture.
 
     >>> photograph().shape
     torch.Size([3, 288, 448])

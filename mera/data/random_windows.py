@@ -49,7 +49,7 @@ class Part:
 
 
 class Windows(Dataset):
-    """Windows of images of any size, as many of each image as its area deserves.
+    """Windows of images of any size, in proportion to the area of each image.
 
     Args:
         parts: rectangles of images, with as many channels each.
@@ -220,7 +220,7 @@ def _split(parts: list[Part], share: float, size: tuple[int, int], several: int 
     (part,) = parts
     by_rows = part.size[0] >= part.size[1]
     (start, stop), edge = (part.rows, size[0]) if by_rows else (part.columns, size[1])
-    # the share does not depend on the edge of a window, so that windows of no other size learn a test pixel
+    # independent of the edge of windows, so that runs with other edges have the same test pixels
     held_out = round(share * (stop - start))
     spans = (start, stop - held_out - edge), (stop - held_out, stop)
     learnt = spans[0][1] - start

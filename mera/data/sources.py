@@ -127,7 +127,7 @@ class _Reflected:
 
 
 def open_image(image: Any, channels: int | None = None) -> Source:
-    """An image of any size, by its file, or from an array (C, H, W) or (H, W).
+    """Open an image of any size, a file or an array (C, H, W) or (H, W).
 
     A file is a picture, which is read as a whole, or a file .npy, of which parts are read. Of arrays of zarr and h5py,
     and of a `numpy.memmap`, parts are read as well.
@@ -137,7 +137,7 @@ def open_image(image: Any, channels: int | None = None) -> Source:
         channels: 1 to read a picture in grey, 3 in colour; None for colour, and for all channels of files .npy.
 
     Raises:
-        DataMissingError: if there is no such file.
+        DataMissingError: if the file does not exist.
         ValueError: if it cannot be read as an image.
     """
     if not isinstance(image, (str, Path)):

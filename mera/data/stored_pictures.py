@@ -111,7 +111,7 @@ def read_stored(file: Path) -> StoredPicture:
         if (frames := getattr(image, "n_frames", 1)) > 1:
             lost.append(f"{frames - 1} of {frames} frames or pages (the first is written)")
             image.seek(0)
-        values = _values(image, file)  # before the EXIF data, for which PNGs are decoded
+        values = _values(image, file)  # first, since reading EXIF data decodes a PNG
         orientation = image.getexif().get(ORIENTATION, 1)
         orientation = orientation if orientation in range(1, 9) else 1
         info = {name: image.info[name] for name in ("icc_profile", "exif", "dpi") if image.info.get(name)}
@@ -151,7 +151,7 @@ def _sixteen_bits(image: Image.Image, file: Path) -> np.ndarray | None:
         return grey[..., None]
     tiles = getattr(image, "tile", [])
     raw = next((str(tile[3] if isinstance(tile[3], str) else tile[3][0]) for tile in tiles), "")
-    if raw == "LA;16B":  # whose four bytes are those of 8-bit colours and alpha
+    if raw == "LA;16B":  # two 16-bit values, decoded as four bytes
         four = _decoded(file, "RGBA").astype(np.uint16)
         return four[..., ::2] * 256 + four[..., 1::2]
     other = {"B": "L", "L": "B", "N": "B" if np.little_endian else "L"}

@@ -1,4 +1,4 @@
-"""Pictures: of layouts and cones here, of images in `images`, of training in `curves`; `draw` has those of objects."""
+"""Pictures of layouts and cones; `images` has those of images, `curves` those of training, `draw` those of objects."""
 
 from mera.drawing.cones import cone_page, level_masks, side_view
 from mera.drawing.layouts import draw_layout

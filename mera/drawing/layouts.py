@@ -63,7 +63,7 @@ class Row:
 def rows(plan: Plan, d: int, view: range) -> list[Row]:
     """The rows of a plan in dimension `d`, from the data upwards."""
     levels = {latent.value: f"z{h}" for h, latent in enumerate(plan.latents)}
-    sources = {0: (0.0, 1.0, 1.0, 0.0)}  # value -> its first position, the distance of sites, the room, its height
+    sources = {0: (0.0, 1.0, 1.0, 0.0)}  # value -> position of the first site, spacing, width, height
 
     def visible(lattice: Lattice, start: float, spacing: float) -> tuple[range, list[float]]:
         first, stop = (math.ceil((end - start) / spacing) for end in (view.start, view.stop))

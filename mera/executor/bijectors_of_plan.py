@@ -58,7 +58,7 @@ def _make_bijector(step: Step, layout: Layout, plan: Plan) -> Bijector:
                 bijector = make(bijector, operation.event_shape, context_shape)
                 if not isinstance(bijector, Bijector):
                     raise LayoutError("a mera.bijectors.Bijector", f"{type(bijector).__name__}")
-                check_bijector(bijector, operation)  # one that was declared has been checked
+                check_bijector(bijector, operation)  # declared ones were checked before
         except (TypeError, AttributeError, RuntimeError) as error:
             expected = f"a callable that makes a bijector from the event shape {operation.event_shape}"
             raise LayoutError(expected, f"{node.bijector!r}, which fails: {error}") from error

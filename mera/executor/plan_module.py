@@ -100,7 +100,7 @@ class PlanModule(nn.Module):
         return run_step
 
     def changed(self, **changes: Any) -> Self:
-        """This module with other attributes, which shares all others, and so all parameters, with this one."""
+        """A copy with some attributes changed, which shares all others, and so all parameters, with this module."""
         other = copy.copy(self)
         vars(other).update({name: value.copy() for name, value in vars(self).items() if isinstance(value, dict)})
         for name, value in changes.items():
@@ -108,7 +108,7 @@ class PlanModule(nn.Module):
         return other
 
     def with_copies(self, keys: Collection[str]) -> Self:
-        """This module with copies of its prior, its contexts and these bijectors alone, all of them constants."""
+        """A copy with its own prior, contexts and bijectors, only those of these keys, all without gradients."""
         bijectors = Bijectors(self.reference)
         bijectors.update({key: copy.deepcopy(self.bijectors[key]) for key in keys})
         prior, context_encoder = copy.deepcopy(self.prior), copy.deepcopy(self.context_encoder)

@@ -22,7 +22,7 @@ watching: ContextVar[Watch | None] = ContextVar("watching", default=None)
 
 @contextmanager
 def passes_shown(title: str, plan: Plan, batch: int, passes: int, console: Console) -> Iterator[None]:
-    """Show the progress of so many passes of a batch through a plan in this context, from its first moment on."""
+    """A context that shows the progress of a number of passes of a batch through a plan, from the start."""
     total = sum(_cost(step, batch * step.apply.lattice.variables) for step in plan.bijections)
     done, calls = 0.0, 0
 

@@ -124,7 +124,7 @@ class Studio:
         try:
             return read_picture(io.BytesIO(content), self.flow.plan.input.channels, REDUCED)
         except Exception as error:  # decoders raise any error for bytes that are not an image
-            raise InputError("a picture", "a file that is none, or a broken one") from error
+            raise InputError("a picture", "a file that is not a picture, or is damaged") from error
 
     def show(self, pixels: Tensor) -> None:
         """Open pixels (C, H, W), uint8: small pictures enlarged, of a larger `photograph` the window in the middle."""
@@ -142,7 +142,7 @@ class Studio:
 
     @property
     def whole(self) -> Tensor:
-        """The photograph with the present window, or the image if there is no photograph, (C, H, W) uint8."""
+        """The photograph with the present window pasted in, or else the image, (C, H, W) uint8."""
         if self.photograph is None:
             return self.picture
         whole, (row, column) = self.photograph.clone(), self.corner

@@ -26,7 +26,7 @@ THROTTLE = 0.05
 def picture_element(label: str, width: int, picture: Tensor | None = None) -> ui.interactive_image:
     """Add a picture, (1 or 3, H, W) uint8, to the page; `label` is for screen readers, `width` in units of 0.25 rem."""
     source = "" if picture is None else address_of(picture)
-    # What is drawn on pictures is mera's own: a sanitizer, loaded while the picture may already be gone, is not needed.
+    # Only mera draws on pictures, so a sanitizer, which may load after the picture is gone, is not needed.
     element = ui.interactive_image(source, sanitize=False)
     return element.classes(f"picture w-{width}").props(f'role="img" aria-label="{label}"')
 
@@ -139,7 +139,7 @@ class MapTab:
 
     def __init__(self, visit: Visit) -> None:
         self.visit = visit
-        ui.label("Where the picture surprises the flow: bits per dimension by place and level, bright where most.")
+        ui.label("Bits per dimension by place and level: bright places surprise the flow most.")
         with ui.row():
             ui.button("Draw the map", on_click=self.draw)
             outlined("Go to the most surprising window", self._go)

@@ -25,7 +25,7 @@ Temperature = float | Sequence[float]
 
 @dataclass(frozen=True)
 class Recipe:
-    """The model and all options, including defaults, with which `build`, `mera.build`, can build a flow again."""
+    """The model and all options, including defaults, from which `build` (`mera.build`) makes a flow again."""
 
     model: str
     options: dict[str, Any]

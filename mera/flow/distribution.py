@@ -72,17 +72,17 @@ class FlowDistribution(Distribution):
         return other
 
     def entropy(self) -> NoReturn:
-        """Refuse: the entropy of a flow has no closed form; average -log_prob over samples."""
+        """Raise a NotImplementedError, since the entropy has no closed form; average -log_prob over samples."""
         raise NotImplementedError("The entropy of a flow has no closed form; average -p.log_prob(x) over samples x.")
 
     @property
     def mean(self) -> NoReturn:
-        """Refuse: the mean of a flow has no closed form; average samples."""
+        """Raise a NotImplementedError, since the mean of a flow has no closed form; average samples."""
         raise NotImplementedError("The mean of a flow has no closed form; use p.sample((n,)).mean(0).")
 
     @property
     def variance(self) -> NoReturn:
-        """Refuse: the variance of a flow has no closed form; take the variance of samples."""
+        """Raise a NotImplementedError, since the variance of a flow has no closed form; take that of samples."""
         raise NotImplementedError("The variance of a flow has no closed form; use p.sample((n,)).var(0).")
 
     @property

@@ -60,7 +60,7 @@ class Flow(FlowInParts):
 
     Raises:
         LayoutError: if the layout is not a bijection.
-        ValueError: if bijectors of angles stand beside bijectors of real numbers, or have a prior of real numbers.
+        ValueError: if bijectors of angles are mixed with bijectors of real numbers, or have a prior of real numbers.
     """
 
     bijectors: Bijectors
@@ -167,7 +167,7 @@ class Flow(FlowInParts):
     # Probability
 
     def log_prob(self, x: Tensor, context: Context | None = None) -> Tensor:
-        """The log-density of data (B,) in nats; see `Density.log_prob`."""
+        """The log-density, (B,) in nats, of data (B, C, *shape) in the flow's own space."""
         z, log_det = self(x) if context is None else self(x, context)
         return self.prior.log_prob(z) + log_det
 
@@ -175,7 +175,7 @@ class Flow(FlowInParts):
     def sample_latents(
         self, n: int | Sequence[int], temperature: Temperature = 1.0, device: torch.device | str | None = None
     ) -> Latents:
-        """Draw latents from the prior, without gradients; the noise of a flow, see `Density.draw_noise`."""
+        """Draw `n` latents from the prior at a temperature, one for all levels or one for each, without gradients."""
         number = check_count(n[0] if is_list(n) and len(n) == 1 else n, "a number of samples", 0)
         shapes = [(number, *latent.lattice.event_shape) for latent in self.plan.latents]
         like = self.reference if device is None else self.reference.to(device)
@@ -184,26 +184,26 @@ class Flow(FlowInParts):
     draw_noise = sample_latents
 
     def generate(self, noise: Sequence[Tensor], context: Context | None = None) -> Tensor:
-        """Generate data from latents, which are the noise of a flow; see `Density.generate`."""
+        """Generate data (n, C, *shape) from latents, differentiable in parameters and context."""
         return self.inverse(noise, context)[0]
 
     def generate_with_log_prob(self, noise: Sequence[Tensor], context: Context | None = None) -> tuple[Tensor, Tensor]:
-        """Generate data and their log-densities from latents; see `Density.generate_with_log_prob`."""
+        """Generate data from latents, with the log-density of each, (n,), in one pass."""
         x, log_det = self.inverse(noise, context)
         return x, self.prior.log_prob(noise) - log_det
 
     @property
     def needs_context(self) -> bool:
-        """Return whether a context must be passed: the flow is conditional, and `given` has not fixed its context."""
+        """Return whether a context must be passed, as to a conditional flow whose context `given` has not fixed."""
         return self.context_encoder.needs_context
 
     def given(self, context: Context) -> Flow:
-        """The flow with a fixed context, which has the same parameters; see `Density.given`."""
+        """The flow for one context, as a flow without context, with the same parameters."""
         encoder = self.context_encoder
         return self.changed(context_encoder=ContextEncoder(encoder.shape, encoder.embedding, context))
 
     def resized(self, shape: int | Sequence[int], levels: int | None = None) -> Flow:
-        """The same flow on a lattice of another shape: the same bijectors at all patches, with the same parameters.
+        """Return a flow on a lattice of another shape, with the same bijectors and the same parameters.
 
         Parameters are shared, not copied: training one flow trains the other, and `to` moves the parameters of both
         (call this method again after `to`). Shapes are those that the layout allows: for RG-Flow with `levels` levels,
@@ -257,7 +257,7 @@ class Flow(FlowInParts):
 
     @torch.no_grad()
     def initialize(self, x: Tensor, context: Context | None = None) -> None:
-        """Initialise layers such as ActNorm from a first batch of data; see `Density.initialize`."""
+        """Initialise layers such as ActNorm from a first batch of data; a batch that is refused changes nothing."""
         self.check_data("data", x)
         if len(x) == 0:
             raise InputError("at least one example to start from", "none")

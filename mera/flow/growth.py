@@ -53,7 +53,7 @@ def grow(flow: Density, copy: str = "coarse") -> Density:
     larger = trained.recipe.rebuild(**changes).to(trained.device, trained.dtype)
     small = _levels(trained)
     for level, targets in enumerate(_levels(larger)):
-        numbers = (level - 1, level) if copy == "coarse" else (level, level - 1)  # of the same scale, or else beside it
+        numbers = (level - 1, level) if copy == "coarse" else (level, level - 1)  # first the same scale
         candidates = (_pairs(targets, small[number]) for number in numbers if 0 <= number < len(small))
         pairs = next(filter(None, candidates), None)
         if pairs is None:

@@ -53,7 +53,7 @@ class FlowInParts(Density, PlanModule):
             site: the coordinates of the site in the lattice of the level; or a bool mask (H_h, W_h) of several sites.
 
         Raises:
-            ValueError: if there is no such level or site.
+            ValueError: if the level or the site does not exist.
 
         >>> import mera
         >>> cone = mera.build("rgflow", L=32, m=4).generation_cone(level=1, site=(1, 3))
@@ -150,7 +150,7 @@ class FlowInParts(Density, PlanModule):
             source: the image, any array-like (C, *shape) with a shape, a dtype and slices: a numpy array or memmap, an
                 array of zarr or h5py. Integers of 8 bits are dequantised with noise that is a function of seed and
                 site; floats are data in the flow's own space.
-            out: an empty or new folder for the maps; None for a temporary one, which goes when the result goes.
+            out: an empty or new folder for the maps; None for a temporary one, which is deleted with the result.
             options: `tile`, the edge of a tile in pixels, 512; `context`, of a conditional flow, one for
                 all pixels; `seed` of the noise, 0; `console`, a `rich.console.Console` on which progress is shown.
 
@@ -180,19 +180,19 @@ class FlowInParts(Density, PlanModule):
 
         The latents of the finest levels are drawn, and the coarse lattice takes the place of all others, so that the
         data follow the flow's density given that lattice (https://arxiv.org/abs/2412.12842 for lattice fields). The
-        edges of the data are those that the coarse lattice asks for, as by `resized`.
+        edges of the data follow from those of the coarse lattice, as by `resized`.
 
         Args:
             coarse: the coarse lattice on the scale of the data, (B, C, *shape): the means of cells for "wavelet", the
                 first corners of cells for "decimation". For other models it is the lattice that their own finest level
-                keeps, which bijectors have changed: near the means of cells for "rgflow", and exactly these for no
-                trained flow.
+                keeps, which bijectors have changed: near the means of cells for "rgflow", but not equal to them once
+                the flow is trained.
             levels: the number of levels to generate; each doubles the edges.
             temperature: as in `sample`, for all levels of the larger flow.
             context: the contexts; None for a flow without context.
             means: whether the means of cells are to be the coarse data for any flow, for the super-resolution of
-                pictures: its own coarse lattice is then found by iteration. The data are plausible ones of these means,
-                not draws from their density given the means.
+                pictures: its own coarse lattice is then found by iteration. The data are plausible and have these
+                means, but are not draws from their density given the means.
             console: the console that shows progress; None shows it on terminals and in notebooks only.
 
         Returns:

@@ -111,7 +111,7 @@ def _distinct(numbers: Iterable[int], groups: Sequence[_Group], lattice: Lattice
     """The products of elements by number, the last group varying fastest; where several are one map, only the first."""
     start, sizes, seen = torch.arange(1, lattice.sites + 1).view(lattice.shape), [group.size for group in groups], set()
     for number in numbers:
-        signed = start  # sites from 1 on, negative where the sign is
+        signed = start  # sites count from 1; a negative number is a flipped sign
         for group, place in zip(groups, np.unravel_index(number, sizes), strict=True):
             signed = group.move(signed, int(place))
         key = signed.numpy().tobytes()
@@ -158,7 +158,7 @@ class Symmetrized(Density):
         self.group = group if isinstance(group, str) else _names(group)
         if len(flow.plan.context or ()) > 1 and {*_names(group)} != {"flip"}:
             raise InputError(
-                "one context for all sites beside symmetries that move sites", f"one for each {flow.plan.context}"
+                "one context for all sites, for symmetries that move sites", f"one for each {flow.plan.context}"
             )
         with torch.device("cpu"):
             self.elements = symmetries(group, flow.plan.input, elements)
@@ -170,24 +170,24 @@ class Symmetrized(Density):
         return self.log_prob(x, context)
 
     def log_prob(self, x: Tensor, context: Context | None = None) -> Tensor:
-        """The log-density of data (B,) in nats; see `Density.log_prob`."""
+        """The log-density, (B,) in nats, of data (B, C, *shape) in the flow's own space."""
         log_q = self.flow.log_prob(*self.orbit(x, context)).view(len(self.elements), len(x))
         return log_q.logsumexp(0) - math.log(len(self.elements))
 
     def draw_noise(
         self, n: int | Sequence[int], temperature: Temperature = 1.0, device: torch.device | str | None = None
     ) -> tuple[Tensor, ...]:
-        """Draw the latents of the flow, and numbers in [0, 1) (B,) that select elements; see `Density.draw_noise`."""
+        """Draw the latents of the flow, and numbers in [0, 1), (n,), that select elements of the group."""
         z = self.flow.draw_noise(n, temperature, device)
         return *z, torch.rand_like(z[0].flatten(1)[:, 0])
 
     def generate(self, noise: Sequence[Tensor], context: Context | None = None) -> Tensor:
-        """Samples of the flow, transformed by random elements of the group; see `Density.generate`."""
+        """Generate data (n, C, *shape) with the flow, transformed by the inverses of the selected elements."""
         *z, uniform = noise
         return self._moved_back(self.flow.generate(z, context), self._choice(uniform))
 
     def generate_with_log_prob(self, noise: Sequence[Tensor], context: Context | None = None) -> tuple[Tensor, Tensor]:
-        """Samples with their log-densities; see `Density.generate_with_log_prob`."""
+        """Generate data with the log-density of each, (n,)."""
         *z, uniform = noise
         x, log_q = self.flow.generate_with_log_prob(z, context)
         choice = self._choice(uniform)
@@ -221,7 +221,7 @@ class Symmetrized(Density):
         return torch.cat([log_q[None], log_densities]).logsumexp(0) - math.log(n)
 
     def orbit(self, x: Tensor, context: Context | None = None) -> tuple[Tensor, Tensor | None]:
-        """Apply every element of the group: (n_elements * B, C, *shape), with contexts; see `Density.orbit`."""
+        """Apply every element of the group to data: (n_elements * B, C, *shape), by element, with contexts."""
         self.flow.check_data("data", x)
         contexts = self.context_encoder.as_tensor(context)
         if contexts is not None and len(contexts) == len(x):
@@ -234,7 +234,7 @@ class Symmetrized(Density):
 
     @torch.no_grad()
     def initialize(self, x: Tensor, context: Context | None = None) -> None:
-        """Initialise the flow with the data, transformed by all elements; see `Density.initialize`."""
+        """Initialise the flow from data (B, C, *shape), transformed by all elements of the group."""
         self.flow.initialize(*self.orbit(x, context))
 
     layout = _of_flow("layout", "The layout of the flow.")

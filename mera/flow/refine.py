@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 STEP, MOST_STEPS, CLOSE = 0.7, 100, 0.02
-"""The part of the difference of means that a step takes off, the most steps, and the largest difference at the end, in
+"""The fraction of the difference of means that a step removes, the most steps, and the largest difference left, in
 standard deviations of the coarse data."""
 
 
@@ -79,7 +79,7 @@ def _with_means(
         else:
             step /= 2
     far = difference.abs().max().item()
-    warnings.warn(f"Expected the coarse data as means of cells; got means up to {far:.2g} beside them", stacklevel=5)
+    warnings.warn(f"Expected the coarse data as means of cells; got means that differ by {far:.2g}", stacklevel=5)
     return x
 
 

@@ -54,12 +54,12 @@ def compile(layout: Layout) -> Plan:
         for index, output_value in enumerate(outputs):
             values[name, index], ways[output_value[0]] = output_value, (*way, -index)
     _check_conservation(entry, steps, latents)
-    latents.sort(key=lambda latent: (-latent.lattice.sites, ways[latent.value]))  # however they are declared
+    latents.sort(key=lambda latent: (-latent.lattice.sites, ways[latent.value]))  # whatever the order of declaration
     return Plan(entry, _with_levels(steps, latents), tuple(latents), layout.context)
 
 
 def _with_levels(steps: Sequence[Step], latents: Sequence[LatentLevel]) -> tuple[Step, ...]:
-    """The steps with their levels: that of the latents that leave next behind a step, the finest of several."""
+    """Set the level of each step: that of the first latents that leave after it, the finest if several do."""
     leaving = {latent.value: level for level, latent in enumerate(latents)}
     levels = dict(leaving)
     for step in reversed(steps):

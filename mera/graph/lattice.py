@@ -73,7 +73,7 @@ class Lattice:
 
     @property
     def is_picture(self) -> bool:
-        """Return whether a sample has the shape of a picture: two dimensions, and 1 or 3 channels."""
+        """Return whether a sample has the shape of a picture, with two dimensions and 1 or 3 channels."""
         return self.dim == 2 and self.channels in (1, 3)
 
     def pixels_of(self, values: Tensor, shape: Sequence[int]) -> Tensor:

@@ -165,14 +165,14 @@ class Layout(Drawn):
         return self.graph.nodes["input"]["node"].context
 
     def frozen(self) -> Layout:
-        """A copy that stays as it is: its graph cannot be changed, and has no later changes of this layout."""
+        """Return a copy whose graph cannot be changed, and which does not follow later changes of this layout."""
         other = copy.copy(self)
         other.graph = nx.freeze(nx.DiGraph(self.graph))
         other.input = replace(self.input, layout=other)
         return other
 
     def resized(self, shape: Sequence[int], without: str = "") -> Layout:
-        """The same nodes, in the same order, on a lattice of another shape.
+        """Return a layout with the same nodes, in the same order, on a lattice of another shape.
 
         The node `without` is left out; its output must have the shape of its input.
 

@@ -121,7 +121,7 @@ class Local(Node):
         if self.share is not None:
             check_key(self.share, "share")
         check_flag(self.field, "field")
-        whole = tuple(2 * n - 1 for n in lattice.shape)  # which reaches everything from everywhere
+        whole = tuple(2 * n - 1 for n in lattice.shape)  # a window that reaches all sites from any site
         read: Any = whole if self.field and self.kernel is None else self.kernel
         kernel = per_dimension(read, lattice.dim, "kernel", 1)
         tiling = 1 if self.field else kernel

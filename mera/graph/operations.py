@@ -147,7 +147,7 @@ class Apply(Operation):
 
     @cached_property
     def event_shape(self) -> tuple[int, ...]:
-        """The shape of one event: (channels, *kernel) for a patch, (channels, *shape) of the lattice for a field."""
+        """The shape of one event, (channels, *kernel) for a patch and (channels, *shape) of the lattice for a field."""
         return self.lattice.event_shape if self.is_field else (self.lattice.channels, *self.kernel)
 
     @cached_property
@@ -228,7 +228,7 @@ class Apply(Operation):
 
     @property
     def event_tiling(self) -> Tiling:
-        """The events as boxes: patches, or the whole lattice for a field bijector."""
+        """The boxes of the events, which are patches, or the whole lattice for a field bijector."""
         box = self.event_shape[1:]
         return Tiling(self.lattice, box, self.offset, (1,) * len(box) if self.is_field else self.patches)
 

@@ -98,7 +98,7 @@ class Plan(Tabled):
 
     @property
     def entries(self) -> tuple[int, ...]:
-        """For each level, finest first, the number of its first value: the data, then the kept output of each cut."""
+        """The number of the first value of each level, finest first, which is the data or the kept output of a cut."""
         value, entries = 0, [0]
         for step in self.steps:
             if step.source == value:
@@ -121,7 +121,7 @@ class Plan(Tabled):
 
     @property
     def table(self) -> Table:
-        """A table with a row for each step: lattice, grid of positions, einops pattern, latents among the outputs."""
+        """A table of the steps, with lattice, grid of positions, einops pattern, and latents among the outputs."""
         levels = {latent.value: f"z{h}" for h, latent in enumerate(self.latents)}
         header = ("step", "node", "level", "lattice", "kernel", "stride", "offset", "patches", "pattern", "sends out")
         rows = []
@@ -134,7 +134,7 @@ class Plan(Tabled):
 
     @property
     def legend(self) -> str:
-        """The caption below the table: the numbers of latents, and the meaning of "patches" and "field"."""
+        """The caption below the table, with the numbers of latents and the meaning of "patches" and "field"."""
         variables = " + ".join(f"{latent.lattice.variables}" for latent in self.latents)
         return (
             f"{len(self.latents)} levels of latents, finest first: {variables} variables\n"

@@ -54,7 +54,7 @@ def summarize(plan: Plan, layout: Layout, bijectors: Mapping[str, nn.Module], pr
         nodes.append((step.level, step.node, bijector, step.apply.lattice, events, parameters))
     levels = [(f"z{h}", v.lattice, v.lattice.variables, v.node) for h, v in enumerate(plan.latents)]
     return Summary(
-        f"Flow on {plan.input}, {prior} prior: {total:,} parameters, {plan.input.variables:,} variables",
+        f"Flow on {plan.input}, prior: {prior}; {total:,} parameters, {plan.input.variables:,} variables",
         Table(["level", "node", "bijector", "lattice", "events", "parameters"], nodes),
         Table(["latents", "lattice", "variables", "leave at"], levels),
     )

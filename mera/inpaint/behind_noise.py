@@ -1,4 +1,4 @@
-"""Fillings by a flow with learnt noise: they are drawn behind the noise, where log p has no steps."""
+"""Fillings by a flow with learnt noise, drawn as outputs of the noise bijector, in which log p has no steps."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 TOGETHER = 3072
-"""The most masked variables that are drawn together: memory grows with their square, and time beyond it."""
+"""The most masked variables that are drawn together: memory grows with their square, and time even faster."""
 BLOCK = 1728
 """The most masked variables of a block of a larger hole: 24 x 24 pixels in colour."""
 SPACIOUS, LONG, PIECE = 4, 36, 16
@@ -67,9 +67,9 @@ def pieces_of(hidden: Tensor) -> list[Tensor]:
 
 
 def tell_cost(local: Restriction, search: SearchOptions, console: Console, blocks: int = 1) -> None:
-    """Say how long draws are going to take, roughly, and how much memory, before the first step.
+    """Print roughly how long draws will take, and how much memory, before the first step.
 
-    Nothing is timed, and nothing said, where nobody listens.
+    Nothing is timed or printed if the console is quiet.
     """
     if console.quiet:
         return

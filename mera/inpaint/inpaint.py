@@ -61,17 +61,17 @@ class Inpainting(Drawn):
         varied: the number of variables that the search varied, including randomly chosen latents outside of the cone;
             0 if Ctrl-C came before it.
         mask: the pixels that were filled, a bool mask of the images.
-        original: the image before, (1, C, *shape).
+        original: the image before filling, (1, C, *shape).
         samples: images with fillings drawn from p(masked pixels | other pixels), (S, C, *shape); None if no samples
             were requested.
         draws: evenly spaced draws of the chains, (D, C, *shape), the last of which are `samples`; None without samples.
         convergence: diagnostics of the chains that drew the samples; None without samples, or if Ctrl-C came first.
-        stopped: whether Ctrl-C ended the search or the sampling early; what was found until then is kept.
+        stopped: whether Ctrl-C ended the search or the sampling early; the results until then are kept.
         blocks: the number of blocks in which a large hole was filled, each given those before it; there are
             then no samples.
         kept: "draw", "mean", "likeliest", or "surface" where that filling is not plausible.
             A filling of d variables is plausible if its log p is at most d / 2 + 5 sqrt(d / 2) nats below that of the
-            surface: draws from a Gaussian are so far below its peak. Of angles and without samples, all are.
+            surface: draws from a Gaussian are so far below its peak. For angles, and without samples, every filling is.
         pictures: by name, uint8 images (C, H, W) for notebooks: the original image and the likeliest filling; with
             samples, also a draw, the mean and the spread of the draws, and the samples; values are from 0 to 1, and the
             name of the spread says which standard deviation is white. None unless the lattice has two dimensions and 1
@@ -144,11 +144,11 @@ def inpaint(
 
     Only the inference cone of the mask is evaluated, and unmasked pixels do not change, bit for bit. For samples, a
     search climbs from the smooth surface through the pixels around the hole to a mode of p(masked pixels | other
-    pixels), where the curvature of log p gives a Gaussian. Another Gaussian is learnt from samples of the flow. The one
-    with the larger evidence lower bound starts chains of Hamiltonian Monte Carlo, which draw fillings: that of the mode
-    by its draws, that of samples by particles that are annealed, so that they start by mass. Without samples, Adam
-    starts at the likeliest of random settings of the varied latents, which compete in groups, the coarsest level first,
-    while the other latents are those of noise in the masked pixels.
+    pixels), where the curvature of log p gives a Gaussian. Another Gaussian is learnt from samples of the flow. Chains
+    of Hamiltonian Monte Carlo, which draw fillings, start from the one with the larger evidence lower bound: at draws
+    of the Gaussian of the mode, or at particles annealed from that of samples, so that each mode gets chains by its
+    mass. Without samples, Adam starts at the likeliest of random settings of the varied latents, which compete in
+    groups, the coarsest level first, while the other latents are those of noise in the masked pixels.
 
     Args:
         flow: the flow.

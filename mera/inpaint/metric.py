@@ -24,9 +24,9 @@ DIFFERENCE = 1e-3
 def curvature(local: Restriction, row: Tensor, of_angles: bool = False) -> Tensor:
     """J^T J for the Jacobian J of the latents in the cone: minus the second derivatives of log p for Gaussian latents.
 
-    J is made of differences, and not of gradients, one for each latent: a metric needs no more digits, a cone has at
-    least as many latents as masked variables, and no evaluation has to be kept for gradients. Masked pixels that are
-    `SPACING` apart are changed together, and the change of a latent counts for the nearest, so that J has at most
+    J is made of difference quotients rather than of a gradient for each latent: a metric needs no more digits, a cone
+    has at least as many latents as masked variables, and no evaluation has to be kept for gradients. Masked pixels that
+    are `SPACING` apart are changed together, and the change of a latent counts for the nearest, so that J has at most
     `SPACING` squared columns for a channel; in smaller holes it is exact. Angles are subtracted around the circle. From
     a filling (C n,) to (C n, C n).
     """
@@ -62,7 +62,7 @@ def _groups(local: Restriction) -> tuple[Tensor, Tensor]:
         stride = edges / torch.tensor(latent.lattice.shape)
         gap = ((_coordinates(sites, latent.lattice.shape) + 0.5) * stride - 0.5)[:, None] - at
         gap = torch.where(periodic, torch.minimum(gap.abs(), edges - gap.abs()), gap)
-        distance = gap.square().sum(2)  # of the site of a latent and a pixel
+        distance = gap.square().sum(2)  # squared, between the site of a latent and a pixel
         nearest = [distance.where(group == k, torch.inf).argmin(1) for k in range(int(group.max()) + 1)]
         levels.append(torch.stack(nearest).repeat(1, latent.lattice.channels))
     return group, torch.cat(levels, dim=1)

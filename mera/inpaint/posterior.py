@@ -56,7 +56,7 @@ class Convergence:
 
     @property
     def verdict(self) -> Verdict:
-        """Say if the draws have the proportions of p(masked pixels | other pixels), and why, with the numbers."""
+        """The verdict on whether the draws have the proportions of p(masked pixels | other pixels), with numbers."""
         numbers = f"{self.draws:,} draws, of which {self.effective:.0f} are independent, accepted {self.acceptance:.2f}"
         agreement = {"r_hat": self.r_hat, "by_chance": self.by_chance, "chains": self.chains}
         found = judge({"fillings": True, "independent": self.effective, **agreement})
@@ -174,8 +174,8 @@ class LogProbInThreads(torch.autograd.Function):
 def judged_quantities(chains: Tensor, log_prob: Tensor) -> Tensor:
     """log p (draws, K) and random projections of chains (draws, K, d) of fillings: (draws, K, 1 + PROJECTIONS).
 
-    The largest R-hat of all variables grows with their number, although the chains have mixed: of 200 runs of four
-    chains with 768 variables that did, it would refuse all.
+    The largest R-hat of all variables grows with their number, although the chains have mixed: it would refuse all of
+    200 runs of four chains with 768 variables that did mix.
     """
     flat = chains.double().flatten(0, 1)
     with seeded(0):

@@ -29,7 +29,7 @@ class LatentSpace:
         local: the restriction to the masked pixels.
         latents: the number of latents that are varied, chosen among all latents of the flow at random; None for all in
             the cone. Those outside of the cone do not have a coordinate, since masked pixels do not depend on them.
-        filling: the masked pixels (1, C, n) whose latents the others are; by default noise.
+        filling: the masked pixels (1, C, n) that the other latents are computed from; by default noise.
 
     Attributes:
         size: the number of varied variables; latents outside of the cone count.
@@ -48,7 +48,7 @@ class LatentSpace:
         self.size = len(indices)
         if latents is not None:
             self.size = check_count(latents, "the number of latents", 1, variables)
-            draws = torch.randperm(variables)[: self.size]  # latents in the cone are numbered first
+            draws = torch.randperm(variables)[: self.size]  # the first numbers are the latents in the cone
             indices = indices[draws[draws < len(indices)]]
             if not len(indices):
                 raise InputError("latents of which one can change the masked pixels", f"{latents} others: vary more")

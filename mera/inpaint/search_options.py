@@ -20,7 +20,7 @@ class SearchOptions:
         str,
         Option(
             "which filling is kept: a draw, the mean of the draws, which is smoother and has a smaller error, or the "
-            "likeliest filling, which is all that there is without samples.",
+            "likeliest filling, the only one without samples.",
             choice(KEPT, "a kind of filling"),
         ),
     ] = "draw"
@@ -28,7 +28,7 @@ class SearchOptions:
         int | None,
         Option(
             "number of latents of the flow, chosen at random, that are varied without samples; if None, those in the "
-            "inference cone of the mask, which are all that matter.",
+            "inference cone of the mask, the only ones that matter.",
         ),
     ] = None
     draws: Annotated[

@@ -31,7 +31,7 @@ def write_archive(path: str | PathLike[str], description: Mapping[str, Any], ten
     text = json.dumps(description)
     copies = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     metadata = json.dumps({"description": text, SUM: _checksum(text, copies)})
-    write_atomically(path, packed(copies, metadata={KEY: metadata}))  # one entry: several have no fixed order
+    write_atomically(path, packed(copies, metadata={KEY: metadata}))  # one entry, since the order of several varies
 
 
 def read_archive(path: str | PathLike[str]) -> tuple[dict[str, Any], dict[str, Tensor]]:

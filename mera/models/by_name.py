@@ -45,7 +45,7 @@ names, builder = _models.names, _models.get
 
 
 def presets(name: str) -> list[str]:
-    """The names of a model's presets; a `ValueError` if there is no such model."""
+    """The names of a model's presets; a `ValueError` for an unknown model."""
     common = [preset for preset, options in PRESETS.items() if any(_models.takes(name, o) for o in options)]
     return [*getattr(builder(name), "presets", ()), *common]
 

@@ -100,12 +100,12 @@ class RealNVP(FieldModel):
     norm: Norm = True
 
     def fitted(self) -> dict[str, Any]:
-        """The widths of the hidden layers; see `Model.fitted`."""
+        """The widths of the hidden layers, if they were left out."""
         number = levels(self.shape, self.m, n_levels=self.levels)
         return {} if self.hidden is not None else {"hidden": [(min(int(16 * 2.5**h), 96),) for h in range(number)]}
 
     def layout(self) -> Layout:
-        """Declare the layout; see `Model.layout`."""
+        """Declare the layout."""
         fields = Fields(replace(self, **self.fitted()), norm=self.norm)
         x = fields.layout.input
         for level, blocks in enumerate(fields.options):
@@ -134,7 +134,7 @@ class Glow(FieldModel):
     hidden: WidthsOfChannels = (44,)
 
     def layout(self) -> Layout:
-        """Declare the layout; see `Model.layout`."""
+        """Declare the layout."""
         fields = Fields(self, squeezed_first=True)
         x = fields.layout.input
         for level, blocks in enumerate(fields.options):
@@ -164,7 +164,7 @@ class WaveletFlow(FieldModel):
     norm: Norm = True
 
     def layout(self) -> Layout:
-        """Declare the layout; see `Model.layout`."""
+        """Declare the layout."""
         fields = Fields(self, norm=self.norm)
         x = fields.layout.input
         for level, blocks in enumerate(fields.options):
@@ -179,9 +179,7 @@ class WaveletFlow(FieldModel):
         return fields.finished(x)
 
 
-LayersWithoutFrames = Annotated[
-    PerLevel | None, Option(f"{LAYERS.help} 1 if None; there are none with frames.").per_level()
-]
+LayersWithoutFrames = Annotated[PerLevel | None, Option(f"{LAYERS.help} 1 if None; only without frames.").per_level()]
 
 
 @register("decimation")
@@ -218,13 +216,13 @@ class Decimation(FieldModel):
     ] = None
     transform: Transform = "spline(max_log_scale=1)"
     boundary: FieldBoundary = "periodic"
-    norm: Annotated[bool | None, Option(f"{NORM.help} True if None; there are none with frames.", flag)] = None
+    norm: Annotated[bool | None, Option(f"{NORM.help} True if None; only without frames.", flag)] = None
     frames: Annotated[
         bool | None,
         Option(
             "whether new sites are drawn in turns, relative to the direction of a learnt sum of neighbours, so that "
             "log p is the same for fields that are turned as a whole: angles (XY), or vectors of all channels (O(n)). "
-            "If None, for angles only, which know no other way.",
+            "If None, for angles only, which need them.",
             flag,
         ),
     ] = None
@@ -234,7 +232,7 @@ class Decimation(FieldModel):
     ] = False
 
     def fitted(self) -> dict[str, Any]:
-        """Whether there are frames, and the options of either kind; see `Model.fitted`."""
+        """Whether there are frames, and the options that were left out with frames or without them."""
         of_angles = TRANSFORMS.make(self.transform).of_angles
         if of_angles and self.frames is False:
             raise InputError("frames=True for a transform of angles", f"frames=False, transform={self.transform!r}")
@@ -248,7 +246,7 @@ class Decimation(FieldModel):
         return {"frames": frames} | {name: value for name, value in usual.items() if getattr(self, name) is None}
 
     def layout(self) -> Layout:
-        """Declare the layout; see `Model.layout`."""
+        """Declare the layout."""
         model = replace(self, **self.fitted())
         common: dict[str, Any] = {} if model.frames else {"norm": model.norm}
         fields = Fields(replace(model, layers=model.layers or 1), **common)

@@ -127,7 +127,7 @@ def kernels(
 
 
 def offset_of(lattice: Lattice, kernel: Kernel, part: float) -> Kernel | None:
-    """The offset of a row of patches that is a part of their width; None if no patch fits at such an offset.
+    """The offset of a row of patches, from its fraction of their width; None if no patch fits at this offset.
 
     In a dimension in which one patch reaches from one open border to the other, the offset is 0.
     """
@@ -137,7 +137,7 @@ def offset_of(lattice: Lattice, kernel: Kernel, part: float) -> Kernel | None:
 
 
 def plain_widths(patches: Sequence[Kernel]) -> Edges:
-    """Patches as the option m: one number if all are the same cube, but for a single patch of one site."""
+    """The option m of patches: one number if all are the same cube, except for a single patch of one site."""
     rows = [kernel[0] if len(set(kernel)) == 1 else list(kernel) for kernel in patches]
     return rows[0] if isinstance(rows[0], int) and rows == [rows[0]] * len(rows) and rows != [1] else rows  # type: ignore
 

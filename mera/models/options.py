@@ -124,7 +124,7 @@ class Model(ABC):
         check_fields(self)
 
     def fitted(self) -> dict[str, Any]:
-        """The options that depend on the lattice, with their values, where they are None."""
+        """The values of options that depend on the lattice or on other options and were left out, by name."""
         return {}
 
     @abstractmethod
@@ -164,7 +164,7 @@ class PatchModel(Model):
 
 @dataclass(frozen=True, kw_only=True)
 class StepModel(PatchModel):
-    """Options that models of patches share whose steps decimate the lattice."""
+    """Options that models of patches with decimations share."""
 
     levels: LevelCount = None
     block_spins: BlockSpinsFlag = False
@@ -184,7 +184,7 @@ class StepModel(PatchModel):
         return kernels(self.shape, m, self.width, self.stride, self.levels, share)
 
     def fitted(self) -> dict[str, Any]:
-        """The widths of the patches; see `Model.fitted`."""
+        """The widths of the patches, if they were left out."""
         return {"m": plain_widths(self.kernels)} if hasattr(self, "m") else {}
 
 

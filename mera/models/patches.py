@@ -1,7 +1,7 @@
 """Construction of layouts of bijectors on patches, shared by RG-Flow, NeuralRG, trees, brick walls, branching MERAs.
 
-A level of such a model consists of rows of bijectors, in the order from data to latents. A row is a pair: a role,
-which begins the names of nodes, and the offset of the patches as a part of their width: 0 or 1/2, say.
+A level of such a model consists of rows of bijectors, in the order from data to latents. A row is a pair: a role, which
+begins the names of nodes, and the offset of the patches as a fraction of their width, such as 0 or 1/2.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Patches:
         self.model, self.kernels, self.share = model, kernels, share
         self.stride: int = getattr(model, "stride", 2)  # the edge of the cells of a decimation (RG-Flow, Eq. 5)
         steps = len(kernels)
-        rows = steps if share is None else min(steps, share + 1)  # the last is for all levels that share
+        rows = steps if share is None else min(steps, share + 1)  # the last one serves all levels that share
         learnt = getattr(model, "learnt_prior", None)
         values: Sequence[list[Any]] = (
             bijectors_per_step(rows, model),
@@ -55,7 +55,7 @@ class Patches:
             check_choice(model.boundary, PADDING, "a boundary of a flow with details or a learnt prior")
         self.layout = Layout(model.shape, model.channels, model.boundary, model.context_shape)
         prior = model.prior if isinstance(model.prior, Prior) else Prior(model.prior)
-        self.block_spins = getattr(model, "block_spins", False) and not prior.of_angles  # which have no arithmetic mean
+        self.block_spins = getattr(model, "block_spins", False) and not prior.of_angles  # which have no mean
 
     def add_rows(self, x: Port, step: int, rows: Rows, suffix: str) -> Port:
         """Add the rows of bijectors of one level, and return the output of the last node.
@@ -64,7 +64,7 @@ class Patches:
         `offset_of`. With the option `block_spins`, a row of `BlockSpins` comes before the rows; or before the first row
         at offset 0 if patches of an earlier row would cut cells, so that no causal cone grows. The last step has none,
         as no further step would couple the means, unless all levels share one. If levels share, the last row of the
-        last step is the bijector "top", as its output is all prior.
+        last step is the bijector "top", as all of its outputs are latents.
         """
         kernel = self.kernels[step]
         offsets = [(role, offset_of(x.lattice, kernel, part)) for role, part in rows]

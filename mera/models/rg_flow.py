@@ -96,7 +96,7 @@ class RGFlow(StepModel):
     ] = None
 
     def layout(self) -> Layout:
-        """Declare the layout; see `Model.layout`."""
+        """Declare the layout."""
         if self.shared_from and (self.shared_from >= (n := len(self.kernels)) - 1 or not self.share_levels):
             expected = f"shared_from with share_levels=True, at most {max(0, n - 2)} for {n} levels, so that two share"
             raise InputError(expected, f"shared_from={self.shared_from}, share_levels={self.share_levels}")

@@ -34,7 +34,7 @@ class NeuralRG(StepModel):
     repeats: Annotated[int, Option("how often blocks at both offsets act at each level.", count())] = 1
 
     def layout(self) -> Layout:
-        """Declare the layout; see `Model.layout`."""
+        """Declare the layout."""
         rows = [
             (f"{role}_{repeat}_", offset)
             for repeat in range(self.repeats)
@@ -79,11 +79,11 @@ class Tree(StepModel):
         return kernels(self.shape, None, self.stride, self.stride, self.levels)
 
     def fitted(self) -> dict[str, Any]:
-        """The width of the decimators; see `Model.fitted`."""
+        """The width of the decimators, if it was left out."""
         return {"m": self.stride}
 
     def layout(self) -> Layout:
-        """Declare the layout; see `Model.layout`."""
+        """Declare the layout."""
         return Patches(self, self.kernels).renormalize([("decimator", 0)])
 
 
@@ -102,7 +102,7 @@ class Ternary(StepModel):
     L: Annotated[Edges, Option("edge of the lattice, or all its edges, multiples of 3.")] = 27
 
     def layout(self) -> Layout:
-        """Declare the layout; see `Model.layout`."""
+        """Declare the layout."""
         return Patches(self, self.kernels).renormalize([("disentangler", 0.5), ("decimator", 0)])
 
 
@@ -126,14 +126,14 @@ class TEBD(PatchModel):
     depth: Annotated[int, Option("number of pairs of rows of blocks.", count())] = 2
 
     def fitted(self) -> dict[str, Any]:
-        """The width of the blocks; see `Model.fitted`."""
+        """The width of the blocks, if it was left out."""
         fitting = [m for m in ((self.m and [self.m]) or (4, 6, 2)) if all(n % m == 0 for n in self.shape)]
         if not fitting:
             raise InputError(f"edges that m={self.m or 2} divides", "x".join(map(str, self.shape)))
         return {"m": fitting[0]}
 
     def layout(self) -> Layout:
-        """Declare the layout; see `Model.layout`."""
+        """Declare the layout."""
         patches = Patches(self, [(self.fitted()["m"],) * len(self.shape)] * self.depth)
         x = patches.layout.input
         for step in range(self.depth):
@@ -157,7 +157,7 @@ class BranchingMERA(StepModel):
     hidden: Widths = (16,)
 
     def layout(self) -> Layout:
-        """Declare the layout; see `Model.layout`."""
+        """Declare the layout."""
         patches = Patches(self, self.kernels)
         steps = len(patches.bijectors)
 

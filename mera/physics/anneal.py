@@ -49,9 +49,9 @@ def anneal(
     moments of a short run of Hamiltonian Monte Carlo, along open ones it has the variance of that run at each site; for
     an action of angles g is uniform. A pilot population chooses the stages, so that the effective number of its weights
     is 0.9 of its particles, and the steps of the trajectories. Both are then fixed, so that the mean of Z over
-    populations is unbiased. Slow modes that all populations follow too late do not show in their spread. Therefore the
-    particles go on by a short run, which must not change averages. Modes that no population reaches do not show: repeat
-    a result that matters with more `moves` and `particles`.
+    populations is unbiased. Slow modes that lag behind in all populations do not show in their spread; therefore a
+    short run from the final particles must not change averages. A mode that no population reaches goes unnoticed:
+    repeat an important result with more `moves` and `particles`.
 
     Args:
         action: the action S, differentiable, from fields (B, C, *shape) to (B,); or its `Target`.
@@ -142,7 +142,7 @@ class Populations(Sampler):
             self._rate += annealing.move(chains, beta, StepSize(step), self._moves, LEAPFROG) / stages
             if action.is_even:
                 chains.mirror()
-        else:  # the run that follows: its first half, then the looks
+        else:  # the check run: its first half, then the measured fields
             if not len(self._annealed):
                 self._annealed = start.to_fields(chains.x).contiguous()  # as it is read again
             part = LOOKS if self._stage == stages else 1

@@ -48,9 +48,9 @@ CHANCE = 0.005
 class Estimate(Record, Drawn):
     r"""The result of every sampler: its record, with averages, errors and verdicts.
 
-    What a kind of draws does not have is None, or an empty mapping: chains have autocorrelation times and R-hat;
-    weights have an effective sample size; :math:`\ln Z` is known where the density of the draws is. The log-weights of
-    samples of a flow with density q, and of its proposals to chains, are :math:`-S - \ln q`.
+    Attributes that do not apply to the draws are None, or an empty mapping: chains have autocorrelation times and
+    R-hat; weights have an effective sample size; :math:`\ln Z` is known where the density of the draws is. The
+    log-weights of samples of a flow with density q, and of its proposals to chains, are :math:`-S - \ln q`.
 
     Args:
         fields: the fields that are kept, (N, C, *shape), draw by draw; the last of each chain if none are. Their
@@ -68,7 +68,7 @@ class Estimate(Record, Drawn):
         ess: the effective sample size of the weights as a fraction of n, 0 to 1.
         pareto_k: the shape of the tail of the weights: below 0.5 errors can be trusted, from 0.7 on they mean nothing;
             NaN for fewer than 100 samples.
-        log_z: the estimate of :math:`\ln Z`; of `reweight` :math:`\ln Z' / Z`.
+        log_z: the estimate of :math:`\ln Z`; for `reweight`, of :math:`\ln Z' / Z`.
         log_z_error: its standard error.
         log_z_of_populations: :math:`\ln Z` of each population of annealing, (P,); in the mean a lower bound.
         free_energy: the variational free energy, the mean of :math:`\ln q + S`, an upper bound of :math:`-\ln Z`; it
@@ -110,7 +110,7 @@ class Estimate(Record, Drawn):
 
     @property
     def verdict(self) -> Verdict:
-        """Return whether averages and errors can be trusted: the worst verdict on a quantity."""
+        """The worst verdict on a quantity, which says whether averages and errors can be trusted."""
         return worst(self.verdicts)
 
     @property
@@ -254,13 +254,13 @@ def _of_chains(record: Record) -> dict[str, Any]:
     """The entries of the estimate of chains."""
     facts, log_weights, tempered = record.facts, record.log_weights, "trips" in record.figures
     acceptance, chains = record.rates.mean().item(), record.series["m2"].shape[1]
-    moving = record.series["phi2"]  # which signs do not change; the energy of angles, whose phi^2 is 1
+    moving = record.series["phi2"]  # unchanged by signs; for angles, whose phi^2 is 1, the energy
     moving = record.series["energy"] if is_constant(moving, moving.mean()) else moving
     common: dict[str, Any] = {"acceptance": acceptance, "chains": chains, "frozen": frozen_chains(moving, acceptance)}
     common |= {"dispersed": facts.get("dispersed", True)}
     if tempered:
         common |= {"trips": int(record.figures["trips"]), "exchanged": record.figures["exchanged"].min().item()}
-    signed = facts.get("zero", ()) if facts.get("random_signs") else ()  # see the rows of |m| and m^2
+    signed = facts.get("zero", ()) if facts.get("random_signs") else ()  # their information is in |m| and m^2
     scalars = _scalars(record)
     rows = {name: along(values, **({"folded": False} if name in signed else {})) for name, values in scalars.items()}
     seen = {name: common | row.seen for name, row in rows.items()}

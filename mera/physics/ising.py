@@ -104,9 +104,9 @@ class Ising(Action):
 
         def field(signs: Tensor) -> Tensor:
             changed, noise = signs[:, None] * spins, torch.randn(phi.shape, dtype=torch.float64).to(phi)
-            if self.local:  # of mean s and covariance 1 / K
+            if self.local:  # a Gaussian of mean s and covariance 1 / K
                 return changed + self._power(noise, -0.5)
-            return self._power(changed, 1.0) + self._power(noise, 0.5)  # of mean K s and covariance K
+            return self._power(changed, 1.0) + self._power(noise, 0.5)  # a Gaussian of mean K s and covariance K
 
         return spins[:, 0] / math.sqrt(self.temperature), field
 
@@ -122,7 +122,7 @@ class Ising(Action):
         eigenvalues = self.eigenvalues(shape)
         n = math.prod(shape)
         shift = eigenvalues.mean().item()  # the diagonal of K; the diagonal of A is 0
-        sign = -1 if self.local else 1  # of the logarithm of the determinant of the covariance, K or its inverse
+        sign = -1 if self.local else 1  # of ln det K: the covariance is K, or its inverse if local
         gaussian = 0.5 * (n * math.log(2 * math.pi) + sign * eigenvalues.log().sum().item())
         return kaufman(shape, self.temperature) + gaussian - n * math.log(2) + n / 2 * shift
 
@@ -147,7 +147,7 @@ def kaufman(shape: Sequence[int], temperature: float) -> float:
     r = torch.arange(2 * n, dtype=torch.float64)
     log_sinh_2k = 2 * k + math.log(-math.expm1(-4 * k)) - math.log(2)
     log_cosh_2k = 2 * k + math.log1p(math.exp(-4 * k)) - math.log(2)
-    log_ratio = 2 * log_cosh_2k - log_sinh_2k  # of cosh 2k / tanh 2k, which overflows at low temperatures
+    log_ratio = 2 * log_cosh_2k - log_sinh_2k  # ln(cosh 2k / tanh 2k), which itself would overflow
     log_x = (log_ratio + (-(math.pi * r / n).cos() * math.exp(-log_ratio)).log1p()).clamp(min=0)
     gamma = log_x + (-(-2 * log_x).expm1()).sqrt().log1p()  # arcosh x
     gamma[0] = 2 * k + math.log(math.tanh(k))  # negative above the critical temperature

@@ -186,7 +186,7 @@ def points_of(facts: Mapping[str, Any]) -> list[dict[str, Any]]:
 def _record(facts: Mapping[str, Any], arrays: Mapping[str, Tensor], prefix: str) -> Record:
     """The record whose entries are arrays with a prefix."""
     if f"{prefix}done" not in arrays:
-        raise InputError("a measurement of this version of mera", "draws of another one, which it does not read")
+        raise InputError("a measurement of this version of mera", "draws in the format of another version")
     entries: dict[str, Any] = {"series": {}, "witness": {}, "figures": {}, "state": {}, "random": {}}
     for key, values in arrays.items():
         if key.startswith(prefix):
@@ -217,7 +217,7 @@ def read_records(path: str | PathLike[str] | Iterable[str | PathLike[str]]) -> l
         records = [followed(point) for point in zip(*pieces, strict=True)] if pieces else []
         least = MIN_DRAWS if "chains" in facts else 1
         if not records or len(records[0]) < least:
-            raise InputError(f"a measurement with at least {least} draws", f"fewer yet in {folder.path}")
+            raise InputError(f"a measurement with at least {least} draws", f"fewer so far in {folder.path}")
         if found and records[0].series.keys() != found[0][0].series.keys():
             different = ", ".join(sorted(records[0].series.keys() ^ found[0][0].series.keys()))
             raise InputError("measurements with the same observables", f"{different} in one of them alone")

@@ -95,11 +95,11 @@ class Sampler(ABC):
 
     @abstractmethod
     def draw(self, tune: bool, most: int) -> list[Draw]:
-        """Return the next draws, at most so many; none where they take several calls. Only a warm-up may tune steps."""
+        """Return up to `most` draws, none if one takes several calls; only a warm-up may `tune` steps."""
 
     @property
     def progress(self) -> float | None:
-        """The fraction of all work that is done, 0 to 1; None for that of the draws."""
+        """The fraction of all work that is done, 0 to 1; None if the number of draws tells it."""
         return None
 
     @property

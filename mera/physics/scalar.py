@@ -172,7 +172,7 @@ class ON(_QuarticField):
 class DoubleWell(Action):
     r"""A double well at each site, and no coupling between sites.
 
-    .. math:: S = \sum_x \text{height}\, \left(\frac{\phi(x)^2}{\text{position}^2} - 1\right)^2
+    .. math:: S = \sum_x \text{height}\, (\phi(x)^2 / \text{position}^2 - 1)^2
 
     Args:
         height: the height of the barrier at 0, positive, in units of the temperature.

@@ -66,7 +66,7 @@ class Target:
 
     Raises:
         ValueError: if the shape or the action is of another type, the action does not return one number for each field,
-            is not bounded from below, or has none of the properties that it declares.
+            is not bounded from below, or lacks a property that it declares.
         FloatingPointError: if the action of a field is not finite.
 
     >>> from mera import physics
@@ -126,7 +126,7 @@ class Target:
     @cached_property
     def zero(self) -> list[str]:  # noqa: D102
         with fixed_seed(0):
-            phi = 100 * torch.randn(1, *self.shape, dtype=torch.float64)  # which have spins for certain
+            phi = 100 * torch.randn(1, *self.shape, dtype=torch.float64)  # so large that spins are certain
         action = self.action
         order = action.order_parameter(phi)
         is_odd = order.shape[1] == 1 and torch.allclose(action.order_parameter(-phi), -order)
@@ -292,7 +292,7 @@ class _Trial:
 
     def check_independent(self) -> None:
         """Refuse an action of one field that depends on other fields of the batch, or on chance."""
-        torch.rand(())  # so that an action that draws numbers draws others than before
+        torch.rand(())  # advances the random state, so that an action with noise shows
         alone = torch.cat([self.action(field[None]) for field in self.fields[:2]])
         difference = (alone - self.values[:2]).abs()
         if not (difference <= self._tolerance()[:2]).all():

@@ -157,7 +157,7 @@ class Ladder(FieldChains):
         self._places, self._measured = points, measured
         n, chains = len(points), len(fields) // len(points)
         self._exchanges = torch.zeros(2, n - 1, dtype=torch.float64)  # accepted and proposed
-        self._visited = torch.zeros(n, chains, dtype=torch.long)  # by each field: 1 from the cold end, 2 from the hot
+        self._visited = torch.zeros(n, chains, dtype=torch.long)  # 1: from the cold end, 2: from the hot one
         self._trips, self._turn = 0, 0
 
     @property
@@ -206,6 +206,6 @@ class Ladder(FieldChains):
         chains.gradients = torch.where(here[:, None], gradients, chains.gradients)
         self._visited = torch.where(accepted.cpu(), self._visited[order], self._visited)
         if count:
-            self._trips += int((self._visited[-1] == 2).sum())  # from the hot end, at the cold one again
+            self._trips += int((self._visited[-1] == 2).sum())  # fields that return from the hot end to the cold one
         self._visited[0] = torch.where(self._visited[0] == 1, 2, self._visited[0])
         self._visited[-1] = 1

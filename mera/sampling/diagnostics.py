@@ -149,7 +149,7 @@ def r_hat_by_chance(chains: Tensor, folded: bool = True) -> float:
         ranks = torch.from_numpy(np.asarray(rankdata(values.numpy()))).view_as(values)
         scores = torch.special.ndtri((ranks - 3 / 8) / (ranks.numel() + 1 / 4))
         gamma = gamma_method(scores - scores.mean(0))
-        # short chains underestimate tau, the more since each half loses its own mean
+        # short chains underestimate tau, even more so as the mean of each half is subtracted
         tau = (gamma.tau + 2 * gamma.tau_error) / max(0.1, 1 - (2 * gamma.window + 1) / n)
         m = values.shape[1]
         level = math.sqrt(1 + 2 * tau / n * float(chi2.ppf(0.999, m - 1)) / (m - 1))

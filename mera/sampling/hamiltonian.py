@@ -91,7 +91,7 @@ class HamiltonianChains:
             momentum = momentum + step / 2 * self._scaled(self._weighted(gradients), transposed=True)
         value = self._weighted(values)
         change = value.double() - momentum.double().square().sum(1) / 2 - energy
-        if (value.isnan() & (x.abs().amax(1) < ORDINARY)).any():  # beyond, inf - inf is that of a diverging trajectory
+        if (value.isnan() & (x.abs().amax(1) < ORDINARY)).any():  # not inf - inf of a diverging trajectory
             raise FloatingPointError("Expected a finite log-density of finite variables; got NaN")
         change = torch.where(change.isfinite(), change, -math.inf)
         accepted = torch.rand_like(change).log() < change
@@ -179,7 +179,7 @@ class Trajectories:
         """Go on from other fields (K, C, *shape)."""
         self.chains = HamiltonianChains([lambda row: self._log_prob(row.unflatten(1, self._shape))], fields.flatten(1))
         if not (self.chains.value.isfinite().all() and self.chains.gradients.isfinite().all()):
-            raise FloatingPointError("Expected a finite action and gradient of the fields at the start; got others")
+            raise FloatingPointError("Expected a finite action and gradient at the start; got infinite values or NaN")
 
     @property
     def fields(self) -> Tensor:

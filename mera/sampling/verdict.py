@@ -147,7 +147,7 @@ def judge(seen: Mapping[str, Any]) -> Verdict:
 
 
 def least_trusted(*verdicts: Verdict) -> Verdict:
-    """The first of those verdicts that say the least for an error."""
+    """The verdict that trusts an error least, the first of several."""
     return min(verdicts, key=lambda verdict: verdict.trust)
 
 

@@ -56,9 +56,9 @@ def pareto_k(log_weights: Tensor) -> float:
         return 0.0
     from arviz_stats.base import array_stats
 
-    with np.errstate(all="ignore"):  # of smoothed weights, which are not used
+    with np.errstate(all="ignore"):  # warnings on the smoothed weights, which are not used
         try:
-            return float(array_stats.psislw(-values.numpy())[1])  # its argument is a log-likelihood
+            return float(array_stats.psislw(-values.numpy())[1])  # psislw takes log-likelihoods
         except ValueError:  # the largest weights are all equal
             return 0.0
 

@@ -35,7 +35,7 @@ class Objective(ABC):
         metric: the suffix of the names of metrics, as in "test_bits".
         optimizer: the name of the default optimiser.
         size: the number of examples; 0 for an objective without examples.
-        facts: what is learnt, by name, in values of JSON: a run of other facts cannot be resumed.
+        facts: what is learnt, by name, in values of JSON: a run with other facts cannot be resumed.
         is_of_rows: whether the losses of rows are independent of each other, so that their mean has a standard error.
         contexts: the contexts of samples that are shown in training, (N, ...); None for a flow without context.
     """

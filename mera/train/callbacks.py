@@ -56,7 +56,7 @@ class Callback:
 
 
 class Progress(Callback):
-    """A progress bar with rate and time left, or plain lines where there is no terminal."""
+    """A progress bar with rate and time left, or plain lines without a terminal."""
 
     def __init__(self, console: Console) -> None:
         self.console = console

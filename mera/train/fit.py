@@ -225,7 +225,7 @@ def fit(
         saves_memory, first_step = flow.checkpoint, loop.step
         flow.checkpoint = saves_memory or settings.checkpoint
         try:
-            if settings.compile and loop.progress < 1:  # by the first of the remaining batches
+            if settings.compile and loop.progress < 1:  # with the first of the remaining batches
                 if not console.quiet:
                     console.print("torch compiles the loss, which takes minutes the first time")
                 loop.compile(first := next(batches))
@@ -244,7 +244,7 @@ def fit(
             verdict = diverged or (not number and learnt.test.verdict(loop.trained)) or "no sign of divergence"
         if resumed and loop.step == first_step and not number:
             verdict = f"no step was taken: the run had ended after {loop.step} steps; pass a larger steps= or minutes="
-    number = number or signal.number  # one that came during the check
+    number = number or signal.number  # a signal during the check
     if diverged:
         warnings.warn(f"Training {diverged}", stacklevel=2)
     if number and on_signal == "raise":

@@ -79,9 +79,9 @@ def _check(node: str, bijector: Bijector, events: Tensor) -> None:
     try:
         errors = errors_of(bijector, events)
         noisy = errors_of(with_noise_on_parameters(copy.deepcopy(bijector)), events)
-    except (RuntimeError, TypeError, NotImplementedError):  # which training raises where it matters
+    except (RuntimeError, TypeError, NotImplementedError):  # training raises it too, if it matters
         return
-    errors["log-det"] = max(errors.get("log-det", 0.0), noisy.get("log-det", 0.0))  # many begin as the identity
+    errors["log-det"] = max(errors.get("log-det", 0.0), noisy.get("log-det", 0.0))  # 0 for the identity
     for name, law in LAWS.items():
         if errors[name] > tolerance:
             got = f"an error of {errors[name]:.3g} in {type(bijector).__name__}: mera.check shows all laws"

@@ -49,7 +49,7 @@ class Loop:
         schedule: the user's own schedule, which replaces the schedule of the settings.
 
     Attributes:
-        rank, world_size: the index of this process among the processes that train together, and their number.
+        rank: the index of this process among the `world_size` processes that train together.
         is_main: whether this process writes the files of the run.
         rows: indices of the rows of each batch that this process computes; a batch shrinks if there are fewer examples.
         step: steps taken.
@@ -100,7 +100,7 @@ class Loop:
 
     @property
     def trained(self) -> Density:
-        """The flow to evaluate, save and use: the running mean of the weights, or the flow itself if there is none."""
+        """The flow to evaluate, save and use, which has the running mean of the weights, if the run keeps one."""
         return self.flow if self._average is None else self._average.module  # type: ignore[return-value]
 
     @property
@@ -180,7 +180,7 @@ class Loop:
         batch, start = tuple(tensor.to(self.device) for tensor in batch), time.monotonic()
         self._loss.compile(options={"fallback_random": True})
         with restored_states(), warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # torch's own, as it generates code
+            warnings.simplefilter("ignore", FutureWarning)  # of torch's code generation
             (self._shared or self._loss)(*micro_batches(batch, self.settings.accumulate)[0]).backward()
         self._forget_gradients()
         self.outside += time.monotonic() - start
@@ -203,7 +203,7 @@ class Loop:
         mean_loss = reduced(self._backward(batch), is_mean=True)
         norm = nn.utils.clip_grad_norm_(self._parameters, self.settings.clip)
         lr = self.optimizer.param_groups[0]["lr"]
-        loss, gradient_norm = torch.stack([mean_loss, norm]).tolist()  # the one place where a step waits for a GPU
+        loss, gradient_norm = torch.stack([mean_loss, norm]).tolist()  # the only time that a step waits for a GPU
         metrics = {f"train_{self.objective.metric}": loss, "gradient_norm": gradient_norm, "lr": lr}
         if not all(map(math.isfinite, metrics.values())):
             parts = micro_batches(batch, self.settings.accumulate)
@@ -260,7 +260,7 @@ class Loop:
         chosen_by = self.kept.update(self.step, chosen, self.trained, pictures)
         if validation is not None:
             metrics[f"validation_{test.metric}"] = chosen_by
-        if isinstance(self.schedule, ReduceLROnPlateau):  # the test examples decide nothing
+        if isinstance(self.schedule, ReduceLROnPlateau):  # test examples must not choose rates
             self.schedule.step(statistics.fmean(self._recent) if validation is None else chosen_by)
         self._recent.clear()
         return metrics | {"inverse_error": inverse_error(self.trained, test)} | test.metrics(values, self.trained)

@@ -62,7 +62,7 @@ class RunFolder(RunRecords):
         """The state of training in the last checkpoint; if that file is damaged, an older state, with a warning.
 
         Raises:
-            FileNotFoundError: if there is no checkpoint.
+            FileNotFoundError: if the run has no checkpoint.
             ValueError: if all checkpoints are damaged.
         """
         steps = self.steps()

@@ -48,7 +48,7 @@ class Settings:
     ] = None
     batch_size: Annotated[
         int,
-        Option("images in a step, over all processes and all parts of a batch; None for 32, of an action 64.", count()),
+        Option("images in a step, over all processes and parts of a batch; None for 32, or 64 for an action.", count()),
     ] = UNSET
     accumulate: Annotated[
         int,
@@ -90,11 +90,11 @@ class Settings:
     optimizer_options: Annotated[Options | None, Option("options of the optimiser other than lr and weight_decay.")] = (
         None
     )
-    lr: Annotated[float, Option("the highest learning rate; None for 8e-3, for an action 5e-3.", positive())] = UNSET
+    lr: Annotated[float, Option("the highest learning rate; None for 8e-3, or 5e-3 for an action.", positive())] = UNSET
     weight_decay: Annotated[
         float,
         Option(
-            "weight decay of the optimiser; None for 5e-5, for an action 0. Matrices that Muon trains have their own, "
+            "weight decay of the optimiser; None for 5e-5, or 0 for an action. Matrices of Muon have their own, "
             "`decay` in optimizer_options.",
             positive(or_zero=True),
         ),
@@ -126,15 +126,15 @@ class Settings:
     ] = 200
     eval_images: Annotated[
         int,
-        Option("test examples in an evaluation, spread over the test split; None for 500, of an action 2000.", count()),
+        Option("test examples in an evaluation, spread over the split; None for 500, or 2000 for an action.", count()),
     ] = UNSET
     keep: Annotated[
         str,
         Option(
-            'weights to use at the end, also of a run that is stopped: "last"; "best", which have the lowest loss on '
-            "`eval_images` of one in ten of the training examples; that tenth is held out and not learnt (of random "
-            'windows, pictures or a part of the only one); or "improved", the best too, but those of the start unless '
-            "later ones are better with 97.5 % confidence, example by example. The test examples never choose.",
+            'weights to use at the end, also of a run that is stopped: "last"; "best", with the lowest loss on '
+            "`eval_images` held-out examples, for which one in ten of the training examples is not learnt (of random "
+            'windows: pictures, or a part of the only one); or "improved", the best weights if they are better than '
+            "those of the start with 97.5 % confidence, example by example. The test examples never choose.",
             choice(("last", "best", "improved"), "the weights to keep"),
         ),
     ] = "last"

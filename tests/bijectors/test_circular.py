@@ -89,7 +89,7 @@ def test_flows_of_angles_are_of_angles_alone():
     x = layout.local(layout.input, "coupling(hidden=(4,), transform=circular-spline)", kernel=2, name="angles")
     x = layout.local(x, named("coupling", {"hidden": (4,)}), kernel=2, name="numbers")
     layout.latent(x)
-    with pytest.raises(ValueError, match="bijectors of angles beside node 'angles'; got one of real numbers, node 'nu"):
+    with pytest.raises(ValueError, match="bijectors of angles together with node 'angles'; got one of real numbers"):
         mera.Flow(layout, XY.flow_options["prior"])
     with pytest.raises(ValueError, match=r"a prior of angles, such as VonMises.*; got one on \[-inf, inf\]"):
         mera.build("rgflow", L=4, m=2, channels=1, transform="circular-spline")

@@ -157,7 +157,7 @@ MISTAKES = [
     ("cone rgflow --L 32 --latent 9:1,1", 1, "Expected a level from 0 to 3"),
     ("explore", 2, "Missing command"),
     ("train", 2, "a layout, a trained flow, or --resume RUN; got none"),
-    ("train --steps 3 rgflow --out x", 2, "Expected --steps behind rgflow"),
+    ("train --steps 3 rgflow --out x", 2, "Expected --steps after rgflow"),
     ("train --resume x rgflow --out x", 2, "got two of them"),
     ("explain nowhere", 1, "nowhere"),
     ("info nowhere", 2, "or the path of a run or a file; got 'nowhere'"),

@@ -113,7 +113,7 @@ def test_results_have_names_of_their_own():
     before = Path("a.png").read_bytes()
     for words, message in (
         ("mix flow.mera a.png b.png a.gif --out c.png", "one picture with --out; got 2 pictures"),
-        ("mix flow.mera a.png b.png --out b.png", "names of their own, .*; got b.png twice"),
+        ("mix flow.mera a.png b.png --out b.png", "different names: .*; got b.png twice"),
         ("refine flow.mera a.png --out a.png", "got a.png twice"),
         ("refine flow.mera a.png a.png", "got a_png_refined.png twice"),
         ("refine flow.mera a.png none.png", "a picture in none.png; got no such file"),

@@ -149,7 +149,7 @@ def test_folder_names_what_is_wrong(tmp_path):
         ("msds1", {"L": 0}, r"Expected L as 1 or more positive integers; got \(0,\)"),
         ("msds1", {"L": (4, 4, 5)}, r"Expected L as a positive integer, or a pair of them; got \(4, 4, 5\)"),
         ("msds1", {"train_size": 0}, "Expected a positive number of images as an integer >= 1; got 0"),
-        ("imagenet", {}, r"a data set among .*'msds1'.*; got 'imagenet': there is no such path"),
+        ("imagenet", {}, r"a data set among .*'msds1'.*; got 'imagenet': neither a path nor a data set"),
         ("pictures", {"channels": 2}, "Expected 1 or 3 channels"),
         ("pictures", {"crop": "left"}, "Expected a crop among"),
         ("pictures", {"crop": "centre", "turn": True}, "Expected turn and colours with crop=.windows. alone"),

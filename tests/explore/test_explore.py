@@ -131,8 +131,8 @@ def test_pictures_are_opened_or_refused(page, tmp_path):
     chooser = page.locator('input[type="file"]')
     before = image(page).get_attribute("src")
     for name, content, message in (
-        ("broken.png", good.getvalue()[:50], "or a broken one"),
-        ("zipped.png", b"PK\x03\x04" + bytes(1000), "or a broken one"),
+        ("broken.png", good.getvalue()[:50], "or is damaged"),
+        ("zipped.png", b"PK\x03\x04" + bytes(1000), "or is damaged"),
         ("large.png", bytes(100 * 2**20), "at most 20 MiB"),
     ):
         (tmp_path / name).write_bytes(content)

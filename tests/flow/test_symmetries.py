@@ -174,6 +174,6 @@ def test_names_that_are_refused():
 
 def test_contexts_of_sites_are_not_moved():
     flow = mera.build("rgflow", L=4, m=2, channels=1, hidden=(4,), context=(1, 4, 4))
-    with pytest.raises(ValueError, match="one context for all sites beside symmetries that move sites"):
+    with pytest.raises(ValueError, match="one context for all sites, for symmetries that move sites"):
         mera.Symmetrized(flow, ("flip", "rotations"))
     assert len(mera.Symmetrized(flow, "flip").elements) == 2

@@ -99,5 +99,7 @@ def test_a_folder_of_before_says_so(tmp_path):
     folder.write({"warmup": 0, "chains": 2, "start": "0", "sampler": "hmc", "fingerprint": {}})
     np.savez(tmp_path / "a.npz", **{"series/m2": np.zeros((8, 2)), "done": np.array(8)})
     folder.write_part("000000.npz", (tmp_path / "a.npz").read_bytes())
-    with pytest.raises(ValueError, match="Expected a measurement of this version of mera; got draws of another one"):
+    with pytest.raises(
+        ValueError, match="Expected a measurement of this version of mera; got draws in the format of another version"
+    ):
         physics.load_chain(tmp_path)

@@ -56,7 +56,7 @@ def check_bijector(bijector: Bijector, report: CheckReport) -> None:
     tolerance, version = TOLERANCE, double_copy(bijector)
     try:
         version(x, *context_arguments(version, context))
-    except Exception:  # a constant in single precision, or an error of the user's code, of which the laws will tell
+    except Exception:  # a constant in single precision, or an error that the laws will report
         tolerance, version, x = SINGLE, copy.deepcopy(bijector).cpu(), x.float()
         context = None if context is None else context.float()
     versions = {"": version}
@@ -209,7 +209,7 @@ def _check_nodes(flow: Flow, report: CheckReport) -> None:
 
 @torch.no_grad()
 def _check_cones(flow: Flow, x: Tensor, context: Tensor | None, report: CheckReport) -> None:
-    """Compare what changes with what cones say, at random places; and the cones of both directions."""
+    """Compare the variables that change with the cones of random sites, and the cones of both directions."""
     wrong, z = 0, flow(x, context)[0]
     generated = flow.inverse(z, context)[0]
     places = torch.randperm(flow.plan.input.sites)[:PLACES_COMPARED].tolist()

@@ -1,4 +1,4 @@
-"""The interface of conditioners, the networks that compute the parameters of a coupling's transform; their inputs."""
+"""The interface of conditioners, the networks that compute the parameters of a coupling's transform."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ class Conditioner(nn.Module):
     """
 
     radius: int | None = None
-    """For a convolution: number of sites to each side that an output depends on. None if it depends on all sites."""
+    """The number of sites to each side that an output depends on, for convolutions; None if it depends on all sites."""
     circular: bool = False
-    """Whether the network continues at the opposite border of the lattice."""
+    """Whether convolutions wrap around at the borders of the lattice."""
     shared_between_halves: bool = False
-    """Whether a coupling has one network for both halves, in place of one for each half."""
+    """Whether both halves of a coupling share one network, instead of having one each."""
 
 
 def metadata(network: nn.Module) -> Conditioner | type[Conditioner]:

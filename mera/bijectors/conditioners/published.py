@@ -61,7 +61,7 @@ class WeightNormLinear(nn.Module):
 
 
 def cut(tensor: Tensor, features: slice, rows: slice = ALL) -> Tensor:
-    """The features, and rows, of a tensor (networks, rows, features), without an operation for all of them."""
+    """Select features and rows of a tensor (networks, rows, features); all of them are the tensor itself."""
     return tensor if features is ALL and rows is ALL else tensor[:, rows, features]
 
 
