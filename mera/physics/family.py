@@ -65,9 +65,8 @@ class ActionFamily:
     """
 
     def __init__(self, action: Action, **ranges: tuple[float, float]) -> None:
-        names: list[str] = (
-            [f.name for f in fields(action) if f.type in ("float", float)] if is_dataclass(action) else []
-        )
+        parameters = fields(action) if is_dataclass(action) else ()
+        names = [parameter.name for parameter in parameters if parameter.type in ("float", float)]
         if not ranges or not set(ranges) <= set(names):
             known = ", ".join(names) or "which has none"
             raise InputError(f"ranges of parameters of {action!r}, {known}", repr(ranges))

@@ -162,10 +162,11 @@ class Target:
     def short_run(self, start: Tensor, snapshots: int = 1, warmup: int = START) -> Tensor:
         """Fields of short chains of Hamiltonian Monte Carlo from K fields, (snapshots * K, C, *shape).
 
-        Of angles they come from cluster updates, if there are some, since trajectories keep the winding of a start.
+        Each chain has a step of its own to the end, so that none stays in a start where the action is steep. Of angles
+        fields come from cluster updates, if there are some, since trajectories keep the winding of a start.
         """
         if not (self.action.is_compact and self.action.clusters_suffice):
-            moves: Any = Trajectories(self.log_prob, start, warmup=warmup)
+            moves: Any = Trajectories(self.log_prob, start, warmup=warmup, groups=len(start))
         else:
             from mera.physics.cluster import Clusters
 
@@ -177,8 +178,7 @@ class Target:
 
         The field is the constant in the first channel and 0 in others. There are none where the action is not finite.
         """
-        grid = torch.linspace(-1, 1, GRID, dtype=torch.float64) * math.asinh(LARGEST)
-        constants = grid.sinh()
+        constants = (torch.linspace(-1, 1, GRID, dtype=torch.float64) * math.asinh(LARGEST)).sinh()
         fields = torch.zeros(GRID, *self.shape, dtype=torch.float64)
         fields[:, 0] = constants.view(-1, *(1 for _ in self.shape[1:]))
         actions = torch.cat([self.action(part.to(self.like)) for part in fields.split(64)])
@@ -244,7 +244,7 @@ def laws_of(shape: Sequence[int], action: ActionLike, like: Tensor) -> dict[str,
     Fields have the shape (C, *shape), and the dtype and device of `like`.
     """
     trial = _Trial(tuple(shape), as_action(action), like)
-    action = trial.action
+    action, equal = trial.action, trial.check_equal
     laws: dict[str, Callable[[], None]] = {
         "the field has the channels that the action declares": trial.check_channels,
         "one finite number for each field": trial.check_finite,
@@ -254,11 +254,9 @@ def laws_of(shape: Sequence[int], action: ActionLike, like: Tensor) -> dict[str,
         "finite along a short chain": trial.check_chain,
     }
     if action.is_even:
-        laws["is_even: S(-phi) = S(phi)"] = lambda: trial.check_equal(
-            "is_even", "S(-phi) = S(phi)", action(-trial.fields)
-        )
+        laws["is_even: S(-phi) = S(phi)"] = lambda: equal("is_even", "S(-phi) = S(phi)", action(-trial.fields))
     if type(action).density is not Action.density:
-        laws["the density adds up to S"] = lambda: trial.check_equal(
+        laws["the density adds up to S"] = lambda: equal(
             "density", "a sum equal to S", action.density(trial.fields).flatten(1).sum(1)
         )
     # random states stay as they are, and no graph for gradients is made

@@ -164,14 +164,12 @@ class Ladder(FieldChains):
         rows = (order[:, None] * k + torch.arange(k)).flatten().to(chains.x.device)
         values, gradients = chains.evaluate(chains.x[rows])
         change = (values.sum(0) - chains.value).view(n, k).double()
-        total = torch.zeros(n, k, dtype=torch.float64, device=chains.x.device)
-        total[lower] = change[lower] + change[lower + 1]
-        accepted = torch.zeros(n, k, dtype=torch.bool, device=chains.x.device)
-        accepted[lower] = torch.rand(len(lower), k, dtype=torch.float64).log().to(total.device) < total[lower]
+        log_uniform = torch.rand(len(lower), k, dtype=torch.float64).log().to(change.device)
+        accepted = torch.zeros_like(change, dtype=torch.bool)
+        accepted[lower] = accepted[lower + 1] = log_uniform < change[lower] + change[lower + 1]
         if count:
             self._exchanges[0, lower] += accepted[lower].double().mean(1).cpu()
             self._exchanges[1, lower] += 1
-        accepted[lower + 1] = accepted[lower]
         here = accepted.flatten()
         chains.x = torch.where(here[:, None], chains.x[rows], chains.x)
         chains.values = torch.where(here, values, chains.values)
