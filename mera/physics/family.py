@@ -65,7 +65,7 @@ class ActionFamily:
     """
 
     def __init__(self, action: Action, **ranges: tuple[float, float]) -> None:
-        parameters = fields(action) if is_dataclass(action) else ()
+        parameters: Any = fields(action) if is_dataclass(action) else ()
         names = [parameter.name for parameter in parameters if parameter.type in ("float", float)]
         if not ranges or not set(ranges) <= set(names):
             known = ", ".join(names) or "which has none"
