@@ -8,15 +8,19 @@ from typing import Any
 from torch import Tensor
 
 from mera.flow.density import Density
+from mera.sampling.diagnostics import student
 from mera.train.evaluate import mean_and_error
+
+CONFIDENCE = 0.95
+"""The coverage of the interval around the mean change of losses, below whose lower half a change is an improvement."""
 
 
 class BestWeights:
     """The step with the lowest loss, and its weights.
 
-    With keep="best" and keep="improved" the loss is that of training examples that are held out; with "improved" the
-    weights before the first step are the best until the losses of later ones are lower by more than the error of the
-    mean difference, example by example, and of windows picture by picture.
+    With keep="best" and keep="improved" the loss is that of training examples that are held out. With "improved" the
+    weights before the first step are the best until the losses of later ones are lower, example by example, with 97.5 %
+    confidence by Student's t; of windows, the pictures from which they come are counted.
 
     Args:
         keep: which weights the run keeps, see `Settings.keep`.
@@ -41,7 +45,8 @@ class BestWeights:
         if self.keep == "improved":
             self._start = losses if self._start is None else self._start
             change, error = mean_and_error(losses - self._start, pictures)
-            is_better = change < -error
+            n = len(losses) if pictures is None or len(pictures.unique()) < 2 else len(pictures.unique())
+            is_better = change < -error * student(n, CONFIDENCE)
         if self.best is None or math.isnan(self.best[1]) or (is_better and loss < self.best[1]):
             self.best = step, loss
             weights = {} if self.keep == "last" else flow.state_dict()

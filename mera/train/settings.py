@@ -134,7 +134,7 @@ class Settings:
             'weights to use at the end, also of a run that is stopped: "last"; "best", which have the lowest loss on '
             "`eval_images` of one in ten of the training examples; that tenth is held out and not learnt (of random "
             'windows, pictures or a part of the only one); or "improved", the best too, but those of the start unless '
-            "later ones are better by more than the error of the difference. The test examples never choose.",
+            "later ones are better with 97.5 % confidence, example by example. The test examples never choose.",
             choice(("last", "best", "improved"), "the weights to keep"),
         ),
     ] = "last"

@@ -82,9 +82,9 @@ def test_a_validation_loss_that_is_nan_is_never_the_best(monkeypatch):
 
 
 def test_improved_weights_replace_those_of_the_start_if_they_are_surely_better(monkeypatch):
-    """The losses of six held-out examples: lower by much, by less than the error, by more than the error, higher."""
+    """The losses of six held-out examples: of the start, lower by 1.1 errors, lower by 11 errors, higher than those."""
     noise = torch.tensor([1.0, -1.0, 1.0, -1.0, 1.0, -1.0], dtype=torch.float64)
-    held_out = iter([5 + 0 * noise, 4.9 + noise, 4.5 + 0.1 * noise, 4.7 + 0.1 * noise])
+    held_out = iter([5 + 0 * noise, 4.5 + noise, 4.5 + 0.1 * noise, 4.7 + 0.1 * noise])
     compute = loop.losses
 
     def losses(flow, objective, n, piece):
