@@ -50,7 +50,9 @@ def hmc(
         **options: `observables`, `every`, `out`, `resume` and `console`; see `Options`.
 
     Raises:
-        ValueError: if an argument is invalid, or the flow does not suit the action.
+        ValueError: if an argument is invalid, the flow does not suit the action, or the measurement to resume is
+            another one.
+        FileExistsError: if the folder holds a measurement and `resume` is false, or another process writes to it.
         FloatingPointError: if the action or its gradient is not finite at the initial fields.
 
     >>> from mera import physics
