@@ -5,7 +5,7 @@ from mera.physics.action import Action
 from mera.physics.anneal import anneal
 from mera.physics.cluster import cluster
 from mera.physics.estimate import Estimate, load_chain
-from mera.physics.family import ActionFamily, Slope, make, names, register
+from mera.physics.family import ActionFamily, make, names, register
 from mera.physics.flow_samplers import estimate, metropolis
 from mera.physics.hmc import hmc
 from mera.physics.ising import CRITICAL_TEMPERATURE, Ising, kaufman
@@ -36,7 +36,6 @@ __all__ = [
     "Quantity",
     "Record",
     "Sampler",
-    "Slope",
     "Target",
     "anneal",
     "cluster",

@@ -19,10 +19,6 @@ DOUBLE = torch.empty(0, dtype=torch.float64)
 """A tensor of double precision on the CPU, whose dtype and device fields have unless they are those of a flow."""
 FINGERPRINT_FIELDS = 4
 """The number of fields in a fingerprint."""
-LARGEST, GRID = 100.0, 801
-"""The largest constant of the scan for wells, and the number of constants, which lie closer near 0."""
-MOST_WELLS = 4
-"""The most minima from which chains start, those of the least action."""
 Periodic = bool | tuple[bool, ...]
 """Whether a lattice is periodic: in all directions, or in each of them."""
 
@@ -38,7 +34,6 @@ class Action:
         periodic: whether the lattice is periodic, one value or one for each direction. If not, its borders are open.
         is_compact: whether the field consists of angles in :math:`[-\pi, \pi)`.
         channels: the number of channels of a field; None for any.
-        order_depends_on: the parameters on which the order parameter of a given field depends.
         inverse_temperature: the factor of the energy in the exponent of the weight, for the specific heat.
         flow_options: options of `mera.build` that a flow needs to learn the action.
         observables: by name, functions from fields (B, C, *shape) to numbers (B,) that samplers measure, too.
@@ -49,7 +44,6 @@ class Action:
     periodic: Periodic = True
     is_compact: bool = False
     channels: int | None = 1
-    order_depends_on: tuple[str, ...] = ()
     inverse_temperature: float = 1.0
     flow_options: ClassVar[Mapping[str, Any]] = {}
     observables: Mapping[str, Callable[[Tensor], Tensor]] = {}
@@ -120,11 +114,6 @@ def as_action(action: ActionLike) -> Action:
     return FunctionAction(action)
 
 
-def defines(action: Action, name: str) -> bool:
-    """Return whether an action defines a method of its own, in place of the neutral one of `Action`."""
-    return getattr(type(action), name) is not getattr(Action, name)
-
-
 def is_differentiable(action: Action, fields: Tensor) -> bool:
     """Return whether an action has a gradient with respect to fields (K, C, *shape), as Hamiltonian Monte Carlo needs.
 
@@ -140,23 +129,6 @@ def noise_of(shape: Sequence[int], like: Tensor) -> Tensor:
     """Fixed fields of unit noise, (4, C, *shape), of the dtype and device of `like`; the same numbers at each call."""
     with fixed_seed(0):
         return torch.randn(FINGERPRINT_FIELDS, *shape, dtype=torch.float64).to(like)
-
-
-def wells(action: Action, shape: Sequence[int], like: Tensor = DOUBLE) -> Tensor:
-    """The constants where the action of a constant field (C, *shape) has a local minimum, at most 4, the lowest first.
-
-    The field is the constant in the first channel and 0 in others, of the dtype and device of `like`. Where the action
-    is finite nowhere there are none.
-    """
-    grid = torch.linspace(-1, 1, GRID, dtype=torch.float64) * math.asinh(LARGEST)
-    constants = grid.sinh()
-    fields = torch.zeros(GRID, *shape, dtype=torch.float64)
-    fields[:, 0] = constants.view(-1, *(1 for _ in shape[1:]))
-    values = torch.cat([action(part.to(like)) for part in fields.split(64)]).double().cpu().nan_to_num(math.inf)
-    inner = values[1:-1]
-    lowest = (inner <= values[:-2]) & (inner < values[2:]) & inner.isfinite()
-    found = constants[1:-1][lowest]
-    return found[inner[lowest].argsort()][:MOST_WELLS]
 
 
 def by_direction(periodic: Periodic, dimensions: int) -> tuple[bool, ...]:

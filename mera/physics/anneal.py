@@ -11,7 +11,7 @@ from torch import Tensor
 
 from mera._utils.checks import check_count
 from mera.physics.action import ActionLike
-from mera.physics.estimate import Estimate, estimate_of
+from mera.physics.estimate import Estimate
 from mera.physics.observables import Observables, periodic_axes
 from mera.physics.sampler import Draw, Options, Sampler, run
 from mera.physics.target import SNAPSHOTS, Target
@@ -81,14 +81,14 @@ def anneal(
     sampler = Populations(Target.of(shape, action), particles, moves, populations)
     facts = {"particles": particles, "moves": moves, "populations": populations}
     kept: Any = {"every": 1, **options}
-    return estimate_of(run(sampler, facts, populations * particles, **kept)[0], sampler.targets[0])
+    return run(sampler, facts, populations * particles, **kept)[0]
 
 
 class Populations(Sampler):
     """Populations of particles on their way from the start to the target; a call makes one stage of all.
 
-    The stages are: the start, the pilot population with the schedule of all others, one stage for each entry of the
-    schedule, and the parts of the run that follows. Draws come at the end.
+    The schedule has beta, the step and the number of moves of each stage, all found by the pilot population in the
+    first call. Its last stages, at beta = 1, are the run that follows the annealing. Draws come at the end.
     """
 
     name, title, independent = "annealing", "anneal", True
@@ -99,7 +99,7 @@ class Populations(Sampler):
 
     def __init__(self, target: Target, particles: int, moves: int, populations: int) -> None:
         self.targets, self._sizes, self._moves = [target], (populations, particles), moves
-        self._schedule = torch.zeros(0, 2, dtype=torch.float64)  # beta and the step of each stage
+        self._schedule = torch.zeros(0, 3, dtype=torch.float64)
         self._stage, self._log_z, self._rate = 0, torch.zeros(populations, dtype=torch.float64), 0.0
         self._looks, self._annealed = self._log_z[:0], target.like  # nothing yet
 
@@ -111,12 +111,12 @@ class Populations(Sampler):
     @property
     def progress(self) -> float:
         """A third for the pilot population, and two for the stages."""
-        return (1 + 2 * self._stage / (len(self._schedule) + LOOKS + 1)) / 3 if len(self._schedule) else 0.05
+        return (1 + 2 * self._stage / len(self._schedule)) / 3 if len(self._schedule) else 0.05
 
     @property
     def figures(self) -> Mapping[str, Tensor]:
         """The number of stages from the start to the action."""
-        return {"stages": torch.tensor(len(self._schedule))}
+        return {"stages": torch.tensor(len(self._schedule) - 2 * LOOKS)}
 
     def draw(self, tune: bool, most: int) -> list[Draw]:
         """Make a stage of all populations."""
@@ -128,33 +128,31 @@ class Populations(Sampler):
                 survivors=PILOT_SURVIVORS, moves=TUNED * self._moves, leapfrog=LEAPFROG,
                 show=lambda n, beta: self.show(n, beta / 3, "pilot"),
             )  # fmt: skip
-            self._schedule = torch.tensor(schedule, dtype=torch.float64)
+            n = max(RELAXING, self._moves * len(schedule) // 2) // (2 * LOOKS)
+            stages = [(beta, step, self._moves) for beta, step in schedule]
+            stages += [(1.0, schedule[-1][1], n) for _ in range(2 * LOOKS)]
+            self._schedule = torch.tensor(stages, dtype=torch.float64)
             self._begin(start)
             return []
-        start, chains, stages = self._start, self._chains, len(self._schedule)
-        if self._stage < stages:
-            beta, step = self._schedule[self._stage].tolist()
-            change = beta - (self._schedule[self._stage - 1, 0].item() if self._stage else 0.0)
-            weights = change * (chains.values[1] - chains.values[0]).unflatten(0, (populations, particles)).double()
-            self._log_z += (weights.logsumexp(1) - math.log(particles)).cpu()
-            parents = annealing.systematic(weights.softmax(1)).cpu() + particles * torch.arange(populations)[:, None]
-            chains.take(parents.flatten().to(chains.x.device))
-            self._rate += annealing.move(chains, beta, StepSize(step), self._moves, LEAPFROG) / stages
-            if action.is_even:
-                chains.mirror()
-        else:  # the check run: its first half, then the measured fields
-            if not len(self._annealed):
-                self._annealed = start.to_fields(chains.x).contiguous()  # as it is read again
-            part = LOOKS if self._stage == stages else 1
-            n = part * max(RELAXING, self._moves * stages // 2) // (2 * LOOKS)
-            annealing.move(chains, 1.0, StepSize(self._schedule[-1, 1].item()), n, LEAPFROG)
-            fields = start.to_fields(chains.x)
-            if self._stage > stages:
-                look = Observables(action).measure_parts(fields.split(particles))
-                names = [name for name in look if name != "correlator"]
-                self._looks = torch.cat([self._looks, torch.stack([look[name] for name in names])[None]])
+        start, chains = self._start, self._chains
+        beta, step, moves = self._schedule[self._stage].tolist()
+        change = beta - (self._schedule[self._stage - 1, 0].item() if self._stage else 0.0)
+        weights = change * (chains.values[1] - chains.values[0]).unflatten(0, (populations, particles)).double()
+        self._log_z += (weights.logsumexp(1) - math.log(particles)).cpu()
+        parents = annealing.systematic(weights.softmax(1)).cpu() + particles * torch.arange(populations)[:, None]
+        chains.take(parents.flatten().to(chains.x.device))
+        self._rate += annealing.move(chains, beta, StepSize(step), int(moves), LEAPFROG) / len(self._schedule)
+        if action.is_even:
+            chains.mirror()
         self._stage += 1
-        if self._stage <= stages + LOOKS:
+        fields, left = start.to_fields(chains.x).contiguous(), len(self._schedule) - self._stage
+        if left == 2 * LOOKS:
+            self._annealed = fields
+        if left < LOOKS:
+            look = Observables(action).measure_parts(fields.split(particles))
+            names = [name for name in look if name != "correlator"]
+            self._looks = torch.cat([self._looks, torch.stack([look[name] for name in names])[None]])
+        if left:
             return []
         self.witness = dict(zip(names, self._looks.mean(0), strict=True))
         log_weights = (self._log_z + start.log_z).repeat_interleave(particles)

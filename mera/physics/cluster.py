@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 from mera.physics.action import ActionLike, by_direction
-from mera.physics.estimate import Estimate, estimate_of
+from mera.physics.estimate import Estimate
 from mera.physics.sampler import Draw, Options, Sampler, check_chains, run
 from mera.physics.target import Target
-from mera.sampling.hamiltonian import BETWEEN, Trajectories
+from mera.sampling.hamiltonian import Trajectories
 
 
 @torch.no_grad()
@@ -57,7 +57,7 @@ def cluster(
     target = Target.of(shape, action)
     sampler = Clusters(target, target.starts(chains), warmup)
     facts: dict[str, Any] = {"chains": chains, "random_signs": target.action.is_even}
-    return estimate_of(run(sampler, facts, draws, warmup, **options)[0], target)
+    return run(sampler, facts, draws, warmup, **options)[0]
 
 
 class Clusters(Sampler):
@@ -73,27 +73,22 @@ class Clusters(Sampler):
             self._moves = Trajectories(target.log_prob, fields, warmup=warmup)
             self.state_names += [f"_moves.{name}" for name in self._moves.state_names]
 
-    def draw(self, tune: bool, most: int) -> list[Draw]:
-        """Change the signs of clusters, and run a trajectory where signs do not reach all fields."""
+    def advance(self, tune: bool = False, left: int = 1) -> float:
+        """Change the signs of clusters; run a trajectory where signs do not reach all fields, and return its rate."""
         target, rate = self.targets[0], 1.0
         components, fields = target.action.embed(self.fields)
         signs = cluster_signs(components, by_direction(target.action.periodic, self.fields.ndim - 2))
         self.fields = fields(signs)
         if (moves := self._moves) is not None:
             moves.move_to(self.fields)
-            rate = moves.advance(tune, most)
+            rate = moves.advance(tune, left)
             self.fields = moves.fields
-        return [Draw(self.fields, rate, target.action(self.fields))]
+        return rate
 
-
-def short_cluster_run(target: Target, start: Tensor, snapshots: int, warmup: int) -> Tensor:
-    """Fields of short chains of cluster updates from K fields, (snapshots * K, C, *shape)."""
-    chains, fields = Clusters(target, start, 0), []
-    for sweep in range(1, warmup + (snapshots - 1) * BETWEEN + 1):
-        chains.draw(False, 1)
-        if sweep >= warmup and (sweep - warmup) % BETWEEN == 0:
-            fields.append(chains.fields)
-    return torch.cat(fields)
+    def draw(self, tune: bool, most: int) -> list[Draw]:
+        """Change the signs of clusters, and run a trajectory where signs do not reach all fields."""
+        rate = self.advance(tune, most)
+        return [Draw(self.fields, rate, self.targets[0].action(self.fields))]
 
 
 def cluster_signs(components: Tensor, periodic: Sequence[bool]) -> Tensor:

@@ -1,10 +1,10 @@
-"""Actions by name, derivatives by their parameters, and ranges of parameters for flows that are conditional on them."""
+"""Actions by name, and ranges of their parameters for flows that are conditional on them."""
 
 from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import fields, is_dataclass, replace
 from numbers import Real
 from typing import Any, TypeVar
@@ -37,57 +37,9 @@ def register(name: str) -> Callable[[ActionFactory], ActionFactory]:
 names = _actions.names
 
 
-class Slope:
-    r"""The derivative of an action by one of its parameters p, as an observable of fields.
-
-    .. math::
-        \frac{d \ln Z}{dp} = -\left\langle \frac{\partial S}{\partial p} \right\rangle, \qquad
-        \frac{d \langle O \rangle}{dp} = \langle O \rangle \left\langle \frac{\partial S}{\partial p} \right\rangle
-        - \left\langle O\, \frac{\partial S}{\partial p} \right\rangle
-
-    for an observable O that does not depend on p itself. The product with a built-in observable, which may be one of
-    the order parameter rather than of the field, is written as a tuple: `observables={"slope": slope, "m2_slope":
-    ("m2", slope)}` for `slope = Slope(action, "mass2")`.
-
-    Args:
-        action: the action, a dataclass such as `Phi4`.
-        name: the name of the parameter.
-
-    Raises:
-        ValueError: if the action has no such parameter.
-
-    >>> from mera.physics import Phi4
-    >>> Slope(Phi4(), "mass2")(torch.ones(1, 1, 4, 4))
-    tensor([8.])
-    """
-
-    def __init__(self, action: Action, name: str) -> None:
-        names = _numbers(action)
-        if name not in names:
-            raise InputError(f"a parameter of {action!r}, {', '.join(names) or 'which has none'}", repr(name))
-        self.action, self.name = action, name
-
-    def __call__(self, phi: Tensor) -> Tensor:
-        """The derivative for each field (B, C, *shape), (B,)."""
-        at = torch.tensor(float(getattr(self.action, self.name)), dtype=phi.dtype, device=phi.device)
-        return torch.func.jvp(lambda p: _with(self.action, {self.name: p})(phi), (at,), (torch.ones_like(at),))[1]
-
-
 def _is_pair(value: object) -> bool:
     """Return whether a value is a pair of numbers, the ends of a range."""
     return isinstance(value, (tuple, list)) and len(value) == 2 and all(isinstance(end, Real) for end in value)
-
-
-def _numbers(action: object) -> list[str]:
-    """The names of the parameters of an action that are numbers."""
-    return [f.name for f in fields(action) if f.type in ("float", float)] if is_dataclass(action) else []
-
-
-def _with(action: Action, values: Mapping[str, Tensor]) -> Action:
-    """The action with tensors as parameters; `dataclasses.replace` would check them as numbers."""
-    action = copy.copy(action)
-    vars(action).update(values)
-    return action
 
 
 class ActionFamily:
@@ -113,7 +65,8 @@ class ActionFamily:
     """
 
     def __init__(self, action: Action, **ranges: tuple[float, float]) -> None:
-        names = _numbers(action)
+        parameters: Any = fields(action) if is_dataclass(action) else ()
+        names = [parameter.name for parameter in parameters if parameter.type in ("float", float)]
         if not ranges or not set(ranges) <= set(names):
             known = ", ".join(names) or "which has none"
             raise InputError(f"ranges of parameters of {action!r}, {known}", repr(ranges))
@@ -159,7 +112,9 @@ class ActionFamily:
         parameters = ends.mean(1) + context.to(phi) * (ends[:, 1] - ends[:, 0]) / 2
 
         def of_field(field: Tensor, values: Tensor) -> Tensor:
-            return _with(self.action, dict(zip(self.ranges, values.unbind(), strict=True)))(field[None])[0]
+            action = copy.copy(self.action)  # `dataclasses.replace` would check the tensors as numbers
+            vars(action).update(zip(self.ranges, values.unbind(), strict=True))
+            return action(field[None])[0]
 
         return torch.func.vmap(of_field)(phi, parameters)
 

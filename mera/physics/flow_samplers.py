@@ -15,7 +15,7 @@ from mera._utils.errors import InputError
 from mera._utils.random import fixed_seed
 from mera.flow.density import Density
 from mera.physics.action import ActionLike
-from mera.physics.estimate import Estimate, estimate_of
+from mera.physics.estimate import Estimate
 from mera.physics.observables import Observables
 from mera.physics.sampler import Draw, Options, Sampler, check_chains, run
 from mera.physics.target import PROBES, TRAJECTORIES, Target
@@ -77,7 +77,7 @@ def estimate(
     fields = target.typical() if fields is None else check_fields(fields, target.shape)
     measured = Observables(target.action, options.get("observables"))
     sampler = Samples(flow, target, batch_size, witness_of(flow, measured, fields, batch_size))
-    found = estimate_of(run(sampler, {}, n, **options)[0], target)
+    (found,) = run(sampler, {}, n, **options)
     found.verdict.warn(4)
     return found
 
@@ -121,7 +121,7 @@ def metropolis(
     measured = Observables(target.action, options.get("observables"))
     witness = witness_of(flow, measured, target.typical(), AT_ONCE)
     sampler = Proposals(flow, target, start_of_chains(target, flow, chains), witness)
-    return estimate_of(run(sampler, {"chains": chains}, draws, warmup, **options)[0], target)
+    return run(sampler, {"chains": chains}, draws, warmup, **options)[0]
 
 
 class Samples(Sampler):

@@ -11,7 +11,7 @@ from torch import Tensor
 from mera._utils.checks import check_positive
 from mera.flow.density import Density
 from mera.physics.action import ActionLike
-from mera.physics.estimate import Estimate, estimate_of
+from mera.physics.estimate import Estimate
 from mera.physics.flow_samplers import check_fields, start_of_chains
 from mera.physics.sampler import Draw, Options, Sampler, check_chains, run
 from mera.physics.target import Target, event_shape_of
@@ -62,27 +62,19 @@ def hmc(
     """
     chains, draws, warmup = check_chains(chains, draws, warmup)
     check_positive(length, "the length of a trajectory", most=LONGEST)
-    if start is not None:
-        start = check_fields(start, event_shape_of(flow))
+    fields = None if start is None else check_fields(start, event_shape_of(flow))
     target = Target.of(flow, action, start)
-    if start is not None:
-        fields = start
-    else:
+    if fields is None:
         fields = start_of_chains(target, flow, chains) if isinstance(flow, Density) else target.starts(chains)
     sampler = FieldChains([target], Trajectories(target.log_prob, fields, length, warmup))
     sampler.flow = flow if isinstance(flow, Density) else None
     facts: dict[str, Any] = {} if start is None else {"dispersed": target.is_dispersed(fields)}
     facts |= {"chains": len(fields), "length": length, "random_signs": target.action.is_even}
-    return estimate_of(run(sampler, facts, draws, warmup, **options)[0], target)
+    return run(sampler, facts, draws, warmup, **options)[0]
 
 
 class FieldChains(Sampler):
     """Chains of Hamiltonian trajectories of fields, at one point or at several.
-
-    In the first half of the warm-up each chain has a step of its own, since over-dispersed starts may lie where the
-    action is too steep for the step that suits the others, and a chain would never leave. From then on the step is
-    common at each point, and begins at the median: a chain whose own step became too small would explore less than the
-    others.
 
     Args:
         targets: the target of each point that is measured.
@@ -97,12 +89,17 @@ class FieldChains(Sampler):
 
     @property
     def fields(self) -> Tensor:  # type: ignore[override]
-        """The current fields, (K, C, *shape)."""
-        return self.targets[0].in_domain(self.moves.fields)
+        """The current fields of the points that are measured, (K, C, *shape) of each."""
+        return self._measured(self.targets[0].in_domain(self.moves.fields))
+
+    def _measured(self, values: Tensor) -> Tensor:
+        """The values of the chains at the points that are measured, which are the last ones."""
+        return values[-len(self.targets) * (len(values) // self.moves.groups) :]
 
     def draw(self, tune: bool, most: int) -> list[Draw]:
-        """Run a trajectory; for an even action, each chain is then mirrored with probability 1/2."""
-        rate = self.moves.advance(tune, most)
-        if self.targets[0].action.is_even:
+        """Run a trajectory at each point; for even actions, each chain is then mirrored with probability 1/2."""
+        rate, n = self.moves.advance(tune, most), len(self.targets)
+        if all(target.action.is_even for target in self.targets):
             self.moves.chains.mirror()
-        return [Draw(self.fields, rate, -self.moves.chains.value)]
+        parts = zip(self.fields.chunk(n), self._measured(-self.moves.chains.value).chunk(n), strict=True)
+        return [Draw(fields, rate, value, point=point) for point, (fields, value) in enumerate(parts)]

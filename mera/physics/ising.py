@@ -84,11 +84,6 @@ class Ising(Action):
         return neighbours / self.temperature + (self.gap + 2 * len(axes) / self.temperature) * psi
 
     @property
-    def order_depends_on(self) -> tuple[str, ...]:  # type: ignore[override]
-        """The spins given the local field depend on K."""
-        return ("temperature", "gap") if self.local else ()
-
-    @property
     def inverse_temperature(self) -> float:  # type: ignore[override]
         """1 / T."""
         return 1 / self.temperature
@@ -164,4 +159,4 @@ def kaufman(shape: Sequence[int], temperature: float) -> float:
 
 def _log_cosh(x: Tensor) -> Tensor:
     """Compute ln cosh x without overflow."""
-    return x.abs() + torch.nn.functional.softplus(-2 * x.abs()) - math.log(2)
+    return torch.logaddexp(x, -x) - math.log(2)

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from mera._utils.checks import check_choice, check_precise
+from mera._utils.checks import check_precise
 from mera._utils.errors import InputError
-from mera.physics.action import ActionLike, Periodic, as_action, by_direction, defines
-from mera.physics.family import Slope
+from mera.physics.action import ActionLike, Periodic, as_action, by_direction
 from mera.sampling.diagnostics import ROUNDING, Averaging
 
 Observable = Callable[[Tensor], Tensor]
@@ -26,10 +25,6 @@ NAMES = (
 """The names of the built-in observables."""
 ROUGH_BELOW = 50
 """The number of independent samples below which an error is rough."""
-SINGLE = NAMES[: NAMES.index("susceptibility")]
-"""The names of those that are numbers of a single field, which products may contain."""
-Factor = Any
-"""An observable of the user's own, or the name of a built-in one."""
 
 
 class Quantity(NamedTuple):
@@ -83,30 +78,22 @@ class Observables:
 
     Args:
         action: the action.
-        own: your own observables by name: functions from fields (B, C, *shape) to numbers (B,), or products of such
-            functions and observables of a single field, as tuples such as `("m2", slope)`. Functions get the field
+        own: your own observables by name: functions from fields (B, C, *shape) to numbers (B,). They get the field
             itself, also where the order parameter is another.
 
     Raises:
-        ValueError: if one of your own observables is neither a function nor such a tuple, has a built-in name or a name
-            that begins with "_", or is the product of an observable and a `Slope` by a parameter on which the
-            observable depends, so that the product does not give the derivative of its average.
+        ValueError: if one of your own observables is not a function, or has a built-in name or a name that begins
+            with "_".
     """
 
     def __init__(self, action: ActionLike, own: Mapping[str, Observable] | None = None) -> None:
         self.action = as_action(action)
-        self.own: dict[str, tuple[Factor, ...]] = {}
-        for name, entry in {**self.action.observables, **(own or {})}.items():
+        self.own = {**self.action.observables, **(own or {})}
+        for name, function in self.own.items():
             if name in NAMES or name.startswith("_"):
                 raise InputError("a name of an observable of your own that is not taken", repr(name))
-            factors: tuple[Factor, ...] = entry if isinstance(entry, tuple) else (entry,)
-            for factor in factors:
-                if isinstance(entry, tuple) and isinstance(factor, str):
-                    check_choice(factor, SINGLE, f"an observable of a single field in {name!r}")
-                elif not callable(factor):
-                    raise InputError(f"a function from fields to numbers (B,) as observable {name!r}", repr(factor))
-            self._check_slopes(name, factors)
-            self.own[name] = factors
+            if not callable(function):
+                raise InputError(f"a function from fields to numbers (B,) as observable {name!r}", repr(function))
 
     @torch.no_grad()
     def measure(self, phi: Tensor, action: Tensor | None = None) -> dict[str, Tensor]:
@@ -137,11 +124,8 @@ class Observables:
             "energy": energy,
             "_energy2": energy.square(),
         }
-        for name, factors in self.own.items():
-            results = [  # a function may change its copy of the field
-                values[factor] if isinstance(factor, str) else factor(field.clone()) for factor in factors
-            ]
-            result = results[0] if len(results) == 1 else torch.stack([part.double() for part in results]).prod(0)
+        for name, function in self.own.items():
+            result = function(field.clone())  # it may change its copy of the field
             if not isinstance(result, Tensor) or result.shape != phi.shape[:1]:
                 got = str(tuple(result.shape)) if isinstance(result, Tensor) else type(result).__name__
                 raise InputError(f"one number for each of {len(phi)} fields from the observable {name!r}", got)
@@ -160,17 +144,6 @@ class Observables:
         """The observables of all fields of several batches; see `measure`."""
         measured = [self.measure(part) for part in parts]
         return {name: torch.cat([part[name] for part in measured]) for name in measured[0]}
-
-    def _check_slopes(self, name: str, factors: Sequence[Factor]) -> None:
-        """Refuse products of a slope by a parameter and an observable of a given field that depends on it, too."""
-        for parameter in (factor.name for factor in factors if isinstance(factor, Slope)):
-            dependent = [] if defines(self.action, "energy") else ["energy"]
-            if parameter in self.action.order_depends_on:
-                dependent = [name for name in SINGLE if name != "phi2"]
-            for factor in factors:
-                if isinstance(factor, str) and factor in dependent:
-                    expected = f"observables that do not depend on {parameter!r} explicitly, in the product {name!r}"
-                    raise InputError(expected, f"{factor!r} of {self.action!r}")
 
 
 def periodic_axes(periodic: Periodic, dimensions: int) -> list[int]:

@@ -25,7 +25,8 @@ from mera.sampling.diagnostics import MIN_DRAWS
 DRAWS = "[0-9]*.npz"
 """The names of the files of draws."""
 MAY_CHANGE = {"draws", "version", "seed", "start", "fingerprint", "dispersed"}
-"""The facts that may differ between a measurement and the call that goes on with it, or are compared otherwise."""
+"""The facts that may differ between a measurement and the call that goes on with it, or another of its seeds; functions
+are compared by their fingerprint."""
 NOTHING = torch.empty(0, dtype=torch.float64)
 """The values of an entry in which nothing is kept yet."""
 
@@ -37,7 +38,7 @@ class Record:
     Args:
         facts: what was sampled and how, in values of JSON: the action, its lattice, the sampler and its options.
         series: by name, the observables of each draw; see `Observables.measure`.
-        rates: the acceptance rate of each step, (steps,).
+        rates: the acceptance rate of each step, (steps, 1); a column for each measurement of several that are joined.
         fields: the fields that were kept, (m, K, C, *shape) of chains, (m, C, *shape) of samples.
         field_actions: the actions of those fields, (m, K) or (m,).
         log_weights: the log-weight of each draw; None if draws have none.
@@ -75,42 +76,41 @@ class Record:
         return len(self.series.get("m2", ()))
 
 
-GROWING = ("fields", "field_actions", "log_weights", "field_log_weights")
-"""The entries of a record, beside the series and rates, that grow with the draws."""
+GROWING = ("series", "rates", "fields", "field_actions", "log_weights", "field_log_weights")
+"""The entries of a record that grow with the draws."""
 
 
-def _joined(records: Sequence[Record], dim: int) -> dict[str, Any]:
+def joined(records: Sequence[Record], dim: int) -> dict[str, Any]:
     """The draws of records one after the other (dim 0), or side by side as far as all of them go (dim 1)."""
 
-    def joined(values: Sequence[Tensor | None]) -> Tensor | None:
+    def join(values: Sequence[Any]) -> Any:
+        if isinstance(values[0], Mapping):
+            return {name: join([value[name] for value in values]) for name in values[0]}
         parts = [value for value in values if value is not None]
         end = min(map(len, parts)) if parts and dim else None
         return torch.cat([part[:end] for part in parts], dim) if parts else None
 
-    grown: dict[str, Any] = {name: joined([getattr(record, name) for record in records]) for name in GROWING}
-    return grown | {"series": {k: joined([record.series[k] for record in records]) for k in records[0].series}}
+    return {name: join([getattr(record, name) for record in records]) for name in GROWING}
 
 
 def followed(pieces: Sequence[Record]) -> Record:
     """The successive pieces of one record as one: their draws one after the other, and the rest of the last piece."""
     filled = [piece for piece in pieces if len(piece)] or pieces[-1:]
     witness = next((piece.witness for piece in pieces if piece.witness), {})
-    rates = torch.cat([piece.rates for piece in filled])
-    return replace(pieces[-1], witness=witness, rates=rates, **_joined(filled, 0))
+    return replace(pieces[-1], witness=witness, **joined(filled, 0))
 
 
 def beside(records: Sequence[Record]) -> Record:
     """Chains of several records side by side, as far as all of them go; independent samples one after the other."""
     first, seconds = records[0], sum(record.seconds for record in records)
     if first.is_chains:
-        rates = torch.stack([record.rates[: min(len(r.rates) for r in records)] for record in records]).mean(0)
         last = torch.cat([record.last for record in records])
-        return replace(first, rates=rates, last=last, seconds=seconds, **_joined(records, 1))
+        return replace(first, last=last, seconds=seconds, **joined(records, 1))
     facts, witness = dict(first.facts), first.witness
     if "populations" in facts:
         facts["populations"] = sum(record.facts["populations"] for record in records)
         witness = {name: torch.cat([record.witness[name] for record in records]) for name in witness}
-    return replace(followed(records), facts=facts, witness=witness, seconds=seconds)
+    return replace(first, facts=facts, witness=witness, seconds=seconds, **joined(records, 0))
 
 
 class Folder(Manifest):
@@ -152,16 +152,22 @@ class Folder(Manifest):
 
     def read(self) -> list[list[Record]]:
         """The pieces in their order, a record of each point in each; a ValueError if a file is damaged or missing."""
-        facts, pieces = self.facts(), []
-        points = points_of(facts)
+        points, pieces = points_of(self.facts()), []
         for number, file in enumerate(self._files()):
             if (name := f"{number:06d}.npz") != file.name:
                 raise InputError(f"all draws of {self.path}", f"no file {name}")
             self.read_part(name)
-            arrays = {key: torch.from_numpy(values) for key, values in read_npz(file).items()}
-            pieces.append([_record(points[i], arrays, f"{i}/") for i in range(len(points))])
-        if pieces and sum(len(piece[0]) for piece in pieces) != max(0, pieces[-1][0].done - facts["warmup"]):
-            raise InputError(f"all draws of {self.path}", f"{sum(len(p[0]) for p in pieces)} in {len(pieces)} files")
+            entries: list[dict[str, Any]] = [{"facts": facts, "series": {}} for facts in points]
+            for key, values in read_npz(file).items():
+                point, entry, *inner = key.split("/", 2)
+                if not point.isdigit():
+                    raise InputError("a measurement of this version of mera", "draws in the format of another version")
+                value = torch.from_numpy(values) if values.ndim or inner else values.item()
+                if inner:
+                    entries[int(point)].setdefault(entry, {})[inner[0]] = value
+                else:
+                    entries[int(point)][entry] = value
+            pieces.append([Record(**kept) for kept in entries])
         return pieces
 
     def _files(self) -> list[Path]:
@@ -183,21 +189,6 @@ def points_of(facts: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [common | point for point in facts.get("points", [{}])]
 
 
-def _record(facts: Mapping[str, Any], arrays: Mapping[str, Tensor], prefix: str) -> Record:
-    """The record whose entries are arrays with a prefix."""
-    if f"{prefix}done" not in arrays:
-        raise InputError("a measurement of this version of mera", "draws in the format of another version")
-    entries: dict[str, Any] = {"series": {}, "witness": {}, "figures": {}, "state": {}, "random": {}}
-    for key, values in arrays.items():
-        if key.startswith(prefix):
-            name, _, inner = key.removeprefix(prefix).partition("/")
-            if inner:
-                entries[name][inner] = values
-            else:
-                entries[name] = values if values.ndim else values.item()
-    return Record(facts=facts, **entries)
-
-
 def read_records(path: str | PathLike[str] | Iterable[str | PathLike[str]]) -> list[Record]:
     """The record of each point of one measurement, from one folder, or from several with other seeds, joined."""
     paths = [path] if isinstance(path, (str, PathLike)) else list(path)
@@ -210,18 +201,12 @@ def read_records(path: str | PathLike[str] | Iterable[str | PathLike[str]]) -> l
             got = f"one start, of seed {other['seed']}, in {starts[other['start']]} and {folder.path}"
             raise InputError("measurements with different seeds", got)
         starts[other["start"]] = folder.path
-        for name in ("sampler", "action", "shape", "points", "warmup", "every"):
-            if other.get(name) != facts.get(name):
-                raise InputError(f"measurements with one {name}", f"{facts.get(name)!r} and {other.get(name)!r}")
-        pieces = folder.read()
-        records = [followed(point) for point in zip(*pieces, strict=True)] if pieces else []
+        folder.compare(facts, MAY_CHANGE)
+        before, now = ({k: v for k, v in f["fingerprint"].items() if k != "flow"} for f in (facts, other))
+        compare_functions(before, now, str(paths[0]))
+        records = [followed(point) for point in zip(*folder.read(), strict=True)]
         least = MIN_DRAWS if "chains" in facts else 1
         if not records or len(records[0]) < least:
             raise InputError(f"a measurement with at least {least} draws", f"fewer so far in {folder.path}")
-        if found and records[0].series.keys() != found[0][0].series.keys():
-            different = ", ".join(sorted(records[0].series.keys() ^ found[0][0].series.keys()))
-            raise InputError("measurements with the same observables", f"{different} in one of them alone")
-        prints = [{k: v for k, v in f["fingerprint"].items() if k != "flow"} for f in (facts, other)]
-        compare_functions(prints[0], prints[1], str(paths[0]))
         found.append(records)
     return [beside(point) if len(point) > 1 else point[0] for point in zip(*found, strict=True)]

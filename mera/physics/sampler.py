@@ -22,6 +22,7 @@ from mera._utils.progress import ProgressBar, check_console
 from mera._utils.random import fixed_seed, set_torch_states, torch_states
 from mera.flow.density import Density
 from mera.physics.action import FINGERPRINT_FIELDS, noise_of
+from mera.physics.estimate import Estimate, estimate_of
 from mera.physics.observables import Observables
 from mera.physics.record import NOTHING, Folder, Record, followed, points_of
 from mera.physics.target import Target
@@ -125,7 +126,7 @@ def run(
     sampler: Sampler, facts: Mapping[str, Any], draws: int, warmup: int = 0, *,
     observables: Mapping[str, Any] | None = None, every: int = 0, out: str | PathLike[str] | None = None,
     resume: bool = False, console: Console | None = None,
-) -> list[Record]:  # fmt: skip
+) -> list[Estimate]:  # fmt: skip
     """Run a sampler, and measure its draws; keep them in a folder as they are made, if there is one.
 
     Args:
@@ -136,7 +137,7 @@ def run(
         observables: as in `Options`, and so are the others.
 
     Returns:
-        The record of each target.
+        The estimate of each target.
 
     Raises:
         FileExistsError: if the folder holds a measurement and `resume` is false, or another process writes to it.
@@ -202,8 +203,8 @@ def run(
                     folder.append_piece(pieces[-1])
             if stop.number:
                 raise_signal(stop.number)
-    found = [followed(point) for point in zip(*pieces, strict=True)]
-    return [replace(record, facts=at) for record, at in zip(found, points_of(facts), strict=True)]
+    records = zip(zip(*pieces, strict=True), points_of(facts), sampler.targets, strict=True)
+    return [estimate_of(replace(followed(point), facts=at), target) for point, at, target in records]
 
 
 def check_chains(chains: int, draws: int, warmup: int, least: int = 1) -> tuple[int, int, int]:
@@ -225,7 +226,7 @@ def _measured(measured: Observables, draw: Draw, number: int, every: int, sample
     # copies, since a sampler may move its fields
     kept: list[Any] = [None if part is None else part[is_kept] for part in values]
     return Record(
-        facts={}, series=series, rates=torch.tensor([draw.rate], dtype=torch.float64), log_weights=values[2],
+        facts={}, series=series, rates=torch.tensor([[draw.rate]], dtype=torch.float64), log_weights=values[2],
         fields=kept[0], field_actions=kept[1], field_log_weights=kept[2],
     )  # fmt: skip
 

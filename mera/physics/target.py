@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -25,13 +24,11 @@ from mera.physics.action import (
     ActionLike,
     as_action,
     by_direction,
-    defines,
     is_differentiable,
     noise_of,
-    wells,
 )
 from mera.physics.family import ActionFamily
-from mera.sampling.hamiltonian import START, short_run
+from mera.sampling.hamiltonian import START, Trajectories, short_run
 
 PROBES, TRAJECTORIES = 16, 10
 """The number of fields on which an action is tried, and of the trajectories that lead from noise to half of them."""
@@ -41,6 +38,10 @@ ROUNDING_ERRORS = 1e3
 """Two actions count as equal if they differ by less than this many rounding errors of their terms."""
 SCALES, NOISE = (1.0, 0.5, 2.0), 0.1
 """The standard deviations of starts that are noise, one after the other, and of the noise on constant fields."""
+LARGEST, GRID = 100.0, 801
+"""The largest constant of the scan for wells, and the number of constants, which lie closer near 0."""
+MOST_WELLS = 4
+"""The most minima from which chains start, those of the least action."""
 MAX_CHAINS, MIN_CHAINS, SNAPSHOTS = 64, 16, 4
 """The most and the fewest chains that check a flow, and the number of fields of each of these chains."""
 MAX_VALUES = 2**18
@@ -161,17 +162,31 @@ class Target:
     def short_run(self, start: Tensor, snapshots: int = 1, warmup: int = START) -> Tensor:
         """Fields of short chains of Hamiltonian Monte Carlo from K fields, (snapshots * K, C, *shape).
 
-        Of angles they come from cluster updates, if there are some, since trajectories keep the winding of a start.
+        Each chain has a step of its own to the end, so that none stays in a start where the action is steep. Of angles
+        fields come from cluster updates, if there are some, since trajectories keep the winding of a start.
         """
         if not (self.action.is_compact and self.action.clusters_suffice):
-            return self.in_domain(short_run(self.log_prob, start, snapshots, warmup))
-        from mera.physics.cluster import short_cluster_run
+            moves: Any = Trajectories(self.log_prob, start, warmup=warmup, groups=len(start))
+        else:
+            from mera.physics.cluster import Clusters
 
-        return short_cluster_run(self, start, snapshots, warmup)
+            moves = Clusters(self, start, 0)
+        return self.in_domain(short_run(moves, snapshots, warmup))
 
     def wells(self) -> Tensor:
-        """The constants where the action of a constant field has a local minimum."""
-        return wells(self.action, self.shape, self.like)
+        """The constants where the action of a constant field has a local minimum, at most 4, the lowest first.
+
+        The field is the constant in the first channel and 0 in others. There are none where the action is not finite.
+        """
+        constants = (torch.linspace(-1, 1, GRID, dtype=torch.float64) * math.asinh(LARGEST)).sinh()
+        fields = torch.zeros(GRID, *self.shape, dtype=torch.float64)
+        fields[:, 0] = constants.view(-1, *(1 for _ in self.shape[1:]))
+        actions = torch.cat([self.action(part.to(self.like)) for part in fields.split(64)])
+        values = actions.double().cpu().nan_to_num(math.inf)
+        inner = values[1:-1]
+        lowest = (inner <= values[:-2]) & (inner < values[2:]) & inner.isfinite()
+        found = constants[1:-1][lowest]
+        return found[inner[lowest].argsort()][:MOST_WELLS]
 
     def starts(self, n: int) -> Tensor:
         """Over-dispersed fields, (n, C, *shape), the same on any device.
@@ -229,7 +244,7 @@ def laws_of(shape: Sequence[int], action: ActionLike, like: Tensor) -> dict[str,
     Fields have the shape (C, *shape), and the dtype and device of `like`.
     """
     trial = _Trial(tuple(shape), as_action(action), like)
-    action = trial.action
+    action, equal = trial.action, trial.check_equal
     laws: dict[str, Callable[[], None]] = {
         "the field has the channels that the action declares": trial.check_channels,
         "one finite number for each field": trial.check_finite,
@@ -239,11 +254,9 @@ def laws_of(shape: Sequence[int], action: ActionLike, like: Tensor) -> dict[str,
         "finite along a short chain": trial.check_chain,
     }
     if action.is_even:
-        laws["is_even: S(-phi) = S(phi)"] = lambda: trial.check_equal(
-            "is_even", "S(-phi) = S(phi)", action(-trial.fields)
-        )
-    if defines(action, "density"):
-        laws["the density adds up to S"] = lambda: trial.check_equal(
+        laws["is_even: S(-phi) = S(phi)"] = lambda: equal("is_even", "S(-phi) = S(phi)", action(-trial.fields))
+    if type(action).density is not Action.density:
+        laws["the density adds up to S"] = lambda: equal(
             "density", "a sum equal to S", action.density(trial.fields).flatten(1).sum(1)
         )
     # random states stay as they are, and no graph for gradients is made
@@ -270,14 +283,7 @@ class _Trial:
 
     def check_finite(self) -> None:
         """Refuse anything but one number for each field, infinite values and NaN."""
-        try:
-            values: object = self.action(self.fields)
-        except RuntimeError as error:
-            with suppress(RuntimeError):
-                self.action(self.fields.float())
-                got = f"one of single precision, {error}: convert its tensors by x.to(phi), or the module by .double()"
-                raise InputError(f"an action of fields of {self.fields.dtype}", got) from error
-            raise
+        values: object = self.action(self.fields)
         if not isinstance(values, Tensor) or values.shape != self.fields.shape[:1] or not values.is_floating_point():
             got = f"{values.dtype} {tuple(values.shape)}" if isinstance(values, Tensor) else type(values).__name__
             raise InputError(f"an action that returns one number for each field, floats ({len(self.fields)},)", got)
@@ -323,7 +329,8 @@ class _Trial:
     def check_chain(self) -> None:
         """Add fields of a short chain, and check that they are finite."""
         if is_differentiable(self.action, self.fields):
-            chain = short_run(lambda phi: -self.action(phi), self.fields[: PROBES // 2], warmup=TRAJECTORIES)
+            moves = Trajectories(lambda phi: -self.action(phi), self.fields[: PROBES // 2], warmup=TRAJECTORIES)
+            chain = short_run(moves, warmup=TRAJECTORIES)
             self.fields = torch.cat([self.fields, wrap(chain) if self.action.is_compact else chain])
         self.check_finite()
 

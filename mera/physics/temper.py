@@ -16,7 +16,6 @@ from mera._utils.checks import check_positive
 from mera._utils.errors import InputError
 from mera._utils.random import fixed_seed
 from mera.physics.action import ActionLike
-from mera.physics.estimate import estimate_of
 from mera.physics.family import ActionFamily
 from mera.physics.hmc import FieldChains
 from mera.physics.sampler import Draw, Options, check_chains, run
@@ -79,38 +78,38 @@ def temper(
     """
     chains, draws, warmup = check_chains(chains, draws, warmup, 2)
     if isinstance(action, ActionFamily):
-        sampler = _of_family(action, shape, points, chains, warmup)
+        if len(action.ranges) != 1:
+            raise InputError("a family with one range", repr(action))
+        ((name, ends),) = action.ranges.items()
+        at = list(points or torch.linspace(*ends, FAMILY_POINTS, dtype=torch.float64).tolist())
+        targets = [Target.of(shape, action.at(**{name: value})) for value in at]
+        fields = torch.cat([target.starts(chains) for target in targets])
+        contexts = torch.cat([action.context(**{name: value}) for value in at]).repeat_interleave(chains, 0)
+        sampler = Ladder(targets, lambda phi: -action(phi, contexts), fields, warmup, at)
     else:
-        sampler = _of_powers(Target.of(shape, action), hottest, points, chains, warmup)
+        target = Target.of(shape, action)
+        at = _powers(target, hottest) if points is None else [float(power) for power in points]
+        if at != sorted(at) or at[-1] != 1:
+            raise InputError("powers that increase to 1, or None for those that suit the action", repr(points))
+        fields = torch.cat([target.starts(chains) for _ in at])
+        powers = torch.tensor(at).to(target.like).repeat_interleave(chains)
+        sampler = Ladder([target], lambda phi: powers * target.log_prob(phi), fields, warmup, at)
     even = all(target.action.is_even for target in sampler.targets)
     facts = {"chains": chains, "hottest": hottest, "powers": points, "random_signs": even}
-    records = run(sampler, facts, draws, warmup, **options)
-    found = [estimate_of(record, target) for record, target in zip(records, sampler.targets, strict=True)]
+    found = run(sampler, facts, draws, warmup, **options)
     return found if isinstance(action, ActionFamily) else found[0]
-
-
-def _of_powers(target: Target, hottest: float, points: Sequence[float] | None, chains: int, warmup: int) -> Ladder:
-    """The sampler at powers of :math:`e^{-S}`."""
-    if not 0 < check_positive(hottest, "the smallest power") < 1:
-        raise InputError("a smallest power between 0 and 1", repr(hottest))
-    if points is not None and (list(points) != sorted(points) or points[-1] != 1):
-        raise InputError("powers that increase to 1, or None for those that suit the action", repr(points))
-    powers = _powers(target, hottest) if points is None else [float(power) for power in points]
-    at = torch.tensor(powers, dtype=target.like.dtype, device=target.like.device)
-    values = at.repeat_interleave(chains)
-    fields = target.starts(len(powers) * chains).unflatten(0, (chains, -1)).transpose(0, 1).flatten(0, 1)
-    return Ladder([target], lambda phi: -values * target.action(phi), fields, warmup, at, [len(powers) - 1])
 
 
 def _powers(target: Target, hottest: float) -> list[float]:
     """Powers from the hottest to 1, at which particles keep a half of their effective number from one to the next."""
-    shape = target.shape
+    if not 0 < check_positive(hottest, "the smallest power") < 1:
+        raise InputError("a smallest power between 0 and 1", repr(hottest))
 
     def cold(row: Tensor) -> Tensor:
-        return target.log_prob(row.unflatten(1, shape))
+        return target.log_prob(row.unflatten(1, target.shape))
 
     with fixed_seed(0):  # so that a measurement is resumed at the same points
-        particles = short_run(lambda phi: hottest * target.log_prob(phi), target.starts(PARTICLES))
+        particles = short_run(Trajectories(lambda phi: hottest * target.log_prob(phi), target.starts(PARTICLES)))
         _, stages = annealing.anneal(
             lambda row: hottest * cold(row), cold, particles.flatten(1), StepSize(0.1),
             survivors=SURVIVORS, moves=MOVES, leapfrog=LEAPFROG, show=lambda n, beta: None,
@@ -118,72 +117,45 @@ def _powers(target: Target, hottest: float) -> list[float]:
     return [hottest, *(hottest + beta * (1 - hottest) for beta, _ in stages[:-1]), 1.0]
 
 
-def _of_family(
-    family: ActionFamily, shape: Sequence[int], points: Sequence[float] | None, chains: int, warmup: int
-) -> Ladder:
-    """The sampler at values of the parameter of a family."""
-    if len(family.ranges) != 1:
-        raise InputError("a family with one range", repr(family))
-    ((name, ends),) = family.ranges.items()
-    if points is None:
-        points = torch.linspace(*ends, FAMILY_POINTS, dtype=torch.float64).tolist()
-    targets = [Target.of(shape, family.at(**{name: value})) for value in points]
-    contexts = torch.cat([family.context(**{name: value}) for value in points]).repeat_interleave(chains, 0)
-    fields = torch.cat([target.starts(chains) for target in targets])
-    at = torch.tensor(points, dtype=torch.float64)
-    return Ladder(targets, lambda phi: -family(phi, contexts), fields, warmup, at, [*range(len(points))])
-
-
 class Ladder(FieldChains):
-    """Chains at several points, whose neighbours exchange fields after each trajectory.
+    """Chains at several points, whose neighbours exchange fields before each trajectory.
 
     Args:
         targets: the target of each point that is measured.
         log_prob: the log-density of the fields of all chains, point by point, (P * K, C, *shape) to (P * K,).
         fields: the initial fields, (P * K, C, *shape).
         warmup: the number of trajectories of the warm-up.
-        points: the powers, or the values of a parameter, (P,).
-        measured: the numbers of the points that are measured.
+        points: the powers, or the values of a parameter; the last ones are those of the targets.
     """
 
     name, title = "tempering", "temper"
 
     def __init__(
         self, targets: Sequence[Target], log_prob: Callable[[Tensor], Tensor], fields: Tensor, warmup: int,
-        points: Tensor, measured: Sequence[int],
+        points: Sequence[float],
     ) -> None:  # fmt: skip
         super().__init__(targets, Trajectories(log_prob, fields, warmup=warmup, groups=len(points)))
         self.state_names = [*self.state_names, "_exchanges", "_visited", "_trips", "_turn"]
-        self._places, self._measured = points, measured
+        self._points = torch.tensor(points, dtype=torch.float64)
         n, chains = len(points), len(fields) // len(points)
         self._exchanges = torch.zeros(2, n - 1, dtype=torch.float64)  # accepted and proposed
         self._visited = torch.zeros(n, chains, dtype=torch.long)  # 1: from the cold end, 2: from the hot one
         self._trips, self._turn = 0, 0
 
     @property
-    def fields(self) -> Tensor:  # type: ignore[override]
-        """The current fields of the points that are measured, (K, C, *shape) of each."""
-        chunks = self.targets[0].in_domain(self.moves.fields).chunk(len(self._places))
-        return torch.cat([chunks[point] for point in self._measured])
-
-    @property
     def figures(self) -> Mapping[str, Tensor]:
         """The points, the rates of exchange of neighbours, and the number of round trips."""
         rates = self._exchanges[0] / self._exchanges[1].clamp(min=1)
-        return {"points": self._places.cpu(), "exchanged": rates, "trips": torch.tensor(self._trips)}
+        return {"points": self._points, "exchanged": rates, "trips": torch.tensor(self._trips)}
 
     def draw(self, tune: bool, most: int) -> list[Draw]:
-        """Run a trajectory at each point, exchange fields, and return those of the points that are measured."""
-        rate = self.moves.advance(tune, most)
+        """Exchange fields, and run a trajectory at each point."""
         self._exchange(count=not tune)
-        if all(target.action.is_even for target in self.targets):
-            self.moves.chains.mirror()
-        parts = zip(self.fields.chunk(len(self.targets)), self.targets, strict=True)
-        return [Draw(fields, rate, target.action(fields), point=point) for point, (fields, target) in enumerate(parts)]
+        return super().draw(tune, most)
 
     def _exchange(self, count: bool) -> None:
         """Propose exchanges of the fields of even, or odd, neighbours of each chain."""
-        n, chains = len(self._places), self.moves.chains
+        n, chains = len(self._points), self.moves.chains
         k = len(chains.x) // n
         order = torch.arange(n)
         lower = torch.arange(self._turn % 2, n - 1, 2)
@@ -192,14 +164,12 @@ class Ladder(FieldChains):
         rows = (order[:, None] * k + torch.arange(k)).flatten().to(chains.x.device)
         values, gradients = chains.evaluate(chains.x[rows])
         change = (values.sum(0) - chains.value).view(n, k).double()
-        total = torch.zeros(n, k, dtype=torch.float64, device=chains.x.device)
-        total[lower] = change[lower] + change[lower + 1]
-        accepted = torch.zeros(n, k, dtype=torch.bool, device=chains.x.device)
-        accepted[lower] = torch.rand(len(lower), k, dtype=torch.float64).log().to(total.device) < total[lower]
+        log_uniform = torch.rand(len(lower), k, dtype=torch.float64).log().to(change.device)
+        accepted = torch.zeros_like(change, dtype=torch.bool)
+        accepted[lower] = accepted[lower + 1] = log_uniform < change[lower] + change[lower + 1]
         if count:
             self._exchanges[0, lower] += accepted[lower].double().mean(1).cpu()
             self._exchanges[1, lower] += 1
-        accepted[lower + 1] = accepted[lower]
         here = accepted.flatten()
         chains.x = torch.where(here[:, None], chains.x[rows], chains.x)
         chains.values = torch.where(here, values, chains.values)

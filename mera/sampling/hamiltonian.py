@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from functools import reduce
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -118,7 +119,7 @@ class StepSize:
     the target rate :math:`r^*`.
 
     Args:
-        value: the initial step size, a number or a tensor with a step size for each chain.
+        value: the initial step size, a number; or one for each chain, (K, 1).
         least: the smallest step size.
 
     Attributes:
@@ -126,17 +127,14 @@ class StepSize:
     """
 
     def __init__(self, value: float | Tensor, least: float = 0.0) -> None:
-        self.value, self.least = value, least
-        self.proposals = 0
+        self.value = torch.as_tensor(value, dtype=None if isinstance(value, Tensor) else torch.float64)
+        self.least, self.proposals = least, 0
 
     def tune(self, rate: float | Tensor) -> None:
         """Update the step size from the acceptance rate of the last proposal, of the shape of the step size."""
         self.proposals += 1
-        change = (rate - TARGET_RATE) / self.proposals**0.5
-        if isinstance(change, Tensor):
-            self.value = torch.as_tensor(self.value * change.exp()).clamp(self.least)
-        else:
-            self.value = max(self.least, float(self.value) * math.exp(change))
+        change = torch.as_tensor((rate - TARGET_RATE) / self.proposals**0.5, dtype=self.value.dtype)
+        self.value = (self.value * change.exp()).clamp(self.least)
 
     def restart(self) -> None:
         """Reset the proposal count, so that the next proposals change the step size as much as the first ones did."""
@@ -146,9 +144,10 @@ class StepSize:
 class Trajectories:
     """Hamiltonian trajectories of fields (K, C, *shape), of random lengths and unit masses.
 
-    Lengths vary by half of their mean, so that no mode of the field has a period that always matches the length. Each
-    chain has a step of its own, (K, 1), until `share_steps`: chains make equally many steps, and one that starts where
-    the density is steep is not held there by a step that suits the others.
+    Lengths vary by half of their mean, so that no mode of the field has a period that always matches the length. In the
+    first half of the warm-up each chain has a step of its own, (K, 1), since over-dispersed starts may lie where the
+    density is too steep for the step that suits the others, and a chain would never leave. From then on the chains of a
+    group share a step, which begins at the median: a chain whose own step became too small would explore less.
 
     Args:
         log_prob: the log-density of fields (K, C, *shape) up to a constant, (K,), differentiable.
@@ -158,6 +157,7 @@ class Trajectories:
         groups: the number of groups of successive chains that share a step after a half of it.
 
     Attributes:
+        groups: the number of groups.
         is_common: whether the chains of a group share a step.
 
     Raises:
@@ -171,7 +171,7 @@ class Trajectories:
         self, log_prob: LogProb, fields: Tensor, length: float = 1.0, warmup: int = START, groups: int = 1
     ) -> None:
         self.length, self._log_prob, self._shape = length, log_prob, fields.shape[1:]
-        self._warmup, self._groups, self.is_common = warmup, groups, False
+        self._warmup, self.groups, self.is_common = warmup, groups, False
         self.tuning = StepSize(torch.full_like(fields.flatten(1)[:, :1], FIRST_STEP), least=length / MAX_STEPS)
         self.move_to(fields)
 
@@ -186,54 +186,43 @@ class Trajectories:
         """The current fields, (K, C, *shape)."""
         return self.chains.x.unflatten(1, self._shape)
 
-    def advance(self, tune: bool, most: int) -> float:
-        """Run a trajectory, tune the steps in a warm-up of which `most` trajectories remain, and return the rate."""
-        if tune and most == self._warmup - self._warmup // 4:
-            self.tuning.restart()  # steps that suited the start may not suit what follows
-        if not (self.is_common or (tune and most > self._warmup // 2)):
-            self.share_steps()
-        return self.run(1, tune)
+    def advance(self, tune: bool = False, left: int = 1) -> float:
+        """Run a trajectory, and return the acceptance rate; in a warm-up, of which `left` trajectories remain, tune.
 
-    def share_steps(self) -> None:
-        """Let the chains of each group go on with the median of their steps."""
-        self.is_common, step = True, torch.as_tensor(self.tuning.value)
-        self.tuning.value = self._by_group(step, lambda steps: steps.median(1).values)
-        self.tuning.restart()
+        From half of the warm-up on, the chains of each group have the median of their steps.
+        """
+        if tune and left == self._warmup - self._warmup // 4:
+            self.tuning.restart()  # steps that suited the start may not suit what follows
+        if not (self.is_common or (tune and left > self._warmup // 2)):
+            self.is_common = True
+            self.tuning.value = self._by_group(self.tuning.value, lambda steps: steps.median(1).values)
+            self.tuning.restart()
+        length, step = self.length * (0.5 + torch.rand(()).item()), self.tuning.value
+        rate = self.chains.trajectory(step.clamp(max=length), max(1, math.ceil(length / step.median().item())))
+        if tune:
+            each = rate[:, None]
+            self.tuning.tune(self._by_group(each, lambda rates: rates.mean(1)) if self.is_common else each)
+        return rate.mean().item()
 
     def _by_group(self, values: Tensor, reduce: Callable[[Tensor], Tensor]) -> Tensor:
         """The values of chains, (K, 1), reduced over the chains of each group."""
-        return reduce(values.view(self._groups, -1)).repeat_interleave(len(values) // self._groups)[:, None]
-
-    def run(self, n: int = 1, tune: bool = False) -> float:
-        """Run n trajectories, which tune the steps if `tune`, and return the mean acceptance rate."""
-        rates = 0.0
-        for _ in range(n):
-            length = self.length * (0.5 + torch.rand(()).item())
-            step = torch.as_tensor(self.tuning.value)
-            rate = self.chains.trajectory(step.clamp(max=length), max(1, math.ceil(length / step.median().item())))
-            rates += rate.mean().item() / n
-            if tune:
-                rate = rate[:, None]
-                self.tuning.tune(self._by_group(rate, lambda rates: rates.mean(1)) if self.is_common else rate)
-        return rates
+        return reduce(values.view(self.groups, -1)).repeat_interleave(len(values) // self.groups)[:, None]
 
 
 @torch.no_grad()
-def short_run(log_prob: LogProb, start: Tensor, snapshots: int = 1, warmup: int = START) -> Tensor:
+def short_run(moves: Any, snapshots: int = 1, warmup: int = START) -> Tensor:
     """Fields of short chains, approximate samples of a density: (snapshots * K, C, *shape).
 
     Args:
-        log_prob: the log-density of fields (K, C, *shape) up to a constant, (K,), differentiable.
-        start: the initial fields of K chains, (K, C, *shape).
+        moves: the chains, which have the methods of `Trajectories`.
         snapshots: the number of fields of each chain.
-        warmup: the number of trajectories before the first field, which tune the step of each chain.
+        warmup: the number of moves before the first field, which tune steps.
     """
-    trajectories, fields = Trajectories(log_prob, start), []
-    for _ in range(2):  # steps that suited the start may not suit what follows
-        trajectories.run(warmup // 2, tune=True)
-        trajectories.tuning.restart()
-    for snapshot in range(snapshots):
-        if snapshot:
-            trajectories.run(BETWEEN)
-        fields.append(trajectories.fields)
+    for left in range(warmup, 0, -1):
+        moves.advance(True, left)
+    fields = [moves.fields]
+    for _ in range(snapshots - 1):
+        for _ in range(BETWEEN):
+            moves.advance()
+        fields.append(moves.fields)
     return torch.cat(fields)

@@ -10,26 +10,21 @@ from mera.physics import ON, XY, FreeField, Ising, Phi4
 from mera.physics.cluster import cluster_signs
 from tests.physics import exact
 
+KNOWN = [
+    *((action, (4, 4), exact.ising(action.temperature, (4, 4))) for action in (Ising(1.9), Ising(2.6, True, 1.0))),
+    (XY(1.2), (6,), exact.chain_of_angles(1.2, 6)),
+]
 
-@pytest.mark.parametrize("action", [Ising(1.9), Ising(2.6, local=True, gap=1.0)], ids=repr)
-def test_ising_against_all_configurations(action):
+
+@pytest.mark.parametrize(("action", "shape", "expected"), KNOWN, ids=lambda value: repr(value)[:20])
+def test_against_exact_averages(action, shape, expected):
     torch.manual_seed(0)
-    found = physics.cluster(action, (1, 4, 4), draws=1500)
-    expected = exact.ising(action.temperature, (4, 4))
+    found = physics.cluster(action, (1, *shape), draws=1500)
     for name in expected.keys() & found.observables.keys():
         value, error = found.observables[name]
         assert abs(value - expected[name]) < 5 * error + 1e-9, name
     assert found.tau["m2"] < 4
     assert found.acceptance == 1
-
-
-def test_angles_on_a_chain():
-    torch.manual_seed(0)
-    found = physics.cluster(XY(1.2), (1, 6), draws=1500)
-    expected = exact.chain_of_angles(1.2, 6)
-    for name in expected.keys() & found.observables.keys():
-        value, error = found.observables[name]
-        assert abs(value - expected[name]) < 5 * error, name
 
 
 @pytest.mark.parametrize(

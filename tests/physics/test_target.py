@@ -119,13 +119,6 @@ def test_an_action_in_the_dtype_of_the_flow(call):
         CALLS[call](flow, lambda phi: quadratic(phi, matrix))
 
 
-@pytest.mark.parametrize("call", [physics.hmc, lambda shape, action: physics.anneal(action, shape)])
-def test_an_action_in_single_precision_without_a_flow_says_what_to_do(call):
-    matrix = torch.eye(16)
-    with pytest.raises(ValueError, match=r"an action of fields of torch.float64; got one of single precision, .*x\.to"):
-        call((1, 4, 4), lambda phi: quadratic(phi, matrix))
-
-
 def quadratic(phi, matrix):
     return (phi.flatten(1) @ matrix * phi.flatten(1)).sum(1)
 

@@ -64,7 +64,7 @@ def test_exchanges_keep_values_and_follow_fields():
     target = Target(Phi4(1.0, 0.5), (1, 4))
     powers = torch.tensor([0.5, 0.7, 1.0]).double()
     values = powers.repeat_interleave(2)
-    ladder = Ladder([target], lambda phi: -values * target.action(phi), target.starts(6), 0, powers, [2])
+    ladder = Ladder([target], lambda phi: -values * target.action(phi), target.starts(6), 0, powers.tolist())
     chains, before = ladder.moves.chains, ladder.moves.chains.x.clone()
     for _ in range(6):
         ladder._exchange(count=True)
@@ -82,7 +82,7 @@ def test_a_round_trip_is_from_cold_to_hot_and_back():
     """With exchanges that are always accepted, fields of three points move in turn."""
     target = Target(Phi4(1.0, 0.5), (1, 4))
     powers = torch.tensor([0.5, 0.7, 1.0]).double()
-    ladder = Ladder([target], lambda phi: 0 * target.action(phi), target.starts(3), 0, powers, [2])
+    ladder = Ladder([target], lambda phi: 0 * target.action(phi), target.starts(3), 0, powers.tolist())
     trips = []
     for _ in range(13):
         ladder._exchange(count=True)

@@ -76,7 +76,7 @@ def test_moves_have_the_mean_rate_and_tune_the_step(monkeypatch):
     chains, rates, steps = HamiltonianChains([start, target], torch.randn(50, 2, dtype=torch.float64) + 2), [], []
 
     def trajectory(step, n, run=chains.trajectory):
-        steps.append((step, n))
+        steps.append((float(step), n))
         rates.append(run(step, n).mean().item())
         return torch.tensor([rates[-1]])
 

@@ -114,15 +114,15 @@ def test_nan_is_an_error_of_ordinary_variables_alone(momenta, place, is_error):
 def test_steps_are_tuned():
     single, several = StepSize(0.5), StepSize(torch.tensor([[0.5], [0.5]]), least=0.45)
     for number, rate in enumerate((0.9, 0.2), start=1):
-        before = single.value
+        before = single.value.item()
         single.tune(rate)
-        assert single.value == pytest.approx(before * math.exp((rate - TARGET_RATE) / math.sqrt(number)))
+        assert single.value.item() == pytest.approx(before * math.exp((rate - TARGET_RATE) / math.sqrt(number)))
         several.tune(torch.tensor([[rate], [TARGET_RATE]]))
     assert several.value.flatten().tolist() == pytest.approx([0.45, 0.5])
     single.restart()
-    before = single.value
+    before = single.value.item()
     single.tune(0.9)
-    assert single.value == pytest.approx(before * math.exp(0.1))
+    assert single.value.item() == pytest.approx(before * math.exp(0.1))
     low = StepSize(0.5, least=0.4)
     low.tune(0.0)
     assert low.value == 0.4
