@@ -19,7 +19,7 @@ from mera.bijectors.linear import DCT, LULinear
 from mera.bijectors.local import LocalBijector
 from mera.bijectors.normalization import ActNorm, BlockSpins, Spectral
 from mera.bijectors.partition import ChannelHalves, Gather, Masked, Partition, checkerboard
-from mera.bijectors.peaks import Moebius, VonMises
+from mera.bijectors.peaks import VonMises
 from mera.bijectors.spline import RationalQuadratic
 from mera.bijectors.turns import Turn
 from mera.bijectors.univariate import Affine, Composition, Scaled, Univariate
@@ -51,7 +51,6 @@ __all__ = [
     "LocalBijector",
     "Logit",
     "Masked",
-    "Moebius",
     "Named",
     "Partition",
     "PatchMLPs",

@@ -30,7 +30,7 @@ from mera.bijectors.learnt_noise import LearntNoise
 from mera.bijectors.linear import DCT, LULinear
 from mera.bijectors.normalization import ActNorm, BlockSpins, Spectral
 from mera.bijectors.partition import ChannelHalves, Gather, Masked, Partition, checkerboard
-from mera.bijectors.peaks import Moebius, VonMises
+from mera.bijectors.peaks import VonMises
 from mera.bijectors.spline import RationalQuadratic
 from mera.bijectors.turns import corner_order, raster_order, turns
 from mera.bijectors.univariate import Affine, Composition, Scaled, Univariate
@@ -42,17 +42,14 @@ CONDITIONERS: dict[str, Callable[..., nn.Module]] = {"joint": ResidualMLP, "pape
 
 register_transform = TRANSFORMS.register
 
-register_transform("moebius")(Moebius)
 register_transform("von-mises")(VonMises)
-PEAKS = {"none": (), "moebius": (Moebius,), "von-mises": (VonMises,)}
-"""From the option `peak` of a circular spline to the maps behind the spline."""
 
 
 @register_transform("circular-spline")
 def circular_spline(bins: int = 8, peak: str = "none") -> Univariate:
-    """A `CircularSpline`, followed by a map from a narrow peak to a uniform density: "moebius" or "von-mises"."""
-    narrow = PEAKS[check_choice(peak, PEAKS, "a peak")]
-    return Composition(CircularSpline(bins), *(kind() for kind in narrow)) if narrow else CircularSpline(bins)
+    """A `CircularSpline`; with the peak "von-mises" followed by a map from a narrow peak to a uniform density."""
+    is_peaked = check_choice(peak, ("none", "von-mises"), "a peak") == "von-mises"
+    return Composition(CircularSpline(bins), VonMises()) if is_peaked else CircularSpline(bins)
 
 
 @register_transform("affine")

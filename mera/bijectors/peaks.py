@@ -1,4 +1,4 @@
-"""Maps of the circle from a narrow peak to a uniform density: the Moebius map, and von Mises distributions."""
+"""The map of the circle from a narrow peak, a von Mises distribution, to a uniform density."""
 
 from __future__ import annotations
 
@@ -12,41 +12,10 @@ from torch import Tensor
 from mera.bijectors.circular import wrap
 from mera.bijectors.univariate import Univariate
 
-MAX_LOG_SCALE = 6.0
-"""The bound of the log-scale of a Moebius map."""
 MAX_CONCENTRATION = 20.0
 """The bound of the concentration of a von Mises distribution."""
 UNIFORM_PART = 1e-4
 """The share of a uniform distribution in a von Mises distribution: the map back has slopes below 1e4 everywhere."""
-
-
-class Moebius(Univariate):
-    r"""The Moebius map of the circle :math:`y = 2 \arctan(e^s \tan(x / 2))` with a bounded log-scale s.
-
-    The parameter r gives :math:`s = b \tanh(r / b)` with b = 6. If y is uniform, then x has a wrapped Cauchy
-    distribution around 0, which is narrow for large s (Rezende et al. 2020, https://arxiv.org/abs/2002.02428).
-    """
-
-    of_angles = True
-    n_params = 1
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.aligned = {0: 1.5}
-
-    def forward(self, x: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
-        """Widen a peak around 0."""
-        return _moebius(x, MAX_LOG_SCALE * torch.tanh(params[:, 0] / MAX_LOG_SCALE))
-
-    def inverse(self, y: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
-        """Narrow angles to a peak around 0."""
-        return _moebius(y, -MAX_LOG_SCALE * torch.tanh(params[:, 0] / MAX_LOG_SCALE))
-
-
-def _moebius(x: Tensor, log_scale: Tensor) -> tuple[Tensor, Tensor]:
-    """The Moebius map and its log-slope; the two exponentials keep both ends of the range of s finite."""
-    cosine, sine = (x / 2).cos() * torch.exp(-log_scale / 2), (x / 2).sin() * torch.exp(log_scale / 2)
-    return wrap(2 * torch.atan2(sine, cosine)), -torch.log(cosine.square() + sine.square())
 
 
 class VonMises(Univariate):
@@ -112,7 +81,8 @@ class _VonMisesDensity:
         """
         tiny, share = torch.finfo(y.dtype).tiny, y.abs() / math.pi
         log_tail = (math.pi * (1 - share)).clamp(min=tiny).log()
-        wide = _moebius(y.abs(), -0.5 * torch.sign(self.kappa) * torch.log1p(2 * self.kappa.abs()))[0].abs()
+        half, narrowing = y.abs() / 2, torch.exp(-0.5 * torch.sign(self.kappa) * torch.log1p(2 * self.kappa.abs()))
+        wide = 2 * torch.atan2(half.sin() * narrowing, half.cos()).abs()  # a wrapped Cauchy distribution
         score = math.sqrt(math.pi) * torch.special.i0e(self.kappa) * torch.erfinv(share.clamp(max=1))
         narrow = 2 * torch.asin(score.clamp(max=0.99))  # if the distribution is narrow, sin(x / 2) is about normal
         x = torch.where(self.kappa > 2, narrow, wide)
