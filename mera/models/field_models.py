@@ -232,7 +232,7 @@ class Decimation(FieldModel):
     ] = False
 
     def fitted(self) -> dict[str, Any]:
-        """Whether there are frames, and the options that were left out with frames or without them."""
+        """The option `frames`, and the options that were left out, whose values depend on it."""
         of_angles = TRANSFORMS.make(self.transform).of_angles
         if of_angles and self.frames is False:
             raise InputError("frames=True for a transform of angles", f"frames=False, transform={self.transform!r}")

@@ -33,7 +33,7 @@ NOTHING = torch.empty(0, dtype=torch.float64)
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """What was drawn from one target, by any sampler: of K chains in rows, (draws, K); of n independent samples, (n,).
+    """The draws of a sampler from one target: of K chains in rows, (draws, K); of n independent samples, (n,).
 
     Args:
         facts: what was sampled and how, in values of JSON: the action, its lattice, the sampler and its options.
@@ -102,11 +102,12 @@ def followed(pieces: Sequence[Record]) -> Record:
 
 def beside(records: Sequence[Record]) -> Record:
     """Chains of several records side by side, as far as all of them go; independent samples one after the other."""
-    first, seconds = records[0], sum(record.seconds for record in records)
+    first, seconds, facts = records[0], sum(record.seconds for record in records), dict(records[0].facts)
     if first.is_chains:
         last = torch.cat([record.last for record in records])
-        return replace(first, last=last, seconds=seconds, **joined(records, 1))
-    facts, witness = dict(first.facts), first.witness
+        facts["dispersed"] = all(record.facts.get("dispersed", True) for record in records)
+        return replace(first, facts=facts, last=last, seconds=seconds, **joined(records, 1))
+    witness = first.witness
     if "populations" in facts:
         facts["populations"] = sum(record.facts["populations"] for record in records)
         witness = {name: torch.cat([record.witness[name] for record in records]) for name in witness}

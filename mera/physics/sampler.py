@@ -36,7 +36,7 @@ WRITE_SECONDS = 10.0
 
 
 class Options(TypedDict, total=False):
-    """What every sampler takes beside its own arguments.
+    """The options of every sampler, beside its own arguments.
 
     Args:
         observables: your own observables by name, functions from fields (B, C, *shape) to numbers (B,).

@@ -135,7 +135,7 @@ class Target:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What averages depend on beside the draws, in values of JSON, by which measurements are also compared."""
+        """The facts on which averages depend beside the draws, in values of JSON; measurements are compared by them."""
         return {
             "action": re.sub(r" at 0x[0-9a-f]+", "", repr(self.action)),
             "shape": list(self.shape),

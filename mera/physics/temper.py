@@ -45,7 +45,7 @@ def temper(
     r"""Sample :math:`e^{-S} / Z` by parallel tempering: Hamiltonian Monte Carlo at several points with exchanges.
 
     At the points fields have the densities :math:`e^{-\beta S}` with powers :math:`\beta` from `hottest` to 1, or those
-    of a family of actions. After each trajectory neighbouring points propose to exchange their fields. A field that
+    of a family of actions. Before each trajectory neighbouring points propose to exchange their fields. A field that
     goes to the hottest point, where barriers are low, and back can come from another phase: chains do not stay apart
     where those of `hmc` do. The verdict counts such round trips, and the exchanges. Errors come from the spread over
     chains, by Student's t, since rare changes of the phase hardly show in autocorrelations.
@@ -81,7 +81,7 @@ def temper(
         if len(action.ranges) != 1:
             raise InputError("a family with one range", repr(action))
         ((name, ends),) = action.ranges.items()
-        at = list(points or torch.linspace(*ends, FAMILY_POINTS, dtype=torch.float64).tolist())
+        at = torch.linspace(*ends, FAMILY_POINTS, dtype=torch.float64).tolist() if points is None else list(points)
         targets = [Target.of(shape, action.at(**{name: value})) for value in at]
         fields = torch.cat([target.starts(chains) for target in targets])
         contexts = torch.cat([action.context(**{name: value}) for value in at]).repeat_interleave(chains, 0)

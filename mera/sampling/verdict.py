@@ -127,7 +127,7 @@ RULES = tuple(Rule(*row) for row in (
     (Trust.GOOD, "k < 0.5", "Pareto k is {k:.2f}, below 0.5"),
     (Trust.GOOD, "spread <= 0.2", "ln Z of {populations} independent populations spreads by {spread:.2g} nats"),
 ))  # fmt: skip
-"""What a verdict says: of the rules that hold, the first of those with the least trust."""
+"""The rules of verdicts; of the rules that hold, the first one with the least trust gives the verdict."""
 CONDITIONS = [compile(rule.seen, f"<rule {number}>", "eval") for number, rule in enumerate(RULES)]
 WORDS = {"isnan": math.isnan, "inf": math.inf}
 

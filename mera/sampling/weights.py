@@ -127,7 +127,7 @@ class Forward:
 
         The variance of the weighted average of O is :math:`\langle w^2 (O - \bar O)^2 \rangle_q / n`, which is
         :math:`\langle w (O - \bar O)^2 \rangle_p / n` over the target, for weights with the mean 1; that of chains of
-        proposals is no smaller. Samples that miss a tail, where few of them have large weights, underestimate it;
+        proposals is not smaller. Samples that miss a tail, where few of them have large weights, underestimate it;
         fields of the target lie there. The ratio is 1 for an observable that was not measured on the fields.
         """
         if name not in self.series or not error > 0:

@@ -8,11 +8,10 @@ from typing import Any
 from torch import Tensor
 
 from mera.flow.density import Density
-from mera.sampling.diagnostics import student
 from mera.train.evaluate import mean_and_error
 
 CONFIDENCE = 0.95
-"""The coverage of the interval around the mean change of losses, below whose lower half a change is an improvement."""
+"""The coverage of the interval of the mean change of losses, all of which is negative for an improvement."""
 
 
 class BestWeights:
@@ -44,9 +43,8 @@ class BestWeights:
         loss, is_better = losses.mean().item(), True
         if self.keep == "improved":
             self._start = losses if self._start is None else self._start
-            change, error = mean_and_error(losses - self._start, pictures)
-            n = len(losses) if pictures is None or len(pictures.unique()) < 2 else len(pictures.unique())
-            is_better = change < -error * student(n, CONFIDENCE)
+            change, error = mean_and_error(losses - self._start, pictures, CONFIDENCE)
+            is_better = change < -error
         if self.best is None or math.isnan(self.best[1]) or (is_better and loss < self.best[1]):
             self.best = step, loss
             weights = {} if self.keep == "last" else flow.state_dict()

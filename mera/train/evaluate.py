@@ -15,6 +15,7 @@ from mera._utils.installation import tune_allocator
 from mera._utils.random import fixed_seed
 from mera.data import Examples
 from mera.flow.density import Density
+from mera.sampling.diagnostics import student
 from mera.train.batches import Objective
 from mera.train.likelihoods import likelihood
 
@@ -46,19 +47,23 @@ def example_losses(
     return losses(flow, likelihood(flow, examples), n, batch_size, seed, progress)
 
 
-def mean_and_error(values: Tensor, pictures: Tensor | None = None) -> tuple[float, float]:
+def mean_and_error(
+    values: Tensor, pictures: Tensor | None = None, coverage: float | None = None
+) -> tuple[float, float]:
     """The mean of losses, and its standard error; NaN for a single one.
 
     Args:
         values: the losses, (n,).
         pictures: for windows, the number of the picture of each, (n,): windows of one picture are not independent, so
             that the error is that over pictures, if there are at least two. None for independent examples.
+        coverage: the coverage, by Student's t, of an interval whose half width is returned in place of the error.
     """
     parts = values - values.mean()
     if pictures is not None and len(pictures.unique()) > 1:
         parts = torch.zeros(int(pictures.max()) + 1, dtype=parts.dtype).index_add(0, pictures, parts)[pictures.unique()]
     n = len(parts)
-    return values.mean().item(), (parts.square().sum() * n / (n - 1)).sqrt().item() / len(values) if n > 1 else math.nan
+    error = (parts.square().sum() * n / (n - 1)).sqrt().item() / len(values) if n > 1 else math.nan
+    return values.mean().item(), error * (1.0 if coverage is None or n < 2 else student(n, coverage))
 
 
 def pictures_of(examples: Any, n: int) -> Tensor | None:

@@ -60,16 +60,19 @@ def test_chains_and_populations_see_another_phase():
     assert abs(found.observables["phi2"].value - 18.26) < 0.2
 
 
-def test_a_start_in_one_well_is_said():
+def test_a_start_in_one_well_is_said(tmp_path):
     """The tilted double well has most of its weight in the other one."""
     action = physics.action.as_action(lambda phi: (physics.action.neighbours(phi) / 2 + tilted(phi)).flatten(1).sum(1))
     options = {"draws": 200, "warmup": 50}
     torch.manual_seed(0)
-    alike = physics.hmc((1, 6), action, start=1.7 + 0.1 * torch.randn(16, 1, 6, dtype=torch.float64), **options)
+    start = 1.7 + 0.1 * torch.randn(16, 1, 6, dtype=torch.float64)
+    alike = physics.hmc((1, 6), action, start=start, out=tmp_path / "b", **options)
     assert "`start` are too much alike to show a phase" in alike.verdict
     assert {verdict.trust for verdict in alike.verdicts.values()} == {Trust.PERHAPS_TOO_SMALL}
-    spread = physics.hmc((1, 6), action, start=Target(action, (1, 6)).starts(16), **options)
+    spread = physics.hmc((1, 6), action, start=Target(action, (1, 6)).starts(16), out=tmp_path / "a", **options)
     assert "alike" not in spread.verdict
+    with pytest.warns(UserWarning, match="do not agree"):
+        assert not physics.load_chain([tmp_path / "a", tmp_path / "b"]).facts["dispersed"]
     assert not Target(physics.Phi4(), (1, 4, 4)).is_dispersed(torch.zeros(1, 1, 4, 4).double())
 
 
