@@ -1,12 +1,13 @@
-"""Two claims of the RG-Flow paper (https://arxiv.org/abs/2010.00029) in numbers: receptive fields, and mixing by scale.
+"""Claims of the RG-Flow paper (https://arxiv.org/abs/2010.00029) in numbers: receptive fields, factors, and mixing.
 
     python examples/paper_tables.py msds1
     python examples/paper_tables.py comparison/msds1/rgflow/seed* --data msds1 --only fields
 
-A flow is a run, a file of `mera.save` or a flow of the package. The script prints two tables by level: "fields" has the
-extents of receptive fields, which are the pixels of the generation cone, the participation ratio and the radius;
-"mixing" has the weights of both images in the factors of mixed images, and needs scikit-learn and data with known
-factors. Of several flows, it prints means and their standard errors.
+A flow is a run, a file of `mera.save` or a flow of the package. The script prints four tables by level: "fields" has
+the extents of receptive fields: the pixels of the generation cone, the participation ratio and the radius;
+"strengths" those of `mera.analysis.strengths`; "factors" how well the latents of a level predict known factors of
+other images; "mixing" the weights of both images in the factors of mixed images. The last two need scikit-learn. Of
+several flows, it prints means and their standard errors.
 """
 
 from __future__ import annotations
@@ -23,12 +24,21 @@ from torch import Tensor
 import mera
 from mera._utils.random import fixed_seed
 from mera._utils.table import Numbers, Table, numbers, with_error
-from mera.analysis import mix, receptive_fields
-from mera.analysis.factors import fit_forest, in_random_order
+from mera.analysis import factors as linear_factors
+from mera.analysis import mix, receptive_fields, strengths
+from mera.analysis.factors import in_random_order, is_classes, score
 from mera.analysis.latents import BATCH, encode_levels
 
-FOREST_PIXELS = 100
-"""The number of variables of an image that a forest uses: those most correlated with the factor."""
+FOREST_PIXELS, FOREST_LATENTS = 100, 30
+"""The number of variables of an image, or of a level, that a forest uses: those most correlated with the factor."""
+TREES = 100
+TITLES = {
+    "fields": "extents of receptive fields",
+    "strengths": "strengths of receptive fields: Euclidean norms, geometric means over samples",
+    "factors": "known factors that each level predicts: R^2 or balanced accuracy on other images",
+    "mixing": "weights in the factors of image A, which gives level h and coarser ones, and of image B",
+}
+"""The title of each table by its name."""
 
 
 def extents(fields: Tensor, periodic: Sequence[bool]) -> tuple[Tensor, Tensor]:
@@ -145,6 +155,36 @@ def mixing(flow: mera.Flow, images: Tensor, factors: Mapping[str, Any], seed: in
     return MixingTable(tuple(values), weights[0], weights[1], torch.tensor(test_scores))
 
 
+@torch.no_grad()
+def scores_by_level(flow: mera.Flow, images: Tensor, factors: Mapping[str, Any]) -> Numbers:
+    """A table of the test scores of factors by level, of linear regression, of shuffled factors, and of forests."""
+    linear = linear_factors(flow, images, factors).table
+    order, values = in_random_order(factors, len(images))
+    rows = []
+    for row, level in zip(linear.values, encode_levels(flow, images), strict=True):
+        z = level.flatten(1).numpy()[order]
+        rows.append([*row, *(fit_forest(z, v, FOREST_LATENTS, min_samples_leaf=5)[1] for v in values.values())])
+    columns = [*linear.header[1:], *(f"{name}, forest" for name in values)]
+    return numbers([row[0] for row in linear.rows], columns, rows)
+
+
+def fit_forest(z: np.ndarray, value: np.ndarray, n: int, **options: Any) -> tuple[np.ndarray, float, Any]:
+    """Fit a forest on the n variables most correlated with a factor; return their indices, the test score, the model.
+
+    Variables (B, variables) are selected and the forest is fitted on the first half of the images.
+    """
+    from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor
+
+    half = len(z) // 2
+    target = (value == np.unique(value)).astype(float) if is_classes(value) else value
+    a, b = z[:half] - z[:half].mean(0), target[:half] - target[:half].mean(0)
+    scale = np.sqrt((a**2).sum(0))[:, None] * np.sqrt((b**2).sum(0))[None]
+    squares = (a.T @ b / np.maximum(scale, 1e-12)) ** 2
+    columns = np.argsort(-squares.max(1))[:n]
+    kind = ExtraTreesClassifier if is_classes(value) else ExtraTreesRegressor
+    return columns, *score(kind(TREES, random_state=0, **options), z[:, columns], value)
+
+
 def _reader(pixels: np.ndarray, value: np.ndarray) -> tuple[Callable[[np.ndarray], np.ndarray], float]:
     """Fit a forest that predicts a factor (B, k) from images (B, variables) on the first half; return its test score.
 
@@ -168,28 +208,51 @@ def means(tables: Sequence[Numbers]) -> Table:
     return Table(tables[0].header, rows)
 
 
+def msds_factors(labels: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The factors of `msds1` and `msds2`: the value that all cells share, and the difference of one cell from it.
+
+    Angles a are (cos 2a, sin 2a), since an ellipse turned by 180 degrees is the same ellipse.
+    """
+    color, angle = labels["color"][:, 1, 1].float(), labels["angle"][:, 1, 1]
+    if "global_color" in labels:
+        global_color = labels["global_color"].float()
+        offset = color - global_color
+        return {"global color": global_color, "color of a cell": offset, "angle of a cell": doubled(angle)}
+    global_angle = labels["global_angle"]
+    offset = (angle - global_angle).float()
+    return {"global angle": doubled(global_angle), "angle of a cell": offset, "color of a cell": color}
+
+
+def doubled(degrees: Tensor) -> Tensor:
+    """Angles a as (cos 2a, sin 2a)."""
+    radians = torch.deg2rad(2 * degrees.float())
+    return torch.stack([radians.cos(), radians.sin()], dim=-1)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("flows", nargs="+", help="runs, files, or flows of the package")
-    parser.add_argument("--data", help="a data set with known factors; if left out, that of the first flow's name")
-    parser.add_argument("--images", type=int, default=2000, help="the number of images for the table of mixing")
+    parser.add_argument("--data", help="msds1 or msds2; if left out, that of the first flow's name")
+    parser.add_argument("--images", type=int, default=2000, help="the number of images for factors and mixing")
     parser.add_argument("--latents", type=int, default=16, help="latents of each level for the table of fields")
-    parser.add_argument("--only", choices=["fields", "mixing"], help="one of the tables")
+    parser.add_argument("--only", choices=[*TITLES], help="one of the tables")
     arguments = parser.parse_args()
     flows = [mera.load(path) for path in arguments.flows]
-    if arguments.only != "mixing":
-        with fixed_seed(0):
-            print(
-                f"extents of receptive fields\n{means([extents_by_level(flow, arguments.latents) for flow in flows])}\n"
-            )
-    if arguments.only != "fields":
+    names = [*TITLES] if arguments.only is None else [arguments.only]
+    images, factors = torch.empty(0), {}
+    if {"factors", "mixing"} & set(names):
         data, shape = arguments.data or arguments.flows[0], flows[0].plan.input.shape
         test = mera.data.load(data, shape, train_size=1, test_size=arguments.images).test
-        images, factors = mera.data.first(test, arguments.images), mera.data.factors(test)
-        tables = [mixing(flow, images, factors).table for flow in flows]
-        print(
-            f"weights in the factors of image A, which gives level h and coarser ones, and of image B\n{means(tables)}"
-        )
+        images, factors = mera.data.first(test, arguments.images), msds_factors(test.labels)
+    makers: dict[str, Callable[[Any], Numbers]] = {
+        "fields": lambda flow: extents_by_level(flow, arguments.latents),
+        "strengths": lambda flow: strengths(flow, 1024).table,
+        "factors": lambda flow: scores_by_level(flow, images, factors),
+        "mixing": lambda flow: mixing(flow, images, factors).table,
+    }
+    for name in names:
+        with fixed_seed(0):
+            print(f"{TITLES[name]}\n{means([makers[name](flow) for flow in flows])}\n")
 
 
 if __name__ == "__main__":

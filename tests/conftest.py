@@ -20,8 +20,7 @@ def _seed():
 
 @pytest.fixture
 def quick(monkeypatch):
-    """Few samples and small forests, where a test asks how parts fit together, not how good results are."""
-    monkeypatch.setattr(import_module("mera.analysis.factors"), "TREES", 10)
+    """Few samples, where a test asks how parts fit together, not how good results are."""
     monkeypatch.setattr(import_module("mera.inpaint.gaussian"), "SAMPLES", 512)
 
 

@@ -65,8 +65,6 @@ def test_a_run_from_python_is_one_for_the_command_line_too(tmp_path, monkeypatch
     assert mera.train.RunFolder("noted").facts()["note"] == "mine"
     assert "which learnt data that were passed from Python" in str(run("evaluate", "noted").exception)
     succeed("sample noted --n 2")
-    assert "which learnt data that were passed from Python" in str(run("explain", "noted").exception)
-    succeed("explain noted --only strengths")
 
 
 OWN = """

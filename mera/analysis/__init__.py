@@ -1,4 +1,4 @@
-"""Analysis of trained flows: receptive fields, traversals, mixing, bits per level, latent statistics and factors."""
+"""Analysis of trained flows: receptive fields, traversals, mixing, bits per level and factors."""
 
 from mera.analysis.classify import Classes, classify
 from mera.analysis.decompose import Parts, decompose
@@ -6,14 +6,12 @@ from mera.analysis.factors import FactorTable, factors
 from mera.analysis.latents import LatentIndex, mix, traverse
 from mera.analysis.pictures import PictureMap, map_picture, mix_pictures, refine_picture
 from mera.analysis.receptive import Strengths, leading, receptive_fields, strengths
-from mera.analysis.statistics import LatentStatistics, statistics
 from mera.analysis.surprises import Surprise, Surprises, find_surprises
 
 __all__ = [
     "Classes",
     "FactorTable",
     "LatentIndex",
-    "LatentStatistics",
     "Parts",
     "PictureMap",
     "Strengths",
@@ -29,7 +27,6 @@ __all__ = [
     "mix_pictures",
     "receptive_fields",
     "refine_picture",
-    "statistics",
     "strengths",
     "traverse",
 ]

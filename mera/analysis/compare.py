@@ -20,7 +20,6 @@ from mera._utils.progress import check_console
 from mera.analysis.comparison import Comparison, Score, machine
 from mera.analysis.contestants import Contestant, contestants
 from mera.data import DataSplits, as_splits, class_numbers
-from mera.data.dataset import count_of
 from mera.data.examples import hold_out
 from mera.data.fingerprint import fingerprint
 from mera.flow import Density
@@ -144,7 +143,7 @@ class _Arena:
             settings["lr"] = f"{self.settings.lr:g} times {', '.join(f'{r:.2g}' for r in RATES)}, the best"
         return [
             ("command", f"`{command}`"),
-            ("data", f"{count_of(self.data.train)} training and {count_of(self.data.test)} test examples"),
+            ("data", f"{len(self.data.train):,} training and {len(self.data.test):,} test examples"),
             ("score", f"{self.examples:,} test examples"),
             *((name, str(value)) for name, value in settings.items()),
             ("versions", f"mera {VERSION}, torch {torch.__version__}"),

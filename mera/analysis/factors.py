@@ -21,9 +21,6 @@ MIN_IMAGES = 20
 """The smallest number of images."""
 MAX_CLASSES = 20
 """An integer factor with at most this many different values is a class, with more values a number."""
-FOREST_LATENTS = 30
-"""The number of latents of a level that a forest uses: those most correlated with the factor."""
-TREES = 100
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -34,25 +31,19 @@ class FactorTable(Tabled):
         names: the names of the factors, in the order of the columns.
         scores: the test score of linear regression on all latents of a level, R^2 or the balanced accuracy of classes,
             (levels, factors).
-        nonlinear: the test score of forests on the 30 latents of the level that are most correlated with the factor,
-            (levels, factors).
-        shuffled: the scores of linear regression on factors that are shuffled among the images, (levels, factors): the
-            scores of latents that know nothing.
-        shuffled_nonlinear: the same for forests, (levels, factors).
+        shuffled: the scores for factors that are shuffled among the images, (levels, factors): the scores of latents
+            that know nothing.
     """
 
     names: tuple[str, ...]
     scores: Tensor
-    nonlinear: Tensor
     shuffled: Tensor
-    shuffled_nonlinear: Tensor
 
     @property
     def table(self) -> Numbers:
         """All scores, with a row for each level."""
-        kinds = ("linear", "forest", "linear, shuffled", "forest, shuffled")
-        columns = [f"{name}, {kind}" for kind in kinds for name in self.names]
-        rows = torch.cat([self.scores, self.nonlinear, self.shuffled, self.shuffled_nonlinear], dim=1).tolist()
+        columns = [*self.names, *(f"{name}, shuffled" for name in self.names)]
+        rows = torch.cat([self.scores, self.shuffled], dim=1).tolist()
         return numbers([f"level {level}" for level in range(len(rows))], columns, rows)
 
 
@@ -60,8 +51,8 @@ class FactorTable(Tabled):
 def factors(flow: Flow, images: Tensor, factors: Mapping[str, Any], context: Tensor | None = None) -> FactorTable:
     """Score how well the latents of each level predict known factors of images, and shuffled factors.
 
-    Regressors are fitted to one half of the images and scored on the other. Images are divided at random, in the same
-    way at each call.
+    Linear regressors are fitted to one half of the images and scored on the other. Images are divided at random, in the
+    same way at each call.
 
     Args:
         images: images (B, C, *shape), uint8; or data in the flow's own space; at least 20.
@@ -80,9 +71,7 @@ def factors(flow: Flow, images: Tensor, factors: Mapping[str, Any], context: Ten
     levels = [level.flatten(1).numpy()[order] for level in encode_levels(flow, images, context)]
     shuffled = {name: value[np.random.default_rng(1).permutation(n)] for name, value in values.items()}
     scores = [
-        torch.tensor([[score_of(z, value) for value in known.values()] for z in levels])
-        for known in (values, shuffled)
-        for score_of in (_linear, lambda z, value: fit_forest(z, value, FOREST_LATENTS, min_samples_leaf=5)[1])
+        torch.tensor([[_linear(z, value) for value in known.values()] for z in levels]) for known in (values, shuffled)
     ]
     return FactorTable(tuple(values), *scores)
 
@@ -120,23 +109,6 @@ def _linear(z: np.ndarray, value: np.ndarray) -> float:
 
     model = LogisticRegression(C=0.01, max_iter=300) if is_classes(value) else RidgeCV(np.logspace(0, 6, 13))
     return score(make_pipeline(StandardScaler(), model), z, value)[0]
-
-
-def fit_forest(z: np.ndarray, value: np.ndarray, n: int, **options: Any) -> tuple[np.ndarray, float, Any]:
-    """Fit a forest on the n variables most correlated with a factor; return their indices, the test score, the model.
-
-    Variables (B, variables) are selected and the forest is fitted on the first half of the images.
-    """
-    from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor
-
-    half = len(z) // 2
-    target = (value == np.unique(value)).astype(float) if is_classes(value) else value
-    a, b = z[:half] - z[:half].mean(0), target[:half] - target[:half].mean(0)
-    scale = np.sqrt((a**2).sum(0))[:, None] * np.sqrt((b**2).sum(0))[None]
-    squares = (a.T @ b / np.maximum(scale, 1e-12)) ** 2
-    columns = np.argsort(-squares.max(1))[:n]
-    kind = ExtraTreesClassifier if is_classes(value) else ExtraTreesRegressor
-    return columns, *score(kind(TREES, random_state=0, **options), z[:, columns], value)
 
 
 def score(model: Any, z: np.ndarray, value: np.ndarray) -> tuple[float, Any]:

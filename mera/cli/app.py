@@ -23,20 +23,18 @@ COMMANDS = {
     "compare": "Train several models on the same data, and write a report with standard errors.",
     "runs": "List the runs in a folder: model, data, steps, time, test loss, parameters.",
     "sample": "Draw samples of a run, and write them as a grid.",
-    "explain": "Print tables about runs: bits, latents, strengths and known factors by level.",
     "inpaint": "Fill masked pixels of an image with the flow of a run.",
     "map": "Map log p of an image of any size, by site and level: a store on disk and a picture.",
     "find": "Find what surprises in a picture, such as dust and scratches: a mask for `mera inpaint`, and a table.",
     "refine": "Refine a picture: twice the edges or more, with plausible details.",
     "mix": "Mix two pictures by scale: coarse levels of one with fine levels of the other.",
-    "cone": "Show which latents some pixels can change, or which pixels some latents can change.",
     "explore": "Explore a flow in a browser: latents, fillings and a map of its cost.",
 }
 """The help text of each command. The command NAME is the function or the application `NAME_command` in `mera.cli.NAME`,
 or in the file that `FILES` names."""
 FILES = {
     "check": "runs", "sample": "evaluate", "map": "pictures", "find": "pictures",
-    "mix": "pictures", "refine": "pictures", "info": "flows", "cone": "flows", "explore": "flows",
+    "mix": "pictures", "refine": "pictures", "info": "flows", "explore": "flows",
 }  # fmt: skip
 """The file of a command that shares it with others."""
 

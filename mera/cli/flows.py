@@ -1,4 +1,4 @@
-"""The commands `mera info`, `cone` and `explore`, of a flow from any source; and a sub-command for each model."""
+"""The commands `mera info` and `explore`, of a flow from any source; and a sub-command for each model."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import typer
 
 from mera import models
 from mera._utils.errors import InputError
-from mera._utils.files import make_folder, write_atomically
+from mera._utils.files import write_atomically
 from mera.cli.options import USUAL, options_for
 from mera.cli.sources import PHOTOGRAPHS, SOURCE_HELP, learnt_fields, load_flow
 from mera.cli.terminal import (
@@ -27,7 +27,6 @@ from mera.cli.terminal import (
     sources,
     with_options,
 )
-from mera.cones import parse_region
 from mera.data import photograph
 from mera.data.picture_files import read_picture
 from mera.models.saving import load_layout_flow
@@ -113,48 +112,6 @@ def _info(
         show(f"picture: {picture}")
 
 
-def _cone(
-    make: Callable[[], Any],
-    source: str | Path,
-    region: Annotated[
-        str | None, typer.Option(help="The pixels, a span for each dimension.", metavar="START:STOP[,...]")
-    ] = None,
-    latent: Annotated[
-        str | None, typer.Option(help="The latents at a site, in place of pixels.", metavar="LEVEL:I[,J...]")
-    ] = None,
-    out: Annotated[Path, typer.Option(help="The PNG to write.", metavar="FILE")] = Path("cone.png"),
-) -> None:
-    """Show which latents some pixels can change, or which pixels some latents can change."""
-    if (region is None) == (latent is None):
-        raise typer.BadParameter("Pass either --region START:STOP,... or --latent LEVEL:I,J")
-    from mera.drawing import level_masks, side_view
-    from mera.drawing.images import png_path, save_figure
-
-    flow, out = make(), png_path(out)
-    make_folder(out.parent)
-    if region is not None:
-        cone, colour = flow.inference_cone(parse_region(region)), "tab:blue"
-        text: list[Any] = [f"pixels {region} of {flow.plan.input}\n", cone.table, cone.legend]
-    else:
-        cone, colour = flow.generation_cone(*_parse_site(latent or "")), "tab:red"
-        text = [f"latents {latent}: {len(cone.reached[0]):,} of {flow.plan.input.variables:,} variables of the data"]
-    pictures = {out: side_view(cone, colour)}
-    if flow.plan.input.dim == 2:
-        pictures[out.with_stem(f"{out.stem}_levels")] = level_masks(cone, colour)
-    for path, figure in pictures.items():
-        save_figure(figure, path)
-    show(*text, f"pictures: {', '.join(map(str, pictures))}")
-
-
-def _parse_site(text: str) -> tuple[int, list[int]]:
-    """Parse the level and the coordinates in a text LEVEL:I,J."""
-    try:
-        level, site = text.split(":")
-        return int(level), [int(i) for i in site.split(",")]
-    except ValueError:
-        raise InputError("a site such as 2:1,3, LEVEL:I,J", repr(text)) from None
-
-
 def _explore(
     make: Callable[[], Any],
     source: str | Path,
@@ -198,4 +155,4 @@ def _explore(
     os._exit(0)  # without waiting for threads that still compute, which cannot be stopped
 
 
-info_command, cone_command, explore_command = flow_app(_info), flow_app(_cone), flow_app(_explore)
+info_command, explore_command = flow_app(_info), flow_app(_explore)

@@ -10,7 +10,6 @@ from typing import Annotated, Any
 
 import torch
 import typer
-from torch import Tensor
 
 from mera import data
 from mera._utils.errors import InputError, closest
@@ -18,7 +17,7 @@ from mera._utils.installation import tune_allocator
 from mera._utils.manifest import is_run
 from mera._utils.torch_modes import chosen_threads
 from mera.cli.terminal import sources
-from mera.data import DataMissingError, DataSplits, Examples, class_numbers
+from mera.data import DataMissingError, DataSplits, Examples
 from mera.data.fingerprint import fingerprint
 from mera.flow.density import Density
 from mera.flow.flow import Flow
@@ -113,16 +112,6 @@ def select_class(run: Path, flow: Any, label: str | int | None) -> tuple[Any, in
     if len(numbers) > 1:
         raise InputError("one class", repr(label))
     return flow.given(torch.tensor(numbers, device=flow.device)), numbers[0]
-
-
-def class_indices(examples: Examples, number: int | None) -> Tensor:
-    """The indices of the examples of a class, of all examples if the number is None."""
-    if number is None:
-        return torch.arange(len(examples))
-    indices = (class_numbers(examples) == number).nonzero()[:, 0]
-    if not len(indices):
-        raise InputError(f"test examples of class {number}", "none")
-    return indices
 
 
 # Data

@@ -20,7 +20,7 @@ from mera.cli.options import DataOptions, DataRoot, Device, Download, Root, opti
 from mera.cli.sources import choose_device, configured, load_flow
 from mera.cli.terminal import OPTIONS, among, console, lazy_group, signature_options, with_options
 from mera.data import DataSplits, names
-from mera.data.dataset import Edges, count_of
+from mera.data.dataset import Edges
 from mera.flow import Symmetrized
 from mera.flow.density import Density
 from mera.graph.summary import count_parameters
@@ -205,7 +205,7 @@ def train(flow: Density, data: Any, settings: Settings, run: RunFolder, **option
     name = "a layout" if flow.recipe is None else flow.recipe.model
     subject = f"{name}, {count_parameters(flow):,} parameters on {flow.device}, learns"
     if isinstance(data, DataSplits):
-        sizes = f"{count_of(data.train)} training and {count_of(data.test)} test examples of {flow.plan.input}"
+        sizes = f"{len(data.train):,} training and {len(data.test):,} test examples of {flow.plan.input}"
         console.print(f"{subject} {data.name}: {sizes}")
         if data.classes:
             console.print(f"classes: {', '.join(f'{number} {name}' for number, name in enumerate(data.classes))}")

@@ -8,7 +8,6 @@ from mera.data.dataset import (
     Edges,
     Examples,
     class_numbers,
-    factors,
     first,
     labels,
     load,
@@ -21,7 +20,6 @@ from mera.data.examples import as_fields, as_images, as_splits
 from mera.data.pictures import photograph
 from mera.data.random_windows import windows
 from mera.data.sources import reflected
-from mera.data.streams import StreamDataset
 
 __all__ = [
     "ArrayDataset",
@@ -29,12 +27,10 @@ __all__ = [
     "DataSplits",
     "Edges",
     "Examples",
-    "StreamDataset",
     "as_fields",
     "as_images",
     "as_splits",
     "class_numbers",
-    "factors",
     "first",
     "labels",
     "load",

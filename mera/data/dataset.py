@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from operator import length_hint
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -55,23 +54,15 @@ class ArrayDataset(Dataset):
     Args:
         array: a tensor or an array (N, C, *shape), uint8 or floats.
         labels: class numbers (N,), or contexts of floats (N, ...); or several labels by name, see `Examples`.
-        factors: the known factors of the examples by name, (N,) or (N, k); None if the labels are the factors. See
-            `mera.data.factors`.
 
     Raises:
         ValueError: if the array is not one of numbers, an array in memory has an example that is not finite, or the
             number of labels is not that of the examples.
     """
 
-    def __init__(
-        self,
-        array: Tensor | np.ndarray,
-        labels: Any = None,
-        factors: dict[str, Tensor] | None = None,
-    ) -> None:
+    def __init__(self, array: Tensor | np.ndarray, labels: Any = None) -> None:
         self.array = check_array(array)
         self.labels = check_labels(labels, len(array))
-        self.factors = factors
 
     def __repr__(self) -> str:
         """The shape and the labels."""
@@ -112,11 +103,11 @@ class DataSplits(Drawn):
     def __repr__(self) -> str:
         """The name, the numbers of examples, and the shape and dtype of an example."""
         with seeded(0):
-            example = self.train[0] if length_hint(self.train, 1) else torch.empty(0)
+            example = self.train[0] if len(self.train) else torch.empty(0)
         sizes = " x ".join(map(str, example.shape))
         classes = f"; classes {', '.join(self.classes)}" if self.classes else ""
         return (
-            f"{self.name}: {count_of(self.train)} training and {count_of(self.test)} test examples of {sizes}, "
+            f"{self.name}: {len(self.train):,} training and {len(self.test):,} test examples of {sizes}, "
             f"{str(example.dtype).removeprefix('torch.')}{classes}"
         )
 
@@ -157,11 +148,6 @@ def _named(name: str | Path) -> str:
     if is_run(text):
         raise InputError("a folder of pictures", f"{text}, the folder of a run")
     return "pictures"
-
-
-def count_of(examples: Examples) -> str:
-    """The number of examples as text; a stream has no length."""
-    return f"{length_hint(examples):,}" if hasattr(examples, "__len__") else "a stream of"
 
 
 def load(
@@ -207,7 +193,7 @@ def load(
 
 def first(images: Examples, n: int) -> Tensor:
     """The first `n` examples, or all if there are fewer, as one tensor (n, C, *shape)."""
-    return torch.stack([images[i] for i in range(min(n, length_hint(images, n)))])
+    return torch.stack([images[i] for i in range(min(n, len(images)))])
 
 
 def labels(images: Examples, name: str = "class") -> Tensor:
@@ -222,31 +208,6 @@ def labels(images: Examples, name: str = "class") -> Tensor:
         mend = ": labels of floats; of one-hot rows, class numbers are labels.argmax(1)" if floats else ""
         raise InputError(f"examples with labels {name!r}", (", ".join(available) or "none") + mend)
     return available[name]
-
-
-def factors(examples: Examples) -> dict[str, Tensor]:
-    """The known factors of a data set by name, (N,) or (N, k), as `mera.analysis.factors` takes them.
-
-    The factors are the attribute `factors` of the data set, if it has one, or else its labels with one number or one
-    row for each example, such as "class".
-
-    Args:
-        examples: the data set.
-
-    >>> import mera
-    >>> images = mera.data.load("msds1", train_size=1, test_size=5).test
-    >>> {name: tuple(value.shape) for name, value in factors(images).items()}
-    {'global color': (5, 3), 'color of a cell': (5, 3), 'angle of a cell': (5, 2)}
-    """
-    declared = getattr(examples, "factors", None)
-    if declared is not None:
-        return dict(declared)
-    labels: dict[str, Tensor] = getattr(examples, "labels", {})
-    return {
-        name: value
-        for name, value in labels.items()
-        if name != "context" and isinstance(value, Tensor) and value.ndim in (1, 2) and not value.is_complex()
-    }
 
 
 def class_numbers(images: Examples) -> Tensor:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from operator import length_hint
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,6 @@ from mera.data.fingerprint import spread
 from mera.data.items import LABEL_KEYS, check_array, check_finite, check_labels, example_of, key_of, label_of
 from mera.data.pictures import WholePictures
 from mera.data.random_windows import Windows
-from mera.data.streams import StreamDataset, is_stream, split_stream
 
 BRIGHTEST = {torch.uint16: 65535, torch.bool: 1}
 """The largest value of a pixel by dtype; 255 for other integers, 1 for floats."""
@@ -141,11 +139,9 @@ def as_splits(
     Args:
         data: a `DataSplits`; the name of a registered data set, a file or a folder, as `load` takes; a tensor or an
             array of examples (N, C, *shape), or (N, *shape) for one channel; a data set of torch or of the library
-            datasets, whose items are examples, tuples (example, label, ...) or dicts; an iterable, such as an
-            `IterableDataset`, which is read in its own order; or a result of `as_fields`.
+            datasets, whose items are examples, tuples (example, label, ...) or dicts; or a result of `as_fields`.
         shape: the shape (C, *sites) of an example of the flow.
-        test: test data, of one of the kinds above. If None, one of each ten examples is held out; of an iterable, the
-            first examples are.
+        test: test data, of one of the kinds above. If None, one of each ten examples is held out.
         labels: class numbers (N,), or contexts of floats (N, ...), in place of those of the training data.
         test_labels: the same of the test data.
 
@@ -167,8 +163,6 @@ def as_splits(
         parts = [_as_examples(part, shape) for part in (data.train, data.test)]
         is_same = parts[0] is data.train and parts[1] is data.test
         return data if is_same else replace(data, train=parts[0], test=parts[1])
-    if is_stream(data) and test is None and labels is None:
-        return split_stream(data, shape)
     examples = _as_examples(data, shape, labels)
     if test is not None:
         is_field = isinstance(test, Fields)
@@ -182,8 +176,8 @@ def as_splits(
 
 
 def _as_examples(data: Any, shape: Sequence[int], labels: Any = None) -> Any:
-    """Convert data of any kind to `Examples`, or to a `StreamDataset`, which has no length."""
-    if isinstance(data, (ArrayDataset, ItemDataset, Part, StreamDataset, Windows, WholePictures)) and labels is None:
+    """Convert data of any kind to `Examples`."""
+    if isinstance(data, (ArrayDataset, ItemDataset, Part, Windows, WholePictures)) and labels is None:
         return data
     if isinstance(data, (Windows, WholePictures)):
         raise InputError("windows or pictures without labels=, which they have themselves", "labels")
@@ -191,16 +185,14 @@ def _as_examples(data: Any, shape: Sequence[int], labels: Any = None) -> Any:
         array = check_array(data)
         lacks_channels = array.ndim == len(shape) and shape[0] == 1
         return ArrayDataset(array[:, None] if lacks_channels else array, labels)
-    if is_stream(data):
-        if labels is not None:
-            raise InputError("labels of examples that can be read in any order", "labels of a stream")
-        return StreamDataset(data, shape)
     if isinstance(data, (tuple, Mapping)):
         got = "a pair or a dict: fit(flow, train, labels=y, test=test, test_labels=test_y), or TensorDataset(x, y)"
         raise InputError("the examples alone, and the test and labels by name", got)
     if hasattr(data, "__len__") and hasattr(data, "__getitem__") and not isinstance(data, (str, bytes)):
         return ItemDataset(data, shape, labels)
-    raise InputError("examples: a tensor, an array, a data set of torch, an iterable or a name", type(data).__name__)
+    raise InputError(
+        "examples: a tensor, an array, a data set that can be read in any order, or a name", type(data).__name__
+    )
 
 
 def as_images(data: Any) -> Any:
@@ -267,7 +259,7 @@ def misread_floats(examples: Any, shape: Sequence[int]) -> str:
     Pixels in [0, 1], [0, 255] or [-1, 1] belong to bits per dimension. The density of whole numbers, or of few values
     that recur, has no upper bound: a flow learns to be narrow at these values, and nothing else.
     """
-    values = torch.cat([examples[i].flatten()[: MAX_LOOKED // 16] for i in spread(length_hint(examples, 16))])
+    values = torch.cat([examples[i].flatten()[: MAX_LOOKED // 16] for i in spread(len(examples))])
     low, high, is_whole = values.min().item(), values.max().item(), bool((values == values.round()).all())
     pixels = ""
     if low >= 0 and high <= 1:

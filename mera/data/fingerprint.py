@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from operator import length_hint
 from pathlib import Path
 from typing import Any
 
@@ -24,15 +23,14 @@ def fingerprint(examples: Examples) -> dict[str, Any]:
     """The number, shape and dtype of examples, and a digest of a fixed sample of them, in values of JSON.
 
     A data set whose items are at random places, or that reads files, has an attribute `identity` that stands for the
-    sample. A data set that draws from other random numbers than those of torch, numpy and Python has no digest, nor has
-    a stream.
+    sample. A data set that draws from other random numbers than those of torch, numpy and Python has no digest.
     """
-    n = length_hint(examples, -1)
+    n = len(examples)
     with seeded(0):
         example = examples[0]
-    facts = {"number": None if n < 0 else n, "shape": list(example.shape), "dtype": str(example.dtype)[6:]}
+    facts = {"number": n, "shape": list(example.shape), "dtype": str(example.dtype)[6:]}
     identity = getattr(examples, "identity", None)
-    if identity is None and n >= 0:
+    if identity is None:
         digests = set()
         for _ in range(2):
             parts = []

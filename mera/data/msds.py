@@ -56,33 +56,12 @@ def _load(kind: int, L: Edges, train_size: int = TRAIN, test_size: int = TEST) -
     """Draw both splits of MSDS1 or MSDS2, of these numbers of images; nothing is read or downloaded."""
     edges(L)  # before the images are drawn
     splits = msds(kind, "train", train_size), msds(kind, "test", test_size)
-    train, test = (ArrayDataset(resize(images, L), labels, _factors(labels)) for images, labels in splits)
+    train, test = (ArrayDataset(resize(images, L), labels) for images, labels in splits)
     return DataSplits(f"msds{kind}", 3, train, test)
 
 
 for kind in (1, 2):
     register(f"msds{kind}")(partial(_load, kind))
-
-
-def _factors(labels: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The factors of the images: the value that all cells share, and the difference of one cell from it.
-
-    Angles a are (cos 2a, sin 2a), since an ellipse turned by 180 degrees is the same ellipse.
-    """
-    color, angle = labels["color"][:, 1, 1].float(), labels["angle"][:, 1, 1]
-    if "global_color" in labels:
-        global_color = labels["global_color"].float()
-        offset = color - global_color
-        return {"global color": global_color, "color of a cell": offset, "angle of a cell": _doubled(angle)}
-    global_angle = labels["global_angle"]
-    offset = (angle - global_angle).float()
-    return {"global angle": _doubled(global_angle), "angle of a cell": offset, "color of a cell": color}
-
-
-def _doubled(degrees: Tensor) -> Tensor:
-    """Angles a as (cos 2a, sin 2a)."""
-    radians = torch.deg2rad(2 * degrees.float())
-    return torch.stack([radians.cos(), radians.sin()], dim=-1)
 
 
 def _draw_labels(kind: int, rng: np.random.Generator) -> dict[str, np.ndarray]:

@@ -1,7 +1,6 @@
 """Training: `fit`, its settings and callbacks, evaluation, and the folder of a run."""
 
 from mera._utils.processes import is_main
-from mera.train.batches import Objective
 from mera.train.callbacks import Callback, History
 from mera.train.evaluate import example_losses, sample
 from mera.train.fit import Result, fit
@@ -16,7 +15,6 @@ __all__ = [
     "History",
     "Loop",
     "Muon",
-    "Objective",
     "Result",
     "RunFolder",
     "Settings",

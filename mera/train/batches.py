@@ -117,17 +117,14 @@ class Order:
 
     Args:
         batch_size: the number of rows of a step, over all processes.
-        in_order: whether examples are read in their own order, as streams are.
     """
 
-    def __init__(self, n: int, batch_size: int, seed: int, in_order: bool = False) -> None:
-        self.n, self.batch_size, self.seed, self.in_order = n, batch_size, seed, in_order
+    def __init__(self, n: int, batch_size: int, seed: int) -> None:
+        self.n, self.batch_size, self.seed = n, batch_size, seed
         self._epoch, self._permutation = -1, torch.empty(0)
 
     def indices(self, step: int, rows: Sequence[int]) -> list[int]:
         """The index of the example in each of the rows of a step; steps count from 1."""
-        if self.in_order:
-            return [(step - 1) * self.batch_size + row for row in rows]
         is_listed = self.n <= MAX_LISTED
         epoch, batch = divmod(step - 1, self.n // self.batch_size if is_listed else 1)
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
@@ -163,12 +160,6 @@ class _Steps(Dataset):
 
     def __getitem__(self, step: int) -> Batch:
         return self.objective.batch(self.seed, step, self.rows)
-
-
-def micro_batches(batch: Batch, n: int) -> list[Batch]:
-    """Split a batch into `n` parts, or fewer if it has fewer rows; tensors may differ in their numbers of rows."""
-    parts = list(zip(*(tensor.tensor_split(n) for tensor in batch), strict=True))
-    return [part for part in parts if any(len(tensor) for tensor in part)]
 
 
 def _ignore_stop_signals(worker: int) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from operator import length_hint
 from typing import Any
 
 import torch
@@ -37,13 +36,13 @@ def example_losses(
     Args:
         examples: a data set of uint8 images or of fields of floats, (C, *shape).
         n: the number of examples, spread evenly over the data set, whose classes may follow one another; all if None or
-            if there are fewer. A stream needs a number, and gives its first examples.
+            if there are fewer.
         batch_size: examples in a forward pass.
         progress: called after each batch with the number of examples that are done, and their fraction.
     """
-    n = length_hint(examples) if n is None else min(n, length_hint(examples, n))
+    n = len(examples) if n is None else min(n, len(examples))
     if n < 1:
-        raise InputError("at least one example, and of a stream their number n", str(n))
+        raise InputError("at least one example", str(n))
     return losses(flow, likelihood(flow, examples), n, batch_size, seed, progress)
 
 

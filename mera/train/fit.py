@@ -14,7 +14,6 @@ from typing import Any
 import torch
 from rich.console import Console
 from torch import Tensor
-from torch.optim.lr_scheduler import LRScheduler
 
 from mera._utils.checks import check_choice, check_flag
 from mera._utils.errors import InputError
@@ -157,8 +156,8 @@ def fit(
             pair of data and contexts.
         optimizer: replaces the optimiser of the settings: "Muon" for `mera.train.Muon`, or "AdamW"; an optimiser of the
             flow's parameters; or a function from parameters to one, `functools.partial(torch.optim.SGD, lr=0.1)`.
-        schedule: replaces the schedule of the settings: "cosine" or "constant"; a schedule of the optimiser; or a
-            function from the optimiser to a schedule.
+        schedule: replaces the schedule of the settings: "cosine" or "constant"; or a function from the optimiser to a
+            schedule, `functools.partial(torch.optim.lr_scheduler.StepLR, step_size=100)`.
         options: fields of `Settings`, which replace those of `settings`: `fit(flow, x, steps=500, lr=1e-3)`.
 
     ============================================== ===================================================================
@@ -167,10 +166,8 @@ def fit(
     tensor or array (N, C, \\*shape), or a memmap   images (uint8, bits/dim) or fields (floats, nats for each variable);
                                                    `mera.data.as_images` converts pixels of other dtypes
     data set of torch or of the library datasets   the same; items are examples, or tuples or dicts with a label
-    `IterableDataset`, or another iterable         the same, read in its own order
     name of a registered data set, a file, folder  the same; see `mera.data.load`
     `mera.data.DataSplits`                         its two splits
-    `mera.train.Objective`                         a loss of your own, with its batches, metrics and verdict
     action S, a function of fields to (B,)         the density :math:`e^{-S} / Z`, from the flow's own samples
     an ActionFamily                                actions at all parameters of ranges, for a flow with a context
     ============================================== ===================================================================
@@ -220,8 +217,7 @@ def fit(
             loop.schedule_from = loop.step, loop.elapsed
         elif resumed and (reason := _spent(loop, limits)):
             warnings.warn(reason, stacklevel=2)
-        workers = 0 if learnt.in_order else settings.workers  # each worker would read the whole stream
-        batches = read_batches(learnt.train, settings.seed, loop.rows, loop.step, workers)
+        batches = read_batches(learnt.train, settings.seed, loop.rows, loop.step, settings.workers)
         saves_memory, first_step = flow.checkpoint, loop.step
         flow.checkpoint = saves_memory or settings.checkpoint
         try:
@@ -299,10 +295,9 @@ def _settings(
     settings = replace(settings, **options)
     user_optimizer = None if isinstance(optimizer, str) else optimizer
     user_schedule = None if isinstance(schedule, str) else schedule
-    if isinstance(user_schedule, LRScheduler):
-        if isinstance(optimizer, str):
-            raise InputError(f"Pass a schedule of an optimiser or the name {optimizer!r}, not both", "")
-        user_optimizer = user_schedule.optimizer if user_optimizer is None else user_optimizer
+    if user_schedule is not None and not callable(user_schedule):
+        expected = "a function from an optimiser to a schedule, such as functools.partial(StepLR, step_size=10)"
+        raise InputError(expected, f"a {type(user_schedule).__name__}")
     for word, own in {"optimizer": user_optimizer, "schedule": user_schedule}.items():
         unused = [name for name in OF_REPLACED[word] if getattr(settings, name) is not None]
         if own is not None and unused:

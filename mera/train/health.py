@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -86,12 +85,6 @@ def _check(node: str, bijector: Bijector, events: Tensor) -> None:
         if errors[name] > tolerance:
             got = f"an error of {errors[name]:.3g} in {type(bijector).__name__}: mera.check shows all laws"
             raise InputError(f"the law {law!r}", got, where=f"node {node!r}")
-
-
-def place_not_finite(density: Density, objective: Objective, parts: Sequence[Batch]) -> str:
-    """The first node with values that are not finite on the parts of a batch, in words; see `first_not_finite`."""
-    places = (first_not_finite(density, objective, part) for part in parts)
-    return next(filter(None, places), f"none of the nodes for the {objective.name} of this process")
 
 
 def first_not_finite(density: Density, objective: Objective, batch: Batch) -> str | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from operator import length_hint
 from typing import Any
 
 import numpy as np
@@ -50,7 +49,7 @@ class Likelihood(Objective):
         order: Order | None = None,
         user_loss: UserLoss | None = None,
     ) -> None:
-        self.examples, self.contexts, self.order, self.size = examples, contexts, order, length_hint(examples)
+        self.examples, self.contexts, self.order, self.size = examples, contexts, order, len(examples)
         self.user_loss = user_loss
         if user_loss is not None:
             self.unit, self.metric, self.is_of_rows = UNITS["loss"], "loss", False  # it may be one number for a batch
@@ -73,9 +72,9 @@ class Likelihood(Objective):
         return self.to_data(flow, examples, noise), context[0] if context else None
 
     def start(self, flow: Density, n: int) -> tuple[Tensor, Tensor | None]:
-        """`n` examples at random places, since the first ones may be of one class; of a stream the first ones."""
+        """`n` examples at random places, since the first ones may be of one class."""
         draw = np.random.default_rng(0).choice
-        chosen = draw(self.size, min(n, self.size), replace=False) if self.size else np.arange(n)
+        chosen = draw(self.size, min(n, self.size), replace=False)
         values = torch.stack([self.examples[index] for index in chosen.tolist()])
         noise = torch.stack([self.noise(value) for value in values]).to(flow.device)
         context = None if self.contexts is None else self.contexts[chosen].to(flow.device)
@@ -171,7 +170,7 @@ def example_contexts(flow: Density, examples: Examples) -> Tensor | None:
     if classes is not None and len(contexts) and not 0 <= contexts.min() <= contexts.max() < classes:
         got = f"{contexts.min().item()} to {contexts.max().item()}"
         raise InputError(f"class numbers from 0 to {classes - 1}", got)
-    if len(contexts) != (n := length_hint(examples)):
+    if len(contexts) != (n := len(examples)):
         raise InputError(f"a label for each of {n} examples", str(len(contexts)))
     if classes is None and (tuple(contexts.shape[1:]) != flow.plan.context or not contexts.isfinite().all()):
         got = str(tuple(contexts.shape)) if contexts.isfinite().all() else "infinite values or NaN"

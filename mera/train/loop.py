@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import math
-import statistics
 import time
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
-from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from mera._utils.installation import tune_allocator
@@ -21,11 +19,11 @@ from mera._utils.processes import SIGNALS, StopSignal, is_main, join_group, rank
 from mera._utils.random import get_states, restored_states, set_states
 from mera.flow.density import Density
 from mera.models.saving import load
-from mera.train.batches import Batch, BatchLoss, Objective, autocast, micro_batches, rows_per_step
+from mera.train.batches import Batch, BatchLoss, Objective, autocast, rows_per_step
 from mera.train.best import BestWeights
 from mera.train.evaluate import PIECE, losses, mean_and_error, pictures_of
-from mera.train.health import inverse_error, place_not_finite
-from mera.train.optimizers import SCHEDULES, UserOptimizer, UserSchedule, make_optimizer, make_schedule
+from mera.train.health import first_not_finite, inverse_error
+from mera.train.optimizers import SCHEDULES, UserOptimizer, UserSchedule, make_optimizer
 from mera.train.run import RunFolder
 from mera.train.settings import Settings
 
@@ -77,7 +75,7 @@ class Loop:
         flow.to(join_group(flow.device))
         share = rows_per_step(settings.batch_size, objective.size, self.world_size) // self.world_size
         self.rows = range(self.rank * share, (self.rank + 1) * share)
-        self.piece = min(PIECE, -(-share // settings.accumulate))  # evaluated at once: memory follows a batch
+        self.piece = min(PIECE, share)  # evaluated at once: memory follows a batch
         if flow.device.type == "cpu":
             tune_allocator()
         self._average = AveragedModel(flow, multi_avg_fn=get_ema_multi_avg_fn(settings.ema)) if settings.ema else None
@@ -90,13 +88,12 @@ class Loop:
         name, options = settings.optimizer or objective.optimizer, settings.optimizer_options
         self.optimizer, name = make_optimizer(flow, name, settings.lr, settings.weight_decay, options, optimizer)
         self._highest = [group["lr"] for group in self.optimizer.param_groups]
-        self.schedule = None if schedule is None else make_schedule(schedule, self.optimizer)
+        self.schedule = None if schedule is None else schedule(self.optimizer)
         of_schedule = settings.schedule if self.schedule is None else f"your own {type(self.schedule).__name__}"
         self.names = {"optimizer": name, "schedule": of_schedule}
         self.kept = BestWeights(settings.keep)
         self.signal, self.stopping = 0, False
         self._stop_requested = False
-        self._recent: list[float] = []  # losses since the last evaluation
 
     @property
     def trained(self) -> Density:
@@ -181,7 +178,7 @@ class Loop:
         self._loss.compile(options={"fallback_random": True})
         with restored_states(), warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # of torch's code generation
-            (self._shared or self._loss)(*micro_batches(batch, self.settings.accumulate)[0]).backward()
+            (self._shared or self._loss)(*batch).backward()
         self._forget_gradients()
         self.outside += time.monotonic() - start
 
@@ -206,15 +203,14 @@ class Loop:
         loss, gradient_norm = torch.stack([mean_loss, norm]).tolist()  # the only time that a step waits for a GPU
         metrics = {f"train_{self.objective.metric}": loss, "gradient_norm": gradient_norm, "lr": lr}
         if not all(map(math.isfinite, metrics.values())):
-            parts = micro_batches(batch, self.settings.accumulate)
             with autocast(self.device, self.settings.precision):
-                place = place_not_finite(self.flow, self.objective, parts)
+                place = first_not_finite(self.flow, self.objective, batch)
+            place = place or f"none of the nodes for the {self.objective.name} of this process"
             got = f"{loss} {self.objective.unit} and gradient norm {gradient_norm} at step {self.step + 1}"
             raise FloatingPointError(f"Expected a finite loss and gradient; got {got}: first in {place}")
         self.optimizer.step()
         self.step += 1
-        self._recent.append(loss)
-        if self.schedule is not None and not isinstance(self.schedule, ReduceLROnPlateau):
+        if self.schedule is not None:
             self.schedule.step()
         if self._average is not None:
             self._average.update_parameters(self.flow)
@@ -260,9 +256,6 @@ class Loop:
         chosen_by = self.kept.update(self.step, chosen, self.trained, pictures)
         if validation is not None:
             metrics[f"validation_{test.metric}"] = chosen_by
-        if isinstance(self.schedule, ReduceLROnPlateau):  # test examples must not choose rates
-            self.schedule.step(statistics.fmean(self._recent) if validation is None else chosen_by)
-        self._recent.clear()
         return metrics | {"inverse_error": inverse_error(self.trained, test)} | test.metrics(values, self.trained)
 
     def _evaluate(self, test: Objective) -> Tensor:
@@ -305,7 +298,6 @@ class Loop:
             "test_loss": self.test_loss,
             "test_error": self.test_error,
             "kept": self.kept.state_dict(),
-            "recent": self._recent,
             "flow": self.flow.state_dict(),
             "ema": None if self._average is None else self._average.module.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -322,7 +314,7 @@ class Loop:
         self.optimizer.load_state_dict(state["optimizer"])
         if self.schedule is not None:
             self.schedule.load_state_dict(state["schedule"])
-        self.step, self._recent = int(state["step"]), list(state["recent"])
+        self.step = int(state["step"])
         self.elapsed, self.outside = float(state["elapsed"]), float(state["outside"])
         self.schedule_from = tuple(state["schedule_from"])
         self.test_loss, self.test_error = state["test_loss"], state["test_error"]
@@ -341,13 +333,7 @@ class Loop:
             parameter.grad = None
 
     def _backward(self, batch: Batch) -> Tensor:
-        """Accumulate the gradients of all micro-batches, and return the mean loss of this process's rows."""
-        total = torch.zeros((), device=self.device)
-        parts = micro_batches(batch, self.settings.accumulate)
-        for index, part in enumerate(parts):
-            is_last = index + 1 == len(parts)  # processes exchange gradients once
-            with nullcontext() if is_last or self._shared is None else self._shared.no_sync():
-                loss = (self._shared or self._loss)(*part) / len(self.rows)
-                loss.backward()
-            total = total + loss.detach()
-        return total
+        """Compute the gradients, and return the mean loss of this process's rows."""
+        loss: Tensor = (self._shared or self._loss)(*batch) / len(self.rows)
+        loss.backward()
+        return loss.detach()

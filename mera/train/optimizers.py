@@ -193,8 +193,8 @@ def _split(parameters: Iterable[nn.Parameter], is_weight: Callable[[nn.Parameter
 UserOptimizer = Optimizer | Callable[[Iterable[nn.Parameter]], Optimizer]
 """An optimiser of a flow's parameters, or a function from parameters to an optimiser, such as torch.optim.SGD."""
 
-UserSchedule = LRScheduler | Callable[[Optimizer], Any]
-"""A schedule of torch for an optimiser, or a function that makes one."""
+UserSchedule = Callable[[Optimizer], LRScheduler]
+"""A function from an optimiser to a schedule of torch, which steps after each step of the optimiser."""
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {"AdamW": AdamW, "Muon": Muon}
 
@@ -251,11 +251,3 @@ def cosine(step: int, warmup: int, progress: float) -> float:
 
 SCHEDULES: dict[str, Callable[[int, int, float], float]] = {"cosine": cosine, "constant": lambda *_: 1.0}
 """By name, the factor of the highest learning rate; `Loop` sets it before each step, so that a run can be prolonged."""
-
-
-def make_schedule(user_schedule: UserSchedule, optimizer: Optimizer) -> LRScheduler:
-    """The user's schedule of an optimiser; refuses one that belongs to another optimiser."""
-    schedule = user_schedule if isinstance(user_schedule, LRScheduler) else user_schedule(optimizer)
-    if getattr(schedule, "optimizer", optimizer) is not optimizer:
-        raise InputError("a schedule of the optimiser that is used", f"a {type(schedule).__name__} of another one")
-    return schedule

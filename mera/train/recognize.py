@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
-from operator import length_hint
 from typing import Any, NamedTuple
 
 from torch import Tensor, nn
@@ -33,7 +32,6 @@ class Objectives(NamedTuple):
     test: Objective
     validation: Objective | None = None
     splits: DataSplits | None = None
-    in_order: bool = False
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -55,14 +53,11 @@ def recognize(
     test_labels: Any = None,
 ) -> Objectives:
     """The objectives of training and evaluation for the arguments of `fit`, whose table lists all kinds of data."""
-    if isinstance(data, Objective) or is_action(data):
+    if is_action(data):
         arguments: dict[str, Any] = {"loss": loss, "test": test, "labels": labels, "test_labels": test_labels}
         arguments[f'keep="{settings.keep}"'] = settings.keep != "last" or None
         if refused := [name for name, value in arguments.items() if value is not None]:
-            what = "An objective" if isinstance(data, Objective) else "An action"
-            raise InputError(f"{what} of your own has no examples, and takes no {', '.join(refused)}", "")
-        if isinstance(data, Objective):
-            return Objectives(data, data)
+            raise InputError(f"An action has no examples, and takes no {', '.join(refused)}", "")
         if isinstance(data, ActionFamily):
             k = len(data.ranges)
             if flow.plan.context != (k,) or not flow.flow.needs_context:
@@ -80,18 +75,17 @@ def recognize(
     splits = as_splits(data, flow.plan.input.event_shape, test, labels, test_labels)
     held_out = None
     if settings.keep != "last":
-        if getattr(splits.train, "in_order", False) or length_hint(splits.train) < 2:
-            expected = f'at least 2 training examples that can be read in any order, for keep="{settings.keep}"'
-            raise InputError(expected, repr(splits))
+        if len(splits.train) < 2:
+            raise InputError(f'at least 2 training examples, for keep="{settings.keep}"', repr(splits))
         training, held_out = hold_out(splits.train)
         splits = replace(splits, train=training)
     check_data(splits, flow)
-    n, in_order = length_hint(splits.train), getattr(splits.train, "in_order", False)
-    rows = rows_per_step(settings.batch_size, n, world_size())
-    train = likelihood(flow, splits.train, Order(n, rows, settings.seed, in_order), loss)
+    n = len(splits.train)
+    order = Order(n, rows_per_step(settings.batch_size, n, world_size()), settings.seed)
+    train = likelihood(flow, splits.train, order, loss)
     tested = likelihood(flow, splits.test, user_loss=loss)
     validation = None if held_out is None else likelihood(flow, held_out, user_loss=loss)
-    return Objectives(train, tested, validation, splits, in_order)
+    return Objectives(train, tested, validation, splits)
 
 
 def is_action(data: Any) -> bool:
@@ -109,7 +103,7 @@ def check_data(data: DataSplits, flow: Density) -> None:
 
     Floats that should not be learnt as fields are refused too, unless `as_fields` says that they are fields.
     """
-    sizes = [length_hint(examples, 1) for examples in (data.train, data.test)]
+    sizes = [len(data.train), len(data.test)]
     if 0 in sizes:
         raise InputError("training and test examples", f"{sizes[0]} and {sizes[1]}")
     firsts, expected = (data.train[0], data.test[0]), flow.plan.input.event_shape
@@ -125,6 +119,6 @@ def check_data(data: DataSplits, flow: Density) -> None:
     if data.are_fields and kinds[0] is not FieldLikelihood:
         raise InputError("fields of floats, x.float(), for as_fields", f"examples of {firsts[0].dtype}")
     if kinds[0] is FieldLikelihood and not (data.are_fields or flow.flow.of_angles):
-        for part in (data.test,) if getattr(data.train, "in_order", False) else (data.train, data.test):
+        for part in (data.train, data.test):
             if got := misread_floats(part, expected):
                 raise InputError("uint8 images or fields of floats", got)

@@ -48,14 +48,8 @@ class Settings:
     ] = None
     batch_size: Annotated[
         int,
-        Option("images in a step, over all processes and parts of a batch; None for 32, or 64 for an action.", count()),
+        Option("images in a step, over all processes; None for 32, or 64 for an action.", count()),
     ] = UNSET
-    accumulate: Annotated[
-        int,
-        Option(
-            "number of micro-batches of a process's share of a batch, run one after the other to save memory.", count()
-        ),
-    ] = 1
     precision: Annotated[
         str,
         Option(
@@ -142,7 +136,7 @@ class Settings:
     workers: Annotated[
         int,
         Option(
-            "processes that read images ahead; 0 to read them in the process that trains, as streams always are.",
+            "processes that read images ahead; 0 to read them in the process that trains.",
             count(0),
         ),
     ] = 0

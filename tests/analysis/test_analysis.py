@@ -161,14 +161,6 @@ def test_mixing_by_scale():
             analysis.mix(a, wrong, 1)
 
 
-@pytest.mark.parametrize("analyse", [
-    analysis.statistics, lambda flow, images: analysis.factors(flow, images, {"a": torch.arange(60)}),
-])  # fmt: skip
-def test_images_that_are_no_tensor_are_refused(analyse):
-    with pytest.raises(ValueError, match="Expected images as a tensor; got NoneType"):
-        analyse(MODELS["rgflow"](), None)
-
-
 @pytest.mark.parametrize(("models", "name"), [
     *((MODELS, name) for name in MODELS if name != "rgflow-leaky"),
     *((CONDITIONAL, name) for name in CONDITIONAL),

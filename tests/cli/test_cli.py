@@ -62,16 +62,6 @@ def test_train_on_a_grey_folder_with_widths_of_each_step(tmp_path):
     assert mera.load(tmp_path / "run" / "flow.safetensors").recipe.options["hidden"] == ((4,), (6,))
 
 
-def test_cones_are_printed_and_drawn(tmp_path):
-    square = ["cone", "rgflow", "--L", 32, "--out", tmp_path / "c.png"]
-    result = succeed(*square, "--m", 4, "--hidden", 2, "--region", "8:16,8:16")
-    assert "1,092 of 3,072 latent variables, a fraction of 0.355" in result.output
-    succeed("cone", "rgflow", "--L", 16, "--dim", 1, "--hidden", 2, "--region", "8:9", "--out", tmp_path / "d.png")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["c.png", "c_levels.png", "d.png"]
-    count = 3 * mera.build("rgflow", L=32).generation_cone(2, (1, 3)).pixels.sum()
-    assert f"latents 2:1,3: {count:,} of 3,072 variables of the data" in succeed(*square, "--latent", "2:1,3").output
-
-
 @pytest.mark.slow
 @pytest.mark.usefixtures("quick")
 def test_inpaint_fills_what_is_masked_and_nothing_else(tmp_path):
@@ -150,16 +140,10 @@ def test_demo_ends_with_pictures_and_a_table(tmp_path):
 
 
 MISTAKES = [
-    ("cone rgflow --L 32", 2, "Pass either --region START:STOP,... or --latent LEVEL:I,J"),
-    ("cone rgflow --L 32 --latent 2:1,3 --region 0:1,0:1", 2, "Pass either --region START:STOP,... or --latent"),
-    ("cone rgflow --L 32 --latent 2", 1, "LEVEL:I,J"),
-    ("cone rgflow --L 32 --latent 2:1", 1, "a coordinate for each of 2 dimensions; got 1"),
-    ("cone rgflow --L 32 --latent 9:1,1", 1, "Expected a level from 0 to 3"),
     ("explore", 2, "Missing command"),
     ("train", 2, "a layout, a trained flow, or --resume RUN; got none"),
     ("train --steps 3 rgflow --out x", 2, "Expected --steps after rgflow"),
     ("train --resume x rgflow --out x", 2, "got two of them"),
-    ("explain nowhere", 1, "nowhere"),
     ("info nowhere", 2, "or the path of a run or a file; got 'nowhere'"),
     ("info rgflo", 2, "did you mean 'rgflow'?"),
     ("mix a.png", 1, "Expected a picture in a.png; got no such file"),
@@ -239,7 +223,7 @@ def test_versions_and_the_device():
     assert output == f"mera {version('mera-flow')}\ntorch {torch.__version__}\ndevice cpu\n"
 
 
-COMPLETED = {"train rgf": "rgflow", "train rgflow --weight": "--weight-decay", "cone rgflow --reg": "--region"}
+COMPLETED = {"train rgf": "rgflow", "train rgflow --weight": "--weight-decay", "info rgflow --pic": "--picture"}
 
 
 @pytest.mark.parametrize("words", COMPLETED)
@@ -260,7 +244,7 @@ def test_help_is_in_the_order_of_use_and_in_groups(tmp_path):
         assert flag in output[place:end]
 
 
-def test_info_and_cone_of_a_model_a_run_and_a_layout(tmp_path):
+def test_info_of_a_model_a_run_and_a_layout(tmp_path):
     flow = mera.build("rgflow", L=8, m=4, layers=1, hidden=(4,))
     mera.save(flow, tmp_path / "flow.safetensors")
     mera.save_layout(flow.layout, tmp_path / "layout.toml")
@@ -270,8 +254,6 @@ def test_info_and_cone_of_a_model_a_run_and_a_layout(tmp_path):
         for text in ("decimator1", "b c (h kh) (w kw) -> (b h w) c kh kw", "192 variables"):
             assert text in output
         assert f"{flow.n_parameters:,} parameters" in output
-        cone = succeed("cone", *source, "--region", "2:3,2:3", "--out", tmp_path / "c.png").output
-        assert f"{flow.inference_cone((2, 2)).count} of 192 latent variables" in cone
 
 
 def test_names_of_the_package_are_there_at_once():

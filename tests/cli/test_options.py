@@ -42,7 +42,7 @@ TABLE = {
     TRAIN: {
         "metrics new": "--steps 2; --minutes 1e-9; --eval-every 1; --eval-images 5; --keep best; --data-options "
          "train_size=20,test_size=11",
-        "events": "--batch-size 4; --accumulate 2; --checkpoint; --compile; --workers 1",
+        "events": "--batch-size 4; --checkpoint; --compile; --workers 1",
         "weights new": "--precision bfloat16; --optimizer AdamW; --optimizer Muon --optimizer-options decay=0.5; "
          "--lr 1e-4; --weight-decay 0.5; --schedule constant; --warmup 1; --clip 1e-3; --ema 0.5; "
          "--seed 1; --data shades2; --root elsewhere; --download; --conditional; --data-options train_size=10",
@@ -53,7 +53,7 @@ TABLE = {
     },
     LEARN: {
         "metrics new": "--steps 1; --minutes 1e-9; --eval-every 1; --eval-images 30",
-        "events": "--batch-size 4; --accumulate 2; --checkpoint; --compile; --workers 1",
+        "events": "--batch-size 4; --checkpoint; --compile; --workers 1",
         "weights new": "--no-symmetrize; --action phi4; --precision bfloat16; --optimizer Muon; --optimizer AdamW "
          "--optimizer-options betas=[0.5,0.9]; --lr 1e-4; --weight-decay 0.5; --schedule constant; --warmup 1; "
          "--clip 1e-3; --ema 0.5; --seed 1",
@@ -128,14 +128,6 @@ TABLE = {
         "file a.npy": "--n 5; --L 16; --temperature 0.5; --seed 1", "refused": "--classes dark",
     },
     "compare rgflow(hidden=(8,)) --L 4 --data shades --steps 1 --out new": {"refused": "--parameters 9000"},
-    "explain flow.mera --only strengths": {
-        "output": "--seed 1; --L 16", "json": "--json", "refused": "--root elsewhere; --class dark",
-    },
-    "explain run --images 60 --only bits": {
-        "output": "--images 70; --only latents; --seed 1; --L 8; --root elsewhere",
-        "json": "--json",
-    },
-    "explain classes --images 60 --only bits --class dark": {"output": "--class bright"},
     FILL: {
         "output": "--test 2; --region 1:3,1:2; --L 8; --root elsewhere; --seed 1; --keep mean; --steps 0; "
          "--samples 3; --particles 9; --warmup 2; --iterations 5; --leapfrog 2",
@@ -173,15 +165,13 @@ TABLE = {
         "file a_refined.png": "--times 4; --temperature 0.9; --scale 8; --seed 1", "files .": "--out c.png",
         "json": "--json",
     },
-    f"cone {SMALL} --region 1:2,1:2": {"output": "--region 1:2,1:3", "files .": "--out other.png"},
-    f"cone {SMALL}": {"output": "--latent 1:0,0"},
     "explore run --no-browser": {
         "events": "--image a.png; --port 4321; --browser",
         "files .": "--html a.html",
     },
 }  # fmt: skip
 """By a command, what changes with further words: its output, a file, or what passes through the flow (events)."""
-WITH_DEVICES = [TRAIN, "evaluate run", "sample run", "explain run", FILL, "map flow.mera a.png",
+WITH_DEVICES = [TRAIN, "evaluate run", "sample run", FILL, "map flow.mera a.png",
                 "find flow.mera a.png", "mix flow.mera a.png b.png", "refine flow.mera a.png", "measure phi4", "demo",
                 "compare rgflow --data shades"]  # fmt: skip
 

@@ -16,7 +16,7 @@ from mera._utils.registry import Registry
 from mera.data import as_splits, dataset
 from mera.train import fit
 from mera.train.evaluate import example_losses
-from tests.helpers.training import IMAGES, SHORT, Stream, small_flow
+from tests.helpers.training import IMAGES, SHORT, small_flow
 
 PIXELS = IMAGES.train.array
 SHAPE = (3, 8, 8)
@@ -183,53 +183,6 @@ def test_a_loss_of_the_users_own(make_flow, examples):
         assert result.test_loss == pytest.approx(expected.test_loss, rel=1e-5)
 
 
-class Numbers:
-    """Constant fields 0, 1, 2, ..., whose number may be known; perhaps in an order that is drawn when they start."""
-
-    def __init__(self, n, shuffled=False):
-        self.n, self.shuffled = n, shuffled
-
-    def __iter__(self):
-        for n in torch.randperm(self.n) if self.shuffled else range(self.n):
-            yield n * torch.ones(1, 2, 2)
-
-
-def test_a_stream_holds_its_first_examples_out():
-    splits = as_splits(Stream(), SHAPE)
-    assert len(splits.test) == 6
-    assert splits.train[0].flatten(1).sum() == PIXELS[6].sum()
-    for stream, held_out in (
-        (Numbers(3), 1), (Numbers(90), 9), (Numbers(200), 20), (Numbers(300), 30), (Numbers(5000), 200)
-    ):  # fmt: skip
-        splits = as_splits(stream, (1, 2, 2))
-        assert (len(splits.test), splits.train[0].mean().item()) == (held_out, held_out)
-
-
-def test_a_stream_is_read_by_position():
-    stream = data.StreamDataset(Numbers(10), (1, 2, 2), start=3)
-    assert [stream[i].mean().item() for i in (0, 1, 5, 5, 2, 6, 7, 8, 21)] == [3, 4, 8, 8, 5, 9, 3, 4, 3]
-    with pytest.raises(ValueError, match="Expected a stream with more examples than are held out for the test; got"):
-        data.StreamDataset([], (1, 2, 2))[0]
-    with pytest.raises(IndexError, match="Expected a position from the beginning of the stream; got -1"):
-        stream[-1]
-    with pytest.raises(ValueError, match="Expected a stream of at least 2 examples; got 1"):
-        as_splits(Numbers(1), (1, 2, 2))
-    with pytest.raises(ValueError, match="Expected an iterable that can be iterated again, as an IterableDataset can"):
-        as_splits(iter(Numbers(9)), (1, 2, 2))
-    with pytest.raises(ValueError, match="Expected at least one example, and of a stream their number n; got 0"):
-        example_losses(small_flow(), as_splits(Stream(), SHAPE).train)
-
-
-def test_no_example_of_a_shuffled_stream_is_in_both_parts():
-    splits = as_splits(Numbers(200, shuffled=True), (1, 2, 2))
-    held_out = {int(x.mean()) for x in splits.test}
-    torch.manual_seed(3)
-    learnt = [int(splits.train[i].mean()) for i in range(180)]
-    assert held_out.isdisjoint(learnt)
-    assert len(held_out | set(learnt)) == 200
-    assert [int(splits.train[i].mean()) for i in range(3)] == learnt[:3]  # from the beginning again
-
-
 def test_labels_are_read_when_they_are_needed():
     class Words(Tuples):
         def __getitem__(self, index):
@@ -239,8 +192,6 @@ def test_labels_are_read_when_they_are_needed():
     conditional = mera.build("rgflow", L=8, layers=1, hidden=(4,), classes=2)
     with pytest.raises(ValueError, match=r"Expected labels as numbers; .*; got"):
         fit(conditional, Words(), SHORT)
-    with pytest.raises(ValueError, match="Expected examples with labels 'class'; got none"):
-        fit(conditional, Stream(), SHORT)  # whose labels cannot be counted
 
 
 def test_data_sets_of_the_library_datasets():
@@ -255,11 +206,8 @@ def test_data_sets_of_the_library_datasets():
     assert (grey.shape, grey.dtype) == ((1, 8, 8), torch.uint8)
     pair = as_splits(whole, SHAPE, test=whole.select(range(4)))
     assert (len(pair.train), len(pair.test)) == (30, 4)
-    streamed = as_splits(whole.to_iterable_dataset(), SHAPE)
-    assert torch.equal(streamed.train[0], PIXELS[3])
-    assert np.isfinite(
-        fit(small_flow(), whole.to_iterable_dataset(), replace(SHORT, batch_size=8, workers=2)).test_loss
-    )
+    with pytest.raises(ValueError, match="a data set that can be read in any order, or a name; got IterableDataset"):
+        as_splits(whole.to_iterable_dataset(), SHAPE)
     rows = datasets.Dataset.from_dict({"phi": torch.randn(20, 4, 4).tolist()}).with_format("torch")
     assert as_splits(rows, (1, 4, 4)).train[2].shape == (1, 4, 4)
     assert np.isfinite(fit(small_flow(), whole, replace(SHORT, batch_size=8)).test_loss)

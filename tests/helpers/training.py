@@ -1,7 +1,6 @@
 """A small flow, images and settings, for tests that train."""
 
 import torch
-from torch.utils.data import IterableDataset
 
 import mera
 from mera import data
@@ -24,14 +23,6 @@ class Flipped(data.ArrayDataset):
 
 
 FLIPPED = data.DataSplits("flipped", 3, Flipped(IMAGES.train.array), IMAGES.test)
-
-
-class Stream(IterableDataset):
-    """Images one after the other, with a flip at random, and a label."""
-
-    def __iter__(self):
-        for x in IMAGES.train.array:
-            yield (x.flip(-1) if torch.rand(()) < 0.5 else x), 0
 
 
 def same(a, b):

@@ -59,13 +59,10 @@ def test_unknown_names():
 def test_commands_take_their_names(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     succeed("info", "msds1")
-    succeed("cone", "msds1", "--region", "8:12,8:12")
     succeed("sample", "digits", "--n", 4)
     assert (tmp_path / "digits" / "samples_T0.8.png").exists()
     for name in ("new/a", "new/a.npy"):
         succeed("sample", "msds1", "--n", 2, "--out", tmp_path / name)
     assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["a.npy", "a.png"]
     assert not (tmp_path / "msds1").exists()
-    assert "Expected mnist in" in str(run("explain", "digits", "--only", "bits").exception)  # MNIST is not here
-    with pytest.warns(UserWarning, match="take more than 1024 samples"):
-        succeed("explain", "digits", "--only", "strengths")
+    assert "Expected mnist in" in str(run("evaluate", "digits").exception)  # MNIST is not here

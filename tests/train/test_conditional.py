@@ -12,6 +12,8 @@ from mera.train.health import first_not_finite
 from mera.train.likelihoods import likelihood
 from tests.helpers.command import SMALL, run, succeed
 
+HOLE = ["--test", 1, "--region", "1:2,1:2"]
+
 
 def bright_or_dark(n, seed):
     """Grey 8 x 8 noise around 60 or around 200, which is the class."""
@@ -84,9 +86,11 @@ def test_the_command_line(tmp_path):
     ):
         succeed(*command)
     for command, message in (
-        (["explain", out], "Expected --class, a number from 0 to 1 or a name, for a conditional flow; got none"),
-        (["explain", out, "--class", "darc"], "Expected a class from 0 to 1, or one of dark, bright; got 'darc'"),
-        (["explain", out, "--class", "0,1"], "Expected one class; got '0,1'"),
+        (
+            ["inpaint", out, *HOLE, "--class", "darc"],
+            "Expected a class from 0 to 1, or one of dark, bright; got 'darc'",
+        ),
+        (["inpaint", out, *HOLE, "--class", "0,1"], "Expected one class; got '0,1'"),
         (["sample", out, "--classes", "2"], "Expected a class from 0 to 1, or one of dark, bright; got '2'"),
     ):
         assert message in str(run(*command).exception)

@@ -112,10 +112,8 @@ def test_weights_of_the_start_are_kept_if_training_spoils_them():
 
 
 def test_keep_best_needs_examples():
-    with pytest.raises(ValueError, match=r"An action of your own has no examples, and takes no keep=.best."):
+    with pytest.raises(ValueError, match=r"An action has no examples, and takes no keep=.best."):
         fit(flow_of(), physics.FreeField(), steps=1, keep="best")
-    with pytest.raises(ValueError, match="can be read in any order"):
-        fit(flow_of(), Endless(), steps=1, keep="best")
 
 
 def test_good_weights_that_are_kept_have_not_diverged():
@@ -129,12 +127,6 @@ def test_good_weights_that_are_kept_have_not_diverged():
     torch.manual_seed(0)
     result = fit(flow_of(), FIELDS[:60], steps=20, eval_every=10, keep="best", callbacks=[At(20, spoil)])
     assert (result.best[0], result.diverged) == (10, False)
-
-
-class Endless(torch.utils.data.IterableDataset):
-    def __iter__(self):
-        while True:
-            yield torch.randn(1, 4, 4)
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ from rich.console import Console
 
 import mera
 from mera.train import Callback, Settings, fit
-from mera.train.batches import Order, micro_batches, rows_per_step
+from mera.train.batches import Order, rows_per_step
 from mera.train.callbacks import Progress
 from mera.train.loop import Loop
 from mera.train.recognize import recognize
@@ -61,15 +61,15 @@ def flow():
     return mera.build("rgflow", L=4, m=2, channels=1, hidden=(4,))
 
 
-@pytest.mark.parametrize(("accumulate", "ema", "clip"), [(1, 0.0, 100.0), (3, 0.0, 0.05), (2, 0.7, 1.0)])
-def test_a_run_is_the_plain_loop(accumulate, ema, clip):
+@pytest.mark.parametrize(("ema", "clip"), [(0.0, 100.0), (0.0, 0.05), (0.7, 1.0)])
+def test_a_run_is_the_plain_loop(ema, clip):
     torch.manual_seed(0)
     options = {"L": 4, "m": 2, "channels": 1, "layers": 1, "hidden": (8,), "norm": False, "block_spins": False}
     flow = mera.build("rgflow", **options).double()
     x = torch.randn(40, 1, 4, 4, dtype=torch.float64).cumsum(2)
     expected = copy.deepcopy(flow)
     settings = Settings(steps=7, batch_size=11, optimizer="AdamW", lr=0.02, weight_decay=0.1, warmup=3, ema=ema,
-                        accumulate=accumulate, clip=clip, eval_every=2, eval_images=4, seed=5)  # fmt: skip
+                        clip=clip, eval_every=2, eval_images=4, seed=5)  # fmt: skip
     metrics, mean = naive(expected, x, settings)
     record = Record()
     result = fit(flow, x[:36], settings, test=x[36:], callbacks=[record])
@@ -99,11 +99,6 @@ def test_rows_of_a_step():
             rows_per_step(*arguments)
 
 
-def test_parts_of_a_batch():
-    parts = micro_batches((torch.arange(5), torch.arange(2)), 3)
-    assert [[t.tolist() for t in part] for part in parts] == [[[0, 1], [0]], [[2, 3], [1]], [[4], []]]
-
-
 @pytest.mark.parametrize("n", [12, 14])
 def test_an_epoch_has_each_example_once(n):
     """Without an incomplete batch; and epochs can be entered anywhere."""
@@ -121,7 +116,6 @@ def test_an_epoch_has_each_example_once(n):
         orders.append(epochs)
     assert orders[0] != orders[1]
     assert len({epoch[0] for epoch in orders[0]}) > 3
-    assert Order(12, 4, 0, in_order=True).indices(2, [0, 3]) == [4, 7]
 
 
 def test_steps_of_very_many_examples_are_drawn_independently():

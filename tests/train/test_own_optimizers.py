@@ -32,14 +32,9 @@ def test_name_instance_and_factory_are_the_same():
 
 
 def test_schedules_of_the_user():
-    flow = small_flow()
-    schedule = halved(optim.Adam(flow.parameters(), lr=0.01))
-    result = fit(flow, IMAGES, SHORT, schedule=schedule, warmup=None, eval_every=1)  # with the schedule's optimiser
-    rates = [line["lr"] for line in result.history.metrics]
-    assert rates == pytest.approx([0.01 * 0.5**step for step in range(6)])
     own = replace(SHORT, warmup=None, eval_every=1)
-    other = fit(small_flow(), IMAGES, own, schedule=halved, optimizer=partial(optim.Adam, lr=0.01))
-    assert [line["lr"] for line in other.history.metrics] == pytest.approx(rates)
+    result = fit(small_flow(), IMAGES, own, schedule=halved, optimizer=partial(optim.Adam, lr=0.01))
+    assert [line["lr"] for line in result.history.metrics] == pytest.approx([0.01 * 0.5**step for step in range(6)])
     named = fit(small_flow(), IMAGES, SHORT, schedule="constant", warmup=None)
     assert named.history.metrics[-1]["lr"] == 8e-3
 
@@ -55,22 +50,6 @@ def test_an_optimizer_serves_twice():
         assert optimizer.param_groups[0]["lr"] == 0.01
 
 
-def test_a_plateau_does_not_look_at_the_test():
-    """Its loss is the mean of the batches since the last evaluation, or that of held-out training examples."""
-    seen = []
-
-    class Plateau(optim.lr_scheduler.ReduceLROnPlateau):
-        def step(self, metrics, epoch=None):
-            seen.append(metrics)
-            super().step(metrics)
-
-    result = fit(small_flow(), IMAGES, SHORT, schedule=Plateau, warmup=None, eval_every=1)
-    assert seen == pytest.approx([line["train_bits"] for line in result.history.metrics])
-    seen.clear()
-    result = fit(small_flow(), IMAGES, SHORT, schedule=Plateau, warmup=None, eval_every=3, keep="best")
-    assert seen == pytest.approx([line["validation_bits"] for line in result.history.metrics])
-
-
 def other_parameters():
     return optim.Adam(torch.nn.Linear(2, 2).parameters())
 
@@ -81,14 +60,7 @@ def other_parameters():
         ({"optimizer": optim.SGD, "lr": 0.1}, "Pass lr to your own optimizer itself, not to fit"),
         ({"optimizer": optim.SGD, "settings": Settings(weight_decay=0.1)}, "Pass weight_decay to your own optimizer"),
         ({"optimizer": other_parameters()}, "Expected an optimiser of the flow's parameters; got one with 2 other"),
-        (
-            {"schedule": halved(other_parameters()), "optimizer": "AdamW"},
-            "Pass a schedule of an optimiser or the name 'AdamW', not both",
-        ),
-        (
-            {"schedule": halved(other_parameters()), "optimizer": optim.SGD, "warmup": None},
-            "Expected a schedule of the optimiser that is used; got a LambdaLR of another one",
-        ),
+        ({"schedule": halved(other_parameters())}, "Expected a function from an optimiser to a schedule, .*; got a La"),
     ],
 )
 def test_options_that_are_refused(options, message, tmp_path):

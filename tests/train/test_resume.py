@@ -9,13 +9,11 @@ import subprocess
 import sys
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from torch import optim
-from torch.utils.data import IterableDataset
 
 import mera
 from mera import data, physics
@@ -26,7 +24,7 @@ from mera.train.likelihoods import ImageLikelihood
 from tests.helpers.callbacks import At, interrupt
 from tests.helpers.command import run as command
 from tests.helpers.laws import randomize
-from tests.helpers.training import FLIPPED, IMAGES, SHORT, Stream, lines, same, small_flow
+from tests.helpers.training import FLIPPED, IMAGES, SHORT, lines, same, small_flow
 
 
 def labelled_flow():
@@ -48,15 +46,6 @@ class Turned(data.ArrayDataset):
         return example.flip(-2) if random.random() < 0.5 else example
 
 
-class File(IterableDataset):
-    """Fields in a file, whose position all copies of an open file share."""
-
-    def __iter__(self):
-        with open("fields", "rb", buffering=0) as file:
-            while content := file.read(4 * 16):
-                yield torch.frombuffer(bytearray(content), dtype=torch.float32).view(1, 4, 4)
-
-
 def noisy_loss(flow, x):
     """A loss that draws from torch's own random state."""
     return -flow.log_prob(x + 0.1 * torch.randn_like(x)) / 192
@@ -70,13 +59,12 @@ LABELLED = data.DataSplits(
 PHOTOGRAPH = data.photograph()[:, :60, :50]
 OWN = {
     "plain": {},
-    "ema": {"ema": 0.9, "accumulate": 2},
+    "ema": {"ema": 0.9},
     "sgd": {
         "optimizer": partial(optim.SGD, lr=1e-3, momentum=0.9),
         "schedule": partial(optim.lr_scheduler.OneCycleLR, max_lr=1e-3, total_steps=6),
         "warmup": None,
     },
-    "plateau": {"schedule": partial(optim.lr_scheduler.ReduceLROnPlateau, patience=0, threshold=10.0), "warmup": None},
     "constant": {
         "optimizer": "AdamW",
         "optimizer_options": {"betas": (0.8, 0.9)},
@@ -87,20 +75,15 @@ OWN = {
     "compiled": {"compile": True},
     "workers": {"workers": 1},
     "turned": {"workers": 2},
-    "stream": {},  # its 54 training examples start again in step 4
-    "stream with workers": {"workers": 2},
-    "file": {"workers": 2},
     "windows": {},
     "noise": {"loss": noisy_loss},
-    "classes": {"accumulate": 2},
+    "classes": {},
     "action": {"batch_size": 8},
     "symmetrized": {"batch_size": 8},
 }
 LEARNT = {
     **dict.fromkeys(("plain", "workers"), (small_flow, FLIPPED)),
     "turned": (small_flow, data.DataSplits("turned", 3, Turned(IMAGES.train.array), IMAGES.test)),
-    **dict.fromkeys(("stream", "stream with workers"), (small_flow, Stream())),
-    "file": (lambda: field_flow().float(), File()),
     "windows": (small_flow, data.windows([PHOTOGRAPH, PHOTOGRAPH.mT], L=8, flip=True, turn=True)),
     "classes": (labelled_flow, LABELLED),
     "action": (field_flow, physics.Phi4(0.5, 0.3)),
@@ -117,7 +100,6 @@ MARKS = {"compiled": (pytest.mark.slow, OF_TORCH)}
 )
 def test_an_interrupted_run_goes_on_as_if_it_had_not_been(tmp_path, monkeypatch, step, other):
     monkeypatch.chdir(tmp_path)
-    Path("fields").write_bytes(torch.randn(60, 1, 4, 4).numpy().tobytes())
     (make_flow, examples), own = LEARNT.get(other, (small_flow, IMAGES)), OWN[other]
     whole, cut = RunFolder(tmp_path / "whole"), RunFolder(tmp_path / "cut")
     flow = make_flow()

@@ -8,7 +8,7 @@ import torch
 
 import mera
 from mera.train import Callback, RunFolder, Settings, example_losses, fit
-from mera.train.batches import BatchLoss, Order
+from mera.train.batches import Order
 from mera.train.likelihoods import ImageLikelihood
 from mera.train.recognize import recognize
 from tests.helpers.callbacks import At
@@ -58,25 +58,6 @@ def test_optimizer_options_that_exclude_fusing():
         keep = At(1, lambda loop, kept=defaults: kept.update(loop.optimizer.defaults))
         fit(small_flow(), IMAGES, settings, callbacks=[keep])
         assert (defaults["foreach"], defaults["fused"]) == expected
-
-
-def test_a_compiled_run_reads_each_example_of_a_stream_once(tmp_path, monkeypatch):
-    """Also when it is resumed: the batch that is compiled with is the first to be learnt from."""
-
-    class Counted(torch.utils.data.IterableDataset):
-        reads = 0
-
-        def __iter__(self):
-            for image in IMAGES.train.array:
-                type(self).reads += 1
-                yield image
-
-    monkeypatch.setattr(BatchLoss, "compile", lambda loss, **options: None)
-    for steps, resume in ((1, False), (2, True)):
-        settings = replace(SHORT, steps=steps, batch_size=4, eval_every=9, compile=True)
-        fit(small_flow(), Counted(), settings, tmp_path, resume=resume)
-        reads, Counted.reads = Counted.reads, 0
-    assert reads <= 60 + 6 + 8 + 1  # the examples of the test, the first of the others, and those of two steps
 
 
 @pytest.mark.slow

@@ -7,7 +7,6 @@ import platform
 from collections.abc import Mapping, Sequence
 from functools import partial
 from importlib.metadata import PackageNotFoundError, metadata, requires, version
-from operator import length_hint
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -171,9 +170,9 @@ def _check_splits(splits: DataSplits, report: CheckReport) -> None:
 
 
 def _read(examples: Examples, read: list[Tensor]) -> str:
-    """Read examples that are spread over a split, of a stream its first ones."""
-    total = length_hint(examples, MAX_EXAMPLES)
-    stride = 1 if getattr(examples, "in_order", False) else max(1, total // MAX_EXAMPLES)
+    """Read examples that are spread over a split."""
+    total = len(examples)
+    stride = max(1, total // MAX_EXAMPLES)
     for index in range(min(MAX_EXAMPLES, total)):
         read.append(examples[index * stride].cpu())
         check_example(read[-1], read[0].shape)
@@ -182,7 +181,7 @@ def _read(examples: Examples, read: list[Tensor]) -> str:
     if not read:
         raise InputError("at least one example", "none")
     low, high = min(x.min().item() for x in read), max(x.max().item() for x in read)
-    return f"{len(read)} of {total if hasattr(examples, '__len__') else 'a stream'}, values {low:g} to {high:g}"
+    return f"{len(read)} of {total}, values {low:g} to {high:g}"
 
 
 def _check_run(run: RunFolder, report: CheckReport) -> Any:

@@ -1,44 +1,15 @@
-"""The tables of `mera explain`, and those of the program on the claims of the paper."""
+"""The program on the claims of the paper: extents of receptive fields, factors by level, and mixing."""
 
-import json
 import runpy
 from pathlib import Path
 
-import pytest
 import torch
 
 import mera
 from mera import data
-from mera.data import ArrayDataset
 from mera.train import fit
-from tests.helpers.command import run, succeed
 
 PAPER = runpy.run_path(str(Path(__file__).parents[2] / "examples" / "paper_tables.py"))
-
-
-def test_factors_of_msds_are_what_cells_share_and_where_they_differ():
-    for name, shared in (("msds1", "global color"), ("msds2", "global angle")):
-        test = data.load(name, train_size=1, test_size=50).test
-        found = data.factors(test)
-        assert next(iter(found)) == shared
-        assert all(len(value) == 50 for value in found.values())
-    assert found["angle of a cell"].min() >= 0
-    assert found["angle of a cell"].max() <= 45
-    assert torch.allclose(found["global angle"].norm(dim=1), torch.ones(50))
-
-
-@pytest.mark.slow
-def test_runs_of_different_tables():
-    result = run("explain", "msds1", "msds2", "--only", "factors", "--images", 60)
-    assert "Expected runs of one lattice and one data set" in str(result.exception)
-
-
-def test_labels_of_one_row_are_factors():
-    images = torch.zeros(6, 1, 4, 4, dtype=torch.uint8)
-    labels = {"class": torch.arange(6), "w": torch.ones(6, 3)}
-    others = {"context": torch.zeros(6, 2), "map": torch.zeros(6, 4, 4)}
-    assert list(data.factors(ArrayDataset(images, labels | others))) == ["class", "w"]
-    assert list(data.factors(ArrayDataset(images, labels, {"mine": torch.ones(6)}))) == ["mine"]
 
 
 def halves(n: int, seed: int = 0):
@@ -80,16 +51,27 @@ def test_extents_lie_within_cones():
     assert all(0 <= e < c for e, c in zip(error, cone, strict=True))
 
 
-@pytest.mark.usefixtures("quick")
-def test_the_command_prints_tables_and_standard_errors(tmp_path):
-    learn = "train rgflow --L 8 --layers 1 --hidden 8 --data msds1 --steps 2"
-    runs = [tmp_path / seed for seed in "01"]
-    for path in runs:
-        succeed(*learn.split(), "--data-options", "train_size=20 test_size=80", "--seed", path.name, "--out", path)
-    one = succeed("explain", runs[0], "--images", 80, "--only", "factors")
-    assert "known factors that each level predicts" in one.output
-    assert "±" not in one.output
-    assert "±" in succeed("explain", *runs, "--images", 80, "--only", "bits").output
-    tables = json.loads(run("explain", runs[0], "--images", 80, "--json").stdout.strip().splitlines()[-1])[0]["tables"]
-    assert [table["name"] for table in tables] == ["bits", "latents", "strengths", "factors"]
-    assert tables[0]["columns"][0] == "bits/dim"
+def test_scores_of_factors_by_line_and_by_forest():
+    """What no line can see, the square of a latent, a forest can."""
+    layout = mera.Layout((8,), channels=1)
+    coarse, fine = layout.decimate(layout.input)
+    layout.latent(fine)
+    layout.latent(coarse)
+    x = torch.randn(500, 1, 8)
+    flow = mera.Flow(layout, prior="gaussian")
+    table = PAPER["scores_by_level"](flow, x, {"square": x[:, 0, 1] ** 2})
+    assert table.header == ["", "square", "square, shuffled", "square, forest"]
+    (fine, shuffled, forest), _ = table.values
+    assert max(fine, shuffled) < 0.1
+    assert forest > 0.7
+
+
+def test_factors_of_msds_are_what_cells_share_and_where_they_differ():
+    for name, shared in (("msds1", "global color"), ("msds2", "global angle")):
+        test = data.load(name, train_size=1, test_size=50).test
+        found = PAPER["msds_factors"](test.labels)
+        assert next(iter(found)) == shared
+        assert all(len(value) == 50 for value in found.values())
+    assert found["angle of a cell"].min() >= 0
+    assert found["angle of a cell"].max() <= 45
+    assert torch.allclose(found["global angle"].norm(dim=1), torch.ones(50))
