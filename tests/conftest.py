@@ -9,6 +9,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported; proce
 import pytest
 import torch
 
+from mera.physics import Target
+
 
 @pytest.fixture(autouse=True)
 def _seed():
@@ -20,8 +22,10 @@ def _seed():
 
 @pytest.fixture
 def quick(monkeypatch):
-    """Few samples, where a test asks how parts fit together, not how good results are."""
+    """Few samples and short chains, where a test asks how parts fit together, not how good results are."""
     monkeypatch.setattr(import_module("mera.inpaint.gaussian"), "SAMPLES", 512)
+    for short_run in (Target.short_run, import_module("mera.sampling.hamiltonian").short_run):
+        monkeypatch.setattr(short_run, "__defaults__", (1, 8))
 
 
 @pytest.fixture(scope="module")
