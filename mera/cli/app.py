@@ -21,7 +21,6 @@ COMMANDS = {
     "measure": "Measure a lattice action with the flow of a run: reweighting, Metropolis or HMC.",
     "check": "Check the laws of a run, a flow or a data set; without an argument, show versions and devices.",
     "compare": "Train several models on the same data, and write a report with standard errors.",
-    "runs": "List the runs in a folder: model, data, steps, time, test loss, parameters.",
     "sample": "Draw samples of a run, and write them as a grid.",
     "inpaint": "Fill masked pixels of an image with the flow of a run.",
     "map": "Map log p of an image of any size, by site and level: a store on disk and a picture.",
@@ -33,7 +32,7 @@ COMMANDS = {
 """The help text of each command. The command NAME is the function or the application `NAME_command` in `mera.cli.NAME`,
 or in the file that `FILES` names."""
 FILES = {
-    "check": "runs", "sample": "evaluate", "map": "pictures", "find": "pictures",
+    "check": "evaluate", "sample": "evaluate", "map": "pictures", "find": "pictures",
     "mix": "pictures", "refine": "pictures", "info": "flows", "explore": "flows",
 }  # fmt: skip
 """The file of a command that shares it with others."""

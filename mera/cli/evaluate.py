@@ -1,9 +1,10 @@
-"""The commands `mera evaluate` and `mera sample`: the loss of runs on their test examples, and samples of a run."""
+"""The commands `mera evaluate`, `sample` and `check`: losses on test examples, samples, and laws."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,6 +18,7 @@ from mera._utils.processes import is_main
 from mera._utils.progress import ProgressBar, check_console
 from mera._utils.table import Table
 from mera.analysis.classify import classify
+from mera.analysis.laws import check
 from mera.cli.options import Device, Lattice, Root, Seed, value
 from mera.cli.sources import (
     SOURCE_HELP,
@@ -156,3 +158,25 @@ def sample_command(
     elif is_main():
         save_grid(samples if samples.dtype == torch.uint8 else stretch(samples), out)
     console.print(f"{n} samples at temperature {temperature}: {out}")
+
+
+def check_command(
+    subject: Annotated[
+        str | None,
+        typer.Argument(
+            help="Folder of a run, a file that mera.save wrote, or the name of a trained flow or a data set."
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Check the laws of a run, a flow or a data set; without an argument, show versions, devices and what is missing.
+
+    The exit status is 1 if a law fails. A bug report should hold what `mera check` prints.
+    """
+    report = check(subject)
+    if as_json:
+        show_json({"ok": report.ok, "laws": [asdict(law) for law in report.laws]})
+    else:
+        show(report.subject, report.table(), repr(report).splitlines()[-1])
+    if not report.ok:
+        raise typer.Exit(1)

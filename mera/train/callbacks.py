@@ -11,9 +11,9 @@ from rich.console import Console
 
 from mera._utils.files import make_folder
 from mera._utils.progress import ProgressBar
-from mera._utils.run_records import METRICS
 from mera.train.evaluate import sample
 from mera.train.loop import Loop, Metrics
+from mera.train.run import METRICS
 
 if TYPE_CHECKING:
     from mera.drawing.figures import Picture

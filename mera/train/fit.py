@@ -20,7 +20,6 @@ from mera._utils.errors import InputError
 from mera._utils.processes import StopSignal, raise_signal
 from mera._utils.progress import check_console
 from mera._utils.random import restored_states, seed_all
-from mera._utils.run_records import METRICS
 from mera._utils.table import plus_minus
 from mera._utils.torch_modes import chosen_threads, threads_set
 from mera.flow.density import Density
@@ -33,7 +32,7 @@ from mera.train.health import check_user_bijectors, divergence, inverse_error
 from mera.train.loop import Loop
 from mera.train.optimizers import UserOptimizer, UserSchedule, cosine
 from mera.train.recognize import Objectives, is_action, recognize
-from mera.train.run import PARTS, RunFolder
+from mera.train.run import METRICS, PARTS, RunFolder
 from mera.train.settings import LIMITS, PRESETS, Settings
 
 OF_REPLACED = {"optimizer": ("lr", "weight_decay", "optimizer_options"), "schedule": ("warmup",)}

@@ -13,7 +13,6 @@ from torch.utils.data import default_collate
 
 from mera._utils.errors import InputError
 from mera._utils.random import restored_states, seed_cpu
-from mera._utils.run_records import UNITS
 from mera.bijectors import with_noise
 from mera.data import Examples, class_numbers, labels
 from mera.flow.density import Density
@@ -52,7 +51,7 @@ class Likelihood(Objective):
         self.examples, self.contexts, self.order, self.size = examples, contexts, order, len(examples)
         self.user_loss = user_loss
         if user_loss is not None:
-            self.unit, self.metric, self.is_of_rows = UNITS["loss"], "loss", False  # it may be one number for a batch
+            self.unit, self.metric, self.is_of_rows = "loss", "loss", False  # it may be one number for a batch
 
     def batch(self, seed: int, step: int, rows: Sequence[int]) -> Batch:
         """Examples with noise, each a function of seed, step and row."""
@@ -107,7 +106,7 @@ class Likelihood(Objective):
 class ImageLikelihood(Likelihood):
     """The likelihood of uint8 images, which are dequantised; it includes the log-det of the preprocessing."""
 
-    name, unit, metric = "images", UNITS["bits"], "bits"
+    name, unit, metric = "images", "bits/dim", "bits"
 
     def noise(self, example: Tensor) -> Tensor:
         """Uniform noise for each variable."""
@@ -130,7 +129,7 @@ class ImageLikelihood(Likelihood):
 class FieldLikelihood(Likelihood):
     """The likelihood of real fields, which need no preprocessing."""
 
-    name, unit, metric = "fields", UNITS["nats"], "nats"
+    name, unit, metric = "fields", "nats/variable", "nats"
 
     def to_data(self, flow: Density, examples: Tensor, noise: Tensor) -> Tensor:
         """The fields in the flow's dtype."""

@@ -11,22 +11,26 @@ Reading these files never runs code from them.
 
 from __future__ import annotations
 
+import re
 import warnings
+from contextlib import suppress
 from os import PathLike
 from typing import Any
 
 from mera._utils.errors import InputError
 from mera._utils.files import make_folder
-from mera._utils.run_records import METRICS, RunRecords
+from mera._utils.manifest import Manifest
 from mera.flow.density import Density
 from mera.models.archive import pack_tensors, unpack_tensors
 from mera.models.saving import WEIGHTS, write_flow
 
+METRICS = "metrics.jsonl"
+"""The file of metrics."""
 PARTS = (METRICS, WEIGHTS, "checkpoints/step_*.pt")
 """The names of the parts of a run."""
 
 
-class RunFolder(RunRecords):
+class RunFolder(Manifest):
     """The files of one run.
 
     Args:
@@ -34,9 +38,47 @@ class RunFolder(RunRecords):
     """
 
     def __init__(self, path: str | PathLike[str]) -> None:
-        super().__init__(path)
+        super().__init__(path, "run")
+        self.checkpoints = self.path / "checkpoints"
         self.weights = self.path / WEIGHTS
         self.samples = self.path / "samples"
+
+    def steps(self) -> list[int]:
+        """The steps of the checkpoints, in ascending order."""
+        matches = (re.fullmatch(r"step_(\d{8,})\.pt", path.name) for path in self.checkpoints.glob("step_*"))
+        return sorted(int(match[1]) for match in matches if match is not None)
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """The metrics so far, one dict for each evaluation.
+
+        Raises:
+            ValueError: if lines are damaged, or some are gone that the last checkpoint counts.
+        """
+        expected = self._evaluations()  # first, since another process may add lines meanwhile
+        lines = self.entries(METRICS)
+        if len(lines) < expected:
+            got = f"{len(lines)}: lines are gone"
+            raise InputError(f"the metrics of {expected} evaluations", got, where=str(self.path / METRICS))
+        return lines
+
+    def _evaluations(self) -> int:
+        """The number of evaluations that the last checkpoint counts; of an earlier one if that file is damaged."""
+        for step in reversed(self.steps()):
+            with suppress(InputError, FileNotFoundError):
+                return self.read_part(self._checkpoint(step))[1]["evaluations"]
+        return 0
+
+    def _checkpoint(self, step: int) -> str:
+        """The path of the checkpoint of a step within the folder."""
+        return f"checkpoints/step_{step:08d}.pt"
+
+    def learnt_fields(self) -> bool:
+        """Return whether the run learnt fields of floats rather than images."""
+        facts = self.facts()
+        return "action" in facts or facts.get("learns") == "fields"
+
+    def __repr__(self) -> str:
+        return f"RunFolder({str(self.path)!r})"
 
     def save(self, flow: Density | None, state: dict[str, Any], step: int, keep: int = 2) -> None:
         """Write the flow, then a checkpoint, each whole or not at all; remove older checkpoints.

@@ -147,7 +147,6 @@ MISTAKES = [
     ("info nowhere", 2, "or the path of a run or a file; got 'nowhere'"),
     ("info rgflo", 2, "did you mean 'rgflow'?"),
     ("mix a.png", 1, "Expected a picture in a.png; got no such file"),
-    ("runs nowhere", 1, "Expected a folder with runs; got nowhere"),
     ("train photographs --out x", 2, "A layout or a trained flow needs --data, and takes no --action"),
     ("train photographs --out x --data msds1 --conditional", 2, "--conditional is for a new flow; photographs has its"),
     ("train photographs --out x --data msds1 --prior laplace", 2, "--prior is for a new flow; photographs has its own"),

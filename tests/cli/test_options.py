@@ -120,7 +120,6 @@ TABLE = {
         "score": "--images 5",
         "metrics new/rgflow/seed0": "--data-options test_size=11",
     },
-    "runs .": {"json": "--json"},
     "sample run --n 4 --L 8 --out a.npy": {
         "file a.npy": "--n 5; --L 4; --temperature 0.5; --seed 1",
         "files .": "--out b.npy",

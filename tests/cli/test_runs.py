@@ -34,19 +34,6 @@ def test_runs_are_compared(tmp_path, monkeypatch):
         assert done.returncode == 0, done.stderr
     assert "nats/variable on test fields" in done.stdout
 
-    (tmp_path / "runs" / "other").mkdir()
-    (tmp_path / "runs" / "other" / "manifest.json").write_text('{"data": "of another program"}')
-    listed = run("runs")
-    assert [line.split()[0] for line in listed.output.splitlines()] == ["run", "------", "a", "deep/b"]
-    found = json.loads(run("runs", "runs", "--json").output)
-    metrics = mera.train.RunFolder(tmp_path / "runs" / "a").metrics()
-    assert found[0] == {
-        "run": "a", "model": "rgflow", "data": "msds1", "steps": 4, "unit": "bits/dim", "weights": "last",
-        "minutes": round(metrics[-1]["seconds"] / 60, 2), "test": round(metrics[-1]["test_bits"], 4),
-        "parameters": sum(p.numel() for p in mera.load(tmp_path / "runs" / "a").parameters()),
-    }  # fmt: skip
-    assert found[1]["unit"] == "nats/variable"
-
     (tmp_path / "my_module.py").rename(tmp_path / "runs" / "elsewhere.py")
     both = f"evaluate runs/a --import {tmp_path}/runs/elsewhere.py runs/deep/b --images 10".split()
     header, _, first, second = mera_command(tmp_path, *both).stdout.splitlines()

@@ -70,10 +70,9 @@ OWN = {
         "optimizer_options": {"betas": (0.8, 0.9)},
         "schedule": "constant",
         "warmup": None,
+        "precision": "bfloat16",
     },
-    "bfloat16": {"precision": "bfloat16"},
     "compiled": {"compile": True},
-    "workers": {"workers": 1},
     "turned": {"workers": 2},
     "windows": {},
     "noise": {"loss": noisy_loss},
@@ -82,7 +81,7 @@ OWN = {
     "symmetrized": {"batch_size": 8},
 }
 LEARNT = {
-    **dict.fromkeys(("plain", "workers"), (small_flow, FLIPPED)),
+    "plain": (small_flow, FLIPPED),
     "turned": (small_flow, data.DataSplits("turned", 3, Turned(IMAGES.train.array), IMAGES.test)),
     "windows": (small_flow, data.windows([PHOTOGRAPH, PHOTOGRAPH.mT], L=8, flip=True, turn=True)),
     "classes": (labelled_flow, LABELLED),

@@ -137,7 +137,7 @@ class Energy(torch.nn.Module):
 
 
 def test_other_arguments_that_are_refused():
-    with pytest.raises(ValueError, match="An action of your own has no examples, and takes no loss"):
+    with pytest.raises(ValueError, match="An action has no examples, and takes no loss"):
         fit(small_flow(), FreeField(1.0), loss=lambda flow, x: x.sum(), steps=1)
     for bounded in (DoubleWell(4.0, 1000.0), Phi4(-1.0, 1e-7), torch.nn.Sequential(Energy())):
         assert target_of_flow(small_flow(), bounded).action.channels in (1, None)
