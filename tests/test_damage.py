@@ -1,4 +1,4 @@
-"""A file of every kind that mera writes, damaged in twenty ways: refused by its name, or read as the same numbers."""
+"""A file of every kind that mera writes, damaged in twelve ways: refused by its name, or read as the same numbers."""
 
 import random
 import shutil
@@ -63,22 +63,19 @@ def folders(tmp_path_factory):
 
 
 def damages(content, other):
-    """Twenty damaged contents of a file, by name; `other` is that of the same file in another folder."""
+    """Twelve damaged contents of a file, by name; `other` is that of the same file in another folder."""
     draw, n = random.Random(0), len(content)
-    for i in range(8):
+    for i in range(4):
         where = draw.randrange(n)
         yield f"flip {i}", content[:where] + bytes([content[where] ^ (1 << i)]) + content[where + 1 :]
-    for share in (0.1, 0.5, 0.9):
+    for share in (0.1, 0.9):
         yield f"cut {share}", content[: int(share * n)]
     yield "cut the last byte", content[:-1]
-    for share in (0.0, 0.4, 0.8):
+    for share in (0.0, 0.8):
         start, length = int(share * n), max(1, n // 16)
         yield f"zeros {share}", content[:start] + bytes(length) + content[start + length :]
-    half = n // 2
-    yield "swap", content[half:] + content[:half]
     yield "empty", b""
     yield "other's", other
-    yield "zeros", bytes(n)
     yield "text", b'{"format": 1}\n'
 
 
@@ -104,7 +101,7 @@ def test_damage_is_refused_by_name_or_changes_nothing(folders, tmp_path, kind, f
     _, read, _ = KINDS[kind]
     before, original = read(folders / f"{kind}0"), folders / f"{kind}0"
     ways = dict(damages((original / file).read_bytes(), (folders / f"{kind}1" / file).read_bytes()))
-    assert len(ways) == 20
+    assert len(ways) == 12
     refused = 0
     for way, content in ways.items():
         folder = tmp_path / way
@@ -117,7 +114,7 @@ def test_damage_is_refused_by_name_or_changes_nothing(folders, tmp_path, kind, f
         else:
             assert same(found, before) or (kind, way) == ("flow", "other's"), way
         shutil.rmtree(folder)
-    assert refused > 10
+    assert refused > 6
 
 
 def doubled_draws(folder):

@@ -12,6 +12,7 @@ from typing import BinaryIO, NamedTuple
 from PIL import Image
 from torch import Tensor
 
+from mera._utils.checks import check_choice
 from mera._utils.errors import InputError
 from mera._utils.files import reading
 from mera.data.dataset import HELD_OUT, DataMissingError
@@ -23,8 +24,6 @@ PARTS = 2, 100
 """The range of the mean number of files whose names begin alike, for which a warning is given."""
 PART_NUMBER = re.compile(r"[\W_]*(crop|patch|tile|part)?[\W_]*\d+$", re.IGNORECASE)
 """The end of the name of a part, as in photo_crop3."""
-UP_TO_UNDERSCORE = "^.*_"
-"""The path of a file up to the last underscore."""
 
 
 def read_picture(file: Path | BinaryIO, channels: int | None = 3, longest: int | None = None) -> Tensor:
@@ -95,7 +94,7 @@ def list_pictures(root: Path, groups: str | None = None, arrays: bool = False) -
 
     Args:
         root: the folder.
-        groups: "folder", or a regular expression; see the data set "pictures".
+        groups: "folder" to keep the files of one folder in one split; None to divide file by file.
         arrays: whether files .npy are listed, too.
 
     Raises:
@@ -103,6 +102,8 @@ def list_pictures(root: Path, groups: str | None = None, arrays: bool = False) -
     """
     suffixes = SUFFIXES | {".npy"} if arrays else SUFFIXES
     divided = (root / "train").is_dir() and (root / "test").is_dir()
+    if groups is not None:
+        check_choice(groups, ("folder",), "groups")
     if divided and groups is not None:
         raise InputError("no groups where sub-folders train and test are the splits", f"groups={groups!r}")
     tops = (root / "train", root / "test") if divided else (root,)
@@ -142,31 +143,18 @@ def _divided(files: list[Path], root: Path, groups: str | None, by_class: bool) 
     paths = [file.relative_to(root) for file in files]
     if groups is None:
         _warn_of_parts([path.stem for path in paths])
-    keys = [path.as_posix() if groups is None else _group(path, groups) for path in paths]
+    keys = [path.as_posix() if groups is None else str(path.parent) for path in paths]
     kinds = [path.parts[0] if by_class and groups is None else "" for path in paths]
     tested: set[str] = set()
     for kind in set(kinds):
         of_kind = {key for key, own in zip(keys, kinds, strict=True) if own == kind}
         hashes = sorted((int(hashlib.sha256(key.encode()).hexdigest()[:12], 16) / 16**12, key) for key in of_kind)
         if len(hashes) < 2 and groups is not None:
-            raise InputError(f"at least 2 groups of files by groups={groups!r}", f"1, {hashes[0][1]!r}")
+            raise InputError("at least 2 folders of files", f"1, {hashes[0][1]!r}")
         few = max(1, sum(value < 1 / HELD_OUT for value, _ in hashes))
         tested |= {key for _, key in hashes[: min(few, len(hashes) - 1)]}
     learnt = [file for file, key in zip(files, keys, strict=True) if key not in tested]
     return learnt, [file for file, key in zip(files, keys, strict=True) if key in tested]
-
-
-def _group(path: Path, groups: str) -> str:
-    """The name of the group of a file."""
-    if groups == "folder":
-        return str(path.parent)
-    try:
-        match = re.search(groups, path.as_posix())
-    except re.error as error:
-        raise InputError('groups as "folder" or a regular expression', f"{groups!r}: {error}") from None
-    if match is None:
-        raise InputError(f"groups={groups!r} to match a part of each path", str(path))
-    return match[0]
 
 
 def _warn_of_parts(stems: list[str]) -> None:
@@ -178,8 +166,7 @@ def _warn_of_parts(stems: list[str]) -> None:
         beginning, number = counts.most_common(1)[0]
         warnings.warn(
             f"One file in ten is for the test, but the names of {number} files begin with {beginning!r}. If they show "
-            'one thing, they belong in one split: groups="folder", or groups= a regular expression, such as '
-            f"{UP_TO_UNDERSCORE!r} for files whose names agree up to the last underscore",
+            'one thing, they belong in one split: give them a folder of their own, and pass groups="folder"',
             stacklevel=6,
         )
 

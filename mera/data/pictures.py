@@ -96,8 +96,7 @@ def pictures(
             well, and only the part of a window.
         channels: 3 to read pictures in colour, 1 in grey; None for colour, and for all channels of files .npy.
         flip, turn, colours, test_windows: as those of `windows`; whole pictures are only flipped.
-        groups: files that stay in one split, so that no photograph is in both: "folder" for the files of one folder; or
-            a regular expression, whose match in the path of a file is the name of its group.
+        groups: "folder" to keep the files of one folder in one split, so that no photograph is in both.
     """
     check_choice(crop, CROPS, "a crop")
     check_channels(channels)

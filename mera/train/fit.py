@@ -178,8 +178,8 @@ def fit(
         ValueError: if the flow cannot be trained, the data does not fit it, a bijector of your own breaks a law at the
             first batch (see `mera.check`), or the run in the folder learnt other data or had other settings.
         FileExistsError: if another run writes to the folder, or the folder holds a run and `resume` is False.
-        FloatingPointError: if the loss or a gradient is not finite; the message names the first node, and the last
-            checkpoint stays as it is.
+        FloatingPointError: if the loss or a gradient is not finite; the message names the first node with such an
+            output, and the last checkpoint stays as it is.
 
     Warns:
         UserWarning: if the run diverged.

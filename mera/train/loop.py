@@ -205,7 +205,6 @@ class Loop:
         if not all(map(math.isfinite, metrics.values())):
             with autocast(self.device, self.settings.precision):
                 place = first_not_finite(self.flow, self.objective, batch)
-            place = place or f"none of the nodes for the {self.objective.name} of this process"
             got = f"{loss} {self.objective.unit} and gradient norm {gradient_norm} at step {self.step + 1}"
             raise FloatingPointError(f"Expected a finite loss and gradient; got {got}: first in {place}")
         self.optimizer.step()

@@ -15,9 +15,8 @@ from tests.helpers.laws import randomize
 from tests.tables.models import CONDITIONAL, MODELS, batch, contexts
 
 LINEARIZED = [
-    "rgflow", "rgflow-authors-m2", "rgflow-paper", "rgflow-open", "rgflow-open-authors", "rgflow-1d-open",
-    "rgflow-3d-box-open", "rgflow-shared", "rgflow-spline", "neuralrg-1d", "tree", "ternary-1d-open",
-    "tebd-open-3d", "branching-1d-open", "realnvp-periodic", "glow-1d", "wavelet-1d", "wavelet-3d",
+    "rgflow", "rgflow-paper", "rgflow-open", "rgflow-1d-open", "rgflow-3d-box-open", "neuralrg-1d", "tree",
+    "tebd-open-3d", "realnvp-periodic", "glow-1d", "wavelet-1d",
 ]  # fmt: skip
 SAMPLES = 2
 
@@ -50,7 +49,7 @@ def mean_jacobians(flow, latents, z, context):
 
 @pytest.mark.parametrize(("models", "name"), [
     *((MODELS, name) for name in LINEARIZED),
-    *((CONDITIONAL, name) for name in ("rgflow-per-pixel", "rgflow-classes", "tree", "glow", "wavelet-per-pixel")),
+    *((CONDITIONAL, name) for name in ("rgflow-per-pixel", "rgflow-classes", "glow")),
 ])  # fmt: skip
 def test_receptive_fields_are_mean_jacobians(models, name):
     flow = randomize(models[name](), 0.2)
@@ -72,7 +71,7 @@ def test_medians_of_receptive_fields_and_parts_of_the_computation(monkeypatch):
     monkeypatch.setattr("mera.analysis.receptive.MAX_VARIABLES", 1)
     monkeypatch.setattr("mera.analysis.receptive.MAX_DERIVATIVES", 1)
     flow = randomize(MODELS["rgflow-open"](), 0.2)
-    latents = some_latents(flow.plan)
+    latents = some_latents(flow.plan)[::4]
     torch.manual_seed(0)
     z = flow.sample_latents(3)
     single = torch.stack([mean_jacobians(flow, latents, [v[[i] * SAMPLES] for v in z], None) for i in range(3)])
@@ -162,8 +161,8 @@ def test_mixing_by_scale():
 
 
 @pytest.mark.parametrize(("models", "name"), [
-    *((MODELS, name) for name in MODELS if name != "rgflow-leaky"),
-    *((CONDITIONAL, name) for name in CONDITIONAL),
+    *((MODELS, name) for name in [*MODELS][::2] if name != "rgflow-leaky"),
+    *((CONDITIONAL, name) for name in [*CONDITIONAL][::2]),
 ])  # fmt: skip
 def test_the_parts_of_log_p_add_up(models, name):
     flow = randomize(models[name](), 0.2)

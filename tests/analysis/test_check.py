@@ -107,9 +107,9 @@ def small(name, **options):
 
 
 RIGHT = {
-    **{name: BIJECTORS[name] for name in ("named-details", "named-frames", *list(BIJECTORS)[::5]) if name != "dense"},
+    **{name: BIJECTORS[name] for name in ("named-details", "named-frames", *list(BIJECTORS)[::9]) if name != "dense"},
     "classes": lambda: small("rgflow", m=4, channels=1, classes=4),
-    "splines": lambda: small("rgflow", m=4, channels=1, transform="spline", prior="StudentT(df=5)"),
+    "splines": lambda: small("rgflow", L=4, m=2, channels=1, transform="spline", prior="StudentT(df=5)"),
     "mixture": lambda: mera.Symmetrized(small("rgflow", m=4, channels=1, prior="gaussian")),
     "layout": lambda: small("rgflow", m=4, channels=1, prior="gaussian").layout,
     "angles": lambda: small("rgflow", L=4, m=2, channels=1, norm=False, **physics.XY.flow_options),

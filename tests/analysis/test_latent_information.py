@@ -25,7 +25,7 @@ def mutual_information(a, b, bins=8):
 
 @pytest.mark.parametrize(("n", "bins"), [(37, 8), (100, 8), (1000, 5)])
 def test_information_of_independent_variables_is_zero_on_average(n, bins):
-    found = mutual_information(draws(n, 5000), draws(n, 5000, seed=1), bins)
+    found = mutual_information(draws(n, 2000), draws(n, 2000, seed=1), bins)
     error = found.std() / len(found) ** 0.5
     assert found.mean().abs() < 4 * error
     assert PROGRAM["independent_mean"](n, bins) > 30 * error  # without the correction the test would see it

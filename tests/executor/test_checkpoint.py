@@ -18,7 +18,7 @@ def gradients(flow, x, checkpoint):
     return [log_prob.detach(), x.grad, *(p.grad.clone() for p in flow.parameters() if p.requires_grad)]
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", [*MODELS][::2])
 def test_gradients_are_those_of_plain_autograd(name):
     flow = randomize(MODELS[name](), 0.2)
     next(flow.parameters()).requires_grad_(False)

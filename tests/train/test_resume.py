@@ -17,10 +17,7 @@ from torch import optim
 
 import mera
 from mera import data, physics
-from mera.bijectors import ActNorm, Bijector
 from mera.train import Callback, RunFolder, fit, loop
-from mera.train.health import first_not_finite
-from mera.train.likelihoods import ImageLikelihood
 from tests.helpers.callbacks import At, interrupt
 from tests.helpers.command import run as command
 from tests.helpers.laws import randomize
@@ -120,9 +117,6 @@ def test_an_interrupted_run_goes_on_as_if_it_had_not_been(tmp_path, monkeypatch,
     assert cut.state()["kept"]["best"] == whole.state()["kept"]["best"]
     if other == "ema":
         assert not same(flow, result.flow)
-    if other == "plateau":
-        assert result.steps == 6
-        assert lines(cut)[-1]["lr"] < 8e-3
     if other == "action":
         assert {"ess", "free_energy", "test_nats"} <= lines(whole)[-1].keys()
 
@@ -180,27 +174,6 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_what_was_saved(tmp_path):
     assert all(tensor.isfinite().all() for tensor in mera.load(run.path).state_dict().values())
 
 
-class Steep(Bijector):
-    """The identity, whose derivative is written as one of sqrt at 0."""
-
-    def forward(self, x):
-        return x + 0 * (x - x.detach()).abs().sqrt(), x.new_zeros(len(x))
-
-    def inverse(self, y):
-        return y, y.new_zeros(len(y))
-
-
-def test_the_first_node_whose_gradient_is_not_finite():
-    layout = mera.Layout((4, 4), 1)
-    x = layout.local(layout.input, ActNorm, kernel=2, name="first")
-    x = layout.local(x, Steep(), kernel=2, name="steep")
-    layout.latent(layout.local(x, ActNorm, kernel=2, name="last"))
-    flow = mera.Flow(layout)
-    images = torch.randint(0, 256, (3, 1, 4, 4), dtype=torch.uint8)
-    where = first_not_finite(flow, ImageLikelihood(images), (images, torch.rand(images.shape)))
-    assert where == "the gradient that enters node 'first' at level 0 from the latents"
-
-
 def test_a_mean_starts_where_the_flow_does(tmp_path):
     seen = []
 
@@ -237,14 +210,10 @@ def test_a_run_of_other_facts_is_not_resumed(tmp_path):
     for name, other in (
         ("settings", {"ema": 0.0}),
         ("optimizer", {"optimizer": "AdamW"}),
-        ("optimizer options", {"weight_decay": 0.3}),
         ("schedule", {"schedule": partial(optim.lr_scheduler.ExponentialLR, gamma=1), "warmup": None}),
         ("loss", {"loss": noisy_loss}),
         ("data", {"data": splits("flipped", images.flip(-1), labels)}),
-        ("data", {"data": splits("shorter", images[:-1], labels[:-1])}),
         ("labels", {"data": splits("other labels", images, 1 - labels)}),
-        ("settings", {"seed": 3}),
-        ("settings", {"batch_size": 8}),
         ("options", {"flow": mera.build("rgflow", L=8, layers=1, hidden=(9,), classes=2)}),
     ):
         changes = {"flow": labelled_flow(), "data": LABELLED, "ema": 0.9} | other
@@ -308,13 +277,6 @@ def test_parts_belong_to_their_run(tmp_path):
         mera.load(one.path)
     with pytest.raises(FileNotFoundError, match="has no manifest"):
         fit(small_flow(), IMAGES, SHORT, one, resume="auto")
-
-
-def test_equal_runs_write_equal_files(tmp_path):
-    for name in ("one", "two"):
-        fit(small_flow(), IMAGES, SHORT, tmp_path / name)
-    first, second = ((tmp_path / name / "flow.safetensors").read_bytes() for name in ("one", "two"))
-    assert first == second
 
 
 def test_a_folder_without_a_run_and_a_line_of_a_killed_process(tmp_path):

@@ -62,7 +62,7 @@ def draws(flow, n):
 def test_estimators_have_one_mean(symmetrized):
     """They differ from the total gradient by terms of mean zero, which span about five dimensions here."""
     flow, action = small_flow(symmetrized=symmetrized), Phi4(0.5, 0.3)
-    noise = draws(flow, 3000)
+    noise = draws(flow, 1600)
     path, plain = gradients_of_both(flow, action, noise, 50)
     difference = path - plain
     z = difference.mean(0) / (difference.std(0) / math.sqrt(len(difference)))
