@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 
 import mera
+from mera.cli import import_extensions
 from mera.cli.app import COMMANDS
 from mera.cli.options import options_for
 from mera.data.dataset import _loaders
@@ -32,7 +33,9 @@ def test_a_run_is_evaluated_sampled_and_made_longer(tmp_path, monkeypatch):
     assert config["options"]["order"] == "paper"  # what was left at its default is remembered too
     assert config["options"]["prior"] == "StudentT(df=6.0, loc=0.0, scale=1.0)"
     assert mera.load(out / "flow.safetensors").recipe.model == "rgflow"
-    assert "bits/dim" in succeed("evaluate", out, "--images", 10).output
+    twice = succeed("evaluate", out, out, "--images", 10).output
+    assert "bits/dim" in twice
+    assert twice.count("[/bold]") == 2
     succeed("sample", out, "--n", 4)
     assert (out / "samples_T0.8.png").stat().st_size > 100
     succeed("sample", out, "--n", 2, "--L", 16)
@@ -49,6 +52,7 @@ def test_a_run_is_evaluated_sampled_and_made_longer(tmp_path, monkeypatch):
         with pytest.raises(TypeError, match="unsupported operand"):  # the error of the function is not replaced
             raise run("train", "--resume", out).exception
     assert run("train", "--resume", out).exit_code == 0
+    assert "Expected steps beyond the 4 that" in str(run("train", "--resume", out, "--steps", 3).exception)
     (out / "metrics.jsonl").write_text("{}\n")
     assert f"{out}/metrics.jsonl: Expected" in str(run("train", "--resume", out).exception)
 
@@ -251,3 +255,9 @@ def test_info_of_a_model_a_run_and_a_layout(tmp_path):
 def test_names_of_the_package_are_there_at_once():
     program = "import mera; mera.inpaint.SearchOptions, mera.cones.Cone, mera.analysis.mix, mera.train.fit"
     assert subprocess.run([sys.executable, "-c", program], capture_output=True).returncode == 0
+
+
+def test_a_file_that_another_module_hides_is_not_imported(tmp_path):
+    (tmp_path / "random.py").write_text("x = 1")
+    with pytest.raises(ValueError, match=r"not named as another module of Python: rename it my_random.py; got"):
+        import_extensions(["--import", str(tmp_path / "random.py"), "info"])

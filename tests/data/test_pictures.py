@@ -197,22 +197,9 @@ def test_a_folder_is_learnt_by_its_path(photos, monkeypatch):
     """A file that cannot be read is named in training, and not again by other commands."""
     monkeypatch.chdir(photos.parent)
     (photos / "bad.jpg").write_bytes(b"no picture")
-    small = (
-        "--L",
-        16,
-        "--layers",
-        1,
-        "--hidden",
-        6,
-        "--steps",
-        2,
-        "--eval-images",
-        5,
-        "--data-options",
-        "test_windows=20",
-    )
+    small = ("--L", 16, "--layers", 1, "--hidden", 6, "--steps", 2, "--eval-images", 5)
     with pytest.warns(UserWarning, match="1 of 13 files are not used") as warned:
-        succeed("train", "rgflow", *small, "--data", "photos", "--out", "run")
+        succeed("train", "rgflow", *small, "--data", "photos", "--data-options", "test_windows=20", "--out", "run")
     assert len(warned) == 1
     flow = mera.load("run")
     assert (flow.recipe.options["details"], flow.recipe.options["boundary"]) == (2, "open")

@@ -85,8 +85,7 @@ def test_no_pixel_that_is_held_out_is_learnt(shapes):
 
 
 @pytest.mark.parametrize("make", [
-    lambda x: x.bfloat16(), lambda x: x.double().requires_grad_(), lambda x: x, lambda x: x.numpy().astype(">f8"),
-    lambda x: x[0].half(), lambda x: x[0].numpy().astype(">f2"), lambda x: x[0].numpy().T.copy().T,
+    lambda x: x.bfloat16(), lambda x: x.double().requires_grad_(), lambda x: x[0].numpy().astype(">f2"),
 ])  # fmt: skip
 def test_windows_are_copies_of_floats_of_any_kind(make):
     image = make(torch.arange(90.0).expand(1, 50, 90).clone())
@@ -131,24 +130,6 @@ def test_files_of_every_kind(tmp_path):
         (grey / split).mkdir(parents=True)
         Image.fromarray(numbers[0]).save(grey / split / "a.png")
     assert mera.data.load("pictures", L=16, root=grey, scale=None, channels=1).channels == 1
-
-
-@pytest.mark.slow
-def test_a_large_file_is_not_read(tmp_path):
-    """Windows of a sparse file of 3 GB, of which a map would be counted page by page."""
-    array = np.lib.format.open_memmap(tmp_path / "a.npy", mode="w+", dtype=np.uint8, shape=(3, 32768, 32768))
-    del array
-    data = mera.data.windows(np.load(tmp_path / "a.npy", mmap_mode="r"), L=256, test_windows=2)
-
-    def resident():
-        with open("/proc/self/status") as file:
-            return next(int(line.split()[1]) for line in file if line.startswith("VmRSS")) / 1024
-
-    data.train[0]
-    before = resident()
-    for index in range(0, len(data.train), len(data.train) // 600):
-        data.train[index]
-    assert resident() - before < 40  # megabytes; the windows have 118
 
 
 @pytest.mark.parametrize(

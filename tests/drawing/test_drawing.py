@@ -87,7 +87,6 @@ RGFLOW = {"disentangler": {"disentangler"}, "decimator": {"decimator"}}
         ("wavelet", {"L": 16}, {"haar": {"decimator"}, "details": {"field"}, "top": {"field"}}),
         ("decimation", {"L": 16}, RGFLOW | {"details": {"field"}}),
         ("tree", {"L": 16}, {"decimator": {"decimator"}}),
-        ("branching", {"L": 16}, RGFLOW),
         ("neuralrg", {"L": 8}, {"even": {"disentangler"}, "odd": {"decimator"}}),
         ("tebd", {"L": 16}, {"even": {"disentangler"}, "odd": {"disentangler"}}),  # nothing is decimated
         ("glow", {"L": 16}, {"steps": {"field"}, "prior": {"field"}}),

@@ -5,8 +5,6 @@ import random
 import re
 import shutil
 import signal
-import subprocess
-import sys
 from dataclasses import replace
 from functools import partial
 
@@ -134,20 +132,6 @@ def test_parameters_and_state_of_a_resumed_run_start_at_multiples_of_64_bytes(tm
     fit(small_flow(), IMAGES, SHORT, tmp_path, resume=True, callbacks=[Watch()])
     assert len(addresses) > 100
     assert not any(address % 64 for address in addresses)
-
-
-@pytest.mark.slow
-def test_no_other_run_starts_between_the_configuration_and_the_first_step(tmp_path, monkeypatch):
-    other = f"from mera.train import RunFolder; RunFolder({str(tmp_path)!r}).locked().__enter__()"
-    write, outcomes = RunFolder.write, []
-
-    def write_then_start_another(folder, *facts):
-        write(folder, *facts)
-        outcomes.append(subprocess.run([sys.executable, "-c", other], capture_output=True, text=True, check=False))
-
-    monkeypatch.setattr(RunFolder, "write", write_then_start_another)
-    fit(small_flow(), IMAGES, SHORT, tmp_path, steps=1)
-    assert "FileExistsError: Expected a run to which no other process writes" in outcomes[0].stderr
 
 
 def test_resuming_a_finished_run_changes_nothing(tmp_path):
