@@ -13,10 +13,10 @@ from torch import Tensor
 
 from mera._utils.errors import InputError
 from mera.physics.action import ActionLike
-from mera.physics.estimate import Estimate, averaged
-from mera.physics.observables import Observables
+from mera.physics.estimate import Estimate, judged
+from mera.physics.observables import Averages, Observables
 from mera.physics.target import Target
-from mera.sampling.diagnostics import MIN_DRAWS, Averaging, WeightedAverage, along
+from mera.sampling.diagnostics import MIN_DRAWS, Averaging, along
 from mera.sampling.verdict import judge, least_trusted
 from mera.sampling.weights import effective_number, finite_log_weights, pareto_k, tail_of
 
@@ -84,22 +84,21 @@ def reweight(
         actions = torch.stack([_actions(one, parts) for one in known])
     posterior, log_c = _mixture(actions, torch.tensor([math.prod(one.shape) for one in sets]).double())
     log_w = finite_log_weights(-_actions(target, parts) - log_c)
-    averaging = MixtureAverage(log_w.softmax(0), sets=sets, posterior=posterior)
-    series = Observables(target.action, observables).measure_parts(parts)
+    averaging = Mixture(log_w.softmax(0), sets=sets, posterior=posterior)
+    averages = Averages(Observables(target.action, observables).measure_parts(parts), averaging)
     k, effective, ones = pareto_k(log_w), effective_number(log_w).item(), torch.ones_like(log_w)
     common = tail_of(k, len(log_w)) | {"effective": effective, "overlap": averaging.overlap}
     seen = {"ln Z": common | averaging.seen(ones)}
-    for name, values in series.items():
-        if name != "correlator":
-            of_terms = {"k_of_terms": pareto_k(log_w + values.abs().log())}
-            seen[name] = common | of_terms | averaging.seen(values - averaging.average(values))
-    found = averaged(target.facts, series, averaging, seen)
+    for name, values in averages.scalars.items():
+        of_terms = {"k_of_terms": pareto_k(log_w + values.abs().log())}
+        seen[name] = common | of_terms | averaging.seen(values - averaging.average(values))
+    found = judged(target.facts, averages, seen)
     before = [one.verdict for one in chains]
     found["verdicts"] = {name: least_trusted(*before, verdict) for name, verdict in found["verdicts"].items()}
     result = Estimate(
-        facts=target.facts | {"sampler": "reweighted chains"}, series=series, fields=fields, field_actions=-log_c,
-        log_weights=log_w, n=len(log_w), ess=effective / len(log_w), pareto_k=k, log_z=log_w.logsumexp(0).item(),
-        log_z_error=averaging.error(ones), independent=effective, target=target,
+        facts=target.facts | {"sampler": "reweighted chains"}, series=averages.series, fields=fields,
+        field_actions=-log_c, log_weights=log_w, n=len(log_w), ess=effective / len(log_w), pareto_k=k,
+        log_z=log_w.logsumexp(0).item(), log_z_error=averaging.error(ones), target=target,
         seconds=sum(one.seconds for one in chains), **found,
     )  # fmt: skip
     result.verdict.warn()
@@ -167,7 +166,7 @@ def _information(posterior: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True, kw_only=True)
-class MixtureAverage(WeightedAverage):
+class Mixture(Averaging):
     r"""The weighted mean of fields of several sets of chains, with the errors of their :math:`\ln Z`.
 
     The error comes from the influence of each field on the average, also by way of :math:`\ln Z` of what was sampled,
@@ -190,7 +189,7 @@ class MixtureAverage(WeightedAverage):
 
     def influences(self, centred: Tensor) -> dict[Any, Tensor]:
         """By run, the influence of its fields on the average, times the number of fields of a set, (draws, chains)."""
-        total = self.weights * centred
+        total = self.weights * centred  # type: ignore[operator]
         if len(self.sets) > 1:
             shift = torch.linalg.pinv(_information(self.posterior), hermitian=True) @ (self.posterior[1:] @ total)
             total = total + shift @ self.posterior[1:]
