@@ -43,15 +43,11 @@ def anneal(
 ) -> Estimate:
     r"""Sample :math:`e^{-S} / Z`, and estimate :math:`\ln Z`, by annealed sequential Monte Carlo.
 
-    Particles start from a Gaussian g and pass through stages :math:`g^{1 - \beta} e^{-\beta S}`. In a stage they are
-    weighted, resampled, and moved by Hamiltonian Monte Carlo (Del Moral, Doucet and Jasra 2006,
-    https://doi.org/10.1111/j.1467-9868.2006.00553.x). Along periodic directions g is the free field with the second
-    moments of a short run of Hamiltonian Monte Carlo, along open ones it has the variance of that run at each site; for
-    an action of angles g is uniform. A pilot population chooses the stages, so that the effective number of its weights
-    is 0.9 of its particles, and the steps of the trajectories. Both are then fixed, so that the mean of Z over
-    populations is unbiased. Slow modes that lag behind in all populations do not show in their spread; therefore a
-    short run from the final particles must not change averages. A mode that no population reaches goes unnoticed:
-    repeat an important result with more `moves` and `particles`.
+    Particles start from a Gaussian g, uniform of angles, and pass through stages :math:`g^{1 - \beta} e^{-\beta S}`. In
+    a stage they are weighted, resampled, and moved by Hamiltonian Monte Carlo (Del Moral, Doucet and Jasra 2006,
+    https://doi.org/10.1111/j.1467-9868.2006.00553.x). A pilot population chooses the stages and the steps; both are
+    then fixed, so that the mean of Z over populations is unbiased. Slow modes that lag behind in all populations do not
+    show in their spread; therefore a short run from the final particles must not change averages.
 
     Args:
         action: the action S, differentiable, from fields (B, C, *shape) to (B,); or its `Target`.
@@ -91,7 +87,7 @@ class Populations(Sampler):
     first call. Its last stages, at beta = 1, are the run that follows the annealing. Draws come at the end.
     """
 
-    name, title, independent = "annealing", "anneal", True
+    name, independent = "annealing", True
     state_names = (
         "_chains.x", "_chains.values", "_chains.gradients", "_start.scale", "_schedule", "_log_z", "_stage", "_rate",
         "_looks", "_annealed",

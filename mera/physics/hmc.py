@@ -30,15 +30,14 @@ def hmc(
     start: Tensor | None = None,
     **options: Unpack[Options],
 ) -> Estimate:
-    r"""Sample :math:`e^{-S} / Z` by Hamiltonian Monte Carlo.
+    """Sample :math:`e^{-S} / Z` by Hamiltonian Monte Carlo.
 
     For an action that is even (`Action.is_even`), each draw takes a random sign, so that chains do not keep the sign of
     the magnetisation in a broken phase.
 
     Args:
-        flow: the flow; half of the chains start from its samples, half from a short run from over-dispersed fields:
-            noise of several scales, and constant fields at minima of the action. Or the shape (C, *shape) of a field,
-            and all chains start from over-dispersed fields.
+        flow: the shape (C, *shape) of a field, and all chains start from over-dispersed fields: noise of several
+            scales, and minima of the action; or a flow, and half of the chains start from its samples.
         action: the action S, differentiable, from fields (B, C, *shape) to (B,); or its `Target`.
         chains: the number of chains.
         draws: the number of measured draws of each chain.
@@ -46,13 +45,11 @@ def hmc(
             the first half a step for each chain, then the common one of all draws.
         length: the mean length of a trajectory, with unit masses.
         start: the initial fields of the chains, (K, C, *shape), in place of those above. The verdict says if their
-            magnetisations spread less than those above: chains that begin in one phase do not show another one.
+            magnetisations spread less than those above.
         **options: `observables`, `every`, `out`, `resume` and `console`; see `Options`.
 
     Raises:
-        ValueError: if an argument is invalid, the flow does not suit the action, or the measurement to resume is
-            another one.
-        FileExistsError: if the folder holds a measurement and `resume` is false, or another process writes to it.
+        ValueError: if an argument is invalid, or the flow does not suit the action.
         FloatingPointError: if the action or its gradient is not finite at the initial fields.
 
     >>> from mera import physics
@@ -81,7 +78,7 @@ class FieldChains(Sampler):
         moves: the trajectories of the chains of all points, point by point.
     """
 
-    name, title = "hmc", "HMC"
+    name = "hmc"
 
     def __init__(self, targets: Sequence[Target], moves: Trajectories) -> None:
         self.targets, self.moves = targets, moves

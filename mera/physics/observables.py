@@ -147,11 +147,9 @@ def averages_of(shape: Sequence[int], periodic: Periodic, inverse_temperature: f
 
 def _first_mode(phi: Tensor, axis: int) -> Tensor:
     """The structure factor |sum_x exp(i k x) phi(x)|^2 / V^2 at the smallest wave number k along an axis, (B,)."""
-    other_axes = [other for other in range(2, phi.ndim) if other != axis]
-    profile = phi.mean(other_axes) if other_axes else phi
-    n = profile.shape[2]
-    angle = 2 * math.pi * torch.arange(n, device=phi.device, dtype=phi.dtype) / n
-    return ((profile * angle.cos()).mean(2).square() + (profile * angle.sin()).mean(2).square()).sum(1)
+    n = phi.shape[axis]
+    profile = phi.movedim(axis, 2).reshape(*phi.shape[:2], n, -1).mean(3)
+    return (torch.fft.fft(profile, dim=2)[:, :, 1 % n] / n).abs().square().sum(1)
 
 
 def two_point(phi: Tensor, axes: Sequence[int]) -> Tensor:

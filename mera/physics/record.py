@@ -95,9 +95,7 @@ def joined(records: Sequence[Record], dim: int) -> dict[str, Any]:
 
 def followed(pieces: Sequence[Record]) -> Record:
     """The successive pieces of one record as one: their draws one after the other, and the rest of the last piece."""
-    filled = [piece for piece in pieces if len(piece)] or pieces[-1:]
-    witness = next((piece.witness for piece in pieces if piece.witness), {})
-    return replace(pieces[-1], witness=witness, **joined(filled, 0))
+    return replace(pieces[-1], **joined([piece for piece in pieces if len(piece)] or pieces[-1:], 0))
 
 
 def beside(records: Sequence[Record]) -> Record:

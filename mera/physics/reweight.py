@@ -33,20 +33,15 @@ def reweight(
 ) -> Estimate:
     r"""Averages over the density :math:`e^{-S'} / Z'` from chains of other actions, such as those of near couplings.
 
-    From one chain, of the action S (Ferrenberg and Swendsen 1988, Phys. Rev. Lett. 61, 2635),
-
-    .. math:: \langle O \rangle' = \langle O w \rangle / \langle w \rangle, \qquad w = e^{S - S'}, \qquad
-        Z' / Z = \langle w \rangle.
-
-    Fields of several chains, :math:`N_k` of the action :math:`S_k`, are taken together as samples of the mixture of
-    their densities, and have the weights
+    Fields of chains, :math:`N_k` of the action :math:`S_k`, are samples of the mixture of their densities with the
+    weights
 
     .. math:: w = e^{-S'} \Big/ \sum_k N_k e^{-S_k} / Z_k
 
     whose :math:`Z_k` solve the same equations for :math:`S' = S_k` (Shirts and Chodera 2008,
-    https://arxiv.org/abs/0801.1426). Errors are those of the Gamma method along the chains, by linear expansion, with
-    the errors of :math:`Z_k`; points of one tempering, which exchange their fields, count as one set of chains. Few
-    weights decide if S' is far from what was sampled, and the verdict then says so.
+    https://arxiv.org/abs/0801.1426); of one chain, :math:`w = e^{S - S'}` and :math:`Z' / Z = \langle w \rangle`.
+    Errors are those of the chains, by linear expansion, with the errors of :math:`Z_k`; points of one tempering count
+    as one set of chains.
 
     Args:
         chain: the estimate of a sampler whose draws are chains and keep fields (`every=`), or several; the verdicts on

@@ -72,8 +72,7 @@ class Sampler(ABC):
     """A sampler of K Markov chains, or of independent samples: a new one is a subclass.
 
     Attributes:
-        name: the name in facts and in `mera measure --sampler`.
-        title: a word for the progress bar.
+        name: the name in facts, in `mera measure --sampler` and in the progress bar.
         independent: whether fields of a draw are samples that count one by one, rather than fields of K chains.
         targets: what is sampled, one target or one at each point.
         flow: the flow that makes proposals; None for samplers without one.
@@ -85,7 +84,6 @@ class Sampler(ABC):
     """
 
     name: ClassVar[str]
-    title: ClassVar[str]
     independent: ClassVar[bool] = False
     targets: Sequence[Target]
     flow: Density | None = None
@@ -167,7 +165,7 @@ def run(
             set_torch_states(before.random)
             done, seconds = before.done, before.seconds
         stop = context.enter_context(StopSignal())
-        progress_bar = context.enter_context(ProgressBar(sampler.title, check_console(console)))
+        progress_bar = context.enter_context(ProgressBar(sampler.name, check_console(console)))
         sampler.show = progress_bar.update
         parts: list[list[Record]] = [[] for _ in points]
         written = time.monotonic()
@@ -189,7 +187,7 @@ def run(
                 now: dict[str, Any] = {
                     "seconds": seconds, "done": done, "random": torch_states(), "figures": dict(sampler.figures),
                     "state": {name: x.detach().cpu() for name, x in sampler.state().items()},
-                    "witness": {} if any(piece[0].witness for piece in pieces) else dict(sampler.witness),
+                    "witness": dict(sampler.witness),
                 }  # fmt: skip
                 last = NOTHING if sampler.independent else sampler.fields.detach().cpu().clone()
                 pieces.append(

@@ -12,7 +12,6 @@ from typing import Any, Unpack
 import torch
 from torch import Tensor
 
-from mera._utils.checks import check_positive
 from mera._utils.errors import InputError
 from mera._utils.random import fixed_seed
 from mera.physics.action import ActionLike
@@ -26,8 +25,8 @@ from mera.sampling.hamiltonian import StepSize, Trajectories, short_run
 PARTICLES, SURVIVORS, MOVES, LEAPFROG = 64, 0.5, 4, 12
 """The particles that find the points; the effective number of their weights from one point to the next, as a fraction
 of them; and the trajectories of each of them at a point, with the most leapfrog steps in one."""
-FAMILY_POINTS = 8
-"""The number of points in the range of a family."""
+HOTTEST, FAMILY_POINTS = 0.1, 8
+"""The usual smallest power, and the number of points in the range of a family."""
 
 
 @torch.no_grad()
@@ -35,8 +34,7 @@ def temper(
     action: ActionLike | ActionFamily | Target,
     shape: Sequence[int],
     *,
-    hottest: float = 0.1,
-    points: Sequence[float] | None = None,
+    points: Sequence[float] | float | None = None,
     chains: int = 16,
     draws: int = 1000,
     warmup: int = 200,
@@ -44,19 +42,18 @@ def temper(
 ) -> Any:
     r"""Sample :math:`e^{-S} / Z` by parallel tempering: Hamiltonian Monte Carlo at several points with exchanges.
 
-    At the points fields have the densities :math:`e^{-\beta S}` with powers :math:`\beta` from `hottest` to 1, or those
-    of a family of actions. Before each trajectory neighbouring points propose to exchange their fields. A field that
-    goes to the hottest point, where barriers are low, and back can come from another phase: chains do not stay apart
-    where those of `hmc` do. The verdict counts such round trips, and the exchanges. Errors come from the spread over
-    chains, by Student's t, since rare changes of the phase hardly show in autocorrelations.
+    At the points fields have the densities :math:`e^{-\beta S}` with powers :math:`\beta` up to 1, or those of a family
+    of actions. Before each trajectory neighbouring points propose to exchange their fields. A field that goes to the
+    hottest point, where barriers are low, and back can come from another phase. The verdict counts such round trips,
+    and the exchanges. Errors come from the spread over chains, by Student's t, since rare changes of the phase hardly
+    show in autocorrelations.
 
     Args:
         action: the action S, differentiable, or its `Target`; or an `ActionFamily` with one range.
         shape: the shape (C, *shape) of a field.
-        hottest: the smallest power; barriers must be low there. A family has none.
-        points: the powers, from the hottest to 1, or the values of the family's parameter. If None, a family has eight
-            values that are equally spaced in its range; powers are chosen by particles that are cooled from the hottest
-            power, so that neighbours exchange about half of their fields.
+        points: the powers, from the hottest to 1; or the hottest power alone, where barriers must be low, 0.1 by
+            default, from which particles are cooled to find powers at which neighbours exchange about half of their
+            fields. Of a family the values of its parameter, by default eight that are equally spaced in its range.
         chains: the number of chains at each point.
         draws: the number of measured draws of each chain.
         warmup: the number of trajectories before the measurement, which tune the steps.
@@ -81,28 +78,29 @@ def temper(
         if len(action.ranges) != 1:
             raise InputError("a family with one range", repr(action))
         ((name, ends),) = action.ranges.items()
-        at = torch.linspace(*ends, FAMILY_POINTS, dtype=torch.float64).tolist() if points is None else list(points)
+        usual = torch.linspace(*ends, FAMILY_POINTS, dtype=torch.float64).tolist()
+        at = usual if points is None else [*points]  # type: ignore[misc]
         targets = [Target.of(shape, action.at(**{name: value})) for value in at]
         fields = torch.cat([target.starts(chains) for target in targets])
         contexts = torch.cat([action.context(**{name: value}) for value in at]).repeat_interleave(chains, 0)
         sampler = Ladder(targets, lambda phi: -action(phi, contexts), fields, warmup, at)
     else:
         target = Target.of(shape, action)
-        at = _powers(target, hottest) if points is None else [float(power) for power in points]
+        hottest = HOTTEST if points is None else points
+        at = _powers(target, hottest) if isinstance(hottest, float) else [*map(float, hottest)]
         if at != sorted(at) or at[-1] != 1:
             raise InputError("powers that increase to 1, or None for those that suit the action", repr(points))
         fields = torch.cat([target.starts(chains) for _ in at])
         powers = torch.tensor(at).to(target.like).repeat_interleave(chains)
         sampler = Ladder([target], lambda phi: powers * target.log_prob(phi), fields, warmup, at)
     even = all(target.action.is_even for target in sampler.targets)
-    facts = {"chains": chains, "hottest": hottest, "powers": points, "random_signs": even}
-    found = run(sampler, facts, draws, warmup, **options)
+    found = run(sampler, {"chains": chains, "powers": points, "random_signs": even}, draws, warmup, **options)
     return found if isinstance(action, ActionFamily) else found[0]
 
 
 def _powers(target: Target, hottest: float) -> list[float]:
     """Powers from the hottest to 1, at which particles keep a half of their effective number from one to the next."""
-    if not 0 < check_positive(hottest, "the smallest power") < 1:
+    if not 0 < hottest < 1:
         raise InputError("a smallest power between 0 and 1", repr(hottest))
 
     def cold(row: Tensor) -> Tensor:
@@ -128,7 +126,7 @@ class Ladder(FieldChains):
         points: the powers, or the values of a parameter; the last ones are those of the targets.
     """
 
-    name, title = "tempering", "temper"
+    name = "tempering"
 
     def __init__(
         self, targets: Sequence[Target], log_prob: Callable[[Tensor], Tensor], fields: Tensor, warmup: int,

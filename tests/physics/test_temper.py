@@ -97,7 +97,7 @@ def test_a_round_trip_is_from_cold_to_hot_and_back():
     [
         (lambda: physics.temper(Phi4(), (1, 4), points=[0.2, 0.1, 1.0]), "powers that increase to 1"),
         (lambda: physics.temper(Phi4(), (1, 4), points=[0.5, 0.9]), "powers that increase to 1"),
-        (lambda: physics.temper(Phi4(), (1, 4), hottest=1.5), "a smallest power between 0 and 1"),
+        (lambda: physics.temper(Phi4(), (1, 4), points=1.5), "a smallest power between 0 and 1"),
         (
             lambda: physics.temper(ActionFamily(Phi4(), mass2=(-2, 1), coupling=(1, 2)), (1, 4)),
             "a family with one range",
