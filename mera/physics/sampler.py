@@ -80,7 +80,6 @@ class Sampler(ABC):
         witness: by name, observables of other fields of the target, by which a verdict judges the draws.
         state_names: the names of the attributes on which the next draws depend, tensors or numbers, beside the random
             numbers; of an attribute's attribute with a dot. Independent samples have none.
-        show: a function of the units of work, their fraction of all work, and a note, for work within a call of `draw`.
     """
 
     name: ClassVar[str]
@@ -90,7 +89,6 @@ class Sampler(ABC):
     fields: Tensor
     witness: Mapping[str, Tensor] = {}
     state_names: Sequence[str] = ()
-    show: Callable[[int, float, str], None] = staticmethod(lambda done, fraction, note: None)
 
     @abstractmethod
     def draw(self, tune: bool, most: int) -> list[Draw]:
@@ -166,7 +164,6 @@ def run(
             done, seconds = before.done, before.seconds
         stop = context.enter_context(StopSignal())
         progress_bar = context.enter_context(ProgressBar(sampler.name, check_console(console)))
-        sampler.show = progress_bar.update
         parts: list[list[Record]] = [[] for _ in points]
         written = time.monotonic()
         while done < total:

@@ -102,15 +102,15 @@ class Target:
         if isinstance(subject, Density):
             like = torch.empty(0, dtype=subject.dtype, device=subject.device)
             inner = action.action if isinstance(action, Target) else action
-            is_compact = getattr(inner, "is_compact", False)
-            if subject.flow.needs_context and not isinstance(inner, ActionFamily):
-                expected = "a flow without context beside an action (or flow.given(context), or an ActionFamily)"
-                raise InputError(expected, f"one with context {subject.plan.context}")
-            if not isinstance(inner, ActionFamily) and is_compact != subject.flow.of_angles:
-                expected, got = ("angles", "real numbers") if is_compact else ("real numbers", "angles")
-                how = ", as mera.build makes one with XY.flow_options" if is_compact else ""
-                got = f"a flow of {got} with the prior {subject.prior.family}"
-                raise InputError(f"a flow of {expected} for {inner!r}{how}", got)
+            if not isinstance(inner, ActionFamily):
+                if subject.flow.needs_context:
+                    expected = "a flow without context beside an action (or flow.given(context), or an ActionFamily)"
+                    raise InputError(expected, f"one with context {subject.plan.context}")
+                kinds = ("real numbers", "angles")
+                is_compact = getattr(inner, "is_compact", False)
+                if is_compact != subject.flow.of_angles:
+                    got = f"a flow of {kinds[not is_compact]} with the prior {subject.prior.family}"
+                    raise InputError(f"a flow of {kinds[is_compact]} for {inner!r}", got)
         if isinstance(action, Target):
             is_same = like is None or (like.dtype, like.device) == (action.like.dtype, action.like.device)
             return action if is_same else cls(action.action, shape, like)  # type: ignore[arg-type]
@@ -309,15 +309,12 @@ class _Trial:
         far = torch.stack([self.action(scale * fields) for scale in (1.0, *RAY_SCALES)])
         falls = ((far[1:] < far[:-1]) | (far[1:] == -math.inf)).all(0)  # also where values have overflowed
         stays = (far[-1] - far[1]).abs() < math.log(RAY_SCALES[-1] / RAY_SCALES[0])
-        for is_wrong, expected in (
-            (falls, "is bounded from below"),
-            (stays, "grows with the field in every direction"),
-        ):
+        for is_wrong, law in ((falls, "is bounded from below"), (stays, "grows with the field in every direction")):
             if is_wrong.any():
                 number = is_wrong.nonzero()[0, 0]
                 what = "a constant field" if PROBES // 2 <= number < PROBES else "a field"
                 got = f"one that is {far[-1, number]:.4g} for {what} times {RAY_SCALES[-1]:g}: Z is infinite"
-                raise InputError(f"an action that {expected}", got)
+                raise InputError(f"an action that {law}", got)
 
     def check_chain(self) -> None:
         """Add fields of a short chain, and check that they are finite."""

@@ -232,7 +232,7 @@ def test_lengths_of_trajectories(monkeypatch):
     """They vary by half of their mean; a trajectory is never one step that is longer than itself."""
     flow, action = fields_and_flow()
     trajectories = Trajectories(Target.of(flow, action).log_prob, torch.randn(2, 1, 4, 4, dtype=torch.float64), 2.0)
-    assert (trajectories.tuning.value.tolist(), trajectories.tuning.least) == ([[0.1], [0.1]], 2 / MAX_STEPS)
+    assert (trajectories.tuning.value.tolist(), trajectories.tuning.least) == ([0.1, 0.1], 2 / MAX_STEPS)
     seen = []
     monkeypatch.setattr(
         trajectories.chains, "trajectory", lambda s, n: seen.append((s[0].item(), n)) or torch.tensor([0.5, 1.0])
@@ -240,14 +240,14 @@ def test_lengths_of_trajectories(monkeypatch):
     assert {trajectories.advance() for _ in range(200)} == {0.75}
     assert {step for step, _ in seen} == {0.1}
     assert (min(n for _, n in seen), max(n for _, n in seen)) == (11, 30)
-    trajectories.tuning.value = torch.full((2, 1), 50.0)
+    trajectories.tuning.value = torch.full((2,), 50.0)
     for _ in range(50):
         trajectories.advance()
     assert {n for _, n in seen[200:]} == {1}
     assert all(1 <= step <= 3 for step, _ in seen[200:])
-    trajectories.tuning.value, trajectories.is_common = torch.tensor([[0.5], [2.0]]), False
+    trajectories.tuning.value, trajectories.is_common = torch.tensor([0.5, 2.0]), False
     trajectories.advance(True, 60)
-    expected = torch.tensor([[0.5 * math.exp(-0.3)], [2.0 * math.exp(0.2)]])
+    expected = torch.tensor([0.5 * math.exp(-0.3), 2.0 * math.exp(0.2)])
     torch.testing.assert_close(trajectories.tuning.value, expected)
     trajectories.advance()
     assert trajectories.tuning.value.unique().item() == pytest.approx(0.5 * math.exp(-0.3))

@@ -5,7 +5,7 @@ import torch
 
 from mera import physics
 from mera.physics import ActionFamily, FreeField, Phi4, Target
-from mera.physics.temper import Ladder
+from mera.physics.hmc import Ladder
 from mera.sampling.verdict import Trust
 from tests.physics.test_starts import Sextic
 from tests.physics.test_trusted_rows import Line
