@@ -43,8 +43,8 @@ class Estimate(Record, Drawn):
     density q, and of its proposals to chains, are :math:`-S - \ln q`.
 
     Args:
-        fields: the fields that are kept, (N, C, *shape), draw by draw; the last of each chain if none are. Their
-            `field_actions` and `field_log_weights` are (N,).
+        fields: the fields that are kept, (N, C, *shape), draw by draw; the last of each chain if none are.
+        field_actions: the actions of the fields that are kept, (N,).
         averaging: how draws are averaged, and the standard error of an average.
         observables: by name, the value and its standard error; NaN if fewer than two samples are effective.
         verdicts: by name, whether the value and its error can be trusted.
@@ -179,16 +179,13 @@ def estimate_of(record: Record, target: Target | None = None) -> Estimate:
     """
     if record.is_chains:
         entries = _of_chains(record)
+        entries |= {"fields": record.fields.flatten(0, 1), "field_actions": record.field_actions.flatten()}
     else:
         of_kind = _of_samples if record.facts.get("populations") is None else _of_populations
         entries = of_kind(record, finite_log_weights(record.log_weights))  # type: ignore[arg-type]
-    kept: dict[str, Any] = {"fields": record.fields, "field_actions": record.field_actions}
-    kept["field_log_weights"] = record.field_log_weights
-    if record.is_chains:  # draw by draw
-        kept = {name: x if x is None else x.reshape(-1, *x.shape[2:]) for name, x in kept.items()}
     if not len(record.fields):
-        kept["fields"] = record.last
-    return Estimate(**vars(record) | entries | kept | {"target": target})
+        entries["fields"] = record.last
+    return Estimate(**vars(record) | entries | {"target": target})
 
 
 def judged(facts: Mapping[str, Any], averages: Averages, seen: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
@@ -237,7 +234,7 @@ def _of_chains(record: Record) -> dict[str, Any]:
     signed = facts.get("zero", ()) if facts.get("random_signs") else ()  # their information is in |m| and m^2
     scalars = averages.scalars
     rows = {name: along(values, **({"folded": False} if name in signed else {})) for name, values in scalars.items()}
-    seen = {name: common | row.seen for name, row in rows.items()}
+    seen = {name: common | row for name, row in rows.items()}
     if log_weights is not None:
         k, n, forward = k_of_flow(log_weights), log_weights.numel(), forward_of(record.witness, log_weights)
         mean_log_weight = math.log(n) - (-log_weights).flatten().logsumexp(0).item()
@@ -252,9 +249,9 @@ def _of_chains(record: Record) -> dict[str, Any]:
     apart = next((name for name in shown if judge(seen[name]).trust == Trust.MEANINGLESS), "")
     seen = {name: figures | {"apart": apart} for name, figures in seen.items()}
     return {
-        "tau": {name: row.gamma.tau for name, row in shown.items()},
-        "tau_error": {name: row.gamma.tau_error for name, row in shown.items()},
-        "r_hat": {name: row.r_hat for name, row in shown.items()},
+        "tau": {name: row["gamma"].tau for name, row in shown.items()},
+        "tau_error": {name: row["gamma"].tau_error for name, row in shown.items()},
+        "r_hat": {name: row["r_hat"] for name, row in shown.items()},
         "acceptance": acceptance, **judged(facts, averages, seen),
     }  # fmt: skip
 

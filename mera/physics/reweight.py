@@ -134,24 +134,19 @@ def _mixture(actions: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
         The probability of each density for each field, (K, N), and :math:`\ln \sum_k N_k e^{-S_k} / Z_k`, (N,), for
         :math:`Z_1 = 1`.
     """
-    from scipy.optimize import minimize
+    from scipy.optimize import root
 
     def terms(f: Tensor) -> Tensor:  # of f_k = -ln Z_k
         return counts.log()[:, None] + torch.cat([torch.zeros(1).double(), f])[:, None] - actions
 
-    def loss(f: np.ndarray) -> tuple[float, np.ndarray]:
-        at = terms(torch.from_numpy(f))
-        value = at.logsumexp(0).sum() - counts[1:] @ torch.from_numpy(f)
-        return value.item(), (at.softmax(0).sum(1) - counts)[1:].numpy()
-
-    def second(f: np.ndarray) -> np.ndarray:
-        return _information(terms(torch.from_numpy(f)).softmax(0)).numpy()
+    def score(f: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        posterior = terms(torch.from_numpy(f)).softmax(0)
+        return (posterior.sum(1) - counts)[1:].numpy(), _information(posterior).numpy()
 
     f = torch.zeros(len(counts) - 1, dtype=torch.float64)
     if len(f):
         log_z = (-actions - terms(f).logsumexp(0)).logsumexp(1)
-        start = (log_z[0] - log_z[1:]).numpy()
-        f = torch.from_numpy(minimize(loss, start, jac=True, hess=second, method="trust-exact").x)
+        f = torch.from_numpy(root(score, (log_z[0] - log_z[1:]).numpy(), jac=True).x)
     return terms(f).softmax(0), terms(f).logsumexp(0)
 
 
@@ -201,5 +196,5 @@ class Mixture(Averaging):
 
     def seen(self, centred: Tensor) -> dict[str, float]:
         """The figures of a verdict on the average, of the chains that are the least to be trusted."""
-        figures = (along(part).seen for part in self.influences(centred).values())
+        figures = (along(part) for part in self.influences(centred).values())
         return min(figures, key=lambda seen: judge(seen).trust)

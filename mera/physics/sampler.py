@@ -210,20 +210,18 @@ def check_chains(chains: int, draws: int, warmup: int, least: int = 1) -> tuple[
 
 def _measured(measured: Observables, draw: Draw, number: int, every: int, sampler: Sampler) -> Record:
     """The record of a draw of K chains or of n samples; `number` draws were made before it."""
-    log_weights = None if draw.log_weights is None else draw.log_weights.double().cpu()
-    values = [draw.fields.detach().cpu(), draw.action.detach().double().cpu(), log_weights]
-    series = measured.measure(draw.fields, draw.action)
+    series: dict[str, Any] = measured.measure(draw.fields, draw.action)
+    series |= {"fields": draw.fields.detach().cpu(), "actions": draw.action.detach().double().cpu()}
+    if draw.log_weights is not None:
+        series["log_weights"] = draw.log_weights.double().cpu()
     if not sampler.independent:
-        values = [None if part is None else part[None] for part in values]
         series = {name: part[None] for name, part in series.items()}
     n = len(series["m2"])
     is_kept: Any = torch.arange(number + 1, number + n + 1) % every == 0 if every else []
     # copies, since a sampler may move its fields
-    kept: list[Any] = [None if part is None else part[is_kept] for part in values]
-    return Record(
-        facts={}, series=series, rates=torch.tensor([[draw.rate]], dtype=torch.float64), log_weights=values[2],
-        fields=kept[0], field_actions=kept[1], field_log_weights=kept[2],
-    )  # fmt: skip
+    kept = {"fields": series.pop("fields")[is_kept], "field_actions": series.pop("actions")[is_kept]}
+    rates = torch.tensor([[draw.rate]], dtype=torch.float64)
+    return Record(facts={}, log_weights=series.pop("log_weights", None), series=series, rates=rates, **kept)
 
 
 def _fingerprint(sampler: Sampler, measured: Sequence[Observables]) -> dict[str, list[float]]:

@@ -51,10 +51,10 @@ def test_derivatives_by_the_temperature_are_those_of_spins():
     derivative = (exact.ising(temperature + h, SHAPE)["m2"] - exact.ising(temperature - h, SHAPE)["m2"]) / (2 * h)
     higher, lower = Ising(temperature + h), Ising(temperature - h)
     own = {"slope": lambda phi: (higher(phi) - lower(phi)) / (2 * h)}
-    history = physics.hmc((1, 4, 4), Ising(temperature), chains=32, draws=500, observables=own).history
+    history = physics.hmc((1, 4, 4), Ising(temperature), chains=32, draws=200, warmup=60, observables=own).history
     of_chains = (history["m2"] * (history["slope"].mean() - history["slope"])).mean(0)
     assert abs(of_chains.mean() - derivative) < 5 * of_chains.std() / math.sqrt(32)
-    assert of_chains.std() / math.sqrt(32) < 0.1
+    assert of_chains.std() / math.sqrt(32) < 0.15
 
 
 def test_spins_of_a_field():
