@@ -65,7 +65,7 @@ def main() -> None:
     torch.manual_seed(options.seed)
     torch.set_num_threads(1)
     action, rows = physics.make(options.action), []
-    own = {"hmc": {"length": options.length}, "temper": {"hottest": options.hottest, "chains": 8}, "cluster": {}}
+    own = {"hmc": {"length": options.length}, "temper": {"points": options.hottest, "chains": 8}, "cluster": {}}
     for edge in options.L:
         for name in options.samplers:
 

@@ -46,9 +46,9 @@ def turns(flow: mera.Flow) -> Tensor:
 
 
 def vortices(theta: Tensor) -> Tensor:
-    """The winding number of each plaquette of a field of angles (L, L)."""
-    right, up = (wrap(theta.roll(-1, axis) - theta) for axis in (1, 0))
-    return ((right + up.roll(-1, 1) - right.roll(-1, 0) - up) / (2 * torch.pi)).round()
+    """The winding number of each plaquette of fields of angles (..., L, L)."""
+    right, up = (wrap(theta.roll(-1, axis) - theta) for axis in (-1, -2))
+    return ((right + up.roll(-1, -1) - right.roll(-1, -2) - up) / (2 * torch.pi)).round()
 
 
 def draw_spins(axes: Axes, theta: Tensor, is_drawn: Tensor) -> None:
@@ -102,8 +102,9 @@ def main() -> None:
         flow, action, minutes=arguments.minutes, batch_size=64, eval_every=10**6, console=console, **settings
     )
     mixture = mera.Symmetrized(flow, ("flip", "rotations", "translations"), 4)
-    found = physics.estimate(mixture, action, arguments.samples)
-    chain = physics.cluster(action, flow.plan.input.event_shape, draws=500)
+    own = {"vortex_density": lambda phi: vortices(phi[:, 0]).abs().mean((1, 2))}
+    found = physics.estimate(mixture, action, arguments.samples, observables=own)
+    chain = physics.cluster(action, flow.plan.input.event_shape, draws=500, observables=own)
     rows = [(name, str(found.observables[name]), str(chain.observables[name]), found.verdicts[name]) for name in ROWS]
     print(Table(["average", "flow", "clusters", "verdict on the flow"], rows))
     print(f"ESS {found.ess:.3f}, ln Z {physics.Quantity(found.log_z, found.log_z_error)}; {found.verdict}")

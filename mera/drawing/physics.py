@@ -22,7 +22,7 @@ def estimate_figure(estimate: Estimate) -> Picture:
     """Draw what the draws of an estimate have: histories along chains, ln Z of populations, or weights."""
     if estimate.tau:
         return chain_figure(estimate)
-    return weights_figure(estimate) if estimate.log_z_of_populations is None else annealed_figure(estimate)
+    return annealed_figure(estimate) if "populations" in estimate.facts else weights_figure(estimate)
 
 
 def weights_figure(report: Any) -> Picture:
@@ -60,7 +60,8 @@ def chain_figure(chain: Any) -> Picture:
 def annealed_figure(annealed: Any) -> Picture:
     """Draw ln Z of the independent populations beside their mean, and the two-point function."""
     figure, (populations, correlator) = panels(2, 2, 4.5, 3.6)
-    populations.plot(annealed.log_z_of_populations.numpy(), "o", ms=4)
+    of_populations = annealed.log_weights.unflatten(0, (annealed.facts["populations"], -1))[:, 0]
+    populations.plot(of_populations.numpy(), "o", ms=4)
     low, high = annealed.log_z - annealed.log_z_error, annealed.log_z + annealed.log_z_error
     populations.axhspan(low, high, color="tab:orange", alpha=0.3)
     populations.axhline(annealed.log_z, color="tab:orange", lw=1)

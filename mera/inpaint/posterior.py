@@ -124,7 +124,7 @@ def hmc(
     (d, d). The number of leapfrog steps is random, up to `leapfrog`, so that trajectories do not close. After a request
     to stop, the draws until then are returned, or the start if there are none.
     """
-    step = StepSize(torch.full_like(start[:, :1], 0.5 / start.shape[1] ** 0.25))
+    step = StepSize(torch.full_like(start[:, 0], 0.5 / start.shape[1] ** 0.25))
     positions, values, accepted = [], [], 0.0
     with stop:
         for i in range(0 if stop.requested else warmup + iterations):
@@ -133,7 +133,7 @@ def hmc(
                 chains.scale = whitening(mass)
             rate = chains.trajectory(step.value, 1 + int(torch.randint(leapfrog, ())))
             if i < warmup:
-                step.tune(rate[:, None])
+                step.tune(rate)
             else:
                 positions.append(chains.x)
                 values.append(chains.value)

@@ -7,7 +7,7 @@ from mera.physics.cluster import cluster
 from mera.physics.estimate import Estimate, load_chain
 from mera.physics.family import ActionFamily, make, names, register
 from mera.physics.flow_samplers import estimate, metropolis
-from mera.physics.hmc import hmc
+from mera.physics.hmc import hmc, temper
 from mera.physics.ising import CRITICAL_TEMPERATURE, Ising, kaufman
 from mera.physics.observables import Observables, Quantity
 from mera.physics.record import Record
@@ -15,7 +15,6 @@ from mera.physics.reweight import reweight
 from mera.physics.sampler import Draw, Sampler, run
 from mera.physics.scalar import ON, XY, DoubleWell, FreeField, Phi4
 from mera.physics.target import Target
-from mera.physics.temper import temper
 from mera.sampling.diagnostics import GammaResult, gamma_method
 from mera.sampling.weights import pareto_k
 

@@ -3,13 +3,14 @@ r"""Annealed sequential Monte Carlo: :math:`e^{-S} / Z` and :math:`\ln Z` from a
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Unpack
 
 import torch
 from torch import Tensor
 
 from mera._utils.checks import check_count
+from mera._utils.random import fixed_seed
 from mera.physics.action import ActionLike
 from mera.physics.estimate import Estimate
 from mera.physics.observables import Observables, periodic_axes
@@ -43,15 +44,11 @@ def anneal(
 ) -> Estimate:
     r"""Sample :math:`e^{-S} / Z`, and estimate :math:`\ln Z`, by annealed sequential Monte Carlo.
 
-    Particles start from a Gaussian g and pass through stages :math:`g^{1 - \beta} e^{-\beta S}`. In a stage they are
-    weighted, resampled, and moved by Hamiltonian Monte Carlo (Del Moral, Doucet and Jasra 2006,
-    https://doi.org/10.1111/j.1467-9868.2006.00553.x). Along periodic directions g is the free field with the second
-    moments of a short run of Hamiltonian Monte Carlo, along open ones it has the variance of that run at each site; for
-    an action of angles g is uniform. A pilot population chooses the stages, so that the effective number of its weights
-    is 0.9 of its particles, and the steps of the trajectories. Both are then fixed, so that the mean of Z over
-    populations is unbiased. Slow modes that lag behind in all populations do not show in their spread; therefore a
-    short run from the final particles must not change averages. A mode that no population reaches goes unnoticed:
-    repeat an important result with more `moves` and `particles`.
+    Particles start from a Gaussian g, uniform of angles, and pass through stages :math:`g^{1 - \beta} e^{-\beta S}`. In
+    a stage they are weighted, resampled, and moved by Hamiltonian Monte Carlo (Del Moral, Doucet and Jasra 2006,
+    https://doi.org/10.1111/j.1467-9868.2006.00553.x). A pilot population chooses the stages and the steps; both are
+    then fixed, so that the mean of Z over populations is unbiased. Slow modes that lag behind in all populations do not
+    show in their spread; therefore a short run from the final particles must not change averages.
 
     Args:
         action: the action S, differentiable, from fields (B, C, *shape) to (B,); or its `Target`.
@@ -87,61 +84,47 @@ def anneal(
 class Populations(Sampler):
     """Populations of particles on their way from the start to the target; a call makes one stage of all.
 
-    The schedule has beta, the step and the number of moves of each stage, all found by the pilot population in the
-    first call. Its last stages, at beta = 1, are the run that follows the annealing. Draws come at the end.
+    The schedule has beta, the step and the number of moves of each stage, found by the pilot population. Its last
+    stages, at beta = 1, are the run that follows the annealing. Draws come at the end.
     """
 
-    name, title, independent = "annealing", "anneal", True
+    name, independent = "annealing", True
     state_names = (
-        "_chains.x", "_chains.values", "_chains.gradients", "_start.scale", "_schedule", "_log_z", "_stage", "_rate",
-        "_looks", "_annealed",
+        "_chains.x", "_chains.values", "_chains.gradients", "_log_z", "_stage", "_rate", "_looks", "_annealed",
     )  # fmt: skip
 
     def __init__(self, target: Target, particles: int, moves: int, populations: int) -> None:
-        self.targets, self._sizes, self._moves = [target], (populations, particles), moves
-        self._schedule = torch.zeros(0, 3, dtype=torch.float64)
+        self.targets, self._sizes = [target], (populations, particles)
+        with fixed_seed(0):  # so that a measurement is resumed with the same stages
+            self._start = _Start(target)
+            terms = self._start.log_start, self._start.log_target
+            _, schedule = annealing.anneal(
+                *terms, self._start.draw(particles), StepSize(FIRST_STEP), survivors=PILOT_SURVIVORS,
+                moves=TUNED * moves, leapfrog=LEAPFROG, show=lambda n, beta: None,
+            )  # fmt: skip
+        n = max(RELAXING, moves * len(schedule) // 2) // (2 * LOOKS)
+        relaxing = [(1.0, schedule[-1][1], n)] * (2 * LOOKS)
+        self._schedule = [(beta, step, moves) for beta, step in schedule] + relaxing
+        self._chains = HamiltonianChains(terms, self._start.draw(populations * particles))
         self._stage, self._log_z, self._rate = 0, torch.zeros(populations, dtype=torch.float64), 0.0
         self._looks, self._annealed = self._log_z[:0], target.like  # nothing yet
 
-    def _begin(self, start: _Start) -> None:
-        """Draw all particles from the start."""
-        self._start, rows = start, start.draw(math.prod(self._sizes))
-        self._chains = HamiltonianChains([start.log_start, start.log_target], rows)
-
     @property
     def progress(self) -> float:
-        """A third for the pilot population, and two for the stages."""
-        return (1 + 2 * self._stage / len(self._schedule)) / 3 if len(self._schedule) else 0.05
-
-    @property
-    def figures(self) -> Mapping[str, Tensor]:
-        """The number of stages from the start to the action."""
-        return {"stages": torch.tensor(len(self._schedule) - 2 * LOOKS)}
+        """The fraction of the stages."""
+        return self._stage / len(self._schedule)
 
     def draw(self, tune: bool, most: int) -> list[Draw]:
         """Make a stage of all populations."""
         (populations, particles), action = self._sizes, self.targets[0].action
-        if not len(self._schedule):
-            start = _Start(self.targets[0])
-            _, schedule = annealing.anneal(
-                start.log_start, start.log_target, start.draw(particles), StepSize(FIRST_STEP),
-                survivors=PILOT_SURVIVORS, moves=TUNED * self._moves, leapfrog=LEAPFROG,
-                show=lambda n, beta: self.show(n, beta / 3, "pilot"),
-            )  # fmt: skip
-            n = max(RELAXING, self._moves * len(schedule) // 2) // (2 * LOOKS)
-            stages = [(beta, step, self._moves) for beta, step in schedule]
-            stages += [(1.0, schedule[-1][1], n) for _ in range(2 * LOOKS)]
-            self._schedule = torch.tensor(stages, dtype=torch.float64)
-            self._begin(start)
-            return []
         start, chains = self._start, self._chains
-        beta, step, moves = self._schedule[self._stage].tolist()
-        change = beta - (self._schedule[self._stage - 1, 0].item() if self._stage else 0.0)
+        beta, step, moves = self._schedule[self._stage]
+        change = beta - (self._schedule[self._stage - 1][0] if self._stage else 0.0)
         weights = change * (chains.values[1] - chains.values[0]).unflatten(0, (populations, particles)).double()
         self._log_z += (weights.logsumexp(1) - math.log(particles)).cpu()
         parents = annealing.systematic(weights.softmax(1)).cpu() + particles * torch.arange(populations)[:, None]
         chains.take(parents.flatten().to(chains.x.device))
-        self._rate += annealing.move(chains, beta, StepSize(step), int(moves), LEAPFROG) / len(self._schedule)
+        self._rate += annealing.move(chains, beta, StepSize(step), moves, LEAPFROG) / len(self._schedule)
         if action.is_even:
             chains.mirror()
         self._stage += 1
@@ -159,61 +142,47 @@ class Populations(Sampler):
         parts = zip(self._annealed.split(particles), log_weights.split(particles), strict=True)
         return [Draw(fields, self._rate, action(fields), log_weight) for fields, log_weight in parts]
 
-    def state(self) -> Mapping[str, Tensor]:
-        """The particles, the schedule, the stage, and what follows from them; nothing before the stages."""
-        return super().state() if len(self._schedule) else {}
-
-    def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Go on from a state."""
-        if state:
-            self._begin(_Start(self.targets[0], state["_start.scale"].to(self.targets[0].like)))
-            super().restore(state)
-
 
 class _Start:
     """The density from which particles start: unit Gaussian noise in Fourier modes, or uniform angles.
 
+    Along periodic directions, modes have the second moments of a short run of Hamiltonian Monte Carlo, along open ones
+    sites have them.
+
     Attributes:
-        scale: the standard deviation of each mode, (C, *shape); empty for angles.
-        log_z: the logarithm of the volume element of fields by rows, and of the integral of the start over rows.
+        log_z: the logarithm of the volume element of fields by positions, and of the integral of the start over
+            positions.
     """
 
-    def __init__(self, target: Target, scale: Tensor | None = None) -> None:
-        self.target, shape = target, target.shape
-        self._axes = tuple(periodic_axes(target.action.periodic, len(shape) - 1))
-        n = math.prod(shape)
-        if scale is None:
-            scale = target.like if target.action.is_compact else self._scale_of_a_run(n)
-        self.scale = scale
-        volume = self.scale.log().sum().item() + n / 2 * math.log(2 * math.pi)
-        self.log_z = volume if len(self.scale) else n * math.log(2 * math.pi)
-
-    def _scale_of_a_run(self, n: int) -> Tensor:
-        """The standard deviation of each mode in a short run."""
-        target = self.target
-        fields = target.short_run(target.starts(min(START_CHAINS, max(16, 2**18 // n))), SNAPSHOTS)
-        variance = torch.fft.fftn(fields, dim=self._axes, norm="ortho").abs().square().mean(0)
-        for axis in self._axes:  # modes k and -k along each axis alike, whose noise is then smaller
-            variance = (variance + variance.flip(axis - 1).roll(1, axis - 1)) / 2
-        return variance.sqrt()
+    def __init__(self, target: Target) -> None:
+        self.target, n = target, math.prod(target.shape)
+        self._axes = tuple(periodic_axes(target.action.periodic, len(target.shape) - 1))
+        self._scale, self.log_z = None, n * math.log(2 * math.pi)
+        if not target.action.is_compact:
+            fields = target.short_run(target.starts(min(START_CHAINS, max(16, 2**18 // n))), SNAPSHOTS)
+            variance = torch.fft.fftn(fields, dim=self._axes, norm="ortho").abs().square().mean(0)
+            for axis in self._axes:  # modes k and -k along each axis alike, whose noise is then smaller
+                variance = (variance + variance.flip(axis - 1).roll(1, axis - 1)) / 2
+            self._scale = variance.sqrt()
+            self.log_z = self._scale.log().sum().item() + n / 2 * math.log(2 * math.pi)
 
     def draw(self, n: int) -> Tensor:
-        """Rows of n particles, (n, d)."""
-        d = math.prod(self.target.shape)
-        noise = torch.randn(n, d, dtype=torch.float64) if len(self.scale) else torch.rand(n, d, dtype=torch.float64)
-        return (noise if len(self.scale) else math.pi * (2 * noise - 1)).to(self.target.like)
+        """Positions of n particles, (n, C, *shape)."""
+        size, like = (n, *self.target.shape), self.target.like
+        if self._scale is None:
+            return (math.pi * (2 * torch.rand(size, dtype=torch.float64) - 1)).to(like)
+        return torch.randn(size, dtype=torch.float64).to(like)
 
-    def to_fields(self, row: Tensor) -> Tensor:
-        """The fields (n, C, *shape) of rows (n, d)."""
-        x = row.unflatten(1, self.target.shape)
-        if not len(self.scale):
+    def to_fields(self, x: Tensor) -> Tensor:
+        """The fields of positions, (n, C, *shape)."""
+        if self._scale is None:
             return self.target.in_domain(x)
-        return torch.fft.ifftn(torch.fft.fftn(x, dim=self._axes) * self.scale, dim=self._axes).real
+        return torch.fft.ifftn(torch.fft.fftn(x, dim=self._axes) * self._scale, dim=self._axes).real
 
-    def log_start(self, row: Tensor) -> Tensor:
+    def log_start(self, x: Tensor) -> Tensor:
         """The log-density of the start, up to a constant, (n,)."""
-        return -row.square().sum(1) / 2 if len(self.scale) else row.new_zeros(len(row))
+        return x.new_zeros(len(x)) if self._scale is None else -x.square().flatten(1).sum(1) / 2
 
-    def log_target(self, row: Tensor) -> Tensor:
+    def log_target(self, x: Tensor) -> Tensor:
         """The log-density of the action, up to a constant, (n,)."""
-        return self.target.log_prob(self.to_fields(row))
+        return self.target.log_prob(self.to_fields(x))

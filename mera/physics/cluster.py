@@ -29,13 +29,11 @@ def cluster(
     warmup: int = 100,
     **options: Unpack[Options],
 ) -> Estimate:
-    r"""Sample :math:`e^{-S} / Z` by cluster updates, for `Ising`, `XY`, `ON`, `Phi4` and actions with a method `embed`.
+    """Sample :math:`e^{-S} / Z` by cluster updates, for `Ising`, `XY`, `ON`, `Phi4` and actions with a method `embed`.
 
     In a draw, equal signs of neighbouring components c are joined with the probability
-    :math:`1 - e^{-2 c(x) c(x + e)}`, and each cluster takes a new sign at random. Clusters are as large as the
-    correlation length, so that draws near a phase transition depend on each other far less than those of `hmc`. Where
-    signs do not reach all fields, as in `ON` and `Phi4`, whose lengths they keep, each draw also has a trajectory of
-    Hamiltonian Monte Carlo.
+    :math:`1 - e^{-2 c(x) c(x + e)}`, and each cluster takes a new sign at random. Where signs do not reach all fields,
+    as in `ON` and `Phi4`, whose lengths they keep, each draw also has a trajectory of Hamiltonian Monte Carlo.
 
     Args:
         action: the action S with a method `embed`; or its `Target`.
@@ -63,7 +61,7 @@ def cluster(
 class Clusters(Sampler):
     """Chains of cluster updates, with trajectories where signs do not reach all fields."""
 
-    name, title = "cluster", "cluster"
+    name = "cluster"
 
     def __init__(self, target: Target, fields: Tensor, warmup: int) -> None:
         self.targets, self.fields, self.state_names = [target], fields, ["fields"]

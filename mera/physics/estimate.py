@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from os import PathLike
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from mera._utils.drawn import Drawn
@@ -18,15 +17,7 @@ from mera.physics.action import ActionLike
 from mera.physics.observables import Average, Averages, Quantity, averages_of, is_constant
 from mera.physics.record import Record, compare_functions, read_records
 from mera.physics.target import Target
-from mera.sampling.diagnostics import (
-    MIN_EFFECTIVE,
-    Averaging,
-    ChainAverage,
-    WeightedAverage,
-    along,
-    frozen_chains,
-    student,
-)
+from mera.sampling.diagnostics import MIN_EFFECTIVE, Averaging, along, frozen_chains, student
 from mera.sampling.verdict import Trust, Verdict, judge, least_trusted, marked, worst
 from mera.sampling.weights import (
     effective_number,
@@ -48,31 +39,26 @@ CHANCE = 0.005
 class Estimate(Record, Drawn):
     r"""The result of every sampler: its record, with averages, errors and verdicts.
 
-    Attributes that do not apply to the draws are None, or an empty mapping: chains have autocorrelation times and
-    R-hat; weights have an effective sample size; :math:`\ln Z` is known where the density of the draws is. The
-    log-weights of samples of a flow with density q, and of its proposals to chains, are :math:`-S - \ln q`.
+    Attributes that do not apply to the draws are None, or an empty mapping. The log-weights of samples of a flow with
+    density q, and of its proposals to chains, are :math:`-S - \ln q`.
 
     Args:
-        fields: the fields that are kept, (N, C, *shape), draw by draw; the last of each chain if none are. Their
-            `field_actions` and `field_log_weights` are (N,).
+        fields: the fields that are kept, (N, C, *shape), draw by draw; the last of each chain if none are.
+        field_actions: the actions of the fields that are kept, (N,).
         averaging: how draws are averaged, and the standard error of an average.
         observables: by name, the value and its standard error; NaN if fewer than two samples are effective.
         verdicts: by name, whether the value and its error can be trusted.
         correlator: the two-point function with its errors, (r,) each; None for open borders.
-        independent: the number of independent draws: of the slowest observable, of weights, or of populations.
-        tau: by name, the integrated autocorrelation time in draws, 1/2 for independent draws.
+        tau: by name, the integrated autocorrelation time of chains in draws, 1/2 for independent draws.
         tau_error: by name, the standard error of the autocorrelation time.
-        r_hat: by name, rank-normalised split R-hat: from 1.05 on, the chains do not agree yet.
+        r_hat: by name, rank-normalised split R-hat of chains.
         acceptance: the acceptance rate.
         n: the number of weighted samples.
         ess: the effective sample size of the weights as a fraction of n, 0 to 1.
-        pareto_k: the shape of the tail of the weights: below 0.5 errors can be trusted, from 0.7 on they mean nothing;
-            NaN for fewer than 100 samples.
+        pareto_k: the shape of the tail of the weights; NaN for fewer than 100 samples.
         log_z: the estimate of :math:`\ln Z`; for `reweight`, of :math:`\ln Z' / Z`.
         log_z_error: its standard error.
-        log_z_of_populations: :math:`\ln Z` of each population of annealing, (P,); in the mean a lower bound.
-        free_energy: the variational free energy, the mean of :math:`\ln q + S`, an upper bound of :math:`-\ln Z`; it
-            exceeds :math:`-\ln Z` by the Kullback-Leibler divergence of the flow.
+        free_energy: the mean of :math:`\ln q + S`, an upper bound of :math:`-\ln Z`.
         missed: the fraction of fields of the target that the samples miss; None without such fields.
         forward_ess: the effective sample size from fields of the target, 0 to 1; None without such fields.
         target: what was sampled; None for a measurement that was loaded without its action.
@@ -82,7 +68,6 @@ class Estimate(Record, Drawn):
     observables: Mapping[str, Quantity]
     verdicts: Mapping[str, Verdict]
     correlator: tuple[Tensor, Tensor] | None
-    independent: float
     tau: Mapping[str, float] = field(default_factory=dict)
     tau_error: Mapping[str, float] = field(default_factory=dict)
     r_hat: Mapping[str, float] = field(default_factory=dict)
@@ -92,7 +77,6 @@ class Estimate(Record, Drawn):
     pareto_k: float | None = None
     log_z: float | None = None
     log_z_error: float | None = None
-    log_z_of_populations: Tensor | None = None
     free_energy: Quantity | None = None
     missed: float | None = None
     forward_ess: float | None = None
@@ -115,39 +99,35 @@ class Estimate(Record, Drawn):
 
     @property
     def table(self) -> Table:
-        """A table with a row for each quantity; errors from few independent draws have one digit."""
+        """A table with a row for each quantity."""
         rows = [("ESS", f"{format_ess(self.ess, self.pareto_k or 0.0)} of {self.n:,} samples")] if self.ess else []
         if self.forward_ess is not None:
             rows.append(("ESS from fields of the target", f"{self.forward_ess:.4f}"))
         if self.free_energy is not None:
             rows.append(("variational free energy", str(self.free_energy)))
-        quantities = dict(self.observables)
         if self.log_z is not None and self.log_z_error is not None:
             name = "ln Z'/Z" if self.sampler == "reweighted chains" else "ln Z"
-            quantities = {name: Quantity(self.log_z, self.log_z_error)} | quantities
-        rows += [(name, quantity.text(self.independent)) for name, quantity in quantities.items()]
+            rows.append((name, str(Quantity(self.log_z, self.log_z_error))))
+        rows += [(name, str(quantity)) for name, quantity in self.observables.items()]
+        columns = ["autocorrelation time", "R-hat"] if self.tau else []
         diagnostics = {name: (f"{t:.3g} +- {self.tau_error[name]:.2g}", f"{self.r_hat[name]:.3f}")
                        for name, t in self.tau.items()}  # fmt: skip
         lines = [
-            (*row, *(diagnostics.get(row[0], ("", "")) if self.tau else ()), marked(self.verdicts.get(row[0])))
-            for row in rows
+            (*row, *diagnostics.get(row[0], ("",) * len(columns)), marked(self.verdicts.get(row[0]))) for row in rows
         ]
-        return Table(["quantity", "value", *(["autocorrelation time", "R-hat"] if self.tau else []), ""], lines)
+        return Table(["quantity", "value", *columns, ""], lines)
 
     def __repr__(self) -> str:
         """The table as text, followed by the numbers of draws, their time and acceptance rate, and the verdict."""
         n, *chains = self.series["m2"].shape
-        populations = self.log_z_of_populations
-        many = f"{n:,} draws of {chains[0]} chains" if chains else f"{n:,} samples"
-        many = many if populations is None else f"{n:,} particles of {len(populations)} populations"
-        text = f"{many} in {self.seconds:.3g} s"
+        text = f"{n:,} draws of {chains[0]} chains" if chains else f"{n:,} samples"
+        if (populations := self.facts.get("populations")) is not None:
+            text = f"{n:,} particles of {populations} populations"
+        text += f" in {self.seconds:.3g} s"
         if self.acceptance is not None:
             text += f", accepted {self.acceptance:.2f}"
         if "trips" in self.figures:
             text += f", {int(self.figures['trips'])} round trips"
-        if self.tau:
-            slowest = max(self.tau, key=lambda name: self.tau[name])
-            text += f"; {self.seconds / self.independent:.2g} s for an independent draw of {slowest}"
         return f"{self.table}\n{text}\n{self.verdict}"
 
     def derive(self, function: Average) -> Quantity:
@@ -197,32 +177,24 @@ def estimate_of(record: Record, target: Target | None = None) -> Estimate:
     Raises:
         FloatingPointError: if a weight is not finite.
     """
-    entries = (_of_chains if record.is_chains else _of_weights)(record)
-    none_kept = not len(record.fields) and bool(len(record.last))
     if record.is_chains:
-        of_fields = record.field_log_weights
+        entries = _of_chains(record)
         entries |= {"fields": record.fields.flatten(0, 1), "field_actions": record.field_actions.flatten()}
-        entries["field_log_weights"] = None if of_fields is None else of_fields.flatten()
-    return Estimate(**vars(record) | entries | {"target": target} | ({"fields": record.last} if none_kept else {}))
+    else:
+        of_kind = _of_samples if record.facts.get("populations") is None else _of_populations
+        entries = of_kind(record, finite_log_weights(record.log_weights))  # type: ignore[arg-type]
+    if not len(record.fields):
+        entries["fields"] = record.last
+    return Estimate(**vars(record) | entries | {"target": target})
 
 
-def averaged(
-    facts: Mapping[str, Any],
-    series: Mapping[str, Tensor],
-    averaging: Averaging,
-    seen: Mapping[str, Mapping[str, Any]],
-) -> dict[str, Any]:
-    """The entries of an estimate that follow from its series, and from the figures that were seen of each row.
+def judged(facts: Mapping[str, Any], averages: Averages, seen: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """The entries of an estimate that follow from averages, and from the figures that were seen of each row.
 
     The verdict on a function of averages is the worst on the averages that it takes.
     """
-    averages = Averages(series, averaging)
+    observables = {name: value for name, value in averages.quantities.items() if not name.startswith("_")}
     verdicts = {name: judge(figures) for name, figures in seen.items()}
-    observables = {
-        name: Quantity(averages.means[name].item(), averages.errors(name)[0])
-        for name in series
-        if name != "correlator" and not name.startswith("_")
-    }
     for name in facts.get("zero", ()):
         verdicts[name] = judge_zero(*observables[name], verdicts[name])
     functions = averages_of(facts["shape"][1:], tuple(facts["periodic"]), facts["inverse_temperature"])
@@ -230,11 +202,8 @@ def averaged(
         observables[name], taken = averages.of(function)
         if taken:
             verdicts[name] = least_trusted(*[verdicts[k] for k in taken if k in verdicts] or verdicts.values())
-    correlator = None
-    if "correlator" in series:
-        correlator = averages.means["correlator"], torch.tensor(averages.errors("correlator"), dtype=torch.float64)
     return {
-        "averaging": averaging, "observables": observables, "correlator": correlator,
+        "averaging": averages.averaging, "observables": observables, "correlator": averages.correlator,
         "verdicts": {name: verdict for name, verdict in verdicts.items() if not name.startswith("_")},
     }  # fmt: skip
 
@@ -253,94 +222,75 @@ def judge_zero(value: float, error: float, otherwise: Verdict) -> Verdict:
 def _of_chains(record: Record) -> dict[str, Any]:
     """The entries of the estimate of chains."""
     facts, log_weights, tempered = record.facts, record.log_weights, "trips" in record.figures
-    acceptance, chains = record.rates.mean().item(), record.series["m2"].shape[1]
+    averages, acceptance = Averages(record.series, Averaging(by_spread=tempered)), record.rates.mean().item()
     moving = record.series["phi2"]  # unchanged by signs; for angles, whose phi^2 is 1, the energy
     moving = record.series["energy"] if is_constant(moving, moving.mean()) else moving
-    common: dict[str, Any] = {"acceptance": acceptance, "chains": chains, "frozen": frozen_chains(moving, acceptance)}
-    common |= {"dispersed": facts.get("dispersed", True)}
+    common: dict[str, Any] = {
+        "acceptance": acceptance, "chains": moving.shape[1], "frozen": frozen_chains(moving, acceptance),
+        "dispersed": facts.get("dispersed", True),
+    }  # fmt: skip
     if tempered:
         common |= {"trips": int(record.figures["trips"]), "exchanged": record.figures["exchanged"].min().item()}
     signed = facts.get("zero", ()) if facts.get("random_signs") else ()  # their information is in |m| and m^2
-    scalars = _scalars(record)
+    scalars = averages.scalars
     rows = {name: along(values, **({"folded": False} if name in signed else {})) for name, values in scalars.items()}
-    seen = {name: common | row.seen for name, row in rows.items()}
+    seen = {name: common | row for name, row in rows.items()}
     if log_weights is not None:
-        k, forward = k_of_flow(log_weights), forward_of(record.witness, log_weights)
-        mean_log_weight = math.log(log_weights.numel()) - (-log_weights).flatten().logsumexp(0).item()
+        k, n, forward = k_of_flow(log_weights), log_weights.numel(), forward_of(record.witness, log_weights)
+        mean_log_weight = math.log(n) - (-log_weights).flatten().logsumexp(0).item()
         for name, values in scalars.items():
-            seen[name] |= {} if math.isnan(k) else tail_of(k, log_weights.numel())
+            seen[name] |= {} if math.isnan(k) else tail_of(k, n)
             seen[name]["k_of_terms"] = k_of_flow(log_weights + 2 * values.abs().log())
             if forward is not None:
-                mean, error = values.mean().item(), rows[name].gamma.error
-                seen[name]["error_ratio"] = forward.error_ratio(name, mean, error, values.numel(), mean_log_weight)
+                ratio = forward.error_ratio(name, *averages.quantities[name], n, mean_log_weight)
+                seen[name]["error_ratio"] = ratio
     # chains in different phases show both in unknown proportions, also in rows that differ too little to tell
     shown = {name: row for name, row in rows.items() if not name.startswith("_")}
     apart = next((name for name in shown if judge(seen[name]).trust == Trust.MEANINGLESS), "")
     seen = {name: figures | {"apart": apart} for name, figures in seen.items()}
-    tau = {name: row.gamma.tau for name, row in shown.items()}
     return {
-        "tau": tau, "independent": record.series["m2"].numel() / (2 * max(tau.values())),
-        "tau_error": {name: row.gamma.tau_error for name, row in shown.items()},
-        "r_hat": {name: row.r_hat for name, row in shown.items()},
-        "acceptance": acceptance, **averaged(facts, record.series, ChainAverage(tempered), seen),
+        "tau": {name: row["gamma"].tau for name, row in shown.items()},
+        "tau_error": {name: row["gamma"].tau_error for name, row in shown.items()},
+        "r_hat": {name: row["r_hat"] for name, row in shown.items()},
+        "acceptance": acceptance, **judged(facts, averages, seen),
     }  # fmt: skip
 
 
-def _scalars(record: Record) -> dict[str, Tensor]:
-    """The series of numbers, but for the two-point function."""
-    return {name: values for name, values in record.series.items() if name != "correlator"}
-
-
-def _of_weights(record: Record) -> dict[str, Any]:
-    """The entries of the estimate of weighted samples, or of the particles of populations."""
-    log_w = finite_log_weights(record.log_weights)  # type: ignore[arg-type]
-    of_kind = _of_samples if record.facts.get("populations") is None else _of_populations
-    averaging = WeightedAverage(log_w.softmax(0), record.facts.get("populations"))
-    log_z = log_w.logsumexp(0).item() - math.log(len(log_w))
-    entries, seen = of_kind(record, log_w, averaging, log_z)
-    entries |= {"n": len(log_w), "log_z": log_z}
-    return entries | averaged(record.facts, record.series, averaging, seen)
-
-
-Parts = tuple[dict[str, Any], dict[str, dict[str, Any]]]
-
-
-def _of_samples(record: Record, log_w: Tensor, averaging: WeightedAverage, log_z: float) -> Parts:
-    """The entries of independent samples, and the figures of each row."""
+def _of_samples(record: Record, log_w: Tensor) -> dict[str, Any]:
+    """The entries of the estimate of independent samples with weights."""
     n, k, effective = len(log_w), pareto_k(log_w), effective_number(log_w).item()
-    forward = forward_of(record.witness, log_w)
+    averages = Averages(record.series, Averaging(log_w.softmax(0), n, by_spread=True))
+    log_z, forward = log_w.logsumexp(0).item() - math.log(n), forward_of(record.witness, log_w)
     common = tail_of(k, n) | {"effective": effective, "ess": effective / n} | (forward.seen if forward else {})
     seen = {"ln Z": common}
-    for name, values in _scalars(record).items():
+    for name, values in averages.scalars.items():
         seen[name] = common | {"k_of_terms": pareto_k(log_w + values.abs().log())}
         if forward is not None:
-            mean = averaging.average(values)
-            error = averaging.error(values - mean)
-            seen[name]["error_ratio"] = forward.error_ratio(name, mean.item(), error, n, log_z)
+            seen[name]["error_ratio"] = forward.error_ratio(name, *averages.quantities[name], n, log_z)
     return {
-        "ess": effective / n, "pareto_k": k, "independent": effective,
-        "free_energy": Quantity(-log_w.mean().item(), log_w.std().item() / math.sqrt(n)),
+        "n": n, "ess": effective / n, "pareto_k": k, "log_z": log_z,
         "log_z_error": math.sqrt(max(0.0, n / effective - 1) / n) if effective >= MIN_EFFECTIVE else math.nan,
+        "free_energy": Quantity(-log_w.mean().item(), log_w.std().item() / math.sqrt(n)),
         "missed": forward and forward.missed, "forward_ess": forward and forward.ess,
-    }, seen  # fmt: skip
+        **judged(record.facts, averages, seen),
+    }  # fmt: skip
 
 
-def _of_populations(record: Record, log_w: Tensor, averaging: WeightedAverage, log_z: float) -> Parts:
-    """The entries of populations, and the figures of each row: its spread, and its change in a short run.
+def _of_populations(record: Record, log_w: Tensor) -> dict[str, Any]:
+    """The entries of the estimate of populations, whose rows are judged by their spread, and their change in a run.
 
     The run follows the annealing; its averages are the `witness` of the record.
     """
     n: int = record.facts["populations"]
-    of_populations, drifts = log_w.unflatten(0, (n, -1))[:, 0], dict[str, float]()
+    averages = Averages(record.series, Averaging(log_w.softmax(0), n, by_spread=True))
+    averaging, of_populations, drifts = averages.averaging, log_w.unflatten(0, (n, -1))[:, 0], dict[str, float]()
     common: dict[str, Any] = {"spread": of_populations.std().item(), "populations": n}
     seen = {"ln Z": common | {}}
-    for name, values in _scalars(record).items():
-        seen[name], mean = common | {}, averaging.average(values)
-        if name.startswith("_") or is_constant(values, mean):
+    for name, values in averages.scalars.items():
+        seen[name], (mean, error) = common | {}, averages.quantities[name]
+        if name.startswith("_") or not error:
             continue
-        centred = values - mean
-        error, variance = averaging.error(centred), averaging.average(centred.square()).item()
-        seen[name]["independent_particles"] = variance / error**2
+        seen[name]["independent_particles"] = averaging.average((values - mean).square()).item() / error**2
         if name not in record.witness or name in record.facts.get("zero", ()):
             continue
         change = record.witness[name] - values
@@ -354,9 +304,10 @@ def _of_populations(record: Record, log_w: Tensor, averaging: WeightedAverage, l
         row |= {"drift": drifts[name], "row": name} if name in drifts else elsewhere
     z = (of_populations - of_populations.max()).exp()
     return {
-        "log_z_of_populations": of_populations, "independent": n, "acceptance": record.rates.mean().item(),
+        "n": len(log_w), "log_z": log_w.logsumexp(0).item() - math.log(len(log_w)),
         "log_z_error": (z.std() / z.mean()).item() / math.sqrt(n) * student(n),
-    }, seen  # fmt: skip
+        "acceptance": record.rates.mean().item(), **judged(record.facts, averages, seen),
+    }  # fmt: skip
 
 
 def load_chain(path: str | PathLike[str] | Iterable[str | PathLike[str]], action: ActionLike | None = None) -> Any:

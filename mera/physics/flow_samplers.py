@@ -37,13 +37,10 @@ def estimate(
     fields: Tensor | None = None,
     **options: Unpack[Options],
 ) -> Estimate:
-    r"""Estimate averages over :math:`e^{-S} / Z` from reweighted samples of a flow.
+    """Estimate averages over :math:`e^{-S} / Z` from reweighted samples of a flow.
 
-    Each sample has the weight :math:`w = e^{-S} / q` for the density q of the flow. Averages are exact in the limit of
-    many samples for any flow whose weights have a finite variance. With few effective samples, or if the flow misses a
-    mode, averages and errors are wrong, and `Estimate.verdict` says so: the tail of the weights (Pareto k) shows a
-    variance that is not finite, and fields of the target show modes that no sample reaches, and tails that samples
-    reach too seldom.
+    Each sample has the weight :math:`w = e^{-S} / q` for the density q of the flow. The verdict looks at the tail of
+    the weights, and at fields of the target, which show modes and tails that samples reach too seldom.
 
     Args:
         flow: the flow.
@@ -52,8 +49,7 @@ def estimate(
         batch_size: the number of samples that are drawn in one batch.
         fields: fields of the target from another sampler, (N, C, *shape), such as those of a long run of `hmc`; if
             None, those of short chains from over-dispersed fields, for an action with a gradient.
-        **options: `observables`, `every`, `out`, `resume` and `console`; see `Options`. A measurement that is resumed
-            after an interruption has the samples of one without, for the same `batch_size`.
+        **options: `observables`, `every`, `out`, `resume` and `console`; see `Options`.
 
     Raises:
         ValueError: if an argument is invalid, or the action lacks a property that it declares.
@@ -127,7 +123,7 @@ def metropolis(
 class Samples(Sampler):
     """Samples of a flow with their weights, up to n at once."""
 
-    name, title, independent = "reweighting", "sample", True
+    name, independent = "reweighting", True
 
     def __init__(self, flow: Density, target: Target, n: int, witness: Mapping[str, Tensor]) -> None:
         self.flow, self.targets, self._n, self.witness = flow, [target], n, witness
@@ -141,7 +137,7 @@ class Samples(Sampler):
 class Proposals(Sampler):
     """Chains whose proposals are samples of a flow; a batch of proposals is made at once."""
 
-    name, title = "metropolis", "Metropolis"
+    name = "metropolis"
     state_names = "fields", "_value", "_log_weight"
 
     def __init__(self, flow: Density, target: Target, fields: Tensor, witness: Mapping[str, Tensor]) -> None:

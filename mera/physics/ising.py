@@ -67,7 +67,7 @@ class Ising(Action):
     def density(self, phi: Tensor) -> Tensor:
         """The contribution of each site to the action, (B, *shape), which depends on the whole field if not local."""
         if self.local:
-            smooth = self._smooth(phi)
+            smooth = self._power(phi, 1)
             return (phi * smooth / 2 - _log_cosh(smooth)).sum(1)
         return (phi * self._power(phi, -1) / 2 - _log_cosh(phi)).sum(1)
 
@@ -77,12 +77,6 @@ class Ising(Action):
         scale = self.eigenvalues(phi.shape[2:]).pow(power).to(phi)
         return torch.fft.ifftn(torch.fft.fftn(phi, dim=axes) * scale, dim=axes).real
 
-    def _smooth(self, psi: Tensor) -> Tensor:
-        """K psi, from neighbours alone."""
-        axes = range(2, psi.ndim)
-        neighbours = sum((psi.roll(1, axis) + psi.roll(-1, axis) for axis in axes), torch.zeros_like(psi))
-        return neighbours / self.temperature + (self.gap + 2 * len(axes) / self.temperature) * psi
-
     @property
     def inverse_temperature(self) -> float:  # type: ignore[override]
         """1 / T."""
@@ -90,7 +84,7 @@ class Ising(Action):
 
     def order_parameter(self, phi: Tensor) -> Tensor:
         r"""Draw spins :math:`\pm 1` with probabilities :math:`(1 \pm \tanh \phi) / 2`; phi is :math:`\psi` if local."""
-        phi = self._smooth(phi) if self.local else phi
+        phi = self._power(phi, 1) if self.local else phi
         return torch.where(torch.rand_like(phi) < torch.sigmoid(2 * phi), 1.0, -1.0).to(phi)
 
     def embed(self, phi: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:

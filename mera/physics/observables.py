@@ -23,8 +23,6 @@ NAMES = (
     "correlator",
 )  # fmt: skip
 """The names of the built-in observables."""
-ROUGH_BELOW = 50
-"""The number of independent samples below which an error is rough."""
 
 
 class Quantity(NamedTuple):
@@ -34,46 +32,27 @@ class Quantity(NamedTuple):
     error: float
 
     def __str__(self) -> str:
-        """The value and its error; see `text`."""
-        return self.text()
+        """The value and its error, to the error's second digit.
 
-    def text(self, n: float = math.inf) -> str:
-        """The value and its error, to the error's second digit, or its first if it is from few independent samples n.
+        An error that is not finite, or below the rounding error of the value, is unknown; that of a constant is 0.
 
-        An error below the rounding error of the value is unknown, as is an error from fewer than two samples; the error
-        of a constant is 0.
-
-        >>> Quantity(0.25839, 0.00061).text(30), Quantity(2.2996, 1.7e-19).text()
-        ('0.2584 +- 0.0006', '2.2996 +- unknown')
-        >>> str(Quantity(0.25839, 0.00061)), str(Quantity(12.0, 3.4)), Quantity(12.0, 3.4).text(1.5)
-        ('0.25839 +- 0.00061', '12.0 +- 3.4', '12 +- unknown')
+        >>> str(Quantity(0.25839, 0.00061)), str(Quantity(12.0, 3.4)), str(Quantity(2.2996, 1.7e-19))
+        ('0.25839 +- 0.00061', '12.0 +- 3.4', '2.2996 +- unknown')
         """
-        if not (math.isfinite(self.error) and (self.error > ROUNDING * abs(self.value) or self.error == 0)) or n < 2:
-            return f"{self.value:.6g} +- unknown"
         if self.error == 0:
             return f"{self.value:.6g} +- 0"
-        digits = max(0, (1 if n >= ROUGH_BELOW else 0) - math.floor(math.log10(self.error)))
+        if not (math.isfinite(self.error) and self.error > ROUNDING * abs(self.value)):
+            return f"{self.value:.6g} +- unknown"
+        digits = max(0, 1 - math.floor(math.log10(self.error)))
         return f"{self.value:.{digits}f} +- {self.error:.{digits}f}"
 
 
 class Observables:
     r"""The observables that are measured on each field, or on its order parameter.
 
-    Where an action has an order parameter, such as the spins of `Ising` and the unit vectors of `XY`, it takes the
-    place of :math:`\phi` below. The observables of a single field are m (the magnetisation; its modulus for several
-    channels), abs_m, m2, m4 (the powers of its modulus), phi2 (:math:`\phi^2`; for Ising, of the field itself) and
-    energy (the action per site; for Ising, the energy of the spins per site). Computed from averages are
-
-    - specific_heat, :math:`V (\langle e^2 \rangle - \langle e \rangle^2) / T^2` for the energy e per site, with T = 1
-      for actions without a temperature;
-    - susceptibility, :math:`V (\langle m^2 \rangle - \langle |m| \rangle^2)` for V sites;
-    - binder, the cumulant :math:`1 - \langle m^4 \rangle / (3 \langle m^2 \rangle^2)`;
-    - correlation_length, the second-moment definition :math:`\xi^2 = (G(0) / G(k) - 1) / (4 \sin^2(k / 2))` with the
-      Fourier transform G of the two-point function and the smallest wave number k along the longest periodic
-      directions; NaN where noise makes :math:`\xi^2` negative.
-
-    The two-point function :math:`\langle \phi(x) \phi(x + r) \rangle`, averaged over x and the periodic directions, is
-    measured for r up to half of the shortest edge along them. An action may have observables of its own
+    docs/physics.md defines them, with an order parameter, such as the spins of `Ising`, in the place of :math:`\phi`.
+    Of a single field there are m, abs_m, m2, m4, phi2 and energy; `averages_of` has those of averages. The two-point
+    function is measured for r up to half of the shortest periodic edge. An action may have observables of its own
     (`Action.observables`).
 
     Args:
@@ -168,11 +147,9 @@ def averages_of(shape: Sequence[int], periodic: Periodic, inverse_temperature: f
 
 def _first_mode(phi: Tensor, axis: int) -> Tensor:
     """The structure factor |sum_x exp(i k x) phi(x)|^2 / V^2 at the smallest wave number k along an axis, (B,)."""
-    other_axes = [other for other in range(2, phi.ndim) if other != axis]
-    profile = phi.mean(other_axes) if other_axes else phi
-    n = profile.shape[2]
-    angle = 2 * math.pi * torch.arange(n, device=phi.device, dtype=phi.dtype) / n
-    return ((profile * angle.cos()).mean(2).square() + (profile * angle.sin()).mean(2).square()).sum(1)
+    n = phi.shape[axis]
+    profile = phi.movedim(axis, 2).reshape(*phi.shape[:2], n, -1).mean(3)
+    return (torch.fft.fft(profile, dim=2)[:, :, 1 % n] / n).abs().square().sum(1)
 
 
 def two_point(phi: Tensor, axes: Sequence[int]) -> Tensor:
@@ -196,10 +173,16 @@ class Averages:
 
     Attributes:
         means: by name, the averages.
+        scalars: the series of numbers, but for the two-point function.
+        quantities: by name of these, the average and its standard error.
+        correlator: the two-point function and its errors, (r,) each; None if it was not measured.
     """
 
     def __init__(self, series: Mapping[str, Tensor], averaging: Averaging) -> None:
-        self._error, self.means, self._centred = averaging.error, dict[str, Tensor](), dict[str, list[Tensor]]()
+        self.series, self.averaging = series, averaging
+        self.means, self._centred = dict[str, Tensor](), dict[str, list[Tensor]]()
+        self.scalars = {name: values for name, values in series.items() if name != "correlator"}
+        errors: dict[str, list[float]] = {}
         for name, values in series.items():
             columns = values.unbind(-1) if name == "correlator" else (values,)
             means = [averaging.average(column) for column in columns]
@@ -208,10 +191,11 @@ class Averages:
                 torch.zeros_like(column) if is_constant(column, mean) else column - mean
                 for column, mean in zip(columns, means, strict=True)
             ]
-
-    def errors(self, name: str) -> list[float]:
-        """The standard error of an average; those of the two-point function, one for each distance."""
-        return [self._error(centred) for centred in self._centred[name]]
+            errors[name] = [averaging.error(centred) for centred in self._centred[name]]
+        self.quantities = {name: Quantity(self.means[name].item(), errors[name][0]) for name in self.scalars}
+        self.correlator = None
+        if "correlator" in series:
+            self.correlator = self.means["correlator"], torch.tensor(errors["correlator"], dtype=torch.float64)
 
     @torch.inference_mode(False)
     @torch.enable_grad()
@@ -231,7 +215,7 @@ class Averages:
         ]
         total = torch.stack(terms).sum(0)
         if total.isfinite().all():  # not where a root is 0
-            quantity = Quantity(value.item(), self._error(total))
+            quantity = Quantity(value.item(), self.averaging.error(total))
         return quantity, list(slopes)
 
 

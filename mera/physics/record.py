@@ -42,7 +42,6 @@ class Record:
         fields: the fields that were kept, (m, K, C, *shape) of chains, (m, C, *shape) of samples.
         field_actions: the actions of those fields, (m, K) or (m,).
         log_weights: the log-weight of each draw; None if draws have none.
-        field_log_weights: the log-weights of the fields that were kept.
         last: the last field of each chain, (K, C, *shape).
         witness: by name, observables of other fields of the target, (N,), by which a verdict judges the draws.
         figures: by name, other numbers of the sampler so far.
@@ -58,7 +57,6 @@ class Record:
     fields: Tensor = NOTHING
     field_actions: Tensor = NOTHING
     log_weights: Tensor | None = None
-    field_log_weights: Tensor | None = None
     last: Tensor = NOTHING
     witness: Mapping[str, Tensor] = field(default_factory=dict)
     figures: Mapping[str, Tensor] = field(default_factory=dict)
@@ -76,7 +74,7 @@ class Record:
         return len(self.series.get("m2", ()))
 
 
-GROWING = ("series", "rates", "fields", "field_actions", "log_weights", "field_log_weights")
+GROWING = ("series", "rates", "fields", "field_actions", "log_weights")
 """The entries of a record that grow with the draws."""
 
 
@@ -95,9 +93,7 @@ def joined(records: Sequence[Record], dim: int) -> dict[str, Any]:
 
 def followed(pieces: Sequence[Record]) -> Record:
     """The successive pieces of one record as one: their draws one after the other, and the rest of the last piece."""
-    filled = [piece for piece in pieces if len(piece)] or pieces[-1:]
-    witness = next((piece.witness for piece in pieces if piece.witness), {})
-    return replace(pieces[-1], witness=witness, **joined(filled, 0))
+    return replace(pieces[-1], **joined([piece for piece in pieces if len(piece)] or pieces[-1:], 0))
 
 
 def beside(records: Sequence[Record]) -> Record:

@@ -13,10 +13,10 @@ from torch import Tensor
 
 from mera._utils.errors import InputError
 from mera.physics.action import ActionLike
-from mera.physics.estimate import Estimate, averaged
-from mera.physics.observables import Observables
+from mera.physics.estimate import Estimate, judged
+from mera.physics.observables import Averages, Observables
 from mera.physics.target import Target
-from mera.sampling.diagnostics import MIN_DRAWS, Averaging, WeightedAverage, along
+from mera.sampling.diagnostics import MIN_DRAWS, Averaging, along
 from mera.sampling.verdict import judge, least_trusted
 from mera.sampling.weights import effective_number, finite_log_weights, pareto_k, tail_of
 
@@ -33,20 +33,15 @@ def reweight(
 ) -> Estimate:
     r"""Averages over the density :math:`e^{-S'} / Z'` from chains of other actions, such as those of near couplings.
 
-    From one chain, of the action S (Ferrenberg and Swendsen 1988, Phys. Rev. Lett. 61, 2635),
-
-    .. math:: \langle O \rangle' = \langle O w \rangle / \langle w \rangle, \qquad w = e^{S - S'}, \qquad
-        Z' / Z = \langle w \rangle.
-
-    Fields of several chains, :math:`N_k` of the action :math:`S_k`, are taken together as samples of the mixture of
-    their densities, and have the weights
+    Fields of chains, :math:`N_k` of the action :math:`S_k`, are samples of the mixture of their densities with the
+    weights
 
     .. math:: w = e^{-S'} \Big/ \sum_k N_k e^{-S_k} / Z_k
 
     whose :math:`Z_k` solve the same equations for :math:`S' = S_k` (Shirts and Chodera 2008,
-    https://arxiv.org/abs/0801.1426). Errors are those of the Gamma method along the chains, by linear expansion, with
-    the errors of :math:`Z_k`; points of one tempering, which exchange their fields, count as one set of chains. Few
-    weights decide if S' is far from what was sampled, and the verdict then says so.
+    https://arxiv.org/abs/0801.1426); of one chain, :math:`w = e^{S - S'}` and :math:`Z' / Z = \langle w \rangle`.
+    Errors are those of the chains, by linear expansion, with the errors of :math:`Z_k`; points of one tempering count
+    as one set of chains.
 
     Args:
         chain: the estimate of a sampler whose draws are chains and keep fields (`every=`), or several; the verdicts on
@@ -84,22 +79,21 @@ def reweight(
         actions = torch.stack([_actions(one, parts) for one in known])
     posterior, log_c = _mixture(actions, torch.tensor([math.prod(one.shape) for one in sets]).double())
     log_w = finite_log_weights(-_actions(target, parts) - log_c)
-    averaging = MixtureAverage(log_w.softmax(0), sets=sets, posterior=posterior)
-    series = Observables(target.action, observables).measure_parts(parts)
+    averaging = Mixture(log_w.softmax(0), sets=sets, posterior=posterior)
+    averages = Averages(Observables(target.action, observables).measure_parts(parts), averaging)
     k, effective, ones = pareto_k(log_w), effective_number(log_w).item(), torch.ones_like(log_w)
     common = tail_of(k, len(log_w)) | {"effective": effective, "overlap": averaging.overlap}
     seen = {"ln Z": common | averaging.seen(ones)}
-    for name, values in series.items():
-        if name != "correlator":
-            of_terms = {"k_of_terms": pareto_k(log_w + values.abs().log())}
-            seen[name] = common | of_terms | averaging.seen(values - averaging.average(values))
-    found = averaged(target.facts, series, averaging, seen)
+    for name, values in averages.scalars.items():
+        of_terms = {"k_of_terms": pareto_k(log_w + values.abs().log())}
+        seen[name] = common | of_terms | averaging.seen(values - averaging.average(values))
+    found = judged(target.facts, averages, seen)
     before = [one.verdict for one in chains]
     found["verdicts"] = {name: least_trusted(*before, verdict) for name, verdict in found["verdicts"].items()}
     result = Estimate(
-        facts=target.facts | {"sampler": "reweighted chains"}, series=series, fields=fields, field_actions=-log_c,
-        log_weights=log_w, n=len(log_w), ess=effective / len(log_w), pareto_k=k, log_z=log_w.logsumexp(0).item(),
-        log_z_error=averaging.error(ones), independent=effective, target=target,
+        facts=target.facts | {"sampler": "reweighted chains"}, series=averages.series, fields=fields,
+        field_actions=-log_c, log_weights=log_w, n=len(log_w), ess=effective / len(log_w), pareto_k=k,
+        log_z=log_w.logsumexp(0).item(), log_z_error=averaging.error(ones), target=target,
         seconds=sum(one.seconds for one in chains), **found,
     )  # fmt: skip
     result.verdict.warn()
@@ -140,24 +134,19 @@ def _mixture(actions: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
         The probability of each density for each field, (K, N), and :math:`\ln \sum_k N_k e^{-S_k} / Z_k`, (N,), for
         :math:`Z_1 = 1`.
     """
-    from scipy.optimize import minimize
+    from scipy.optimize import root
 
     def terms(f: Tensor) -> Tensor:  # of f_k = -ln Z_k
         return counts.log()[:, None] + torch.cat([torch.zeros(1).double(), f])[:, None] - actions
 
-    def loss(f: np.ndarray) -> tuple[float, np.ndarray]:
-        at = terms(torch.from_numpy(f))
-        value = at.logsumexp(0).sum() - counts[1:] @ torch.from_numpy(f)
-        return value.item(), (at.softmax(0).sum(1) - counts)[1:].numpy()
-
-    def second(f: np.ndarray) -> np.ndarray:
-        return _information(terms(torch.from_numpy(f)).softmax(0)).numpy()
+    def score(f: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        posterior = terms(torch.from_numpy(f)).softmax(0)
+        return (posterior.sum(1) - counts)[1:].numpy(), _information(posterior).numpy()
 
     f = torch.zeros(len(counts) - 1, dtype=torch.float64)
     if len(f):
         log_z = (-actions - terms(f).logsumexp(0)).logsumexp(1)
-        start = (log_z[0] - log_z[1:]).numpy()
-        f = torch.from_numpy(minimize(loss, start, jac=True, hess=second, method="trust-exact").x)
+        f = torch.from_numpy(root(score, (log_z[0] - log_z[1:]).numpy(), jac=True).x)
     return terms(f).softmax(0), terms(f).logsumexp(0)
 
 
@@ -167,7 +156,7 @@ def _information(posterior: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True, kw_only=True)
-class MixtureAverage(WeightedAverage):
+class Mixture(Averaging):
     r"""The weighted mean of fields of several sets of chains, with the errors of their :math:`\ln Z`.
 
     The error comes from the influence of each field on the average, also by way of :math:`\ln Z` of what was sampled,
@@ -190,7 +179,7 @@ class MixtureAverage(WeightedAverage):
 
     def influences(self, centred: Tensor) -> dict[Any, Tensor]:
         """By run, the influence of its fields on the average, times the number of fields of a set, (draws, chains)."""
-        total = self.weights * centred
+        total = self.weights * centred  # type: ignore[operator]
         if len(self.sets) > 1:
             shift = torch.linalg.pinv(_information(self.posterior), hermitian=True) @ (self.posterior[1:] @ total)
             total = total + shift @ self.posterior[1:]
@@ -207,5 +196,5 @@ class MixtureAverage(WeightedAverage):
 
     def seen(self, centred: Tensor) -> dict[str, float]:
         """The figures of a verdict on the average, of the chains that are the least to be trusted."""
-        figures = (along(part).seen for part in self.influences(centred).values())
+        figures = (along(part) for part in self.influences(centred).values())
         return min(figures, key=lambda seen: judge(seen).trust)

@@ -72,8 +72,7 @@ class Sampler(ABC):
     """A sampler of K Markov chains, or of independent samples: a new one is a subclass.
 
     Attributes:
-        name: the name in facts and in `mera measure --sampler`.
-        title: a word for the progress bar.
+        name: the name in facts, in `mera measure --sampler` and in the progress bar.
         independent: whether fields of a draw are samples that count one by one, rather than fields of K chains.
         targets: what is sampled, one target or one at each point.
         flow: the flow that makes proposals; None for samplers without one.
@@ -81,18 +80,15 @@ class Sampler(ABC):
         witness: by name, observables of other fields of the target, by which a verdict judges the draws.
         state_names: the names of the attributes on which the next draws depend, tensors or numbers, beside the random
             numbers; of an attribute's attribute with a dot. Independent samples have none.
-        show: a function of the units of work, their fraction of all work, and a note, for work within a call of `draw`.
     """
 
     name: ClassVar[str]
-    title: ClassVar[str]
     independent: ClassVar[bool] = False
     targets: Sequence[Target]
     flow: Density | None = None
     fields: Tensor
     witness: Mapping[str, Tensor] = {}
     state_names: Sequence[str] = ()
-    show: Callable[[int, float, str], None] = staticmethod(lambda done, fraction, note: None)
 
     @abstractmethod
     def draw(self, tune: bool, most: int) -> list[Draw]:
@@ -167,8 +163,7 @@ def run(
             set_torch_states(before.random)
             done, seconds = before.done, before.seconds
         stop = context.enter_context(StopSignal())
-        progress_bar = context.enter_context(ProgressBar(sampler.title, check_console(console)))
-        sampler.show = progress_bar.update
+        progress_bar = context.enter_context(ProgressBar(sampler.name, check_console(console)))
         parts: list[list[Record]] = [[] for _ in points]
         written = time.monotonic()
         while done < total:
@@ -189,7 +184,7 @@ def run(
                 now: dict[str, Any] = {
                     "seconds": seconds, "done": done, "random": torch_states(), "figures": dict(sampler.figures),
                     "state": {name: x.detach().cpu() for name, x in sampler.state().items()},
-                    "witness": {} if any(piece[0].witness for piece in pieces) else dict(sampler.witness),
+                    "witness": dict(sampler.witness),
                 }  # fmt: skip
                 last = NOTHING if sampler.independent else sampler.fields.detach().cpu().clone()
                 pieces.append(
@@ -215,20 +210,18 @@ def check_chains(chains: int, draws: int, warmup: int, least: int = 1) -> tuple[
 
 def _measured(measured: Observables, draw: Draw, number: int, every: int, sampler: Sampler) -> Record:
     """The record of a draw of K chains or of n samples; `number` draws were made before it."""
-    log_weights = None if draw.log_weights is None else draw.log_weights.double().cpu()
-    values = [draw.fields.detach().cpu(), draw.action.detach().double().cpu(), log_weights]
-    series = measured.measure(draw.fields, draw.action)
+    series: dict[str, Any] = measured.measure(draw.fields, draw.action)
+    series |= {"fields": draw.fields.detach().cpu(), "actions": draw.action.detach().double().cpu()}
+    if draw.log_weights is not None:
+        series["log_weights"] = draw.log_weights.double().cpu()
     if not sampler.independent:
-        values = [None if part is None else part[None] for part in values]
         series = {name: part[None] for name, part in series.items()}
     n = len(series["m2"])
     is_kept: Any = torch.arange(number + 1, number + n + 1) % every == 0 if every else []
     # copies, since a sampler may move its fields
-    kept: list[Any] = [None if part is None else part[is_kept] for part in values]
-    return Record(
-        facts={}, series=series, rates=torch.tensor([[draw.rate]], dtype=torch.float64), log_weights=values[2],
-        fields=kept[0], field_actions=kept[1], field_log_weights=kept[2],
-    )  # fmt: skip
+    kept = {"fields": series.pop("fields")[is_kept], "field_actions": series.pop("actions")[is_kept]}
+    rates = torch.tensor([[draw.rate]], dtype=torch.float64)
+    return Record(facts={}, log_weights=series.pop("log_weights", None), series=series, rates=rates, **kept)
 
 
 def _fingerprint(sampler: Sampler, measured: Sequence[Observables]) -> dict[str, list[float]]:

@@ -52,9 +52,8 @@ MAX_VALUES = 2**18
 class Target:
     r"""The density :math:`e^{-S} / Z` on fields of one shape: what a flow learns, and what samplers draw from.
 
-    The action is checked when the target is made: at random fields, at fields of a short chain, and for what it
-    declares (`Action.channels`, `is_even`, `is_compact`, `density`). Samplers, `estimate`, `mera.train.fit` and
-    `mera.check` take a target in the place of an action, and do not check it again.
+    The action is checked when the target is made; see `laws_of`. Whatever takes an action takes a target in its place,
+    and does not check it again.
 
     Args:
         action: the action S, from fields (B, C, *shape) to (B,); it becomes an `Action`.
@@ -66,8 +65,7 @@ class Target:
         zero: the names of averages that a symmetry of the action forbids.
 
     Raises:
-        ValueError: if the shape or the action is of another type, the action does not return one number for each field,
-            is not bounded from below, or lacks a property that it declares.
+        ValueError: if the shape or the action is of another type, or a law of the action does not hold.
         FloatingPointError: if the action of a field is not finite.
 
     >>> from mera import physics
@@ -104,15 +102,15 @@ class Target:
         if isinstance(subject, Density):
             like = torch.empty(0, dtype=subject.dtype, device=subject.device)
             inner = action.action if isinstance(action, Target) else action
-            is_compact = getattr(inner, "is_compact", False)
-            if subject.flow.needs_context and not isinstance(inner, ActionFamily):
-                expected = "a flow without context beside an action (or flow.given(context), or an ActionFamily)"
-                raise InputError(expected, f"one with context {subject.plan.context}")
-            if not isinstance(inner, ActionFamily) and is_compact != subject.flow.of_angles:
-                expected, got = ("angles", "real numbers") if is_compact else ("real numbers", "angles")
-                how = ", as mera.build makes one with XY.flow_options" if is_compact else ""
-                got = f"a flow of {got} with the prior {subject.prior.family}"
-                raise InputError(f"a flow of {expected} for {inner!r}{how}", got)
+            if not isinstance(inner, ActionFamily):
+                if subject.flow.needs_context:
+                    expected = "a flow without context beside an action (or flow.given(context), or an ActionFamily)"
+                    raise InputError(expected, f"one with context {subject.plan.context}")
+                kinds = ("real numbers", "angles")
+                is_compact = getattr(inner, "is_compact", False)
+                if is_compact != subject.flow.of_angles:
+                    got = f"a flow of {kinds[not is_compact]} with the prior {subject.prior.family}"
+                    raise InputError(f"a flow of {kinds[is_compact]} for {inner!r}", got)
         if isinstance(action, Target):
             is_same = like is None or (like.dtype, like.device) == (action.like.dtype, action.like.device)
             return action if is_same else cls(action.action, shape, like)  # type: ignore[arg-type]
@@ -287,23 +285,18 @@ class _Trial:
         if not isinstance(values, Tensor) or values.shape != self.fields.shape[:1] or not values.is_floating_point():
             got = f"{values.dtype} {tuple(values.shape)}" if isinstance(values, Tensor) else type(values).__name__
             raise InputError(f"an action that returns one number for each field, floats ({len(self.fields)},)", got)
-        self.values = values
-        if not self.values.isfinite().all():
-            value = self.values[~self.values.isfinite()][0].item()
-            raise FloatingPointError(f"Expected a finite action of each field; got {value}")
-        largest = self.values.abs().max().item()
-        if torch.finfo(self.values.dtype).eps * largest > 1:
+        self.values, largest = values, values.abs().max().item()
+        if not math.isfinite(largest):
+            raise FloatingPointError(f"Expected a finite action of each field; got {largest} in absolute value")
+        if torch.finfo(values.dtype).eps * largest > 1:
             got = f"values of about {largest:.0e}: subtract a constant, or use double precision"
-            raise InputError(f"an action whose differences {self.values.dtype} can hold", got)
+            raise InputError(f"an action whose differences {values.dtype} can hold", got)
 
     def check_independent(self) -> None:
         """Refuse an action of one field that depends on other fields of the batch, or on chance."""
         torch.rand(())  # advances the random state, so that an action with noise shows
-        alone = torch.cat([self.action(field[None]) for field in self.fields[:2]])
-        difference = (alone - self.values[:2]).abs()
-        if not (difference <= self._tolerance()[:2]).all():
-            expected = "an action of each field that depends neither on other fields nor on chance"
-            raise InputError(expected, f"a difference of {difference.max().item():.3g}")
+        alone = torch.cat([self.action(field[None]) for field in self.fields])
+        self.check_equal("", "an action of each field that depends neither on other fields nor on chance", alone)
 
     def check_rays(self) -> None:
         """Refuse an action that decreases without end along a ray, or does not grow; angles have no rays."""
@@ -315,16 +308,13 @@ class _Trial:
         fields = torch.cat([self.fields, spikes.view(-1, *self.shape)])
         far = torch.stack([self.action(scale * fields) for scale in (1.0, *RAY_SCALES)])
         falls = ((far[1:] < far[:-1]) | (far[1:] == -math.inf)).all(0)  # also where values have overflowed
-        if falls.any():
-            numbers = ", ".join(f"{value:.4g}" for value in far[:, falls.nonzero()[0, 0]])
-            scales = ", ".join(f"{scale:g}" for scale in RAY_SCALES)
-            raise InputError("an action that is bounded from below", f"{numbers} for a field times 1, {scales}")
         stays = (far[-1] - far[1]).abs() < math.log(RAY_SCALES[-1] / RAY_SCALES[0])
-        if stays.any():
-            place = stays.nonzero()[0, 0]
-            what = "a constant field" if PROBES // 2 <= place < PROBES else "a field"
-            got = f"one that is {far[-1, place]:.4g} for {what} times {RAY_SCALES[-1]:g}: Z is infinite"
-            raise InputError("an action that grows with the field in every direction", got)
+        for is_wrong, law in ((falls, "is bounded from below"), (stays, "grows with the field in every direction")):
+            if is_wrong.any():
+                number = is_wrong.nonzero()[0, 0]
+                what = "a constant field" if PROBES // 2 <= number < PROBES else "a field"
+                got = f"one that is {far[-1, number]:.4g} for {what} times {RAY_SCALES[-1]:g}: Z is infinite"
+                raise InputError(f"an action that {law}", got)
 
     def check_chain(self) -> None:
         """Add fields of a short chain, and check that they are finite."""
@@ -351,9 +341,10 @@ class _Trial:
         return ROUNDING_ERRORS * torch.finfo(self.values.dtype).eps * (self.values.abs() + math.prod(self.shape))
 
     def check_equal(self, name: str, expected: str, values: Tensor) -> None:
-        """Refuse a declared property by which the actions of the fields would have these values, and do not."""
+        """Refuse other values of the action than those of the fields, by what is expected or declares a name."""
         difference = (values - self.values).abs()
         excess = difference - self._tolerance()
         if excess.max() > 0 or difference.isnan().any():
+            expected += f" for an action that declares {name}" if name else ""
             got = f"{difference.max().item():.3g} for an action of {self.values[excess.argmax()].item():.4g}"
-            raise InputError(f"{expected} for an action that declares {name}", f"a difference of {got}")
+            raise InputError(expected, f"a difference of {got}")

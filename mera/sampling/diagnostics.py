@@ -24,10 +24,10 @@ ROUNDING = 1e-13
 """The spread of draws, relative to their size, that is rounding: a constant."""
 FROZEN_BY_CHANCE = 1e-3
 """The probability below which chance does not explain a chain that never moves at the acceptance rate of all."""
-MIN_EFFECTIVE = 2
-"""The effective number of samples below which a single weight decides, and errors are unknown."""
 DECAY_RATIO = 1.5
 """The assumed ratio of the exponential to the integrated autocorrelation time (Wolff's recommendation)."""
+MIN_EFFECTIVE = 2
+"""The effective number of samples below which a single weight decides, and errors are unknown."""
 
 
 class GammaResult(NamedTuple):
@@ -53,9 +53,9 @@ def gamma_method(chains: Tensor) -> GammaResult:
         \tau = \frac{1}{2} + \sum_{t=1}^{W} \rho(t), \qquad
         \sigma^2 = \frac{2 \tau}{N} \Gamma(0)
 
-    The window W is chosen as in Section 3.3 of the paper, and the bias of :math:`\Gamma` from the estimated mean is
-    corrected (Eq. 49). For anticorrelated draws, for which Section 3.3 has no window, W is the end of Geyer's initial
-    monotone sequence (Geyer 1992, https://doi.org/10.1214/ss/1177011137). Chains are replicas with a common mean.
+    The window W is that of Section 3.3 of the paper, and for anticorrelated draws, for which there is none, the end of
+    Geyer's initial monotone sequence (https://doi.org/10.1214/ss/1177011137). The bias of :math:`\Gamma` from the
+    estimated mean is corrected (Eq. 49). Chains are replicas with a common mean.
 
     Args:
         chains: a quantity along K chains, (draws, K).
@@ -87,7 +87,7 @@ def gamma_method(chains: Tensor) -> GammaResult:
     spectrum = torch.fft.rfft(centred, n=2 * n, dim=0)
     sums = torch.fft.irfft(spectrum.abs().square(), n=2 * n, dim=0)[:n].sum(1)
     gamma = sums / (k * (n - torch.arange(n, dtype=torch.float64)))
-    window = _window(gamma, total) if gamma[1] >= 0 else _geyer_window(gamma)
+    window = _window(gamma, total)
     summed = gamma[0] + 2 * gamma[1 : window + 1].sum()
     gamma = gamma + summed / total
     least = gamma[0] / math.log10(10 * total)  # anticorrelations that so few draws cannot establish
@@ -98,21 +98,16 @@ def gamma_method(chains: Tensor) -> GammaResult:
 
 
 def _window(gamma: Tensor, total: int) -> int:
-    """The window that balances truncation bias and noise (Eq. 50 to 52 of the paper) for `total` draws."""
-    running = 0.5
-    for t in range(1, len(gamma) // 2):
-        running += (gamma[t] / gamma[0]).item()
-        decay = DECAY_RATIO / math.log((2 * running + 1) / (2 * running - 1)) if running > 0.5 else 1e-9
-        if math.exp(-t / decay) - decay / math.sqrt(t * total) < 0:
-            return t
-    return max(1, len(gamma) // 2 - 1)
-
-
-def _geyer_window(gamma: Tensor) -> int:
-    """The last lag of Geyer's initial monotone sequence: pairs of neighbouring lags that are positive and decrease."""
-    pairs = gamma[: len(gamma) // 4 * 2].unflatten(0, (-1, 2)).sum(1)
-    keeps = (pairs > 0) & (pairs <= pairs.cummin(0).values)
-    return 2 * max(1, int(keeps.long().cumprod(0).sum())) - 1
+    """The last lag in the sum of autocorrelations (Wolff's Eq. 50 to 52 for `total` draws, or Geyer's sequence)."""
+    if gamma[1] < 0:  # pairs of neighbouring lags that are positive and decrease
+        pairs = gamma[: len(gamma) // 4 * 2].unflatten(0, (-1, 2)).sum(1)
+        keeps = (pairs > 0) & (pairs <= pairs.cummin(0).values)
+        return 2 * max(1, int(keeps.long().cumprod(0).sum())) - 1
+    running = (gamma[: len(gamma) // 2] / gamma[0]).cumsum(0)[1:] - 0.5
+    decay = (DECAY_RATIO / ((2 * running + 1) / (2 * running - 1)).log()).where(running > 0.5, 1e-9)
+    lags = torch.arange(1, len(running) + 1)
+    balanced = lags[(-lags / decay).exp() < decay / (lags * total).sqrt()]
+    return int(balanced[0]) if len(balanced) else max(1, len(running))
 
 
 def r_hat(chains: Tensor, folded: bool = True) -> Tensor:
@@ -174,22 +169,14 @@ def _diagnose(name: str, chains: Tensor, **options: Any) -> Tensor:
         return torch.from_numpy(np.asarray(getattr(array_stats, name)(values, chain_axis=1, draw_axis=0, **options)))
 
 
-class Along(NamedTuple):
-    """The diagnostics of a quantity along chains, and the figures for its verdict."""
-
-    gamma: GammaResult
-    r_hat: float
-    seen: dict[str, float]
-
-
-def along(values: Tensor, **agreement: bool) -> Along:
-    """Diagnose a quantity along chains, (draws, K); `agreement` has options of `r_hat`."""
+def along(values: Tensor, **agreement: bool) -> dict[str, Any]:
+    """Diagnose a quantity along chains, (draws, K): figures of a verdict, and `gamma`; `agreement` is for `r_hat`."""
     gamma = gamma_method(values)
     found = float(r_hat(values[..., None], **agreement)) if gamma.error else 1.0  # R-hat of a constant is 1
     longest = gamma.tau + 2 * gamma.tau_error  # a short chain may underestimate it
     by_chance = r_hat_by_chance(values, **agreement) if found >= MIXED else math.inf
-    seen = {"r_hat": found, "by_chance": by_chance, "times": len(values) / longest, "draws": values.numel()}
-    return Along(gamma, found, seen)
+    times = len(values) / longest
+    return {"gamma": gamma, "r_hat": found, "by_chance": by_chance, "times": times, "draws": values.numel()}
 
 
 def frozen_chains(values: Tensor, acceptance: float) -> int:
@@ -203,57 +190,33 @@ def frozen_chains(values: Tensor, acceptance: float) -> int:
 
 
 @dataclass(frozen=True)
-class ChainAverage:
-    """The mean of values along K chains, (draws, K).
+class Averaging:
+    """A rule for the average of draws and its standard error, of draws along chains (draws, K) or with weights (n,).
 
     Args:
-        by_spread: whether errors come from the spread of the means of the chains, times `student`, rather than by the
-            Gamma method, which does not see correlations that are weak and slow.
+        weights: the weights of the draws, with sum 1, (n,); None for draws that count alike.
+        groups: the number of independent groups of successive draws with weights: the populations, or the samples.
+        by_spread: whether errors come from the spread of the groups, or of the means of the chains, times `student`,
+            rather than by the Gamma method, which does not see correlations that are weak and slow.
     """
 
+    weights: Tensor | None = None
+    groups: int = 1
     by_spread: bool = False
 
     def average(self, values: Tensor) -> Tensor:
         """The mean of all draws."""
-        return values.mean()
+        return values.mean() if self.weights is None else self.weights @ values
 
     def error(self, centred: Tensor) -> float:
-        """The standard error from the values less their average, which has the correlations of successive draws."""
+        """The standard error from the values less their average, by linear expansion; NaN where one weight decides."""
+        if self.weights is not None:
+            if 1 / self.weights.square().sum() < MIN_EFFECTIVE:
+                return math.nan
+            centred = (len(centred) * self.weights * centred).unflatten(0, (self.groups, -1)).mT
         if self.by_spread and (k := centred.shape[1]) > 1:
             return centred.mean(0).std().item() / math.sqrt(k) * student(k)
         return gamma_method(centred).error
-
-
-@dataclass(frozen=True)
-class WeightedAverage:
-    """The weighted mean of independent samples, or of particles that depend on each other within a population.
-
-    Args:
-        weights: the weights of the samples, with sum 1, (n,).
-        populations: the number of populations, which follow one another; None for independent samples.
-    """
-
-    weights: Tensor
-    populations: int | None = None
-
-    def average(self, values: Tensor) -> Tensor:
-        """The weighted mean, of values (n,)."""
-        return self.weights @ values
-
-    def error(self, centred: Tensor) -> float:
-        """The standard error, by linear expansion of the ratio of two means; from the spread over populations, times
-        `student`. It is NaN where a single weight decides.
-        """
-        n = self.populations or len(centred)
-        if self.populations is None and 1 / self.weights.square().sum() < MIN_EFFECTIVE:
-            return math.nan
-        deviations = (self.weights * centred).unflatten(0, (n, -1)).sum(1)
-        error = math.sqrt(n / (n - 1) * deviations.square().sum().item())
-        return error if self.populations is None else error * student(n)
-
-
-Averaging = ChainAverage | WeightedAverage
-"""A rule for the average of the values of an observable, and for its standard error from the values less their mean."""
 
 
 @lru_cache

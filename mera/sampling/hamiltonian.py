@@ -22,7 +22,7 @@ ORDINARY = 1e3
 """Variables of ordinary size, at which a log-density that is NaN is an error."""
 
 LogProb = Callable[[Tensor], Tensor]
-"""A log-density up to a constant, from (K, d) to (K,), differentiable."""
+"""A log-density up to a constant, from (K, ...) to (K,), differentiable."""
 
 
 class HamiltonianChains:
@@ -31,15 +31,16 @@ class HamiltonianChains:
     Their log-density is a weighted sum of terms, :math:`\sum_t w_t \ln p_t(x)`, which are known at the positions.
 
     Args:
-        terms: the functions :math:`\ln p_t`, up to constants, from (K, d) to (K,); one of them must be differentiable.
-        x: the initial positions, (K, d).
+        terms: the functions :math:`\ln p_t`, up to constants, from (K, ...) to (K,); one of them must be
+            differentiable.
+        x: the initial positions, (K, ...).
 
     Attributes:
-        x: the positions, (K, d).
+        x: the positions, (K, ...).
         values: the terms at the positions, (T, K).
-        gradients: the gradients of the terms, (T, K, d).
+        gradients: the gradients of the terms, (T, K, ...).
         weights: the weights of the terms; 1 at first.
-        scale: a matrix S (d, d) for the mass matrix :math:`(S S^T)^{-1}`; None for unit masses.
+        scale: for positions (K, d), a matrix S (d, d) for the mass matrix :math:`(S S^T)^{-1}`; None for unit masses.
     """
 
     def __init__(self, terms: Sequence[LogProb], x: Tensor) -> None:
@@ -55,7 +56,7 @@ class HamiltonianChains:
         return self._weighted(self.values)
 
     def evaluate(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """The terms (T, K) and their gradients (T, K, d) at positions (K, d)."""
+        """The terms (T, K) and their gradients (T, K, ...) at positions (K, ...)."""
         with torch.enable_grad():
             x = x.detach().requires_grad_()
             values = [term(x) for term in self._terms]
@@ -71,19 +72,27 @@ class HamiltonianChains:
         """Let each chain go on from the position of the chain of an index, (K,)."""
         self.x, self.values, self.gradients = self.x[indices], self.values[:, indices], self.gradients[:, indices]
 
+    def accept(self, accepted: Tensor, x: Tensor, values: Tensor, gradients: Tensor) -> None:
+        """Move the chains that accept, (K,), to new positions with their terms and gradients."""
+        at_positions = self._by_chain(accepted)
+        self.x = torch.where(at_positions, x, self.x)
+        self.values = torch.where(accepted, values, self.values)
+        self.gradients = torch.where(at_positions, gradients, self.gradients)
+
     def mirror(self) -> None:
         """Multiply the positions of each chain by a random sign, which leaves even densities as they are."""
-        signs = 1 - 2 * torch.randint(2, (len(self.x), 1), device=self.x.device)
+        signs = self._by_chain(1 - 2 * torch.randint(2, (len(self.x),), device=self.x.device))
         self.x, self.gradients = signs * self.x, signs * self.gradients
 
     def trajectory(self, step: float | Tensor, steps: int) -> Tensor:
-        """Move all chains along one trajectory of leapfrog steps, of one step size or one for each chain (K, 1).
+        """Move all chains along one trajectory of leapfrog steps, of one step size or one for each chain, (K,).
 
         Returns:
             The acceptance rate of each chain, (K,). A trajectory that diverges has rate 0.
         """
+        step = self._by_chain(step) if isinstance(step, Tensor) and step.ndim else step
         momentum = torch.randn_like(self.x)  # of unit mass, in coordinates q with x = S q
-        energy = self.value.double() - momentum.double().square().sum(1) / 2
+        energy = self.value.double() - momentum.double().square().flatten(1).sum(1) / 2
         x, values, gradients = self.x, self.values, self.gradients
         for _ in range(steps):
             momentum = momentum + step / 2 * self._scaled(self._weighted(gradients), transposed=True)
@@ -91,19 +100,20 @@ class HamiltonianChains:
             values, gradients = self.evaluate(x)
             momentum = momentum + step / 2 * self._scaled(self._weighted(gradients), transposed=True)
         value = self._weighted(values)
-        change = value.double() - momentum.double().square().sum(1) / 2 - energy
-        if (value.isnan() & (x.abs().amax(1) < ORDINARY)).any():  # not inf - inf of a diverging trajectory
+        change = value.double() - momentum.double().square().flatten(1).sum(1) / 2 - energy
+        if (value.isnan() & (x.abs().flatten(1).amax(1) < ORDINARY)).any():  # not inf - inf of a diverging trajectory
             raise FloatingPointError("Expected a finite log-density of finite variables; got NaN")
         change = torch.where(change.isfinite(), change, -math.inf)
-        accepted = torch.rand_like(change).log() < change
-        self.x = torch.where(accepted[:, None], x, self.x)
-        self.values = torch.where(accepted, values, self.values)
-        self.gradients = torch.where(accepted[:, None], gradients, self.gradients)
+        self.accept(torch.rand_like(change).log() < change, x, values, gradients)
         return change.clamp(max=0).exp().to(self.x)
 
     def _weighted(self, terms: Tensor) -> Tensor:
         """The weighted sum of terms, or of their gradients, (T, ...)."""
         return reduce(torch.add, (weight * term for weight, term in zip(self.weights, terms, strict=True)))
+
+    def _by_chain(self, values: Tensor) -> Tensor:
+        """Numbers of the chains, (K,), that broadcast with positions."""
+        return values.view(-1, *(1 for _ in self.x.shape[1:]))
 
     def _scaled(self, vectors: Tensor, transposed: bool = False) -> Tensor:
         """Multiply the vectors (K, d) of the chains by S, or by its transpose."""
@@ -119,7 +129,7 @@ class StepSize:
     the target rate :math:`r^*`.
 
     Args:
-        value: the initial step size, a number; or one for each chain, (K, 1).
+        value: the initial step size, a number; or one for each chain, (K,).
         least: the smallest step size.
 
     Attributes:
@@ -145,7 +155,7 @@ class Trajectories:
     """Hamiltonian trajectories of fields (K, C, *shape), of random lengths and unit masses.
 
     Lengths vary by half of their mean, so that no mode of the field has a period that always matches the length. In the
-    first half of the warm-up each chain has a step of its own, (K, 1), since over-dispersed starts may lie where the
+    first half of the warm-up each chain has a step of its own, (K,), since over-dispersed starts may lie where the
     density is too steep for the step that suits the others, and a chain would never leave. From then on the chains of a
     group share a step, which begins at the median: a chain whose own step became too small would explore less.
 
@@ -170,21 +180,21 @@ class Trajectories:
     def __init__(
         self, log_prob: LogProb, fields: Tensor, length: float = 1.0, warmup: int = START, groups: int = 1
     ) -> None:
-        self.length, self._log_prob, self._shape = length, log_prob, fields.shape[1:]
-        self._warmup, self.groups, self.is_common = warmup, groups, False
-        self.tuning = StepSize(torch.full_like(fields.flatten(1)[:, :1], FIRST_STEP), least=length / MAX_STEPS)
+        self.length, self._log_prob, self._warmup = length, log_prob, warmup
+        self.groups, self.is_common = groups, False
+        self.tuning = StepSize(fields.new_full(fields.shape[:1], FIRST_STEP), least=length / MAX_STEPS)
         self.move_to(fields)
 
     def move_to(self, fields: Tensor) -> None:
         """Go on from other fields (K, C, *shape)."""
-        self.chains = HamiltonianChains([lambda row: self._log_prob(row.unflatten(1, self._shape))], fields.flatten(1))
+        self.chains = HamiltonianChains([self._log_prob], fields)
         if not (self.chains.value.isfinite().all() and self.chains.gradients.isfinite().all()):
             raise FloatingPointError("Expected a finite action and gradient at the start; got infinite values or NaN")
 
     @property
     def fields(self) -> Tensor:
         """The current fields, (K, C, *shape)."""
-        return self.chains.x.unflatten(1, self._shape)
+        return self.chains.x
 
     def advance(self, tune: bool = False, left: int = 1) -> float:
         """Run a trajectory, and return the acceptance rate; in a warm-up, of which `left` trajectories remain, tune.
@@ -195,18 +205,17 @@ class Trajectories:
             self.tuning.restart()  # steps that suited the start may not suit what follows
         if not (self.is_common or (tune and left > self._warmup // 2)):
             self.is_common = True
-            self.tuning.value = self._by_group(self.tuning.value, lambda steps: steps.median(1).values)
+            self.tuning.value = self._by_group(self.tuning.value.view(self.groups, -1).median(1).values)
             self.tuning.restart()
         length, step = self.length * (0.5 + torch.rand(()).item()), self.tuning.value
         rate = self.chains.trajectory(step.clamp(max=length), max(1, math.ceil(length / step.median().item())))
         if tune:
-            each = rate[:, None]
-            self.tuning.tune(self._by_group(each, lambda rates: rates.mean(1)) if self.is_common else each)
+            self.tuning.tune(self._by_group(rate.view(self.groups, -1).mean(1)) if self.is_common else rate)
         return rate.mean().item()
 
-    def _by_group(self, values: Tensor, reduce: Callable[[Tensor], Tensor]) -> Tensor:
-        """The values of chains, (K, 1), reduced over the chains of each group."""
-        return reduce(values.view(self.groups, -1)).repeat_interleave(len(values) // self.groups)[:, None]
+    def _by_group(self, values: Tensor) -> Tensor:
+        """The values of groups as those of their chains, (K,)."""
+        return values.repeat_interleave(len(self.fields) // self.groups)
 
 
 @torch.no_grad()

@@ -10,26 +10,20 @@ from typing import Any, NamedTuple
 
 
 class Trust(IntEnum):
-    """Degrees of trust in averages and their errors, the least first, with the words of a verdict."""
+    """Degrees of trust in averages and their errors, the least first."""
 
-    words: str
+    WRONG, MEANINGLESS, TOO_FEW, TOO_SMALL, PERHAPS_TOO_SMALL, ROUGH, USABLE, GOOD = range(8)
 
-    def __new__(cls, number: int, words: str) -> Trust:
-        """Make the number, which compares, with its words."""
-        trust = int.__new__(cls, number)
-        trust._value_, trust.words = number, words
-        return trust
-
-    WRONG = 0, "averages are wrong"
-    MEANINGLESS = 1, "errors mean nothing"
-    TOO_FEW = 2, "too few draws to tell"
-    TOO_SMALL = 3, "errors are too small"
-    PERHAPS_TOO_SMALL = 4, "errors may be too small"
-    ROUGH = 5, "errors are rough"
-    USABLE = 6, "errors are usable"
-    GOOD = 7, "errors can be trusted"
+    @property
+    def words(self) -> str:
+        """The words of a verdict."""
+        return WORDS_OF_TRUST[self]
 
 
+WORDS_OF_TRUST = (
+    "averages are wrong", "errors mean nothing", "too few draws to tell", "errors are too small",
+    "errors may be too small", "errors are rough", "errors are usable", "errors can be trusted",
+)  # fmt: skip
 UNSEEN = "; modes that no start reached do not show"
 """A reservation in every verdict that errors can be trusted."""
 

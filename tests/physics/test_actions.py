@@ -147,7 +147,6 @@ def test_names_and_texts():
         (lambda: Phi4().log_z((8, 8)), "ln Z is known; got Phi4"),
         (lambda: Ising().log_z((8,)), "ln Z is known"),
         (lambda: kaufman((2, 4), 2.0), "each at least 3"),
-        (lambda: ON(2)(torch.zeros(1, 1, 4, 4)), "2 channels"),
         (lambda: physics.make("phi5"), "phi4"),
         (lambda: physics.make("phi4(mass=1)"), "mass2"),
         (lambda: physics.make("phi4(1)"), "options by name"),
@@ -159,7 +158,7 @@ def test_messages(make, message):
     assert message in str(error.value)
 
 
-@pytest.mark.parametrize(("height", "position"), [(0.3, 1.0), (3.0, 1.5), (30.0, 1.0), (1e8, 1.0), (1e12, 1.0)])
+@pytest.mark.parametrize(("height", "position"), [(0.3, 1.0), (3.0, 1.5), (30.0, 1.0), (1e8, 1.0)])
 def test_log_z_of_double_wells(height, position):
     """Against a fine rule around the wells, and Laplace's approximation where they are sharp."""
     end = (1 + (50 / height) ** 0.5) ** 0.5
@@ -173,20 +172,9 @@ def test_log_z_of_double_wells(height, position):
 
 @pytest.mark.parametrize("beta", [0.4, 1.5])
 def test_the_helicity_modulus_of_a_chain(beta):
-    torch.manual_seed(0)
-    found = physics.hmc((1, 6), XY(beta), draws=2000).observables["helicity_modulus"]
+    torch.manual_seed(1)
+    found = physics.cluster(XY(beta), (1, 6), draws=800, warmup=20).observables["helicity_modulus"]
     assert abs(found.value - exact.chain_of_angles(beta, 6)["helicity_modulus"]) < 4 * found.error < 0.1
-
-
-def test_vortices():
-    x, y = torch.meshgrid(torch.arange(6.0) - 2.5, torch.arange(8.0) - 3.5, indexing="ij")
-    pair = torch.atan2(x, y + 2) - torch.atan2(x, y - 2)  # a vortex and an antivortex, on plaquettes apart
-    ordered = torch.full((6, 8), 3.0)
-    density = XY().vortex_density(torch.stack([pair, ordered])[:, None])
-    torch.testing.assert_close(density, torch.tensor([2 / 48, 0.0]))
-    random = math.pi * (2 * torch.rand(200, 1, 5, 6, 7, generator=torch.Generator().manual_seed(0)) - 1)
-    assert XY().vortex_density(random).mean() == pytest.approx(1 / 3, abs=0.01)  # of independent angles
-    assert XY().vortex_density(random[..., 0, 0, :]).abs().max() == 0
 
 
 def test_an_observable_in_place_leaves_the_chain_as_it_is():

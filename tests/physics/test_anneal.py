@@ -9,7 +9,7 @@ from mera import physics
 from mera.physics import XY, DoubleWell, FreeField, Ising, Phi4
 from mera.physics.estimate import estimate_of
 from mera.physics.record import Record
-from mera.sampling.diagnostics import WeightedAverage
+from mera.sampling.diagnostics import Averaging
 from mera.sampling.verdict import Trust, marked
 from tests.physics.exact import chain_of_angles
 
@@ -66,7 +66,6 @@ def verdicts_of(values, relaxed, particles=250):
     log_weights = log_z.repeat_interleave(particles)
     return estimate_of(Record(
         facts=facts, series=series, rates=torch.ones(1), log_weights=log_weights, witness={"m2": relaxed},
-        figures={"stages": torch.tensor(3)}, state={}, random={},
     )).verdicts  # fmt: skip
 
 
@@ -94,7 +93,7 @@ def test_each_row_has_its_own_spread():
 def test_errors_from_few_populations_have_the_factor_of_student():
     """So that two thirds of the errors cover, as of normal ones."""
     torch.manual_seed(0)
-    averaging = WeightedAverage(torch.full((4,), 0.25, dtype=torch.float64), 4)
+    averaging = Averaging(torch.full((4,), 0.25, dtype=torch.float64), 4, by_spread=True)
     means = torch.randn(4000, 4, dtype=torch.float64)
     covered = [abs(row.mean()) < averaging.error(row - row.mean()) for row in means]
     assert sum(covered) / len(covered) == pytest.approx(0.6827, abs=0.03)

@@ -35,7 +35,7 @@ def test_a_target_takes_the_place_of_an_action_and_is_checked_once(monkeypatch):
 class Independent(Sampler):
     """A sampler of a user's own: the free field, mode by mode."""
 
-    name, title = "independent", "draw"
+    name = "independent"
 
     def __init__(self, target, chains):
         self.targets, self._scale = [target], target.action.eigenvalues(target.shape[1:]).rsqrt()

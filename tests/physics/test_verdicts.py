@@ -146,7 +146,7 @@ def recorded(series, log_weights=None, target=None, rate=1.0, **facts):
     witness = {"log_weights": target, "actions": target} if target is not None else {}
     return Record(
         facts=facts, series=unused | series, rates=torch.full((n,), rate), fields=torch.zeros(0, *m2.shape[1:], 1, 4),
-        log_weights=log_weights, field_log_weights=None if log_weights is None else log_weights[:0],
+        log_weights=log_weights,
         last=torch.zeros(8, 1, 4) if m2.ndim > 1 else torch.zeros(0), seconds=1.5, figures={}, state={}, random={},
         witness={name: torch.as_tensor(values, dtype=torch.float64) for name, values in witness.items()},
     )  # fmt: skip

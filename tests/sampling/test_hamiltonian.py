@@ -51,8 +51,8 @@ def test_trajectories_are_those_of_leapfrog_and_reversible(momenta, scale):
     chains = HamiltonianChains([gaussian, quartic], START)
     p = torch.tensor([[0.4, -0.2, 0.9], [-1.0, 0.1, 0.5]]).double()
     chains.weights, chains.scale = [0.5, 2.0], SCALES[scale]
-    step = torch.tensor([[0.02], [0.03]], dtype=torch.float64)
-    expected, p_end = leapfrog(START, p, step, 7, SCALES[scale])
+    step = torch.tensor([0.02, 0.03], dtype=torch.float64)
+    expected, p_end = leapfrog(START, p, step[:, None], 7, SCALES[scale])
     energies = [0.5 * gaussian(x) + 2 * quartic(x) - q.square().sum(1) / 2 for x, q in ((START, p), (expected, p_end))]
     momenta += [p, -p_end]
     rate = chains.trajectory(step, 7)
@@ -82,7 +82,7 @@ def test_chains_sample_the_target(scale):
 
 def test_chains_are_taken_and_turned_round(monkeypatch):
     chains = HamiltonianChains([gaussian, quartic], START)
-    monkeypatch.setattr(torch, "randint", lambda *arguments, **options: torch.tensor([[0], [1]]))
+    monkeypatch.setattr(torch, "randint", lambda *arguments, **options: torch.tensor([0, 1]))
     chains.mirror()
     torch.testing.assert_close(chains.x, START * torch.tensor([[1], [-1]]))
     torch.testing.assert_close((chains.values, chains.gradients), chains.evaluate(chains.x))
@@ -112,12 +112,12 @@ def test_nan_is_an_error_of_ordinary_variables_alone(momenta, place, is_error):
 
 
 def test_steps_are_tuned():
-    single, several = StepSize(0.5), StepSize(torch.tensor([[0.5], [0.5]]), least=0.45)
+    single, several = StepSize(0.5), StepSize(torch.tensor([0.5, 0.5]), least=0.45)
     for number, rate in enumerate((0.9, 0.2), start=1):
         before = single.value.item()
         single.tune(rate)
         assert single.value.item() == pytest.approx(before * math.exp((rate - TARGET_RATE) / math.sqrt(number)))
-        several.tune(torch.tensor([[rate], [TARGET_RATE]]))
+        several.tune(torch.tensor([rate, TARGET_RATE]))
     assert several.value.flatten().tolist() == pytest.approx([0.45, 0.5])
     single.restart()
     before = single.value.item()
