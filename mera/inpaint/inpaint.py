@@ -242,6 +242,9 @@ def _draw(
     def log_prob_of_row(row: Tensor) -> Tensor:  # (K, C n) to (K,)
         return LogProbInThreads.apply(row, lambda part: local.log_prob(part.unflatten(1, shape)))
 
+    def log_prob_of_draws(rows: Tensor) -> Tensor:  # in batches of the chains' shape, which share a recording
+        return torch.cat([log_prob_of_row(part) for part in rows.split(search.samples)])
+
     metric = partial(curvature, local, of_angles=flow.of_angles)
     if flow.of_angles:
         space, size = LatentSpace(local), max(search.draws // search.samples, 1)
@@ -260,14 +263,15 @@ def _draw(
             lambda part: log_prob_of_row(first + part @ to_row.mT), torch.zeros_like(first), steps, bar, stop
         )
         mode = (first + found @ to_row.mT).detach()
-        mass = metric(mode[0]) if steps else mass
+        mass = metric(mode[0]) if steps and search.particles else mass
     if not (flow.of_angles or stop.requested):
         laplace = MultivariateNormal(mode[0], scale_tril=_lower(whitening(mass)), validate_args=False)
-        laplace, bound = scaled(laplace, log_prob_of_row, particles, WIDER, 0.0)
+        if search.particles:
+            laplace, bound = scaled(laplace, log_prob_of_draws, particles, WIDER, 0.0)
         starts = laplace.sample((search.samples,))
         if search.particles and not in_block and local.image.numel() <= MAX_VARIABLES:
             learnt = gaussian_filling(flow, local.image, local.hidden, context)
-            learnt, other_bound = scaled(learnt, log_prob_of_row, particles)
+            learnt, other_bound = scaled(learnt, log_prob_of_draws, particles)
             if other_bound > bound:
                 with ProgressBar("anneal", console, at_once=True) as bar:
                     rows, mass = anneal(log_prob_of_row, metric, learnt, particles, search.leapfrog, bar, stop)

@@ -66,7 +66,8 @@ class SearchOptions:
         int,
         Option(
             "number of particles, with which the Gaussian at a mode is compared with that of samples of the flow, and "
-            "which are annealed from the latter if it is the better one; 0 for the Gaussian at a mode alone.",
+            "which are annealed from the latter if it is the better one; 0 for the Gaussian at a mode alone, with the "
+            "curvature of the smooth surface, which is fast.",
             count(0),
         ),
     ] = 32
