@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,7 +17,7 @@ from mera._utils.checks import check_choice
 from mera._utils.errors import InputError
 from mera._utils.progress import ProgressBar, check_console
 from mera._utils.random import fixed_seed, seeded
-from mera._utils.table import Numbers, Table, with_error
+from mera._utils.table import Numbers, Table, plus_minus
 from mera.analysis.latents import own_space
 from mera.cli.options import Class, Device, Lattice, Root, Seed
 from mera.cli.sources import (
@@ -150,5 +151,6 @@ def _means(tables: Sequence[Numbers]) -> Table:
         for cell in cells:
             numbers = [value for value in cell if not math.isnan(value)]
             counted = "" if len(numbers) == len(cell) else f" ({len(numbers)} of {len(cell)} runs)"
-            rows[-1].append(with_error(numbers, first.digits) + counted if numbers else "")
+            error = statistics.stdev(numbers) / math.sqrt(len(numbers)) if len(numbers) > 1 else math.nan
+            rows[-1].append(plus_minus(statistics.fmean(numbers), error, first.digits) + counted if numbers else "")
     return Table(first.header, rows)
