@@ -10,7 +10,6 @@ import inspect
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
-from functools import partial
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -115,13 +114,10 @@ class Registry(Generic[F]):
 def _origin(function: Callable[..., Any]) -> Any:
     """Module and qualified name of a function: equal for the functions that a notebook cell defines when it runs again.
 
-    A lambda has no name of its own, so its origin is the function itself.
+    Other callables have no name of their own, so their origin is the callable itself.
     """
-    while isinstance(function, partial):
-        function = function.func
-    function = inspect.unwrap(function)
-    name = getattr(function, "__qualname__", None)
-    return function if name is None or "<lambda>" in name else (function.__module__, name)
+    name = getattr(function, "__qualname__", "<lambda>")
+    return function if "<lambda>" in name else (function.__module__, name)
 
 
 def plain(value: Any) -> Any:

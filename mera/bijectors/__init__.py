@@ -8,7 +8,7 @@ from mera.bijectors.catalogue import register_transform
 from mera.bijectors.circular import CircularSpline, wrap
 from mera.bijectors.compose import Chain, Invert
 from mera.bijectors.conditioners.base import Conditioner, join, joined_shape
-from mera.bijectors.conditioners.published import PatchMLPs, SeparateMLPs
+from mera.bijectors.conditioners.published import PatchMLPs
 from mera.bijectors.conditioners.residual import ResidualConv, ResidualMLP
 from mera.bijectors.coupling import Coupling
 from mera.bijectors.elementwise import Conditional, Conditioned, Elementwise
@@ -22,7 +22,7 @@ from mera.bijectors.partition import ChannelHalves, Gather, Masked, Partition, c
 from mera.bijectors.peaks import VonMises
 from mera.bijectors.spline import RationalQuadratic
 from mera.bijectors.turns import Turn
-from mera.bijectors.univariate import Affine, Composition, Scaled, Univariate
+from mera.bijectors.univariate import Affine, Composition, Univariate
 
 __all__ = [
     "DCT",
@@ -58,8 +58,6 @@ __all__ = [
     "RationalQuadratic",
     "ResidualConv",
     "ResidualMLP",
-    "Scaled",
-    "SeparateMLPs",
     "Spectral",
     "Turn",
     "Univariate",

@@ -21,7 +21,7 @@ from mera.bijectors.base import Bijector
 from mera.bijectors.by_name import register
 from mera.bijectors.circular import CircularSpline
 from mera.bijectors.compose import Chain
-from mera.bijectors.conditioners.published import PatchMLPs, SeparateMLPs
+from mera.bijectors.conditioners.published import PatchMLPs
 from mera.bijectors.conditioners.residual import ResidualConv, ResidualMLP
 from mera.bijectors.coupling import Coupling, couplings
 from mera.bijectors.elementwise import Conditional, Conditioned, Elementwise
@@ -33,11 +33,11 @@ from mera.bijectors.partition import ChannelHalves, Gather, Masked, Partition, c
 from mera.bijectors.peaks import VonMises
 from mera.bijectors.spline import RationalQuadratic
 from mera.bijectors.turns import corner_order, raster_order, turns
-from mera.bijectors.univariate import Affine, Composition, Scaled, Univariate
+from mera.bijectors.univariate import Affine, Composition, Univariate
 
 TRANSFORMS: Registry[Callable[..., Univariate]] = Registry("a transform")
 """From options to the monotone map of a coupling."""
-CONDITIONERS: dict[str, Callable[..., nn.Module]] = {"joint": ResidualMLP, "paper": SeparateMLPs, "authors": PatchMLPs}
+CONDITIONERS: dict[str, Callable[..., nn.Module]] = {"joint": ResidualMLP, "authors": PatchMLPs}
 """Networks of patches, with the options `hidden` and `blocks`."""
 
 register_transform = TRANSFORMS.register
@@ -60,8 +60,8 @@ def affine(max_log_scale: float = 1.0) -> Univariate:
 
 @register_transform("spline")
 def spline(bins: int = 8, bound: float = 4.0, max_log_scale: float = 2.0) -> Univariate:
-    """A `RationalQuadratic` spline behind a learnt scale and shift, see `Scaled`."""
-    return Scaled(RationalQuadratic(bins, bound), max_log_scale)
+    """A `RationalQuadratic` spline behind a learnt scale and shift, an `Affine` map that moves its bins to the data."""
+    return Composition(Affine(max_log_scale), RationalQuadratic(bins, bound))
 
 
 def halves(event_shape: Shape, mask: str, is_field: bool = False) -> Partition:
@@ -97,8 +97,8 @@ def coupling(
 
 @register("pointwise-spline")
 def pointwise_spline(event_shape: Shape, *, bins: opt.Bins = 8, bound: opt.Bound = 4.0) -> Bijector:
-    """A learnt scaled spline for each single variable; see `Elementwise`, `RationalQuadratic` and `Scaled`."""
-    return Elementwise(event_shape, Scaled(RationalQuadratic(bins, bound)))
+    """A learnt scale, shift and spline for each single variable; see `Elementwise` and `RationalQuadratic`."""
+    return Elementwise(event_shape, spline(bins, bound))
 
 
 for name, kind in {
@@ -203,7 +203,7 @@ def corners(
 
 @register("frames")
 def frames(
-    event_shape: Shape, *, window: opt.Window = 3, period: opt.Period = 2, together: opt.Together = False,
+    event_shape: Shape, *, window: opt.Window = 3, together: opt.Together = False,
     residual_blocks: opt.ResidualBlocks = 1, hidden: opt.HiddenWidths = (64,), padding: opt.Padding = "zeros",
     transform: opt.Transform = "spline(max_log_scale=1)", context_shape: opt.ContextShape = None,
 ) -> Bijector:  # fmt: skip
@@ -216,7 +216,7 @@ def frames(
     width, remainder = divmod(event_shape[0], 2**dim)
     if remainder or not dim:
         raise InputError("the corners of cells as channels", f"event shape {event_shape}")
-    periods = [min(period, n) for n in event_shape[1:]]
+    periods = [min(2, n) for n in event_shape[1:]]  # neighbouring cells are drawn one after the other
     order = corner_order(periods, width if univariate.of_angles else 1, together)
     make = partial(frame, transform=univariate, channels=width, hidden=hidden, blocks=residual_blocks)
     return turns(event_shape, order, window, make, padding == "circular", context_shape)

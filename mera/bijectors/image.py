@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mera._utils.checks import check_positive, check_tensor
+from mera._utils.checks import check_tensor
 from mera._utils.errors import InputError
 from mera.bijectors.base import Bijector, log_det_dtype
 from mera.bijectors.compose import Chain
@@ -16,6 +16,8 @@ from mera.bijectors.compose import Chain
 LEVELS, MARGIN = 256, 2**-16
 """Noise is below 1 - 2 * MARGIN, and MARGIN is added before levels are rounded down: k + u for a level k and noise u
 comes back as k from (k + u) / LEVELS in single precision, whose error is below MARGIN / 2."""
+WIDTH = 0.9
+"""The width of the interval to which `Logit` squeezes the unit interval."""
 
 
 class Dequantize(Bijector):
@@ -68,37 +70,28 @@ def with_noise(x: Tensor, noise: Tensor) -> Tensor:
 
 
 class Logit(Bijector):
-    r"""The logit of a squeezed unit interval: :math:`y = \mathrm{logit}(p)` with :math:`p = c x + (1 - c) / 2`.
+    r"""The logit of a squeezed unit interval: :math:`y = \mathrm{logit}(p)`, :math:`p = c x + (1 - c) / 2`, c = 0.9.
 
     As in Real NVP (Dinh et al. 2017, https://arxiv.org/abs/1605.08803). The log-det is the sum over all variables of
-    :math:`\ln |dy/dx| = \ln c - \ln p - \ln(1 - p)`.
-
-    Args:
-        constraint: :math:`c`, the width of the squeezed interval; a width below 1 keeps y finite.
+    :math:`\ln |dy/dx| = \ln c - \ln p - \ln(1 - p)`. The width c of the squeezed interval keeps y finite.
     """
-
-    def __init__(self, constraint: float = 0.9) -> None:
-        super().__init__()
-        if check_positive(constraint, "a constraint") >= 1:
-            raise InputError("a constraint between 0 and 1", str(constraint))
-        self.constraint = float(constraint)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Map [0, 1] to the real line."""
-        p = self.constraint * x.to(log_det_dtype(x)) + (1 - self.constraint) / 2
+        p = WIDTH * x.to(log_det_dtype(x)) + (1 - WIDTH) / 2
         return torch.logit(p).to(x.dtype if x.is_floating_point() else p.dtype), self._log_det(p)
 
     def inverse(self, y: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Map the real line to an interval a little larger than [0, 1]."""
-        x = (torch.sigmoid(y) - (1 - self.constraint) / 2) / self.constraint
+        x = (torch.sigmoid(y) - (1 - WIDTH) / 2) / WIDTH
         return x, self.log_slope(y.to(log_det_dtype(y))).flatten(1).sum(1)
 
     def log_slope(self, y: Tensor) -> Tensor:
         r""":math:`\ln |dx/dy|` of each variable, of the shape of y."""
-        return -(math.log(self.constraint) + F.softplus(y) + F.softplus(-y))
+        return -(math.log(WIDTH) + F.softplus(y) + F.softplus(-y))
 
     def _log_det(self, p: Tensor) -> Tensor:
-        return (math.log(self.constraint) - torch.log(p) - torch.log1p(-p)).flatten(1).sum(1)
+        return (math.log(WIDTH) - torch.log(p) - torch.log1p(-p)).flatten(1).sum(1)
 
 
 class ImagePreprocess(Chain):

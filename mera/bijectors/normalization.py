@@ -6,7 +6,6 @@ import math
 from abc import abstractmethod
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mera._utils.checks import check_flag
@@ -175,15 +174,6 @@ class Spectral(StartsFromData):
             spectrum = means.narrow(axis, 0, len(fold) // 2 + 1)
         self.log_scale.copy_(-spectrum.clamp(min=SMALLEST).log() / 2)
         return True
-
-    @torch.no_grad()
-    def interpolate(self, other: Spectral) -> None:
-        """Copy the scales from a bijector of another lattice, interpolated linearly between its wave numbers."""
-        mode = ("linear", "bilinear", "trilinear")[self.log_scale.ndim - 2]
-        size = self.log_scale.shape[1:]
-        scales = F.interpolate(other.log_scale[None], size, mode=mode, align_corners=True)  # wave numbers 0 and pi stay
-        self.log_scale.copy_(scales[0])
-        self.initialized.copy_(other.initialized)
 
     def _scaled(self, x: Tensor, sign: int) -> tuple[Tensor, Tensor]:
         """Multiply the modes by exp(sign s)."""

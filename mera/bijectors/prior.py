@@ -60,7 +60,7 @@ class Prior(nn.Module):
         distribution: p on the CPU, in double precision.
 
     >>> Prior("laplace"), Prior("StudentT(df=5)")
-    (Prior(Laplace of variance 1), Prior(StudentT(df=5, loc=0, scale=1)))
+    (Prior(laplace), Prior(StudentT(df=5.0, loc=0.0, scale=1.0)))
     """
 
     def __init__(self, distribution: PriorLike = "gaussian") -> None:
@@ -162,21 +162,11 @@ class Prior(nn.Module):
 
     def describe(self) -> str:
         """The distribution as text, from which `Prior` makes the same prior again."""
-        return self._name or self._text(repr)
-
-    @property
-    def _name(self) -> str:
-        """The name "gaussian" or "laplace" of the prior; "" for any other."""
         mine = self.family, self.values
-        return next((name for name, text in NAMED.items() if _family_and_parameters(text) == mine), "")
+        text = f"{self.family}({', '.join(f'{name}={value!r}' for name, value in self.values.items())})"
+        return next((name for name, named in NAMED.items() if _family_and_parameters(named) == mine), text)
 
-    def extra_repr(self) -> str:
-        """The distribution as text."""
-        return f"{self._name.capitalize()} of variance 1" if self._name else self._text("{:.6g}".format)
-
-    def _text(self, number: Callable[[float], str]) -> str:
-        """The family and its parameters, "StudentT(df=5, loc=0, scale=1)"."""
-        return f"{self.family}({', '.join(f'{name}={number(value)}' for name, value in self.values.items())})"
+    extra_repr = describe
 
 
 def temperature_per_level(temperature: Any, levels: int) -> list[float]:

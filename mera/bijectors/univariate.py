@@ -122,19 +122,3 @@ class Composition(Univariate):
             y, term = part.inverse(y, values)
             log_slope = log_slope + term
         return y, log_slope
-
-
-class Scaled(Composition):
-    r"""A map f of single variables behind a learnt scale and shift, :math:`y = f(x \, e^s + t)`.
-
-    A spline acts on an interval and is the identity beyond it. With a scale and a shift, the interval moves to where
-    the data is, and the tails beyond it are lines with a learnt slope, so that no region of the data is out of reach.
-    The parameters are those of an `Affine` map, followed by those of f.
-
-    Args:
-        inner: the map f.
-        max_log_scale: the bound of :math:`|s|`; see `Affine`.
-    """
-
-    def __init__(self, inner: Univariate, max_log_scale: float = 2.0) -> None:
-        super().__init__(Affine(max_log_scale), inner)

@@ -141,7 +141,7 @@ class Density(nn.Module, ABC):
     def sample(
         self, n: int | Sequence[int], context: Context | None = None, *, temperature: Temperature = 1.0
     ) -> Tensor:
-        """Draw samples (n, C, *shape) in the flow's own space, without gradients; for images see `sample_images`.
+        """Draw samples (n, C, *shape) in the flow's own space, without gradients; for images see `to_images`.
 
         Args:
             n: the number of samples, or a shape (n,).
@@ -150,18 +150,6 @@ class Density(nn.Module, ABC):
                 (RG-Flow, Eq. 12 and 14, https://arxiv.org/abs/2010.00029).
         """
         return self.generate(self.draw_noise(n, temperature), context)
-
-    def sample_images(
-        self, n: int | Sequence[int], context: Context | None = None, *, temperature: Temperature = 1.0
-    ) -> Tensor:
-        """Draw samples as uint8 images (n, C, *shape): `to_images(sample(...))`, with the arguments of `sample`.
-
-        >>> import mera
-        >>> flow = mera.build("rgflow", L=8, hidden=(8,))
-        >>> flow.sample_images(2).dtype
-        torch.uint8
-        """
-        return self.to_images(self.sample(n, context, temperature=temperature))
 
     def rsample_and_log_prob(self, n: int | Sequence[int], context: Context | None = None) -> tuple[Tensor, Tensor]:
         """Draw samples as `sample` does, with the log-density of each, (n,), in nats; both are differentiable."""

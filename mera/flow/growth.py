@@ -8,7 +8,7 @@ import torch
 
 from mera._utils.checks import check_choice, check_type
 from mera._utils.errors import InputError
-from mera.bijectors import Bijector, BlockSpins, Spectral
+from mera.bijectors import Bijector, BlockSpins
 from mera.flow.density import Density
 from mera.flow.flow import Flow
 
@@ -21,15 +21,15 @@ def grow(flow: Density, copy: str = "coarse") -> Density:
         flow: the trained flow, made by `mera.build` with an option `L`; it does not change.
         copy: the levels that keep their number of sites: "coarse" for the coarsest levels, for a critical theory (each
             level moves up by one, and the finest level is duplicated); "fine" for the finest levels, for a correlation
-            length much shorter than the edge (the coarsest level is duplicated). Scales of Fourier modes are
-            interpolated between wave numbers.
+            length much shorter than the edge (the coarsest level is duplicated).
 
     Returns:
         The larger flow, with dtype, device and `checkpoint` of the trained flow; of a `mera.Symmetrized` flow another
         one.
 
     Raises:
-        ValueError: if the flow was not made by `mera.build` with an edge `L`, or its levels have different bijectors.
+        ValueError: if the flow was not made by `mera.build` with an edge `L`, its levels have different bijectors, or
+            it scales Fourier modes of the whole lattice.
 
     >>> import mera
     >>> from mera import physics
@@ -60,17 +60,14 @@ def grow(flow: Density, copy: str = "coarse") -> Density:
             raise InputError("levels with the same bijectors", f"another level {level}")
         for target, source in pairs:
             target.load_state_dict(source.state_dict())
-    for target, source in zip(_spectra(larger), _spectra(trained), strict=True):
-        target.interpolate(source)
     larger.checkpoint = trained.checkpoint
     larger.context_encoder.load_state_dict(trained.context_encoder.state_dict())
     return flow.with_flow(larger)
 
 
 def _levels(flow: Flow) -> list[list[Bijector]]:
-    """The bijectors of each level, finest first, but for Fourier modes of the whole lattice."""
-    spectra = _spectra(flow)
-    steps = [step for step in flow.plan.bijections if flow.bijectors[step.module] not in spectra]
+    """The bijectors of each level, finest first."""
+    steps = flow.plan.bijections
     number = 1 + max(step.level for step in steps)
     return [[flow.bijector(step) for step in steps if step.level == level] for level in range(number)]
 
@@ -81,9 +78,3 @@ def _pairs(targets: list[Bijector], sources: list[Bijector]) -> list[tuple[Bijec
         targets, sources = ([b for b in group if not isinstance(b, BlockSpins)] for group in (targets, sources))
     shapes = [[{k: v.shape for k, v in b.state_dict().items()} for b in group] for group in (targets, sources)]
     return list(zip(targets, sources, strict=True)) if shapes[0] == shapes[1] else []
-
-
-def _spectra(flow: Flow) -> list[Spectral]:
-    """The bijectors on the Fourier modes of the whole lattice, which are interpolated to a larger lattice."""
-    shape = flow.plan.input.event_shape
-    return [b for b in flow.bijectors.values() if isinstance(b, Spectral) and b.event_shape == shape]

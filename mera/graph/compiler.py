@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import count
+from typing import cast
 
 from mera.bijectors.base import Bijector
 from mera.graph.lattice import Lattice
 from mera.graph.layout import Layout
 from mera.graph.layout_error import LayoutError, within
-from mera.graph.nodes import Latent, Local, Node
+from mera.graph.nodes import Latent, Local
 from mera.graph.operations import Apply
 from mera.graph.plan import LatentLevel, Plan, Step
 
@@ -45,15 +45,12 @@ def compile(layout: Layout) -> Plan:
         with within(f"node {name!r}"):
             operations = node.lower(lattice)
         for operation in operations:
-            if operation.lattice != lattice:
-                raise LayoutError(f"an operation on {lattice}", f"{operation}", node=name)
             outputs = tuple((next(value_numbers), out) for out in operation.outputs)
-            key = _module_key(keys, name, node, operation) if isinstance(operation, Apply) else ""
+            key = _module_key(keys, name, cast(Local, node), operation) if isinstance(operation, Apply) else ""
             steps.append(Step(name, 0, operation, value, tuple(target for target, _ in outputs), key))
             value, lattice = outputs[0]
         for index, output_value in enumerate(outputs):
             values[name, index], ways[output_value[0]] = output_value, (*way, -index)
-    _check_conservation(entry, steps, latents)
     latents.sort(key=lambda latent: (-latent.lattice.sites, ways[latent.value]))  # whatever the order of declaration
     return Plan(entry, _with_levels(steps, latents), tuple(latents), layout.context)
 
@@ -68,26 +65,12 @@ def _with_levels(steps: Sequence[Step], latents: Sequence[LatentLevel]) -> tuple
     return tuple(replace(step, level=levels[step.source]) for step in steps)
 
 
-def _check_conservation(lattice: Lattice, steps: Sequence[Step], latents: Sequence[LatentLevel]) -> None:
-    """Raise a LayoutError unless each variable of the input arrives in the latents once."""
-    readers = Counter([step.source for step in steps] + [latent.value for latent in latents])
-    for step in steps:
-        for index, target in enumerate(step.targets):
-            if readers[target] != 1:
-                got = f"{readers[target]} for output {index} of {step.operation}"
-                raise LayoutError("one operation or level of latents that takes each output", got, node=step.node)
-    if (n := sum(latent.lattice.variables for latent in latents)) != lattice.variables:
-        raise LayoutError(f"latents of {lattice.variables} variables, as the input has", str(n))
-
-
-def _module_key(keys: dict[str, tuple[str, Local, Apply]], name: str, node: Node, operation: Apply) -> str:
+def _module_key(keys: dict[str, tuple[str, Local, Apply]], name: str, node: Local, operation: Apply) -> str:
     """The key of a node's module: its `share`, else the key of an earlier node with the same bijector, else its name.
 
     `keys` has for each key so far the name, the node and the operation that used it first; a new key is added. A node
     that cannot use the module of the first node with its key is refused.
     """
-    if not isinstance(node, Local):
-        raise LayoutError("a Local, or a subclass of it, to apply a bijector", f"{node!r}", node=name)
     key = node.share or name
     if node.share is None and isinstance(node.bijector, Bijector):
         key = next((k for k, (_, other, _) in keys.items() if other.bijector is node.bijector), key)

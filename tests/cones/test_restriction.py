@@ -91,7 +91,7 @@ LARGE = [
     ("rgflow", {"L": 32, "hidden": (7,), "layers": 2}),
     ("rgflow", {"L": 16, "m": 2, "order": "authors", "channels": 1, "hidden": (5,)}),
     ("rgflow", {"L": 32, "order": "authors", "boundary": "open", "hidden": (5,), "prior": "gaussian"}),
-    ("rgflow", {"L": 16, "conditioner": "paper", "share_levels": True, "hidden": (5,)}),
+    ("rgflow", {"L": 16, "conditioner": "authors", "share_levels": True, "hidden": (5,)}),
     ("rgflow", {"L": 64, "dim": 1, "hidden": (5,), "channels": 2}),
     ("rgflow", {"L": 8, "dim": 3, "m": 2, "hidden": (5,), "channels": 2}),
     ("realnvp", {"L": (32, 16), "m": 8, "hidden": (5,), "layers": 1, "boundary": "periodic"}),
@@ -212,7 +212,7 @@ def test_recordings_are_few(monkeypatch):
 
 def test_without_a_recorder_everything_runs_eagerly(monkeypatch):
     """A torch without its deprecated recorder serves: the same values, from the functions themselves."""
-    flow = randomize(mera.build("rgflow", L=8, hidden=(4,), conditioner="paper"))
+    flow = randomize(mera.build("rgflow", L=8, hidden=(4,), conditioner="authors"))
     x, pixels = torch.randn(1, 3, 8, 8, dtype=torch.float64), torch.randn(3, 3, 6, dtype=torch.float64)
     recorded, eager = flow.restrict(x, MASK), flow.restrict(x, MASK)
     expected = [recorded.log_prob(pixels) for _ in range(2 * RECORDED_AT_CALL)]
@@ -236,7 +236,7 @@ def test_no_setting_at_all_is_fine():
 
 
 def test_parameters_count_as_constants():
-    flow = randomize(mera.build("rgflow", L=8, hidden=(4,), conditioner="paper"))
+    flow = randomize(mera.build("rgflow", L=8, hidden=(4,), conditioner="authors"))
     local = flow.restrict(torch.randn(1, 3, 8, 8, dtype=torch.float64), (0, 0))
     pixels = torch.randn(2, 3, 1, dtype=torch.float64, requires_grad=True)
     local.log_prob(pixels).sum().backward()
@@ -290,7 +290,7 @@ def test_checkpoints_of_restricted_passes(name):
     assert recordings(local) == []  # a recording would keep all that the checkpoint does not
 
 
-@pytest.mark.parametrize("options", [{"conditioner": "paper"}, {"conditioner": "authors"}, {"details": 2}])
+@pytest.mark.parametrize("options", [{"conditioner": "authors"}, {"details": 2}])
 def test_published_networks_and_convolutions_are_recorded(options):
     flow = randomize(mera.build("rgflow", L=8, channels=1, **options), 0.1)
     local = flow.restrict(torch.randn(1, 1, 8, 8, dtype=torch.float64), ((2, 4), 3))

@@ -18,7 +18,7 @@ FLOWS = [
     {"share_levels": True},
     {"order": "authors", "L": (32, 64)},
     {"boundary": "open", "prior": "gaussian"},
-    {"m": 2, "conditioner": "paper"},
+    {"m": 2, "conditioner": "authors"},
     {"dim": 1, "L": 256},
     {"dim": 3, "m": 2, "L": 16, "channels": 2},
 ]

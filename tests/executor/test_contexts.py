@@ -62,7 +62,7 @@ def test_a_flow_with_a_fixed_context_is_a_flow_without_one():
     calls = [
         lambda f, c: f(x, *c)[1], lambda f, c: f.inverse(noise, *c)[0], lambda f, c: f.progression(noise, *c)[1],
         lambda f, c: f.log_prob(x, *c), lambda f, c: f.generate_with_log_prob(noise, *c)[1],
-        lambda f, c: f.sample(2, *c), lambda f, c: f.sample_images(2, *c),
+        lambda f, c: f.sample(2, *c),
         lambda f, c: f.rsample_and_log_prob(2, *c)[1],
         lambda f, c: f.distribution(*c).log_prob(x), lambda f, c: f.bits_per_dim(images, *c),
         lambda f, c: f.restrict(x, spans, *c).log_prob(x[:, :, 1:3, 2:4].flatten(2)),
@@ -93,7 +93,7 @@ def test_classes_as_integers_and_lists():
     x, numbers = torch.randn(2, 1, 8, 8, dtype=torch.float64), torch.tensor([2, 1])
     mixture = mera.Symmetrized(flow, "flip")
     calls = [
-        lambda f, c: f.log_prob(x, c), lambda f, c: f.sample(2, c), lambda f, c: f.sample_images(2, c),
+        lambda f, c: f.log_prob(x, c), lambda f, c: f.sample(2, c),
         lambda f, c: f.rsample_and_log_prob(2, c)[1], lambda f, c: f.distribution(c).log_prob(x),
         lambda f, c: f.bits_per_dim(torch.full((2, 1, 8, 8), 7).byte(), c), lambda f, c: f.orbit(x, c)[1],
     ]  # fmt: skip

@@ -16,7 +16,7 @@ def small_pieces(monkeypatch):
 @pytest.mark.parametrize(
     "options",
     [
-        {"name": "rgflow", "conditioner": "paper"},
+        {"name": "rgflow", "conditioner": "authors"},
         {"name": "rgflow", "context": (3,), "layers": 2},
         {"name": "rgflow", "boundary": "open"},
         {"name": "realnvp"},

@@ -1,13 +1,10 @@
 """Growth to larger lattices, level by level."""
 
-import math
-
 import pytest
 import torch
 
 import mera
 from mera import physics
-from mera.bijectors import Spectral
 from mera.flow.mixture import Symmetrized
 
 
@@ -43,32 +40,6 @@ def test_growth_of_a_decimation():
             assert all(torch.equal(after[key], before[key]) for key in after)
 
 
-def exact_scales(L):
-    """The scales of the Fourier modes of a free field with mass2 = 4."""
-    momenta = 4 * torch.sin(torch.pi * torch.arange(L // 2 + 1) / L) ** 2
-    return (4 + momenta[:, None] + momenta).log()[None] / 2
-
-
-def spectrum(flow):
-    """The one bijector of Fourier modes of a flow."""
-    return next(module for module in flow.bijectors.values() if isinstance(module, Spectral))
-
-
-def test_scales_of_fourier_modes_grow():
-    """The exact scales of a free field at L=8 are those at L=16 to the error of linear interpolation."""
-    small = mera.build("rgflow", L=8, channels=1, hidden=(4,), norm=False, prior="gaussian", spectral=True)
-    with torch.no_grad():
-        spectrum(small).log_scale.copy_(exact_scales(8))
-        spectrum(small).initialized.fill_(True)
-    larger = physics.grow(small)
-    assert bool(spectrum(larger).initialized)
-    found, exact = spectrum(larger).log_scale, exact_scales(16)
-    torch.testing.assert_close(found[:, ::2, ::2], exact[:, ::2, ::2])  # the momenta that L=8 has too
-    # momenta of L=8 are h = pi/4 apart, and both second derivatives are at most 1/4: the error is h^2 / 8 * (1/4 + 1/4)
-    torch.testing.assert_close(found, exact, rtol=0, atol=(math.pi / 4) ** 2 / 16)
-    assert physics.estimate(larger, physics.FreeField(4.0), 500).ess > 0.5
-
-
 def test_the_bijectors_of_a_level():
     flow = mera.build("rgflow", L=8, m=4, channels=1, hidden=(4,), norm=False, prior="gaussian")
     of_levels = [set(flow.level(number).parameters()) for number in (0, 1)]
@@ -90,6 +61,8 @@ def test_growth_of_flows_that_cannot_grow():
         physics.grow(mera.build("realnvp", L=8, channels=1, hidden=(4,)))
     with pytest.raises(ValueError, match=r"the same widths at all levels; got widths by level, .*40"):
         physics.grow(mera.build("realnvp", L=8, channels=1))
+    with pytest.raises(ValueError, match="Expected levels with the same bijectors"):  # one scale for each Fourier mode
+        physics.grow(mera.build("rgflow", L=8, channels=1, hidden=(4,), spectral=True))
     flow = mera.build("tree", L=4, channels=1, hidden=(4,))
     with pytest.raises(ValueError, match=r"a flow that mera\.build made"):
         physics.grow(mera.Flow(flow.layout))

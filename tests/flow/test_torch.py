@@ -151,6 +151,6 @@ def test_what_needs_single_precision_says_so(call, what):
 
 def test_torch_compile_of_the_preprocessing():
     """Which is a part of the loss of images that training compiles."""
-    logit, x = Logit(0.9), torch.rand(2, 3, 4, 4)
+    logit, x = Logit(), torch.rand(2, 3, 4, 4)
     y, log_det = torch.compile(logit, fullgraph=True, backend="eager")(x)
     torch.testing.assert_close((y, log_det), logit(x))

@@ -13,7 +13,7 @@ import torch
 
 import mera
 from mera.bijectors import ActNorm, Chain, ChannelHalves, Coupling, Invert, ResidualConv
-from mera.graph import Cut, Layout, LayoutError, Local, Node, Regroup, Squeeze, compile
+from mera.graph import Cut, Layout, LayoutError, Node, compile
 from mera.graph.modules import structure_of
 from tests.helpers.laws import Bent, Dense
 
@@ -139,42 +139,6 @@ def test_a_field_bijector_must_say_its_true_kernel():
     (window, _) = conv.receptive_kernel
     refuses(lambda: local((8, 8), 1, kernel=3, stride=1, bijector=conv), "dis", f"kernel {(window, window)}", "(3, 3)")
     local((8, 8), 1, kernel=8, bijector=conv)  # a patch that happens to be the whole lattice
-
-
-class Odd(Squeeze):
-    """Applies a bijector, and is no `Local`."""
-
-    def lower(self, lattice):
-        return Local(Dense, 2).lower(lattice)
-
-
-class OfAnotherLattice(Node):
-    """Regroups a lattice that it is not given."""
-
-    def lower(self, lattice):
-        return (Regroup(replace(lattice, channels=lattice.channels + 1), (2, 2)),)
-
-
-class LosingLocal(Local):
-    """Has an output that nothing takes."""
-
-    def lower(self, lattice):
-        cut = Cut(lattice, 1)
-        return cut, *super().lower(cut.outputs[0])
-
-
-@pytest.mark.parametrize(
-    ("node", "expected", "got"),
-    [
-        (Odd(), "a Local, or a subclass of it", "Odd"),
-        (OfAnotherLattice(), "an operation on 2 x 4 x 4", "3"),
-        (LosingLocal(Dense, (2, 2)), "one operation or level", "0 for output 1 of Cut"),
-    ],
-)
-def test_nodes_of_a_kind_of_ones_own(node, expected, got):
-    layout = Layout((4, 4), 2)
-    layout.latent(layout.add(node, layout.input, "a")[0])
-    refuses(lambda: compile(layout), "a", expected, got)
 
 
 def of_one_node(bijector):

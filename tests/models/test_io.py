@@ -39,8 +39,8 @@ def without(flow, node):
     [
         (lambda: by_hand(ActNorm), r"a flow from mera\.build, .*; got one made by hand: node 'local0'"),
         (MODELS["rgflow-leaky"], r"a flow from mera\.build, .*; got one made by hand: node 'disent"),
-        (lambda: by_hand("actnorm", preprocess=Logit(0.5)), "a flow with the usual preprocessing; got Logit"),
-        (lambda: by_hand("actnorm", preprocess=Chain([Dequantize(), Logit(0.5)])), "a flow .*preprocessing; got Chain"),
+        (lambda: by_hand("actnorm", preprocess=Logit()), "a flow with the usual preprocessing; got Logit"),
+        (lambda: by_hand("actnorm", preprocess=Chain([Dequantize(), Logit()])), "a flow .*preprocessing; got Chain"),
         (lambda: CONDITIONAL["rgflow"]().given(torch.zeros(1, 3)), "a flow without a fixed context"),
         (lambda: mera.Symmetrized(CONDITIONAL["rgflow"]()).given(torch.zeros(1, 3)), "a flow without a fixed context"),
         (lambda: torch.nn.Linear(2, 2), "a Flow; got Linear"),

@@ -11,6 +11,7 @@ from mera.bijectors import (
     BlockSpins,
     Chain,
     ChannelHalves,
+    Composition,
     Conditional,
     Conditioned,
     Coupling,
@@ -23,8 +24,6 @@ from mera.bijectors import (
     RationalQuadratic,
     ResidualConv,
     ResidualMLP,
-    Scaled,
-    SeparateMLPs,
     Spectral,
     VonMises,
     checkerboard,
@@ -37,7 +36,6 @@ EVEN = (3, 2, 4)
 LINE = (2, 5)
 CUBE = (2, 2, 3, 4)
 mlp = partial(ResidualMLP, hidden=(5, 4), blocks=2)
-paper = partial(SeparateMLPs, hidden=(5, 4), blocks=2)
 patch = partial(PatchMLPs, hidden=(5, 4), blocks=2)
 conv = partial(ResidualConv, hidden=(3, 5), blocks=1)
 
@@ -69,8 +67,6 @@ NAMED = {
 
 BIJECTORS = {
     "gather-mlp-affine": lambda: Coupling(Gather(checkerboard(PATCH)), mlp),
-    "gather-paper": lambda: Coupling(Gather(checkerboard(PATCH)), paper, Affine(1.0)),
-    "gather-paper-odd": lambda: Coupling(Gather(checkerboard((1, 3, 3))), paper),
     "gather-authors-one-block": lambda: Coupling(
         Gather(checkerboard(PATCH)), partial(PatchMLPs, hidden=(29, 3), blocks=1)
     ),
@@ -94,7 +90,6 @@ BIJECTORS = {
     "dense": lambda: Dense(PATCH),
     "spline-coupling": lambda: Coupling(Gather(checkerboard(PATCH)), mlp, RationalQuadratic(5, bound=1.5)),
     "spline-coupling-two-bins": lambda: Coupling(Gather(checkerboard(PATCH)), mlp, RationalQuadratic(2)),
-    "spline-scaled": lambda: Coupling(Gather(checkerboard(PATCH)), mlp, Scaled(RationalQuadratic(4, bound=1.5))),
     "spline-conv": lambda: Coupling(ChannelHalves(EVEN), conv, RationalQuadratic(4)),
     "spline-masked": lambda: Coupling(Masked(PATCH), conv, RationalQuadratic(3)),
     "lu": lambda: LULinear(PATCH),
@@ -103,7 +98,7 @@ BIJECTORS = {
     "block-spins-3d": lambda: BlockSpins((2, 3, 2, 4)),
     "dct": lambda: DCT(PATCH),
     "dct-3d": lambda: DCT((2, 4, 3, 5)),
-    "pointwise-spline": lambda: Elementwise(PATCH, Scaled(RationalQuadratic(4))),
+    "pointwise-spline": lambda: Elementwise(PATCH, Composition(Affine(), RationalQuadratic(4))),
     "spectral-line": lambda: Spectral(LINE),
     "spectral": lambda: Spectral(PATCH),
     "conditioned": lambda: Conditioned(EVEN, 1, partial(coupling_of, ChannelHalves)),
@@ -116,7 +111,7 @@ BIJECTORS = {
     "frames-angles-together": lambda: named("frames", {**ANGLES, "together": True, "window": 2})((8, 2, 3)),
     "turn": lambda: named("frames", {"hidden": (3,)})((8, 2, 3)).bijectors[0],
     "frames-1d": lambda: named("frames", {"hidden": (3,), "padding": "circular"})((6, 5)),
-    "frames-3d": lambda: named("frames", {"hidden": (3,), "window": 1, "period": 1})((16, 2, 3, 4)),
+    "frames-3d": lambda: named("frames", {"hidden": (3,), "window": 1})((16, 2, 3, 4)),
     "frames-by-site-angles": lambda: named("frames-by-site", {**ANGLES, "padding": "circular"})((1, 2, 3)),
     **{
         f"named-{name}": partial(lambda name, options, shape: named(name, options)(shape), name, options, shape)
@@ -126,7 +121,6 @@ BIJECTORS = {
 
 CONDITIONAL = {
     "gather-per-image": lambda: (Coupling(Gather(checkerboard(PATCH)), mlp, context_shape=(3,))),
-    "gather-paper": lambda: Coupling(Gather(checkerboard(PATCH)), paper, context_shape=(3,)),
     "gather-per-pixel": lambda: Coupling(Gather(checkerboard(PATCH)), mlp, context_shape=(2, 3, 4)),
     "corners": lambda: named("corners", {"hidden": (3,)})((4, 2, 3), (5,)),
     "frames": lambda: named("frames", {"hidden": (3,)})((12, 2, 3), (5,)),
@@ -134,7 +128,7 @@ CONDITIONAL = {
     "frames-by-site": lambda: named("frames-by-site", {"hidden": (3,)})((2, 2, 3), (5,)),
     "conditional": lambda: Conditional(PATCH, mlp, (3,), RationalQuadratic(3)),
     "conditional-per-pixel": lambda: Conditional(PATCH, conv, (5, 3, 4)),
-    "couplings": lambda: Chain(together(Gather(checkerboard(PATCH)), paper, mlp, layers=1, context_shape=(3,))),
+    "couplings": lambda: Chain(together(Gather(checkerboard(PATCH)), mlp, mlp, layers=1, context_shape=(3,))),
     "conv-per-image": lambda: Coupling(ChannelHalves(EVEN), conv, context_shape=(5,)),
     "conv-per-pixel": lambda: Coupling(Masked(EVEN), conv, context_shape=(5, 2, 4)),
     "chain-inverted": lambda: Invert(

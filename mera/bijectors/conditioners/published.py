@@ -1,4 +1,4 @@
-r"""The conditioner networks of the RG-Flow paper and of its authors' code.
+r"""The conditioner network of the RG-Flow authors' code.
 
 The weights of all networks of one shape, and of all residual blocks, are stacked in one parameter (blocks, networks,
 ...); values are (networks, B, features). A swish :math:`x \, \sigma(a x) = \mathrm{silu}(a x) / a` is torch's silu, if
@@ -21,8 +21,6 @@ from torch import Tensor, nn
 from mera._utils.checks import MAX_LAYERS, check_count, check_shape
 from mera._utils.errors import InputError
 from mera.bijectors.conditioners.base import Conditioner, Shape
-
-ALL = slice(None)
 
 
 class Swish(nn.Module):
@@ -60,11 +58,6 @@ class WeightNormLinear(nn.Module):
         return self.weight_g / (self.weight_v * self.weight_v).sum(2, keepdim=True).sqrt()  # linalg.norm is slower
 
 
-def cut(tensor: Tensor, features: slice, rows: slice = ALL) -> Tensor:
-    """Select features and rows of a tensor (networks, rows, features); all of them are the tensor itself."""
-    return tensor if features is ALL and rows is ALL else tensor[:, rows, features]
-
-
 class ResidualStack(nn.Module):
     r"""Stacked residual networks: `blocks` times :math:`x \leftarrow (x + f(x)) / \sqrt{2}`, then a scale.
 
@@ -81,60 +74,20 @@ class ResidualStack(nn.Module):
         self.linears = nn.ModuleList(WeightNormLinear(blocks, networks, i, o) for i, o in pairwise(widths))
         self.scale = nn.Parameter(torch.zeros(networks, 1, features))
 
-    def forward(self, x: Tensor, inputs: slice = ALL, outputs: slice = ALL) -> Tensor:
-        """Evaluate the networks; see the head of this file.
-
-        Args:
-            x: the features that enter, (networks, B, features).
-            inputs: the features that are not 0.
-            outputs: the features to compute.
-        """
+    def forward(self, x: Tensor) -> Tensor:
+        """Evaluate the networks on features (networks, B, features); see the head of this file."""
         slopes = [swish.away_from_zero() for swish in cast(Any, self.swishes)]
         layers = []
         for linear, before, after in zip(cast(Any, self.linears), slopes, [*slopes[1:], 1], strict=True):
             weight = linear.weight_v * (linear.gain() * after / before.mT)
             layers.append((weight.unbind(), (linear.bias * after).unbind()))
-
         for block, slope in enumerate(slopes[0].unbind()):
-            read, kept = inputs if block == 0 else ALL, outputs if block == self.blocks - 1 else ALL
-            value = cut(x, read) * cut(slope, read)
-            for number, (weights, biases) in enumerate(layers, 1):
-                rows, columns = read if number == 1 else ALL, kept if number == len(layers) else ALL
+            value = x * slope
+            for weights, biases in layers:
                 value = F.silu(value, inplace=not torch.is_grad_enabled())
-                value = torch.bmm(value, cut(weights[block], columns, rows)) + cut(biases[block], columns)
-            x = (cut(x, kept) + value) * math.sqrt(0.5)
-        return x * cut(self.scale, outputs)
-
-
-class SeparateMLPs(Conditioner):
-    """One residual network for each parameter, as wide as the half that is transformed.
-
-    This is the conditioner of the RG-Flow paper, App. A and Fig. 7, https://arxiv.org/abs/2010.00029. If the two halves
-    differ in size, a linear layer comes before the residual blocks.
-
-    Args:
-        in_shape: shape of the half that is read, including an appended context.
-        out_shape: shape of the half that is transformed.
-        n_params: number of parameters for each variable, which is also the number of networks.
-        hidden: widths of the hidden layers in one residual block.
-        blocks: number of residual blocks.
-    """
-
-    def __init__(
-        self, in_shape: Shape, out_shape: Shape, n_params: int, *, hidden: Sequence[int] = (64,), blocks: int = 2
-    ) -> None:
-        super().__init__()
-        before, after = math.prod(in_shape), math.prod(out_shape)
-        self.n_params, self.in_features, self.out_shape = n_params, before, tuple(out_shape)
-        self.stem = None if before == after else WeightNormLinear(1, n_params, before, after)
-        self.networks = ResidualStack(n_params, after, hidden, blocks)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map the half that is read, (B, *in_shape), to parameters, (B, n_params, *out_shape)."""
-        x, stem = x.flatten(1).expand(self.n_params, -1, -1), self.stem  # all networks have the same input
-        if stem is not None:
-            x = x @ (stem.weight_v[0] * stem.gain()[0]) + stem.bias[0]
-        return self.networks(x).transpose(0, 1).unflatten(2, self.out_shape)
+                value = torch.bmm(value, weights[block]) + biases[block]
+            x = (x + value) * math.sqrt(0.5)
+        return x * self.scale
 
 
 class PatchMLPs(Conditioner):
@@ -142,8 +95,14 @@ class PatchMLPs(Conditioner):
 
     This is the conditioner of the RG-Flow authors' code, https://github.com/hongyehu/RG-Flow. Its input is the patch,
     first half before second half, with zeros in place of the half that is transformed; the parameters are the outputs
-    at the positions of that half. Halves are vectors of one length, without a context; the other arguments are those
-    of `SeparateMLPs`.
+    at the positions of that half.
+
+    Args:
+        in_shape: shape of the half that is read, a vector, without a context.
+        out_shape: shape of the half that is transformed, a vector of the same length.
+        n_params: number of parameters for each variable, which is also the number of networks.
+        hidden: widths of the hidden layers in one residual block.
+        blocks: number of residual blocks.
     """
 
     shared_between_halves = True
@@ -162,6 +121,5 @@ class PatchMLPs(Conditioner):
     def forward(self, x: Tensor, half: int) -> Tensor:
         """Map half 0 or half 1, (B, n), to the parameters of the other half, (B, n_params, n)."""
         n = self.in_features
-        halves = slice(None, n), slice(n, None)
         patch = F.pad(x, (0, n) if half == 0 else (n, 0)).expand(self.n_params, -1, -1)
-        return self.networks(patch, halves[half], halves[1 - half]).transpose(0, 1)
+        return self.networks(patch).narrow(2, n if half == 0 else 0, n).transpose(0, 1)
