@@ -109,11 +109,6 @@ class Populations(Sampler):
         self._stage, self._log_z, self._rate = 0, torch.zeros(populations, dtype=torch.float64), 0.0
         self._looks, self._annealed = self._log_z[:0], target.like  # nothing yet
 
-    @property
-    def progress(self) -> float:
-        """The fraction of the stages."""
-        return self._stage / len(self._schedule)
-
     def draw(self, tune: bool, most: int) -> list[Draw]:
         """Make a stage of all populations."""
         (populations, particles), action = self._sizes, self.targets[0].action
@@ -128,6 +123,7 @@ class Populations(Sampler):
         if action.is_even:
             chains.mirror()
         self._stage += 1
+        self.progress = self._stage / len(self._schedule)
         fields, left = start.to_fields(chains.x).contiguous(), len(self._schedule) - self._stage
         if left == 2 * LOOKS:
             self._annealed = fields

@@ -43,11 +43,9 @@ def _is_pair(value: object) -> bool:
 
 
 class ActionFamily:
-    r"""An action whose parameters vary in ranges.
+    """An action whose parameters vary in ranges, for a flow that is conditional on them.
 
-    A flow that is conditional on the parameters, `mera.build(..., context=k)` for k parameters, learns the whole family
-    by `mera.train.fit(flow, family)`: each sample of a batch has parameters of its own, uniform in the ranges. Its
-    contexts are the parameters, scaled to -1 to 1.
+    Contexts of the flow are the parameters, scaled to -1 to 1.
 
     Args:
         action: the action, a frozen dataclass such as `Phi4`; its other parameters stay as they are.
@@ -123,8 +121,8 @@ def make(text: str) -> Any:
     """Make a registered action from its name and options, given as text; or a family of actions.
 
     Args:
-        text: the name of a registered action, with options: "phi4(mass2=-4, coupling=1.143)". A pair in place of a
-            number is a range, and makes an `ActionFamily`: "phi4(mass2=(-4, -1), coupling=1.143)".
+        text: the name and options, "phi4(mass2=-4, coupling=1.143)". A pair in place of a number is a range, and makes
+            an `ActionFamily`.
 
     Raises:
         ValueError: if the name or an option is unknown, or a value is invalid.

@@ -71,8 +71,8 @@ def estimate(
     batch_size = check_count(batch_size, "a batch size")
     target = target_of_flow(flow, action)
     fields = target.typical() if fields is None else check_fields(fields, target.shape)
-    measured = Observables(target.action, options.get("observables"))
-    sampler = Samples(flow, target, batch_size, witness_of(flow, measured, fields, batch_size))
+    witness = witness_of(flow, target, options.get("observables"), fields, batch_size)
+    sampler = Samples(flow, target, batch_size, witness)
     (found,) = run(sampler, {}, n, **options)
     found.verdict.warn(4)
     return found
@@ -114,8 +114,7 @@ def metropolis(
     """
     chains, draws, warmup = check_chains(chains, draws, warmup)
     target = target_of_flow(flow, action)
-    measured = Observables(target.action, options.get("observables"))
-    witness = witness_of(flow, measured, target.typical(), AT_ONCE)
+    witness = witness_of(flow, target, options.get("observables"), target.typical(), AT_ONCE)
     sampler = Proposals(flow, target, start_of_chains(target, flow, chains), witness)
     return run(sampler, {"chains": chains}, draws, warmup, **options)[0]
 
@@ -201,16 +200,16 @@ def log_weights_of(flow: Density, action: ActionLike, fields: Tensor) -> Tensor:
     return log_weights
 
 
-def witness_of(flow: Density, measured: Observables, fields: Tensor | None, batch_size: int) -> dict[str, Tensor]:
+def witness_of(
+    flow: Density, target: Target, own: Mapping[str, Any] | None, fields: Tensor | None, batch_size: int
+) -> dict[str, Tensor]:
     """Log-weights, actions and observables of fields of the target, by name; nothing without fields."""
     if fields is None:
         return {}
     parts = fields[:: -(-len(fields) // MOST_FIELDS)].to(flow.device, flow.dtype).split(batch_size)
-    action = measured.action
-    series = measured.measure_parts(parts) | {
-        "log_weights": torch.cat([log_weights_of(flow, action, part) for part in parts]),
-        "actions": torch.cat([action(part) for part in parts]).double().cpu(),
-    }
+    series = Observables(target.action, own).measure_parts(parts)
+    series["log_weights"] = torch.cat([log_weights_of(flow, target.action, part) for part in parts])
+    series["actions"] = torch.cat([target.action(part) for part in parts]).double().cpu()
     return {name: values.detach() for name, values in series.items() if name != "correlator"}
 
 

@@ -225,7 +225,7 @@ class Ladder(FieldChains):
         self._trips, self._turn = 0, 0
 
     @property
-    def figures(self) -> Mapping[str, Tensor]:
+    def figures(self) -> Mapping[str, Tensor]:  # type: ignore[override]
         """The points, the rates of exchange of neighbours, and the number of round trips."""
         rates = self._exchanges[0] / self._exchanges[1].clamp(min=1)
         return {"points": self._points, "exchanged": rates, "trips": torch.tensor(self._trips)}

@@ -26,22 +26,17 @@ class Ising(Action):
     .. math:: S = \frac{1}{2} \phi^T K^{-1} \phi - \sum_x \ln \cosh \phi(x), \qquad
         K = \frac{A}{T} + \left(\text{gap} - \lambda_{\min}(A / T)\right) 1
 
-    with the adjacency matrix A of the lattice (NeuralRG, https://arxiv.org/abs/1802.02840). The spin at a site is
-    :math:`\pm 1` with the mean :math:`\tanh \phi(x)`, independent of the other spins given the field. The action is not
-    local, since the inverse of K is not. With `local=True` the field is :math:`\psi = K^{-1} \phi`, whose action is:
+    with the adjacency matrix A of the lattice (NeuralRG, https://arxiv.org/abs/1802.02840). Given the field, spins
+    :math:`\pm 1` are independent, of mean :math:`\tanh \phi(x)`; samplers draw and measure them. With `local=True` the
+    field is :math:`\psi = K^{-1} \phi`, the spins plus Gaussian noise of covariance :math:`K^{-1}`:
 
     .. math:: S = \frac{1}{2} \psi^T K \psi - \sum_x \ln \cosh (K \psi)(x).
-
-    The local field is the spins plus Gaussian noise of covariance :math:`K^{-1}`.
-    Samplers measure spins, which are drawn given the field: magnetisation, energy, specific heat and two-point function
-    are those of the Ising model, and only phi2 is that of the field.
 
     Args:
         temperature: T, positive, in units of the coupling between spins.
         local: whether the field is the one with a local action.
         gap: the smallest eigenvalue of K, positive; with `local` on odd edges a lower bound, since K then has 2 d / T
-            in place of :math:`-\lambda_{\min}`. The larger the gap, the sharper are spins in the local field, and the
-            more blurred in the other field.
+            in place of :math:`-\lambda_{\min}`. A larger gap gives sharper spins in the local field.
 
     >>> round(Ising(temperature=2.0).log_z((8, 8)), 6)
     166.143583

@@ -115,8 +115,12 @@ class Observables:
             values[name] = result
         if around := periodic_axes(self.action.periodic, phi.ndim - 2):
             longest = [axis for axis in around if phi.shape[axis] == max(phi.shape[axis] for axis in around)]
-            values["_structure"] = torch.stack([_first_mode(phi, axis) for axis in longest], 1).mean(1)
-            values["correlator"] = two_point(phi, around)
+            power = torch.fft.fftn(phi, dim=axes).abs().square().sum(1) / sites**2
+            products = torch.fft.ifftn(power, dim=tuple(range(1, power.ndim))).real * sites  # of sites at a distance
+            distances = min(phi.shape[axis] for axis in around) // 2 + 1
+            first = [_line(power, axis)[:, 1 % phi.shape[axis]] for axis in longest]  # of the smallest wave number
+            values["_structure"] = torch.stack(first).mean(0)
+            values["correlator"] = torch.stack([_line(products, axis)[:, :distances] for axis in around]).mean(0)
         return {name: value.double().cpu() for name, value in values.items()}
 
     def measure_parts(self, parts: Iterable[Tensor]) -> dict[str, Tensor]:
@@ -145,23 +149,9 @@ def averages_of(shape: Sequence[int], periodic: Periodic, inverse_temperature: f
     return functions
 
 
-def _first_mode(phi: Tensor, axis: int) -> Tensor:
-    """The structure factor |sum_x exp(i k x) phi(x)|^2 / V^2 at the smallest wave number k along an axis, (B,)."""
-    n = phi.shape[axis]
-    profile = phi.movedim(axis, 2).reshape(*phi.shape[:2], n, -1).mean(3)
-    return (torch.fft.fft(profile, dim=2)[:, :, 1 % n] / n).abs().square().sum(1)
-
-
-def two_point(phi: Tensor, axes: Sequence[int]) -> Tensor:
-    """The product phi(x) phi(x + r), averaged over x and axes, and summed over channels, (B, r)."""
-    longest = min(phi.shape[axis] for axis in axes) // 2
-    sites = phi[0, 0].numel()
-    total = phi.new_zeros(len(phi), longest + 1)
-    for axis in axes:
-        spectrum = torch.fft.rfft(phi, dim=axis).abs().square()
-        products = torch.fft.irfft(spectrum, n=phi.shape[axis], dim=axis).narrow(axis, 0, longest + 1)
-        total += products.movedim(axis, -1).flatten(1, -2).sum(1) / sites
-    return total / len(axes)
+def _line(values: Tensor, axis: int) -> Tensor:
+    """The values (B, *shape) along an axis of fields (B, C, *shape), from the origin, (B, n)."""
+    return values.movedim(axis - 1, 1).flatten(2)[:, :, 0] if values.ndim > 2 else values
 
 
 class Averages:

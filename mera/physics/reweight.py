@@ -159,8 +159,8 @@ def _information(posterior: Tensor) -> Tensor:
 class Mixture(Averaging):
     r"""The weighted mean of fields of several sets of chains, with the errors of their :math:`\ln Z`.
 
-    The error comes from the influence of each field on the average, also by way of :math:`\ln Z` of what was sampled,
-    which has the correlations of successive draws; sets of chains are independent, but for those of one run.
+    The error comes from the influence of each field on the average, also by way of :math:`\ln Z` of what was sampled.
+    Sets of chains are independent, but for those of one run.
 
     Args:
         sets: the sets of chains, whose fields follow one another.

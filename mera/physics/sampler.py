@@ -78,6 +78,8 @@ class Sampler(ABC):
         flow: the flow that makes proposals; None for samplers without one.
         fields: the current fields of chains, (K, C, *shape), point by point.
         witness: by name, observables of other fields of the target, by which a verdict judges the draws.
+        figures: numbers for the estimate, by name, of all draws so far.
+        progress: the fraction of all work that is done, 0 to 1; None if the number of draws tells it.
         state_names: the names of the attributes on which the next draws depend, tensors or numbers, beside the random
             numbers; of an attribute's attribute with a dot. Independent samples have none.
     """
@@ -88,21 +90,13 @@ class Sampler(ABC):
     flow: Density | None = None
     fields: Tensor
     witness: Mapping[str, Tensor] = {}
+    figures: Mapping[str, Tensor] = {}
+    progress: float | None = None
     state_names: Sequence[str] = ()
 
     @abstractmethod
     def draw(self, tune: bool, most: int) -> list[Draw]:
         """Return up to `most` draws, none if one takes several calls; only a warm-up may `tune` steps."""
-
-    @property
-    def progress(self) -> float | None:
-        """The fraction of all work that is done, 0 to 1; None if the number of draws tells it."""
-        return None
-
-    @property
-    def figures(self) -> Mapping[str, Tensor]:
-        """Numbers for the estimate, by name, of all draws so far."""
-        return {}
 
     def state(self) -> Mapping[str, Tensor]:
         """The tensors and numbers on which the next draws depend, by name."""

@@ -54,8 +54,8 @@ class FreeField(_QuarticField):
     .. math:: S = \sum_x \frac{1}{2} \sum_\mu (\phi(x + \mu) - \phi(x))^2 + \frac{1}{2} \text{mass2}\, \phi(x)^2
 
     Args:
-        mass2: the squared mass, positive, in units of the lattice spacing.
-        periodic: whether the lattice is periodic, one value or one for each direction.
+        mass2: the squared mass, positive.
+        periodic: see `Action`.
 
     >>> round(FreeField(mass2=1.25).log_z((8, 8)), 4)
     8.6083
@@ -86,13 +86,13 @@ class Phi4(_QuarticField):
         S = \sum_x \frac{1}{2} \sum_\mu (\phi(x + \mu) - \phi(x))^2 + \frac{1}{2} \text{mass2}\, \phi(x)^2
         + \text{coupling}\, \phi(x)^4
 
-    `from_hopping` takes another convention. In two dimensions, a coupling of 0.25 is critical at
+    In two dimensions, a coupling of 0.25 is critical at
     mass2 = -1.2723 (Schaich and Loinaz 2009, https://arxiv.org/abs/0902.0045).
 
     Args:
         mass2: the squared mass, which may be negative.
         coupling: the coupling, positive; 0 gives the free field and needs a positive `mass2`.
-        periodic: whether the lattice is periodic, one value or one for each direction.
+        periodic: see `Action`.
 
     Raises:
         ValueError: if the action is not bounded from below.
@@ -129,9 +129,6 @@ class ON(_QuarticField):
     .. math::
         S = \sum_x \frac{1}{2} \sum_\mu |\phi(x + \mu) - \phi(x)|^2 + \frac{1}{2} \text{mass2}\, |\phi(x)|^2
         + \text{coupling}\, |\phi(x)|^4
-
-    A flow whose log-density is the same for fields that are turned together is a "decimation" with the option
-    `frames`, which is in `ON.flow_options`.
 
     Args:
         n: the number of components; the other arguments are those of `Phi4`.

@@ -116,8 +116,6 @@ class Target:
             return action if is_same else cls(action.action, shape, like)  # type: ignore[arg-type]
         return cls(action, shape, DOUBLE if like is None else like)  # type: ignore[arg-type]
 
-    # Facts
-
     @cached_property
     def is_differentiable(self) -> bool:  # noqa: D102
         return is_differentiable(self.action, noise_of(self.shape, self.like))
@@ -146,8 +144,6 @@ class Target:
     def fingerprint(self) -> Tensor:
         """The action of a few fields of noise, the same ones at each call, by which another action shows, (4,)."""
         return self.action(noise_of(self.shape, self.like)).detach()
-
-    # Fields
 
     def log_prob(self, phi: Tensor) -> Tensor:
         """The log-density of fields (B, C, *shape) up to ln Z, (B,)."""

@@ -155,9 +155,8 @@ class Trajectories:
     """Hamiltonian trajectories of fields (K, C, *shape), of random lengths and unit masses.
 
     Lengths vary by half of their mean, so that no mode of the field has a period that always matches the length. In the
-    first half of the warm-up each chain has a step of its own, (K,), since over-dispersed starts may lie where the
-    density is too steep for the step that suits the others, and a chain would never leave. From then on the chains of a
-    group share a step, which begins at the median: a chain whose own step became too small would explore less.
+    first half of the warm-up each chain has a step of its own, (K,), since a start may lie where the density is too
+    steep for the step of the others. From then on the chains of a group share a step, which begins at the median.
 
     Args:
         log_prob: the log-density of fields (K, C, *shape) up to a constant, (K,), differentiable.
@@ -167,7 +166,6 @@ class Trajectories:
         groups: the number of groups of successive chains that share a step after a half of it.
 
     Attributes:
-        groups: the number of groups.
         is_common: whether the chains of a group share a step.
 
     Raises:

@@ -104,8 +104,7 @@ class Forward:
     Args:
         missed: the fraction of the fields that lie where the flow has no samples.
         ess: the effective sample size from the fields, 0 to 1; see `forward_ess`.
-        above: the fraction of all fields that is left out of both, as their actions are far above those of the others:
-            chains from some starts stay in states, such as domains, whose weight a short run does not tell.
+        above: the fraction of all fields that is left out of both, as their actions are far above those of the others.
         nats: how far these actions are above the others, in the mean.
         series: the log-weights and observables of the fields that are not left out, by name, (N,) each.
     """
@@ -126,9 +125,8 @@ class Forward:
         r"""The error of an average over n samples of a flow by fields of the target, as a multiple of its error.
 
         The variance of the weighted average of O is :math:`\langle w^2 (O - \bar O)^2 \rangle_q / n`, which is
-        :math:`\langle w (O - \bar O)^2 \rangle_p / n` over the target, for weights with the mean 1; that of chains of
-        proposals is not smaller. Samples that miss a tail, where few of them have large weights, underestimate it;
-        fields of the target lie there. The ratio is 1 for an observable that was not measured on the fields.
+        :math:`\langle w (O - \bar O)^2 \rangle_p / n` over the target, for weights with the mean 1. Samples that miss a
+        tail underestimate it; fields of the target lie there. The ratio is 1 where it is not known.
         """
         if name not in self.series or not error > 0:
             return 1.0

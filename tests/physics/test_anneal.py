@@ -1,7 +1,5 @@
 """Annealed sequential Monte Carlo where the answer is known, with honest errors."""
 
-import math
-
 import pytest
 import torch
 
@@ -13,7 +11,6 @@ from mera.sampling.diagnostics import Averaging
 from mera.sampling.verdict import Trust, marked
 from tests.physics.exact import chain_of_angles
 
-T_C = physics.CRITICAL_TEMPERATURE
 KNOWN = [
     (FreeField(1.25), (1, 4, 6)),
     (FreeField(0.5, periodic=False), (1, 4, 6)),
@@ -97,21 +94,3 @@ def test_errors_from_few_populations_have_the_factor_of_student():
     means = torch.randn(4000, 4, dtype=torch.float64)
     covered = [abs(row.mean()) < averaging.error(row - row.mean()) for row in means]
     assert sum(covered) / len(covered) == pytest.approx(0.6827, abs=0.03)
-
-
-COVERED = [
-    (FreeField(1.25), 8),
-    *((Ising(temperature), L) for temperature in (1.8, 2.1, T_C, 2.5, 3.0) for L in (4, 8)),
-]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("action", "L"), COVERED, ids=repr)
-def test_errors_cover(action, L):
-    """The root mean square of 30 pulls of ln Z, 1.07 +- 0.15 for errors from 16 populations, Student's t of 15."""
-    torch.manual_seed(0)
-    exact, pulls = action.log_z((L, L)), []
-    for _ in range(30):
-        found = physics.anneal(action, (1, L, L), particles=8 * L, populations=16)
-        pulls.append((found.log_z - exact) / found.log_z_error)
-    assert 0.7 < math.sqrt(sum(pull**2 for pull in pulls) / 30) < 1.5

@@ -19,7 +19,7 @@ KNOWN = [
 @pytest.mark.parametrize(("action", "shape", "expected"), KNOWN, ids=lambda value: repr(value)[:20])
 def test_against_exact_averages(action, shape, expected):
     torch.manual_seed(0)
-    found = physics.cluster(action, (1, *shape), draws=1500)
+    found = physics.cluster(action, (1, *shape), draws=600, warmup=20)
     for name in expected.keys() & found.observables.keys():
         value, error = found.observables[name]
         assert abs(value - expected[name]) < 5 * error + 1e-9, name
@@ -31,14 +31,16 @@ def test_against_exact_averages(action, shape, expected):
     ("action", "shape"),
     [
         (ON(2, -1.0, 0.25), (2, 4, 6)),
-        (Phi4(-1.5, 0.5), (1, 4, 6)),
         (Phi4(-1.0, 0.5, periodic=(True, False)), (1, 4, 6)),
     ],
     ids=repr,
 )
 def test_lengths_need_trajectories(action, shape):
     torch.manual_seed(0)
-    found, chain = physics.cluster(action, shape, draws=800), physics.hmc(shape, action, draws=1500)
+    found, chain = (
+        physics.cluster(action, shape, draws=300, warmup=50),
+        physics.hmc(shape, action, draws=400, warmup=100),
+    )
     for name in ("m2", "m4", "phi2", "energy"):
         difference = found.observables[name].value - chain.observables[name].value
         assert abs(difference) < 5 * math.hypot(found.observables[name].error, chain.observables[name].error), name

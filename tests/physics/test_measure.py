@@ -238,20 +238,6 @@ def test_other_functions_of_the_same_name_are_refused(tmp_path):
             physics.hmc(SHAPE, action(k), observables=own(c), resume=True, **options)
 
 
-def test_two_theories_of_one_name_are_not_joined(tmp_path):
-    """Also by different flows, which leave the fields alone at which actions are compared."""
-
-    def action(k):
-        return lambda phi: (k * phi.square()).flatten(1).sum(1)
-
-    flows = small_flow(), randomize(small_flow())
-    for name, k, flow in (("a", 1.0, flows[0]), ("b", 1.2, flows[0]), ("c", 1.0, flows[1])):
-        physics.metropolis(flow, action(k), draws=10, warmup=5, out=tmp_path / name)
-    physics.load_chain([tmp_path / "a", tmp_path / "c"])
-    with pytest.raises(ValueError, match=r"Expected the action of the measurement in .*; got other values"):
-        physics.load_chain([tmp_path / "a", tmp_path / "b"])
-
-
 def test_a_run_is_not_resumed_with_another_action_of_its_name(tmp_path):
     def action(k):
         return lambda phi: (k * phi.square()).flatten(1).sum(1)

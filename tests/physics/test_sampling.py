@@ -46,8 +46,8 @@ def test_reweighting_covers(flow):
 
 
 SAMPLERS = {
-    "metropolis": lambda flow: physics.metropolis(flow, FREE, draws=1500, chains=16),
-    "field": lambda flow: physics.hmc((1, 4, 4), FREE, draws=800, warmup=100),
+    "metropolis": lambda flow: physics.metropolis(flow, FREE, draws=1000, chains=16),
+    "field": lambda flow: physics.hmc((1, 4, 4), FREE, draws=500, warmup=100),
 }
 
 
@@ -73,7 +73,7 @@ def test_samplers_of_the_free_field(flow, sampler):
 def test_chains_of_an_even_action_change_their_sign():
     """In the broken phase the wells are out of reach of trajectories, and all even observables are right in each."""
     action = Phi4(-4.0, 0.5)
-    chain = physics.hmc((1, 4, 4), action, chains=8, draws=400, warmup=100)
+    chain = physics.hmc((1, 4, 4), action, chains=8, draws=200, warmup=100)
     assert chain.r_hat["m"] < 1.05
     assert "chains do not agree" not in chain.verdict
     assert abs(chain.observables["m"].value) < 5 * chain.observables["m"].error
@@ -91,7 +91,7 @@ def test_the_length_of_the_decay_of_slices_is_a_function_of_averages():
         return lambda phi: (phi.mean(3) * phi.mean(3).roll(t, 2)).mean((1, 2))
 
     own = {f"C{t}": slices(t) for t in range(3)}
-    chain = physics.hmc((1, 12, 8), FREE, draws=600, observables=own)
+    chain = physics.hmc((1, 12, 8), FREE, draws=300, warmup=80, observables=own)
     found = chain.derive(lambda mean: 1 / torch.acosh((mean["C0"] + mean["C2"]) / (2 * mean["C1"])))
     assert found.error < 0.05
     assert abs(found.value - 1 / math.acosh(1 + FREE.mass2 / 2)) < 4 * found.error
@@ -99,13 +99,13 @@ def test_the_length_of_the_decay_of_slices_is_a_function_of_averages():
 
 def test_open_borders_and_other_dimensions():
     open_field = FreeField(0.8, periodic=False)
-    chain = physics.hmc((1, 5), open_field, draws=1000)
+    chain = physics.hmc((1, 5), open_field, draws=400, warmup=80)
     assert chain.correlator is None
     assert "correlation_length" not in chain.observables
     measured = chain.observables["phi2"]
     assert abs(measured.value - open_field.phi2((5,))) < 4 * measured.error
     strip = FreeField(0.8, periodic=(False, True))
-    chain = physics.hmc((1, 12, 10), strip, draws=600)
+    chain = physics.hmc((1, 12, 10), strip, draws=20, warmup=10)
     assert chain.correlator[0].shape == (6,)
     assert "correlation_length" in chain.observables
     with pytest.raises(ValueError, match="one for each of 1 directions"):

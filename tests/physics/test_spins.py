@@ -63,14 +63,3 @@ def test_spins_of_a_field():
     spins = Ising(2.0).order_parameter(phi.expand(N, -1, -1, -1))
     assert set(spins.unique().tolist()) == {-1.0, 1.0}
     assert ((spins.mean(0) - phi[0].tanh()).abs() < 5 / math.sqrt(N)).all()
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("local", [False, True])
-def test_hmc_of_the_field_measures_spins(local):
-    """The energy of spins at T = 3 on 8 x 8, against the derivative of Kaufman's ln Z."""
-    action, beta, h = Ising(3.0, local, gap=0.9 if local else 0.1), 1 / 3, 1e-5
-    energy = -(physics.kaufman((8, 8), 1 / (beta + h)) - physics.kaufman((8, 8), 1 / (beta - h))) / (2 * h) / 64
-    chain = physics.hmc((1, 8, 8), action, draws=1200, warmup=100, length=2.0)
-    assert abs(chain.observables["energy"].value - energy) < 5 * chain.observables["energy"].error
-    assert chain.observables["energy"].error < 0.01
