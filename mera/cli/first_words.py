@@ -13,10 +13,14 @@ SECONDS = {"map": 15e-6, "find": 30e-6, "mix": 70e-6, "refine": 260e-6}
 """The seconds of the flow "photographs" for a pixel that is read, on an idle core; of `refine` by 2 x 2."""
 LONGEST = {"map": "960", "find": "960", "mix": "960", "refine": "480"}
 """The pixels of the longer edge to which a command reduces pictures."""
-FILL_SECONDS = 18.0, 0.03
+FILL_SECONDS = 6.0, 0.03
 """The seconds of a filling at the defaults, and those for each pixel of the hole."""
+PIECE_SECONDS = 3.5
+"""The seconds of each piece of a scratch."""
 START = 5
 """The seconds until the flow is loaded."""
+UNTOLD = {"--samples", "--particles", "--iterations", "--warmup", "--scale"}
+"""Options that change the time of a filling in ways that the first line does not know."""
 WITH_FILES = ("--mask", "--image")
 """Options whose value is a file that is read."""
 
@@ -45,17 +49,18 @@ def first_words(command: str, words: Sequence[str]) -> None:
         return
     text = f"{command}: {', '.join(files)}"
     if command == "inpaint":
-        hole = _hole(options)
-        seconds = len(sizes) * (FILL_SECONDS[0] + FILL_SECONDS[1] * hole)
-        known = known and hole > 0 and not {"--samples", "--particles", "--iterations", "--warmup"} & set(options)
+        pixels, pieces = _hole(options)
+        filling = FILL_SECONDS[0] + FILL_SECONDS[1] * pixels if pieces == 1 else PIECE_SECONDS * pieces
+        seconds = len(sizes) * filling
+        known = known and pieces > 0 and not UNTOLD & set(options)
     else:
         number = max(len(sizes) - 1, 1) if command == "mix" else 1
         read = sizes[:1] if command == "mix" else sizes
         seconds = number * sum(height * width for height, width in read) * SECONDS[command]
         seconds *= (int(options.get("--times", "2")) / 2) ** 2 if options.get("--times", "2").isdecimal() else 1
-    pixels = " and ".join(f"{height} x {width}" for height, width in sizes[:3])
+    edges = " and ".join(f"{height} x {width}" for height, width in sizes[:3])
     expected = f": about {_rounded(START + seconds)} on an idle core" if known else ""
-    print(f"{text}, {pixels} pixels{' and more' * (len(sizes) > 3)}{expected}", file=sys.stderr, flush=True)
+    print(f"{text}, {edges} pixels{' and more' * (len(sizes) > 3)}{expected}", file=sys.stderr, flush=True)
 
 
 def _parsed(words: Sequence[str]) -> tuple[dict[str, str], list[str]]:
@@ -93,18 +98,23 @@ def _size(file: Path, longest: str) -> tuple[int, int]:
     return round(share * height), round(share * width)
 
 
-def _hole(options: dict[str, str]) -> int:
-    """The number of masked pixels, 0 if it cannot be told."""
+def _hole(options: dict[str, str]) -> tuple[int, int]:
+    """The number of masked pixels, and that of the pieces in which they are filled; (0, 0) if it cannot be told."""
+    import numpy as np
     from PIL import Image
+
+    from mera.cli.pieces import pieces_of
 
     try:
         if "--region" in options:
             (top, bottom), (left, right) = (map(int, span.split(":")) for span in options["--region"].split(","))
-            return max(bottom - top, 0) * max(right - left, 0)
-        with Image.open(options["--mask"]) as image:
-            return sum(image.convert("L").histogram()[128:])
+            hidden = np.ones((bottom - top, right - left), bool)
+        else:
+            with Image.open(options["--mask"]) as image:
+                hidden = np.asarray(image.convert("L")) >= 128
+        return int(hidden.sum()), len(pieces_of(hidden))
     except Exception:  # as above
-        return 0
+        return 0, 0
 
 
 def _rounded(seconds: float) -> str:

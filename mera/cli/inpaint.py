@@ -15,6 +15,7 @@ from torch import Tensor
 from mera import graph
 from mera._utils.errors import InputError
 from mera._utils.progress import ProgressBar, check_console
+from mera.cli import stopping
 from mera.cli.options import Class, Device, Lattice, Root, Seed, options_for
 from mera.cli.picture_arguments import (
     SCALE,
@@ -26,6 +27,7 @@ from mera.cli.picture_arguments import (
     run_and,
     save_stored,
 )
+from mera.cli.pieces import pieces_of
 from mera.cli.sources import examples_of, folder_of, select_class
 from mera.cli.terminal import Json, console, show_json, with_options
 from mera.cones import parse_region, sites_of
@@ -36,7 +38,7 @@ from mera.drawing.images import inpainted, save_figure, save_image
 from mera.flow.flow import Flow
 from mera.graph.indexing import mask_from_sites
 from mera.inpaint import Inpainting, SearchOptions
-from mera.inpaint.blocks import pieces_of
+from mera.inpaint.posterior import Stop
 from mera.inpaint.surface import biharmonic
 
 MARGIN = 8
@@ -111,7 +113,7 @@ def _inpaint(
         if stored is not None and stored.upright.shape[:2] != before.shape[1:]:
             stored = stored.with_pixels(before)  # reduced
         announce(picture, sheet)
-        if _fill(conditioned, file, before, hidden, (picture, sheet), as_json, options, stored).stopped:
+        if _fill(conditioned, file, before, hidden, (picture, sheet), as_json, options, stored):
             break
 
 
@@ -133,9 +135,10 @@ def _hidden(image: Tensor, mask: Path | None, region: str | None, scale: int | N
 def _fill(
     flow: Flow, file: Path, whole: Tensor, hidden: Tensor, pictures: tuple[Path, Path], as_json: bool,
     options: dict[str, Any], stored: StoredPicture | None,
-) -> Inpainting:  # fmt: skip
-    """Fill the hidden pixels of a picture, write its pictures, and print what was found."""
-    pieces, filled, listener = pieces_of(hidden), whole, check_console(console, quiet=as_json)
+) -> bool:  # fmt: skip
+    """Fill the hidden pixels of a picture, write its pictures, print what was found; return if Ctrl-C came."""
+    pieces = [torch.from_numpy(piece) for piece in pieces_of(hidden.numpy())]
+    filled, listener = whole, check_console(console, quiet=as_json)
     if len(pieces) > 1:
         if options.get("samples") != 0:
             # one draw has no mean: the likeliest filling of a thin hole has as small an error as the mean of many
@@ -144,8 +147,8 @@ def _fill(
         lattice = graph.Lattice(len(whole), tuple(hidden.shape), (False, False))
         smooth = biharmonic(whole[None].double(), hidden, lattice)[0]
         filled = torch.where(hidden, smooth.round().to(whole), whole)
-    implausible = 0
-    with ProgressBar("pieces", listener, at_once=len(pieces) > 1) as bar:
+    implausible, stop, result = 0, Stop(), None
+    with ProgressBar("pieces", listener, at_once=len(pieces) > 1) as bar, stop:
         for number, piece in enumerate(pieces, start=1):
             shown = listener if len(pieces) == 1 else check_console(None, quiet=True)
             found = _Window(flow, file, filled, piece)
@@ -155,21 +158,25 @@ def _fill(
                 bar.update(number, number / len(pieces), "")
             if result.stopped:
                 break
+    if result is None:
+        raise KeyboardInterrupt  # before anything was filled
+    stopped = stop.requested or result.stopped
+    if stored is None:
+        save_image(filled, pictures[0])
+        stopping.done.append(str(pictures[0]))
+    else:
+        save_stored(stored.with_pixels(filled, hidden), pictures[0], file)
+        if clear := int((stored.upright[..., -1][hidden.numpy()] == 0).sum()) * stored.has_alpha:
+            typer.echo(f"{file}: {clear:,} filled pixels are transparent, and stay so", err=True)
     if len(pieces) == 1:
         save_figure(found.figure(result), pictures[1])
     else:
         near = _near(hidden)
         both = {"the image": whole[:, *near], "filled": filled[:, *near]}
         save_figure(inpainted(both, hidden[near], f"{len(pieces)} pieces", width=4.4), pictures[1])
-    if stored is None:
-        save_image(filled, pictures[0])
-    else:
-        save_stored(stored.with_pixels(filled, hidden), pictures[0], file)
-        if clear := int((stored.upright[..., -1][hidden.numpy()] == 0).sum()) * stored.has_alpha:
-            typer.echo(f"{file}: {clear:,} filled pixels are transparent, and stay so", err=True)
     masked, plausible = int((found.hidden if len(pieces) == 1 else hidden).sum()), implausible == 0
     numbers: dict[str, Any] = {
-        "file": str(file), "pieces": len(pieces), "blocks": result.blocks, "stopped": result.stopped,
+        "file": str(file), "pieces": len(pieces), "blocks": result.blocks, "stopped": stopped,
         "kept": result.kept, "plausible": plausible, "masked_pixels": masked,
     }  # fmt: skip
     if len(pieces) == 1:
@@ -182,7 +189,7 @@ def _fill(
         numbers |= asdict(result.convergence) | {"mixed": result.convergence.mixed}
     if as_json:
         show_json(numbers | {"pictures": [str(path) for path in pictures]})
-        return result
+        return stopped
     if len(pieces) > 1:
         console.print(f"{masked:,} pixels filled in {len(pieces)} pieces, each in a window of its own")
     else:
@@ -191,7 +198,7 @@ def _fill(
             "log p {log_prob:.1f} of the filled image, {log_prob_of_likeliest:.1f} with the likeliest filling, "
             "{log_prob_of_image:.1f} of the original, in nats".format(**numbers)
         )
-    if result.stopped:
+    if stopped:
         console.print("stopped: the pictures show the best filling so far")
     elif result.blocks > 1:
         console.print(f"filled in {result.blocks} blocks in turn, each given those before it")
@@ -202,7 +209,7 @@ def _fill(
         console.print(f"samples: {result.convergence.verdict}")
     for path in pictures:
         console.print(f"  {path}")
-    return result
+    return stopped
 
 
 class _Window:

@@ -4,29 +4,40 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from functools import wraps
 from types import FrameType
 from typing import Any
 
 import typer
 
-LIMIT = 1.7
+LIMIT = 1.3
 """The seconds that a command has to end by itself, and to write what was found."""
 STATUS = 130
 """The exit status of a command that Ctrl-C ended."""
 done: list[str] = []
 """The files that the command has written."""
-_timers: list[threading.Timer] = []
+_asked, _over = threading.Event(), threading.Event()
+"""Whether Ctrl-C came, and whether the command has ended by itself."""
 _said: list[bool] = []
 
 
 def install() -> None:
-    """Handle Ctrl-C from now on, also while modules are imported."""
+    """Handle Ctrl-C from now on, also while modules are imported.
+
+    Python runs a handler only between two operations of the main thread, and an operation of torch may take long. So a
+    thread counts the seconds, and the system tells it of the signal.
+    """
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, _interrupt)
+        ours, of_system = socket.socketpair()
+        of_system.setblocking(False)
+        signal.set_wakeup_fd(of_system.fileno(), warn_on_full_buffer=False)
+        threading.Thread(target=_watch, args=(ours, of_system), daemon=True).start()
 
 
 def stoppable(run: Callable[..., None]) -> Callable[..., None]:
@@ -35,36 +46,43 @@ def stoppable(run: Callable[..., None]) -> Callable[..., None]:
     @wraps(run)
     def command(*arguments: Any, **options: Any) -> None:
         done.clear()
+        _over.clear()
         try:
             run(*arguments, **options)
         except KeyboardInterrupt:
+            _asked.set()
             last_words()
-            raise typer.Exit(STATUS) from None
-        else:
-            _said.append(True)  # the command itself has said what is done
-        finally:
-            for timer in _timers:
-                timer.cancel()
+            raise typer.Exit(STATUS) from None  # the time goes on, as Python may take long to end
+        _over.set()
+        _said.append(True)  # the command itself has said what is done
 
     return command
 
 
 def last_words() -> None:
     """Say what is done, once, if Ctrl-C has ended the command."""
-    if _timers and not _said:
+    if _asked.is_set() and not _said:
         sentence = f"stopped; done: {', '.join(done)}" if done else "stopped: nothing is written yet"
         print(sentence, file=sys.stderr, flush=True)
         _said.append(True)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
-    """Ask the command to end, and end it when its time is over, or at once if it is asked again."""
-    if _timers:
-        _end()
-    _timers.append(threading.Timer(LIMIT, _end))
-    _timers[0].daemon = True
-    _timers[0].start()
+    """Ask the command to end."""
+    _asked.set()
     raise KeyboardInterrupt
+
+
+def _watch(signals: socket.socket, writer: socket.socket) -> None:
+    """End the process when its time after Ctrl-C is over, or at once if Ctrl-C comes again; `writer` stays open."""
+    while signals.recv(1)[0] != signal.SIGINT:
+        pass
+    _asked.set()
+    signals.settimeout(LIMIT)
+    with suppress(TimeoutError):
+        signals.recv(1)
+    if not _over.is_set():
+        _end()
 
 
 def _end() -> None:

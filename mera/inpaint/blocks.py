@@ -1,4 +1,4 @@
-"""Large holes in blocks, long ones in pieces, and what it costs to draw fillings of a hole."""
+"""Large holes in blocks, and what it costs to draw fillings of a hole."""
 
 from __future__ import annotations
 
@@ -19,8 +19,6 @@ TOGETHER = 3072
 """The most masked variables that are drawn together: memory grows with their square, and time even faster."""
 BLOCK = 1728
 """The most masked variables of a block of a larger hole: 24 x 24 pixels in colour."""
-SPACIOUS, LONG, PIECE = 4, 36, 16
-"""A hole longer than LONG pixels, whose square has SPACIOUS times its pixels, has pieces of up to PIECE pixels."""
 MAX_HIDDEN = 4096
 """The most masked pixels of a hole with samples."""
 BYTES, STARTED = 80.0, 0.6
@@ -45,25 +43,6 @@ def blocks_of(hidden: Tensor, channels: int, variables: int = BLOCK) -> list[Ten
         part[tuple(at[number == block].mT)] = True
         parts.append(part)
     return parts
-
-
-def pieces_of(hidden: Tensor) -> list[Tensor]:
-    """Divide a scratch, or specks far apart, (H, W) into pieces along its length; other holes are one piece."""
-    at = hidden.nonzero()
-    edges = at.amax(0) - at.amin(0) + 1
-    axis = int(edges.argmax())
-    if edges.max() <= LONG or edges.max() ** 2 <= SPACIOUS * len(at):
-        return [hidden]
-    pieces, left = [], hidden.clone()
-    while left.any():
-        at = left.nonzero()
-        at = at[at[:, axis] < at[:, axis].min() + PIECE]
-        at = at[at[:, 1 - axis] < at[:, 1 - axis].min() + PIECE]
-        piece = torch.zeros_like(hidden)
-        piece[tuple(at.mT)] = True
-        left &= ~piece
-        pieces.append(piece)
-    return pieces
 
 
 def tell_cost(local: Restriction, search: SearchOptions, console: Console, blocks: int = 1) -> None:

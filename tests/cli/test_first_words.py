@@ -14,6 +14,7 @@ from typer import Exit
 
 from mera.cli import stopping
 from mera.cli.first_words import first_words
+from mera.cli.pieces import pieces_of
 
 
 @pytest.fixture(autouse=True)
@@ -25,6 +26,8 @@ def pictures(tmp_path, monkeypatch):
     mask = np.zeros((1000, 2000), np.uint8)
     mask[:10, :10] = 255
     Image.fromarray(mask).save("m.png")
+    mask[:200, :3] = 255
+    Image.fromarray(mask).save("scratch.png")
 
 
 @pytest.mark.parametrize(("words", "said"), [
@@ -32,6 +35,8 @@ def pictures(tmp_path, monkeypatch):
     ("map runs/a a.png --scale 100", "map: a.png, 100 x 50 pixels\n"),
     ("mix a.png m.png --json", "mix: a.png, m.png, 960 x 480 and 480 x 960 pixels: about 35 s on an idle core\n"),
     ("refine photographs a.png --times 4", "refine: a.png, 480 x 240 pixels: about 2 minutes on an idle core\n"),
+    ("inpaint a.png --region 4:16,4:16", "inpaint: a.png, 2000 x 1000 pixels: about 15 s on an idle core\n"),
+    ("inpaint a.png --mask scratch.png", "inpaint: a.png, 2000 x 1000 pixels: about 50 s on an idle core\n"),
     ("inpaint a.png --region 4:8,4:8 --samples 0", "inpaint: a.png, 2000 x 1000 pixels\n"),
     ("explore photographs --image a.png", ""),
     ("inpaint runs/a --test 3 --region 4:8,4:8", ""),
@@ -59,7 +64,7 @@ def test_a_missing_file_is_refused_before_torch_is_imported(words, message):
 
 @pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
 def test_ctrl_c_ends_a_command_with_a_sentence():
-    words = [sys.executable, "-m", "mera", "map", "m.png", "a.png", "--scale", "2000"]
+    words = [sys.executable, "-m", "mera", "map", "m.png", "a.png"]
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert "map: m.png, a.png" in process.stderr.readline()
         while not process.stdout.readline().startswith("stream"):
@@ -71,9 +76,23 @@ def test_ctrl_c_ends_a_command_with_a_sentence():
         assert process.stderr.read().endswith("stopped: nothing is written yet\n")
 
 
+def test_scratches_and_specks_have_pieces_and_compact_holes_have_one():
+    mask = np.zeros((64, 60), bool)
+    mask[4:60, 20:22] = True
+    pieces = pieces_of(mask)
+    assert [(rows.min(), rows.max()) for rows, _ in map(np.nonzero, pieces)] == [(4, 19), (20, 35), (36, 51), (52, 59)]
+    specks = np.zeros((64, 60), bool)
+    specks[3:5, 3:5] = specks[4:6, 50:52] = specks[60:62, 30:32] = True
+    assert [int(piece.sum()) for piece in pieces_of(specks)] == [4, 4, 4]
+    for hidden in (mask, specks):
+        assert np.array_equal(np.sum(pieces_of(hidden), 0), hidden)
+    mask[4:60, 20:50] = True
+    assert len(pieces_of(mask)) == 1
+
+
 def test_what_is_done_is_said(capsys, monkeypatch):
-    monkeypatch.setattr(stopping, "_timers", [threading.Timer(60, print)])
     monkeypatch.setattr(stopping, "_said", [])
+    monkeypatch.setattr(stopping, "_asked", threading.Event())
 
     def run() -> None:
         stopping.done.append("a_map.png")

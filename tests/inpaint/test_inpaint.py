@@ -15,7 +15,7 @@ import mera
 from mera._utils.progress import ProgressBar
 from mera.bijectors import Bijector
 from mera.inpaint import posterior
-from mera.inpaint.blocks import blocks_of, pieces_of
+from mera.inpaint.blocks import blocks_of
 from mera.inpaint.posterior import Convergence, Stop, judged_quantities
 from mera.inpaint.search import LatentSpace, climb, populate
 from mera.inpaint.surface import biharmonic
@@ -335,20 +335,6 @@ def test_a_filling_far_less_likely_than_the_surface_is_not_kept(gaussian, monkey
     torch.testing.assert_close(result.log_prob, flow.log_prob(exact)[0])
     assert "implausible: the surface is kept" in repr(result)
     assert not torch.equal(surface, exact)
-
-
-def test_scratches_and_specks_have_pieces_and_compact_holes_have_one():
-    mask = torch.zeros(64, 60, dtype=torch.bool)
-    mask[4:60, 20:22] = True
-    pieces = pieces_of(mask)
-    assert [tuple(piece.nonzero()[:, 0].aminmax()) for piece in pieces] == [(4, 19), (20, 35), (36, 51), (52, 59)]
-    specks = torch.zeros(64, 60, dtype=torch.bool)
-    specks[3:5, 3:5] = specks[4:6, 50:52] = specks[60:62, 30:32] = True
-    assert [int(piece.sum()) for piece in pieces_of(specks)] == [4, 4, 4]
-    for hidden in (mask, specks):
-        assert torch.equal(sum(piece.int() for piece in pieces_of(hidden)), hidden.int())
-    mask[4:60, 20:50] = True
-    assert len(pieces_of(mask)) == 1
 
 
 def test_the_filling_is_the_medoid_of_the_draws(gaussian):
