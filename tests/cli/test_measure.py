@@ -23,14 +23,20 @@ def measured(*arguments):
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     path = tmp_path_factory.mktemp("runs") / "phi4"
-    text = plain(succeed("train", "rgflow", "--action", ACTION, *SMALL, "--steps", 20, "--lr", "5e-3", "--out", path))
+    text = plain(
+        succeed(
+            "train", "rgflow", "--action", ACTION, *SMALL, "--steps", 20, "--lr", "5e-3", "--no-check", "--out", path
+        )
+    )
     assert "learns Phi4(mass2=1, coupling=0.5, periodic=True) on 1 x 8 x 8, as a mixture with its mirror image" in text
     assert "finished after 20 steps: ESS <= 0." in text
     return path
 
 
 def test_a_run_of_an_action_is_resumed_and_not_evaluated(folder):
-    assert "going on from step 20 of 25" in plain(succeed("train", "--resume", folder, "--steps", 25, "--rewarm"))
+    assert "going on from step 20 of 25" in plain(
+        succeed("train", "--resume", folder, "--steps", 25, "--rewarm", "--no-check")
+    )
     assert RunFolder(folder).facts()["action"] == ACTION
     assert isinstance(mera.load(folder), Symmetrized)
     assert run("train", "--resume", folder, "--root", "elsewhere", "--steps", 30).exit_code == 2
@@ -92,6 +98,16 @@ def test_measurements_are_kept_and_prolonged(folder):
 
 
 def test_an_action_of_several_components(tmp_path):
-    arguments = ["--action", "on(n=2)", *SMALL, "--steps", 2, "--no-symmetrize", "--out", tmp_path / "run"]
+    arguments = [
+        "--action",
+        "on(n=2)",
+        *SMALL,
+        "--steps",
+        2,
+        "--no-symmetrize",
+        "--no-check",
+        "--out",
+        tmp_path / "run",
+    ]
     succeed("train", "rgflow", *arguments)
     assert mera.load(tmp_path / "run").plan.input.channels == 2

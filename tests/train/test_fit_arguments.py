@@ -82,9 +82,9 @@ def test_the_configuration_is_that_of_the_flow_that_learns(tmp_path):
 
 
 def test_settings_by_name_and_as_an_object_train_alike():
-    """Where they depend on the data: batch size, rate, decay and evaluated samples of an action."""
+    """Where they depend on the data: batch size, rate and decay of an action."""
     action, metrics = mera.physics.FreeField(1.0), []
-    for settings, options in ((None, {"steps": 2}), (Settings(steps=2), {})):
+    for settings, options in ((None, {"steps": 2, "eval_images": 20}), (Settings(steps=2, eval_images=20), {})):
         torch.manual_seed(0)
         flow = mera.build("rgflow", L=4, m=2, channels=1, hidden=(4,))
         metrics.append(fit(flow, action, settings, **options, check=False).history.metrics[-1])

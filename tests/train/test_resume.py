@@ -90,7 +90,7 @@ MARKS = {"compiled": (pytest.mark.slow, OF_TORCH)}
 
 @pytest.mark.parametrize(
     ("step", "other"),
-    [(1, "plain"), (3, "plain"), *(pytest.param(4, other, marks=MARKS.get(other, ())) for other in OWN)],
+    [(3, "plain"), *(pytest.param(4, other, marks=MARKS.get(other, ())) for other in OWN)],
 )
 def test_an_interrupted_run_goes_on_as_if_it_had_not_been(tmp_path, monkeypatch, step, other):
     monkeypatch.chdir(tmp_path)
