@@ -37,9 +37,9 @@ RESIDUAL_BLOCKS = Option("number of residual blocks in a conditioner network.")
 HIDDEN = Option("widths of the hidden layers; in a residual network, of one residual block.")
 HIDDEN_CHANNELS = Option("channels of the hidden convolutions in one residual block.")
 CONDITIONER = Option(
-    'networks of the couplings. "joint": one network for scale and translation, for each half. "authors": a network '
-    "for the scale and one for the translation, as wide as the patch and the same for both halves, as in the RG-Flow "
-    "authors' code.",
+    'networks of the couplings. "joint": one network for scale and translation, for each half. "paper": a network for '
+    'the scale and one for the translation, for each half (RG-Flow, App. A). "authors": a network for the scale and '
+    "one for the translation, as wide as the patch and the same for both halves, as in the RG-Flow authors' code.",
 )
 NORM = Option("an ActNorm before each coupling layer; see `Flow.initialize`.", flag)
 OPTIONAL_NORM = Option(

@@ -8,7 +8,7 @@ from mera.bijectors.catalogue import register_transform
 from mera.bijectors.circular import CircularSpline, wrap
 from mera.bijectors.compose import Chain, Invert
 from mera.bijectors.conditioners.base import Conditioner, join, joined_shape
-from mera.bijectors.conditioners.published import PatchMLPs
+from mera.bijectors.conditioners.published import PatchMLPs, SeparateMLPs
 from mera.bijectors.conditioners.residual import ResidualConv, ResidualMLP
 from mera.bijectors.coupling import Coupling
 from mera.bijectors.elementwise import Conditional, Conditioned, Elementwise
@@ -58,6 +58,7 @@ __all__ = [
     "RationalQuadratic",
     "ResidualConv",
     "ResidualMLP",
+    "SeparateMLPs",
     "Spectral",
     "Turn",
     "Univariate",

@@ -21,7 +21,7 @@ from mera.bijectors.base import Bijector
 from mera.bijectors.by_name import register
 from mera.bijectors.circular import CircularSpline
 from mera.bijectors.compose import Chain
-from mera.bijectors.conditioners.published import PatchMLPs
+from mera.bijectors.conditioners.published import PatchMLPs, SeparateMLPs
 from mera.bijectors.conditioners.residual import ResidualConv, ResidualMLP
 from mera.bijectors.coupling import Coupling, couplings
 from mera.bijectors.elementwise import Conditional, Conditioned, Elementwise
@@ -37,7 +37,7 @@ from mera.bijectors.univariate import Affine, Composition, Univariate
 
 TRANSFORMS: Registry[Callable[..., Univariate]] = Registry("a transform")
 """From options to the monotone map of a coupling."""
-CONDITIONERS: dict[str, Callable[..., nn.Module]] = {"joint": ResidualMLP, "authors": PatchMLPs}
+CONDITIONERS: dict[str, Callable[..., nn.Module]] = {"joint": ResidualMLP, "paper": SeparateMLPs, "authors": PatchMLPs}
 """Networks of patches, with the options `hidden` and `blocks`."""
 
 register_transform = TRANSFORMS.register

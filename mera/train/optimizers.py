@@ -174,7 +174,7 @@ def has_fast_bfloat16(device: torch.device) -> bool:
 def layer_groups(module: nn.Module) -> list[dict[str, Any]]:
     """The parameters of a module as groups for `Muon`: weights of linear layers and convolutions, and all others.
 
-    The weight-normed layers of the conditioner "authors" belong to the second group, for AdamW.
+    The weight-normed layers of the conditioners "paper" and "authors" belong to the second group, for AdamW.
     """
     layers = (layer for layer in module.modules() if isinstance(layer, nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d))
     weights = {id(layer.weight) for layer in layers}

@@ -263,7 +263,7 @@ def test_every_name_is_in_the_table():
 
 OTHER = {"per_channel": True, "layers": 3, "residual_blocks": 3, "hidden": (7,), "norm": False, "mask": "channels",
          "padding": "circular", "kernel": 5, "transform": "spline(bins=3)", "mix_channels": False, "passive": 2,
-         "conditioner": "authors", "per_site": False, "identity": True, "bins": 4, "bound": 0.5, "window": 1,
+         "conditioner": "paper", "per_site": False, "identity": True, "bins": 4, "bound": 0.5, "window": 1,
          "together": True}  # fmt: skip
 
 

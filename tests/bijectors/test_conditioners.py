@@ -18,12 +18,19 @@ from mera.bijectors import (
     Masked,
     PatchMLPs,
     ResidualConv,
+    SeparateMLPs,
     checkerboard,
 )
 from tests.helpers.laws import randomize
-from tests.tables.bijectors import EVEN, PATCH, conv, mlp, patch
+from tests.tables.bijectors import EVEN, PATCH, conv, mlp, paper
 
 NETWORKS = {
+    "paper": lambda: SeparateMLPs((6,), (6,), 2, hidden=(5, 4), blocks=2),
+    "paper-one-block": lambda: SeparateMLPs((6,), (6,), 2, hidden=(5,), blocks=1),
+    "paper-one-layer": lambda: SeparateMLPs((6,), (6,), 2, hidden=(), blocks=3),
+    "paper-odd-halves": lambda: SeparateMLPs((5,), (4,), 3, hidden=(7, 4), blocks=3),
+    "paper-context": lambda: SeparateMLPs((6 + 2,), (6,), 2, hidden=(5, 4), blocks=2),
+    "paper-lattice": lambda: SeparateMLPs((2, 3), (1, 2, 3), 2, hidden=(5,), blocks=2),
     "authors": lambda: PatchMLPs((3,), (3,), 2, hidden=(5, 4), blocks=2),
     "authors-one-block": lambda: PatchMLPs((3,), (3,), 2, hidden=(5, 4), blocks=1),
     "authors-four-blocks": lambda: PatchMLPs((3,), (3,), 1, hidden=(29,), blocks=4),
@@ -31,13 +38,13 @@ NETWORKS = {
 
 
 def in_shape(network):
-    return (network.in_features,)
+    return (2, 3) if getattr(network, "out_shape", None) == (1, 2, 3) else (network.in_features,)
 
 
 def outputs_and_gradients(network, call, x, weights):
-    """Values for both halves, and all gradients."""
+    """Values, for both halves where the network reads both, and all gradients."""
     x = x.clone().requires_grad_(torch.is_grad_enabled())
-    values = [call(x, half) for half in (0, 1)]
+    values = [call(x, half) for half in (0, 1)] if network.shared_between_halves else [call(x)]
     if not torch.is_grad_enabled():
         return values
     loss = sum((value * torch.linspace(-1, 2, value.numel()).view_as(value)).sin().sum() for value in values)
@@ -63,12 +70,18 @@ def plain(network):
         v, g = linear.weight_v[block, index], linear.weight_g[block, index]
         return x @ (g * v / v.square().sum(0).sqrt()) + linear.bias[block, index]
 
+    def separate(x):
+        copies = [x.flatten(1)] * network.n_params
+        if network.stem is not None:
+            copies = [layer(network.stem, 0, index, x) for index, x in enumerate(copies)]
+        return stack(network.networks, copies).unflatten(2, network.out_shape)
+
     def of_patch(x, half):
         zeros = torch.zeros_like(x)
         patch = torch.cat([x, zeros] if half == 0 else [zeros, x], 1)
         return stack(network.networks, [patch] * network.n_params).chunk(2, 2)[1 - half]
 
-    return of_patch
+    return of_patch if network.shared_between_halves else separate
 
 
 @pytest.mark.parametrize("mode", ["training", "frozen", "no gradients", "a slope of zero"])
@@ -124,13 +137,15 @@ def test_log_slopes_that_would_broadcast_are_refused():
         coupling(torch.randn(2, *PATCH))
 
 
-def test_gradients_in_mixed_precision():
-    network = randomize(NETWORKS["authors"]()).float()
+@pytest.mark.parametrize("name", ["paper", "authors"])
+def test_gradients_in_mixed_precision(name):
+    network = randomize(NETWORKS[name]()).float()
     x = torch.randn(40, *in_shape(network))
+    half = (0,) if network.shared_between_halves else ()
     gradients = []
     for enabled in (False, True):
         with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
-            value = network(x, 0)
+            value = network(x, *half)
         gradients.append(torch.autograd.grad(value.float().square().sum(), list(network.parameters())))
     for exact, mixed in zip(*gradients, strict=True):
         assert (mixed - exact).norm() < 0.2 * exact.norm()  # slopes of activations lose most
@@ -169,7 +184,7 @@ def test_receptive_kernel_is_what_the_jacobian_says(halves, layers):
 
 
 def test_couplings_start_as_the_identity():
-    for make in (mlp, patch):
+    for make in (mlp, paper):
         x = torch.randn(4, *PATCH)
         y, log_det = Coupling(Gather(checkerboard(PATCH)), make)(x)
         torch.testing.assert_close(y, x)

@@ -35,9 +35,9 @@ def test_only_the_joint_conditioner_is_normed_unless_asked():
 
     assert normed()
     assert not normed(norm=False)
-    assert not normed(conditioner="authors")
+    assert not normed(conditioner="paper")
     assert not normed(conditioner="authors", order="authors")
-    assert normed(conditioner="authors", norm=True)
+    assert normed(conditioner="paper", norm=True)
 
 
 def test_a_model_of_ones_own_has_the_prior_and_the_classes_of_its_options(monkeypatch):

@@ -75,7 +75,7 @@ def test_print_shows_levels_nodes_and_parameters():
 
 OTHER = {
     "L": [(8, 16), (9, 27)], "channels": [3], "prior": ["laplace"], "context": [3], "classes": [4], "dim": [1],
-    "layers": [2], "residual_blocks": [1, 2], "hidden": [(5,)], "conditioner": ["authors"], "norm": [False],
+    "layers": [2], "residual_blocks": [1, 2], "hidden": [(5,)], "conditioner": ["paper"], "norm": [False],
     "mix_channels": [False], "transform": ["spline", "affine"], "bijector": ["linear"],
     "boundary": ["open", "periodic"], "levels": [1], "block_spins": [True, False], "details": [0],
     "details_hidden": [(5,)], "learnt_prior": [(5,)], "m": [4], "order": ["authors"],

@@ -24,6 +24,7 @@ from mera.bijectors import (
     RationalQuadratic,
     ResidualConv,
     ResidualMLP,
+    SeparateMLPs,
     Spectral,
     VonMises,
     checkerboard,
@@ -36,6 +37,7 @@ EVEN = (3, 2, 4)
 LINE = (2, 5)
 CUBE = (2, 2, 3, 4)
 mlp = partial(ResidualMLP, hidden=(5, 4), blocks=2)
+paper = partial(SeparateMLPs, hidden=(5, 4), blocks=2)
 patch = partial(PatchMLPs, hidden=(5, 4), blocks=2)
 conv = partial(ResidualConv, hidden=(3, 5), blocks=1)
 
@@ -67,6 +69,8 @@ NAMED = {
 
 BIJECTORS = {
     "gather-mlp-affine": lambda: Coupling(Gather(checkerboard(PATCH)), mlp),
+    "gather-paper": lambda: Coupling(Gather(checkerboard(PATCH)), paper, Affine(1.0)),
+    "gather-paper-odd": lambda: Coupling(Gather(checkerboard((1, 3, 3))), paper),
     "gather-authors-one-block": lambda: Coupling(
         Gather(checkerboard(PATCH)), partial(PatchMLPs, hidden=(29, 3), blocks=1)
     ),
@@ -121,6 +125,7 @@ BIJECTORS = {
 
 CONDITIONAL = {
     "gather-per-image": lambda: (Coupling(Gather(checkerboard(PATCH)), mlp, context_shape=(3,))),
+    "gather-paper": lambda: Coupling(Gather(checkerboard(PATCH)), paper, context_shape=(3,)),
     "gather-per-pixel": lambda: Coupling(Gather(checkerboard(PATCH)), mlp, context_shape=(2, 3, 4)),
     "corners": lambda: named("corners", {"hidden": (3,)})((4, 2, 3), (5,)),
     "frames": lambda: named("frames", {"hidden": (3,)})((12, 2, 3), (5,)),

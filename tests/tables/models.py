@@ -24,6 +24,7 @@ MODELS = {
     "rgflow": lambda: rgflow(L=8, m=4, channels=1),
     "rgflow-authors": lambda: rgflow(L=8, m=4, channels=1, preset="authors"),
     "rgflow-authors-m2": lambda: rgflow(L=8, m=2, channels=2, preset="authors"),
+    "rgflow-paper": lambda: rgflow(L=(4, 8), m=2, channels=2, conditioner="paper", prior="gaussian"),
     "rgflow-no-norm": lambda: rgflow(L=8, m=2, channels=2, norm=False),
     "rgflow-open": lambda: rgflow(L=8, m=4, channels=2, boundary="open"),
     "rgflow-open-authors": lambda: rgflow(L=(8, 4), m=2, channels=2, boundary="open", order="authors"),

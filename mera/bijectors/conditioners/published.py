@@ -1,4 +1,4 @@
-r"""The conditioner network of the RG-Flow authors' code.
+r"""The conditioner networks of the RG-Flow paper and of its authors' code.
 
 The weights of all networks of one shape, and of all residual blocks, are stacked in one parameter (blocks, networks,
 ...); values are (networks, B, features). A swish :math:`x \, \sigma(a x) = \mathrm{silu}(a x) / a` is torch's silu, if
@@ -90,19 +90,44 @@ class ResidualStack(nn.Module):
         return x * self.scale
 
 
+class SeparateMLPs(Conditioner):
+    """One residual network for each parameter, as wide as the half that is transformed.
+
+    This is the conditioner of the RG-Flow paper, App. A and Fig. 7, https://arxiv.org/abs/2010.00029. If the two halves
+    differ in size, a linear layer comes before the residual blocks.
+
+    Args:
+        in_shape: shape of the half that is read, including an appended context.
+        out_shape: shape of the half that is transformed.
+        n_params: number of parameters for each variable, which is also the number of networks.
+        hidden: widths of the hidden layers in one residual block.
+        blocks: number of residual blocks.
+    """
+
+    def __init__(
+        self, in_shape: Shape, out_shape: Shape, n_params: int, *, hidden: Sequence[int] = (64,), blocks: int = 2
+    ) -> None:
+        super().__init__()
+        before, after = math.prod(in_shape), math.prod(out_shape)
+        self.n_params, self.in_features, self.out_shape = n_params, before, tuple(out_shape)
+        self.stem = None if before == after else WeightNormLinear(1, n_params, before, after)
+        self.networks = ResidualStack(n_params, after, hidden, blocks)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map the half that is read, (B, *in_shape), to parameters, (B, n_params, *out_shape)."""
+        x, stem = x.flatten(1).expand(self.n_params, -1, -1), self.stem  # all networks have the same input
+        if stem is not None:
+            x = x @ (stem.weight_v[0] * stem.gain()[0]) + stem.bias[0]
+        return self.networks(x).transpose(0, 1).unflatten(2, self.out_shape)
+
+
 class PatchMLPs(Conditioner):
     """One residual network for each parameter, as wide as the whole patch and shared between both halves.
 
     This is the conditioner of the RG-Flow authors' code, https://github.com/hongyehu/RG-Flow. Its input is the patch,
     first half before second half, with zeros in place of the half that is transformed; the parameters are the outputs
-    at the positions of that half.
-
-    Args:
-        in_shape: shape of the half that is read, a vector, without a context.
-        out_shape: shape of the half that is transformed, a vector of the same length.
-        n_params: number of parameters for each variable, which is also the number of networks.
-        hidden: widths of the hidden layers in one residual block.
-        blocks: number of residual blocks.
+    at the positions of that half. Halves are vectors of one length, without a context; the other arguments are those
+    of `SeparateMLPs`.
     """
 
     shared_between_halves = True
