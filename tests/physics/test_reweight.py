@@ -40,6 +40,7 @@ def test_the_same_action_gives_the_averages_of_the_chain(chain):
 
 
 @pytest.mark.filterwarnings("ignore:The errors mean nothing")
+@pytest.mark.slow
 def test_errors_cover():
     """Pulls of ln Z'/Z and phi2, with the correlations of the draws, and the errors of ln Z of several couplings."""
     pulls, other, sampled = [], FreeField(0.5), (0.4, 0.6)
