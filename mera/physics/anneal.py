@@ -46,9 +46,10 @@ def anneal(
 
     Particles start from a Gaussian g, uniform of angles, and pass through stages :math:`g^{1 - \beta} e^{-\beta S}`. In
     a stage they are weighted, resampled, and moved by Hamiltonian Monte Carlo (Del Moral, Doucet and Jasra 2006,
-    https://doi.org/10.1111/j.1467-9868.2006.00553.x). A pilot population chooses the stages and the steps; both are
-    then fixed, so that the mean of Z over populations is unbiased. Slow modes that lag behind in all populations do not
-    show in their spread; therefore a short run from the final particles must not change averages.
+    https://doi.org/10.1111/j.1467-9868.2006.00553.x). A pilot population, the same for all seeds, chooses the stages
+    and the steps; both are then fixed, so that the mean of Z over populations is unbiased. Slow modes that lag behind
+    in all populations do not show in their spread; therefore a short run from the final particles must not change
+    averages.
 
     Args:
         action: the action S, differentiable, from fields (B, C, *shape) to (B,); or its `Target`.

@@ -60,7 +60,7 @@ def reweight(
         UserWarning: with the verdict, if averages are wrong or errors mean nothing.
 
     >>> from mera import physics
-    >>> chains = [physics.hmc((1, 4, 4), physics.FreeField(m2), draws=500, every=1) for m2 in (1.0, 1.4)]
+    >>> chains = [physics.hmc((1, 4, 4), physics.FreeField(m2), draws=200, every=1) for m2 in (1.0, 1.4)]
     >>> found = physics.reweight(chains, physics.FreeField(1.2))
     >>> exact = physics.FreeField(1.2).log_z((4, 4)) - physics.FreeField(1.0).log_z((4, 4))
     >>> abs(found.log_z - exact) < 5 * found.log_z_error

@@ -37,10 +37,8 @@ def test_against_exact_averages(action, shape, expected):
 )
 def test_lengths_need_trajectories(action, shape):
     torch.manual_seed(0)
-    found, chain = (
-        physics.cluster(action, shape, draws=300, warmup=50),
-        physics.hmc(shape, action, draws=400, warmup=100),
-    )
+    found = physics.cluster(action, shape, draws=300, warmup=50)
+    chain = physics.hmc(shape, action, draws=400, warmup=100)
     for name in ("m2", "m4", "phi2", "energy"):
         difference = found.observables[name].value - chain.observables[name].value
         assert abs(difference) < 5 * math.hypot(found.observables[name].error, chain.observables[name].error), name

@@ -62,21 +62,6 @@ def test_one_flow_learns_a_range_of_free_fields():
     assert abs(found.value - FreeField(2.0).phi2((4, 4))) < 5 * found.error
 
 
-@pytest.mark.slow
-def test_derivatives_by_a_parameter():
-    """Of ln Z and of <phi^2>, against the exact ones of the free field."""
-    action, h = FreeField(1.5), 1e-4
-    own = {"slope": lambda phi: phi.square().flatten(1).sum(1) / 2}
-    own["product"] = lambda phi: phi.square().flatten(1).mean(1) * own["slope"](phi)
-    chain = physics.hmc((1, 4, 6), action, draws=1000, observables=own)
-    higher, lower = FreeField(1.5 + h), FreeField(1.5 - h)
-    of_log_z = chain.derive(lambda mean: -mean["slope"])
-    assert abs(of_log_z.value - (higher.log_z((4, 6)) - lower.log_z((4, 6))) / (2 * h)) < 5 * of_log_z.error
-    of_phi2 = chain.derive(lambda mean: mean["phi2"] * mean["slope"] - mean["product"])
-    exact = (higher.phi2((4, 6)) - lower.phi2((4, 6))) / (2 * h)
-    assert abs(of_phi2.value - exact) < 5 * of_phi2.error < 0.5 * abs(exact)
-
-
 @pytest.mark.parametrize("k", range(1, 8))
 def test_corners_have_both_ends_of_each_range(k):
     ranges = {f"p{i}": (0.0, 1.0) for i in range(k)}

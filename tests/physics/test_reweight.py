@@ -40,6 +40,7 @@ def test_the_same_action_gives_the_averages_of_the_chain(chain):
 
 
 @pytest.mark.filterwarnings("ignore:The errors mean nothing")
+@pytest.mark.slow
 def test_errors_cover():
     """Pulls of ln Z'/Z and phi2, with the correlations of the draws, and the errors of ln Z of several couplings."""
     pulls, other, sampled = [], FreeField(0.5), (0.4, 0.6)
@@ -74,7 +75,7 @@ def test_messages(chain):
 def test_several_chains_together(chain, tmp_path):
     """The equations of the mixture hold; chains of one action are one chain; loaded ones need their actions."""
     torch.manual_seed(1)
-    far = physics.hmc((1, *SHAPE), FreeField(1.4), draws=400, every=2, out=tmp_path / "far")
+    far = physics.hmc((1, *SHAPE), FreeField(1.4), draws=300, warmup=80, every=2, out=tmp_path / "far")
     found = physics.reweight([chain, far], FreeField(1.4))
     exact = FreeField(1.4).log_z(SHAPE) - FreeField(1.0).log_z(SHAPE)
     assert abs(found.log_z - exact) < 5 * found.log_z_error

@@ -53,9 +53,7 @@ THEORIES = {
 }
 
 
-@pytest.mark.parametrize(
-    ("coefficients", "draws"), [((0.0, 0.0, 1.0), 100), ((-2.0, 8.0, 0.0), 300), ((-2.0, 30.0, 0.0), 300)]
-)
+@pytest.mark.parametrize(("coefficients", "draws"), [((0.0, 0.0, 1.0), 100), ((-2.0, 30.0, 0.0), 300)])
 def test_steep_starts_are_left_at_the_defaults(coefficients, draws):
     """With one step for all chains, those that start high in a steep well never moved."""
     action = Line(lambda x: sum(c * x ** (2 * n) for n, c in enumerate(coefficients, start=1)))
@@ -175,7 +173,8 @@ CASES = {
 @pytest.mark.parametrize("sampler", CASES)
 def test_trusted_rows_of_tempering_clusters_and_several_chains(sampler, seeds, most, most_by_four):
     """Rows of all theories together; a few seeds show no more than errors that are too small by a factor."""
-    found = [(name, *trusted(measure, expected, seeds)) for name, (measure, expected) in CASES[sampler].items()]
+    cases = list(CASES[sampler].items())[: 2 if seeds == 2 else None]
+    found = [(name, *trusted(measure, expected, seeds)) for name, (measure, expected) in cases]
     for name, pulls, part in found:
         print(f"{name}: {part:.2f} trusted, {[(pulls > n).double().mean().item() for n in (2, 4)]}")
     pulls, parts = torch.cat([pulls for _, pulls, _ in found]), [part for _, _, part in found]
