@@ -263,7 +263,6 @@ def _draw(
             lambda part: log_prob_of_row(first + part @ to_row.mT), torch.zeros_like(first), steps, bar, stop
         )
         mode = (first + found @ to_row.mT).detach()
-        mass = metric(mode[0]) if steps and search.particles else mass
     if not (flow.of_angles or stop.requested):
         laplace = MultivariateNormal(mode[0], scale_tril=_lower(whitening(mass)), validate_args=False)
         if search.particles:
