@@ -51,8 +51,8 @@ def stoppable(run: Callable[..., None]) -> Callable[..., None]:
             run(*arguments, **options)
         except KeyboardInterrupt:
             _asked.set()
-            last_words()
-            raise typer.Exit(STATUS) from None  # the time goes on, as Python may take long to end
+            _say()
+            raise typer.Exit(STATUS) from None
         _over.set()
         _said.append(True)  # the command itself has said what is done
 
@@ -60,11 +60,9 @@ def stoppable(run: Callable[..., None]) -> Callable[..., None]:
 
 
 def last_words() -> None:
-    """Say what is done, once, if Ctrl-C has ended the command."""
-    if _asked.is_set() and not _said:
-        sentence = f"stopped; done: {', '.join(done)}" if done else "stopped: nothing is written yet"
-        print(sentence, file=sys.stderr, flush=True)
-        _said.append(True)
+    """End the process if Ctrl-C came: Python alone would take its time to free everything."""
+    if _asked.is_set():
+        _end(0 if _over.is_set() else STATUS)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
@@ -85,8 +83,19 @@ def _watch(signals: socket.socket, writer: socket.socket) -> None:
         _end()
 
 
-def _end() -> None:
+def _end(status: int = STATUS) -> None:
     """End the process, whatever its threads compute."""
-    last_words()
+    _say()
     sys.stdout.flush()
-    os._exit(STATUS)
+    os._exit(status)
+
+
+def _say() -> None:
+    """Say what is done, once, unless the command itself has said it."""
+    if not _said:
+        print(
+            f"stopped; done: {', '.join(done)}" if done else "stopped: nothing is written yet",
+            file=sys.stderr,
+            flush=True,
+        )
+        _said.append(True)

@@ -53,15 +53,15 @@ def tell_cost(local: Restriction, search: SearchOptions, console: Console, block
     if console.quiet:
         return
     rows, variables = max(search.particles, search.samples), local.pixels[0].numel()
-    fillings = local.pixels.detach().flatten(1).expand(rows, -1).clone().requires_grad_()
-    for _ in range(4):  # the pass is recorded at first
+    fillings = local.pixels.detach().flatten(1).expand(search.samples, -1).clone().requires_grad_()
+    for _ in range(3):  # the pass is recorded at first, for the chains too
         begin = time.perf_counter()
         LogProbInThreads.apply(fillings, lambda part: local.log_prob(part.unflatten(1, local.pixels.shape[1:])))
-    each = (time.perf_counter() - begin) / rows
+    each = (time.perf_counter() - begin) / search.samples
     annealed = rows * (4 + STAGES * variables ** (1 / 3) * (search.leapfrog + 1) / 2)
     sampled = search.samples * (search.warmup + search.iterations) * (search.leapfrog + 1) / 2
-    # each column of three metrics takes a third of a gradient
-    seconds = blocks * (each * (annealed + sampled + variables) + SECONDS_OF_METRIC * variables**3)
+    # each column of a metric takes a third of a gradient
+    seconds = blocks * (each * (annealed + sampled + variables / 3) + SECONDS_OF_METRIC * variables**3)
     memory = STARTED + BYTES * variables**2 / 1e9
     what = f"{variables:,} variables" if blocks == 1 else f"{blocks} blocks of about {variables:,} variables, in turn"
     console.print(

@@ -144,10 +144,10 @@ def inpaint(
 
     Only the inference cone of the mask is evaluated, and unmasked pixels do not change, bit for bit. For samples, a
     search climbs from the smooth surface through the pixels around the hole to a mode of p(masked pixels | other
-    pixels), where the curvature of log p gives a Gaussian. Another Gaussian is learnt from samples of the flow. Chains
-    of Hamiltonian Monte Carlo, which draw fillings, start from the one with the larger evidence lower bound: at draws
-    of the Gaussian of the mode, or at particles annealed from that of samples, so that each mode gets chains by its
-    mass. Without samples, Adam starts at the likeliest of random settings of the varied latents, which compete in
+    pixels). A Gaussian there has the curvature of log p at the surface; another is learnt from samples of the flow.
+    Chains of Hamiltonian Monte Carlo, which draw fillings, start from the one with the larger evidence lower bound: at
+    draws of the Gaussian of the mode, or at particles annealed from that of samples, so that each mode gets chains by
+    its mass. Without samples, Adam starts at the likeliest of random settings of the varied latents, which compete in
     groups, the coarsest level first, while the other latents are those of noise in the masked pixels.
 
     Args:
@@ -242,8 +242,8 @@ def _draw(
     def log_prob_of_row(row: Tensor) -> Tensor:  # (K, C n) to (K,)
         return LogProbInThreads.apply(row, lambda part: local.log_prob(part.unflatten(1, shape)))
 
-    def log_prob_of_draws(rows: Tensor) -> Tensor:  # in batches of the chains' shape, which share a recording
-        return torch.cat([log_prob_of_row(part) for part in rows.split(search.samples)])
+    def log_prob_of_draws(rows: Tensor) -> Tensor:  # as many at once as there are chains: one recording
+        return torch.cat([log_prob_of_row(part) for part in rows.split(max(search.samples, LEAST))])
 
     metric = partial(curvature, local, of_angles=flow.of_angles)
     if flow.of_angles:
@@ -263,7 +263,6 @@ def _draw(
             lambda part: log_prob_of_row(first + part @ to_row.mT), torch.zeros_like(first), steps, bar, stop
         )
         mode = (first + found @ to_row.mT).detach()
-        mass = metric(mode[0]) if steps and search.particles else mass
     if not (flow.of_angles or stop.requested):
         laplace = MultivariateNormal(mode[0], scale_tril=_lower(whitening(mass)), validate_args=False)
         if search.particles:

@@ -66,16 +66,15 @@ class SearchOptions:
         int,
         Option(
             "number of particles, with which the Gaussian at a mode is compared with that of samples of the flow, and "
-            "which are annealed from the latter if it is the better one; 0 for the Gaussian at a mode alone, with the "
-            "curvature of the smooth surface, which is fast.",
+            "which are annealed from the latter if it is the better one; 0 for the Gaussian at a mode alone, unscaled.",
             count(0),
         ),
     ] = 32
-    warmup: Annotated[int, Option("number of iterations in which a chain tunes its step size.", count(0))] = 10
+    warmup: Annotated[int, Option("number of iterations in which a chain tunes its step size.", count(0))] = 8
     iterations: Annotated[
         int, Option("number of iterations of a chain after the warm-up, from which convergence is estimated.", count(4))
-    ] = 20
-    leapfrog: Annotated[int, Option("largest number of leapfrog steps in an iteration of a chain.", count(1))] = 5
+    ] = 12
+    leapfrog: Annotated[int, Option("largest number of leapfrog steps in an iteration of a chain.", count(1))] = 4
 
     def __post_init__(self) -> None:
         check_fields(self)

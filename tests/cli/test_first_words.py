@@ -92,7 +92,7 @@ def test_scratches_and_specks_have_pieces_and_compact_holes_have_one():
 
 def test_what_is_done_is_said(capsys, monkeypatch):
     monkeypatch.setattr(stopping, "_said", [])
-    monkeypatch.setattr(stopping, "_asked", threading.Event())
+    monkeypatch.setattr(stopping, "_asked", threading.Event())  # which ends the process if it is set
 
     def run() -> None:
         stopping.done.append("a_map.png")

@@ -121,7 +121,7 @@ def test_a_number_of_latents_moves_no_others(wide):
     levels = [part.view(1, *shape) for part, shape in zip(row.split(sizes, 1), local.latent_shapes, strict=True)]
     torch.testing.assert_close(moved, local.decode(levels))
     torch.testing.assert_close(space.decode(space.base[:, space.chosen]), local.pixels)
-    few, all_of_them = (flow.inpaint(image, mask, latents=n, steps=200, samples=0) for n in (3, 64))
+    few, all_of_them = (flow.inpaint(image, mask, latents=n, steps=60, samples=0) for n in (3, 64))
     assert few.varied == 3
     assert few.log_prob < all_of_them.log_prob
     assert not torch.equal(few.image[:, :, mask], image[:, :, mask])
@@ -137,7 +137,7 @@ def test_the_same_seed_gives_the_same_filling_in_any_mode_of_torch():
     for mode in (torch.no_grad, torch.inference_mode):
         torch.manual_seed(3)
         with mode():
-            options = {"steps": 10, "warmup": 6, "iterations": 4, "leapfrog": 3}
+            options = {"steps": 4, "warmup": 2, "iterations": 4, "leapfrog": 3}
             results.append(flow.inpaint(x.clone(), mask, samples=2, particles=8, **options))
     assert torch.equal(results[0].image, results[1].image)
     assert torch.equal(results[0].samples, results[1].samples)
@@ -302,7 +302,7 @@ def test_what_is_kept(gaussian):
     kept = {}
     for keep in ("draw", "mean", "likeliest"):
         torch.manual_seed(0)
-        result = flow.inpaint(image, mask, samples=4, warmup=10, iterations=16, steps=200, keep=keep)
+        result = flow.inpaint(image, mask, samples=4, warmup=4, iterations=6, steps=60, keep=keep)
         torch.testing.assert_close(result.log_prob, flow.log_prob(result.image)[0])
         assert (result.kept, result.plausible) == (keep, True)
         kept[keep] = result.image
@@ -340,7 +340,7 @@ def test_a_filling_far_less_likely_than_the_surface_is_not_kept(gaussian, monkey
 def test_the_filling_is_the_medoid_of_the_draws(gaussian):
     flow, image, mask, *_ = gaussian
     torch.manual_seed(0)
-    result = flow.inpaint(image, mask, steps=2, samples=3, warmup=20, iterations=40, leapfrog=4)
+    result = flow.inpaint(image, mask, steps=2, samples=3, warmup=2, iterations=22, leapfrog=2)
     draws = result.draws
     assert len(draws) >= 60
     assert torch.equal(draws[-3:], result.samples)
@@ -358,7 +358,7 @@ def test_pictures_of_an_inpainting():
     flow = mera.build("rgflow", L=8, channels=1, layers=1, hidden=(8,))
     mask = torch.zeros(8, 8, dtype=torch.bool)
     mask[2:5, 3:6] = True
-    result = flow.inpaint(flow.sample(1), mask, steps=2, samples=2, warmup=4, iterations=8, leapfrog=2)
+    result = flow.inpaint(flow.sample(1), mask, steps=2, samples=2, particles=0, warmup=1, iterations=4, leapfrog=2)
     names = list(result.pictures)
     spread = names.pop(4)
     assert names == ["the image", "likeliest", "draw", "mean", "sample 1", "sample 2"]
@@ -398,7 +398,7 @@ def test_large_holes_are_filled_in_blocks(monkeypatch):
     monkeypatch.setattr(module, "blocks_of", partial(blocks_of, variables=25))
     x, shown = flow.sample(1), io.StringIO()
     console = Console(file=shown, width=300)
-    short = {"samples": 2, "warmup": 2, "iterations": 4, "leapfrog": 2}
+    short = {"samples": 2, "particles": 0, "warmup": 2, "iterations": 4, "leapfrog": 2, "steps": 3}
     result = flow.inpaint(x, mask, console=console, **short)
     assert "filling 4 blocks of about 14 variables, in turn: about 10 s and 0.6 GB" in shown.getvalue()
     assert (result.blocks, result.samples, result.stopped) == (4, None, False)
