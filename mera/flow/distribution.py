@@ -81,11 +81,6 @@ class FlowDistribution(Distribution):
         raise NotImplementedError("The mean of a flow has no closed form; use p.sample((n,)).mean(0).")
 
     @property
-    def variance(self) -> NoReturn:
-        """Raise a NotImplementedError, since the variance of a flow has no closed form; take that of samples."""
-        raise NotImplementedError("The variance of a flow has no closed form; use p.sample((n,)).var(0).")
-
-    @property
     def support(self) -> constraints.Constraint:
         """The interval of the prior for a flow of angles, else all real numbers."""
         angles = constraints.interval(-math.pi, math.pi)
