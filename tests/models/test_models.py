@@ -114,6 +114,8 @@ def test_every_option_changes_the_flow(model):
     before = described(model)
     assert described(model) == before
     for option, parameter in inspect.signature(builder(model)).parameters.items():
+        if (model, option) == ("ternary", "conditioner"):
+            continue  # "authors" is refused, as the halves of patches with odd edges differ in length
         values = [value for value in OTHER[option] if value != BASE.get(option, parameter.default)]
         value = values[-1 if model == "ternary" else 0]
         shared = NEEDED.get(option, {})
