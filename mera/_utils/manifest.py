@@ -38,7 +38,6 @@ class Manifest:
 
     def __init__(self, path: str | PathLike[str], kind: str) -> None:
         self.path, self.kind = as_path(path), kind
-        self._lines: dict[str, int] = {}
 
     @property
     def exists(self) -> bool:
@@ -125,12 +124,11 @@ class Manifest:
 
     def append(self, name: str, *entries: Mapping[str, Any]) -> None:
         """Add lines of JSON to a part, and flush it to the disk; the checksum of a line depends on its number, too."""
-        self._lines.setdefault(name, self.count(name))
+        lines = self._written(name, entries, self.count(name))
         with open(self.path / name, "ab") as file:
-            file.write(self._written(name, entries, self._lines[name]))
+            file.write(lines)
             file.flush()
             os.fsync(file.fileno())
-        self._lines[name] += len(entries)
 
     def count(self, name: str) -> int:
         """The number of complete lines of a part."""
@@ -148,7 +146,6 @@ class Manifest:
     def rewrite(self, name: str, entries: Collection[Mapping[str, Any]]) -> None:
         """Replace the lines of a part."""
         write_atomically(self.path / name, self._written(name, entries, 0))
-        self._lines[name] = len(entries)
 
     def _written(self, name: str, entries: Iterable[Mapping[str, Any]], first: int) -> bytes:
         """Entries as lines of JSON with checksums, which begin at line `first` of the part."""

@@ -32,25 +32,6 @@ class Table:
             "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells
         )
 
-    def fit(self, width: int) -> str:
-        """The table as text; if it is wider than `width` columns, one line for each cell that is not empty.
-
-        >>> print(Table(["node", "patches"], [["decimator0", 64], ["decimator1", 16]]).fit(16))
-        node     decimator0
-        patches  64
-        <BLANKLINE>
-        node     decimator1
-        patches  16
-        """
-        text = str(self)
-        if max(map(len, text.splitlines())) <= width:
-            return text
-        margin = max(map(len, self.header))
-        return "\n\n".join(
-            "\n".join(f"{name.ljust(margin)}  {cell}" for name, cell in zip(self.header, row, strict=True) if str(cell))
-            for row in self.rows
-        )
-
     def markdown(self) -> str:
         """The table in Markdown.
 

@@ -13,7 +13,7 @@ from mera.bijectors.conditioners.residual import ResidualConv, ResidualMLP
 from mera.bijectors.coupling import Coupling
 from mera.bijectors.elementwise import Conditional, Conditioned, Elementwise
 from mera.bijectors.frames import AngleFrame, Frame, RadialFrame, VectorFrame
-from mera.bijectors.image import Dequantize, ImagePreprocess, Logit, with_noise
+from mera.bijectors.image import ImagePreprocess, with_noise
 from mera.bijectors.learnt_noise import LearntNoise
 from mera.bijectors.linear import DCT, LULinear
 from mera.bijectors.local import LocalBijector
@@ -40,7 +40,6 @@ __all__ = [
     "Conditioned",
     "Conditioner",
     "Coupling",
-    "Dequantize",
     "Elementwise",
     "Frame",
     "Gather",
@@ -49,7 +48,6 @@ __all__ = [
     "LULinear",
     "LearntNoise",
     "LocalBijector",
-    "Logit",
     "Masked",
     "Named",
     "Partition",

@@ -209,15 +209,15 @@ def frames(
 ) -> Bijector:  # fmt: skip
     """Keep the first corner of each cell; draw the others in turns, relative to the direction of sites drawn before.
 
-    The channels are those of "corners". Of angles, each channel of a site is drawn by itself; of real numbers, the
-    channels of a site are a vector. See `Turn`, `AngleFrame` and `VectorFrame`.
+    The channels are those of "corners". A site has one angle; or the channels of a site, real numbers, are a vector.
+    See `Turn`, `AngleFrame` and `VectorFrame`.
     """
     univariate, dim = TRANSFORMS.make(transform), len(event_shape) - 1
     width, remainder = divmod(event_shape[0], 2**dim)
     if remainder or not dim:
         raise InputError("the corners of cells as channels", f"event shape {event_shape}")
     periods = [min(2, n) for n in event_shape[1:]]  # neighbouring cells are drawn one after the other
-    order = corner_order(periods, width if univariate.of_angles else 1, together)
+    order = corner_order(periods, together)
     make = partial(frame, transform=univariate, channels=width, hidden=hidden, blocks=residual_blocks)
     return turns(event_shape, order, window, make, padding == "circular", context_shape)
 
@@ -233,7 +233,7 @@ def frames_by_site(
     The first angle stays as it is, and the direction of the first vector.
     """
     univariate, width = TRANSFORMS.make(transform), event_shape[0]
-    order = raster_order(event_shape[1:], width if univariate.of_angles else 1)
+    order = raster_order(event_shape[1:])
     make = partial(frame, transform=univariate, channels=width, hidden=hidden, blocks=residual_blocks)
     return turns(event_shape, order, None, make, padding == "circular", context_shape)
 

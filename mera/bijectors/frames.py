@@ -13,6 +13,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from mera._utils.checks import check_count
 from mera.bijectors.circular import wrap
 from mera.bijectors.conditioners.residual import ResidualMLP
 from mera.bijectors.univariate import Univariate, map_variables
@@ -221,6 +222,7 @@ def frame(
     """
     network = partial(ResidualMLP, hidden=hidden, blocks=blocks)
     if transform.of_angles:
+        check_count(channels, "the number of angles at a site", most=1)
         return AngleFrame(distances, transform, network, context) if distances else None
     if not distances:
         return RadialFrame(transform, network, context)

@@ -13,13 +13,12 @@ from mera._utils.flow_options import HiddenChannels, Padding, ResidualBlocks
 from mera.bijectors.base import log_det_dtype
 from mera.bijectors.boxes import Box
 from mera.bijectors.conditioners.residual import ResidualConv
-from mera.bijectors.image import LEVELS, MARGIN, Logit
+from mera.bijectors.image import LEVELS, MARGIN, log_slope, squeezed, unsqueezed
 from mera.bijectors.local import LocalBijector
 from mera.bijectors.partition import Grids, Masked, even_sites
 from mera.bijectors.spline import RationalQuadratic
 from mera.bijectors.univariate import map_variables
 
-LOGIT = Logit()
 STEEPEST = 3.5
 """The largest logarithm of a slope of g at a knot."""
 NOISE_SCALE = 4.0
@@ -97,7 +96,7 @@ class LearntNoise(LocalBijector):
 
     def on_sites(self, x: Tensor, context: Tensor | None, inverse: bool, sites: Box | None) -> tuple[Tensor, Tensor]:
         """Map the noise of each pixel, or map it back."""
-        values = LEVELS * LOGIT.inverse(x.double())[0] + MARGIN
+        values = LEVELS * unsqueezed(x.double()) + MARGIN
         features = self._features(values.floor()).to(x.dtype)
         params = self.networks[0](features)
         mapped = self._map_noise(values, params, inverse)
@@ -106,18 +105,18 @@ class LearntNoise(LocalBijector):
             later = self._map_noise(values, params + network(torch.cat([features, known.to(x.dtype)], 1)), inverse)
             pairs = zip(mapped, later, strict=True)
             mapped = [before.confine(a, 0, sites) + before.confine(b, 1, sites) for a, b in pairs]
-        noise, log_slope = mapped
+        noise, slope = mapped
         is_level, level = _are_levels(values), values.floor()
-        y = LOGIT((torch.where(is_level, level, 0) + noise + 0.5 - MARGIN) / LEVELS)[0]
-        log_slope = log_slope + LOGIT.log_slope(x.double()) - LOGIT.log_slope(y)
-        log_slope = torch.where(is_level, log_slope, 0).to(log_det_dtype(x))
-        return torch.where(is_level, y.to(x.dtype), x), log_slope.sum(1)
+        y = torch.logit(squeezed((torch.where(is_level, level, 0) + noise + 0.5 - MARGIN) / LEVELS))
+        slope = slope + log_slope(x.double()) - log_slope(y)
+        slope = torch.where(is_level, slope, 0).to(log_det_dtype(x))
+        return torch.where(is_level, y.to(x.dtype), x), slope.sum(1)
 
     def _map_noise(self, values: Tensor, params: Tensor, inverse: bool) -> Sequence[Tensor]:
         """The mapped noise, from -1/2 to 1/2, and the logarithms of slopes; beyond the levels noise stays as it is."""
         u = values - values.floor() - 0.5
-        noise, log_slope = map_variables(self.transform, u, params.double(), inverse)
-        return torch.where(_are_levels(values), noise, u), log_slope
+        noise, slope = map_variables(self.transform, u, params.double(), inverse)
+        return torch.where(_are_levels(values), noise, u), slope
 
     def _features(self, levels: Tensor) -> Tensor:
         """The levels, and differences of the neighbours of each pixel along each axis, as channels of moderate size."""

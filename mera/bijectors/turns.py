@@ -32,12 +32,10 @@ class Group:
 
     Args:
         corner: the coordinates of the corner in its cell.
-        species: the index of the variable, where a site has several that are drawn one by one.
         colour: the coordinates of the cells modulo the period of `Order`; None for all cells.
     """
 
     corner: Site
-    species: int = 0
     colour: Site | None = None
 
 
@@ -48,35 +46,33 @@ class Order:
     Args:
         stride: for each dimension, the edge of a cell, whose sites are the channels of an event.
         period: for each dimension, the period of colours, in cells.
-        species: the number of variables of a site that are drawn one by one.
         turns: the groups of each turn.
         kept: the number of first turns whose sites stay as they are.
     """
 
     stride: Site
     period: Site
-    species: int
     turns: tuple[tuple[Group, ...], ...]
     kept: int = 0
 
     @cached_property
     def ranks(self) -> Tensor:
-        """The turn of each site: by corner, species and colour."""
-        ranks = torch.full((*self.stride, self.species, *self.period), NEVER)
+        """The turn of each site: by corner and colour."""
+        ranks = torch.full((*self.stride, *self.period), NEVER)
         for number, groups in enumerate(self.turns):
             for group in groups:
                 cells = (...,) if group.colour is None else group.colour
-                ranks[(*group.corner, group.species, *cells)] = number
+                ranks[(*group.corner, *cells)] = number
         return ranks
 
-    def rank(self, sites: Tensor, species: Tensor | int) -> Tensor:
-        """The turns of variables at sites (..., dim) of a lattice without ends."""
+    def rank(self, sites: Tensor) -> Tensor:
+        """The turns of sites (..., dim) of a lattice without ends."""
         stride, period = torch.tensor(self.stride), torch.tensor(self.period)
         corner, cell = sites % stride, torch.div(sites, stride, rounding_mode="floor") % period
-        return self.ranks[(*corner.unbind(-1), species, *cell.unbind(-1))]
+        return self.ranks[(*corner.unbind(-1), *cell.unbind(-1))]
 
-    def neighbours(self, number: int, window: Sequence[range]) -> list[tuple[Site, int]]:
-        """The variables that a turn reads, as pairs of a displacement in sites and a species, nearest first.
+    def neighbours(self, number: int, window: Sequence[range]) -> list[Site]:
+        """The displacements of the sites that a turn reads, nearest first.
 
         `window` holds the displacements for each dimension.
         """
@@ -86,15 +82,12 @@ class Order:
             for cell in ([group.colour] if group.colour else itertools.product(*map(range, self.period)))
         ]
         steps = list(itertools.product(*window))
-        known = []
-        for species in range(self.species):
-            places = torch.tensor(sites)[:, None] + torch.tensor(steps)
-            is_known = (self.rank(places, species) < number).any(0)
-            known += [(step, species) for step, flag in zip(steps, is_known.tolist(), strict=True) if flag]
-        return sorted(known, key=lambda pair: (math.hypot(*pair[0]), pair))
+        is_known = (self.rank(torch.tensor(sites)[:, None] + torch.tensor(steps)) < number).any(0)
+        known = [step for step, flag in zip(steps, is_known.tolist(), strict=True) if flag]
+        return sorted(known, key=lambda step: (math.hypot(*step), step))
 
 
-def corner_order(period: Sequence[int], species: int = 1, together: bool = False) -> Order:
+def corner_order(period: Sequence[int], together: bool = False) -> Order:
     """The order of the new sites of a lattice given the first corner of each cell: white corners, then black ones.
 
     A corner is white if its coordinates have an even sum. White corners of cells of one colour share a turn, and each
@@ -102,26 +95,24 @@ def corner_order(period: Sequence[int], species: int = 1, together: bool = False
 
     Args:
         period: for each dimension, the period of colours; 1 in all for one turn for each white corner.
-        species: see `Order`.
         together: whether all black corners are drawn in one turn, as in an action of nearest neighbours, in which
             black sites are independent of each other given the white ones.
     """
     kept, *corners = itertools.product(range(2), repeat=len(period))
     white, black = ([corner for corner in corners if sum(corner) % 2 == odd] for odd in (0, 1))
     colours = list(itertools.product(*map(range, period)))
-    turns = [tuple(Group(kept, s) for s in range(species))]
-    turns += [(Group(corner, s, colour),) for corner in white for colour in colours for s in range(species)]
+    turns: list[tuple[Group, ...]] = [(Group(kept),)]
+    turns += [(Group(corner, colour),) for corner in white for colour in colours]
     parts = [black] if together else [[corner] for corner in black]
-    turns += [tuple(Group(corner, s) for corner in part) for part in parts for s in range(species)]
-    return Order((2,) * len(period), tuple(period), species, tuple(turns), kept=1)
+    turns += [tuple(Group(corner) for corner in part) for part in parts]
+    return Order((2,) * len(period), tuple(period), tuple(turns), kept=1)
 
 
-def raster_order(sites: Sequence[int], species: int = 1) -> Order:
+def raster_order(sites: Sequence[int]) -> Order:
     """The order of the sites of a small lattice, one by one, the last coordinate fastest."""
     corner = (0,) * len(sites)
     places = itertools.product(*map(range, sites))
-    turns = [(Group(corner, s, site),) for site in places for s in range(species)]
-    return Order((1,) * len(sites), tuple(sites), species, tuple(turns))
+    return Order((1,) * len(sites), tuple(sites), tuple((Group(corner, site),) for site in places))
 
 
 class Turn(LocalBijector):
@@ -131,7 +122,7 @@ class Turn(LocalBijector):
         event_shape: shape (C, *cells) of one event, whose channels are the corners of a cell, one after another.
         order: the order of turns.
         number: the turn.
-        neighbours: the variables that the frame reads; see `Order.neighbours`.
+        neighbours: the displacements of the sites that the frame reads; see `Order.neighbours`.
         radius: how far they are, in cells along each dimension; None if all sites are read.
         frame: the frame.
         circular: whether the lattice is periodic.
@@ -141,15 +132,15 @@ class Turn(LocalBijector):
     of_angles = None
 
     def __init__(
-        self, event_shape: tuple[int, ...], order: Order, number: int, neighbours: Sequence[tuple[Site, int]],
+        self, event_shape: tuple[int, ...], order: Order, number: int, neighbours: Sequence[Site],
         radius: tuple[int, ...] | None, frame: Frame, circular: bool, context_shape: tuple[int, ...] | None = None,
     ) -> None:  # fmt: skip
         super().__init__(event_shape, context_shape)
         self.order, self.number, self.circular, self.frame = order, number, circular, frame
         self.rule = repr(order)  # tells flows of other orders apart
         self.neighbours, self.kernel = tuple(neighbours), radius and tuple(1 + 2 * n for n in radius)
-        self.variables = math.prod(order.stride) * order.species
-        lowest = min(self._variable(torch.tensor(group.corner), group.species).item() for group in self.groups)
+        self.variables = math.prod(order.stride)
+        lowest = min(ravel(torch.tensor(group.corner).unbind(-1), order.stride).item() for group in self.groups)
         self.passive = event_shape[0] // self.variables * int(lowest)
         self._places = PerBox(self._computed_places)
 
@@ -187,10 +178,6 @@ class Turn(LocalBijector):
         """The context of each transformed site, (n, B, E)."""
         return join(x[:, :0], context, self.context_shape).flatten(2).permute(2, 0, 1).index_select(0, cells)
 
-    def _variable(self, corner: Tensor, species: Tensor | int) -> Tensor:
-        """The index of a variable of a cell, from the coordinates of its corner (..., dim)."""
-        return ravel(corner.unbind(-1), self.order.stride) * self.order.species + species
-
     def _computed_places(self, sites: Box) -> tuple[Tensor, Tensor, Tensor]:
         """The rows of the transformed variables, (n,); those of their neighbours, (n K,); and the cells, (n,)."""
         inner, start = sites.shrunk(self.radius), torch.tensor(sites.start)
@@ -205,14 +192,13 @@ class Turn(LocalBijector):
             ]
             cell = torch.tensor(list(itertools.product(*coordinates)), dtype=torch.int64).view(-1, len(start))
             cells.append(ravel((cell - start).unbind(-1), sites.shape))
-            targets.append(self._variable(corner, group.species) * math.prod(sites.shape) + cells[-1])
+            targets.append(ravel(corner.unbind(-1), self.order.stride) * math.prod(sites.shape) + cells[-1])
             neighbours.append(self._read(cell * torch.tensor(self.order.stride) + corner, sites))
         return torch.cat(targets), torch.cat(neighbours).flatten(), torch.cat(cells)
 
     def _read(self, targets: Tensor, sites: Box) -> Tensor:
         """The rows of the neighbours of sites (n, dim), (n, K); one past the last row for unknown variables."""
-        steps = torch.tensor([step for step, _ in self.neighbours], dtype=torch.int64).view(-1, len(sites.start))
-        species = torch.tensor([s for _, s in self.neighbours], dtype=torch.int64)
+        steps = torch.tensor(self.neighbours, dtype=torch.int64).view(-1, len(sites.start))
         stride, edges, shape = (torch.tensor(t) for t in (self.order.stride, sites.lattice, sites.shape))
         site = targets[:, None] + steps
         corner, cell = site % stride, torch.div(site, stride, rounding_mode="floor")
@@ -221,8 +207,10 @@ class Turn(LocalBijector):
             wraps = torch.tensor([not any(ends) for ends in sites.interior])
             cell, place = cell % edges, torch.where(wraps, place % shape, place)
         is_inside = ((place >= 0) & (place < shape)).all(-1)
-        is_known = is_inside & (self.order.rank(cell * stride + corner, species) < self.number)
-        row = self._variable(corner, species) * math.prod(sites.shape) + ravel(place.unbind(-1), sites.shape)
+        is_known = is_inside & (self.order.rank(cell * stride + corner) < self.number)
+        row = ravel(corner.unbind(-1), self.order.stride) * math.prod(sites.shape) + ravel(
+            place.unbind(-1), sites.shape
+        )
         return torch.where(is_known, row, self.variables * math.prod(sites.shape))
 
 
@@ -243,7 +231,7 @@ def turns(
     members = []
     for number in range(order.kept, len(order.turns)):
         neighbours = order.neighbours(number, ranges)
-        frame = make([math.hypot(*step) for step, _ in neighbours], context_shape[0] if context_shape else 0)
+        frame = make([math.hypot(*step) for step in neighbours], context_shape[0] if context_shape else 0)
         if frame is not None:
             members.append(Turn(event_shape, order, number, neighbours, radius, frame, circular, context_shape))
     return Chain(members[::-1])

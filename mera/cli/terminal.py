@@ -35,9 +35,9 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON, in place of text
 
 
 def show(*parts: Table | str) -> None:
-    """Print texts and tables; a table that is wider than the terminal is printed with one line for each cell."""
+    """Print texts and tables."""
     for part in parts:
-        console.print(part.fit(console.width) if isinstance(part, Table) and console.is_terminal else str(part))
+        console.print(str(part))
 
 
 def show_json(value: Any) -> None:

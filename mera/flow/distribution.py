@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution, constraints, register_kl
+from torch.distributions import Distribution, constraints
 
 from mera._utils.checks import check_count, check_flag, check_tensor, is_integer
 from mera._utils.errors import InputError
@@ -81,11 +81,6 @@ class FlowDistribution(Distribution):
         raise NotImplementedError("The mean of a flow has no closed form; use p.sample((n,)).mean(0).")
 
     @property
-    def variance(self) -> NoReturn:
-        """Raise a NotImplementedError, since the variance of a flow has no closed form; take that of samples."""
-        raise NotImplementedError("The variance of a flow has no closed form; use p.sample((n,)).var(0).")
-
-    @property
     def support(self) -> constraints.Constraint:
         """The interval of the prior for a flow of angles, else all real numbers."""
         angles = constraints.interval(-math.pi, math.pi)
@@ -145,8 +140,8 @@ def kl_divergence(p: Distribution, q: Distribution, n: int = 1000) -> tuple[Tens
     samples of p, and its standard error is their standard deviation over :math:`\sqrt{n}`; both have the common batch
     shape of p and q. The error is too small if p has regions that its samples seldom reach and where q is tiny.
 
-    `torch.distributions.kl_divergence` returns a number without an error, which its callers take as exact: it refuses a
-    flow as p and names this function. It raises `NotImplementedError`, upon which Pyro estimates the divergence itself.
+    `torch.distributions.kl_divergence` has no error to return, and raises a `NotImplementedError` for a flow; Pyro then
+    estimates the divergence itself.
 
     Args:
         p: the distribution that is sampled. The estimate is differentiable in its parameters if it has `rsample`.
@@ -176,11 +171,3 @@ def kl_divergence(p: Distribution, q: Distribution, n: int = 1000) -> tuple[Tens
         log_p = p.log_prob(x) if p.has_rsample else p.log_prob(x).detach()  # half of a gradient would be a wrong one
     ratio = log_p - q.log_prob(x)
     return ratio.mean(0), ratio.detach().std(0) / math.sqrt(n)
-
-
-@register_kl(FlowDistribution, Distribution)
-def _refuse_kl(p: FlowDistribution, q: Distribution) -> NoReturn:
-    """Refuse to return an estimate without an error; see `kl_divergence`."""
-    raise NotImplementedError(
-        "The divergence of a flow has no closed form; mera.flow.kl_divergence(p, q) returns an estimate and its error."
-    )

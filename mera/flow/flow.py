@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from mera._utils.checks import check_count, check_latents, check_tensor, is_list
 from mera._utils.errors import InputError
 from mera._utils.random import restored_states
-from mera.bijectors import Bijector, ImagePreprocess
+from mera.bijectors import ImagePreprocess
 from mera.bijectors.base import context_arguments, zero_log_det
 from mera.bijectors.circular import check_angles
 from mera.bijectors.prior import Prior, PriorLike, temperature_per_level
@@ -44,7 +44,6 @@ class Flow(FlowInParts):
     Args:
         layout: the declaration of the flow; the flow keeps a copy.
         prior: the density of the latents: a `mera.Prior`, or its argument, such as "gaussian".
-        preprocess: a bijector from uint8 images to the flow's own space; None for `mera.bijectors.ImagePreprocess`.
         classes: the number of classes of a class-conditional flow, which learns a context for each class; None for a
             flow that takes contexts as floats, or no contexts.
 
@@ -69,7 +68,6 @@ class Flow(FlowInParts):
         self,
         layout: Layout,
         prior: PriorLike | Prior = "gaussian",
-        preprocess: Bijector | None = None,
         classes: int | None = None,
     ) -> None:
         super().__init__()
@@ -82,7 +80,7 @@ class Flow(FlowInParts):
         self.prior = prior if isinstance(prior, Prior) else Prior(prior)
         by_node: dict[str, Any] = {step.node: self.bijectors[step.module] for step in self.plan.bijections}
         self.of_angles = check_angles(by_node, self.prior)
-        self.preprocess = ImagePreprocess().to(self.reference) if preprocess is None else preprocess
+        self.preprocess = ImagePreprocess().to(self.reference)
         self._built = self._structures()
 
     @property

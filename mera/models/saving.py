@@ -17,11 +17,9 @@ from mera._utils.errors import InputError, closest, with_notes
 from mera._utils.files import as_path, write_atomically
 from mera._utils.manifest import Manifest
 from mera._utils.random import restored_states
-from mera.bijectors.image import ImagePreprocess
 from mera.flow import Density, Flow, Symmetrized
 from mera.graph import Layout, LayoutError
 from mera.graph.layout_error import within
-from mera.graph.modules import structure_of
 from mera.graph.toml import dumps, loads
 from mera.models.archive import read_archive, write_archive
 from mera.models.by_name import build
@@ -45,7 +43,7 @@ def save(flow: Density, path: str | PathLike[str]) -> None:
 
     Raises:
         ValueError: if the flow could not be loaded again, because of a bijector that is not registered under a name or
-            was replaced, or custom preprocessing; save `flow.state_dict()` instead.
+            was replaced; save `flow.state_dict()` instead.
     """
     write_flow(flow, path)
 
@@ -71,8 +69,6 @@ def describe_flow(flow: Density) -> dict[str, Any]:
         return describe_flow(flow.flow) | {"symmetrized": flow.group} | elements
     if not isinstance(flow, Flow):
         raise InputError("a Flow", str(type(flow).__name__))
-    if structure_of(flow.preprocess) != structure_of(ImagePreprocess()):
-        raise InputError("a flow with the usual preprocessing", f"{flow.preprocess}: save its state_dict() instead")
     if replaced := ", ".join(flow.replaced):
         got = f"others in {replaced}: build it from a layout of them, or save its state_dict() instead"
         raise InputError("a flow of the bijectors with which it was built, which a file names", got)

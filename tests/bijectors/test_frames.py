@@ -46,7 +46,7 @@ def test_vectors_that_turn_together_have_one_density(channels):
 ORDERS = {
     "corners": (lambda: corner_order((2, 2)), (8, 12)),
     "together": (lambda: corner_order((2, 2, 2), together=True), (4, 8, 4)),
-    "species": (lambda: corner_order((1,), species=2), (8,)),
+    "line": (lambda: corner_order((1,)), (8,)),
     "raster": (lambda: raster_order((3, 2)), (3, 2)),
 }
 
@@ -56,14 +56,14 @@ def test_each_site_is_drawn_once_and_neighbours_not_together(name):
     make, edges = ORDERS[name]
     order = make()
     sites = torch.cartesian_prod(*map(torch.arange, edges)).view(-1, len(edges))
-    ranks = torch.stack([order.rank(sites, s) for s in range(order.species)])
-    counts = torch.bincount(ranks.flatten(), minlength=len(order.turns))
+    ranks = order.rank(sites)
+    counts = torch.bincount(ranks, minlength=len(order.turns))
     assert len(counts) == len(order.turns)
     assert (counts > 0).all()
     for axis in range(len(edges)):
         step = torch.zeros(len(edges), dtype=torch.int64)
         step[axis] = 1
-        assert (order.rank((sites + step) % torch.tensor(edges), 0) != ranks[0]).all()
+        assert (order.rank((sites + step) % torch.tensor(edges)) != ranks).all()
 
 
 @pytest.mark.parametrize("options", [{}, {"together": True}])
@@ -76,7 +76,7 @@ def test_a_site_depends_on_the_turns_before_it_alone(options):
     jacobian = torch.autograd.functional.jacobian(lambda v: bijector.inverse(v[None])[0].flatten(), y)
     jacobian = jacobian.reshape(y.numel(), y.numel())
     corners = torch.cartesian_prod(torch.arange(2), torch.arange(2), torch.arange(4), torch.arange(2))
-    ranks = order.rank(2 * corners[:, 2:] + corners[:, :2], 0)
+    ranks = order.rank(2 * corners[:, 2:] + corners[:, :2])
     is_earlier = ranks[None] < ranks[:, None]
     allowed = is_earlier | torch.eye(len(ranks), dtype=torch.bool)
     assert (jacobian[~allowed] == 0).all()

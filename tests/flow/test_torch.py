@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import mera
-from mera.bijectors import Logit
+from mera.bijectors import ImagePreprocess
 from mera.physics.observables import Observables
 from tests.helpers.laws import randomize
 from tests.tables.models import CONDITIONAL, MODELS, ONE_EACH, batch, contexts
@@ -151,6 +151,6 @@ def test_what_needs_single_precision_says_so(call, what):
 
 def test_torch_compile_of_the_preprocessing():
     """Which is a part of the loss of images that training compiles."""
-    logit, x = Logit(), torch.rand(2, 3, 4, 4)
-    y, log_det = torch.compile(logit, fullgraph=True, backend="eager")(x)
-    torch.testing.assert_close((y, log_det), logit(x))
+    preprocess, x = ImagePreprocess(), 256 * torch.rand(2, 3, 4, 4)
+    y, log_det = torch.compile(preprocess, fullgraph=True, backend="eager")(x)
+    torch.testing.assert_close((y, log_det), preprocess(x))

@@ -112,7 +112,7 @@ BIJECTORS = {
     "corners-3d": lambda: named("corners", {"hidden": (3,), "residual_blocks": 0})((8, 2, 3, 4)),
     "von-mises": lambda: Coupling(Gather(checkerboard(PATCH)), mlp, VonMises()),
     "frames-angles": lambda: named("frames", {**ANGLES, "padding": "circular"})((4, 2, 3)),
-    "frames-angles-together": lambda: named("frames", {**ANGLES, "together": True, "window": 2})((8, 2, 3)),
+    "frames-angles-together": lambda: named("frames", {**ANGLES, "together": True, "window": 2})((4, 2, 3)),
     "turn": lambda: named("frames", {"hidden": (3,)})((8, 2, 3)).bijectors[0],
     "frames-1d": lambda: named("frames", {"hidden": (3,), "padding": "circular"})((6, 5)),
     "frames-3d": lambda: named("frames", {"hidden": (3,), "window": 1})((16, 2, 3, 4)),
