@@ -87,6 +87,7 @@ def test_steps_in_bfloat16_are_those_in_single_precision_up_to_rounding(monkeypa
 def test_gradients_that_overflow_under_a_scaler_change_nothing():
     layer = nn.Linear(16, 8)
     before, optimizer = copy.deepcopy(layer), Muon(layer.parameters(), fused=True)
+    assert optimizer._adamw.defaults["fused"]
     scaler = GradScaler("cpu")
     scaler.scale(layer(torch.full((1, 16), 1e38)).sum()).backward()
     scaler.step(optimizer)

@@ -6,6 +6,7 @@ import pytest
 import torch
 from PIL import Image
 
+import mera
 from mera import data
 from mera.train import RunFolder, fit
 from mera.train.likelihoods import likelihood
@@ -63,6 +64,14 @@ def test_workers_read_what_one_process_reads(examples):
     for flow, workers in zip(flows, (0, 2), strict=True):
         fit(flow, examples, settings(workers))
     assert same(*flows)
+
+
+def test_a_label_for_each_example_is_asked_for():
+    flow = mera.build("rgflow", L=8, layers=1, hidden=(4,), classes=2)
+    examples = data.ArrayDataset(IMAGES.test.array, torch.zeros(20, dtype=torch.long))
+    examples.labels["class"] = torch.zeros(9, dtype=torch.long)  # changed after the check
+    with pytest.raises(ValueError, match="Expected a label for each of 20 examples; got 9"):
+        likelihood(flow, examples)
 
 
 def test_starts_are_drawn_from_all_examples():
