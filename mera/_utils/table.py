@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from abc import ABC, abstractmethod
 from base64 import b64encode
 from collections.abc import Sequence
@@ -116,6 +117,16 @@ def html(*parts: Table | str | bytes | None) -> str:
         elif part is not None:
             texts.append(f'<img alt="{escape(alt)}" src="data:image/png;base64,{b64encode(part).decode()}">')
     return "".join(texts)
+
+
+def with_error(values: Sequence[float], digits: int = 3, sign: bool = False) -> str:
+    """The mean of independent values with its standard error, as text; `sign` is for a + before positive means.
+
+    >>> with_error([2.51, 2.53]), with_error([2.5], sign=True)
+    ('2.520 ± 0.010', '+2.500')
+    """
+    error = statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else math.nan
+    return plus_minus(statistics.fmean(values), error, digits, sign)
 
 
 def plus_minus(value: float, error: float, digits: int = 3, sign: bool = False) -> str:

@@ -28,6 +28,7 @@ print(kept())
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not GLIBC, reason="the allocator of another C library")
 def test_freed_memory():
     done = subprocess.run([sys.executable, "-c", RESIDENT], capture_output=True, text=True, check=True)

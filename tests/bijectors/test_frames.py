@@ -151,6 +151,7 @@ def test_a_chain_of_angles_is_learnt_and_its_ln_z_is_exact():
     assert abs(found.log_z - chain_of_angles(1.5, 16)["ln Z"]) < 4 * found.log_z_error
 
 
+@pytest.mark.slow
 def test_one_flow_learns_a_range_of_temperatures():
     family = physics.ActionFamily(physics.XY(), beta=(0.3, 2.0))
     flow = mera.build("decimation", L=8, dim=1, channels=1, hidden=(16,), context=1, **physics.XY.flow_options)

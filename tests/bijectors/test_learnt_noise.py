@@ -1,5 +1,6 @@
 """The learnt noise of pixels: what it changes, and what it gains where the probability of images is known."""
 
+import pytest
 import torch
 
 import mera
@@ -83,6 +84,7 @@ def test_values_beyond_the_levels_stay():
     assert log_det.sum() == 0
 
 
+@pytest.mark.slow
 def test_images_without_entropy_need_few_bits():
     """With uniform noise a Gaussian needs 0.25 bits for each pixel of an image that is known."""
     images, bits = torch.full((256, 1, 4, 4), 100, dtype=torch.uint8), []

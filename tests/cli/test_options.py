@@ -172,7 +172,13 @@ TABLE = {
     },
 }  # fmt: skip
 """By a command, what changes with further words: its output, a file, or what passes through the flow (events)."""
-PARTS = f"{LEARN} --seed 0", "hmc --warmup 2 --chains", "samples 64 --seed 0 --symmetries", "a.png --region"
+PARTS = (
+    "--action phi4(mass2",
+    "hmc --warmup 2 --chains",
+    "samples 64 --seed 0 --symmetries",
+    "--particles 8",
+    "compare rgflow --L",
+)
 AGAIN = [words for words in TABLE if any(part in words for part in PARTS)]
 """Commands whose options are tried in another context too: of data, of another sampler, of a test image."""
 WITH_DEVICES = [TRAIN, "evaluate run", "sample run", FILL, "map flow.mera a.png",

@@ -10,6 +10,7 @@ from mera.bijectors import ActNorm
 from mera.cones import parse_region, sites_of
 from mera.cones.cone import all_generation_cones, all_inference_cones, cone_of_data, cone_of_latents, generation_cone
 from mera.drawing import level_masks, side_view
+from tests.helpers.quick import quick_of
 from tests.tables.models import MODELS
 
 
@@ -164,7 +165,7 @@ PLANS = {name: lambda build=build: build().plan for name, build in MODELS.items(
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", [*PLANS][::2])
+@pytest.mark.parametrize("name", quick_of(PLANS, [*PLANS][::4]))
 def test_all_cones_are_those_one_by_one(name):
     plan = PLANS[name]()
     of_pixels = torch.cat(list(all_inference_cones(plan)))

@@ -17,6 +17,7 @@ import mera
 from mera.bijectors import Bijector
 from mera.cones.recording import MAX_RECORDINGS, RECORDED_AT_CALL, Recorded
 from tests.helpers.laws import Dense, randomize
+from tests.helpers.quick import quick_of
 from tests.helpers.strategies import few, layouts, make_flow
 from tests.tables.models import CONDITIONAL, MODELS, ONE_EACH, contexts
 
@@ -98,7 +99,8 @@ LARGE = [
     ("decimation", {"L": (16, 32), "m": 2, "hidden": (5,)}),
 ]
 FLOWS = [partial(mera.build, model, **{"layers": 1, "residual_blocks": 1} | options) for model, options in LARGE]
-FLOWS += [MODELS[name] for name in (*ONE_EACH.values(), "rgflow-spline", "rgflow-authors")] + [*CONDITIONAL.values()]
+FLOWS += [MODELS[name] for name in (*ONE_EACH.values(), "rgflow-spline", "rgflow-authors")]
+FLOWS += quick_of([*CONDITIONAL.values()], [*CONDITIONAL.values()][::3])
 
 
 @pytest.mark.parametrize("build", FLOWS)

@@ -10,6 +10,7 @@ import torch
 import mera
 from mera.bijectors import ActNorm, Chain, Invert, named, with_noise
 from tests.helpers.laws import randomize
+from tests.helpers.quick import quick_of
 from tests.tables.models import CONDITIONAL, MODELS, ONE_EACH, PICKLED, batch, contexts, rgflow
 
 SMALL = {"L": (4, 8), "m": 2, "channels": 2}
@@ -80,7 +81,7 @@ def test_a_batch_is_its_rows(name):
     torch.testing.assert_close(density.bits_per_dim(images, noise=noise), expected)
 
 
-@pytest.mark.parametrize("name", sorted(SAVED))
+@pytest.mark.parametrize("name", quick_of(sorted(SAVED), DENSITIES))
 def test_what_is_saved_comes_back(name, tmp_path):
     density, x, context = case(name)
     mera.save(density, tmp_path / "once")

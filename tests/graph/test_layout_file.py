@@ -13,8 +13,9 @@ from mera.graph.toml import dumps, loads
 from mera.train import RunFolder
 from tests.helpers.command import run
 from tests.helpers.laws import check_laws, randomize
+from tests.helpers.quick import quick_of
 from tests.helpers.strategies import few, layouts, make_flow
-from tests.tables.models import MODELS, PICKLED
+from tests.tables.models import MODELS, ONE_EACH, PICKLED
 
 TEXT = """
 [lattice]
@@ -83,7 +84,7 @@ def test_a_layout_that_a_user_wrote(tmp_path):
     assert torch.equal(pickle.loads(pickle.dumps(other)).log_prob(x), flow.log_prob(x))
 
 
-@pytest.mark.parametrize("name", PICKLED)
+@pytest.mark.parametrize("name", quick_of(PICKLED, ONE_EACH.values()))
 def test_layouts_of_models_come_back(name):
     flow = MODELS[name]()
     text = dumps(flow.layout)

@@ -8,11 +8,13 @@ import torch
 
 import mera
 from mera.models.lattices import kernels, levels
+from tests.helpers.quick import quick_of
 
 LATTICES = [
     (28,), (30,), (100,), (14, 14), (12, 20), (8, 12), (10, 10), (18, 6), (7, 5), (6, 10, 4), (4, 4, 12), (14, 4, 2),
 ]  # fmt: skip
 LARGE = [(28, 28), (24, 40), (32, 48), (30, 30), (96, 96), (100, 100), (28, 28, 28), (6, 10, 12)]
+QUICK = [(30,), (18, 6), (7, 5), (4, 4, 12), (24, 40), (30, 30), (6, 10, 12)]
 SMALL = {"layers": 1, "hidden": (3,), "residual_blocks": 1}
 
 
@@ -21,7 +23,7 @@ def flow_of(name, shape, **options):
     return mera.build(name, L=shape, channels=2 if name == "glow" else 1, **SMALL, **options)
 
 
-@pytest.mark.parametrize("shape", LATTICES, ids=str)
+@pytest.mark.parametrize("shape", quick_of(LATTICES, QUICK), ids=str)
 @pytest.mark.parametrize("name", mera.models.names())
 def test_every_model_on_every_lattice(name, shape):
     has_no_thirds = any(n % 3 for n in shape) and math.prod(shape) > 64
@@ -36,7 +38,7 @@ def test_every_model_on_every_lattice(name, shape):
     assert again.plan == flow.plan  # also by the widths that it wrote down
 
 
-@pytest.mark.parametrize("shape", LARGE, ids=str)
+@pytest.mark.parametrize("shape", quick_of(LARGE, QUICK), ids=str)
 @pytest.mark.parametrize("name", [name for name in mera.models.names() if name != "ternary"])
 def test_usual_sizes_build(name, shape):
     flow = flow_of(name, shape)

@@ -27,6 +27,7 @@ def flow():
     return trained(FREE)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:The errors mean nothing")  # Pareto k of so few samples is rough
 def test_reweighting_covers(flow):
     """Over 50 repetitions, errors cover the exact values as often as they should."""

@@ -6,6 +6,7 @@ import torch
 import mera
 from mera import physics
 from mera.sampling.verdict import Trust
+from tests.helpers.quick import quick_of
 from tests.physics import exact
 
 SEEDS = 40
@@ -53,7 +54,9 @@ THEORIES = {
 }
 
 
-@pytest.mark.parametrize(("coefficients", "draws"), [((0.0, 0.0, 1.0), 100), ((-2.0, 30.0, 0.0), 300)])
+@pytest.mark.parametrize(
+    ("coefficients", "draws"), [((0.0, 0.0, 1.0), 100), pytest.param((-2.0, 30.0, 0.0), 300, marks=pytest.mark.slow)]
+)
 def test_steep_starts_are_left_at_the_defaults(coefficients, draws):
     """With one step for all chains, those that start high in a steep well never moved."""
     action = Line(lambda x: sum(c * x ** (2 * n) for n, c in enumerate(coefficients, start=1)))
@@ -170,7 +173,7 @@ CASES = {
     [(2, 0.15, 0.0), pytest.param(100, 0.08, 0.007, marks=pytest.mark.slow)],
     ids=["a few seeds", "many seeds"],
 )
-@pytest.mark.parametrize("sampler", CASES)
+@pytest.mark.parametrize("sampler", quick_of(CASES, ["clusters", "tempering"]))
 def test_trusted_rows_of_tempering_clusters_and_several_chains(sampler, seeds, most, most_by_four):
     """Rows of all theories together; a few seeds show no more than errors that are too small by a factor."""
     cases = list(CASES[sampler].items())[: 2 if seeds == 2 else None]
