@@ -96,7 +96,7 @@ LARGE = [
     ("rgflow", {"L": 64, "dim": 1, "hidden": (5,), "channels": 2}),
     ("rgflow", {"L": 8, "dim": 3, "m": 2, "hidden": (5,), "channels": 2}),
     ("realnvp", {"L": (32, 16), "m": 8, "hidden": (5,), "layers": 1, "boundary": "periodic"}),
-    ("decimation", {"L": (16, 32), "m": 2, "hidden": (5,)}),
+    ("decimation", {"L": (8, 16), "m": 2, "hidden": (5,)}),
 ]
 FLOWS = [partial(mera.build, model, **{"layers": 1, "residual_blocks": 1} | options) for model, options in LARGE]
 FLOWS += [MODELS[name] for name in (*ONE_EACH.values(), "rgflow-spline", "rgflow-authors")]

@@ -15,6 +15,7 @@ def small(**options):
     return mera.build("rgflow", L=4, m=2, channels=1, hidden=(8,), norm=False, **{"prior": "gaussian", **options})
 
 
+@pytest.mark.slow
 def test_a_field_in_a_plate_of_pyro():
     """Variational inference of 30 fields below noise: posterior means are between the data and the flow's mean, 0."""
     pyro = pytest.importorskip("pyro")
@@ -62,6 +63,7 @@ def test_the_prior_of_an_autoencoder():
     assert all(parameter.grad is not None for parameter in networks.parameters())
 
 
+@pytest.mark.slow
 def test_hamiltonian_chains_of_latents():
     """NeuTra (Hoffman et al. 2019): a Phi^4 field on two sites has the moments of a quadrature; HMC moves latents."""
     action = physics.Phi4(mass2=-3.0, coupling=1.0)

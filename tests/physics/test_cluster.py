@@ -31,7 +31,7 @@ def test_against_exact_averages(action, shape, expected):
     ("action", "shape"),
     [
         (ON(2, -1.0, 0.25), (2, 4, 6)),
-        (Phi4(-1.0, 0.5, periodic=(True, False)), (1, 4, 6)),
+        pytest.param(Phi4(-1.0, 0.5, periodic=(True, False)), (1, 4, 6), marks=pytest.mark.slow),
     ],
     ids=repr,
 )

@@ -50,6 +50,7 @@ def test_a_start_without_an_action_is_unit_noise():
     assert holed(Target(holed, (1, 60)).starts(12)).isfinite().all()
 
 
+@pytest.mark.slow
 def test_chains_and_populations_see_another_phase():
     """Chains from noise alone agreed on the wrong phase, and so did populations."""
     torch.manual_seed(0)

@@ -173,7 +173,7 @@ CASES = {
     [(2, 0.15, 0.0), pytest.param(100, 0.08, 0.007, marks=pytest.mark.slow)],
     ids=["a few seeds", "many seeds"],
 )
-@pytest.mark.parametrize("sampler", quick_of(CASES, ["clusters", "tempering"]))
+@pytest.mark.parametrize("sampler", quick_of(CASES, ["clusters"]))
 def test_trusted_rows_of_tempering_clusters_and_several_chains(sampler, seeds, most, most_by_four):
     """Rows of all theories together; a few seeds show no more than errors that are too small by a factor."""
     cases = list(CASES[sampler].items())[: 2 if seeds == 2 else None]
