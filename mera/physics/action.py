@@ -50,7 +50,9 @@ class Action:
     clusters_suffice: bool = False
 
     def __call__(self, phi: Tensor) -> Tensor:
-        """The action of each field (B, C, *shape), (B,)."""
+        """The action of each field (B, C, *shape), (B,); fields of another number of channels C are refused."""
+        if self.channels not in (None, phi.shape[1]):
+            raise InputError(f"fields (B, {self.channels}, *shape) of {self!r}", str(tuple(phi.shape)))
         return self.density(phi).flatten(1).sum(1)
 
     def density(self, phi: Tensor) -> Tensor:

@@ -199,3 +199,9 @@ def test_what_a_function_declares_is_not_overlooked():
     action.periodic = False
     with pytest.raises(ValueError, match=r"Expected a subclass of mera.physics.Action, to declare periodic"):
         physics.hmc((1, 4), action, draws=20)
+
+
+@pytest.mark.parametrize("action", [ON(3), Phi4()], ids=repr)
+def test_fields_of_other_channels_are_refused(action):
+    with pytest.raises(ValueError, match=rf"Expected fields \(B, {action.channels}, \*shape\) of .*; got \(5, 2, 4\)"):
+        action(torch.zeros(5, 2, 4))
