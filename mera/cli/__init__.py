@@ -8,6 +8,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 from importlib import import_module
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,8 @@ def main() -> None:
     from mera.cli import stopping
     from mera.cli.app import STOPPABLE, app
 
-    if not {*STOPPABLE}.isdisjoint(sys.argv[1:]):
+    words = (word for before, word in pairwise(sys.argv) if before != "--import" and not word.startswith("-"))
+    if next(words, None) in STOPPABLE:
         stopping.install()
     warnings.showwarning = _show_warning
     try:

@@ -6,12 +6,14 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
 
 import numpy as np
 import pytest
 from PIL import Image
 from typer import Exit
 
+import mera.cli
 from mera.cli import stopping
 from mera.cli.first_words import first_words
 from mera.cli.pieces import pieces_of
@@ -74,6 +76,27 @@ def test_ctrl_c_ends_a_command_with_a_sentence():
         assert process.wait(30) == stopping.STATUS
         assert time.monotonic() - start < 3
         assert process.stderr.read().endswith("stopped: nothing is written yet\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("map m a.png", True),
+        ("--import sample inpaint m", True),
+        ("train rgflow --out map", False),
+        ("--version", False),
+    ],
+)
+def test_only_commands_on_pictures_end_at_once(monkeypatch, words, expected):
+    """A training run has to finish its step and to save, also into a folder that is named as a command."""
+    installed = []
+    monkeypatch.setattr(sys, "argv", ["mera", *words.split()])
+    monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)  # which `main` changes
+    monkeypatch.setattr(mera.cli, "import_extensions", lambda arguments: arguments)
+    monkeypatch.setattr("mera.cli.app.app", lambda: None)
+    monkeypatch.setattr(stopping, "install", lambda: installed.append(True))
+    mera.cli.main()
+    assert bool(installed) == expected
 
 
 def test_scratches_and_specks_have_pieces_and_compact_holes_have_one():
