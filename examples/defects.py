@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import math
 from pathlib import Path
 
 import numpy as np
@@ -85,7 +86,9 @@ def surprise(flow: mera.Flow, image: Tensor) -> Tensor:
     maps = []
     for level in range(len(result.levels)):
         values = torch.from_numpy(result.map(level)[:]).double()[None]
-        maps.append(cells_of(result.lattices[level].pixels_of(values, image.shape[1:]))[0])
+        cell = [n // m for n, m in zip(image.shape[1:], values.shape[1:], strict=True)]
+        pixels = values.repeat_interleave(cell[0], 1).repeat_interleave(cell[1], 2) / math.prod(cell)
+        maps.append(cells_of(pixels)[0])
     return -torch.stack(maps)
 
 

@@ -29,14 +29,6 @@ def seed_cpu(*keys: int) -> None:
     random.seed(number)
 
 
-@contextmanager
-def seeded(*keys: int) -> Iterator[None]:
-    """A context that begins with `seed_cpu`, and restores the random states at its end."""
-    with restored_states():
-        seed_cpu(*keys)
-        yield
-
-
 def seed_all(seed: int) -> None:
     """Seed the random states of torch, on every device, of numpy and of Python."""
     random.seed(seed)

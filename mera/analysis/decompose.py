@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -97,12 +98,22 @@ def decompose(flow: Flow, x: Tensor, context: Tensor | None = None) -> Parts:
     z, _ = run_forward(plan, x, transform_and_record)
     densities = [flow.prior.log_density(level) for level in z]
     maps = [
-        latent.lattice.pixels_of(density.sum(1), plan.input.shape)
+        _spread_over_pixels(density.sum(1), plan.input.shape)
         for latent, density in zip(plan.latents, densities, strict=True)
     ]
     nodes: dict[str, Tensor] = {}
     for step, by_site in changes:
         nodes[step.node] = nodes.get(step.node, 0) + by_site.flatten(1).sum(1)
-        maps[step.level] = maps[step.level] + step.operation.lattice.pixels_of(by_site, plan.input.shape)
+        maps[step.level] = maps[step.level] + _spread_over_pixels(by_site, plan.input.shape)
     levels = torch.stack([density.flatten(1).sum(1) for density in densities], dim=1)
     return Parts(levels, nodes, tuple(maps), plan.input.variables)
+
+
+def _spread_over_pixels(values: Tensor, shape: Sequence[int]) -> Tensor:
+    """Spread values at sites evenly over the pixels in each site's cell: (B, *sites) to (B, *shape)."""
+    for axis, n in enumerate(shape, start=1):
+        sites = values.shape[axis]
+        cell = torch.arange(n, device=values.device) * sites // n  # the site over each pixel
+        pixels = torch.bincount(cell, minlength=sites).to(values.dtype)
+        values = (values.movedim(axis, -1) / pixels)[..., cell].movedim(-1, axis)
+    return values

@@ -24,13 +24,14 @@ from mera.cli.picture_arguments import (
     beside,
     flow_and_pictures,
     is_picture,
+    parse_region,
     run_and,
     save_stored,
 )
 from mera.cli.pieces import pieces_of
 from mera.cli.sources import examples_of, folder_of, select_class
 from mera.cli.terminal import Json, console, show_json, with_options
-from mera.cones import parse_region, sites_of
+from mera.cones import sites_of
 from mera.data import class_numbers
 from mera.data.picture_files import read_picture
 from mera.data.stored_pictures import StoredPicture, read_stored

@@ -100,3 +100,17 @@ def save_stored(stored: StoredPicture, picture: Path, source: Path) -> None:
     stopping.done.append(str(picture))
     if stored.lost:
         typer.echo(f"{source}: {picture.name} does not keep {', '.join(stored.lost)}", err=True)
+
+
+def parse_region(text: str) -> tuple[slice, ...]:
+    """Parse a region of the command line, START:STOP or a site for each dimension, to slices; refuse any other text.
+
+    >>> parse_region("8:16,5")
+    (slice(8, 16, None), slice(5, 6, None))
+    """
+    try:
+        parts = [[int(end) for end in part.split(":")] for part in str(text).split(",")]
+        pairs = [(part[0], part[0] + 1) if len(part) == 1 else part for part in parts]
+        return tuple(slice(start, stop) for start, stop in pairs)
+    except ValueError:
+        raise InputError("a region such as 8:16,8:16, START:STOP for each dimension", repr(text)) from None

@@ -1,7 +1,7 @@
 """A flow in part: causal cones, evaluation within a cone, windows and streams of images of any size."""
 
 from mera.cones.cone import Cone, generation_cone, inference_cone
-from mera.cones.regions import Region, Site, Span, parse_region, sites_of
+from mera.cones.regions import Region, Site, Span, sites_of
 from mera.cones.restriction import Restriction
 from mera.cones.stream import stream
 from mera.cones.streamed import Streamed
@@ -16,7 +16,6 @@ __all__ = [
     "Streamed",
     "generation_cone",
     "inference_cone",
-    "parse_region",
     "sites_of",
     "stream",
     "window",

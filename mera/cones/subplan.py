@@ -272,11 +272,10 @@ def _around(box: Box, sites: Sequence[int], lattice: Lattice) -> Box:
 
 
 def _look_up(keys: Tensor, table_keys: Tensor, table_values: Tensor) -> Tensor:
-    """The value of each key in a table; -1 for keys that are not in the table."""
+    """The value of each key in a table of sorted keys; -1 for keys that are not in the table."""
     if not len(table_keys):
         return torch.full_like(keys, -1)
-    order = table_keys.argsort()
-    nearest = order[torch.searchsorted(table_keys[order], keys).clamp(max=len(table_keys) - 1)]
+    nearest = torch.searchsorted(table_keys, keys).clamp(max=len(table_keys) - 1)
     return torch.where(table_keys[nearest] == keys, table_values[nearest], -1)
 
 

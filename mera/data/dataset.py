@@ -17,7 +17,7 @@ from mera._utils.drawn import Drawn
 from mera._utils.errors import IMPORT_FIRST, InputError, closest
 from mera._utils.files import as_path
 from mera._utils.manifest import is_run
-from mera._utils.random import seeded
+from mera._utils.random import restored_states, seed_cpu
 from mera._utils.registry import Registry
 from mera._utils.table import html
 from mera.data.items import check_array, check_finite, check_labels
@@ -102,7 +102,8 @@ class DataSplits(Drawn):
 
     def __repr__(self) -> str:
         """The name, the numbers of examples, and the shape and dtype of an example."""
-        with seeded(0):
+        with restored_states():
+            seed_cpu(0)
             example = self.train[0] if len(self.train) else torch.empty(0)
         sizes = " x ".join(map(str, example.shape))
         classes = f"; classes {', '.join(self.classes)}" if self.classes else ""

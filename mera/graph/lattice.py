@@ -7,9 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-from torch import Tensor
-
 from mera._utils.checks import is_integer, is_list
 from mera.graph.layout_error import LayoutError
 
@@ -73,14 +70,6 @@ class Lattice:
     def is_picture(self) -> bool:
         """Return whether a sample has the shape of a picture, with two dimensions and 1 or 3 channels."""
         return self.dim == 2 and self.channels in (1, 3)
-
-    def pixels_of(self, values: Tensor, shape: Sequence[int]) -> Tensor:
-        """Spread values at sites evenly over the pixels in each site's cell: (B, *sites) to (B, *shape)."""
-        for d, n in enumerate(shape):
-            cell = torch.arange(n, device=values.device) * self.shape[d] // n  # the site over each pixel
-            pixels = torch.bincount(cell, minlength=self.shape[d]).to(values.dtype)
-            values = values.index_select(d + 1, cell) / pixels[cell].view(-1, *[1] * (values.ndim - d - 2))
-        return values
 
     def __str__(self) -> str:
         return f"{self.channels} x {' x '.join(map(str, self.shape))}"

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.distributions import MultivariateNormal
 
 from mera._utils.progress import ProgressBar
-from mera._utils.random import seeded
+from mera._utils.random import restored_states, seed_cpu
 from mera._utils.torch_modes import calls_at_once, in_threads
 from mera.inpaint.metric import whitening
 from mera.sampling import annealing
@@ -178,7 +178,8 @@ def judged_quantities(chains: Tensor, log_prob: Tensor) -> Tensor:
     200 runs of four chains with 768 variables that did mix.
     """
     flat = chains.double().flatten(0, 1)
-    with seeded(0):
+    with restored_states():
+        seed_cpu(0)
         directions = torch.randn(flat.shape[1], PROJECTIONS, dtype=torch.float64).to(flat.device)
     standard = (flat - flat.mean(0)) / flat.std(0).clamp(min=torch.finfo(flat.dtype).tiny)
     return torch.cat([log_prob.double()[..., None], (standard @ directions).view(*chains.shape[:2], -1)], 2)

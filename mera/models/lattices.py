@@ -53,9 +53,7 @@ def levels(shape: Sequence[int], width: int, stride: int = 2, n_levels: int | No
         return count
     unit = stride ** (check_count(n_levels, "levels", most=MAX_LAYERS) - 1)
     if not _divides(unit, shape):
-        while _divides(stride**count, shape):
-            count += 1
-        got = f"{_by(shape)}, which {stride} divides {count - 1} times; or {_remedy(shape, unit)}"
+        got = f"{_by(shape)}, which {stride} divides {_depth(shape, 1, stride) - 1} times; or {_remedy(shape, unit)}"
         raise InputError(f"edges that {unit} divides, for so many levels", got)
     return n_levels
 

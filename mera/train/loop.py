@@ -15,13 +15,14 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from mera._utils.installation import tune_allocator
-from mera._utils.processes import SIGNALS, StopSignal, is_main, join_group, rank, reduced, world_size
+from mera._utils.processes import SIGNALS, StopSignal, is_main, rank, world_size
 from mera._utils.random import get_states, restored_states, set_states
 from mera.flow.density import Density
 from mera.models.saving import load
 from mera.train.batches import Batch, BatchLoss, Objective, autocast, rows_per_step
 from mera.train.best import BestWeights
 from mera.train.evaluate import PIECE, losses, mean_and_error, pictures_of
+from mera.train.exchange import join_group, reduced
 from mera.train.health import first_not_finite, inverse_error
 from mera.train.optimizers import SCHEDULES, UserOptimizer, UserSchedule, make_optimizer
 from mera.train.run import RunFolder

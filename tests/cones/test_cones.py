@@ -7,7 +7,8 @@ from matplotlib.colors import to_hex
 
 import mera
 from mera.bijectors import ActNorm
-from mera.cones import parse_region, sites_of
+from mera.cli.picture_arguments import parse_region
+from mera.cones import sites_of
 from mera.cones.cone import all_generation_cones, all_inference_cones, cone_of_data, cone_of_latents, generation_cone
 from mera.drawing import level_masks, side_view
 from tests.helpers.quick import quick_of

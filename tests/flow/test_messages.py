@@ -8,7 +8,8 @@ import torch
 import mera
 from mera import LayoutError
 from mera.bijectors import Chain, Invert, named
-from mera.cones import generation_cone, inference_cone, parse_region
+from mera.cli.picture_arguments import parse_region
+from mera.cones import generation_cone, inference_cone
 from mera.drawing import draw_layout
 from mera.flow import symmetries
 from mera.graph.toml import loads

@@ -4,7 +4,7 @@ import torch
 from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from mera._utils.processes import join_group
+from mera.train.exchange import join_group
 from tests.helpers.laws import randomize
 from tests.tables.models import CONDITIONAL, MODELS, ONE_EACH, batch, contexts
 
