@@ -58,11 +58,9 @@ def pixels_of(image: Image.Image, channels: int | None) -> Tensor:
     Args:
         channels: 1 to convert the image to grey, 3 to colour; None for grey if it has no colours.
     """
-    from torchvision.transforms.v2.functional import pil_to_tensor
-
     image = _on_white(_eight_bits(ImageOps.exif_transpose(image)))  # upright, by the EXIF orientation
     mode = {1: "L", 3: "RGB"}.get(channels or 0, "L" if image.mode in {"1", "L", "LA"} else "RGB")
-    return pil_to_tensor(image if image.mode == mode else image.convert(mode))
+    return torch.from_numpy(np.array(image.convert(mode))).view(image.height, image.width, -1).movedim(2, 0)
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:

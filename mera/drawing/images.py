@@ -8,12 +8,13 @@ from pathlib import Path
 from textwrap import fill
 
 import torch
+from einops import rearrange
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from PIL.Image import Image
+from PIL.Image import Image, fromarray
 from torch import Tensor
-from torch.nn.functional import adaptive_avg_pool2d
+from torch.nn.functional import adaptive_avg_pool2d, pad
 
 from mera._utils.checks import check_count
 from mera._utils.errors import InputError
@@ -32,18 +33,19 @@ def grid(images: Tensor, columns: int = 8) -> Tensor:
     There are at most `columns` images in a line. The result is one uint8 image (3, height, width).
     """
     _check_images(images)
-    from torchvision.utils import make_grid
-
-    sheet = make_grid(images.cpu(), nrow=check_count(columns, "a number of columns"), padding=2, pad_value=96)
+    columns = min(check_count(columns, "a number of columns"), len(images))
+    sheet = images[0].cpu().expand(3, -1, -1)
+    if len(images) > 1:
+        cells = pad(images.cpu().expand(-1, 3, -1, -1), (0, 2, 0, 2, 0, 0, 0, -len(images) % columns), value=96)
+        lines = rearrange(cells, "(lines columns) c h w -> c (lines h) (columns w)", columns=columns)
+        sheet = pad(lines, (2, 0, 2, 0), value=96)
     factor = max(1, min(MAX_GRID_WIDTH // sheet.shape[-1], MAX_IMAGE_WIDTH // images.shape[-1]))
     return sheet.repeat_interleave(factor, -2).repeat_interleave(factor, -1)
 
 
 def to_pil(image: Tensor) -> Image:
     """Convert a uint8 image (1 or 3, H, W) to a PIL image, which notebooks display."""
-    from torchvision.transforms.v2.functional import to_pil_image
-
-    return to_pil_image(image.cpu())
+    return fromarray(image.cpu().movedim(0, -1).squeeze(-1).numpy())
 
 
 def show(images: Tensor, columns: int = 8) -> Image:

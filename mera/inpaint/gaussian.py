@@ -119,8 +119,14 @@ def _around(mask: Tensor, channels: int) -> Tensor:
 
 
 def _predict(features: Tensor, targets: Tensor, at: Tensor, ridge: float) -> Tensor:
-    """The prediction of a ridge regression at other features; all are centred."""
-    gram = features.mT @ features
-    penalty = ridge * gram.diagonal().mean().clamp(min=torch.finfo(gram.dtype).tiny)
+    """The prediction of a ridge regression at other features; all are centred.
+
+    Its linear equations have an unknown for each sample or for each feature, whichever are fewer.
+    """
+    fewer_samples = len(features) < features.shape[1]
+    gram = features @ features.mT if fewer_samples else features.mT @ features
+    penalty = ridge * features.square().sum(0).mean().clamp(min=torch.finfo(gram.dtype).tiny)
     gram.diagonal().add_(penalty)
+    if fewer_samples:
+        return at @ features.mT @ torch.linalg.solve(gram, targets)
     return at @ torch.linalg.solve(gram, features.mT @ targets)
