@@ -79,7 +79,9 @@ def _with_means(
         else:
             step /= 2
     far = difference.abs().max().item()
-    warnings.warn(f"Expected the coarse data as means of cells; got means that differ by {far:.2g}", stacklevel=5)
+    warnings.warn(
+        f"The means of cells differ from the coarse data by up to {far:.2g} after {MOST_STEPS} passes", stacklevel=5
+    )
     return x
 
 

@@ -92,7 +92,7 @@ def test_two_pictures_are_mixed():
     assert Path("a_b_mix_1.png").is_file()
 
 
-@pytest.mark.filterwarnings("ignore:Expected the coarse data as means of cells")
+@pytest.mark.filterwarnings("ignore:The means of cells differ")
 @pytest.mark.usefixtures("flow")
 def test_a_picture_is_refined():
     painted("a.png", 11, 20)

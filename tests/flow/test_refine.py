@@ -55,7 +55,7 @@ def test_means_are_found_by_iteration():
     assert errors[0] > 0.1
     assert errors[1] < 0.03  # 0.02, and the noise within grey values
     assert flow.refine(coarse[:0], means=True).shape == (0, 3, 64, 64)
-    with pytest.warns(UserWarning, match="the coarse data as means of cells; got means that differ by"):
+    with pytest.warns(UserWarning, match="means of cells differ from the coarse data by up to"):
         mera.load_pretrained("msds1").refine(coarse, means=True)
 
 
