@@ -34,21 +34,17 @@ def check_latent(plan: Plan, latent: object) -> LatentIndex:
     return tuple(map(int, numbers))
 
 
-def own_space(flow: Flow, examples: Tensor) -> Tensor:
-    """Examples on the flow's device and in its own space: images (B, C, *shape) uint8 are dequantised, fields stay."""
-    examples = check_type(examples, Tensor, "examples as a tensor").to(check_type(flow, Flow, "a Flow").device)
-    return flow.from_images(examples) if examples.dtype == torch.uint8 else examples.to(flow.dtype)
-
-
 @torch.no_grad()
 def encode_levels(flow: Flow, images: Tensor, context: Tensor | None = None) -> list[Tensor]:
     """The latents of all images, finest level first, (B, C_h, *shape_h) each, in single precision on the CPU.
 
     Images (B, C, *shape) are uint8, and dequantised with noise, or data in the flow's own space.
     """
-    parts: list[list[Tensor]] = [[] for _ in flow.plan.latents]
+    check_type(images, Tensor, "examples as a tensor")
+    parts: list[list[Tensor]] = [[] for _ in check_type(flow, Flow, "a Flow").plan.latents]
     for start in range(0, len(images), BATCH):
-        x = own_space(flow, images[start : start + BATCH])
+        x = images[start : start + BATCH].to(flow.device)
+        x = flow.from_images(x) if x.dtype == torch.uint8 else x.to(flow.dtype)
         rows = context if context is None or len(context) == 1 else context[start : start + BATCH].to(flow.device)
         z, _ = flow(x, rows)
         for part, level in zip(parts, z, strict=True):

@@ -15,13 +15,17 @@ import typer
 from mera import physics
 from mera._utils.errors import InputError
 from mera._utils.files import write_atomically
+from mera._utils.manifest import is_run
+from mera._utils.torch_modes import chosen_threads
 from mera.cli.options import Device, Lattice, assignments
-from mera.cli.sources import folder_of, learnt_action, load_flow, set_threads
+from mera.cli.sources import folder_of, load_flow
 from mera.cli.terminal import Json, console, plain, show, show_json
 from mera.flow import Symmetrized
+from mera.graph.summary import count_parameters
 from mera.physics.record import Folder
 from mera.physics.target import event_shape_of
 from mera.sampling.diagnostics import MIN_DRAWS
+from mera.train import RunFolder
 
 NUMBERS = (
     "ess", "pareto_k", "missed", "forward_ess", "free_energy", "acceptance", "tau", "tau_error", "r_hat", "seconds",
@@ -97,7 +101,7 @@ def measure_command(
     Fields, histories, weights and a report are kept. They are written as they are made: after Ctrl-C or a kill,
     --resume goes on.
     """
-    text = learnt_action(run) if action is None else action
+    text = RunFolder(run).facts().get("action") if action is None and is_run(run) else action
     if text is None:
         raise typer.BadParameter(f"Expected --action for {run}, which does not name an action")
     if sampler in WITHOUT_CHAINS and not (warmup is None and chains is None):
@@ -106,7 +110,7 @@ def measure_command(
         raise typer.BadParameter(f"--symmetries mixes the flow, from which --sampler {sampler} does not draw")
     target = physics.make(text)
     flow = load_flow(run, device, L)
-    set_threads(flow)
+    torch.set_num_threads(chosen_threads(count_parameters(flow), flow.device))  # as in training
     if symmetries is not None:
         flow = Symmetrized(flow.flow, [name.strip() for name in symmetries.split(",")], elements)
     elif elements is not None:

@@ -15,14 +15,12 @@ from mera import data
 from mera._utils.errors import InputError, closest
 from mera._utils.installation import tune_allocator
 from mera._utils.manifest import is_run
-from mera._utils.torch_modes import chosen_threads
 from mera.cli.terminal import sources
 from mera.data import DataMissingError, DataSplits, Examples
 from mera.data.fingerprint import fingerprint
 from mera.flow.density import Density
 from mera.flow.flow import Flow
 from mera.graph.lattice import per_dimension
-from mera.graph.summary import count_parameters
 from mera.models import pretrained
 from mera.models.saving import load
 from mera.train import RunFolder
@@ -61,19 +59,9 @@ def shape_of(flow: Density, L: Any) -> tuple[int, ...]:
     return lattice.shape if L is None else per_dimension(L, lattice.dim, "shape", 1)
 
 
-def set_threads(flow: Density) -> None:
-    """Set the number of threads of torch as training does: one for a small flow, unless the user has set another."""
-    torch.set_num_threads(chosen_threads(count_parameters(flow), flow.device))
-
-
 def folder_of(path: Path) -> Path:
     """The folder for pictures of a flow: the run, the folder of the file, or the name of a pretrained flow."""
     return path.parent if path.is_file() else path
-
-
-def learnt_action(path: Path) -> str | None:
-    """The text of the action that a run learnt; None if it learnt from examples, or if the path is not a run."""
-    return RunFolder(path).facts().get("action") if is_run(path) else None
 
 
 def learnt_fields(path: Path) -> bool:

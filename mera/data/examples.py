@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, IterableDataset
 
 from mera._utils.checks import check_shape
 from mera._utils.errors import InputError
@@ -188,7 +188,8 @@ def _as_examples(data: Any, shape: Sequence[int], labels: Any = None) -> Any:
     if isinstance(data, (tuple, Mapping)):
         got = "a pair or a dict: fit(flow, train, labels=y, test=test, test_labels=test_y), or TensorDataset(x, y)"
         raise InputError("the examples alone, and the test and labels by name", got)
-    if hasattr(data, "__len__") and hasattr(data, "__getitem__") and not isinstance(data, (str, bytes)):
+    is_sequence = hasattr(data, "__len__") and hasattr(data, "__getitem__")
+    if is_sequence and not isinstance(data, (bytes, IterableDataset)):
         return ItemDataset(data, shape, labels)
     raise InputError(
         "examples: a tensor, an array, a data set that can be read in any order, or a name", type(data).__name__

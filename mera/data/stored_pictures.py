@@ -5,12 +5,14 @@ from __future__ import annotations
 import io
 import struct
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
+from PIL.PngImagePlugin import getchunks, putchunk
 from torch import Tensor
 
 from mera._utils.files import reading, replacing
@@ -91,13 +93,13 @@ class StoredPicture:
 
     def save(self, path: Path) -> None:
         """Write the picture as a PNG."""
-        values, content = np.ascontiguousarray(self.values), io.BytesIO()
-        has_8_bits = values.dtype == np.uint8
-        shown = Image.fromarray(values.squeeze(-1) if values.shape[2] == 1 else values) if has_8_bits else None
-        image = Image.new(MODES[values.shape[2]], (1, 1)) if shown is None else shown
-        image.save(content, "png", **self.info)
+        values = np.ascontiguousarray(self.values)
         with replacing(path) as temporary:
-            temporary.write_bytes(content.getvalue() if has_8_bits else _of_16_bits(values, content.getvalue()))
+            if values.dtype == np.uint8:
+                image = Image.fromarray(values.squeeze(-1) if values.shape[2] == 1 else values)
+                image.save(temporary, "png", **self.info)
+            else:
+                temporary.write_bytes(_of_16_bits(values, self.info))
 
 
 def read_stored(file: Path) -> StoredPicture:
@@ -182,19 +184,16 @@ def _turned(values: np.ndarray, orientation: int, back: bool = False) -> np.ndar
     return values[:, ::-1] if flipped else values
 
 
-def _of_16_bits(values: np.ndarray, other: bytes) -> bytes:
-    """A PNG of values (H, W, bands) uint16, with the chunks of another PNG that are not its pixels."""
+def _of_16_bits(values: np.ndarray, info: Mapping[str, Any]) -> bytes:
+    """A PNG of values (H, W, bands) uint16, which PIL cannot write for several bands, with the metadata of PIL."""
     height, width, bands = values.shape
     rows = values.astype(">u2").view(np.uint8).reshape(height, -1)
     rows = np.concatenate([rows[:1], rows[1:] - rows[:-1]])  # the filter "up", number 2, which begins each row
     data = np.concatenate([np.full((height, 1), 2, np.uint8), rows], 1).tobytes()
-    chunks, at = [(b"IHDR", struct.pack(">IIBBBBB", width, height, 16, COLOUR_TYPES[bands], 0, 0, 0))], len(SIGNATURE)
-    while at < len(other):
-        (size,) = struct.unpack(">I", other[at : at + 4])
-        kind = other[at + 4 : at + 8]
-        if kind not in (b"IHDR", b"IDAT", b"IEND"):
-            chunks.append((kind, other[at + 8 : at + 8 + size]))
-        at += 12 + size
-    chunks += [(b"IDAT", zlib.compress(data, 6)), (b"IEND", b"")]
-    packed = [struct.pack(">I", len(c)) + kind + c + struct.pack(">I", zlib.crc32(kind + c)) for kind, c in chunks]
-    return SIGNATURE + b"".join(packed)
+    header = struct.pack(">IIBBBBB", width, height, 16, COLOUR_TYPES[bands], 0, 0, 0)
+    pixels = {b"IHDR": header, b"IDAT": zlib.compress(data, 6)}
+    file = io.BytesIO()
+    file.write(SIGNATURE)
+    for kind, content, *_ in getchunks(Image.new(MODES[bands], (1, 1)), **info):
+        putchunk(file, kind, pixels.get(kind, content))
+    return file.getvalue()

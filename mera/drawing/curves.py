@@ -42,14 +42,11 @@ def loss_curves(
     return figure
 
 
-def map_figure(
-    image: Tensor, bits: Tensor, sites: Sequence[int], unit: str = "bits/dim", means: Sequence[float] | None = None
-) -> Picture:
+def map_figure(image: Tensor, bits: Tensor, sites: Sequence[int], unit: str, means: Sequence[float]) -> Picture:
     """Draw an image (C, H, W) from 0 to 1, and its bits per dimension in cells (levels, h, w), all and by level.
 
-    `sites` holds for each level the edge of one of its sites in pixels, and `means` its mean, that of `bits` if None.
+    `sites` holds for each level the edge of one of its sites in pixels, and `means` its mean.
     """
-    means = bits.mean((1, 2)).tolist() if means is None else means
     figure, axes = panels(2 + len(bits), 3, 3.6, 0.4 + 3.0 * image.shape[1] / image.shape[2], margin=0.2)
     axes[0].imshow(image.movedim(0, -1).squeeze(-1).numpy(), cmap="gray", vmin=0, vmax=1)
     axes[0].set_title("the image; in its maps, bright = surprising", fontsize=9)

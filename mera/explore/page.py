@@ -11,7 +11,7 @@ from torch import Tensor
 
 from mera.drawing.images import to_pil
 from mera.explore.studio import MAX_UPLOAD, Learnt
-from mera.explore.tabs import FillTab, LevelsTab, MapTab, address_of, outlined, squares
+from mera.explore.tabs import FillTab, LevelsTab, MapTab, outlined, squares
 from mera.explore.visit import Visit
 
 PRIMARY = "#1f6299"
@@ -64,12 +64,12 @@ class Page:
     def _show(self) -> None:
         """Show the current image, and its bits per dimension."""
         studio, learnt = self.visit.studio, self.visit.learnt
-        self.now.set_source(address_of(studio.picture))
+        self.now.set_source(to_pil(studio.picture))
         has_photograph = studio.photograph is not None
         self.photograph.set_visibility(has_photograph)
         self.now.classes(remove="max-w-xs max-w-md", add="max-w-xs" if has_photograph else "max-w-md")
         if has_photograph:
-            self.photograph.set_source(address_of(studio.whole))
+            self.photograph.set_source(to_pil(studio.whole))
             (row, column), (height, width) = studio.corner, learnt.flow.plan.input.shape
             frame = f'x="{column}" y="{row}" width="{width}" height="{height}"'
             self.photograph.set_content(f'<rect {frame} fill="none" stroke="#e0218a" stroke-width="2"/>')

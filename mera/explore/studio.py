@@ -54,11 +54,6 @@ class Learnt:
         self._lock = threading.Lock()
         self._leads: dict[int, list[tuple[LatentIndex, Tensor]]] = {}
 
-    @property
-    def levels(self) -> int:
-        """The number of levels of latents."""
-        return len(self.flow.plan.latents)
-
     def picture(self, x: Tensor) -> Tensor:
         """Convert one example (1, C, H, W) in the flow's own space to a picture, (1 or 3, H, W) uint8."""
         return self.flow.to_images(x)[0].cpu()
@@ -104,15 +99,10 @@ class Studio:
         return float(self.latents[level][(0, *place)])
 
     @torch.no_grad()
-    def log_prob(self) -> float:
-        """The log-density of the image, in nats."""
-        return float(self.flow.log_prob(self.data))
-
-    @torch.no_grad()
     def bits_per_dim(self) -> float:
         """Bits per dimension of the image, as of uint8 pixels."""
         stretched = float(self.flow.preprocess.inverse(self.data)[1])
-        return -(self.log_prob() - stretched) / (self.data.numel() * math.log(2))
+        return -(float(self.flow.log_prob(self.data)) - stretched) / (self.data.numel() * math.log(2))
 
     def draw(self) -> None:
         """Draw an image."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from base64 import b64encode
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -23,19 +22,11 @@ THROTTLE = 0.05
 """The shortest time between two values that a slider sends, in seconds."""
 
 
-def picture_element(label: str, width: int, picture: Tensor | None = None) -> ui.interactive_image:
+def picture_element(label: str, width: int, picture: Tensor) -> None:
     """Add a picture, (1 or 3, H, W) uint8, to the page; `label` is for screen readers, `width` in units of 0.25 rem."""
-    source = "" if picture is None else address_of(picture)
     # Only mera draws on pictures, so a sanitizer, which may load after the picture is gone, is not needed.
-    element = ui.interactive_image(source, sanitize=False)
-    return element.classes(f"picture w-{width}").props(f'role="img" aria-label="{label}"')
-
-
-def address_of(picture: Tensor) -> str:
-    """Encode a picture, (1 or 3, H, W) uint8, as a data URL."""
-    file = io.BytesIO()
-    to_pil(picture).save(file, format="PNG")
-    return f"data:image/png;base64,{b64encode(file.getvalue()).decode('ascii')}"
+    element = ui.interactive_image(to_pil(picture), sanitize=False)
+    element.classes(f"picture w-{width}").props(f'role="img" aria-label="{label}"')
 
 
 def squares(mask: Tensor) -> str:
@@ -54,7 +45,7 @@ class LevelsTab:
 
     def __init__(self, visit: Visit) -> None:
         self.visit, self.studio = visit, visit.studio
-        for level in reversed(range(visit.learnt.levels)):
+        for level in reversed(range(len(visit.learnt.flow.plan.latents))):
             self._add_level(level)
 
     def _add_level(self, level: int) -> None:

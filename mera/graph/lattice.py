@@ -43,8 +43,10 @@ class Lattice:
             raise LayoutError("positive edge lengths", f"{self.shape!r}", field="shape")
         if self.variables >= 2**63:  # flat indices are of type int64
             raise LayoutError("a lattice of fewer than 2^63 variables", f"{self}", field="shape")
-        if len(self.periodic) != self.dim:
-            raise LayoutError(f"{self.dim} borders, one for each dimension", f"{self.periodic!r}", field="boundary")
+        periodic = self.periodic if isinstance(self.periodic, tuple) else ()
+        if len(periodic) != self.dim or not all(type(value) is bool for value in periodic):
+            expected = f"a tuple of {self.dim} bools, whether each dimension is periodic"
+            raise LayoutError(expected, f"{self.periodic!r}", field="boundary")
 
     @property
     def dim(self) -> int:

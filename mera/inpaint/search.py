@@ -29,7 +29,7 @@ class LatentSpace:
         local: the restriction to the masked pixels.
         latents: the number of latents that are varied, chosen among all latents of the flow at random; None for all in
             the cone. Those outside of the cone do not have a coordinate, since masked pixels do not depend on them.
-        filling: the masked pixels (1, C, n) that the other latents are computed from; by default noise.
+            The others in the cone are those of noise in the masked pixels.
 
     Attributes:
         size: the number of varied variables; latents outside of the cone count.
@@ -37,13 +37,12 @@ class LatentSpace:
     """
 
     @torch.no_grad()
-    def __init__(self, local: Restriction, latents: int | None = None, filling: Tensor | None = None) -> None:
+    def __init__(self, local: Restriction, latents: int | None = None) -> None:
         self.local, variables = local, local.cone.plan.input.variables
-        if filling is None:
-            seen = local.image[:, :, ~local.hidden]
-            noise = torch.randn(1, *local.pixels.shape[1:], dtype=seen.dtype, device=seen.device)
-            filling = seen.mean(2, keepdim=True) + seen.std(2, keepdim=True, correction=0) * noise
-        self.base = self._row(filling)
+        seen = local.image[:, :, ~local.hidden]
+        noise = torch.randn(1, *local.pixels.shape[1:], dtype=seen.dtype, device=seen.device)
+        filling = seen.mean(2, keepdim=True) + seen.std(2, keepdim=True, correction=0) * noise
+        self.base = torch.cat([level.flatten(1) for level in local.encode(filling)], dim=1)
         indices = local.in_cone.nonzero()[:, 0]
         self.size = len(indices)
         if latents is not None:
@@ -55,14 +54,6 @@ class LatentSpace:
         self.chosen = indices.to(self.base.device)
         sizes = torch.tensor([channels * n for channels, n in local.latent_shapes])
         self.levels = torch.repeat_interleave(torch.arange(len(sizes)), sizes).to(self.base.device)[self.chosen]
-
-    def latents(self, pixels: Tensor) -> Tensor:
-        """The coordinates (K, coordinates) of fillings (K, C, n)."""
-        return self._row(pixels)[:, self.chosen]
-
-    def _row(self, pixels: Tensor) -> Tensor:
-        """All latents in the cone as rows, from fillings (K, C, n)."""
-        return torch.cat([level.flatten(1) for level in self.local.encode(pixels)], dim=1)
 
     def draw(self, n: int) -> Tensor:
         """Draw latents from the prior, (n, coordinates)."""

@@ -1,11 +1,10 @@
 """Lattice field theory: targets, samplers whose averages are exact, and estimates with errors and verdicts."""
 
 from mera.flow.growth import grow
-from mera.physics.action import Action
+from mera.physics.action import Action, ActionFamily, make, names, register
 from mera.physics.anneal import anneal
 from mera.physics.cluster import cluster
 from mera.physics.estimate import Estimate, load_chain
-from mera.physics.family import ActionFamily, make, names, register
 from mera.physics.flow_samplers import estimate, metropolis
 from mera.physics.hmc import hmc, temper
 from mera.physics.ising import CRITICAL_TEMPERATURE, Ising, kaufman

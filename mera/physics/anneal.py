@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 import torch
 from torch import Tensor
 
 from mera._utils.checks import check_count
+from mera._utils.progress import ProgressBar, check_console
 from mera._utils.random import fixed_seed
 from mera.physics.action import ActionLike
 from mera.physics.estimate import Estimate
@@ -18,6 +19,9 @@ from mera.physics.sampler import Draw, Options, Sampler, run
 from mera.physics.target import SNAPSHOTS, Target
 from mera.sampling import annealing
 from mera.sampling.hamiltonian import HamiltonianChains, StepSize
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 PILOT_SURVIVORS = 0.9
 """The effective number of a stage's weights in the pilot population, as a fraction of its particles."""
@@ -76,7 +80,7 @@ def anneal(
     particles = check_count(particles, "particles", 8)
     moves = check_count(moves, "moves")
     populations = check_count(populations, "populations", 4)
-    sampler = Populations(Target.of(shape, action), particles, moves, populations)
+    sampler = Populations(Target.of(shape, action), particles, moves, populations, options.get("console"))
     facts = {"particles": particles, "moves": moves, "populations": populations}
     kept: Any = {"every": 1, **options}
     return run(sampler, facts, populations * particles, **kept)[0]
@@ -94,14 +98,15 @@ class Populations(Sampler):
         "_chains.x", "_chains.values", "_chains.gradients", "_log_z", "_stage", "_rate", "_looks", "_annealed",
     )  # fmt: skip
 
-    def __init__(self, target: Target, particles: int, moves: int, populations: int) -> None:
+    def __init__(self, target: Target, particles: int, moves: int, populations: int, console: Console | None) -> None:
         self.targets, self._sizes = [target], (populations, particles)
-        with fixed_seed(0):  # so that a measurement is resumed with the same stages
+        pilot = ProgressBar("pilot population", check_console(console), "stage", at_once=True)
+        with pilot, fixed_seed(0):  # so that a measurement is resumed with the same stages
             self._start = _Start(target)
             terms = self._start.log_start, self._start.log_target
             _, schedule = annealing.anneal(
                 *terms, self._start.draw(particles), StepSize(FIRST_STEP), survivors=PILOT_SURVIVORS,
-                moves=TUNED * moves, leapfrog=LEAPFROG, show=lambda n, beta: None,
+                moves=TUNED * moves, leapfrog=LEAPFROG, show=pilot.update,
             )  # fmt: skip
         n = max(RELAXING, moves * len(schedule) // 2) // (2 * LOOKS)
         relaxing = [(1.0, schedule[-1][1], n)] * (2 * LOOKS)

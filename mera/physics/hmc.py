@@ -16,9 +16,8 @@ from mera._utils.checks import check_positive
 from mera._utils.errors import InputError
 from mera._utils.random import fixed_seed
 from mera.flow.density import Density
-from mera.physics.action import ActionLike
+from mera.physics.action import ActionFamily, ActionLike
 from mera.physics.estimate import Estimate
-from mera.physics.family import ActionFamily
 from mera.physics.flow_samplers import check_fields, start_of_chains
 from mera.physics.sampler import Draw, Options, Sampler, check_chains, run
 from mera.physics.target import Target, event_shape_of

@@ -11,8 +11,7 @@ from torch import Tensor
 
 from mera._utils.checks import check_flag, check_positive, is_integer
 from mera._utils.errors import InputError
-from mera.physics.action import Action, laplacian
-from mera.physics.family import register
+from mera.physics.action import Action, laplacian, register
 
 CRITICAL_TEMPERATURE = 2 / math.log(1 + math.sqrt(2))
 """The critical temperature of the square lattice, in units of the coupling between spins (Onsager 1944)."""

@@ -21,7 +21,6 @@ from mera._utils.processes import StopSignal, raise_signal
 from mera._utils.progress import ProgressBar, check_console
 from mera._utils.random import fixed_seed, set_torch_states, torch_states
 from mera.flow.density import Density
-from mera.physics.action import FINGERPRINT_FIELDS, noise_of
 from mera.physics.estimate import Estimate, estimate_of
 from mera.physics.observables import Observables
 from mera.physics.record import NOTHING, Folder, Record, followed, points_of
@@ -226,10 +225,10 @@ def _fingerprint(sampler: Sampler, measured: Sequence[Observables]) -> dict[str,
     values: dict[str, Tensor] = {}
     if (flow := sampler.flow) is not None:
         with fixed_seed(0):
-            noise = flow.draw_noise(FINGERPRINT_FIELDS, device="cpu")  # the same on any device
+            noise = flow.draw_noise(4, device="cpu")  # the same on any device
             values["flow"] = flow.generate_with_log_prob([part.to(flow.device) for part in noise])[1].detach()
     values["action"] = torch.cat([target.fingerprint() for target in sampler.targets])
     with fixed_seed(0):
-        observed = measured[0].measure(noise_of(sampler.targets[0].shape, sampler.targets[0].like))
+        observed = measured[0].measure(sampler.targets[0].noise)
     values |= {f"observable {name}": observed[name] for name in measured[0].own}
     return {name: value.double().tolist() for name, value in values.items()}

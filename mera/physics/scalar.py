@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any, ClassVar
 
 import torch
@@ -14,8 +15,7 @@ from torch.nn.functional import normalize
 from mera._utils.checks import check_count, check_flag, check_number, check_positive
 from mera._utils.errors import InputError
 from mera.bijectors.circular import wrap
-from mera.physics.action import Action, Periodic, laplacian, neighbours
-from mera.physics.family import register
+from mera.physics.action import Action, Periodic, laplacian, neighbours, register
 
 
 class _QuarticField(Action):
@@ -124,17 +124,12 @@ class Phi4(_QuarticField):
 @register("on")
 @dataclass(frozen=True)
 class ON(_QuarticField):
-    r"""The linear O(n) model: a field of n components, as many as the flow has channels, with a quartic coupling.
+    r"""The linear O(n) model: `Phi4` for a field of n components, as many as the flow has channels.
 
-    .. math::
-        S = \sum_x \frac{1}{2} \sum_\mu |\phi(x + \mu) - \phi(x)|^2 + \frac{1}{2} \text{mass2}\, |\phi(x)|^2
-        + \text{coupling}\, |\phi(x)|^4
+    The action has lengths of vectors, :math:`|\phi(x + \mu) - \phi(x)|` and :math:`|\phi(x)|`, in the place of numbers.
 
     Args:
-        n: the number of components; the other arguments are those of `Phi4`.
-
-    Raises:
-        ValueError: if the action is not bounded from below.
+        n: the number of components; the other arguments, and the errors, are those of `Phi4`.
     """
 
     n: int = 2
@@ -183,7 +178,11 @@ class DoubleWell(Action):
         r"""The exact ln Z of one channel, :math:`\frac{\pi a}{2} e^{-h / 2} (I_{-1/4} + I_{1/4})(h / 2)` a site."""
         from scipy.special import ive
 
-        bessel = ive(-0.25, self.height / 2) + ive(0.25, self.height / 2)
+        h = self.height
+        if h < 1e8:
+            bessel = ive(-0.25, h / 2) + ive(0.25, h / 2)
+        else:  # where scipy has no values, and the next term of the expansion is below rounding errors
+            bessel = 2 / math.sqrt(math.pi * h) * (1 + 3 / (16 * h))
         return math.prod(shape) * math.log(math.pi * self.position / 2 * bessel)
 
 
@@ -219,10 +218,8 @@ class XY(Action):
 
     def density(self, phi: Tensor) -> Tensor:
         """The contribution of each site to the action, (B, *shape)."""
-        total = torch.zeros_like(phi)
-        for axis in range(2, phi.ndim):
-            total = total - self.beta * (phi.roll(-1, axis) - phi).cos()
-        return total.sum(1)
+        links = [-self.beta * (phi.roll(-1, axis) - phi).cos() for axis in range(2, phi.ndim)]
+        return reduce(torch.add, links).sum(1)
 
     def embed(self, phi: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
         """The components of the unit vectors along a random direction (Wolff 1989, Phys. Rev. Lett. 62, 361)."""

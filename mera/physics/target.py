@@ -19,17 +19,17 @@ from mera._utils.random import fixed_seed
 from mera.bijectors.circular import wrap
 from mera.flow.density import Density
 from mera.physics.action import (
-    DOUBLE,
     Action,
+    ActionFamily,
     ActionLike,
     as_action,
     by_direction,
     is_differentiable,
-    noise_of,
 )
-from mera.physics.family import ActionFamily
 from mera.sampling.hamiltonian import START, Trajectories, short_run
 
+DOUBLE = torch.empty(0, dtype=torch.float64)
+"""A tensor of double precision on the CPU, whose dtype and device fields have unless they are those of a flow."""
 PROBES, TRAJECTORIES = 16, 10
 """The number of fields on which an action is tried, and of the trajectories that lead from noise to half of them."""
 RAY_SCALES = (1e3, 1e6, 1e9)
@@ -97,28 +97,35 @@ class Target:
             ValueError: also if the flow takes a context, or has another domain or shape than the target.
         """
         shape = event_shape_of(subject)
-        if isinstance(action, Target) and action.shape != shape:
-            raise InputError(f"fields of the shape of the target, {action.shape}", str(shape))
         if isinstance(subject, Density):
             like = torch.empty(0, dtype=subject.dtype, device=subject.device)
-            inner = action.action if isinstance(action, Target) else action
-            if not isinstance(inner, ActionFamily):
-                if subject.flow.needs_context:
-                    expected = "a flow without context beside an action (or flow.given(context), or an ActionFamily)"
-                    raise InputError(expected, f"one with context {subject.plan.context}")
-                kinds = ("real numbers", "angles")
-                is_compact = getattr(inner, "is_compact", False)
-                if is_compact != subject.flow.of_angles:
-                    got = f"a flow of {kinds[not is_compact]} with the prior {subject.prior.family}"
-                    raise InputError(f"a flow of {kinds[is_compact]} for {inner!r}", got)
-        if isinstance(action, Target):
+        if not isinstance(action, Target):
+            target = cls(action, shape, DOUBLE if like is None else like)  # type: ignore[arg-type]
+        elif action.shape != shape:
+            raise InputError(f"fields of the shape of the target, {action.shape}", str(shape))
+        else:
             is_same = like is None or (like.dtype, like.device) == (action.like.dtype, action.like.device)
-            return action if is_same else cls(action.action, shape, like)  # type: ignore[arg-type]
-        return cls(action, shape, DOUBLE if like is None else like)  # type: ignore[arg-type]
+            target = action if is_same else cls(action.action, shape, like)  # type: ignore[arg-type]
+        if isinstance(subject, Density):
+            if subject.flow.needs_context:
+                expected = "a flow without context beside an action (or flow.given(context), or an ActionFamily)"
+                raise InputError(expected, f"one with context {subject.plan.context}")
+            kinds, is_compact = ("real numbers", "angles"), target.action.is_compact
+            if is_compact != subject.flow.of_angles:
+                got = f"a flow of {kinds[not is_compact]} with the prior {subject.prior.family}"
+                advice = ", as mera.build makes one with XY.flow_options" if is_compact else ""
+                raise InputError(f"a flow of {kinds[is_compact]} for {target.action!r}{advice}", got)
+        return target
+
+    @property
+    def noise(self) -> Tensor:
+        """Fields of unit noise, (4, C, *shape), the same numbers at each call."""
+        with fixed_seed(0):
+            return torch.randn(4, *self.shape, dtype=torch.float64).to(self.like)
 
     @cached_property
     def is_differentiable(self) -> bool:  # noqa: D102
-        return is_differentiable(self.action, noise_of(self.shape, self.like))
+        return is_differentiable(self.action, self.noise)
 
     @cached_property
     def zero(self) -> list[str]:  # noqa: D102
@@ -142,8 +149,8 @@ class Target:
         }
 
     def fingerprint(self) -> Tensor:
-        """The action of a few fields of noise, the same ones at each call, by which another action shows, (4,)."""
-        return self.action(noise_of(self.shape, self.like)).detach()
+        """The actions of the fields of `noise`, by which another action shows, (4,)."""
+        return self.action(self.noise).detach()
 
     def log_prob(self, phi: Tensor) -> Tensor:
         """The log-density of fields (B, C, *shape) up to ln Z, (B,)."""
@@ -281,9 +288,10 @@ class _Trial:
         if not isinstance(values, Tensor) or values.shape != self.fields.shape[:1] or not values.is_floating_point():
             got = f"{values.dtype} {tuple(values.shape)}" if isinstance(values, Tensor) else type(values).__name__
             raise InputError(f"an action that returns one number for each field, floats ({len(self.fields)},)", got)
+        if not values.isfinite().all():
+            value = values[~values.isfinite()][0].item()
+            raise FloatingPointError(f"Expected a finite action of each field; got {value}")
         self.values, largest = values, values.abs().max().item()
-        if not math.isfinite(largest):
-            raise FloatingPointError(f"Expected a finite action of each field; got {largest} in absolute value")
         if torch.finfo(values.dtype).eps * largest > 1:
             got = f"values of about {largest:.0e}: subtract a constant, or use double precision"
             raise InputError(f"an action whose differences {values.dtype} can hold", got)

@@ -55,7 +55,7 @@ def anneal(
         beta = min(1.0, beta + change)
         chains.take(systematic((change * ratio).softmax(0)[None])[0])
         chains.scale = None if scale is None else scale(chains.x, beta)
-        step.restart()
+        step.proposals = 0
         move(chains, beta, step, moves, leapfrog, tune=True)
         stages.append((beta, float(step.value)))
         show(len(stages), beta)

@@ -133,7 +133,7 @@ class StepSize:
         least: the smallest step size.
 
     Attributes:
-        proposals: the number of proposals since the last restart.
+        proposals: the number of proposals so far. After a 0, the next ones change the step as much as the first ones.
     """
 
     def __init__(self, value: float | Tensor, least: float = 0.0) -> None:
@@ -145,10 +145,6 @@ class StepSize:
         self.proposals += 1
         change = torch.as_tensor((rate - TARGET_RATE) / self.proposals**0.5, dtype=self.value.dtype)
         self.value = (self.value * change.exp()).clamp(self.least)
-
-    def restart(self) -> None:
-        """Reset the proposal count, so that the next proposals change the step size as much as the first ones did."""
-        self.proposals = 0
 
 
 class Trajectories:
@@ -200,11 +196,11 @@ class Trajectories:
         From half of the warm-up on, the chains of each group have the median of their steps.
         """
         if tune and left == self._warmup - self._warmup // 4:
-            self.tuning.restart()  # steps that suited the start may not suit what follows
+            self.tuning.proposals = 0  # steps that suited the start may not suit what follows
         if not (self.is_common or (tune and left > self._warmup // 2)):
             self.is_common = True
             self.tuning.value = self._by_group(self.tuning.value.view(self.groups, -1).median(1).values)
-            self.tuning.restart()
+            self.tuning.proposals = 0
         length, step = self.length * (0.5 + torch.rand(()).item()), self.tuning.value
         rate = self.chains.trajectory(step.clamp(max=length), max(1, math.ceil(length / step.median().item())))
         if tune:

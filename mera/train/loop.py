@@ -198,7 +198,9 @@ class Loop:
         batch = tuple(tensor.to(self.device) for tensor in batch)
         self._forget_gradients()
         self.set_rates(self.rate())
-        mean_loss = reduced(self._backward(batch), is_mean=True)
+        loss_of_rows: Tensor = (self._shared or self._loss)(*batch) / len(self.rows)
+        loss_of_rows.backward()
+        mean_loss = reduced(loss_of_rows.detach(), is_mean=True)
         norm = nn.utils.clip_grad_norm_(self._parameters, self.settings.clip)
         lr = self.optimizer.param_groups[0]["lr"]
         loss, gradient_norm = torch.stack([mean_loss, norm]).tolist()  # the only time that a step waits for a GPU
@@ -331,9 +333,3 @@ class Loop:
         """Forget the gradients of all parameters, also of those that a user's optimiser does not have."""
         for parameter in self._parameters:
             parameter.grad = None
-
-    def _backward(self, batch: Batch) -> Tensor:
-        """Compute the gradients, and return the mean loss of this process's rows."""
-        loss: Tensor = (self._shared or self._loss)(*batch) / len(self.rows)
-        loss.backward()
-        return loss.detach()

@@ -16,7 +16,7 @@ from mera.data.examples import hold_out, misread_floats
 from mera.data.fingerprint import bytes_of, digest, fingerprint
 from mera.data.items import check_example
 from mera.flow.density import Density
-from mera.physics.family import ActionFamily
+from mera.physics.action import ActionFamily
 from mera.physics.flow_samplers import target_of_flow
 from mera.physics.target import Target
 from mera.train.batches import Objective, Order, rows_per_step

@@ -15,7 +15,7 @@ from torch import Tensor
 from mera._utils.errors import InputError
 from mera._utils.random import fixed_seed, restored_states, seed_cpu
 from mera.flow.density import Density
-from mera.physics.family import ActionFamily
+from mera.physics.action import ActionFamily
 from mera.physics.flow_samplers import estimate
 from mera.physics.target import MIN_CHAINS, Target
 from mera.sampling.verdict import Verdict

@@ -33,16 +33,7 @@ from mera.bijectors import (
     wrap,
 )
 from tests.helpers.laws import check_laws, randomize
-from tests.tables.bijectors import (
-    BIJECTORS,
-    CONDITIONAL,
-    EVEN,
-    LINE,
-    NAMED,
-    PATCH,
-    mlp,
-    patch,
-)
+from tests.tables.bijectors import BIJECTORS, CONDITIONAL, EVEN, LINE, NAMED, PATCH, mlp, patch
 
 PUBLIC = {c for c in vars(bijectors).values() if isinstance(c, type) and issubclass(c, Bijector)} - {
     Bijector,
@@ -285,10 +276,7 @@ def test_every_option_changes_the_bijector(name):
     [
         (lambda: checkerboard((4,)), r"Expected an event shape of channels and sites; got \(4,\)"),
         (lambda: Chain([]), "Expected at least one bijector"),
-        (
-            lambda: Chain([ActNorm((2, 3)), ActNorm((3, 2))]),
-            r"members of one event shape; got \(2, 3\) and",
-        ),
+        (lambda: Chain([ActNorm((2, 3)), ActNorm((3, 2))]), r"members of one event shape; got \(2, 3\) and"),
         (lambda: Gather(torch.ones(2, 2)), "Expected a mask of dtype bool"),
         (lambda: Gather(torch.ones(2, 2, dtype=torch.bool)), "leaves variables on both sides"),
         (lambda: ChannelHalves((1, 4, 4)), "Expected at least 2 channels"),

@@ -50,11 +50,7 @@ REFUSED = {
     "uint16": (flow_of, (X * 65535).numpy().astype(np.uint16), "torch.uint16: mera.data.as_images"),
     "bool": (flow_of, X > 0.5, "torch.bool: mera.data.as_images"),
     "large integers": (flow_of, (X * 9999).long(), r"torch.int64: for fields, convert them by \.float\(\)"),
-    "channels last": (
-        lambda: flow_of(3),
-        np.zeros((40, 8, 8, 3), np.uint8),
-        r"\(8, 8, 3\), channels last: movedim",
-    ),
+    "channels last": (lambda: flow_of(3), np.zeros((40, 8, 8, 3), np.uint8), r"\(8, 8, 3\), channels last: movedim"),
     "other shape": (flow_of, torch.randn(20, 1, 4, 4), r"examples of shape \(1, 8, 8\), .*; got \(1, 4, 4\)"),
     "two kinds": (flow_of, PIXELS, {"test": 5 * X[:5]}, "examples of one kind; got images and fields"),
     "frame": (flow_of, Frame(), "examples as a tensor or an array; got Frame"),

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch.utils.data import Dataset, TensorDataset
+from torch.utils.data import Dataset, IterableDataset, TensorDataset
 
 import mera
 from mera import data
@@ -208,6 +208,16 @@ def test_data_sets_of_the_library_datasets():
     assert (len(pair.train), len(pair.test)) == (30, 4)
     with pytest.raises(ValueError, match="a data set that can be read in any order, or a name; got IterableDataset"):
         as_splits(whole.to_iterable_dataset(), SHAPE)
+
+    class Counted(IterableDataset):
+        def __iter__(self):
+            return iter(PIXELS)
+
+        def __len__(self):
+            return len(PIXELS)
+
+    with pytest.raises(ValueError, match="a data set that can be read in any order, or a name; got Counted"):
+        as_splits(Counted(), SHAPE)
     rows = datasets.Dataset.from_dict({"phi": torch.randn(20, 4, 4).tolist()}).with_format("torch")
     assert as_splits(rows, (1, 4, 4)).train[2].shape == (1, 4, 4)
     assert np.isfinite(fit(small_flow(), whole, replace(SHORT, batch_size=8)).test_loss)

@@ -29,7 +29,7 @@ def studio(learnt):
 
 
 def test_a_latent_is_set_within_its_cone(learnt, studio):
-    for level in range(learnt.levels):
+    for level in range(len(learnt.flow.plan.latents)):
         latent = learnt.leads(level)[0][0]
         before = studio.data.clone()
         studio.set(latent, 1.25)
@@ -39,7 +39,6 @@ def test_a_latent_is_set_within_its_cone(learnt, studio):
         changed = ((studio.data - before).abs() > 1e-5).any(1)[0]
         assert changed.any()
         assert not (changed & ~learnt.flow.generation_cone(level, latent[2:]).pixels).any()
-        assert studio.log_prob() == pytest.approx(learnt.flow.log_prob(expected).item(), rel=1e-4)
 
 
 def test_leading_latents_have_thumbnails():

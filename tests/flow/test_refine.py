@@ -81,10 +81,7 @@ def test_larger_lattices_of_shared_levels():
             lambda: flow_of("rgflow", 16).refine(torch.zeros(1, 8, 8)),
             r"data of 2 channels in 2 dimensions, \(B, C, ...\); got \(1, 8, 8\)",
         ),
-        (
-            lambda: flow_of("rgflow", 16).refine(torch.zeros(1, 2, 8, 8), 3),
-            "levels than the 3 of the flow; got 3",
-        ),
+        (lambda: flow_of("rgflow", 16).refine(torch.zeros(1, 2, 8, 8), 3), "levels than the 3 of the flow; got 3"),
         (lambda: flow_of("branching", 16).refine(torch.zeros(1, 2, 8, 8)), "leave at once; got one of several"),
         (lambda: flow_of("tebd", 16).refine(torch.zeros(1, 2, 8, 8)), "fewer levels than the 1 of the flow; got 1"),
         (lambda: flow_of("rgflow", 16).refine(torch.zeros(1, 2, 7, 8)), r"multiples of \(16, 16\) as edges"),

@@ -13,7 +13,7 @@ import torch
 
 import mera
 from mera.bijectors import ActNorm, Chain, ChannelHalves, Coupling, Invert, ResidualConv
-from mera.graph import Cut, Layout, LayoutError, Node, compile
+from mera.graph import Cut, Lattice, Layout, LayoutError, Node, compile
 from mera.graph.modules import structure_of
 from tests.helpers.laws import Bent, Dense
 
@@ -301,3 +301,9 @@ def test_a_summary_names_bijectors():
     layout.latent(layout.local(layout.local(x, Dense, 2, name="class"), "actnorm", 2, name="named"))
     names = {row[1]: row[2] for row in mera.Flow(layout).summary.nodes.rows}
     assert names == {"own": "ActNorm + Dense", "class": "Dense", "named": "actnorm"}
+
+
+@pytest.mark.parametrize("periodic", [(True,), ("x", "y"), (0, 1), [True, True], True])
+def test_a_lattice_has_a_bool_for_each_dimension(periodic):
+    with pytest.raises(LayoutError, match="a tuple of 2 bools, whether each dimension is periodic"):
+        Lattice(1, (4, 4), periodic)

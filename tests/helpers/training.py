@@ -10,9 +10,9 @@ IMAGES = data.load("msds1", L=8, train_size=60, test_size=20)
 SHORT = Settings(steps=6, eval_every=3, batch_size=16, eval_images=10, warmup=2)
 
 
-def small_flow(name="rgflow"):
+def small_flow(name="rgflow", **options):
     torch.manual_seed(1)
-    return mera.build(name, L=8, layers=1, hidden=(8,))
+    return mera.build(name, **{"L": 8, "layers": 1, "hidden": (8,)} | options)
 
 
 class Flipped(data.ArrayDataset):

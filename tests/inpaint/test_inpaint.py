@@ -112,7 +112,7 @@ def test_samples_are_those_of_the_conditional_density(gaussian):
 def test_a_number_of_latents_moves_no_others(wide):
     flow, image, mask, *_ = wide
     local = flow.restrict(image, mask)
-    space = LatentSpace(local, 20, local.pixels)
+    space = LatentSpace(local, 20)
     assert 0 < len(space.chosen) < space.size == 20  # some of them are outside the cone
     moved = space.decode(space.base[:, space.chosen] + 1)
     row = space.base.clone()
@@ -120,7 +120,6 @@ def test_a_number_of_latents_moves_no_others(wide):
     sizes = [channels * n for channels, n in local.latent_shapes]
     levels = [part.view(1, *shape) for part, shape in zip(row.split(sizes, 1), local.latent_shapes, strict=True)]
     torch.testing.assert_close(moved, local.decode(levels))
-    torch.testing.assert_close(space.decode(space.base[:, space.chosen]), local.pixels)
     few, all_of_them = (flow.inpaint(image, mask, latents=n, steps=60, samples=0) for n in (3, 64))
     assert few.varied == 3
     assert few.log_prob < all_of_them.log_prob
@@ -159,12 +158,12 @@ def test_draws_and_starts_that_are_not_a_number_lose(gaussian, progress):
         def decode(self, values):
             return super().decode(torch.full_like(values, torch.nan))
 
-    space = Sometimes(local, filling=local.pixels)
+    space = Sometimes(local)
     with torch.no_grad():
         best = populate(space, 2, 25, 2, progress)
     assert local.log_prob(space.decode(best)).isfinite().all()
     with pytest.raises(ValueError, match="Expected a random filling of finite density; got none in 5 draws"):
-        populate(Never(local, filling=local.pixels), 1, 5, 0, progress)
+        populate(Never(local), 1, 5, 0, progress)
     start = torch.stack([best[0], best[0].abs() + 1])
     found, log_prob, history = climb(lambda part: local.log_prob(space.decode(part)), start, 3, 0.01, progress, Stop())
     assert history.isfinite().all()
@@ -255,7 +254,7 @@ def test_chains_of_many_variables_that_mixed_count_as_mixed():
 def test_competition_finds_likelier_fillings_than_chance(gaussian, progress):
     flow, image, mask, *_ = gaussian
     local = flow.restrict(image, mask)
-    space = LatentSpace(local, filling=local.pixels)
+    space = LatentSpace(local)
     found = {}
     for sweeps in (0, 4):
         torch.manual_seed(0)
@@ -271,7 +270,7 @@ def test_competition_finds_likelier_fillings_than_chance(gaussian, progress):
 def test_the_levels_of_coordinates_are_those_of_the_latents(gaussian):
     flow, image, mask, *_ = gaussian
     local = flow.restrict(image, mask)
-    space = LatentSpace(local, filling=local.pixels)
+    space = LatentSpace(local)
     counts = torch.bincount(space.levels, minlength=len(local.latent_shapes)).tolist()
     channels = [shape[0] for shape in local.latent_shapes]
     assert counts == [int(level.sum()) * c for level, c in zip(local.cone.levels, channels, strict=True)]

@@ -122,10 +122,7 @@ def test_one_dimension_and_trees():
         ({"L": 28, "levels": 4}, "edges that 8 divides, for so many levels; got 28x28, which 2 divides 2 times"),
         ({"L": 28, "m": (4, 2, 7), "share_levels": True}, "one width m, as levels share their bijectors"),
         ({"L": 28, "m": ()}, r"m for each level; got \(\)"),
-        (
-            {"L": 28, "m": (4, 4)},
-            "patches 4x4 that fit each level; got edges 14x14 of level 1; without m and levels",
-        ),
+        ({"L": 28, "m": (4, 4)}, "patches 4x4 that fit each level; got edges 14x14 of level 1; without m and levels"),
         ({"L": 20, "m": (5, 2, 5)}, "widths of patches that 2 divides, below the coarsest level; got"),
         ({"L": 28, "m": (4, (2, 2, 2), 7)}, "one width, or one for each level, or 2 for each"),
         ({"L": 32, "m": 3}, "edges that m=3 divides; got 32x32; without m and levels, m is 4 in 4 levels"),

@@ -150,6 +150,7 @@ def test_names_and_texts():
         (lambda: physics.make("phi5"), "phi4"),
         (lambda: physics.make("phi4(mass=1)"), "mass2"),
         (lambda: physics.make("phi4(1)"), "options by name"),
+        (lambda: Phi4()(torch.rand(4)), "fields (B, 1, *shape) of Phi4"),
     ],
 )
 def test_messages(make, message):
@@ -158,7 +159,7 @@ def test_messages(make, message):
     assert message in str(error.value)
 
 
-@pytest.mark.parametrize(("height", "position"), [(0.3, 1.0), (3.0, 1.5), (30.0, 1.0), (1e8, 1.0)])
+@pytest.mark.parametrize(("height", "position"), [(0.3, 1.0), (3.0, 1.5), (30.0, 1.0), (1e8, 1.0), (1e10, 1.0)])
 def test_log_z_of_double_wells(height, position):
     """Against a fine rule around the wells, and Laplace's approximation where they are sharp."""
     end = (1 + (50 / height) ** 0.5) ** 0.5

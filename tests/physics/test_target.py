@@ -62,7 +62,12 @@ WRONG = {
     "huge": (lambda phi: squares(phi) + 1e18, ValueError, "whose differences .* can hold"),
     "flat": (lambda phi: 0 * phi.flatten(1).sum(1), ValueError, "an action that grows with the field"),
     "function of angles": (angles, ValueError, "is_compact = True for an action of angles"),
-    "NaN": (lambda phi: (phi - 9).sqrt().flatten(1).sum(1), FloatingPointError, "a finite action of each field"),
+    "NaN": (
+        lambda phi: (phi - 9).sqrt().flatten(1).sum(1),
+        FloatingPointError,
+        "a finite action of each field; got nan",
+    ),
+    "infinite": (lambda phi: -squares(phi) / 0, FloatingPointError, "a finite action of each field; got -inf"),
     "scalar": (lambda phi: phi.square().sum(), ValueError, r"number for each field, floats \(\d+,\); got torch.float"),
     "float": (lambda phi: 3.0, ValueError, "one number for each field, .* got float"),
     "booleans": (lambda phi: phi.flatten(1).sum(1) > 0, ValueError, "one number for each field, .*torch.bool"),
@@ -86,7 +91,9 @@ def test_wrong_actions_are_refused_everywhere(call, name):
 
 @pytest.mark.parametrize("call", sorted(set(CALLS) - {"hmc"}))
 def test_flows_of_angles_and_of_real_numbers(call):
-    with pytest.raises(ValueError, match=r"a flow of angles for XY\(beta=1\.0\)"):
+    with pytest.raises(
+        ValueError, match=r"a flow of angles for XY\(beta=1\.0\), as mera.build makes one with XY.flow_options"
+    ):
         CALLS[call](flow_of(), XY())
     with pytest.raises(ValueError, match="a flow of real numbers for FreeField"):
         CALLS[call](flow_of(**XY.flow_options), FreeField())

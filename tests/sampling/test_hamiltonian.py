@@ -119,7 +119,7 @@ def test_steps_are_tuned():
         assert single.value.item() == pytest.approx(before * math.exp((rate - TARGET_RATE) / math.sqrt(number)))
         several.tune(torch.tensor([rate, TARGET_RATE]))
     assert several.value.flatten().tolist() == pytest.approx([0.45, 0.5])
-    single.restart()
+    single.proposals = 0
     before = single.value.item()
     single.tune(0.9)
     assert single.value.item() == pytest.approx(before * math.exp(0.1))

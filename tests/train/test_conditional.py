@@ -17,19 +17,16 @@ HOLE = ["--test", 1, "--region", "1:2,1:2"]
 
 def bright_or_dark(n, seed):
     """Grey 8 x 8 noise around 60 or around 200, which is the class."""
-    generator = torch.Generator().manual_seed(seed)
     label = torch.arange(n) % 2
-    noise = torch.randint(-30, 30, (n, 1, 8, 8), generator=generator)
-    return ArrayDataset(
-        (60 + 140 * label.view(-1, 1, 1, 1) + noise).byte(), {"class": label, "context": label.float()[:, None]}
-    )
+    noise = torch.randint(-30, 30, (n, 1, 8, 8), generator=torch.Generator().manual_seed(seed))
+    pixels = (60 + 140 * label.view(-1, 1, 1, 1) + noise).byte()
+    return ArrayDataset(pixels, {"class": label, "context": label.float()[:, None]})
 
 
 @data.register("bright-or-dark")
 def _load(L, root, download, test_size=20):
-    return DataSplits(
-        "bright-or-dark", 1, bright_or_dark(80, 0), bright_or_dark(test_size, 1), classes=("dark", "bright")
-    )
+    parts = bright_or_dark(80, 0), bright_or_dark(test_size, 1)
+    return DataSplits("bright-or-dark", 1, *parts, classes=("dark", "bright"))
 
 
 IMAGES = data.load("bright-or-dark", L=8)
@@ -78,20 +75,15 @@ def test_the_command_line(tmp_path):
     flow = mera.load(out)
     assert (flow.context_encoder.classes, flow.plan.context) == (2, (16,))
     assert flow.recipe.options["transform"] == "spline(bins=3)"
-    for command in (
-        ["evaluate", out],
-        ["sample", out, "--n", 3, "--classes", "1,0"],
-        ["sample", out, "--n", 3, "--classes", "bright,0"],
-        ["train", "--resume", out],
-    ):
-        succeed(*command)
+    succeed("evaluate", out)
+    for classes in ("1,0", "bright,0"):
+        succeed("sample", out, "--n", 3, "--classes", classes)
+    succeed("train", "--resume", out)
+    one_of = "Expected a class from 0 to 1, or one of dark, bright; got"
     for command, message in (
-        (
-            ["inpaint", out, *HOLE, "--class", "darc"],
-            "Expected a class from 0 to 1, or one of dark, bright; got 'darc'",
-        ),
+        (["inpaint", out, *HOLE, "--class", "darc"], f"{one_of} 'darc'"),
         (["inpaint", out, *HOLE, "--class", "0,1"], "Expected one class; got '0,1'"),
-        (["sample", out, "--classes", "2"], "Expected a class from 0 to 1, or one of dark, bright; got '2'"),
+        (["sample", out, "--classes", "2"], f"{one_of} '2'"),
     ):
         assert message in str(run(*command).exception)
     splits = ["--data", "msds1", "--data-options", "train_size=4 test_size=4"]

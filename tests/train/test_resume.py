@@ -22,14 +22,12 @@ from tests.helpers.laws import randomize
 from tests.helpers.training import FLIPPED, IMAGES, SHORT, lines, same, small_flow
 
 
-def labelled_flow():
-    torch.manual_seed(1)
-    return mera.build("rgflow", L=8, layers=1, hidden=(8,), classes=2)
-
-
 def field_flow():
     torch.manual_seed(1)
     return randomize(mera.build("rgflow", L=4, m=2, channels=1, layers=1, hidden=(8,), norm=False, prior="gaussian"))
+
+
+labelled_flow = partial(small_flow, classes=2)
 
 
 class Turned(data.ArrayDataset):
@@ -51,50 +49,41 @@ LABELLED = data.DataSplits(
     3,
     *(data.ArrayDataset(x.array, {"class": torch.arange(len(x)) % 2}) for x in (IMAGES.train, IMAGES.test)),
 )
+TURNED = data.DataSplits("turned", 3, Turned(IMAGES.train.array), IMAGES.test)
 PHOTOGRAPH = data.photograph()[:, :60, :50]
-OWN = {
-    "plain": {},
-    "ema": {"ema": 0.9},
-    "sgd": {
-        "optimizer": partial(optim.SGD, lr=1e-3, momentum=0.9),
-        "schedule": partial(optim.lr_scheduler.OneCycleLR, max_lr=1e-3, total_steps=6),
-        "warmup": None,
-    },
-    "constant": {
-        "optimizer": "AdamW",
-        "optimizer_options": {"betas": (0.8, 0.9)},
-        "schedule": "constant",
-        "warmup": None,
-        "precision": "bfloat16",
-    },
-    "compiled": {"compile": True},
-    "turned": {"workers": 2},
-    "windows": {},
-    "noise": {"loss": noisy_loss},
-    "classes": {},
-    "action": {"batch_size": 8},
-    "symmetrized": {"batch_size": 8},
+WINDOWS = data.windows([PHOTOGRAPH, PHOTOGRAPH.mT], L=8, flip=True, turn=True)
+SGD = {
+    "optimizer": partial(optim.SGD, lr=1e-3, momentum=0.9), "warmup": None,
+    "schedule": partial(optim.lr_scheduler.OneCycleLR, max_lr=1e-3, total_steps=6),
+}  # fmt: skip
+CONSTANT = {
+    "optimizer": "AdamW", "optimizer_options": {"betas": (0.8, 0.9)}, "schedule": "constant", "warmup": None,
+    "precision": "bfloat16",
+}  # fmt: skip
+CASES = {
+    "plain": (small_flow, FLIPPED, {}),
+    "ema": (small_flow, IMAGES, {"ema": 0.9}),
+    "sgd": (small_flow, IMAGES, SGD),
+    "constant": (small_flow, IMAGES, CONSTANT),
+    "compiled": (small_flow, IMAGES, {"compile": True}),
+    "turned": (small_flow, TURNED, {"workers": 2}),
+    "windows": (small_flow, WINDOWS, {}),
+    "noise": (small_flow, IMAGES, {"loss": noisy_loss}),
+    "classes": (labelled_flow, LABELLED, {}),
+    "action": (field_flow, physics.Phi4(0.5, 0.3), {"batch_size": 8}),
+    "symmetrized": (lambda: mera.Symmetrized(field_flow()), physics.Phi4(0.5, 0.3), {"batch_size": 8}),
 }
-LEARNT = {
-    "plain": (small_flow, FLIPPED),
-    "turned": (small_flow, data.DataSplits("turned", 3, Turned(IMAGES.train.array), IMAGES.test)),
-    "windows": (small_flow, data.windows([PHOTOGRAPH, PHOTOGRAPH.mT], L=8, flip=True, turn=True)),
-    "classes": (labelled_flow, LABELLED),
-    "action": (field_flow, physics.Phi4(0.5, 0.3)),
-    "symmetrized": (lambda: mera.Symmetrized(field_flow()), physics.Phi4(0.5, 0.3)),
-}
-"""By name, a flow and its data, if these are not the usual ones."""
+"""By name, a flow, what it learns, and options of `fit`."""
 OF_TORCH = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:The .grad:UserWarning")
 MARKS = {"compiled": (pytest.mark.slow, OF_TORCH)}
 
 
 @pytest.mark.parametrize(
-    ("step", "other"),
-    [(3, "plain"), *(pytest.param(4, other, marks=MARKS.get(other, ())) for other in OWN)],
+    ("step", "other"), [(3, "plain"), *(pytest.param(4, other, marks=MARKS.get(other, ())) for other in CASES)]
 )
 def test_an_interrupted_run_goes_on_as_if_it_had_not_been(tmp_path, monkeypatch, step, other):
     monkeypatch.chdir(tmp_path)
-    (make_flow, examples), own = LEARNT.get(other, (small_flow, IMAGES)), OWN[other]
+    make_flow, examples, own = CASES[other]
     whole, cut = RunFolder(tmp_path / "whole"), RunFolder(tmp_path / "cut")
     flow = make_flow()
     expected = fit(flow, examples, SHORT, whole, **own)
@@ -163,9 +152,7 @@ def test_a_mean_starts_where_the_flow_does(tmp_path):
 
     class AtStart(Callback):
         def on_start(self, loop):
-            seen.extend(
-                [loop.trained is loop.flow, same(loop.trained, loop.flow), same(mera.load(tmp_path), loop.flow)]
-            )
+            seen.extend([loop.trained is loop.flow, *(same(f, loop.flow) for f in (loop.trained, mera.load(tmp_path)))])
 
     fit(small_flow(), IMAGES, replace(SHORT, ema=0.9, steps=1), tmp_path, callbacks=[AtStart()])
     assert seen == [False, True, True]
@@ -212,10 +199,7 @@ def test_a_run_of_other_facts_is_not_resumed(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (
-            {"loss": noisy_loss},
-            r"a run that the command line can resume; go on with .*test_resume\.noisy_loss$",
-        ),
+        ({"loss": noisy_loss}, r"a run that the command line can resume; go on with .*test_resume\.noisy_loss$"),
         ({"optimizer": partial(optim.RMSprop, lr=1e-3)}, "Expected the optimizer of the run in"),
     ],
 )

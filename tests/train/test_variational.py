@@ -136,9 +136,10 @@ class Energy(torch.nn.Module):
         return phi.square().flatten(1).sum(1)
 
 
-def test_other_arguments_that_are_refused():
-    with pytest.raises(ValueError, match="An action has no examples, and takes no loss"):
-        fit(small_flow(), FreeField(1.0), loss=lambda flow, x: x.sum(), steps=1)
+def test_what_needs_examples_is_refused_and_bounded_actions_are_not():
+    for options, name in (({"loss": lambda flow, x: x.sum()}, "loss"), ({"keep": "best"}, 'keep="best"')):
+        with pytest.raises(ValueError, match=f"An action has no examples, and takes no {name}"):
+            fit(small_flow(), FreeField(1.0), steps=1, **options)
     for bounded in (DoubleWell(4.0, 1000.0), Phi4(-1.0, 1e-7), torch.nn.Sequential(Energy())):
         assert target_of_flow(small_flow(), bounded).action.channels in (1, None)
 
