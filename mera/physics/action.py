@@ -150,11 +150,10 @@ def laplacian(shape: tuple[int, ...], periodic: Periodic = True) -> Tensor:
     Wave numbers are multiples of :math:`2 \pi / L` in periodic directions and of :math:`\pi / L` in open ones. The
     result is cached and must not be changed.
     """
-    units = [
-        (1 + is_periodic) * math.pi / n
-        for is_periodic, n in zip(by_direction(periodic, len(shape)), shape, strict=True)
-    ]
-    edges = [2 - 2 * (unit * torch.arange(n, dtype=torch.float64)).cos() for unit, n in zip(units, shape, strict=True)]
+    edges = []
+    for n, is_periodic in zip(shape, by_direction(periodic, len(shape)), strict=True):
+        unit = (1 + is_periodic) * math.pi / n
+        edges.append(2 - 2 * (unit * torch.arange(n, dtype=torch.float64)).cos())
     return torch.stack(torch.meshgrid(*edges, indexing="ij")).sum(0)
 
 

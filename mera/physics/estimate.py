@@ -18,7 +18,7 @@ from mera.physics.observables import Average, Averages, Quantity, averages_of, i
 from mera.physics.record import Record, compare_functions, read_records
 from mera.physics.target import Target
 from mera.sampling.diagnostics import MIN_EFFECTIVE, Averaging, along, frozen_chains, student
-from mera.sampling.verdict import Trust, Verdict, judge, least_trusted, marked, worst
+from mera.sampling.verdict import Trust, Verdict, judge, least_trusted
 from mera.sampling.weights import (
     effective_number,
     finite_log_weights,
@@ -29,8 +29,6 @@ from mera.sampling.weights import (
     tail_of,
 )
 
-FORBIDDEN = 5.0
-"""The number of errors from which an average that a symmetry forbids is not 0."""
 CHANCE = 0.005
 """The probability with which chance alone makes the verdict doubt an average of particles."""
 
@@ -94,8 +92,11 @@ class Estimate(Record, Drawn):
 
     @property
     def verdict(self) -> Verdict:
-        """The worst verdict on a quantity, which says whether averages and errors can be trusted."""
-        return worst(self.verdicts)
+        """The worst verdict on a quantity, with the name of the quantity if verdicts on others are better."""
+        name = min(self.verdicts, key=lambda name: self.verdicts[name].trust)
+        found = self.verdicts[name]
+        is_common = all(verdict.trust == found.trust for verdict in self.verdicts.values())
+        return found if is_common else Verdict(found.trust, f"{found.reason}, for {name}")
 
     @property
     def table(self) -> Table:
@@ -112,9 +113,8 @@ class Estimate(Record, Drawn):
         columns = ["autocorrelation time", "R-hat"] if self.tau else []
         diagnostics = {name: (f"{t:.3g} +- {self.tau_error[name]:.2g}", f"{self.r_hat[name]:.3f}")
                        for name, t in self.tau.items()}  # fmt: skip
-        lines = [
-            (*row, *diagnostics.get(row[0], ("",) * len(columns)), marked(self.verdicts.get(row[0]))) for row in rows
-        ]
+        marks = {name: verdict.words for name, verdict in self.verdicts.items() if verdict.trust < Trust.USABLE}
+        lines = [(*row, *diagnostics.get(row[0], [""] * len(columns)), marks.get(row[0], "")) for row in rows]
         return Table(["quantity", "value", *columns, ""], lines)
 
     def __repr__(self) -> str:
@@ -196,7 +196,10 @@ def judged(facts: Mapping[str, Any], averages: Averages, seen: Mapping[str, Mapp
     observables = {name: value for name, value in averages.quantities.items() if not name.startswith("_")}
     verdicts = {name: judge(figures) for name, figures in seen.items()}
     for name in facts.get("zero", ()):
-        verdicts[name] = judge_zero(*observables[name], verdicts[name])
+        if verdicts[name].trust > Trust.TOO_FEW:  # an error that means nothing refutes nothing
+            value, error = observables[name]
+            errors = 0.0 if value == 0 else abs(value) / error if error > 0 else math.inf
+            verdicts[name] = judge({**seen[name], "errors_from_zero": min(errors, 1e6)})
     functions = averages_of(facts["shape"][1:], tuple(facts["periodic"]), facts["inverse_temperature"])
     for name, function in functions.items():
         observables[name], taken = averages.of(function)
@@ -206,17 +209,6 @@ def judged(facts: Mapping[str, Any], averages: Averages, seen: Mapping[str, Mapp
         "averaging": averages.averaging, "observables": observables, "correlator": averages.correlator,
         "verdicts": {name: verdict for name, verdict in verdicts.items() if not name.startswith("_")},
     }  # fmt: skip
-
-
-def judge_zero(value: float, error: float, otherwise: Verdict) -> Verdict:
-    """The verdict on an average that a symmetry of the action forbids, which a large value refutes.
-
-    An error that means nothing refutes nothing.
-    """
-    far = 0.0 if value == 0 else abs(value) / error if error > 0 else math.inf
-    if otherwise.trust <= Trust.TOO_FEW or not far > FORBIDDEN:
-        return otherwise
-    return judge({"errors_from_zero": min(1e6, far)})
 
 
 def _of_chains(record: Record) -> dict[str, Any]:
@@ -233,7 +225,7 @@ def _of_chains(record: Record) -> dict[str, Any]:
         common |= {"trips": int(record.figures["trips"]), "exchanged": record.figures["exchanged"].min().item()}
     signed = facts.get("zero", ()) if facts.get("random_signs") else ()  # their information is in |m| and m^2
     scalars = averages.scalars
-    rows = {name: along(values, **({"folded": False} if name in signed else {})) for name, values in scalars.items()}
+    rows = {name: along(values, folded=name not in signed) for name, values in scalars.items()}
     seen = {name: common | row for name, row in rows.items()}
     if log_weights is not None:
         k, n, forward = k_of_flow(log_weights), log_weights.numel(), forward_of(record.witness, log_weights)

@@ -10,7 +10,6 @@ import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from os import PathLike
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -145,12 +144,12 @@ class Folder(Manifest):
                         arrays[f"{point}/{entry.name}{name}"] = np.asarray(part)
         content = io.BytesIO()
         np.savez(content, **arrays)
-        self.write_part(f"{len(self._files()):06d}.npz", content.getvalue())
+        self.write_part(f"{len(list(self.path.glob(DRAWS))):06d}.npz", content.getvalue())
 
     def read(self) -> list[list[Record]]:
         """The pieces in their order, a record of each point in each; a ValueError if a file is damaged or missing."""
         points, pieces = points_of(self.facts()), []
-        for number, file in enumerate(self._files()):
+        for number, file in enumerate(sorted(self.path.glob(DRAWS))):
             if (name := f"{number:06d}.npz") != file.name:
                 raise InputError(f"all draws of {self.path}", f"no file {name}")
             self.read_part(name)
@@ -166,10 +165,6 @@ class Folder(Manifest):
                     entries[int(point)][entry] = value
             pieces.append([Record(**kept) for kept in entries])
         return pieces
-
-    def _files(self) -> list[Path]:
-        """The files of draws in their order."""
-        return sorted(self.path.glob(DRAWS))
 
 
 def compare_functions(before: Mapping[str, Any], now: Mapping[str, Any], where: str) -> None:

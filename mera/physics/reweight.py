@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -67,7 +67,7 @@ def reweight(
     True
     """
     chains = [chain] if isinstance(chain, Estimate) else list(chain)
-    sets = [_kept(one) for one in chains]
+    shapes = [_kept(one) for one in chains]
     fields = torch.cat([one.fields for one in chains])
     target, parts = Target.of(tuple(fields.shape[1:]), action), fields.split(PART)
     if len(chains) == 1:
@@ -77,9 +77,9 @@ def reweight(
         if len(known) < len(chains):
             raise InputError("chains whose actions are known, load_chain(path, action)", "some without theirs")
         actions = torch.stack([_actions(one, parts) for one in known])
-    posterior, log_c = _mixture(actions, torch.tensor([math.prod(one.shape) for one in sets]).double())
+    posterior, log_c = _mixture(actions, torch.tensor(shapes).prod(1).double())
     log_w = finite_log_weights(-_actions(target, parts) - log_c)
-    averaging = Mixture(log_w.softmax(0), sets=sets, posterior=posterior)
+    averaging = Mixture(log_w.softmax(0), chains=chains, shapes=shapes, posterior=posterior)
     averages = Averages(Observables(target.action, observables).measure_parts(parts), averaging)
     k, effective, ones = pareto_k(log_w), effective_number(log_w).item(), torch.ones_like(log_w)
     common = tail_of(k, len(log_w)) | {"effective": effective, "overlap": averaging.overlap}
@@ -100,16 +100,8 @@ def reweight(
     return result
 
 
-class _Set(NamedTuple):
-    """A set of chains: the numbers of fields that each keeps and of chains, its run, and how it is averaged."""
-
-    shape: tuple[int, int]
-    run: Any
-    averaging: Averaging
-
-
-def _kept(chain: Estimate) -> _Set:
-    """The set of chains of an estimate."""
+def _kept(chain: Estimate) -> tuple[int, int]:
+    """The number of fields that each chain of an estimate keeps, and the number of its chains."""
     if not isinstance(chain, Estimate) or not chain.tau:
         got = chain.sampler if isinstance(chain, Estimate) else type(chain).__name__
         raise InputError("chains, the result of hmc, metropolis, temper or cluster", got)
@@ -117,9 +109,7 @@ def _kept(chain: Estimate) -> _Set:
     kept = len(chain.field_actions) // chains
     if kept < MIN_DRAWS:
         raise InputError(f"chains that keep at least {MIN_DRAWS} fields each (every=1)", str(kept))
-    # points of one tempering have the same rates of exchange
-    run = tuple(chain.figures["exchanged"].tolist()) if "exchanged" in chain.figures else id(chain)
-    return _Set((kept, chains), run, chain.averaging)
+    return kept, chains
 
 
 def _actions(target: Target, parts: Sequence[Tensor]) -> Tensor:
@@ -163,11 +153,13 @@ class Mixture(Averaging):
     Sets of chains are independent, but for those of one run.
 
     Args:
-        sets: the sets of chains, whose fields follow one another.
+        chains: the sets of chains, whose fields follow one another.
+        shapes: the numbers of fields that each chain of a set keeps, and of its chains.
         posterior: the probability of each sampled density for each field, (K, N).
     """
 
-    sets: Sequence[_Set]
+    chains: Sequence[Estimate]
+    shapes: Sequence[tuple[int, int]]
     posterior: Tensor
 
     @property
@@ -177,24 +169,26 @@ class Mixture(Averaging):
         values = torch.linalg.eigvalsh(scaled @ scaled.mT)  # the largest is 1
         return 1 - values[-2].item() if len(values) > 1 else 1.0
 
-    def influences(self, centred: Tensor) -> dict[Any, Tensor]:
-        """By run, the influence of its fields on the average, times the number of fields of a set, (draws, chains)."""
+    def influences(self, centred: Tensor) -> list[tuple[Averaging, Tensor]]:
+        """The averaging of each run, and the influences of its fields on the average times their number, (draws, K)."""
         total = self.weights * centred  # type: ignore[operator]
-        if len(self.sets) > 1:
+        if len(self.chains) > 1:
             shift = torch.linalg.pinv(_information(self.posterior), hermitian=True) @ (self.posterior[1:] @ total)
             total = total + shift @ self.posterior[1:]
-        of_runs: dict[Any, Tensor] = {}
-        parts = total.split([math.prod(one.shape) for one in self.sets])
-        for one, part in zip(self.sets, parts, strict=True):
-            of_runs[one.run] = of_runs.get(one.run, 0) + len(part) * part.view(one.shape)
-        return of_runs
+        found: dict[Any, tuple[Averaging, Tensor]] = {}
+        parts = total.split([math.prod(shape) for shape in self.shapes])
+        for chain, shape, part in zip(self.chains, self.shapes, parts, strict=True):
+            # points of one tempering have the same rates of exchange
+            run = tuple(chain.figures["exchanged"].tolist()) if "exchanged" in chain.figures else id(chain)
+            earlier = found[run][1] if run in found else 0
+            found[run] = chain.averaging, earlier + len(part) * part.view(shape)
+        return list(found.values())
 
     def error(self, centred: Tensor) -> float:
         """The standard error of the average, from the values less their average."""
-        averaging = {one.run: one.averaging for one in self.sets}
-        return math.hypot(*(averaging[run].error(part) for run, part in self.influences(centred).items()))
+        return math.hypot(*(averaging.error(part) for averaging, part in self.influences(centred)))
 
     def seen(self, centred: Tensor) -> dict[str, float]:
         """The figures of a verdict on the average, of the chains that are the least to be trusted."""
-        figures = (along(part) for part in self.influences(centred).values())
+        figures = (along(part) for _, part in self.influences(centred))
         return min(figures, key=lambda seen: judge(seen).trust)

@@ -18,14 +18,7 @@ from mera._utils.errors import InputError
 from mera._utils.random import fixed_seed
 from mera.bijectors.circular import wrap
 from mera.flow.density import Density
-from mera.physics.action import (
-    Action,
-    ActionFamily,
-    ActionLike,
-    as_action,
-    by_direction,
-    is_differentiable,
-)
+from mera.physics.action import Action, ActionFamily, ActionLike, as_action, by_direction, is_differentiable
 from mera.sampling.hamiltonian import START, Trajectories, short_run
 
 DOUBLE = torch.empty(0, dtype=torch.float64)
@@ -223,10 +216,7 @@ class Target:
         return bool(spread[0] >= spread[1] / 4)
 
     def typical(self) -> Tensor | None:
-        """Approximate samples, (N, C, *shape), with the same random numbers at each call; None without a gradient.
-
-        They come from short chains from over-dispersed fields.
-        """
+        """Fields of short chains from `starts`, (N, C, *shape), the same at each call; None without a gradient."""
         chains = max(MIN_CHAINS, min(MAX_CHAINS, MAX_VALUES // math.prod(self.shape)))
         with fixed_seed(0):
             return self.short_run(self.starts(chains), SNAPSHOTS) if self.is_differentiable else None

@@ -169,12 +169,12 @@ def _diagnose(name: str, chains: Tensor, **options: Any) -> Tensor:
         return torch.from_numpy(np.asarray(getattr(array_stats, name)(values, chain_axis=1, draw_axis=0, **options)))
 
 
-def along(values: Tensor, **agreement: bool) -> dict[str, Any]:
-    """Diagnose a quantity along chains, (draws, K): figures of a verdict, and `gamma`; `agreement` is for `r_hat`."""
+def along(values: Tensor, folded: bool = True) -> dict[str, Any]:
+    """Diagnose a quantity along chains, (draws, K): figures of a verdict, and `gamma`; `folded` is for `r_hat`."""
     gamma = gamma_method(values)
-    found = float(r_hat(values[..., None], **agreement)) if gamma.error else 1.0  # R-hat of a constant is 1
+    found = float(r_hat(values[..., None], folded)) if gamma.error else 1.0  # R-hat of a constant is 1
     longest = gamma.tau + 2 * gamma.tau_error  # a short chain may underestimate it
-    by_chance = r_hat_by_chance(values, **agreement) if found >= MIXED else math.inf
+    by_chance = r_hat_by_chance(values, folded) if found >= MIXED else math.inf
     times = len(values) / longest
     return {"gamma": gamma, "r_hat": found, "by_chance": by_chance, "times": times, "draws": values.numel()}
 

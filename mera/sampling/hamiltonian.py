@@ -161,9 +161,6 @@ class Trajectories:
         warmup: the number of trajectories of the warm-up.
         groups: the number of groups of successive chains that share a step after a half of it.
 
-    Attributes:
-        is_common: whether the chains of a group share a step.
-
     Raises:
         FloatingPointError: if the log-density or its gradient is not finite at the initial fields.
     """
@@ -175,7 +172,7 @@ class Trajectories:
         self, log_prob: LogProb, fields: Tensor, length: float = 1.0, warmup: int = START, groups: int = 1
     ) -> None:
         self.length, self._log_prob, self._warmup = length, log_prob, warmup
-        self.groups, self.is_common = groups, False
+        self.groups, self.is_common = groups, False  # whether the chains of a group share a step
         self.tuning = StepSize(fields.new_full(fields.shape[:1], FIRST_STEP), least=length / MAX_STEPS)
         self.move_to(fields)
 
@@ -191,10 +188,7 @@ class Trajectories:
         return self.chains.x
 
     def advance(self, tune: bool = False, left: int = 1) -> float:
-        """Run a trajectory, and return the acceptance rate; in a warm-up, of which `left` trajectories remain, tune.
-
-        From half of the warm-up on, the chains of each group have the median of their steps.
-        """
+        """Run a trajectory, and return the acceptance rate; in a warm-up, of which `left` trajectories remain, tune."""
         if tune and left == self._warmup - self._warmup // 4:
             self.tuning.proposals = 0  # steps that suited the start may not suit what follows
         if not (self.is_common or (tune and left > self._warmup // 2)):

@@ -14,16 +14,12 @@ class Trust(IntEnum):
 
     WRONG, MEANINGLESS, TOO_FEW, TOO_SMALL, PERHAPS_TOO_SMALL, ROUGH, USABLE, GOOD = range(8)
 
-    @property
-    def words(self) -> str:
-        """The words of a verdict."""
-        return WORDS_OF_TRUST[self]
 
-
-WORDS_OF_TRUST = (
+TRUST_WORDS = (
     "averages are wrong", "errors mean nothing", "too few draws to tell", "errors are too small",
     "errors may be too small", "errors are rough", "errors are usable", "errors can be trusted",
 )  # fmt: skip
+"""The first words of a verdict, by its trust."""
 UNSEEN = "; modes that no start reached do not show"
 """A reservation in every verdict that errors can be trusted."""
 
@@ -43,7 +39,7 @@ class Verdict(str):
 
     def __new__(cls, trust: Trust, reason: str, words: str = "") -> Verdict:
         """Make the sentence, from words of its own or those on an average."""
-        words, unseen = words or trust.words, UNSEEN if trust == Trust.GOOD else ""
+        words, unseen = words or TRUST_WORDS[trust], UNSEEN if trust == Trust.GOOD else ""
         verdict = super().__new__(cls, f"{words}: {reason}{unseen}")
         verdict.trust, verdict.reason, verdict.words = trust, reason, words
         return verdict
@@ -143,16 +139,3 @@ def judge(seen: Mapping[str, Any]) -> Verdict:
 def least_trusted(*verdicts: Verdict) -> Verdict:
     """The verdict that trusts an error least, the first of several."""
     return min(verdicts, key=lambda verdict: verdict.trust)
-
-
-def worst(verdicts: Mapping[str, Verdict]) -> Verdict:
-    """The verdict on a result: the worst of those on its quantities, with the name of the quantity if others differ."""
-    name = min(verdicts, key=lambda name: verdicts[name].trust)
-    found = verdicts[name]
-    is_common = all(verdict.trust == found.trust for verdict in verdicts.values())
-    return found if is_common else Verdict(found.trust, f"{found.reason}, for {name}")
-
-
-def marked(verdict: Verdict | None) -> str:
-    """A mark for the row of a table: the words of a verdict that errors are rough or worse, otherwise ""."""
-    return verdict.trust.words if verdict is not None and verdict.trust < Trust.USABLE else ""

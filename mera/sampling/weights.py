@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -111,15 +111,14 @@ class Forward:
 
     missed: float
     ess: float
-    above: float = 0.0
-    nats: float = 0.0
-    series: Mapping[str, Tensor] = field(default_factory=dict)
+    above: float
+    nats: float
+    series: Mapping[str, Tensor]
 
     @property
     def seen(self) -> dict[str, float]:
-        """The figures of a verdict."""
-        shares = {"missed": 100 * self.missed, "left_out": 100 * self.above}
-        return shares | {"forward_ess": self.ess, "nats": self.nats}
+        """The figures of a verdict, shares in percent."""
+        return {"missed": 100 * self.missed, "forward_ess": self.ess, "left_out": 100 * self.above, "nats": self.nats}
 
     def error_ratio(self, name: str, mean: float, error: float, n: int, mean_log_weight: float) -> float:
         r"""The error of an average over n samples of a flow by fields of the target, as a multiple of its error.

@@ -8,7 +8,7 @@ from mera.physics import XY, DoubleWell, FreeField, Ising, Phi4
 from mera.physics.estimate import estimate_of
 from mera.physics.record import Record
 from mera.sampling.diagnostics import Averaging
-from mera.sampling.verdict import Trust, marked
+from mera.sampling.verdict import Trust
 from tests.physics.exact import chain_of_angles
 
 KNOWN = [
@@ -83,8 +83,6 @@ def test_each_row_has_its_own_spread():
     values = torch.tensor([0.0, 1.0, 2.0, 3.0]).double().repeat_interleave(250) + 0.1 * torch.randn(1000).double()
     found = verdicts_of(values, values)
     assert (found["ln Z"].trust, found["own"].trust) == (Trust.GOOD, Trust.ROUGH)
-    assert marked(found["own"]) == "errors are rough"
-    assert marked(found["ln Z"]) == ""
 
 
 def test_errors_from_few_populations_have_the_factor_of_student():

@@ -151,8 +151,8 @@ def test_thresholds_of_chains(monkeypatch, draws, chains, tau, apart, acceptance
     """An autocorrelation time counts with two of its errors, which are as large as a half of it here."""
     module = import_module("mera.sampling.diagnostics")
     monkeypatch.setattr(module, "gamma_method", lambda values: GammaResult(1.0, tau, tau / 2, 1))
-    monkeypatch.setattr(module, "r_hat", lambda values: apart)
-    monkeypatch.setattr(module, "r_hat_by_chance", lambda values: 1.1)
+    monkeypatch.setattr(module, "r_hat", lambda *_: apart)
+    monkeypatch.setattr(module, "r_hat_by_chance", lambda *_: 1.1)
     verdict = judge(along(torch.randn(draws, chains)) | {"acceptance": acceptance})
     assert verdict.trust == trust
     assert ("modes that no start reached do not show" in verdict) == (trust == Trust.GOOD)

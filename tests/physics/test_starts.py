@@ -8,9 +8,11 @@ import torch
 import mera
 from mera import physics
 from mera.flow import Symmetrized
-from mera.physics.estimate import judge_zero
+from mera.physics.estimate import estimate_of
 from mera.physics.target import Target
-from mera.sampling.verdict import Trust, Verdict
+from mera.sampling.diagnostics import student
+from mera.sampling.verdict import Trust
+from tests.physics.test_verdicts import recorded
 
 
 @dataclass(frozen=True)
@@ -85,11 +87,21 @@ def test_averages_that_a_symmetry_forbids():
     assert Target(physics.Phi4(), (1, 4)).zero == Target(physics.Ising(2.0), (1, 4)).zero == ["m"]
     assert Target(physics.XY(1.0), (1, 4)).zero == Target(physics.ON(2), (2, 4)).zero == []
     assert Target(lambda phi: phi.square().flatten(1).sum(1), (1, 4)).zero == []
-    good = Verdict(Trust.GOOD, "draws are independent")
-    assert judge_zero(4.9, 1.0, good) == judge_zero(0.0, 0.0, good) == good
-    assert "is 5.1 errors from 0" in judge_zero(-5.1, 1.0, good)
-    unknown = Verdict(Trust.MEANINGLESS, "one weight decides")
-    assert judge_zero(1.0, 0.0, unknown) == unknown
+
+
+def test_an_average_that_a_symmetry_forbids_is_refuted():
+    torch.manual_seed(0)
+    noise = torch.randn(1000, dtype=torch.float64)
+    noise, equal = (noise - noise.mean()) / noise.std() * 1000**0.5 / student(1000), torch.zeros(1000).double()
+
+    def verdict_of(m, log_weights=equal):
+        return estimate_of(recorded({"m": m}, log_weights, zero=["m"])).verdicts["m"]
+
+    assert verdict_of(noise + 4.9).trust == verdict_of(equal).trust == Trust.GOOD  # the error of the noise is 1
+    assert "is 5.1 errors from 0" in verdict_of(noise - 5.1)
+    assert "is 1e+06 errors from 0" in verdict_of(equal + 1)
+    one_decides = torch.where(torch.arange(1000) == 0, 100.0, 0.0).double()
+    assert verdict_of(equal + 1, one_decides).trust == Trust.MEANINGLESS  # an error that means nothing refutes nothing
 
 
 class Wells(physics.Action):

@@ -14,7 +14,7 @@ from mera.physics import FreeField, Phi4, pareto_k
 from mera.physics.estimate import estimate_of
 from mera.physics.flow_samplers import log_weights_of
 from mera.physics.record import Record
-from mera.sampling.verdict import RULES, Trust, judge
+from mera.sampling.verdict import RULES, TRUST_WORDS, Trust, judge
 from mera.sampling.weights import effective_number, format_ess, tail_of
 
 
@@ -48,7 +48,7 @@ def test_each_rule_decides_where_it_alone_speaks():
     page = (pathlib.Path(__file__).parents[2] / "docs/physics.md").read_text()
     for rule in RULES:
         reason = re.sub(r":[^}]*}", "}", rule.reason)
-        assert f"| {rule.trust.words} | `{rule.seen}` | {reason} |" in page, rule
+        assert f"| {TRUST_WORDS[rule.trust]} | `{rule.seen}` | {reason} |" in page, rule
     names = {name for rule in RULES for name in compile(rule.seen, "", "eval").co_names} - {"isnan", "inf"}
     fine = {"k": 0.1, "k_error": 0.1, "r_hat": 1.0, "by_chance": 1.0, "times": 99.0, "effective": 999.0, "spread": 0.1}
     assert judge(fine | {"populations": 8}).trust == Trust.GOOD
