@@ -20,8 +20,9 @@ import torch
 from scipy import ndimage
 
 import mera
-from mera._utils.table import Table, with_error
+from mera._utils.table import Table, plus_minus
 from mera.analysis import surprises
+from mera.train.evaluate import mean_and_error
 
 PICTURES = [
     Path(skimage.__file__).parent / "data" / name
@@ -97,7 +98,7 @@ def main() -> None:
                 recall = (mask & ndimage.binary_dilation(marked, EIGHT)).sum() / mask.sum()
                 results.append((recall, (marked & near).sum() / max(marked.sum(), 1)))
         numbers = np.array(results).reshape(len(PICTURES), 4)
-        rows.append((kind, *(with_error(column, 2) for column in numbers.T.tolist())))
+        rows.append((kind, *(plus_minus(*mean_and_error(column), 2) for column in torch.from_numpy(numbers.T))))
     print(Table(["defects", "find: recall", "precision", "medians: recall", "precision"], rows))
 
 

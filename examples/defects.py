@@ -33,9 +33,10 @@ from torch.nn.functional import avg_pool2d, pad
 from torchvision.transforms.v2 import functional as F
 
 import mera
-from mera._utils.table import Table, with_error
+from mera._utils.table import Table, plus_minus
 from mera.drawing.figures import panels
 from mera.drawing.images import draw_image, save_figure
+from mera.train.evaluate import mean_and_error
 
 CELL = 8
 """The edge of a cell in pixels."""
@@ -177,7 +178,7 @@ def main() -> None:
             total = torch.stack(levels).sum(0)
             areas.append([area(score, defects) for score in (*levels, total, gaussian, haar)])
             images[kind] = image, total, defects
-        rows.append((kind, *(with_error(values, 3) for values in zip(*areas, strict=True))))
+        rows.append((kind, *(plus_minus(*mean_and_error(column)) for column in torch.tensor(areas).T)))
     columns = [f"level {level}" for level in range(len(usual) - 2)]
     print(Table(["defect", *columns, "all levels", "patches", "wavelets"], rows))
     figure, axes = panels(2 * len(images), 2, 6.0, 2.4, margin=0.4)

@@ -33,9 +33,10 @@ from torch import Tensor
 
 import mera
 from mera import data
-from mera._utils.table import with_error
+from mera._utils.table import plus_minus
 from mera.drawing.images import paint_mask, save_figure
 from mera.train import RunFolder, Settings, fit
+from mera.train.evaluate import mean_and_error
 
 MODELS = {"rgflow": {"layers": 2, "hidden": (64,)}, "realnvp": {"hidden": [(16,), (32,), (64,), (64,)]}}
 """Two models with about the same number of parameters."""
@@ -138,7 +139,7 @@ def main() -> None:
     table = Table("repaired by", "latents varied, mean", "rms error, mean", "median", box=None)
     for name, e in errors.items():
         latents = f"{sum(moved[name]) / len(truth):,.0f}"
-        table.add_row(name, latents, with_error(e), f"{sorted(e)[len(e) // 2]:.3f}")
+        table.add_row(name, latents, plus_minus(*mean_and_error(torch.tensor(e))), f"{sorted(e)[len(e) // 2]:.3f}")
     console.print(table)
     mixed, median = sum(r_hat < 1.1 for r_hat in r_hats), sorted(r_hats)[len(r_hats) // 2]
     console.print(f"R-hat of the chains is below 1.1 for {mixed} of {len(r_hats)} images; its median is {median:.2f}")

@@ -23,11 +23,12 @@ from torch import Tensor
 
 import mera
 from mera._utils.random import fixed_seed
-from mera._utils.table import Numbers, Table, numbers, with_error
+from mera._utils.table import Table, plus_minus
 from mera.analysis import factors as linear_factors
 from mera.analysis import mix, receptive_fields, strengths
 from mera.analysis.factors import in_random_order, is_classes, score
 from mera.analysis.latents import BATCH, encode_levels
+from mera.train.evaluate import mean_and_error
 
 FOREST_PIXELS, FOREST_LATENTS = 100, 30
 """The number of variables of an image, or of a level, that a forest uses: those most correlated with the factor."""
@@ -70,7 +71,7 @@ def extents(fields: Tensor, periodic: Sequence[bool]) -> tuple[Tensor, Tensor]:
     return total.square() / flat.square().sum(1).clamp(min=torch.finfo(flat.dtype).tiny), square.sqrt()
 
 
-def extents_by_level(flow: mera.Flow, latents: int = 16, samples: int = 16) -> Numbers:
+def extents_by_level(flow: mera.Flow, latents: int = 16, samples: int = 16) -> Table:
     """A table of the extents of receptive fields: means over random latents of each level, with standard errors."""
     rows = []
     for level in range(len(flow.plan.latents)):
@@ -79,9 +80,9 @@ def extents_by_level(flow: mera.Flow, latents: int = 16, samples: int = 16) -> N
         pixels, radius = extents(receptive_fields(flow, selected, samples), flow.plan.input.periodic)
         cones = [flow.generation_cone(level, latent[2:]).pixels.sum().item() for latent in selected]
         errors = [values.std().item() / len(values) ** 0.5 for values in (pixels, radius)]
-        rows.append([sum(cones) / len(cones), pixels.mean().item(), errors[0], radius.mean().item(), errors[1]])
-    columns = ["cone, pixels", "field, pixels", "error of field", "radius", "error of radius"]
-    return numbers([f"level {level}" for level in range(len(rows))], columns, rows)
+        values = sum(cones) / len(cones), pixels.mean().item(), errors[0], radius.mean().item(), errors[1]
+        rows.append([f"level {level}", *values])
+    return Table(["", "cone, pixels", "field, pixels", "error of field", "radius", "error of radius"], rows)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -101,11 +102,11 @@ class MixingTable:
     regressors: Tensor
 
     @property
-    def table(self) -> Numbers:
+    def table(self) -> Table:
         """The weights of images A and B in each factor, with a row for each level h."""
-        columns = [f"{name}, {image}" for name in self.names for image in ("A", "B")]
-        rows = torch.stack([self.coarse, self.fine], dim=2).flatten(1).tolist()
-        return numbers([f"h = {level}" for level in range(len(rows))], columns, rows)
+        header = ["", *(f"{name}, {image}" for name in self.names for image in ("A", "B"))]
+        weights = torch.stack([self.coarse, self.fine], dim=2).flatten(1).tolist()
+        return Table(header, [[f"h = {level}", *row] for level, row in enumerate(weights)])
 
 
 @torch.no_grad()
@@ -156,16 +157,15 @@ def mixing(flow: mera.Flow, images: Tensor, factors: Mapping[str, Any], seed: in
 
 
 @torch.no_grad()
-def scores_by_level(flow: mera.Flow, images: Tensor, factors: Mapping[str, Any]) -> Numbers:
+def scores_by_level(flow: mera.Flow, images: Tensor, factors: Mapping[str, Any]) -> Table:
     """A table of the test scores of factors by level, of linear regression, of shuffled factors, and of forests."""
     linear = linear_factors(flow, images, factors).table
     order, values = in_random_order(factors, len(images))
     rows = []
-    for row, level in zip(linear.values, encode_levels(flow, images), strict=True):
+    for row, level in zip(linear.rows, encode_levels(flow, images), strict=True):
         z = level.flatten(1).numpy()[order]
         rows.append([*row, *(fit_forest(z, v, FOREST_LATENTS, min_samples_leaf=5)[1] for v in values.values())])
-    columns = [*linear.header[1:], *(f"{name}, forest" for name in values)]
-    return numbers([row[0] for row in linear.rows], columns, rows)
+    return Table([*linear.header, *(f"{name}, forest" for name in values)], rows)
 
 
 def fit_forest(z: np.ndarray, value: np.ndarray, n: int, **options: Any) -> tuple[np.ndarray, float, Any]:
@@ -201,10 +201,13 @@ def _flat(images: Tensor) -> np.ndarray:
     return images.flatten(1).float().cpu().numpy()
 
 
-def means(tables: Sequence[Numbers]) -> Table:
+def means(tables: Sequence[Table]) -> Table:
     """The table of one flow, or the means of those of several flows with their standard errors."""
-    values = torch.tensor([table.values for table in tables]).movedim(0, 2).tolist()
-    rows = [[row[0], *map(with_error, cells)] for row, cells in zip(tables[0].rows, values, strict=True)]
+    values = torch.tensor([[row[1:] for row in table.rows] for table in tables]).movedim(0, 2)
+    rows = [
+        [row[0], *(plus_minus(*mean_and_error(cell)) for cell in cells)]
+        for row, cells in zip(tables[0].rows, values, strict=True)
+    ]
     return Table(tables[0].header, rows)
 
 
@@ -244,7 +247,7 @@ def main() -> None:
         data, shape = arguments.data or arguments.flows[0], flows[0].plan.input.shape
         test = mera.data.load(data, shape, train_size=1, test_size=arguments.images).test
         images, factors = mera.data.first(test, arguments.images), msds_factors(test.labels)
-    makers: dict[str, Callable[[Any], Numbers]] = {
+    makers: dict[str, Callable[[Any], Table]] = {
         "fields": lambda flow: extents_by_level(flow, arguments.latents),
         "strengths": lambda flow: strengths(flow, 1024).table,
         "factors": lambda flow: scores_by_level(flow, images, factors),

@@ -23,8 +23,9 @@ from rich.table import Table
 from torch import Tensor
 
 import mera
-from mera._utils.table import with_error
+from mera._utils.table import plus_minus
 from mera.drawing.images import save_figure
+from mera.train.evaluate import mean_and_error
 
 LEGS, RADIUS, TWIST = 4, 2.0, 0.25
 COLOURS = ("tab:red", "tab:blue", "tab:green", "tab:orange")
@@ -119,7 +120,7 @@ def main() -> None:
             with torch.no_grad():
                 rows.append([*shares, max(shares), -flow.log_prob(test.view(-1, 1, 2)).mean().item()])
             shown.setdefault(prior, flow)
-        table.add_row(prior, *map(with_error, zip(*rows, strict=True)))
+        table.add_row(prior, *(plus_minus(*mean_and_error(column)) for column in torch.tensor(rows).T))
     console.print(table)
     save_figure(draw(shown, test[:400]), arguments.out)
     console.print(f"picture: {arguments.out}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import statistics
 from abc import ABC, abstractmethod
 from base64 import b64encode
 from collections.abc import Sequence
@@ -13,20 +12,33 @@ from html import escape
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of cells under a header.
+    """Rows of cells under a header; a float is shown with so many `digits` behind the point, a NaN as an empty cell.
 
-    >>> print(Table(["node", "patches"], [["decimator0", 64]]))
-    node        patches
-    ----------  -------
-    decimator0  64
+    >>> print(Table(["node", "patches", "bits/dim"], [["decimator0", 64, 1.25], ["coarse0", 16, float("nan")]]))
+    node        patches  bits/dim
+    ----------  -------  --------
+    decimator0  64       1.250
+    coarse0     16
     """
 
     header: Sequence[str]
     rows: Sequence[Sequence[object]]
+    digits: int = 3
+
+    @property
+    def cells(self) -> list[list[str]]:
+        """The rows as they are shown."""
+        return [list(map(self._shown, row)) for row in self.rows]
+
+    def _shown(self, cell: object) -> str:
+        """A cell as text."""
+        if not isinstance(cell, float):
+            return str(cell)
+        return "" if math.isnan(cell) else f"{cell:.{self.digits}f}"
 
     def __str__(self) -> str:
         """Left-aligned columns below a ruled header."""
-        cells = [[str(cell) for cell in row] for row in (self.header, *self.rows)]
+        cells = [list(self.header), *self.cells]
         widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
         cells.insert(1, ["-" * width for width in widths])
         return "\n".join(
@@ -41,13 +53,13 @@ class Table:
         | --- | --- |
         | decimator0 | 64 |
         """
-        rows = [list(map(str, row)) for row in (self.header, ["---"] * len(self.header), *self.rows)]
+        rows = [self.header, ["---"] * len(self.header), *self.cells]
         return "\n".join(f"| {' | '.join(cell.replace('|', '&#124;') for cell in row)} |" for row in rows)
 
     def _repr_html_(self) -> str:
         """The table as HTML for notebooks."""
         head = "".join(f"<th>{escape(name)}</th>" for name in self.header)
-        body = "".join(f"<tr>{''.join(f'<td>{escape(str(cell))}</td>' for cell in row)}</tr>" for row in self.rows)
+        body = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in self.cells)
         return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
@@ -72,35 +84,6 @@ class Tabled(ABC):
         return html(self.table, *self.legend.splitlines())
 
 
-@dataclass(frozen=True)
-class Numbers(Table):
-    """A table of numbers with a name for each row.
-
-    Args:
-        values: the numbers, a list for each row.
-        digits: the number of digits after the decimal point.
-    """
-
-    values: Sequence[Sequence[float]] = ()
-    digits: int = 3
-
-
-def numbers(
-    names: Sequence[str], columns: Sequence[str], values: Sequence[Sequence[float]], digits: int = 3
-) -> Numbers:
-    """A table of numbers with a name for each row; a NaN is an empty cell.
-
-    >>> print(numbers(["0", "1"], ["bits/dim"], [[1.25], [float("nan")]], digits=2))
-       bits/dim
-    -  --------
-    0  1.25
-    1
-    """
-    cells = [["" if value != value else f"{value:.{digits}f}" for value in row] for row in values]
-    rows = [[name, *row] for name, row in zip(names, cells, strict=True)]
-    return Numbers(["", *columns], rows, values, digits)
-
-
 def html(*parts: Table | str | bytes | None) -> str:
     """Tables, lines of text and pictures as HTML, one below the other.
 
@@ -117,16 +100,6 @@ def html(*parts: Table | str | bytes | None) -> str:
         elif part is not None:
             texts.append(f'<img alt="{escape(alt)}" src="data:image/png;base64,{b64encode(part).decode()}">')
     return "".join(texts)
-
-
-def with_error(values: Sequence[float], digits: int = 3, sign: bool = False) -> str:
-    """The mean of independent values with its standard error, as text; `sign` is for a + before positive means.
-
-    >>> with_error([2.51, 2.53]), with_error([2.5], sign=True)
-    ('2.520 ± 0.010', '+2.500')
-    """
-    error = statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else math.nan
-    return plus_minus(statistics.fmean(values), error, digits, sign)
 
 
 def plus_minus(value: float, error: float, digits: int = 3, sign: bool = False) -> str:

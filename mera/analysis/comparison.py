@@ -217,7 +217,7 @@ class Comparison(Tabled):
 
     def latex(self) -> str:
         r"""The table for LaTeX with the package booktabs, errors behind :math:`\pm`."""
-        header, rows = self.table.header, [list(map(str, row)) for row in self.table.rows]
+        header, rows = self.table.header, self.table.cells
         align = "l" + "r" * (len(header) - 1)
         lines = [" & ".join(map(_latex, row)) + r" \\" for row in (header, *rows)]
         notes = [f"% {line}" for line in self.legend.splitlines()]

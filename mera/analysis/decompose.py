@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from mera._utils.checks import check_type
-from mera._utils.table import Numbers, Tabled, numbers
+from mera._utils.table import Table, Tabled
 from mera.bijectors.boxes import Box
 from mera.bijectors.local import run_on_box
 from mera.executor.passes import run_forward, spread_evenly
@@ -42,12 +42,12 @@ class Parts(Tabled):
         return self.levels.sum(1) + sum(self.nodes.values())
 
     @property
-    def table(self) -> Numbers:
+    def table(self) -> Table:
         """The bits per dimension of each level, as means over the data with their standard errors."""
         bits = self.bits().double()
         error = bits.std(0) / len(bits) ** 0.5 if len(bits) > 1 else bits[0] * torch.nan
         rows = torch.stack([bits.mean(0), error], dim=1).tolist()
-        return numbers([f"level {level}" for level in range(len(rows))], ["bits/dim", "error"], rows, digits=4)
+        return Table(["", "bits/dim", "error"], [[f"level {level}", *row] for level, row in enumerate(rows)], digits=4)
 
     def bits(self) -> Tensor:
         """The bits per dimension of each level, (B, levels): minus the sum of its map, per variable of the data."""

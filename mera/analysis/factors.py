@@ -13,7 +13,7 @@ from torch import Tensor
 from mera._utils.checks import check_type
 from mera._utils.errors import InputError
 from mera._utils.installation import import_optional
-from mera._utils.table import Numbers, Tabled, numbers
+from mera._utils.table import Table, Tabled
 from mera.analysis.latents import encode_levels
 from mera.flow.flow import Flow
 
@@ -40,11 +40,11 @@ class FactorTable(Tabled):
     shuffled: Tensor
 
     @property
-    def table(self) -> Numbers:
+    def table(self) -> Table:
         """All scores, with a row for each level."""
-        columns = [*self.names, *(f"{name}, shuffled" for name in self.names)]
-        rows = torch.cat([self.scores, self.shuffled], dim=1).tolist()
-        return numbers([f"level {level}" for level in range(len(rows))], columns, rows)
+        header = ["", *self.names, *(f"{name}, shuffled" for name in self.names)]
+        scores = torch.cat([self.scores, self.shuffled], dim=1).tolist()
+        return Table(header, [[f"level {level}", *row] for level, row in enumerate(scores)])
 
 
 @torch.no_grad()

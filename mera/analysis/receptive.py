@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from mera._utils.checks import as_plain, check_count, check_type
-from mera._utils.table import Numbers, Tabled, numbers
+from mera._utils.table import Table, Tabled
 from mera.analysis.latents import LatentIndex, check_latent
 from mera.flow.flow import Flow
 from mera.graph import Plan
@@ -111,15 +111,15 @@ class Strengths(Tabled, tuple[Tensor, ...]):
     levels: tuple[int, ...]
 
     @property
-    def table(self) -> Numbers:
+    def table(self) -> Table:
         """The median and the largest strength of each level, and the share of all strength of the strongest tenth."""
         rows = []
-        for norms, errors in zip(self, self.errors, strict=True):
+        for level, norms, errors in zip(self.levels, self, self.errors, strict=True):
             values = norms.flatten().sort(descending=True).values
             tenth = values[: max(1, round(len(values) / 10))].sum() / values.sum()
-            rows.append([norms.median(), values[0], errors.flatten()[norms.argmax()], tenth])
-        columns = ["median strength", "largest", "error of largest", "top tenth"]
-        return numbers([f"level {level}" for level in self.levels], columns, torch.tensor(rows).tolist())
+            found = norms.median(), values[0], errors.flatten()[norms.argmax()], tenth
+            rows.append([f"level {level}", *map(float, found)])
+        return Table(["", "median strength", "largest", "error of largest", "top tenth"], rows)
 
 
 def strengths(

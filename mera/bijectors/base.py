@@ -123,16 +123,16 @@ class Bijector(nn.Module, ABC):
         return self(x, *context_arguments(self, context))[0]
 
 
-def checked_result(result: Any, x: Tensor, source: str = "the bijector", where: str = "") -> tuple[Tensor, Tensor]:
+def checked_result(result: Any, x: Tensor, source: str) -> tuple[Tensor, Tensor]:
     """Return the result of a method for events x (B, ...) if it is events and a log-det (B,), and refuse it otherwise.
 
-    The message begins with `where`, and names the `source`, the method or its bijector.
+    The message names the `source`, the method or its bijector.
     """
     values = result if isinstance(result, tuple) else (result,)
     parts = [tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__ for value in values]
     if not isinstance(result, tuple) or parts != [tuple(x.shape), tuple(x.shape[:1])]:
         expected = f"events {tuple(x.shape)} and one log-det for each from {source}"
-        raise InputError(expected, " and ".join(map(str, parts)), where=where)
+        raise InputError(expected, " and ".join(map(str, parts)))
     return result
 
 

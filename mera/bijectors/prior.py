@@ -100,9 +100,7 @@ class Prior(nn.Module):
             z: the latents of each level, finest first, (B, C_h, *sites).
         """
         densities = self.log_density(torch.cat([level.flatten(1) for level in z], dim=1))
-        return densities.sum(
-            1, dtype=torch.promote_types(densities.dtype, torch.float32)
-        )  # half precision is too coarse
+        return densities.sum(1, dtype=torch.promote_types(densities.dtype, torch.float32))  # not in half precision
 
     def sample(
         self, shapes: Sequence[tuple[int, ...]], temperatures: Sequence[float], like: Tensor

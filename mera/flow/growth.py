@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from torch import nn
 
 from mera._utils.checks import check_choice, check_type
 from mera._utils.errors import InputError
-from mera.bijectors import Bijector, BlockSpins
+from mera.bijectors import BlockSpins
 from mera.flow.density import Density
 from mera.flow.flow import Flow
 
@@ -51,8 +52,8 @@ def grow(flow: Density, copy: str = "coarse") -> Density:
     if isinstance(options.get("m"), (list, tuple)):  # the larger lattice chooses patches by level anew
         changes["m"] = None
     larger = trained.recipe.rebuild(**changes).to(trained.device, trained.dtype)
-    small = _levels(trained)
-    for level, targets in enumerate(_levels(larger)):
+    small, large = ([[*one.level(h)] for h in range(len(one.plan.latents))] for one in (trained, larger))
+    for level, targets in enumerate(large):
         numbers = (level - 1, level) if copy == "coarse" else (level, level - 1)  # first the same scale
         candidates = (_pairs(targets, small[number]) for number in numbers if 0 <= number < len(small))
         pairs = next(filter(None, candidates), None)
@@ -65,14 +66,7 @@ def grow(flow: Density, copy: str = "coarse") -> Density:
     return flow.with_flow(larger)
 
 
-def _levels(flow: Flow) -> list[list[Bijector]]:
-    """The bijectors of each level, finest first."""
-    steps = flow.plan.bijections
-    number = 1 + max(step.level for step in steps)
-    return [[flow.bijector(step) for step in steps if step.level == level] for level in range(number)]
-
-
-def _pairs(targets: list[Bijector], sources: list[Bijector]) -> list[tuple[Bijector, Bijector]]:
+def _pairs(targets: list[nn.Module], sources: list[nn.Module]) -> list[tuple[nn.Module, nn.Module]]:
     """The bijectors of a level with those of a trained level; empty if they have other parameters."""
     if len(targets) != len(sources):  # the coarsest level of rgflow has no block spins, since it keeps no sites
         targets, sources = ([b for b in group if not isinstance(b, BlockSpins)] for group in (targets, sources))

@@ -127,7 +127,7 @@ def test_strengths_keep_their_errors():
     again = pickle.loads(pickle.dumps(found))
     assert all(torch.equal(a, b) for a, b in zip(again.errors, found.errors, strict=True))
     assert "error of largest" in repr(found)
-    assert found.table.values[0][1] == found[0].max().item()
+    assert found.table.rows[0][2] == found[0].max().item()
     with pytest.warns(UserWarning, match="for the strongest latent of level .: take more than 1 samples"):
         assert analysis.strengths(flow, 1).errors[0].isinf().all()
 

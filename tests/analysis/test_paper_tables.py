@@ -46,7 +46,7 @@ def test_coarse_factors_follow_a_and_fine_ones_b():
 
 def test_extents_lie_within_cones():
     flow = mera.build("tebd", L=8, dim=1, m=2, channels=1, layers=1, hidden=(4,))
-    cone, field, error, *_ = zip(*PAPER["extents_by_level"](flow, 4, 2).values, strict=True)
+    _, cone, field, error, *_ = zip(*PAPER["extents_by_level"](flow, 4, 2).rows, strict=True)
     assert all(f <= c + 1e-6 for f, c in zip(field, cone, strict=True))
     assert all(0 <= e < c for e, c in zip(error, cone, strict=True))
 
@@ -61,7 +61,7 @@ def test_scores_of_factors_by_line_and_by_forest():
     flow = mera.Flow(layout, prior="gaussian")
     table = PAPER["scores_by_level"](flow, x, {"square": x[:, 0, 1] ** 2})
     assert table.header == ["", "square", "square, shuffled", "square, forest"]
-    (fine, shuffled, forest), _ = table.values
+    (_, fine, shuffled, forest), _ = table.rows
     assert max(fine, shuffled) < 0.1
     assert forest > 0.7
 
