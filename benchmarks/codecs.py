@@ -51,7 +51,7 @@ def continued(image: torch.Tensor, rows: int, columns: int) -> torch.Tensor:
 
 def whole(options: argparse.Namespace) -> None:
     """Whole photographs: a table of means over photographs."""
-    files = photo_data.photographs_of(photo_data.TEST_PACKAGE, Path(options.root))
+    files = photo_data.photographs_of(photo_data.TEST_PACKAGE, Path(options.root or "data"))
     images = [photo_data.read_picture(file, 3, options.longest) for file in files]
     found = {
         name: np.array(
@@ -80,7 +80,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("data", help="the name of a data set, or whole")
     parser.add_argument("--L", type=int, default=32)
-    parser.add_argument("--root", default="data")
+    parser.add_argument("--root", help="the folder of the data")
     parser.add_argument("--images", type=int, default=900)
     parser.add_argument("--data-options", type=assignments, default={}, help='options of the data set, "longest=480"')
     parser.add_argument("--flow", help="a flow, whose bits/dim are printed too")

@@ -177,7 +177,7 @@ def main() -> None:
     parser.add_argument("--fields", type=int, default=60)
     parser.add_argument("--images", type=int, default=3)
     parser.add_argument("--flow", default="msds1")
-    parser.add_argument("--root", default="data")
+    parser.add_argument("--root", help="the folder of the data")
     parser.add_argument("--sizes", type=int, nargs="+", default=[4])
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(

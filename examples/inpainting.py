@@ -97,7 +97,7 @@ def repair(
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", default="msds1", choices=data.names(), help="the images to learn")
-    parser.add_argument("--root", type=Path, default=Path("data"), help="the folder of the images")
+    parser.add_argument("--root", help="the folder of the images")
     parser.add_argument("--download", action="store_true", help="download the images if they are not there")
     parser.add_argument("--grey", action="store_true", help="read a folder of images as grey")
     parser.add_argument("--minutes", type=float, default=4, help="training time of each flow")
@@ -115,7 +115,7 @@ def main() -> None:
     arguments.out.mkdir(parents=True, exist_ok=True)
     sizes = {"train_size": 20_000, "test_size": 500} if arguments.data.startswith("msds") else {}
     grey = {"channels": 1} if arguments.grey else {}
-    source = {"name": arguments.data, "L": 32, "root": str(arguments.root), **sizes, **grey}
+    source = {"name": arguments.data, "L": 32, "root": arguments.root, **sizes, **grey}
     images = data.load(**source, download=arguments.download)
     flows = {
         model: mera.load(run) if run else train(model, source, arguments.minutes, arguments.out)
