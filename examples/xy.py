@@ -38,7 +38,7 @@ def turns(flow: mera.Flow) -> Tensor:
     for node in sorted(nodes, key=lambda name: -int(name.lstrip("detailsop"))):
         order, level = flow.bijectors[node].bijectors[0].order, int(node.lstrip("detailsop"))
         is_of_level = (sites % 2**level == 0).all(1)
-        ranks = order.rank(sites[is_of_level] // 2**level, 0)
+        ranks = order.rank(sites[is_of_level] // 2**level)
         is_new = ranks >= order.kept
         numbers[is_of_level.nonzero()[is_new, 0]] = before + ranks[is_new]
         before += len(order.turns) - order.kept

@@ -79,7 +79,7 @@ class PlanModule(nn.Module):
 
     def step_function(self, contexts: ContextOfStep, inverse: bool = False) -> StepFunction:
         """The function of a pass that applies the bijector of a step, or its inverse, to the events of the step."""
-        watch = watching.get()
+        watch = None if torch.compiler.is_compiling() else watching.get()  # torch does not compile it
 
         def run_step(step: Step, events: Tensor) -> tuple[Tensor, Tensor]:
             bijector: Any = self.bijectors[step.module]

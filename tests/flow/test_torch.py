@@ -25,7 +25,6 @@ def test_pytorch_citizenship(name):
     assert single(x.float()[:0])[1].shape == (0,)
 
 
-@pytest.mark.slow
 def test_torch_compile_of_a_conditional_flow():
     """The eager backend traces as every backend does and spares the time of generating code."""
     flow = randomize(CONDITIONAL["rgflow-classes"](), 0.2)
