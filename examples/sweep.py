@@ -82,7 +82,7 @@ def main() -> None:
         runs = [json.loads(path.read_text()) for path in results[i * len(seeds) : (i + 1) * len(seeds)]]
         pairs = [combined([run["values"][name] for run in runs]) for name in SHOWN]
         verdicts = "; ".join(sorted({run["verdict"].split(":")[0] for run in runs}))
-        rows.append([*at, *(f"{value:.4f} +- {error:.1g}" for value, error in pairs), verdicts])
+        rows.append([*map(str, at), *(f"{value:.4f} +- {error:.1g}" for value, error in pairs), verdicts])
     print(Table([*GRID, *SHOWN, "verdict"], rows))
 
 

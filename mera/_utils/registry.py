@@ -10,6 +10,7 @@ import inspect
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -114,8 +115,11 @@ class Registry(Generic[F]):
 def _origin(function: Callable[..., Any]) -> Any:
     """Module and qualified name of a function: equal for the functions that a notebook cell defines when it runs again.
 
-    Other callables have no name of their own, so their origin is the callable itself.
+    A partial has the origin of its function. Other callables have no name of their own, so their origin is the callable
+    itself.
     """
+    while isinstance(function, partial):
+        function = function.func
     name = getattr(function, "__qualname__", "<lambda>")
     return function if "<lambda>" in name else (function.__module__, name)
 

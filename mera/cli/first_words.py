@@ -19,7 +19,7 @@ PIECE_SECONDS = 3.5
 """The seconds of each piece of a scratch."""
 START = 5
 """The seconds until the flow is loaded."""
-UNTOLD = {"--samples", "--particles", "--iterations", "--warmup", "--scale"}
+UNTOLD = {"--samples", "--particles", "--steps", "--iterations", "--warmup", "--leapfrog", "--scale"}
 """Options that change the time of a filling in ways that the first line does not know."""
 WITH_FILES = ("--mask", "--image")
 """Options whose value is a file that is read."""
@@ -49,7 +49,7 @@ def first_words(command: str, words: Sequence[str]) -> None:
         return
     text = f"{command}: {', '.join(files)}"
     if command == "inpaint":
-        pixels, pieces = _hole(options)
+        pixels, pieces = _hole(options, sizes[0])
         filling = FILL_SECONDS[0] + FILL_SECONDS[1] * pixels if pieces == 1 else PIECE_SECONDS * pieces
         seconds = len(sizes) * filling
         known = known and pieces > 0 and not UNTOLD & set(options)
@@ -98,8 +98,8 @@ def _size(file: Path, longest: str) -> tuple[int, int]:
     return round(share * height), round(share * width)
 
 
-def _hole(options: dict[str, str]) -> tuple[int, int]:
-    """The number of masked pixels, and that of the pieces in which they are filled; (0, 0) if it cannot be told."""
+def _hole(options: dict[str, str], size: tuple[int, int]) -> tuple[int, int]:
+    """The number of masked pixels of a picture, and that of the pieces in which they are filled; (0, 0) if unknown."""
     import numpy as np
     from PIL import Image
 
@@ -108,7 +108,7 @@ def _hole(options: dict[str, str]) -> tuple[int, int]:
     try:
         if "--region" in options:
             (top, bottom), (left, right) = (map(int, span.split(":")) for span in options["--region"].split(","))
-            hidden = np.ones((bottom - top, right - left), bool)
+            hidden = np.ones(size, bool)[top:bottom, left:right]
         else:
             with Image.open(options["--mask"]) as image:
                 hidden = np.asarray(image.convert("L")) >= 128

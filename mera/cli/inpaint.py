@@ -148,13 +148,14 @@ def _fill(
         lattice = graph.Lattice(len(whole), tuple(hidden.shape), (False, False))
         smooth = biharmonic(whole[None].double(), hidden, lattice)[0]
         filled = torch.where(hidden, smooth.round().to(whole), whole)
-    implausible, stop, result = 0, Stop(), None
+    implausible, filled_pieces, stop, result = 0, 0, Stop(), None
     with ProgressBar("pieces", listener, at_once=len(pieces) > 1) as bar, stop:
         for number, piece in enumerate(pieces, start=1):
             shown = listener if len(pieces) == 1 else check_console(None, quiet=True)
             found = _Window(flow, file, filled, piece)
             result = found.flow.inpaint(found.x, found.hidden, console=shown, **options)
             filled, implausible = found.paste(filled, result), implausible + (not result.plausible)
+            filled_pieces = number
             if len(pieces) > 1:
                 bar.update(number, number / len(pieces), "")
             if result.stopped:
@@ -192,7 +193,10 @@ def _fill(
         show_json(numbers | {"pictures": [str(path) for path in pictures]})
         return stopped
     if len(pieces) > 1:
-        console.print(f"{masked:,} pixels filled in {len(pieces)} pieces, each in a window of its own")
+        if stopped:
+            console.print(f"{filled_pieces} of {len(pieces)} pieces filled; the others have the smooth surface")
+        else:
+            console.print(f"{masked:,} pixels filled in {len(pieces)} pieces, each in a window of its own")
     else:
         console.print(
             "{masked_pixels:,} of {pixels:,} pixels filled by varying {varied:,} of {variables:,} variables: "

@@ -11,12 +11,10 @@ SPACIOUS, LONG, PIECE = 4, 36, 16
 
 def pieces_of(hidden: NDArray[np.bool_]) -> list[NDArray[np.bool_]]:
     """Divide a scratch, or specks far apart, (H, W) into pieces along its length; other holes are one piece."""
-    at = np.argwhere(hidden)
-    edges = np.ptp(at, axis=0) + 1
-    axis = int(edges.argmax())
-    if edges.max() <= LONG or edges.max() ** 2 <= SPACIOUS * len(at):
+    edges = [np.ptp(np.flatnonzero(hidden.any(1 - axis))) + 1 for axis in range(2)]
+    if max(edges) <= LONG or max(edges) ** 2 <= SPACIOUS * hidden.sum():
         return [hidden]
-    pieces = []
+    at, axis, pieces = np.argwhere(hidden), int(np.argmax(edges)), []
     while len(at):
         is_near = at[:, axis] < at[:, axis].min() + PIECE
         is_near &= at[:, 1 - axis] < at[is_near, 1 - axis].min() + PIECE

@@ -24,7 +24,7 @@ from mera._utils.errors import InputError
 from mera._utils.files import SUFFIX, as_path, make_folder, temporary_folder
 from mera._utils.progress import ProgressBar, check_console
 from mera._utils.torch_modes import exactly, in_threads
-from mera.bijectors import with_noise
+from mera.bijectors import ImagePreprocess, with_noise
 from mera.bijectors.boxes import Box, tiles
 from mera.cones.streamed import Streamed
 from mera.executor.contexts import Context
@@ -69,6 +69,8 @@ def stream(
     is_image = kind == "uint8"
     if is_image and flow.of_angles:
         raise InputError("a flow of real numbers for images", "a flow of angles")
+    if is_image and type(preprocess) is not ImagePreprocess:
+        raise InputError("data in the flow's own space, or the usual preprocessing", f"uint8, and {preprocess}")
     encoded = flow.context_encoder(context, 1, flow.reference.device)
     check_count(seed, "a seed", 0)
     target = None if out is None else as_path(out).resolve()

@@ -85,13 +85,14 @@ class Flow(FlowInParts):
 
     @property
     def replaced(self) -> list[str]:
-        """The keys of bijectors that were replaced or removed since the flow was built."""
+        """The keys of bijectors, and the preprocessing, that were replaced or removed since the flow was built."""
         now = self._structures()
         return sorted(name for name in self._built.keys() | now.keys() if now.get(name) != self._built.get(name))
 
     def _structures(self) -> dict[str, Any]:
-        """The structure of each bijector by its key."""
-        return {name: structure_of(module) for name, module in self.bijectors.items()}
+        """The structure of each bijector by its key, and that of the preprocessing."""
+        modules = {"the preprocessing": self.preprocess, **self.bijectors}
+        return {name: structure_of(module) for name, module in modules.items()}
 
     def level(self, number: int) -> nn.ModuleList:
         """The bijectors of a level, in the order from data to latents; levels may share bijectors.

@@ -43,7 +43,7 @@ def save(flow: Density, path: str | PathLike[str]) -> None:
 
     Raises:
         ValueError: if the flow could not be loaded again, because of a bijector that is not registered under a name or
-            was replaced; save `flow.state_dict()` instead.
+            was replaced, or replaced preprocessing; save `flow.state_dict()` instead.
     """
     write_flow(flow, path)
 

@@ -173,9 +173,10 @@ def temper(
     else:
         target = Target.of(shape, action)
         hottest = HOTTEST if points is None else points
-        at = _powers(target, hottest) if isinstance(hottest, float) else [*map(float, hottest)]
-        if at != sorted(at) or at[-1] != 1:
-            raise InputError("powers that increase to 1, or None for those that suit the action", repr(points))
+        at = _powers(target, hottest) if isinstance(hottest, (int, float)) else [*map(float, hottest)]
+        if len(at) < 2 or at != sorted(at) or at[0] < 0 or at[-1] != 1:
+            expected = "two powers or more that increase from 0 or more to 1, or None for those that suit the action"
+            raise InputError(expected, repr(points))
         fields = torch.cat([target.starts(chains) for _ in at])
         powers = torch.tensor(at).to(target.like).repeat_interleave(chains)
         sampler = Ladder([target], lambda phi: powers * target.log_prob(phi), fields, warmup, at)

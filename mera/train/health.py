@@ -95,7 +95,8 @@ def first_not_finite(density: Density, objective: Objective, batch: Batch) -> st
         density: the flow before the step that failed.
 
     Returns:
-        Words such as "the output of node 'decimator1' at level 1"; "a gradient" if all values are finite.
+        Words such as "the output of node 'decimator1' at level 1"; those of the last line if all outputs are finite,
+        as where the loss itself is not.
     """
     flow, places = density.flow, list[str]()
 
@@ -114,4 +115,4 @@ def first_not_finite(density: Density, objective: Objective, batch: Batch) -> st
     z, _ = run_forward(flow.plan, x, transform_and_look)
     if not flow.prior.log_prob(z).isfinite().all():
         places.append("the density of the latents")
-    return places[0] if places else "a gradient"
+    return places[0] if places else "the loss or a gradient, since all outputs in this process are finite"

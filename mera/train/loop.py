@@ -24,7 +24,7 @@ from mera.train.best import BestWeights
 from mera.train.evaluate import PIECE, losses, mean_and_error, pictures_of
 from mera.train.exchange import join_group, reduced
 from mera.train.health import first_not_finite, inverse_error
-from mera.train.optimizers import SCHEDULES, UserOptimizer, UserSchedule, make_optimizer
+from mera.train.optimizers import SCHEDULES, UserOptimizer, UserSchedule, make_optimizer, make_schedule
 from mera.train.run import RunFolder
 from mera.train.settings import Settings
 
@@ -89,7 +89,7 @@ class Loop:
         name, options = settings.optimizer or objective.optimizer, settings.optimizer_options
         self.optimizer, name = make_optimizer(flow, name, settings.lr, settings.weight_decay, options, optimizer)
         self._highest = [group["lr"] for group in self.optimizer.param_groups]
-        self.schedule = None if schedule is None else schedule(self.optimizer)
+        self.schedule = None if schedule is None else make_schedule(schedule, self.optimizer)
         of_schedule = settings.schedule if self.schedule is None else f"your own {type(self.schedule).__name__}"
         self.names = {"optimizer": name, "schedule": of_schedule}
         self.kept = BestWeights(settings.keep)

@@ -12,7 +12,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
-from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from mera._utils.checks import check_choice, check_count, check_positive
 from mera._utils.errors import InputError
@@ -247,6 +247,16 @@ def cosine(step: int, warmup: int, progress: float) -> float:
     [0.1, 0.498, 0.5, 0.0]
     """
     return min(1.0, (step + 1) / max(1, warmup)) * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
+
+
+def make_schedule(user_schedule: UserSchedule, optimizer: Optimizer) -> LRScheduler:
+    """The user's schedule of an optimiser; refuses one that does not change its rates, or that needs losses to step."""
+    schedule = user_schedule(optimizer)
+    if getattr(schedule, "optimizer", None) is not optimizer:
+        raise InputError("a schedule of the optimiser that is used", f"{type(schedule).__name__} without it")
+    if isinstance(schedule, ReduceLROnPlateau):
+        raise InputError("a schedule that steps without a loss", type(schedule).__name__)
+    return schedule
 
 
 SCHEDULES: dict[str, Callable[[int, int, float], float]] = {"cosine": cosine, "constant": lambda *_: 1.0}

@@ -65,6 +65,12 @@ def test_a_name_is_taken_once():
     assert named("mine")((2, 2)).slope == 0.2
 
 
+def test_a_cell_that_registers_a_partial_can_run_again():
+    for slope in (0.1, 0.2):
+        register("partial")(functools.partial(Bent, slope=slope))
+    assert named("partial")((2, 2)).slope == 0.2
+
+
 def test_any_callable_can_be_registered():
     for number, factory in enumerate((for_type_checkers, Scaled(), functools.partial(Bent, slope=0.3))):
         register(f"mine{number}")(factory)

@@ -15,8 +15,10 @@ from PIL import Image
 import mera
 from mera.cli import import_extensions
 from mera.cli.app import COMMANDS
+from mera.cli.inpaint import _fill
 from mera.cli.options import options_for
 from mera.data.dataset import _loaders
+from mera.flow import Flow
 from mera.train import RunFolder
 from tests.helpers.command import SMALL, mera_command, plain, run, succeed
 from tests.helpers.quick import quick_of
@@ -120,6 +122,27 @@ def test_inpaint_fills_what_is_masked_and_nothing_else(tmp_path):
         failed = run("inpaint", out, *words.split())
         assert failed.exit_code == code
         assert message in f"{plain(failed)} {failed.exception}"
+
+
+def test_pieces_that_are_filled_are_counted_after_ctrl_c(tmp_path, monkeypatch, capsys):
+    flow, hidden = mera.build("rgflow", L=8, channels=1, layers=1, hidden=(4,)), torch.zeros(70, 16, dtype=torch.bool)
+    hidden[:, :2] = True
+    inpaint, calls = Flow.inpaint, []
+
+    def stopped_in_the_second(*arguments, **options):
+        calls.append(options)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return inpaint(*arguments, **options)
+
+    monkeypatch.setattr(Flow, "inpaint", stopped_in_the_second)
+    whole = torch.randint(256, (1, 70, 16), dtype=torch.uint8)
+    pictures, options = (tmp_path / "a.png", tmp_path / "b.png"), {"samples": 0, "steps": 1, "draws": 4, "sweeps": 0}
+    assert _fill(flow, tmp_path / "x.png", whole, hidden, pictures, False, options, None)
+    text = capsys.readouterr().out
+    assert "1 of 5 pieces filled; the others have the smooth surface" in text
+    assert "pixels filled in" not in text
+    assert pictures[0].is_file()
 
 
 @pytest.mark.parametrize("model", mera.models.names())

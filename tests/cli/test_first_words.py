@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+import tracemalloc
 import warnings
 
 import numpy as np
@@ -40,6 +41,8 @@ def pictures(tmp_path, monkeypatch):
     ("inpaint a.png --region 4:16,4:16", "inpaint: a.png, 2000 x 1000 pixels: about 15 s on an idle core\n"),
     ("inpaint a.png --mask scratch.png", "inpaint: a.png, 2000 x 1000 pixels: about 50 s on an idle core\n"),
     ("inpaint a.png --region 4:8,4:8 --samples 0", "inpaint: a.png, 2000 x 1000 pixels\n"),
+    ("inpaint a.png --region 4:8,4:8 --leapfrog 40", "inpaint: a.png, 2000 x 1000 pixels\n"),
+    ("inpaint a.png --region 3000:4000,4:8", "inpaint: a.png, 2000 x 1000 pixels\n"),
     ("explore photographs --image a.png", ""),
     ("inpaint runs/a --test 3 --region 4:8,4:8", ""),
     ("train rgflow --data none.png", ""),
@@ -97,6 +100,15 @@ def test_only_commands_on_pictures_end_at_once(monkeypatch, words, expected):
     monkeypatch.setattr(stopping, "install", lambda: installed.append(True))
     mera.cli.main()
     assert bool(installed) == expected
+
+
+def test_the_first_line_does_not_wait_for_a_rectangle_beyond_the_picture(capsys):
+    """A digit too many is refused later, and must not take memory before."""
+    tracemalloc.start()
+    first_words("inpaint", ["a.png", "--region", "0:100000,0:100000"])
+    assert tracemalloc.get_traced_memory()[1] < 1e8
+    tracemalloc.stop()
+    assert capsys.readouterr().err.startswith("inpaint: a.png, 2000 x 1000 pixels")
 
 
 def test_scratches_and_specks_have_pieces_and_compact_holes_have_one():

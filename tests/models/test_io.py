@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 
 import mera
 from mera._utils import files
-from mera.bijectors import ActNorm, Affine
+from mera.bijectors import ActNorm, Affine, Elementwise
 from mera.models.archive import read_archive, write_archive
 from mera.models.saving import describe_flow, rebuild_empty
 from tests.tables.models import CONDITIONAL, MODELS
@@ -68,6 +68,15 @@ def test_replaced_bijectors_are_refused_for_they_would_not_be_loaded(tmp_path):
         with pytest.raises(ValueError, match="others in decimator0"):
             mera.train.fit(changed, torch.randn(20, 1, 8, 8), steps=1, run=tmp_path / "run")
         assert not list(tmp_path.iterdir())
+
+
+def test_a_replaced_preprocessing_is_refused_for_it_would_not_be_loaded(tmp_path):
+    flow = small_flow(L=8)
+    flow.preprocess = Elementwise((1, 8, 8), Affine())
+    with pytest.raises(ValueError, match="others in the preprocessing: "):
+        mera.save(flow, tmp_path / "flow")
+    with pytest.raises(ValueError, match="or the usual preprocessing; got uint8, and Elementwise"):
+        flow.stream(torch.zeros(1, 8, 8, dtype=torch.uint8))  # tile by tile, whatever it does
 
 
 @pytest.mark.parametrize("load", [mera.load, lambda path: mera.load_pretrained("digits")])

@@ -95,8 +95,11 @@ def test_a_round_trip_is_from_cold_to_hot_and_back():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: physics.temper(Phi4(), (1, 4), points=[0.2, 0.1, 1.0]), "powers that increase to 1"),
-        (lambda: physics.temper(Phi4(), (1, 4), points=[0.5, 0.9]), "powers that increase to 1"),
+        (lambda: physics.temper(Phi4(), (1, 4), points=[0.2, 0.1, 1.0]), "powers or more that increase"),
+        (lambda: physics.temper(Phi4(), (1, 4), points=[0.5, 0.9]), "powers or more that increase"),
+        (lambda: physics.temper(Phi4(), (1, 4), points=[1.0]), "two powers or more"),
+        (lambda: physics.temper(Phi4(), (1, 4), points=[-0.5, 1.0]), "from 0 or more to 1"),
+        (lambda: physics.temper(Phi4(), (1, 4), points=1), "a smallest power between 0 and 1"),
         (lambda: physics.temper(Phi4(), (1, 4), points=1.5), "a smallest power between 0 and 1"),
         (
             lambda: physics.temper(ActionFamily(Phi4(), mass2=(-2, 1), coupling=(1, 2)), (1, 4)),

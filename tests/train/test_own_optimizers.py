@@ -13,6 +13,8 @@ from mera.train.optimizers import cosine
 from tests.helpers.callbacks import At
 from tests.helpers.training import IMAGES, SHORT, same, small_flow
 
+OWN = {"settings": replace(SHORT, warmup=None)}
+
 
 def halved(optimizer):
     return optim.lr_scheduler.LambdaLR(optimizer, lambda step: 0.5**step)
@@ -61,6 +63,9 @@ def other_parameters():
         ({"optimizer": optim.SGD, "settings": Settings(weight_decay=0.1)}, "Pass weight_decay to your own optimizer"),
         ({"optimizer": other_parameters()}, "Expected an optimiser of the flow's parameters; got one with 2 other"),
         ({"schedule": halved(other_parameters())}, "Expected a function from an optimiser to a schedule, .*; got a La"),
+        (OWN | {"schedule": lambda _: halved(other_parameters())}, "optimiser that is used; got LambdaLR without it"),
+        (OWN | {"schedule": lambda _: None}, "a schedule of the optimiser that is used; got NoneType"),
+        (OWN | {"schedule": optim.lr_scheduler.ReduceLROnPlateau}, "steps without a loss; got ReduceLROnPlateau"),
     ],
 )
 def test_options_that_are_refused(options, message, tmp_path):

@@ -147,6 +147,13 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_what_was_saved(tmp_path):
     assert all(tensor.isfinite().all() for tensor in mera.load(run.path).state_dict().values())
 
 
+def test_no_node_is_blamed_for_a_loss_that_is_not_finite():
+    with pytest.raises(
+        FloatingPointError, match=r"got nan loss .*: first in the loss or a gradient, since all outputs"
+    ):
+        fit(small_flow(), IMAGES, SHORT, loss=lambda flow, batch: math.nan * flow.log_prob(batch))
+
+
 def test_a_mean_starts_where_the_flow_does(tmp_path):
     seen = []
 
