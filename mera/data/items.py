@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
@@ -16,6 +18,8 @@ EXAMPLE_KEYS = ("image", "images", "img", "pixel_values", "field", "fields", "x"
 """Keys of the example in items that are dicts, whose first entry is the example without such a key; and of files."""
 LABEL_KEYS = ("label", "labels", "fine_label", "class", "context", "y")
 """Keys of the label in items that are dicts, and of files of arrays."""
+GREYS = {"L;2": 85, "L;4": 17}
+"""From the raw mode of greys of a few bits in PIL to the factor by which it scales them."""
 AS_IMAGES = "mera.data.as_images(examples) converts them"
 """The advice for numbers that are pixels, but not uint8 images (C, H, W)."""
 
@@ -50,6 +54,20 @@ def label_of(item: Any) -> Any:
 def key_of(names: Any, candidates: Sequence[str]) -> str | None:
     """The first candidate that is in `names`, or None."""
     return next((name for name in candidates if name in names), None)
+
+
+@contextmanager
+def opened(file: Path | BinaryIO) -> Iterator[Image.Image]:
+    """Open the file of a picture; its pixels are read later.
+
+    PIL gets no path: it would map an uncompressed TIFF file into memory, and garbles one that is turned by a quarter.
+    It scales greys of 2 and 4 bits to 8, but not the transparent one.
+    """
+    with file.open("rb") if isinstance(file, Path) else nullcontext(file) as content, Image.open(content) as image:
+        factor = next((GREYS.get(str(tile[3])) for tile in getattr(image, "tile", [])), None)
+        if factor is not None and isinstance(image.info.get("transparency"), int):
+            image.info["transparency"] *= factor
+        yield image
 
 
 def pixels_of(image: Image.Image, channels: int | None) -> Tensor:
@@ -87,6 +105,9 @@ def _on_white(image: Image.Image) -> Image.Image:
     """The image in front of white, where it is transparent."""
     if "A" not in image.getbands() and "transparency" not in image.info:
         return image
+    key = image.info.get("transparency")
+    if isinstance(key, tuple) and max(key) > 255:  # of 16 bits, of which PIL keeps the upper 8
+        image.info["transparency"] = tuple(value >> 8 for value in key)
     is_grey = image.mode in {"1", "L", "LA"}
     colours = image.convert("RGBA")
     flat = Image.alpha_composite(Image.new("RGBA", image.size, "white"), colours)

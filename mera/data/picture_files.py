@@ -16,7 +16,7 @@ from mera._utils.checks import check_choice
 from mera._utils.errors import InputError
 from mera._utils.files import reading
 from mera.data.dataset import HELD_OUT, DataMissingError
-from mera.data.items import pixels_of
+from mera.data.items import opened, pixels_of
 
 SUFFIXES = frozenset(suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN)
 """The suffixes of pictures that PIL reads."""
@@ -42,7 +42,7 @@ def read_picture(file: Path | BinaryIO, channels: int | None = 3, longest: int |
     """
     if isinstance(file, Path) and not file.is_file():
         raise InputError(f"a picture in {file}", "a folder" if file.is_dir() else "no such file")
-    with reading(file, "a picture"), Image.open(file) as image:
+    with reading(file, "a picture"), opened(file) as image:
         if image.format == "TIFF" and (pages := getattr(image, "n_frames", 1)) > 1:
             size = image.size
             image.seek(1)

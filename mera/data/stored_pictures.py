@@ -16,7 +16,7 @@ from PIL.PngImagePlugin import getchunks, putchunk
 from torch import Tensor
 
 from mera._utils.files import reading, replacing
-from mera.data.items import sixteen_bits
+from mera.data.items import opened, sixteen_bits
 
 ORIENTATION = 0x0112
 """The EXIF tag of the orientation, from 1 to 8."""
@@ -108,7 +108,7 @@ def read_stored(file: Path) -> StoredPicture:
     Raises:
         ValueError: if it cannot be read as a picture; the message names the file.
     """
-    with reading(file, "a picture"), Image.open(file) as image:
+    with reading(file, "a picture"), opened(file) as image:
         lost = []
         if (frames := getattr(image, "n_frames", 1)) > 1:
             lost.append(f"{frames - 1} of {frames} frames or pages (the first is written)")
@@ -117,8 +117,9 @@ def read_stored(file: Path) -> StoredPicture:
         orientation = image.getexif().get(ORIENTATION, 1)
         orientation = orientation if orientation in range(1, 9) else 1
         info = {name: image.info[name] for name in ("icc_profile", "exif", "dpi") if image.info.get(name)}
-        if orientation > 1 and "exif" not in info:
-            exif = Image.Exif()
+        exif = Image.Exif()
+        exif.load(info.get("exif", b""))
+        if orientation > 1 and ORIENTATION not in exif:  # it stands elsewhere in the file, such as in XMP
             exif[ORIENTATION] = orientation
             info["exif"] = exif.tobytes()
         if image.mode in {"CMYK", "YCbCr", "LAB", "HSV"}:
@@ -165,12 +166,12 @@ def _sixteen_bits(image: Image.Image, file: Path) -> np.ndarray | None:
 
 def _decoded(file: Path, name: str) -> np.ndarray:
     """The values of an image whose bytes are read by a raw mode of PIL."""
-    with Image.open(file) as opened:
-        image: Any = opened
+    with opened(file) as picture:
+        image: Any = picture
         image.tile = [
             type(tile)(*tile[:3], name if isinstance(tile[3], str) else (name, *tile[3][1:])) for tile in image.tile
         ]
-        return np.asarray(opened)
+        return np.asarray(picture)
 
 
 def _turned(values: np.ndarray, orientation: int, back: bool = False) -> np.ndarray:

@@ -128,7 +128,8 @@ class Folder(Manifest):
             self.compare(facts, MAY_CHANGE)
             compare_functions(before["fingerprint"], facts["fingerprint"], str(self.path))
             pieces = self.read()
-            facts = before | {"draws": max(before["draws"], facts["draws"])}
+            kept = before if pieces else facts  # without draws, those that come are of the seed of this call
+            facts = kept | {"draws": max(before["draws"], facts["draws"])}
         self.write(facts, [DRAWS])
         return facts, pieces
 

@@ -1,12 +1,17 @@
 """Pictures that are written with what their files hold."""
 
+import io
+import struct
+import zlib
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageOps
+from PIL.PngImagePlugin import PngInfo, putchunk
 
 from mera.data.picture_files import read_picture
-from mera.data.stored_pictures import ORIENTATION, _of_16_bits, read_stored
+from mera.data.stored_pictures import ORIENTATION, SIGNATURE, _of_16_bits, read_stored
 
 RNG = np.random.default_rng(0)
 
@@ -34,6 +39,52 @@ def test_a_picture_keeps_its_orientation(tmp_path, orientation):
     with Image.open(tmp_path / "b.png") as image:
         assert image.getexif().get(ORIENTATION, 1) == orientation
         assert image.size == (9, 6)
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+def test_a_grey_tiff_file_is_turned_by_a_quarter(tmp_path, kind):
+    exif = Image.Exif()
+    exif[ORIENTATION] = 6
+    values = RNG.integers(0, np.iinfo(kind).max, (7, 5), dtype=kind)
+    Image.fromarray(values).save(tmp_path / "a.tif", exif=exif)  # not compressed
+    upright = np.rot90(values, -1)
+    assert np.array_equal(read_stored(tmp_path / "a.tif").upright[..., 0], upright)
+    in_8_bits = (upright * (255 / np.iinfo(kind).max)).round()
+    assert np.array_equal(read_picture(tmp_path / "a.tif")[0].numpy(), in_8_bits)
+
+
+@pytest.mark.parametrize("suffix", ["png", "webp"])
+def test_an_orientation_beside_exif_data_is_kept(tmp_path, suffix):
+    exif, xmp = Image.Exif(), '<x xmlns:tiff="http://ns.adobe.com/tiff/1.0/" tiff:Orientation="6"/>'
+    exif[0x010F] = "a maker"
+    text = PngInfo()
+    text.add_itxt("XML:com.adobe.xmp", xmp)
+    options = {"pnginfo": text} if suffix == "png" else {"xmp": xmp.encode(), "lossless": True}
+    image = Image.fromarray(RNG.integers(0, 256, (6, 9, 3), dtype=np.uint8))
+    image.save(tmp_path / f"a.{suffix}", exif=exif, **options)
+    pixels, changed = changed_at(tmp_path / f"a.{suffix}")
+    assert pixels.shape == (3, 9, 6)
+    read_stored(tmp_path / f"a.{suffix}").with_pixels(pixels, changed).save(tmp_path / "b.png")
+    assert torch.equal(read_picture(tmp_path / "b.png"), pixels)
+    with Image.open(tmp_path / "b.png") as written:
+        assert written.getexif()[0x010F] == "a maker"
+
+
+@pytest.mark.parametrize(("bits", "colour_type", "key"), [(2, 0, [1]), (4, 0, [9]), (16, 2, [300, 7, 65535])])
+def test_a_transparent_colour_of_a_few_bits_or_many(tmp_path, bits, colour_type, key):
+    rows = {2: [[1, 2, 3, 0]], 4: [[9, 2, 15, 0]], 16: [[*key, 600, 700, 800]]}[bits]
+    packed = int("".join(f"{value:0{bits}b}" for value in rows[0]), 2).to_bytes(bits * len(rows[0]) // 8, "big")
+    width = 4 if colour_type == 0 else 2
+    file = io.BytesIO()
+    file.write(SIGNATURE)
+    putchunk(file, b"IHDR", struct.pack(">IIBBBBB", width, 1, bits, colour_type, 0, 0, 0))
+    putchunk(file, b"tRNS", struct.pack(f">{len(key)}H", *key))
+    putchunk(file, b"IDAT", zlib.compress(b"\0" + packed))
+    putchunk(file, b"IEND", b"")
+    (tmp_path / "a.png").write_bytes(file.getvalue())
+    stored = read_stored(tmp_path / "a.png")
+    assert (stored.values[0, :, -1] == 0).tolist() == [True] + [False] * (width - 1)
+    assert read_picture(tmp_path / "a.png")[:, 0, 0].tolist() == [255, 255, 255]
 
 
 @pytest.mark.parametrize("bands", [1, 2, 3, 4])

@@ -172,6 +172,20 @@ def test_several_folders_are_one_measurement(tmp_path):
     assert torch.equal(physics.load_chain([tmp_path / "a", tmp_path / "b"]).log_weights, torch.cat(parts))
 
 
+def test_a_measurement_without_draws_takes_the_seed_of_the_next_call(tmp_path, monkeypatch):
+    """One that ended before it wrote draws has no state to go on from: the next draws are of another seed."""
+    options = {"chains": 3, "draws": 20, "warmup": 20}
+    with monkeypatch.context() as patch:
+        patch.setattr(Folder, "append_piece", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            seeded(physics.hmc, SHAPE, FreeField(), out=tmp_path / "a", **options)
+    for name in ("a", "b"):
+        torch.manual_seed(6)
+        physics.hmc(SHAPE, FreeField(), out=tmp_path / name, resume=name == "a", **options)
+    with pytest.raises(ValueError, match="got one start, of seed 6"):
+        physics.load_chain([tmp_path / "a", tmp_path / "b"])
+
+
 def test_derived_quantities():
     """A ratio whose exact value is known for a Gaussian, and errors that are those of the table."""
     chain = physics.hmc(SHAPE, FreeField(2.0), draws=200, warmup=60)
