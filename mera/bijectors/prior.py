@@ -17,7 +17,6 @@ from mera._utils.registry import parse_call
 
 HOTTEST = 1e6
 """The highest temperature: samples at far higher temperatures leave the range of numbers."""
-Parameters = dict[str, float]
 FAMILIES = {
     "Normal": ("loc", "scale"),
     "Laplace": ("loc", "scale"),
@@ -176,13 +175,13 @@ def temperature_per_level(temperature: Any, levels: int) -> list[float]:
     return [check_positive(value, "a temperature", most=HOTTEST) for value in temperatures]
 
 
-def _make(family: str, parameters: Parameters, device: torch.device | str = "cpu") -> Distribution:
+def _make(family: str, parameters: dict[str, float], device: torch.device | str = "cpu") -> Distribution:
     """Make the torch distribution without argument validation, so that values outside the support are allowed."""
     tensors = {key: torch.tensor(value, dtype=torch.float64, device=device) for key, value in parameters.items()}
     return getattr(distributions, family)(**tensors, validate_args=False)
 
 
-def _family_and_parameters(prior: PriorLike) -> tuple[str, Parameters]:
+def _family_and_parameters(prior: PriorLike) -> tuple[str, dict[str, float]]:
     """The family and all parameters of an argument `prior`, which has one of the forms that `Prior` accepts."""
     options: dict[str, Any]
     if isinstance(prior, str):
