@@ -110,6 +110,7 @@ RIGHT = {
     **{name: BIJECTORS[name] for name in ("named-details", "named-frames", *list(BIJECTORS)[::9]) if name != "dense"},
     "classes": lambda: small("rgflow", m=4, channels=1, classes=4),
     "splines": lambda: small("rgflow", L=4, m=2, channels=1, transform="spline", prior="StudentT(df=5)"),
+    "circular": lambda: named("convolution(hidden=(3,), residual_blocks=0, padding='circular')")((1, 6, 7)),
     "mixture": lambda: mera.Symmetrized(small("rgflow", m=4, channels=1, prior="gaussian")),
     "layout": lambda: small("rgflow", m=4, channels=1, prior="gaussian").layout,
     "angles": lambda: small("rgflow", L=4, m=2, channels=1, norm=False, **physics.XY.flow_options),
@@ -155,7 +156,11 @@ def test_wrong_data_sets():
         "classes", 1, data.ArrayDataset(x[:10], {"class": torch.zeros(10, dtype=torch.long)}),
         data.ArrayDataset(x[10:], {"class": torch.ones(10, dtype=torch.long)}),
     )  # fmt: skip
-    assert [law.name for law in mera.check(classes).failures] == ["every class of the test is in the training"]
+    report = mera.check(classes)
+    assert [law.name for law in report.failures] == ["every class of the test is in the training"]
+    assert "10 of 10, values 0 to 39" in [law.found for law in report.laws]
+    other = data.DataSplits("other", 1, classes.train, data.ArrayDataset(x[10:].view(10, 1, 4, 1)))
+    assert [law.name for law in mera.check(other).failures] == ["both splits have one shape and dtype"]
 
 
 @pytest.mark.slow

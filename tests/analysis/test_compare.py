@@ -71,9 +71,11 @@ def test_widths_of_scales_keep_their_ratios():
     assert count_parameters(mera.build("realnvp", **options)) == pytest.approx(100_000, rel=0.05)
 
 
-def test_too_few_parameters_are_refused():
+def test_numbers_of_parameters_that_no_width_has_are_refused():
     with pytest.raises(ValueError, match=r"at least \d.* parameters, those of rgflow.*; got 50"):
         mera.models.fit_width("rgflow", 50, {"L": 16})
+    with pytest.raises(ValueError, match="a model whose number of parameters grows with the width"):
+        mera.models.fit_width("rgflow", 100_000, {"L": 16, "bijector": "linear"})
 
 
 @pytest.mark.usefixtures("no_curves")
@@ -179,7 +181,8 @@ def test_errors_over_examples_and_seeds():
         for model, values in losses.items()
         for seed, loss in enumerate(values)
     ]
-    first, second = Comparison(scores, "data", expected=6).rows()
+    several = Comparison(scores, "data", expected=6)
+    first, second = several.rows()
     assert first["loss"] == 3
     assert first["error_examples"] == pytest.approx(1)  # two examples, 2 and 4
     assert first["error_seeds"] == pytest.approx(1 / 3**0.5)
@@ -191,6 +194,7 @@ def test_errors_over_examples_and_seeds():
     assert second["difference"] == 0.5
     assert "one seed" in single.legend
     assert "2 of 6 runs" in single.legend
+    assert [found.legend.count("An error over few seeds is rough") for found in (several, single)] == [1, 0]
 
 
 def test_differences_are_those_of_the_seeds_that_both_models_have():

@@ -68,6 +68,7 @@ def test_a_picture_is_mapped(flow):
     assert not whole.is_reflected
     assert whole.total == pytest.approx(whole.streamed.bits_per_dim)
     assert whole.sites == (2, 4, 4)
+    assert torch.equal((255 * whole.image).round().byte(), torch.from_numpy(pixels).movedim(-1, 0)[:, :64, :48])
     assert whole._repr_png_().startswith(b"\x89PNG")
 
 

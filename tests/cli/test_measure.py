@@ -53,6 +53,7 @@ def test_measure(folder, tmp_path, sampler):
     text = (tmp_path / "report.json").read_text()
     report = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
     assert report["action"] == ACTION
+    assert ("exchanged" in report) == (sampler == "tempering")
     value, error = report["observables"]["phi2"]
     if sampler == "reweighting" and report["ess"] * report["samples"] < 2:  # one weight decides
         assert error is None
