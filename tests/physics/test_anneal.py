@@ -77,6 +77,15 @@ def test_a_short_run_must_not_change_averages():
     assert (moved["m2"].trust, moved["ln Z"].trust) == (Trust.TOO_SMALL, Trust.PERHAPS_TOO_SMALL)
 
 
+def test_a_change_is_doubted_that_chance_shows_in_one_of_two_hundred_cases():
+    """By Student's t of 3 degrees of freedom: 7.453 standard errors of four populations."""
+    torch.manual_seed(0)
+    values, spread = 1e-3 * torch.randn(1000).double(), torch.tensor([-3.0, -1.0, 1.0, 3.0]).double()
+    limit, moved = 7.453 * spread.std().item() / 2, values + spread.repeat_interleave(250)
+    trusts = [verdicts_of(values, moved + factor * limit)["m2"].trust for factor in (0.97, 1.03)]
+    assert trusts == [Trust.GOOD, Trust.TOO_SMALL]
+
+
 def test_each_row_has_its_own_spread():
     """Populations that agree in ln Z, and each have an average of their own, are as few draws as populations."""
     torch.manual_seed(0)
